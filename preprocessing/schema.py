@@ -1,0 +1,134 @@
+"""THE contract: what one clip holds on its way from the cropper to the training shards.
+
+A `Clip` is what the cropper makes: at most 64 frames of one person in one shot, aligned, with its
+sound cut to the sample. A `ClipLabels` is what the labellers add, `EyeAnchor`s what the eye swap
+adds; a `ClipSample` is all of them, one WebDataset sample. Every dataclass here checks itself when
+built: shapes, ranges, lengths that must agree. `preprocessing/shards.py` alone encodes and decodes
+them.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION: Final = 1
+FRAMES_PER_SECOND: Final = 25
+SAMPLE_RATE_HZ: Final = 16_000
+SAMPLES_PER_FRAME: Final = SAMPLE_RATE_HZ // FRAMES_PER_SECOND  # 640
+MAXIMUM_CLIP_FRAMES: Final = 64
+LANDMARK_COUNT: Final = 478  # MediaPipe face mesh with attention and irises
+MEL_BANDS: Final = 80
+COEFFICIENT_COUNT: Final = 257  # Deep3DFaceRecon
+KEY_PATTERN: Final = re.compile(r"[a-z0-9_-]+")  # no dot: WebDataset's key ends at the first one
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Where a clip comes from: enough to cut it again from the source."""
+
+    video_id: str  # first 16 hex digits of the source's sha256
+    relative_path: str  # below the scanned folder, forward slashes
+    track: int  # face track number within the video
+    first_frame: int  # on the 25 fps grid of the conformed video
+    crop_mode: str  # "official" or "square"
+    crop_transforms: NDArray[np.float32] = field(repr=False)  # [T, 2, 3] source px -> crop px
+
+
+@dataclass(frozen=True)
+class Clip:
+    """At most 64 aligned frames of one person in one shot, 25 fps, with their 16 kHz sound."""
+
+    key: str
+    identity: str
+    source: ClipSource
+    frames_jpeg: tuple[bytes, ...] = field(repr=False)  # T JPEG files, 224 x 224 RGB
+    landmarks_px: NDArray[np.float32] = field(repr=False)  # [T, 478, 3] crop px; z < 0 nearer
+    sound: NDArray[np.float32] = field(repr=False)  # [T * 640] mono in [-1, 1]
+    scores: dict[str, float] = field(default_factory=dict)  # the cropper's, by score name
+
+    def __post_init__(self) -> None:
+        if not KEY_PATTERN.fullmatch(self.key):
+            raise ValueError(f"clip key {self.key!r} must match {KEY_PATTERN.pattern}")
+        frames = self.frame_count
+        if not 1 <= frames <= MAXIMUM_CLIP_FRAMES:
+            raise ValueError(f"{self.key}: {frames} frames, need 1 to {MAXIMUM_CLIP_FRAMES}")
+        check_array(self.key, "landmarks_px", self.landmarks_px, (frames, LANDMARK_COUNT, 3))
+        check_array(self.key, "sound", self.sound, (frames * SAMPLES_PER_FRAME,), bound=1.0)
+        check_array(self.key, "crop_transforms", self.source.crop_transforms, (frames, 2, 3))
+
+    @property
+    def frame_count(self) -> int:
+        """T, the number of frames."""
+        return len(self.frames_jpeg)
+
+
+@dataclass(frozen=True)
+class ClipLabels:
+    """What the labellers say of a clip, one row a frame. Frame of reference: `frame_of_reference`."""
+
+    pose: NDArray[np.float32] = field(repr=False)  # [T, 6] pitch, yaw, roll rad; x, y, z cm
+    gaze: NDArray[np.float32] = field(repr=False)  # [T, 2] pitch, yaw rad, head coordinates
+    blink: NDArray[np.float32] = field(repr=False)  # [T, 2] image-left eye, image-right eye; 0 open, 1 shut
+    lip_sync: dict[str, float]  # by score name; {} where the clip's sound is silent
+    labellers: dict[str, str]  # label -> "backend version"
+    coefficients: NDArray[np.float32] | None = field(default=None, repr=False)  # [T, 257] Deep3D
+
+    def __post_init__(self) -> None:
+        frames = len(self.pose)
+        check_array("labels", "pose", self.pose, (frames, 6))
+        check_array("labels", "pose angles", self.pose[:, :3], (frames, 3), bound=np.pi)
+        check_array("labels", "gaze", self.gaze, (frames, 2), bound=np.pi / 2)
+        check_array("labels", "blink", self.blink, (frames, 2), bound=1.0)
+        if self.blink.min(initial=0.0) < 0.0:
+            raise ValueError(f"labels: blink has {self.blink.min()}, need 0 (open) to 1 (shut)")
+        if self.coefficients is not None:
+            check_array("labels", "coefficients", self.coefficients, (frames, COEFFICIENT_COUNT))
+
+
+@dataclass(frozen=True)
+class EyeAnchor:
+    """The paper's v_a: the eye region of `eyes_jpeg` (v1) put into frame `base_frame` (v2)."""
+
+    base_frame: int  # index of v2 in the sample's own frames
+    eyes_key: str  # clip that v1 comes from
+    eyes_frame: int  # index of v1 in that clip
+    eyes_identity: str
+    composite_jpeg: bytes = field(repr=False)  # v_a, 224 x 224
+    eyes_jpeg: bytes = field(repr=False)  # v1, 224 x 224, copied so that a shard stands alone
+    gaze_error_rad: float  # angle between the composite's gaze and v1's
+    blink_error: float  # largest of both eyes
+    rest_error_px: float  # mean landmark distance off the eyes, composite against v2
+
+
+@dataclass(frozen=True)
+class ClipSample:
+    """One WebDataset sample: a clip, its labels, its mel features and its eye anchors."""
+
+    clip: Clip
+    labels: ClipLabels
+    mel: NDArray[np.float32] = field(repr=False)  # [4 T + 7, 80] in [0, 1]
+    anchors: tuple[EyeAnchor, ...] = ()
+
+    def __post_init__(self) -> None:
+        key, frames = self.clip.key, self.clip.frame_count
+        if len(self.labels.pose) != frames:
+            raise ValueError(f"{key}: {frames} frames but labels for {len(self.labels.pose)}")
+        check_array(key, "mel", self.mel, (4 * frames + 7, MEL_BANDS), bound=1.0)
+        for anchor in self.anchors:
+            if not 0 <= anchor.base_frame < frames:
+                raise ValueError(f"{key}: anchor on frame {anchor.base_frame} of {frames}")
+
+
+def check_array(
+    owner: str, name: str, array: NDArray[np.float32], shape: tuple[int, ...], bound: float | None = None
+) -> None:
+    """Raise ValueError unless `array` is float32, of `shape`, finite and within +-`bound`."""
+    if array.dtype != np.float32 or array.shape != shape:
+        raise ValueError(f"{owner}: {name} is {array.dtype}{list(array.shape)}, need float32{list(shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{owner}: {name} holds a value that is not finite")
+    if bound is not None and array.size and np.abs(array).max() > bound:
+        raise ValueError(f"{owner}: {name} reaches {np.abs(array).max()}, need at most {bound}")
