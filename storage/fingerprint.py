@@ -1,0 +1,74 @@
+"""Fingerprints: one text for one value, and its sha256.
+
+The text is JSON with sorted keys, no spaces, ASCII only, and floats in Python's shortest form that
+reads back the same (`repr`), so that it is the same on every machine.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+
+def to_json_value(value: object, path: str = "value") -> JsonValue:
+    """The plain JSON form of a value: dataclasses become dicts, tuples lists, all else stays.
+
+    Args:
+        value: None, bool, int, float, str, or lists, tuples, string-keyed mappings and dataclass
+            instances of these, however deep.
+        path: what an error calls `value`.
+
+    Raises:
+        TypeError: a value of any other type, or a key that is no string; names where.
+        ValueError: a float that is not finite (JSON has none); names where.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{path} is {value!r}: a fingerprint needs finite numbers")
+        return float(value)
+    if isinstance(value, list | tuple):
+        items: Sequence[object] = value
+        return [to_json_value(item, f"{path}[{index}]") for index, item in enumerate(items)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: to_json_value(getattr(value, name), f"{path}.{name}") for name in names}
+    if isinstance(value, Mapping):
+        return _mapping_to_json(value, path)
+    raise TypeError(f"{path} is a {type(value).__name__}, which has no one JSON form: {value!r}")
+
+
+def _mapping_to_json(mapping: Mapping[object, object], path: str) -> dict[str, JsonValue]:
+    plain: dict[str, JsonValue] = {}
+    for key, item in mapping.items():
+        if not isinstance(key, str):
+            raise TypeError(f"{path} has the key {key!r}, a {type(key).__name__}: keys must be strings")
+        plain[str.__str__(key)] = to_json_value(item, f"{path}.{key}")
+    return plain
+
+
+def canonical_json(value: object) -> str:
+    """The one JSON text of a value; equal values give equal texts. Errors: `to_json_value`."""
+    return json.dumps(to_json_value(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value: object) -> str:
+    """sha256, 64 hex digits, of `canonical_json(value)`."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def file_sha256(path: str | PathLike[str]) -> str:
+    """sha256, 64 hex digits, of a local file's bytes, read in pieces."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""The root: the one place, a local directory or an S3 bucket, under which everything is published.
+
+obstore (S3) is imported only when a root lies there.
+"""
+
+import ipaddress
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from upath import UPath
+
+from storage.atomic import partial_path, remove, remove_dead_partials
+from storage.manifest import MANIFEST_NAME, Manifest
+from storage.transfer import damage, download, is_local, local_path, read_bytes
+
+ROOT_VARIABLE: Final = "PDFGC_ROOT"
+SCRATCH_VARIABLE: Final = "PDFGC_SCRATCH"
+DEFAULT_LOCATION: Final = "./pdfgc-root"
+WAY_OUT: Final = f"set {ROOT_VARIABLE} to a directory that you may write to, or to s3://bucket/prefix"
+
+
+def open_root(location: str | None = None) -> UPath:
+    """The root: `location`, else the variable PDFGC_ROOT, else ``./pdfgc-root``.
+
+    A local directory is made absolute and created. ``s3://bucket/prefix`` is reached with the usual
+    AWS_* variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
+    AWS_ENDPOINT_URL, roles of the machine); the bucket must exist and is listed once to say so now
+    rather than after an hour's work. Plain http is for loopback, or with AWS_ALLOW_HTTP=true.
+    A process started with `spawn` that got a remote UPath by pickle must call this before using it.
+
+    Raises:
+        ValueError: the location cannot be used; names it, why, and the way out.
+    """
+    location = location or os.environ.get(ROOT_VARIABLE) or DEFAULT_LOCATION
+    scheme, separator, rest = location.partition("://")
+    if not separator or scheme == "file":
+        return _open_local_root(rest if separator else location, location)
+    if scheme != "s3":
+        raise ValueError(f"storage root {location!r} is of the kind {scheme!r}, not supported: {WAY_OUT}")
+    if not urlsplit(location).netloc:
+        raise ValueError(f"storage root {location!r} names no bucket: {WAY_OUT}")
+    return _open_bucket_root(location)
+
+
+def _open_local_root(path: str, location: str) -> UPath:
+    directory = Path(path).expanduser().absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"storage root {location!r} cannot be made: {error}; {WAY_OUT}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ValueError(f"storage root {location!r} may not be written to by this user: {WAY_OUT}")
+    return UPath(directory)
+
+
+def _open_bucket_root(location: str) -> UPath:
+    from obstore.exceptions import BaseError
+    from obstore.fsspec import register
+    from obstore.store import S3Store
+
+    register("s3")
+    allow_http = _allow_http(location)
+    # The probe gives up early; the store that works later keeps obstore's patient defaults.
+    probe = S3Store.from_url(
+        location,
+        client_options={"allow_http": allow_http, "connect_timeout": "5s", "timeout": "20s"},
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
+    )
+    try:
+        probe.list_with_delimiter()
+    except (BaseError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"storage root {location!r} cannot be listed: {reason}; check the bucket's name, AWS_REGION, "
+            f"AWS_ENDPOINT_URL and the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), or {WAY_OUT}"
+        ) from error
+    return UPath(location.rstrip("/"), client_options={"allow_http": allow_http})
+
+
+def _allow_http(location: str) -> bool:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    if not endpoint.startswith("http://"):
+        return False
+    host = urlsplit(endpoint).hostname or ""
+    if _is_loopback(host) or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
+        return True
+    raise ValueError(
+        f"storage root {location!r}: AWS_ENDPOINT_URL {endpoint!r} would carry the data unencrypted; "
+        "use https, or set AWS_ALLOW_HTTP=true if that network is yours"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def scratch_directory(root: UPath) -> Path:
+    """Where building goes on, always local.
+
+    ``<root>/.building``, so that a rename publishes; for a bucket the variable PDFGC_SCRATCH, else
+    ``pdfgc`` in the platform's temporary directory.
+    """
+    if is_local(root):
+        return local_path(root) / ".building"
+    return Path(os.environ.get(SCRATCH_VARIABLE) or Path(tempfile.gettempdir()) / "pdfgc").absolute()
+
+
+def local_copy(directory: UPath, cache: Path | None = None) -> Path:
+    """A published directory as local files.
+
+    Args:
+        directory: a published directory (`Published.directory`).
+        cache: where copies of remote directories are kept, one per content; default
+            ``<scratch>/cache``.
+
+    Returns:
+        The directory itself where it is local; else its copy, downloaded once, checked against
+        the manifest's sha256 and renamed into place whole.
+
+    Raises:
+        FileNotFoundError: a remote directory without a manifest: nothing was published there.
+        ValueError: a downloaded file is not what the manifest says.
+    """
+    if is_local(directory):
+        return local_path(directory)
+    manifest = Manifest.from_json(read_bytes(directory / MANIFEST_NAME).decode())
+    cache = cache or scratch_directory(directory) / "cache"
+    target = cache / manifest.content_digest
+    if damage(UPath(target), manifest) is None:
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    remove_dead_partials(cache)
+    partial = partial_path(target)
+    try:
+        download(directory, manifest, partial)
+        remove(target)  # incomplete, as seen above
+        partial.rename(target)
+    except OSError:
+        if damage(UPath(target), manifest) is not None:
+            raise
+        # Another process put the same content there first.
+    finally:
+        remove(partial)
+    return target

@@ -1,0 +1,96 @@
+"""The work directory of a build: its lock, its cleaning, and the move that publishes it.
+
+filelock is imported only when something is built.
+"""
+
+import logging
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.atomic import (
+    PARTIAL_MARK,
+    flush_directory,
+    flush_file,
+    remove,
+    remove_dead_partials,
+    write_atomically,
+)
+from storage.fingerprint import file_sha256
+from storage.manifest import MANIFEST_NAME, FileRecord, Manifest
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def building_lock(work: Path) -> Generator[None, None, None]:
+    """Hold the lock beside a work directory; waits while another process builds there.
+
+    The operating system frees it with the process (and the children forked from it), however it ends.
+    """
+    from filelock import FileLock, Timeout
+
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work.with_name(work.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another run that builds %s", work)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def prepare(work: Path, *, empty: bool) -> None:
+    """Make a work directory ready: emptied, or with what a killed predecessor finished."""
+    if empty:
+        remove(work)
+    work.mkdir(parents=True, exist_ok=True)
+    remove_dead_partials(work)
+    (work / MANIFEST_NAME).unlink(missing_ok=True)  # of a run killed just before it published
+
+
+def collect_files(work: Path) -> dict[str, FileRecord]:
+    """Flush and hash what a builder left; remove what is never published.
+
+    Names that start with a dot or hold ``.partial-`` are the builder's own business.
+
+    Raises:
+        ValueError: a symbolic link (it would not survive the move) or a file named manifest.json.
+    """
+    records: dict[str, FileRecord] = {}
+    for directory, directory_names, file_names in os.walk(work):
+        for name in directory_names + file_names:
+            if name.startswith(".") or PARTIAL_MARK in name:
+                remove(Path(directory, name))
+        directory_names[:] = [name for name in directory_names if Path(directory, name).exists()]
+        for path in (Path(directory, name) for name in file_names):
+            if path.is_symlink() or path == work / MANIFEST_NAME:
+                raise ValueError(f"{path} cannot be published: a link, or the name of the manifest")
+            if path.exists():
+                flush_file(path)
+                records[path.relative_to(work).as_posix()] = FileRecord(
+                    path.stat().st_size, file_sha256(path)
+                )
+        flush_directory(Path(directory))
+    return dict(sorted(records.items()))
+
+
+def place_locally(work: Path, manifest: Manifest, target: Path) -> None:
+    """Publish a work directory as `target`: the manifest last, then one rename.
+
+    What lies at `target` is removed: the caller has found it damaged.
+    """
+    with write_atomically(work / MANIFEST_NAME) as partial:
+        partial.write_text(manifest.to_json())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    discarded = work.with_name(work.name + ".discarded")
+    remove(discarded)
+    if target.exists():
+        target.rename(discarded)
+    work.rename(target)
+    flush_directory(target.parent)
+    remove(discarded)
