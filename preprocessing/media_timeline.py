@@ -1,0 +1,72 @@
+"""Which source picture stands at which place of the 25 fps grid; pure arithmetic on time stamps.
+
+The timeline: its zero is the earlier start of picture and sound, moved back by less than 40 ms so
+that the first picture lies exactly on the grid. A 25 fps source is therefore taken over picture by
+picture, whatever the sound's start, and its time stamps are met exactly.
+
+The rule: grid place k shows the source picture nearest to k/25 s, but never one that the source
+shows later than 20 ms after it. So every picture was on the source's screen within 20 ms of its
+place; at 25 fps and above (and at 24 fps, whose worst case is a tie) also the picture's own time
+stamp is within 20 ms. In a gap the picture on display is repeated.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from preprocessing.schema import FRAMES_PER_SECOND
+
+HALF_STEP_SECONDS = Fraction(1, 2 * FRAMES_PER_SECOND)  # 20 ms
+
+
+def timeline_zero(video_start: Fraction, audio_start: Fraction) -> Fraction:
+    """The timeline's zero on the file's clock, from both streams' starts; all in seconds."""
+    lead = video_start - min(video_start, audio_start)
+    return video_start - Fraction(math.ceil(lead * FRAMES_PER_SECOND), FRAMES_PER_SECOND)
+
+
+def first_place(start: Fraction) -> int:
+    """First grid place that a picture starting at `start` (timeline seconds) may stand at."""
+    return math.ceil((start - HALF_STEP_SECONDS) * FRAMES_PER_SECOND)
+
+
+def places_until_next(first: int, start: Fraction, following: Fraction) -> range:
+    """Grid places from `first` on of the picture shown from `start`, when the next one starts at `following`."""
+    switch = max((start + following) / 2, following - HALF_STEP_SECONDS)
+    return range(first, max(first, math.ceil(switch * FRAMES_PER_SECOND)))
+
+
+def places_until_end(first: int, end: Fraction) -> range:
+    """Grid places from `first` on of the last picture, which goes at `end`: those it fills by half at least."""
+    return range(first, max(first, math.floor((end - HALF_STEP_SECONDS) * FRAMES_PER_SECOND) + 1))
+
+
+@dataclass
+class PlaceCounter:
+    """The grid's next free place, and the source picture that is on display before it."""
+
+    next_place: int | None = None  # None before the first picture
+    shown_since: Fraction = Fraction(0)
+
+    def advance(self, start: Fraction) -> range:
+        """Places of the picture on display, now that the next one is known to start at `start`.
+
+        Raises:
+            ValueError: if `start` is not later than the picture on display.
+        """
+        if self.next_place is None:
+            self.next_place, self.shown_since = first_place(start), start
+            return range(0)
+        if start <= self.shown_since:
+            raise ValueError(f"picture at {float(start)} s comes after the one at {float(self.shown_since)} s")
+        places = places_until_next(self.next_place, self.shown_since, start)
+        self.next_place, self.shown_since = places.stop, start
+        return places
+
+    def finish(self, duration: Fraction) -> range:
+        """Places of the last picture, shown for `duration` seconds; empty if there was no picture."""
+        if self.next_place is None:
+            return range(0)
+        places = places_until_end(self.next_place, self.shown_since + duration)
+        self.next_place = places.stop
+        return places
