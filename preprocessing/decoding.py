@@ -82,6 +82,7 @@ class DecodedVideo:
         self._counter = PlaceCounter()
         self._shown: SourceFrame | None = None
         self._interval = Fraction(1, FRAMES_PER_SECOND)
+        self._reorder_delay = Fraction(0)
         self.zero_seconds = float(self._zero)
         self.first_frame_index: int | None = None
         self.damaged_packets = 0
@@ -123,6 +124,8 @@ class DecodedVideo:
 
     def _place(self, frame: SourceFrame) -> Iterator[VideoFrame]:
         """Yield the places of the picture on display, which `frame` then takes over from."""
+        if self._shown is None:
+            self._reorder_delay = self._avi_reorder_delay(frame)
         start = self._start_of(frame)
         if self._shown is not None:
             if start <= self._counter.shown_since:  # a stamp that runs backwards
@@ -139,7 +142,21 @@ class DecodedVideo:
     def _start_of(self, frame: SourceFrame) -> Fraction:
         if frame.pts is None or frame.time_base is None:
             return self._counter.shown_since + self._interval
-        return frame.pts * frame.time_base - self._zero
+        return frame.pts * frame.time_base - self._zero - self._reorder_delay
+
+    def _avi_reorder_delay(self, first: SourceFrame) -> Fraction:
+        """Seconds by which the stamps of an AVI with B frames are late.
+
+        AVI numbers pictures in the order of decoding and has no time of display; libavformat takes
+        the numbers for decoding times, so that the first picture comes as late as the decoder's
+        reordering takes. By AVI's own rule the first picture shown is at the stream's start.
+        """
+        video = self._streams.video
+        if self._container.format.name != "avi" or not video.codec_context.has_b_frames:
+            return Fraction(0)
+        late = self._start_of(first) - (stream_start(video) - self._zero)
+        # More than two pictures is no reordering: the first ones could not be decoded.
+        return late if 0 < late <= 2 * self._duration_of(first) else Fraction(0)
 
     def _duration_of(self, frame: SourceFrame) -> Fraction:
         if frame.duration and frame.time_base is not None:

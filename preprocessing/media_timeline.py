@@ -4,19 +4,23 @@ The timeline: its zero is the earlier start of picture and sound, moved back by 
 that the first picture lies exactly on the grid. A 25 fps source is therefore taken over picture by
 picture, whatever the sound's start, and its time stamps are met exactly.
 
-The rule: grid place k shows the source picture nearest to k/25 s, but never one that the source
-shows later than 20 ms after it. So every picture was on the source's screen within 20 ms of its
-place; at 25 fps and above (and at 24 fps, whose worst case is a tie) also the picture's own time
-stamp is within 20 ms. In a gap the picture on display is repeated.
+The rule: grid place k shows the source picture whose time stamp is nearest to k/25 s. In a gap the
+picture on display is repeated instead, until 20 ms before the next one. A picture's time stamp
+is therefore off its place by half the source's frame interval at most: 16.7 ms at 30 fps, exactly
+20 ms at 24 fps (the grid's phase makes it so), 20.9 ms at 23.976 fps. In a gap, what is shown was
+on the source's screen within 20 ms of its place.
 """
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from preprocessing.schema import FRAMES_PER_SECOND
 
-HALF_STEP_SECONDS = Fraction(1, 2 * FRAMES_PER_SECOND)  # 20 ms
+HALF_STEP_SECONDS: Final = Fraction(1, 2 * FRAMES_PER_SECOND)  # 20 ms
+# Longer than any interval of 24 or 23.976 fps, also after Matroska rounded its ends to 1 ms.
+GAP_SECONDS: Final = Fraction(1, 23)
 
 
 def timeline_zero(video_start: Fraction, audio_start: Fraction) -> Fraction:
@@ -32,7 +36,8 @@ def first_place(start: Fraction) -> int:
 
 def places_until_next(first: int, start: Fraction, following: Fraction) -> range:
     """Grid places from `first` on of the picture shown from `start`, when the next one starts at `following`."""
-    switch = max((start + following) / 2, following - HALF_STEP_SECONDS)
+    is_gap = following - start > GAP_SECONDS
+    switch = following - HALF_STEP_SECONDS if is_gap else (start + following) / 2
     return range(first, max(first, math.ceil(switch * FRAMES_PER_SECOND)))
 
 

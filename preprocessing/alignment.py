@@ -1,0 +1,114 @@
+"""From source pixels to the 224 x 224 crop, one affine map per frame.
+
+`official`: the view that the released PD-FGC networks expect. Eyes and mouth of the clip's average
+landmarks go to fixed places in a 224 frame, then each frame is moved so that its mouth sits still,
+then rows 0:192 and columns 16:208 of that frame are enlarged to 224. All steps are one affine map
+here, so a pixel is resampled once.
+
+`square`: the clip's average face box, enlarged, and the same for every frame.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.schema import LANDMARK_COUNT
+
+CROP_SIDE_PX: Final = 224
+# Where the official alignment puts (one eye, the other eye, the mouth) in its own 224 px frame.
+OFFICIAL_TARGET_PX: Final = np.array([[87.0, 59.0], [137.0, 59.0], [112.0, 120.0]])
+OFFICIAL_SMOOTHING: Final = 0.2  # share of the previous frame in the mouth pin
+NETWORK_LEFT_PX: Final = 16.0  # the official inference cuts columns 16:208 and rows 0:192
+NETWORK_SIDE_PX: Final = 192.0
+# The 68-point scheme's eye contours (six points each) and inner lips in the 478-point mesh.
+IMAGE_LEFT_EYE: Final = (33, 160, 158, 133, 153, 144)
+IMAGE_RIGHT_EYE: Final = (362, 385, 387, 263, 373, 380)
+INNER_LIPS: Final = (78, 81, 13, 311, 308, 402, 14, 178)
+
+CropMode = Literal["official", "square"]
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """How a crop is cut from its source."""
+
+    mode: CropMode = "official"
+    square_scale: float = 1.8  # side of the square crop over the face box's longer side
+
+
+def crop_transforms(landmarks_px: NDArray[np.float32], settings: AlignmentSettings) -> NDArray[np.float32]:
+    """Affine maps from source pixels to crop pixels.
+
+    Args:
+        landmarks_px: [T, 478, 3] of one clip, source pixels.
+        settings: which crop.
+
+    Returns:
+        [T, 2, 3] float32; crop_px = A[:, :2] @ source_px + A[:, 2], pixel centres at whole numbers.
+    """
+    if landmarks_px.ndim != 3 or landmarks_px.shape[1:] != (LANDMARK_COUNT, 3):
+        raise ValueError(f"landmarks are {landmarks_px.shape}, need [T, {LANDMARK_COUNT}, 3]")
+    points = landmarks_px[..., :2].astype(np.float64)
+    if settings.mode == "official":
+        return _official_transforms(points).astype(np.float32)
+    return _square_transforms(points, settings.square_scale).astype(np.float32)
+
+
+def transform_landmarks(
+    landmarks_px: NDArray[np.float32], transforms: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Landmarks [T, 478, 3] of the source in the crop's pixels; z takes the map's scale."""
+    linear, shift = transforms[:, :, :2], transforms[:, :, 2]
+    moved = np.einsum("tij,tnj->tni", linear, landmarks_px[..., :2]) + shift[:, None]
+    scale = np.sqrt(np.abs(np.linalg.det(linear)))
+    depth = landmarks_px[..., 2:] * scale[:, None, None]
+    return np.concatenate([moved, depth], axis=-1).astype(np.float32)
+
+
+def _official_transforms(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    eyes_and_mouth = np.stack(
+        [points[:, list(group)].mean(axis=1) for group in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, INNER_LIPS)],
+        axis=1,
+    )  # [T, 3, 2]
+    similarity = fit_similarity(eyes_and_mouth.mean(axis=0), OFFICIAL_TARGET_PX)
+    mouth = eyes_and_mouth[:, 2] @ similarity[:, :2].T + similarity[:, 2]
+    pin = _smooth(OFFICIAL_TARGET_PX[2] - mouth)
+    zoom = CROP_SIDE_PX / NETWORK_SIDE_PX
+    transforms = np.repeat(zoom * similarity[None], len(points), axis=0)
+    # The cut and enlargement work on pixel areas: (x - left + 1/2) * zoom - 1/2.
+    cut = np.array([-NETWORK_LEFT_PX + 0.5, 0.5]) * zoom - 0.5
+    transforms[:, :, 2] += zoom * pin + cut
+    return transforms
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    smoothed = values.copy()
+    for frame in range(1, len(values)):
+        smoothed[frame] = OFFICIAL_SMOOTHING * smoothed[frame - 1] + (1 - OFFICIAL_SMOOTHING) * values[frame]
+    return smoothed
+
+
+def _square_transforms(points: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    low, high = points.min(axis=1), points.max(axis=1)
+    centre = ((low + high) / 2).mean(axis=0)
+    side = scale * (high - low).max(axis=1).mean()
+    zoom = CROP_SIDE_PX / side
+    transform = np.zeros((2, 3))
+    transform[:, :2] = zoom * np.eye(2)
+    transform[:, 2] = (side / 2 - centre) * zoom - 0.5
+    return np.repeat(transform[None], len(points), axis=0)
+
+
+def fit_similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least-squares rotation + uniform scale + shift: [N, 2] and [N, 2] -> [2, 3] (Umeyama)."""
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    centred, wanted = source - source_mean, target - target_mean
+    spread = float((centred**2).sum())
+    if spread == 0.0:
+        raise ValueError("the points to align all lie in one place")
+    cosine = float((centred * wanted).sum()) / spread
+    sine = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum()) / spread
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    return np.column_stack([linear, target_mean - linear @ source_mean])

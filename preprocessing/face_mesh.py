@@ -1,0 +1,111 @@
+"""MediaPipe's face detector and face mesh, as this project uses them.
+
+Imports mediapipe when an object is built, never when this module is imported.
+"""
+
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.schema import LANDMARK_COUNT
+
+MEDIAPIPE_VERSION = "0.10.21"  # the last release whose wheel carries its models; pinned in the lock
+
+
+class FaceMesh:
+    """478 landmarks of the one face in a square image, tracked from call to call.
+
+    MediaPipe projects the landmarks of a non-square image wrongly when the head is rolled
+    (it warns of it), so this class takes square images only.
+    """
+
+    def __init__(self, *, tracking: bool, minimum_confidence: float = 0.5) -> None:
+        from mediapipe.python.solutions.face_mesh import FaceMesh as MediaPipeFaceMesh
+
+        self._mesh: Any = MediaPipeFaceMesh(
+            static_image_mode=not tracking,
+            max_num_faces=1,
+            refine_landmarks=True,
+            min_detection_confidence=minimum_confidence,
+            min_tracking_confidence=minimum_confidence,
+        )
+        self._tracking = tracking
+
+    def find(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Find the face's landmarks.
+
+        Args:
+            image: [S, S, 3] RGB.
+
+        Returns:
+            [478, 3] pixels of this image (pixel centres at whole numbers; z with the scale of x,
+            negative nearer to the camera), or None where no face is found.
+        """
+        side = image.shape[0]
+        if image.shape != (side, side, 3):
+            raise ValueError(f"face mesh needs a square RGB image, got {image.shape}")
+        found = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
+        if not found and self._tracking:
+            # The tracker has just let go: a second look lets the detector search this very frame.
+            found = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
+        if not found:
+            return None
+        points = [(point.x, point.y, point.z) for point in found[0].landmark]
+        landmarks = np.asarray(points, np.float32) * np.float32(side)
+        assert landmarks.shape == (LANDMARK_COUNT, 3)
+        landmarks[:, :2] -= 0.5
+        return landmarks
+
+    def forget(self) -> None:
+        """Drop what is tracked: the next face is searched for anew.
+
+        A blank image makes the tracker let go; it costs a fifth of MediaPipe's own reset.
+        """
+        self._mesh.process(np.zeros((64, 64, 3), np.uint8))
+
+    def close(self) -> None:
+        """Free the graph."""
+        self._mesh.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FaceDetector:
+    """MediaPipe's full-range detector: faces down to a twentieth of the image's side."""
+
+    def __init__(self, minimum_confidence: float = 0.5) -> None:
+        from mediapipe.python.solutions.face_detection import FaceDetection
+
+        self._detector: Any = FaceDetection(model_selection=1, min_detection_confidence=minimum_confidence)
+
+    def find(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Find faces.
+
+        Args:
+            image: [H, W, 3] RGB.
+
+        Returns:
+            [N, 5] left, top, right, bottom in pixels and the score, best first.
+        """
+        height, width = image.shape[:2]
+        found = self._detector.process(np.ascontiguousarray(image)).detections or []
+        boxes = []
+        for detection in found:
+            box = detection.location_data.relative_bounding_box
+            left, top = box.xmin * width, box.ymin * height
+            right, bottom = left + box.width * width, top + box.height * height
+            boxes.append((left, top, right, bottom, detection.score[0]))
+        boxes.sort(key=lambda box: -box[4])
+        return np.asarray(boxes, np.float32).reshape(-1, 5)
+
+    def close(self) -> None:
+        """Free the graph."""
+        self._detector.close()

@@ -1,0 +1,73 @@
+"""Labels of a batch's frames as Parquet tables: one row a frame, one file a label."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from preprocessing.table_schema import column, table_schema
+
+LABELS_TABLE: Final = "labels.parquet"
+
+KEY_COLUMNS: Final = (
+    column("key", pa.string(), "clip's key"),
+    column("frame", pa.int32(), "frame within the clip"),
+)
+POSE_SCHEMA: Final = table_schema(
+    *KEY_COLUMNS,
+    column("pitch_rad", pa.float32(), "head pitch; positive looks down"),
+    column("yaw_rad", pa.float32(), "head yaw; positive looks to the image's right"),
+    column("roll_rad", pa.float32(), "head roll; positive turns counter-clockwise in the image"),
+    column("x_cm", pa.float32(), "head's place, to the image's right of the crop camera's axis"),
+    column("y_cm", pa.float32(), "head's place, above the crop camera's axis"),
+    column("z_cm", pa.float32(), "head's place, nearer to the camera than the reference distance"),
+    column("residual_px", pa.float32(), "how far the fitted mean face lies from the landmarks"),
+)
+GAZE_SCHEMA: Final = table_schema(
+    *KEY_COLUMNS,
+    column("pitch_rad", pa.float32(), "gaze pitch in the head; positive looks down"),
+    column("yaw_rad", pa.float32(), "gaze yaw in the head; positive looks to the image's right"),
+    column("blink_left", pa.float32(), "image-left eye: 0 open to 1 shut, for this person"),
+    column("blink_right", pa.float32(), "image-right eye: 0 open to 1 shut, for this person"),
+    column("valid", pa.bool_(), "the gaze was seen, not bridged over a blink"),
+)
+
+
+def write_labels(
+    folder: Path, schema: pa.Schema, labels: Mapping[str, Mapping[str, NDArray[np.generic]]]
+) -> None:
+    """Write a label table.
+
+    Args:
+        folder: where.
+        schema: `POSE_SCHEMA` or `GAZE_SCHEMA`.
+        labels: by clip key, then by column name: [T] arrays.
+    """
+    tables = []
+    for key in sorted(labels):
+        columns = labels[key]
+        frames = len(next(iter(columns.values())))
+        values = {"key": [key] * frames, "frame": np.arange(frames, dtype=np.int32), **columns}
+        tables.append(pa.table({name: values[name] for name in schema.names}, schema=schema))
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    pq.write_table(table, folder / LABELS_TABLE)
+
+
+def read_labels(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+    """Labels by clip key: [T, len(names)] float32, in frame order."""
+    table = pq.read_table(folder / LABELS_TABLE, columns=["key", *names])
+    keys = table["key"].to_numpy()
+    values = np.stack([table[name].to_numpy().astype(np.float32) for name in names], axis=1)
+    if not len(keys):
+        return {}
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    return dict(zip(keys[starts].tolist(), np.split(values, starts[1:]), strict=True))
+
+
+POSE_NAMES: Final = ("pitch_rad", "yaw_rad", "roll_rad", "x_cm", "y_cm", "z_cm")
+GAZE_NAMES: Final = ("pitch_rad", "yaw_rad")
+BLINK_NAMES: Final = ("blink_left", "blink_right")

@@ -1,0 +1,180 @@
+"""Clips and samples as WebDataset members, and back. The one place that knows the members' names.
+
+Members of a sample: `NNN.jpg` per frame, `audio.flac`, `landmarks.npy`, `mel.npy`, `pose.npy`,
+`gaze.npy`, `blink.npy`, `coefficients.npy` where Deep3D ran, `anchors.NN.jpg` (the composite) and
+`anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`, `meta.json`. No pickles.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from preprocessing.schema import (
+    SAMPLE_RATE_HZ,
+    SCHEMA_VERSION,
+    Clip,
+    ClipLabels,
+    ClipSample,
+    ClipSource,
+    EyeAnchor,
+)
+
+
+def encode_clip(clip: Clip) -> dict[str, bytes]:
+    """Members of a clip without labels."""
+    source = clip.source
+    meta = {
+        "schema_version": SCHEMA_VERSION,
+        "identity": clip.identity,
+        "source": {
+            "video_id": source.video_id,
+            "relative_path": source.relative_path,
+            "track": source.track,
+            "first_frame": source.first_frame,
+            "crop_mode": source.crop_mode,
+            "crop_transforms": source.crop_transforms.tolist(),
+        },
+        "scores": clip.scores,
+    }
+    members = {f"{number:03d}.jpg": jpeg for number, jpeg in enumerate(clip.frames_jpeg)}
+    return members | {
+        "audio.flac": encode_flac(clip.sound),
+        "landmarks.npy": encode_array(clip.landmarks_px),
+        "meta.json": encode_json(meta),
+    }
+
+
+def encode_sample(sample: ClipSample) -> dict[str, bytes]:
+    """Members of a whole sample."""
+    labels = sample.labels
+    members = encode_clip(sample.clip)
+    meta = json.loads(members["meta.json"])
+    meta |= {"labellers": labels.labellers, "lip_sync": labels.lip_sync}
+    members |= {
+        "meta.json": encode_json(meta),
+        "mel.npy": encode_array(sample.mel),
+        "pose.npy": encode_array(labels.pose),
+        "gaze.npy": encode_array(labels.gaze),
+        "blink.npy": encode_array(labels.blink),
+        "anchors.json": encode_json([_anchor_facts(anchor) for anchor in sample.anchors]),
+    }
+    if labels.coefficients is not None:
+        members["coefficients.npy"] = encode_array(labels.coefficients)
+    for number, anchor in enumerate(sample.anchors):
+        members[f"anchors.{number:02d}.jpg"] = anchor.composite_jpeg
+        members[f"anchors.{number:02d}.eyes.jpg"] = anchor.eyes_jpeg
+    return members
+
+
+def decode_clip(key: str, members: Mapping[str, bytes]) -> Clip:
+    """The clip of a sample's members.
+
+    Raises:
+        ValueError: naming the key and what is missing, of another schema version or out of bounds.
+    """
+    meta = _checked_meta(key, members)
+    source = meta["source"]
+    frames = sorted(name for name in members if name.endswith(".jpg") and name[:-4].isdigit())
+    return Clip(
+        key=key,
+        identity=meta["identity"],
+        source=ClipSource(
+            video_id=source["video_id"],
+            relative_path=source["relative_path"],
+            track=source["track"],
+            first_frame=source["first_frame"],
+            crop_mode=source["crop_mode"],
+            crop_transforms=np.asarray(source["crop_transforms"], np.float32),
+        ),
+        frames_jpeg=tuple(members[name] for name in frames),
+        landmarks_px=decode_array(key, members, "landmarks.npy"),
+        sound=decode_flac(_member(key, members, "audio.flac")),
+        scores=meta["scores"],
+    )
+
+
+def decode_sample(key: str, members: Mapping[str, bytes]) -> ClipSample:
+    """The whole sample of its members; raises ValueError as `decode_clip` does."""
+    meta = _checked_meta(key, members)
+    labels = ClipLabels(
+        pose=decode_array(key, members, "pose.npy"),
+        gaze=decode_array(key, members, "gaze.npy"),
+        blink=decode_array(key, members, "blink.npy"),
+        lip_sync=meta["lip_sync"],
+        labellers=meta["labellers"],
+        coefficients=decode_array(key, members, "coefficients.npy") if "coefficients.npy" in members else None,
+    )
+    anchors = [
+        EyeAnchor(
+            **facts,
+            composite_jpeg=_member(key, members, f"anchors.{number:02d}.jpg"),
+            eyes_jpeg=_member(key, members, f"anchors.{number:02d}.eyes.jpg"),
+        )
+        for number, facts in enumerate(json.loads(_member(key, members, "anchors.json")))
+    ]
+    mel = decode_array(key, members, "mel.npy")
+    return ClipSample(decode_clip(key, members), labels, mel, tuple(anchors))
+
+
+def encode_array(array: NDArray[Any]) -> bytes:
+    """A .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
+    """The array of a .npy member; never unpickles."""
+    return np.load(io.BytesIO(_member(key, members, name)), allow_pickle=False)
+
+
+def encode_flac(sound: NDArray[np.float32]) -> bytes:
+    """16-bit FLAC of mono sound in [-1, 1] at 16 kHz."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def decode_flac(data: bytes) -> NDArray[np.float32]:
+    """Sound [N] of a FLAC file."""
+    sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+    if rate_hz != SAMPLE_RATE_HZ or sound.ndim != 1:
+        raise ValueError(f"sound is {rate_hz} Hz {sound.shape}, need mono at {SAMPLE_RATE_HZ} Hz")
+    return sound
+
+
+def encode_json(value: Any) -> bytes:
+    """Compact JSON with sorted keys, so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _anchor_facts(anchor: EyeAnchor) -> dict[str, str | int | float]:
+    return {
+        "base_frame": anchor.base_frame,
+        "eyes_key": anchor.eyes_key,
+        "eyes_frame": anchor.eyes_frame,
+        "eyes_identity": anchor.eyes_identity,
+        "gaze_error_rad": anchor.gaze_error_rad,
+        "blink_error": anchor.blink_error,
+        "rest_error_px": anchor.rest_error_px,
+    }
+
+
+def _checked_meta(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
+    meta = json.loads(_member(key, members, "meta.json"))
+    if meta["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{key}: schema version {meta['schema_version']}, this code reads {SCHEMA_VERSION}; re-make the shards"
+        )
+    return meta
+
+
+def _member(key: str, members: Mapping[str, bytes], name: str) -> bytes:
+    if name not in members:
+        raise ValueError(f"{key}: member {name} is missing; it has {sorted(members)}")
+    return members[name]

@@ -1,0 +1,37 @@
+"""Where one shot ends and the next begins, frame by frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scenedetect import FrameTimecode
+from scenedetect.detectors import ContentDetector
+
+from preprocessing.schema import FRAMES_PER_SECOND
+
+LOOK_AT_PX = 128  # the detector compares colours, not details
+
+
+@dataclass(frozen=True)
+class ShotSettings:
+    """Settings of the shot cut detector."""
+
+    threshold: float = 27.0  # PySceneDetect's default: mean HSV difference on its 0-255 scale
+
+
+class ShotDetector:
+    """PySceneDetect's content detector on a frame-by-frame stream."""
+
+    def __init__(self, settings: ShotSettings) -> None:
+        self._detector = ContentDetector(threshold=settings.threshold, min_scene_len=1)
+
+    def begins_shot(self, index: int, image: NDArray[np.uint8]) -> bool:
+        """Say whether this frame differs from the one before as only a cut does.
+
+        Args:
+            index: frame number on the 25 fps grid, rising by one from call to call.
+            image: [H, W, 3] RGB.
+        """
+        step = max(1, min(image.shape[:2]) // LOOK_AT_PX)
+        small = np.ascontiguousarray(image[::step, ::step, ::-1])
+        return bool(self._detector.process_frame(FrameTimecode(index, float(FRAMES_PER_SECOND)), small))

@@ -1,0 +1,225 @@
+"""Every face of a shot, followed from frame to frame.
+
+The full-range detector looks at the whole picture at the start of a shot, every so often, and when
+a face is lost; between, each face has a face mesh of its own on a square window that follows it.
+So a small face in a large picture is seen as large as any, and a frame costs one mesh a face.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.face_mesh import FaceDetector, FaceMesh
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Settings of the face tracker."""
+
+    detect_every_frames: int = 25  # a face that walks in is found within a second
+    detection_confidence: float = 0.5
+    tracking_confidence: float = 0.5
+    maximum_faces: int = 4
+    window_scale: float = 2.2  # side of the window over the longer side of the mesh's box
+    window_side_px: int = 448  # larger windows are shrunk to this: twice the crop's side
+    memory_mebibytes: int = 512  # bound on the pictures held per video being read
+
+    def __post_init__(self) -> None:
+        if self.detect_every_frames < 1 or self.maximum_faces < 1:
+            raise ValueError(f"need detect_every_frames and maximum_faces of at least 1, got {self}")
+        if self.bounded_window_side_px() < 2 * 64:
+            raise ValueError(
+                f"memory_mebibytes {self.memory_mebibytes} holds windows of only "
+                f"{self.bounded_window_side_px()} px for {self.maximum_faces} faces; need 128 px"
+            )
+
+    def bounded_window_side_px(self) -> int:
+        """Side of the largest window that keeps all buffered windows within `memory_mebibytes`."""
+        pictures = self.maximum_faces * 2 * MAXIMUM_CLIP_FRAMES
+        bound = int((self.memory_mebibytes * 2**20 / (3 * pictures)) ** 0.5)
+        return min(self.window_side_px, bound)
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """One face in one frame, with the picture around it."""
+
+    track: int
+    landmarks_px: NDArray[np.float32]  # [478, 3] source pixels
+    window: NDArray[np.uint8]  # [S, S, 3] RGB
+    window_transform: NDArray[np.float64]  # [2, 3] source px -> window px
+
+
+@dataclass
+class _Window:
+    """A square of the source, in source pixels; it glides after the face."""
+
+    centre: NDArray[np.float64]  # [2] x, y
+    side: float
+
+    def follow(self, box: NDArray[np.float64], scale: float) -> bool:
+        """Glide towards a box [left, top, right, bottom]; False where it cannot keep up.
+
+        A step moves the picture under the mesh's own region of interest, so it stays small.
+        """
+        centre, side = _window_of(box, scale)
+        step = np.clip(centre - self.centre, -0.02 * self.side, 0.02 * self.side)
+        self.centre = self.centre + step
+        self.side = float(np.clip(side, 0.98 * self.side, 1.02 * self.side))
+        inside = np.abs(centre - self.centre).max() < 0.2 * self.side
+        return bool(inside and 0.6 < side / self.side < 1.4)
+
+    def cut(self, image: NDArray[np.uint8], largest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """The window's picture, black beyond the frame, and the map [2, 3] into it."""
+        side = max(32, round(self.side))
+        left, top = (int(value) for value in np.round(self.centre - side / 2))
+        picture = _cut_padded(image, left, top, side)
+        shown = min(side, largest_px)
+        if shown < side:
+            picture = cv2.resize(picture, (shown, shown), interpolation=cv2.INTER_AREA)
+        zoom = shown / side
+        transform = np.array(
+            [[zoom, 0.0, (0.5 - left) * zoom - 0.5], [0.0, zoom, (0.5 - top) * zoom - 0.5]], np.float64
+        )
+        return picture, transform
+
+
+@dataclass
+class _Face:
+    track: int
+    window: _Window
+    mesh: FaceMesh
+    box: NDArray[np.float64]
+
+
+class FaceTracker:
+    """Follows the faces of one video at a time; meshes are kept for the next video."""
+
+    def __init__(self, settings: TrackingSettings) -> None:
+        self._settings = settings
+        self._detector = FaceDetector(settings.detection_confidence)
+        self._idle: list[FaceMesh] = []
+        self._faces: list[_Face] = []
+        self._next_track = 0
+        self._since_detection = 0
+        self._look_now = True
+
+    def begin_video(self) -> None:
+        """Forget the video before; tracks are numbered from 0 again."""
+        self.begin_shot()
+        self._next_track = 0
+
+    def begin_shot(self) -> None:
+        """End every track."""
+        for face in self._faces:
+            self._release(face)
+        self._faces = []
+        self._look_now = True
+
+    def step(self, image: NDArray[np.uint8]) -> list[FaceView]:
+        """Follow every face into the next frame.
+
+        Args:
+            image: [H, W, 3] RGB.
+
+        Returns:
+            The faces of this frame; a track that is missing here has ended for good.
+        """
+        self._since_detection += 1
+        if self._look_now or self._since_detection >= self._settings.detect_every_frames:
+            self._take_up_new_faces(image)
+        views = []
+        for face in list(self._faces):
+            view = self._follow(face, image)
+            if view is None:
+                self._faces.remove(face)
+                self._release(face)
+                self._look_now = True
+            else:
+                views.append(view)
+        return self._without_twins(views)
+
+    def close(self) -> None:
+        """Free every graph."""
+        self.begin_shot()
+        for mesh in self._idle:
+            mesh.close()
+        self._idle = []
+        self._detector.close()
+
+    def _take_up_new_faces(self, image: NDArray[np.uint8]) -> None:
+        self._since_detection = 0
+        self._look_now = False
+        for box in self._detector.find(image)[:, :4].astype(np.float64):
+            known = any(_overlap(box, face.box) > 0.2 for face in self._faces)
+            if known or len(self._faces) == self._settings.maximum_faces:
+                continue
+            # The detector's box is about four fifths of the mesh's.
+            centre, side = _window_of(box, 1.25 * self._settings.window_scale)
+            mesh = self._idle.pop() if self._idle else self._new_mesh()
+            self._faces.append(_Face(self._next_track, _Window(centre, side), mesh, box))
+            self._next_track += 1
+
+    def _new_mesh(self) -> FaceMesh:
+        return FaceMesh(tracking=True, minimum_confidence=self._settings.tracking_confidence)
+
+    def _release(self, face: _Face) -> None:
+        face.mesh.forget()
+        self._idle.append(face.mesh)
+
+    def _follow(self, face: _Face, image: NDArray[np.uint8]) -> FaceView | None:
+        window, transform = face.window.cut(image, self._settings.bounded_window_side_px())
+        found = face.mesh.find(window)
+        if found is None:
+            return None
+        zoom = transform[0, 0]
+        landmarks = found.astype(np.float64)
+        landmarks[:, :2] -= transform[:, 2]
+        landmarks /= zoom
+        low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+        face.box = np.concatenate([low, high])
+        if not face.window.follow(face.box, self._settings.window_scale):
+            face.window = _Window(*_window_of(face.box, self._settings.window_scale))
+            face.mesh.forget()
+        return FaceView(face.track, landmarks.astype(np.float32), window, transform)
+
+    def _without_twins(self, views: list[FaceView]) -> list[FaceView]:
+        """Two meshes may slide onto one face: the older track keeps it."""
+        kept: list[FaceView] = []
+        boxes: dict[int, NDArray[np.float64]] = {face.track: face.box for face in self._faces}
+        for view in sorted(views, key=lambda view: view.track):
+            if any(_overlap(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):
+                twin = next(face for face in self._faces if face.track == view.track)
+                self._faces.remove(twin)
+                self._release(twin)
+            else:
+                kept.append(view)
+        return kept
+
+
+def _window_of(box: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], float]:
+    size = box[2:] - box[:2]
+    return (box[:2] + box[2:]) / 2, float(scale * size.max())
+
+
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Intersection over union of two boxes."""
+    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = max(0.0, float(width)) * max(0.0, float(height))
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
+    return shared / max(1e-9, areas[0] + areas[1] - shared)
+
+
+def _cut_padded(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    inside = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
+    if inside.shape[:2] == (side, side):
+        return inside
+    pads = (max(0, -top), max(0, top + side - height), max(0, -left), max(0, left + side - width))
+    vertical, horizontal = pads[0] + pads[1] + inside.shape[0], pads[2] + pads[3] + inside.shape[1]
+    if vertical != side or horizontal != side:  # wholly outside the frame
+        return np.zeros((side, side, 3), np.uint8)
+    return cv2.copyMakeBorder(inside, *pads, cv2.BORDER_CONSTANT, value=0)
