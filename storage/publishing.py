@@ -101,6 +101,8 @@ def materialise(
         return replace(published, reason="nothing to do: same inputs, code version and settings")
     work = scratch_directory(root) / recipe.asset / recipe.partition / recipe.fingerprint[:16]
     with building_lock(work):
+        if is_local(root):
+            remove_dead_partials(local_path(_partition_directory(root, recipe.asset, recipe.partition)))
         if not force:
             published, reason = _examine(root, recipe)
             if published is not None and reason is None:
@@ -110,9 +112,6 @@ def materialise(
                 _make_current(found.directory)
                 return replace(found, reason=f"nothing to do: built before, made current again ({reason})")
         prepare(work, empty=force)
-        if is_local(root):
-            partition = local_path(_partition_directory(root, recipe.asset, recipe.partition))
-            remove_dead_partials(partition)
         manifest = _run(recipe, build, work)
         return _publish(root, manifest, work, "forced" if force else reason or "")
 
@@ -177,7 +176,7 @@ def _built_before(root: UPath, recipe: Recipe) -> Published | None:
     directory = _partition_directory(root, recipe.asset, recipe.partition)
     try:
         names = sorted(path.name for path in directory.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the second is what UPath says of an empty prefix
         return None
     builds = [_read(directory / name) for name in names if name.startswith(recipe.fingerprint[:16] + "-")]
     whole = [build for build in builds if build and damage(build.directory, build.manifest) is None]

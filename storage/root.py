@@ -7,8 +7,9 @@ import ipaddress
 import os
 import tempfile
 from datetime import timedelta
+from functools import cache as remembered
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from upath import UPath
@@ -59,11 +60,12 @@ def _open_local_root(path: str, location: str) -> UPath:
 
 def _open_bucket_root(location: str) -> UPath:
     from obstore.exceptions import BaseError
-    from obstore.fsspec import register
     from obstore.store import S3Store
 
-    register("s3")
-    allow_http = _allow_http(location)
+    _register_obstore()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    _check_endpoint(location, endpoint)
+    allow_http = endpoint is not None and endpoint.startswith("http://")
     # The probe gives up early; the store that works later keeps obstore's patient defaults.
     probe = S3Store.from_url(
         location,
@@ -78,16 +80,28 @@ def _open_bucket_root(location: str) -> UPath:
             f"storage root {location!r} cannot be listed: {reason}; check the bucket's name, AWS_REGION, "
             f"AWS_ENDPOINT_URL and the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), or {WAY_OUT}"
         ) from error
-    return UPath(location.rstrip("/"), client_options={"allow_http": allow_http})
+    # The endpoint is given by name so that fsspec, which keeps one store for equal options, never
+    # answers with the store of another endpoint. Keys stay in the environment, out of pickles.
+    options: dict[str, Any] = {"client_options": {"allow_http": allow_http}}
+    if endpoint is not None:
+        options["endpoint"] = endpoint
+    return UPath(location.rstrip("/"), **options)
 
 
-def _allow_http(location: str) -> bool:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    if not endpoint.startswith("http://"):
-        return False
+@remembered
+def _register_obstore() -> None:
+    """Make obstore fsspec's way to s3://, once: each registration would start a store of its own."""
+    from obstore.fsspec import register
+
+    register("s3")
+
+
+def _check_endpoint(location: str, endpoint: str | None) -> None:
+    if endpoint is None or not endpoint.startswith("http://"):
+        return
     host = urlsplit(endpoint).hostname or ""
     if _is_loopback(host) or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
-        return True
+        return
     raise ValueError(
         f"storage root {location!r}: AWS_ENDPOINT_URL {endpoint!r} would carry the data unencrypted; "
         "use https, or set AWS_ALLOW_HTTP=true if that network is yours"
@@ -133,19 +147,27 @@ def local_copy(directory: UPath, cache: Path | None = None) -> Path:
     manifest = Manifest.from_json(read_bytes(directory / MANIFEST_NAME).decode())
     cache = cache or scratch_directory(directory) / "cache"
     target = cache / manifest.content_digest
-    if damage(UPath(target), manifest) is None:
+    if _is_whole(target, manifest):
         return target
     cache.mkdir(parents=True, exist_ok=True)
     remove_dead_partials(cache)
     partial = partial_path(target)
     try:
         download(directory, manifest, partial)
-        remove(target)  # incomplete, as seen above
-        partial.rename(target)
-    except OSError:
-        if damage(UPath(target), manifest) is not None:
-            raise
-        # Another process put the same content there first.
+        _place(partial, target, manifest)
     finally:
         remove(partial)
     return target
+
+
+def _place(partial: Path, target: Path, manifest: Manifest) -> None:
+    try:
+        partial.rename(target)
+    except OSError:
+        if not _is_whole(target, manifest):  # else another process put the same content there first
+            remove(target)
+            partial.rename(target)
+
+
+def _is_whole(copy: Path, manifest: Manifest) -> bool:
+    return (copy / MANIFEST_NAME).is_file() and damage(UPath(copy), manifest) is None

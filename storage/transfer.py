@@ -1,15 +1,17 @@
 """Reading, writing and listing under a root, the same way for a local directory and a bucket."""
 
 import hashlib
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, Final, cast
 
 from upath import UPath
 
-from storage.atomic import write_atomically
+from storage.atomic import flush_file, write_atomically
 from storage.fingerprint import file_sha256
 from storage.manifest import MANIFEST_NAME, Manifest
+
+PIECE_BYTES: Final = 8 << 20  # of an object read at a time: a shard never lies in memory whole
 
 
 def is_local(path: UPath) -> bool:
@@ -34,9 +36,8 @@ def read_sha256(path: UPath) -> str:
     if is_local(path):
         return file_sha256(local_path(path))
     digest = hashlib.sha256()
-    with _open_remote(path) as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    for piece in _remote_pieces(path):
+        digest.update(piece)
     return digest.hexdigest()
 
 
@@ -88,15 +89,19 @@ def download(directory: UPath, manifest: Manifest, local: Path) -> None:
     for name, record in manifest.files.items():
         target = local / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        # In pieces: fsspec's own get would hold a whole shard in memory.
-        with _open_remote(directory / name) as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
+        with target.open("wb") as copy:
+            for piece in _remote_pieces(directory / name):
+                copy.write(piece)
+        flush_file(target)
         sha256 = file_sha256(target)
         if sha256 != record.sha256:
             raise ValueError(f"{directory / name} has sha256 {sha256}, its manifest says {record.sha256}")
-    (local / MANIFEST_NAME).parent.mkdir(parents=True, exist_ok=True)
+    local.mkdir(parents=True, exist_ok=True)
     (local / MANIFEST_NAME).write_text(manifest.to_json())
 
 
-def _open_remote(path: UPath) -> BinaryIO:
-    return cast("BinaryIO", path.fs.open(path.path, "rb"))
+def _remote_pieces(path: UPath) -> Iterator[bytes]:
+    size_bytes = int(path.fs.info(path.path)["size"])
+    for start in range(0, size_bytes, PIECE_BYTES):
+        end = min(start + PIECE_BYTES, size_bytes)
+        yield cast("bytes", path.fs.cat_file(path.path, start=start, end=end))

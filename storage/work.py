@@ -4,7 +4,6 @@ filelock is imported only when something is built.
 """
 
 import logging
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,22 +60,21 @@ def collect_files(work: Path) -> dict[str, FileRecord]:
     Raises:
         ValueError: a symbolic link (it would not survive the move) or a file named manifest.json.
     """
+    for path in list(work.rglob("*")):
+        if path.name.startswith(".") or PARTIAL_MARK in path.name:
+            remove(path)
     records: dict[str, FileRecord] = {}
-    for directory, directory_names, file_names in os.walk(work):
-        for name in directory_names + file_names:
-            if name.startswith(".") or PARTIAL_MARK in name:
-                remove(Path(directory, name))
-        directory_names[:] = [name for name in directory_names if Path(directory, name).exists()]
-        for path in (Path(directory, name) for name in file_names):
-            if path.is_symlink() or path == work / MANIFEST_NAME:
-                raise ValueError(f"{path} cannot be published: a link, or the name of the manifest")
-            if path.exists():
-                flush_file(path)
-                records[path.relative_to(work).as_posix()] = FileRecord(
-                    path.stat().st_size, file_sha256(path)
-                )
-        flush_directory(Path(directory))
-    return dict(sorted(records.items()))
+    for path in sorted(work.rglob("*")):
+        if path.is_symlink() or path == work / MANIFEST_NAME:
+            raise ValueError(f"{path} cannot be published: a link, or the name of the manifest")
+        if path.is_dir():
+            flush_directory(path)
+        else:
+            flush_file(path)
+            name = path.relative_to(work).as_posix()
+            records[name] = FileRecord(path.stat().st_size, file_sha256(path))
+    flush_directory(work)
+    return records
 
 
 def place_locally(work: Path, manifest: Manifest, target: Path) -> None:

@@ -1,0 +1,54 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.atomic import partial_path, remove_dead_partials, write_atomically
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "face.png"
+    with write_atomically(target) as partial:
+        partial.write_bytes(b"whole")
+        assert not target.exists()
+        assert (partial.parent, partial.suffix) == (target.parent, ".png")
+        assert ".partial-" in partial.name
+    assert [path.name for path in target.parent.iterdir()] == ["face.png"]
+    assert target.read_bytes() == b"whole"
+
+
+def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "face.png"
+    target.write_bytes(b"old")
+
+    def fail() -> None:
+        with write_atomically(target) as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError("camera")
+
+    with pytest.raises(RuntimeError, match="camera"):
+        fail()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "face.png"):
+        pass
+
+
+def test_only_the_partials_of_dead_processes_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    finished = subprocess.Popen([sys.executable, "-c", ""])
+    finished.wait(timeout=60)
+    dead = tmp_path / "deep" / f"a.partial-{finished.pid}-0011aabb.tar"
+    dead_directory = tmp_path / f"b.partial-{finished.pid}-0011aabb"
+    dead_directory.mkdir()
+    alive, plain = partial_path(tmp_path / "c.tar"), tmp_path / "d.tar"
+    for path in (dead, dead_directory / "file", alive, plain):
+        path.write_bytes(b"")
+
+    remove_dead_partials(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, "d.tar", "deep"])
+    assert list((tmp_path / "deep").iterdir()) == []

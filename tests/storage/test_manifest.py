@@ -1,0 +1,63 @@
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from storage.manifest import FileRecord, Manifest
+
+MANIFEST = Manifest(
+    asset="clips",
+    partition="batch-0000",
+    fingerprint="f" * 64,
+    code_version="1",
+    settings={"minimum_face_px": 48, "scales": [1.0, 0.5]},
+    inputs={"tracks": "abc"},
+    files={"b.tar": FileRecord(2, "22"), "a.tar": FileRecord(1, "11")},
+    counts={"clips": 3, "mean_score": 0.25},
+    refusals={"blurred": 1},
+    seconds=1.5,
+    cpu_seconds=2.5,
+    finished_at="2026-01-02T03:04:05.000006+00:00",
+)
+
+
+def test_a_manifest_reads_back_the_same() -> None:
+    assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
+
+
+def test_the_content_digest_is_over_sorted_names_and_hashes() -> None:
+    expected = hashlib.sha256(b'[["a.tar","11"],["b.tar","22"]]').hexdigest()
+    assert MANIFEST.content_digest == expected
+
+
+def test_the_content_digest_does_not_know_time_cost_or_recipe() -> None:
+    other = replace(
+        MANIFEST, finished_at="2027", seconds=9.0, cpu_seconds=9.0, counts={}, settings={}, fingerprint="0"
+    )
+    assert other.content_digest == MANIFEST.content_digest
+
+
+def test_the_content_digest_knows_every_file() -> None:
+    renamed = replace(MANIFEST, files={"c.tar": FileRecord(2, "22"), "a.tar": FileRecord(1, "11")})
+    changed = replace(MANIFEST, files=MANIFEST.files | {"b.tar": FileRecord(2, "23")})
+    assert len({MANIFEST.content_digest, renamed.content_digest, changed.content_digest}) == 3
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_an_unknown_version_is_named(version: int | None) -> None:
+    text = json.dumps(json.loads(MANIFEST.to_json()) | {"manifest_version": version})
+    with pytest.raises(ValueError, match=f"manifest of version {version}, this pdfgc reads version 1"):
+        Manifest.from_json(text)
+
+
+@pytest.mark.parametrize("text", ["[]", '"x"', '{"manifest_version": 1}', "{"])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"manifest|Expecting"):
+        Manifest.from_json(text)
+
+
+def test_an_unknown_field_is_refused() -> None:
+    text = json.dumps(json.loads(MANIFEST.to_json()) | {"colour": "red"})
+    with pytest.raises(ValueError, match=r"fields that do not fit: .*colour"):
+        Manifest.from_json(text)

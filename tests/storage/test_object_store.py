@@ -1,0 +1,143 @@
+"""A root in an S3 bucket: moto's server on the loopback interface."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from storage.publishing import Published, current, staleness, verify
+from storage.root import local_copy, open_root
+from tests.storage.builds import FILES, ClipSettings, files_below, materialise_small, recipe
+
+KILLED_UPLOAD = """
+import os, signal, sys
+from obstore.fsspec import FsspecStore
+from storage.root import open_root
+from tests.storage.builds import materialise_small
+
+writes = 0
+
+def killing(write):
+    async def killed_before(self, *arguments, **options):
+        global writes
+        if writes == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        writes += 1
+        return await write(self, *arguments, **options)
+    return killed_before
+
+FsspecStore._put_file = killing(FsspecStore._put_file)
+FsspecStore._pipe_file = killing(FsspecStore._pipe_file)
+materialise_small(open_root(sys.argv[1]))
+"""
+
+
+def published_in(location: str) -> tuple[UPath, Published]:
+    root = open_root(f"{location}/people")
+    return root, materialise_small(root)
+
+
+def test_a_build_is_published_to_the_bucket_and_found_again(bucket: str) -> None:
+    root, published = published_in(bucket)
+
+    assert (published.built, published.reason) == (True, "not there yet")
+    assert str(published.directory).startswith(f"{bucket}/people/assets/clips/batch-0000/")
+    found = current(open_root(f"{bucket}/people"), "clips", "batch-0000")
+    assert found is not None
+    assert found.manifest == published.manifest
+    assert verify(found) == []
+    assert staleness(root, recipe()) is None
+    again = materialise_small(root)
+    assert (again.built, again.reason) == (False, "nothing to do: same inputs, code version and settings")
+
+
+def test_an_empty_bucket_holds_nothing(bucket: str) -> None:
+    root = open_root(bucket)
+    assert current(root, "clips", "batch-0000") is None
+    assert staleness(root, recipe()) == "not there yet"
+
+
+def test_a_changed_setting_and_a_missing_object_are_told(bucket: str) -> None:
+    root, published = published_in(bucket)
+    assert staleness(root, recipe(ClipSettings(minimum_face_px=64))) == "setting minimum_face_px: 48 -> 64"
+
+    (published.directory / "parts" / "a.bin").unlink()
+
+    assert staleness(root, recipe()) == "file parts/a.bin is missing"
+    assert verify(published) == ["parts/a.bin"]
+    assert materialise_small(root).reason == "file parts/a.bin is missing"
+    assert staleness(root, recipe()) is None
+
+
+def test_a_local_copy_is_the_published_files_and_is_downloaded_once(bucket: str, tmp_path: Path) -> None:
+    published = published_in(bucket)[1]
+
+    copy = local_copy(published.directory)
+
+    assert files_below(copy) == FILES
+    assert copy.is_relative_to(tmp_path / "scratch" / "cache")
+    (published.directory / "index.json").unlink()  # a second download would now fail
+    assert local_copy(published.directory) == copy
+    assert [path.name for path in copy.parent.iterdir()] == [published.manifest.content_digest]
+
+
+def test_an_incomplete_local_copy_is_downloaded_again(bucket: str, tmp_path: Path) -> None:
+    published = published_in(bucket)[1]
+    copy = local_copy(published.directory, tmp_path / "copies")
+    (copy / "shards-000.tar").write_bytes(b"cut")
+
+    assert files_below(local_copy(published.directory, tmp_path / "copies")) == FILES
+
+
+def test_a_changed_object_is_refused_by_local_copy(bucket: str, tmp_path: Path) -> None:
+    published = published_in(bucket)[1]
+    (published.directory / "index.json").write_bytes(b"[]")
+
+    with pytest.raises(ValueError, match=r"index.json has sha256 4f53cda1.*, its manifest says 44136fa3"):
+        local_copy(published.directory)
+    assert list((tmp_path / "scratch" / "cache").iterdir()) == []
+
+
+def test_a_directory_without_a_manifest_has_no_local_copy(bucket: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        local_copy(open_root(bucket) / "assets" / "clips")
+
+
+@pytest.mark.parametrize("objects_uploaded", range(5))  # three files, the manifest, current.json
+def test_a_killed_upload_shows_nothing_and_the_next_run_completes_it(
+    bucket: str, objects_uploaded: int
+) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED_UPLOAD, bucket, str(objects_uploaded)],
+        cwd=Path(__file__).parents[2],
+        env=dict(os.environ),
+        timeout=60,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    root = open_root(bucket)
+    assert current(root, "clips", "batch-0000") is None
+
+    published = materialise_small(root)
+
+    assert published.built is (objects_uploaded < 4)  # with its manifest there, it only becomes current
+    assert files_below(local_copy(published.directory)) == FILES
+    assert staleness(root, recipe()) is None
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_named_with_the_way_out() -> None:
+    with pytest.raises(
+        ValueError, match=r"'s3://no-such-bucket' cannot be listed: .*check the bucket's name"
+    ):
+        open_root("s3://no-such-bucket")
+
+
+def test_plain_http_is_for_loopback_only(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example:9000")
+    with pytest.raises(ValueError, match="unencrypted; use https, or set AWS_ALLOW_HTTP=true"):
+        open_root(bucket)

@@ -1,0 +1,300 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from storage.publishing import BuildReport, Recipe, current, materialise, staleness, verify
+from tests.storage.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def never(work: Path) -> BuildReport:
+    raise AssertionError(f"built in {work}")
+
+
+def report(work: Path) -> BuildReport:
+    return BuildReport(counts={"files": len(list(work.iterdir()))}, refusals={})
+
+
+def test_a_first_run_builds_and_records_what_it_made(tmp_path: Path) -> None:
+    published = materialise_small(UPath(tmp_path))
+
+    manifest = published.manifest
+    assert (published.built, published.reason) == (True, "not there yet")
+    name = f"{recipe().fingerprint[:16]}-{manifest.content_digest[:8]}"
+    assert published.directory == UPath(tmp_path / "assets" / "clips" / "batch-0000" / name)
+    assert files_below(Path(str(published.directory))) == FILES
+    assert manifest.settings == {"minimum_face_px": 48, "mode": "official"}
+    assert (manifest.counts, manifest.refusals) == ({"clips": 3}, {"blurred": 1})
+    assert manifest.inputs == {"tracks": "abc"}
+    assert manifest.files["index.json"].size_bytes == 2
+    assert list(manifest.files) == ["index.json", "parts/a.bin", "shards-000.tar"]
+    assert manifest.seconds >= 0
+    assert manifest.finished_at.endswith("+00:00")
+
+
+def test_a_second_run_finds_nothing_to_do_and_calls_no_builder(tmp_path: Path) -> None:
+    first = materialise_small(UPath(tmp_path))
+    second = materialise(UPath(tmp_path), recipe(), never)
+    assert (second.built, second.reason) == (
+        False,
+        "nothing to do: same inputs, code version and settings",
+    )
+    assert second.manifest == first.manifest
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (recipe(ClipSettings(minimum_face_px=64)), "setting minimum_face_px: 48 -> 64"),
+        (recipe(ClipSettings(mode="square")), 'setting mode: "official" -> "square"'),
+        (recipe(code_version="2"), "code version 1 -> 2"),
+        (recipe(tracks="abd"), "input tracks changed"),
+        (recipe(tracks="abc", clips="x"), "input clips added"),
+        (recipe(clips="x"), "input clips added; input tracks removed"),
+        (replace(recipe(), settings={"minimum_face_px": 48}), 'setting mode: "official" -> not set'),
+        (
+            replace(recipe(), settings={"minimum_face_px": 48, "mode": {"side": [1, 2]}}),
+            'setting mode: "official" -> not set; setting mode.side: not set -> [1, 2]',
+        ),
+    ],
+)
+def test_whatever_changed_is_the_reason(tmp_path: Path, wanted: Recipe, reason: str) -> None:
+    root = UPath(tmp_path)
+    materialise_small(root)
+    assert staleness(root, wanted) == reason
+    published = materialise(root, wanted, build)
+    assert (published.built, published.reason) == (True, reason)
+    assert staleness(root, wanted) is None
+
+
+def test_settings_changed_back_are_made_current_again_without_building(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    first = materialise_small(root)
+    materialise(root, recipe(ClipSettings(minimum_face_px=64)), build)
+
+    back = materialise(root, recipe(), never)
+
+    assert not back.built
+    assert (
+        back.reason == "nothing to do: built before, made current again (setting minimum_face_px: 64 -> 48)"
+    )
+    assert back.directory == first.directory
+    assert staleness(root, recipe()) is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [(None, "file parts/a.bin is missing"), (b"cut", "file parts/a.bin has 3 bytes instead of 6000")],
+)
+def test_a_missing_or_truncated_file_is_built_again(
+    tmp_path: Path, damage: bytes | None, reason: str
+) -> None:
+    root = UPath(tmp_path)
+    victim = Path(str(materialise_small(root).directory)) / "parts" / "a.bin"
+    victim.unlink()
+    if damage is not None:
+        victim.write_bytes(damage)
+
+    assert staleness(root, recipe()) == reason
+    published = materialise_small(root)
+
+    assert (published.built, published.reason) == (True, reason)
+    assert victim.read_bytes() == FILES["parts/a.bin"]
+
+
+def test_a_file_of_the_right_size_and_wrong_content_is_found_by_verify(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    published = materialise_small(root)
+    victim = Path(str(published.directory)) / "index.json"
+    victim.write_bytes(b"[]")
+
+    assert staleness(root, recipe()) is None
+    assert verify(published) == ["index.json"]
+    assert verify(materialise_small(root, force=True)) == []
+    assert victim.read_bytes() == b"{}"
+
+
+def test_force_builds_from_an_empty_directory_and_keeps_the_same_content(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    first = materialise_small(root)
+    work = tmp_path / ".building" / "clips" / "batch-0000" / recipe().fingerprint[:16]
+    work.mkdir()
+    (work / "index.json").write_bytes(b"of a killed run")
+
+    forced = materialise_small(root, force=True)
+
+    assert (forced.built, forced.reason) == (True, "forced")
+    assert forced.directory == first.directory
+    assert forced.manifest == first.manifest  # the published directory was kept as it was
+    assert not work.exists()
+
+
+def test_a_builder_finds_what_a_failed_one_left(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+
+    def failing(work: Path) -> BuildReport:
+        (work / "shards-000.tar").write_bytes(FILES["shards-000.tar"])
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        materialise(root, recipe(), failing)
+    assert current(root, "clips", "batch-0000") is None
+
+    published = materialise(root, recipe(), report)
+
+    assert published.manifest.counts == {"files": 1}
+    assert list(published.manifest.files) == ["shards-000.tar"]
+
+
+def test_hidden_and_partial_names_are_not_published(tmp_path: Path) -> None:
+    def untidy(work: Path) -> BuildReport:
+        for name in (".state/x", "kept/.y", "kept/z.partial-1-ab.tar", "kept/file"):
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_bytes(b"")
+        return report(work)
+
+    published = materialise(UPath(tmp_path), recipe(), untidy)
+
+    assert list(published.manifest.files) == ["kept/file"]
+    assert files_below(Path(str(published.directory))) == {"kept/file": b""}
+
+
+def test_a_builder_that_makes_nothing_publishes_nothing_as_such(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    assert materialise(root, recipe(), report).manifest.files == {}
+    assert staleness(root, recipe()) is None
+
+
+@pytest.mark.parametrize("name", ["link", "manifest.json"])
+def test_a_link_or_a_manifest_of_the_builder_is_refused(tmp_path: Path, name: str) -> None:
+    def linking(work: Path) -> BuildReport:
+        (work / name).symlink_to(tmp_path) if name == "link" else (work / name).write_text("{}")
+        return report(work)
+
+    with pytest.raises(ValueError, match=f"{name} cannot be published"):
+        materialise(UPath(tmp_path), recipe(), linking)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a b", "ä"])
+def test_a_name_that_is_no_safe_file_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must match"):
+        Recipe("clips", name, "1", {}, {})
+
+
+@pytest.mark.parametrize("settings", [3, None, ["x"]])
+def test_settings_that_are_no_dict_are_refused(settings: object) -> None:
+    with pytest.raises(TypeError, match="settings must be a dataclass instance or a mapping"):
+        Recipe("clips", "b", "1", settings, {})
+
+
+def test_every_field_of_a_recipe_is_in_its_fingerprint() -> None:
+    changes: list[Mapping[str, object]] = [
+        {"asset": "x"},
+        {"partition": "x"},
+        {"code_version": "x"},
+        {"settings": ClipSettings(mode="x")},
+        {"inputs": {"tracks": "x"}},
+    ]
+    fingerprints = {recipe().fingerprint} | {replace(recipe(), **change).fingerprint for change in changes}
+    assert len(fingerprints) == 6
+
+
+# -- two processes ------------------------------------------------------------------------------
+
+WAITING_BUILD = """
+import json, logging, sys, time
+from pathlib import Path
+from upath import UPath
+from storage.publishing import materialise
+from tests.storage.builds import build, recipe
+
+logging.basicConfig(level=logging.INFO)
+meeting = Path(sys.argv[2])
+
+def build_when_told(work):
+    (meeting / "building").touch()
+    while not (meeting / "go").exists():
+        time.sleep(0.01)
+    return build(work)
+
+published = materialise(UPath(sys.argv[1]), recipe(), build_when_told)
+print(json.dumps([published.built, published.reason]))
+"""
+
+
+def start(root: Path, meeting: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WAITING_BUILD, str(root), str(meeting)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(6000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not appear in a minute")
+
+
+def start_two(tmp_path: Path) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """One process in the middle of its build, and a second that has said that it waits for it."""
+    first = start(tmp_path / "root", tmp_path)
+    wait_for(tmp_path / "building")
+    second = start(tmp_path / "root", tmp_path)
+    assert second.stderr is not None
+    assert "waiting for another run that builds" in second.stderr.readline()
+    return first, second
+
+
+def test_of_two_runs_at_once_one_builds_and_both_succeed(tmp_path: Path) -> None:
+    first, second = start_two(tmp_path)
+    (tmp_path / "go").touch()
+    outputs = [process.communicate(timeout=60) for process in (first, second)]
+    assert [json.loads(output[0]) for output in outputs] == [
+        [True, "not there yet"],
+        [False, "nothing to do: another run has just built it"],
+    ]
+    assert outputs[1][1] == ""  # it said only once that it waits
+
+
+def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+    first, second = start_two(tmp_path)
+    first.kill()
+    assert first.wait(timeout=60) == -signal.SIGKILL
+    first.communicate()
+    (tmp_path / "go").touch()
+    assert json.loads(second.communicate(timeout=60)[0]) == [True, "not there yet"]
+
+
+def test_finding_nothing_to_do_imports_nothing_heavy(tmp_path: Path) -> None:
+    materialise_small(UPath(tmp_path))
+    program = (
+        "import sys\n"
+        "from storage.root import open_root\n"
+        "from tests.storage.builds import materialise_small\n"
+        f"assert not materialise_small(open_root({str(tmp_path)!r})).built\n"
+        "heavy = {'dagster', 'filelock', 'numpy', 'obstore', 'pyarrow', 'requests', 'torch'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
