@@ -1,0 +1,141 @@
+"""Gaze from iris landmarks and an eyeball model, in head coordinates.
+
+Each eyeball of the mean face is carried by the head pose into the crop camera. The line of sight
+through the iris's centre is met with the sphere on which iris centres run; the direction from the
+eyeball's centre to that point, turned back by the head's rotation, is the gaze.
+
+A pixel is worth about seven degrees of gaze in a 224 px crop, so an eyeball is not placed by the
+pose alone: the eye's own corners say by how many pixels the pose misses this eye, and the iris is
+moved by as much. Both eyes are combined, weighted by how open and how wide each is seen.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.face_points import (
+    IMAGE_LEFT_EYE_CORNERS,
+    IMAGE_LEFT_IRIS,
+    IMAGE_RIGHT_EYE_CORNERS,
+    IMAGE_RIGHT_IRIS,
+)
+from preprocessing.frame_of_reference import (
+    CROP_CENTRE_PX,
+    CROP_FOCAL_PX,
+    REFERENCE_DISTANCE_CM,
+    gaze_from_direction,
+    project_to_crop,
+    rotation_from_angles,
+)
+from preprocessing.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
+from preprocessing.schema import LANDMARK_COUNT
+
+NAME: Final = "iris_eyeball"
+VERSION: Final = "1"
+
+_CORNERS: Final = (IMAGE_LEFT_EYE_CORNERS, IMAGE_RIGHT_EYE_CORNERS)
+_IRIS_CENTRES: Final = (IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0])
+
+
+@dataclass(frozen=True)
+class GazeSettings:
+    """When an eye tells its gaze."""
+
+    shut_blink: float = 0.6  # from here on the lid hides the iris and the mesh guesses it
+
+
+class GazeLabels(NamedTuple):
+    """Gaze of every frame."""
+
+    gaze: NDArray[np.float32]  # [T, 2] pitch, yaw rad in head coordinates
+    valid: NDArray[np.bool_]  # [T] False where both eyes are shut and the gaze is bridged over
+
+
+def label_gaze(
+    landmarks_px: NDArray[np.float32],
+    pose: NDArray[np.float32],
+    blink: NDArray[np.float32],
+    settings: GazeSettings | None = None,
+) -> GazeLabels:
+    """Label the gaze of every frame.
+
+    Args:
+        landmarks_px: [T, 478, 2 or 3] landmarks in crop pixels; only x and y are read.
+        pose: [T, 6] head pose of the same frames.
+        blink: [T, 2] image-left eye, image-right eye; 0 open to 1 shut.
+        settings: When an eye counts as shut; the defaults where None.
+
+    Returns:
+        Gaze [T, 2] float32 and validity [T]. Where both eyes are shut the gaze is interpolated
+        between the neighbouring valid frames, held at a clip's ends, zero if no frame is valid.
+
+    Raises:
+        ValueError: The shapes do not fit together.
+    """
+    settings = settings or GazeSettings()
+    frames = len(landmarks_px)
+    if landmarks_px.ndim != 3 or landmarks_px.shape[1] != LANDMARK_COUNT or landmarks_px.shape[2] < 2:
+        raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 2 or 3]")
+    if pose.shape != (frames, 6) or blink.shape != (frames, 2):
+        raise ValueError(f"{frames} frames of landmarks, pose {list(pose.shape)}, blink {list(blink.shape)}")
+    directions, width_px = eye_directions(landmarks_px, pose)
+    open_share = np.clip(1.0 - blink / settings.shut_blink, 0.0, 1.0)
+    weight = open_share * width_px**2
+    valid = weight.sum(axis=-1) > 0.0
+    both = (weight[..., None] * directions).sum(axis=1)
+    both[~valid] = (0.0, 0.0, 1.0)
+    return GazeLabels(_bridge(gaze_from_direction(both), valid).astype(np.float32), valid)
+
+
+def eye_directions(
+    landmarks_px: NDArray[np.float32], pose: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit gaze vectors [T, 2, 3] of either eye in head coordinates, and eye widths [T, 2] px."""
+    face = load_mean_face()
+    image = landmarks_px[..., :2].astype(np.float64)
+    rotation = rotation_from_angles(pose[:, :3])
+    to_camera = np.swapaxes(rotation, -1, -2)  # for points as rows
+    translation = pose[:, None, 3:].astype(np.float64)
+    corners = image[:, _CORNERS]  # [T, 2 eyes, 2 corners, 2]
+    placed = project_to_crop(face.vertices_cm[list(_CORNERS)].reshape(1, 4, 3) @ to_camera + translation)
+    missed_px = corners.mean(axis=2) - placed.reshape(corners.shape).mean(axis=2)
+    iris = image[:, _IRIS_CENTRES] - missed_px
+    centres = face.eyeball_centres_cm @ to_camera + translation
+    surface = _meet_sphere(iris, centres, EYEBALL_IRIS_RADIUS_CM)
+    directions = (surface - centres) @ rotation
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return directions, np.linalg.norm(corners[:, :, 0] - corners[:, :, 1], axis=-1)
+
+
+def _meet_sphere(
+    image_px: NDArray[np.float64], centres_cm: NDArray[np.float64], radius_cm: float
+) -> NDArray[np.float64]:
+    """Where the lines of sight through pixels first meet spheres; the nearest point of the line if none.
+
+    Pixels [..., 2] and centres [..., 3] in camera coordinates -> [..., 3] camera coordinates.
+    """
+    ray = np.stack(
+        [
+            (image_px[..., 0] - CROP_CENTRE_PX) / CROP_FOCAL_PX,
+            (CROP_CENTRE_PX - image_px[..., 1]) / CROP_FOCAL_PX,
+            np.full(image_px.shape[:-1], -1.0),
+        ],
+        axis=-1,
+    )
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    camera = np.array([0.0, 0.0, REFERENCE_DISTANCE_CM])
+    to_centre = centres_cm - camera
+    along = (ray * to_centre).sum(axis=-1)
+    beside = (to_centre**2).sum(axis=-1) - along**2
+    reach = along - np.sqrt(np.maximum(radius_cm**2 - beside, 0.0))
+    return camera + reach[..., None] * ray
+
+
+def _bridge(gaze_rad: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Gaze [T, 2] with frames that are not valid interpolated in time; zero if none is valid."""
+    if not valid.any():
+        return np.zeros_like(gaze_rad)
+    times = np.arange(len(gaze_rad))
+    return np.stack([np.interp(times, times[valid], column[valid]) for column in gaze_rad.T], axis=-1)

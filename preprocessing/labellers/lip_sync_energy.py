@@ -1,0 +1,115 @@
+"""Lip sync without a network: does the mouth move when the sound has energy?
+
+The mouth's opening and the speech envelope are correlated over shifts of up to 15 frames either
+way, the reach of the SyncNet protocols. A single clip of two seconds tells little; the curves of a
+video's clips averaged tell its offset (`correlation_by_shift`).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from preprocessing.schema import SAMPLES_PER_FRAME
+
+NAME: Final = "mouth_energy"
+VERSION: Final = "1"
+
+
+@dataclass(frozen=True)
+class LipSyncSettings:
+    """What is compared, and what counts as silent or motionless."""
+
+    maximum_shift_frames: int = 15
+    slow_frames: float = 8.0  # Gaussian width; slower changes of mouth and loudness are taken out
+    smooth_frames: float = 1.0  # Gaussian width; landmark jitter is taken out
+    silence_dbfs: float = -55.0  # a clip whose loudest frame stays below is silent
+    still_opening: float = 0.004  # a mouth whose opening varies less (standard deviation) is still
+    minimum_frames: int = 32  # shorter clips leave no overlap worth correlating at the largest shift
+
+
+def score_lip_sync(
+    mouth_opening: NDArray[np.float32], sound: NDArray[np.float32], settings: LipSyncSettings | None = None
+) -> dict[str, float]:
+    """Score one clip.
+
+    Args:
+        mouth_opening: [T] of `mouth_opening.measure_mouth_opening`.
+        sound: [T * 640] mono in [-1, 1] at 16 kHz.
+        settings: The defaults where None.
+
+    Returns:
+        ``confidence`` (highest correlation minus the median over all shifts), ``offset_frames``
+        (the shift of the highest; positive: the sound comes late, after the lips) and
+        ``correlation`` (the highest). {} where the clip is too short, silent or motionless: not
+        scored is not zero.
+
+    Raises:
+        ValueError: The sound's length does not fit the frames.
+    """
+    settings = settings or LipSyncSettings()
+    curve = correlation_by_shift(mouth_opening, sound, settings)
+    if curve is None:
+        return {}
+    best = int(np.argmax(curve))
+    return {
+        "confidence": float(curve[best] - np.median(curve)),
+        "offset_frames": float(best - settings.maximum_shift_frames),
+        "correlation": float(curve[best]),
+    }
+
+
+def correlation_by_shift(
+    mouth_opening: NDArray[np.float32], sound: NDArray[np.float32], settings: LipSyncSettings
+) -> NDArray[np.float64] | None:
+    """Correlation of mouth and sound for every shift.
+
+    Args:
+        mouth_opening: [T].
+        sound: [T * 640].
+        settings: Shifts and smoothing.
+
+    Returns:
+        [2 * maximum_shift_frames + 1] correlation of the mouth at frame t with the sound at
+        t + shift, shift from -maximum to +maximum; None where there is nothing to score.
+
+    Raises:
+        ValueError: The sound's length does not fit the frames.
+    """
+    frames = len(mouth_opening)
+    if sound.shape != (frames * SAMPLES_PER_FRAME,):
+        raise ValueError(
+            f"{frames} frames need {frames * SAMPLES_PER_FRAME} samples, got {list(sound.shape)}"
+        )
+    if frames < settings.minimum_frames:
+        return None
+    level_dbfs = frame_level_dbfs(sound)
+    if level_dbfs.max() < settings.silence_dbfs or np.std(mouth_opening) < settings.still_opening:
+        return None
+    mouth = _band(mouth_opening.astype(np.float64), settings)
+    voice = _band(np.maximum(level_dbfs, settings.silence_dbfs), settings)
+    reach = settings.maximum_shift_frames
+    return np.array([_correlation(mouth, voice, shift) for shift in range(-reach, reach + 1)])
+
+
+def frame_level_dbfs(sound: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Root mean square of each video frame's sound [T * 640] -> [T] dB, full scale 0, floor -120."""
+    power = np.mean(sound.astype(np.float64).reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1)
+    return 10.0 * np.log10(np.maximum(power, 1e-12))
+
+
+def _band(series: NDArray[np.float64], settings: LipSyncSettings) -> NDArray[np.float64]:
+    smooth = gaussian_filter1d(series, settings.smooth_frames)
+    return smooth - gaussian_filter1d(series, settings.slow_frames)
+
+
+def _correlation(mouth: NDArray[np.float64], voice: NDArray[np.float64], shift: int) -> float:
+    """Pearson correlation of mouth[t] with voice[t + shift] where both exist; 0 where one is flat."""
+    frames = len(mouth)
+    first = mouth[max(0, -shift) : frames - max(0, shift)]
+    second = voice[max(0, shift) : frames - max(0, -shift)]
+    first, second = first - first.mean(), second - second.mean()
+    power = float((first @ first) * (second @ second))
+    return float(first @ second) / power**0.5 if power > 0.0 else 0.0

@@ -1,0 +1,167 @@
+"""Head pose from landmarks: the mean face's rigid points fitted to the picture in perspective.
+
+The face mesh's own depth is pulled towards a frontal face, so only its image points are used:
+for every frame, the rotation and translation are sought that project the rigid points of
+`preprocessing.mean_face` onto the landmarks. A Huber weight keeps single bad points from steering
+the fit, all frames are solved at once, and nothing is smoothed over time.
+
+Frame of reference, angles and signs: `preprocessing.frame_of_reference`.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.face_points import RIGID_POINTS
+from preprocessing.frame_of_reference import (
+    CROP_CENTRE_PX,
+    CROP_FOCAL_PX,
+    REFERENCE_DISTANCE_CM,
+    angles_from_rotation,
+)
+from preprocessing.mean_face import load_mean_face
+from preprocessing.schema import LANDMARK_COUNT
+
+NAME: Final = "mean_face"
+VERSION: Final = "1"
+
+
+@dataclass(frozen=True)
+class PoseSettings:
+    """How the mean face is fitted."""
+
+    huber_px: float = 1.5  # residual beyond which a point's pull no longer grows
+    maximum_iterations: int = 12
+    tolerance: float = 1e-7  # largest step, rad and units of 100 cm, at which the fit has settled
+
+
+class PoseLabels(NamedTuple):
+    """Pose of every frame, and how well the mean face fits there."""
+
+    pose: NDArray[np.float32]  # [T, 6] pitch, yaw, roll rad; x, y, z cm
+    residual_px: NDArray[np.float32]  # [T] root mean square distance of the rigid points
+
+
+class RigidFit(NamedTuple):
+    """Rotations and translations of head coordinates into camera coordinates."""
+
+    rotation: NDArray[np.float64]  # [T, 3, 3]
+    translation_cm: NDArray[np.float64]  # [T, 3]
+    residual_px: NDArray[np.float64]  # [T, P] distance of each point
+
+
+def label_pose(landmarks_px: NDArray[np.float32], settings: PoseSettings | None = None) -> PoseLabels:
+    """Label the head pose of every frame.
+
+    Args:
+        landmarks_px: [T, 478, 3] or [T, 478, 2] landmarks in crop pixels; only x and y are read.
+        settings: How to fit; the defaults where None.
+
+    Returns:
+        Pose [T, 6] float32 (pitch, yaw, roll in rad; x, y, z in cm) and residual [T] float32 px.
+
+    Raises:
+        ValueError: The landmarks are not [T, 478, >= 2] or not finite.
+    """
+    settings = settings or PoseSettings()
+    if landmarks_px.ndim != 3 or landmarks_px.shape[1] != LANDMARK_COUNT or landmarks_px.shape[2] < 2:
+        raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 2 or 3]")
+    points_px = landmarks_px[:, RIGID_POINTS, :2].astype(np.float64)
+    if not np.isfinite(points_px).all():
+        raise ValueError("landmarks hold a value that is not finite")
+    fit = fit_rigid_points(load_mean_face().vertices_cm[list(RIGID_POINTS)], points_px, settings)
+    pose = np.concatenate([angles_from_rotation(fit.rotation), fit.translation_cm], axis=-1)
+    residual_px = np.sqrt(np.mean(fit.residual_px**2, axis=-1))
+    return PoseLabels(pose.astype(np.float32), residual_px.astype(np.float32))
+
+
+def fit_rigid_points(
+    model_cm: NDArray[np.float64], points_px: NDArray[np.float64], settings: PoseSettings
+) -> RigidFit:
+    """Fit a rigid set of points to image points in perspective, all frames at once.
+
+    Robust Gauss-Newton on the distance in the picture; each step turns the head by a small
+    rotation vector on the camera's side and moves it.
+
+    Args:
+        model_cm: [P, 3] points in head coordinates, P >= 4 and not all in one plane.
+        points_px: [T, P, 2] where each frame shows them, crop pixels.
+        settings: Huber scale and when to stop.
+
+    Returns:
+        The fit, T frames.
+    """
+    rotation, translation = _scaled_orthography(model_cm, points_px)
+    for _ in range(settings.maximum_iterations):
+        turned = np.einsum("tij,pj->tpi", rotation, model_cm)
+        error, jacobian = _error_and_jacobian(turned, translation, points_px)
+        distance = np.linalg.norm(error, axis=-1)
+        weight = settings.huber_px / np.maximum(distance, settings.huber_px)
+        weighted = jacobian * weight[..., None, None]
+        normal = np.einsum("tpki,tpkj->tij", weighted, jacobian, optimize=True)
+        gradient = np.einsum("tpki,tpk->ti", weighted, error, optimize=True)
+        step = np.linalg.solve(normal, -gradient[..., None])[..., 0]
+        rotation = _rotation_from_vector(step[:, :3]) @ rotation
+        translation = translation + REFERENCE_DISTANCE_CM * step[:, 3:]
+        if np.abs(step).max(initial=0.0) < settings.tolerance:
+            break
+    turned = np.einsum("tij,pj->tpi", rotation, model_cm)
+    error, _ = _error_and_jacobian(turned, translation, points_px)
+    return RigidFit(rotation, translation, np.linalg.norm(error, axis=-1))
+
+
+def _scaled_orthography(
+    model_cm: NDArray[np.float64], points_px: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotation [T, 3, 3] and translation [T, 3] under a camera without perspective: the starting point."""
+    homogeneous = np.concatenate([model_cm, np.ones((len(model_cm), 1))], axis=1)
+    image = np.stack([points_px[..., 0] - CROP_CENTRE_PX, CROP_CENTRE_PX - points_px[..., 1]], axis=1)
+    affine = np.einsum("qp,tkp->tkq", np.linalg.pinv(homogeneous), image)  # [T, 2, 4]
+    left, singular, right = np.linalg.svd(affine[..., :3], full_matrices=False)
+    scale = singular.mean(axis=-1)  # px per cm
+    upper = left @ right
+    rotation = np.concatenate([upper, np.cross(upper[:, 0], upper[:, 1])[:, None]], axis=1)
+    depth_cm = CROP_FOCAL_PX / scale
+    across_cm = affine[..., 3] * (depth_cm / CROP_FOCAL_PX)[:, None]
+    return rotation, np.concatenate([across_cm, (REFERENCE_DISTANCE_CM - depth_cm)[:, None]], axis=1)
+
+
+def _error_and_jacobian(
+    turned_cm: NDArray[np.float64], translation_cm: NDArray[np.float64], points_px: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Projection minus observation [T, P, 2] px (x right, y up) and its derivative [T, P, 2, 6].
+
+    The six columns are a rotation vector applied on the camera's side, in rad, and the
+    translation in units of 100 cm, so that all steps are of like size.
+    """
+    camera = turned_cm + translation_cm[:, None]
+    depth = REFERENCE_DISTANCE_CM - camera[..., 2]
+    per_cm = CROP_FOCAL_PX / depth
+    x_px, y_px = per_cm * camera[..., 0], per_cm * camera[..., 1]
+    error = np.stack(
+        [x_px - (points_px[..., 0] - CROP_CENTRE_PX), y_px - (CROP_CENTRE_PX - points_px[..., 1])], axis=-1
+    )
+    zero = np.zeros_like(depth)
+    # Derivative by the camera point; a rotation by w moves the point by w x turned.
+    by_point = np.stack(
+        [
+            np.stack([per_cm, zero, x_px / depth], axis=-1),
+            np.stack([zero, per_cm, y_px / depth], axis=-1),
+        ],
+        axis=-2,
+    )
+    by_rotation = np.cross(turned_cm[..., None, :], by_point)
+    return error, np.concatenate([by_rotation, REFERENCE_DISTANCE_CM * by_point], axis=-1)
+
+
+def _rotation_from_vector(vector_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rodrigues' formula: [T, 3] rotation vectors -> [T, 3, 3]."""
+    angle = np.linalg.norm(vector_rad, axis=-1)
+    x, y, z = np.moveaxis(vector_rad, -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
+    first = np.sinc(angle / np.pi)[:, None, None]
+    second = (0.5 * np.sinc(angle / (2 * np.pi)) ** 2)[:, None, None]
+    return np.eye(3) + first * cross + second * (cross @ cross)
