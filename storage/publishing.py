@@ -94,7 +94,8 @@ def materialise(
             ``.partial-`` are not published. What it raises passes through; the directory stays.
         force: build even if nothing changed, from an empty directory.
 
-    Two runs of one recipe at once: the second waits, then finds nothing to do.
+    Two runs of one recipe at once: the second waits, then finds nothing to do. On two machines with
+    one bucket both build the same files, and the last to finish names its directory.
     """
     published, reason = _examine(root, recipe)
     if published is not None and reason is None and not force:

@@ -31,7 +31,8 @@ def open_root(location: str | None = None) -> UPath:
     AWS_* variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
     AWS_ENDPOINT_URL, roles of the machine); the bucket must exist and is listed once to say so now
     rather than after an hour's work. Plain http is for loopback, or with AWS_ALLOW_HTTP=true.
-    A process started with `spawn` that got a remote UPath by pickle must call this before using it.
+    Worker processes: hand them local paths. One that must read a bucket is started with `spawn` (the
+    client's threads do not survive a fork) and calls this itself before it uses a pickled UPath.
 
     Raises:
         ValueError: the location cannot be used; names it, why, and the way out.

@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 def building_lock(work: Path) -> Generator[None, None, None]:
     """Hold the lock beside a work directory; waits while another process builds there.
 
-    The operating system frees it with the process (and the children forked from it), however it ends.
+    The operating system frees it with the process, however that ends; workers forked from it do not
+    hold it (filelock 4 closes it in them).
     """
     from filelock import FileLock, Timeout
 

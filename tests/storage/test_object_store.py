@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from storage.publishing import Published, current, staleness, verify
+from storage.publishing import BuildReport, Published, current, materialise, staleness, verify
 from storage.root import local_copy, open_root
 from tests.storage.builds import FILES, ClipSettings, files_below, materialise_small, recipe
 
@@ -105,6 +105,32 @@ def test_a_changed_object_is_refused_by_local_copy(bucket: str, tmp_path: Path) 
 def test_a_directory_without_a_manifest_has_no_local_copy(bucket: str) -> None:
     with pytest.raises(FileNotFoundError):
         local_copy(open_root(bucket) / "assets" / "clips")
+
+
+def test_objects_of_any_length_and_name_come_back_the_same(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.transfer.PIECE_BYTES", 7)
+    files = {
+        "empty": b"",
+        "seven": b"1234567",
+        "eight": b"12345678",
+        "a b/ä #1?.txt": b"name",
+        "100%25": b"%",
+    }
+
+    def named(work: Path) -> BuildReport:
+        for name, content in files.items():
+            (work / name).parent.mkdir(exist_ok=True)
+            (work / name).write_bytes(content)
+        return BuildReport({}, {})
+
+    root = open_root(bucket)
+    published = materialise(root, recipe(), named)
+
+    assert staleness(root, recipe()) is None
+    assert verify(published) == []
+    assert files_below(local_copy(published.directory, tmp_path / "copies")) == files
 
 
 @pytest.mark.parametrize("objects_uploaded", range(5))  # three files, the manifest, current.json

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -211,7 +212,7 @@ def test_every_field_of_a_recipe_is_in_its_fingerprint() -> None:
 # -- two processes ------------------------------------------------------------------------------
 
 WAITING_BUILD = """
-import json, logging, sys, time
+import json, logging, os, sys, time
 from pathlib import Path
 from upath import UPath
 from storage.publishing import materialise
@@ -221,6 +222,12 @@ logging.basicConfig(level=logging.INFO)
 meeting = Path(sys.argv[2])
 
 def build_when_told(work):
+    if "--with-a-worker" in sys.argv:
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(600)
+            os._exit(0)
+        (meeting / "worker").write_text(str(worker))
     (meeting / "building").touch()
     while not (meeting / "go").exists():
         time.sleep(0.01)
@@ -231,9 +238,9 @@ print(json.dumps([published.built, published.reason]))
 """
 
 
-def start(root: Path, meeting: Path) -> subprocess.Popen[str]:
+def start(root: Path, meeting: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WAITING_BUILD, str(root), str(meeting)],
+        [sys.executable, "-c", WAITING_BUILD, str(root), str(meeting), *options],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -277,6 +284,21 @@ def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     first.communicate()
     (tmp_path / "go").touch()
     assert json.loads(second.communicate(timeout=60)[0]) == [True, "not there yet"]
+
+
+def test_the_lock_does_not_stay_with_the_orphaned_workers_of_a_killed_process(tmp_path: Path) -> None:
+    first = start(tmp_path / "root", tmp_path, "--with-a-worker")
+    wait_for(tmp_path / "building")
+    worker = int((tmp_path / "worker").read_text())
+    first.kill()
+    first.wait(timeout=60)
+    try:
+        (tmp_path / "go").touch()
+        second = start(tmp_path / "root", tmp_path)
+        assert json.loads(second.communicate(timeout=60)[0]) == [True, "not there yet"]
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        first.communicate()
 
 
 def test_finding_nothing_to_do_imports_nothing_heavy(tmp_path: Path) -> None:
