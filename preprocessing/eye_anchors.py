@@ -27,7 +27,8 @@ from preprocessing.eye_swap import EyeSwapSettings, swap_eyes
 from preprocessing.face_mesh import MEDIAPIPE_VERSION, FaceMesh
 from preprocessing.face_points import EYE_REGION_POINTS
 from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
-from preprocessing.gaze_labels import PersonLevels, label_eyes, read_levels
+from preprocessing.gaze_labels import label_eyes, read_levels
+from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.schema import Clip
 from preprocessing.table_schema import column, table_schema
@@ -77,7 +78,7 @@ class _Task:
     poses: Mapping[str, NDArray[np.float32]]  # [T, 6] of every clip named
     gazes: Mapping[str, NDArray[np.float32]]  # [T, 2]
     blinks: Mapping[str, NDArray[np.float32]]  # [T, 2]
-    levels: Mapping[str, PersonLevels]  # by identity
+    levels: Mapping[str, OpennessLevels]  # by identity
     settings: EyeAnchorSettings
 
 

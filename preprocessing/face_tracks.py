@@ -7,7 +7,6 @@ not at all, so a killed run goes on with the next video.
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from preprocessing.shards import encode_array
 from preprocessing.shots import ShotDetector, ShotSettings
 from preprocessing.table_schema import column, table_schema
 from preprocessing.tracking import FaceTracker, TrackingSettings
+from storage.atomic import partial_path
 from storage.publishing import BuildReport
 
 CODE_VERSION: Final = f"1+mediapipe{MEDIAPIPE_VERSION}"
@@ -224,8 +224,7 @@ def _mark_main_faces(rows: list[dict[str, Any]]) -> None:
 
 
 def _partial_folder(task: _Task) -> Path:
-    partial = task.folder / f"{task.video.video_id}.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = partial_path(task.folder / task.video.video_id)
     partial.mkdir(parents=True)
     return partial
 

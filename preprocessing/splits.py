@@ -1,0 +1,70 @@
+"""Train, validation and test, disjoint by identity and stable while the data grows."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Split = Literal["train", "validation", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Shares of the identities."""
+
+    seed: int = 0
+    validation_share: float = 0.05
+    test_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.validation_share < 0 or self.test_share < 0 or self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                f"validation_share {self.validation_share} and test_share {self.test_share} must each be "
+                "at least 0 and together below 1"
+            )
+
+
+def assign_splits(
+    identities: Iterable[str], before: Mapping[str, Split], settings: SplitSettings
+) -> dict[str, Split]:
+    """Give every identity its split.
+
+    An identity keeps the split that it had. A new one gets its split from a hash of its name alone, so
+    two people who collect the same data in another order agree. Where the shares of a small corpus
+    would leave a split without anyone, the new identity with the lowest hash goes there, as long as
+    training keeps at least two thirds.
+
+    Args:
+        identities: all identities of the data set.
+        before: splits that were given earlier.
+        settings: seed and shares.
+    """
+    splits = dict(before)
+    places = {identity: _place(settings.seed, identity) for identity in set(identities)}
+    new = sorted((place, identity) for identity, place in places.items() if identity not in before)
+    for place, identity in new:
+        splits[identity] = _split_of(place, settings)
+    wanted: list[tuple[Split, float]] = [
+        ("validation", settings.validation_share),
+        ("test", settings.test_share),
+    ]
+    for split, share in wanted:
+        movable = [identity for _, identity in new if splits[identity] == "train"]
+        training = sum(value == "train" for value in splits.values())
+        if share > 0 and split not in splits.values() and movable and 3 * (training - 1) >= 2 * len(splits):
+            splits[movable[0]] = split
+    return splits
+
+
+def _place(seed: int, identity: str) -> float:
+    digest = hashlib.sha256(f"{seed}:{identity}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _split_of(place: float, settings: SplitSettings) -> Split:
+    if place < settings.validation_share:
+        return "validation"
+    if place < settings.validation_share + settings.test_share:
+        return "test"
+    return "train"

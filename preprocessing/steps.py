@@ -1,0 +1,271 @@
+"""The batch steps: which there are, what each reads, and how each is run or found to be up to date.
+
+This table is all that Dagster's assets, the command line and the staleness report know of a step.
+Adding a step is a module with a plain function and a line in `STEPS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from upath import UPath
+
+from preprocessing import (
+    clips,
+    eye_anchors,
+    face_tracks,
+    gaze_labels,
+    lip_sync_scores,
+    pose_labels,
+    training_shards,
+)
+from preprocessing.clips import ClipSettings
+from preprocessing.eye_anchors import EyeAnchorSettings
+from preprocessing.face_tracks import FaceTrackSettings
+from preprocessing.gaze_labels import GazeLabelSettings
+from preprocessing.lip_sync_scores import LipSyncScoreSettings
+from preprocessing.pose_labels import PoseLabelSettings
+from preprocessing.training_shards import ShardSettings
+from storage.fingerprint import fingerprint
+from storage.publishing import BuildReport, Published, Recipe, current, materialise, staleness
+from storage.root import local_copy
+
+
+@dataclass(frozen=True)
+class PreprocessingSettings:
+    """Settings of every step."""
+
+    face_tracks: FaceTrackSettings = field(default_factory=FaceTrackSettings)
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    pose_labels: PoseLabelSettings = field(default_factory=PoseLabelSettings)
+    gaze_labels: GazeLabelSettings = field(default_factory=GazeLabelSettings)
+    lip_sync_scores: LipSyncScoreSettings = field(default_factory=LipSyncScoreSettings)
+    eye_anchors: EyeAnchorSettings = field(default_factory=EyeAnchorSettings)
+    shards: ShardSettings = field(default_factory=ShardSettings)
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """A video of a batch, as the catalog knows it."""
+
+    video_id: str
+    path: Path
+    relative_path: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A fixed group of videos."""
+
+    key: str
+    videos: tuple[SourceVideo, ...]
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """What a step's function is given."""
+
+    batch: Batch
+    settings: PreprocessingSettings
+    upstream: Mapping[str, Path]  # step -> local folder of what it published
+    folder: Path  # where to write
+    workers: int | None  # processes; None: one a core
+    progress: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch step."""
+
+    name: str
+    upstream: tuple[str, ...]
+    code_version: str
+    settings: Callable[[PreprocessingSettings], Any]
+    source_facts: Callable[[Batch], Any]  # what of the batch's videos it depends on
+    build: Callable[[StepRun], BuildReport]
+
+
+LABELLERS: Final = {
+    "pose": pose_labels.LABELLER,
+    "gaze": gaze_labels.LABELLER,
+    "blink": gaze_labels.BLINK_LABELLER,
+    "lip_sync": lip_sync_scores.LABELLER,
+}
+
+
+def _video_ids(batch: Batch) -> Any:
+    return [video.video_id for video in batch.videos]
+
+
+def _names(batch: Batch) -> Any:
+    return [[video.video_id, video.identity, video.relative_path] for video in batch.videos]
+
+
+def _nothing(batch: Batch) -> Any:  # noqa: ARG001  (the signature is the table's)
+    return None
+
+
+def _build_face_tracks(run: StepRun) -> BuildReport:
+    videos = [face_tracks.VideoToTrack(video.video_id, video.path) for video in run.batch.videos]
+    return face_tracks.make_face_tracks(
+        videos, run.settings.face_tracks, run.folder, workers=run.workers, progress=run.progress
+    )
+
+
+def _build_clips(run: StepRun) -> BuildReport:
+    sources = {
+        video.video_id: clips.SourceOfClips(video.identity, video.relative_path) for video in run.batch.videos
+    }
+    mode = run.settings.face_tracks.alignment.mode
+    return clips.make_clips(sources, run.upstream["face_tracks"], mode, run.settings.clips, run.folder)
+
+
+def _build_eye_anchors(run: StepRun) -> BuildReport:
+    return eye_anchors.make_eye_anchors(
+        run.upstream["clips"],
+        run.upstream["pose_labels"],
+        run.upstream["gaze_labels"],
+        run.settings.eye_anchors,
+        run.folder,
+        workers=run.workers,
+        progress=run.progress,
+    )
+
+
+def _build_shards(run: StepRun) -> BuildReport:
+    inputs = training_shards.ShardInputs(**run.upstream)
+    return training_shards.make_shards(run.batch.key, inputs, LABELLERS, run.settings.shards, run.folder)
+
+
+STEPS: Final[Mapping[str, Step]] = {
+    step.name: step
+    for step in (
+        Step(
+            "face_tracks",
+            (),
+            face_tracks.CODE_VERSION,
+            lambda settings: settings.face_tracks,
+            _video_ids,
+            _build_face_tracks,
+        ),
+        Step(
+            "clips",
+            ("face_tracks",),
+            clips.CODE_VERSION,
+            lambda settings: settings.clips,
+            _names,
+            _build_clips,
+        ),
+        Step(
+            "pose_labels",
+            ("clips",),
+            pose_labels.CODE_VERSION,
+            lambda settings: settings.pose_labels,
+            _nothing,
+            lambda run: pose_labels.make_pose_labels(
+                run.upstream["clips"], run.settings.pose_labels, run.folder
+            ),
+        ),
+        Step(
+            "gaze_labels",
+            ("clips", "pose_labels"),
+            gaze_labels.CODE_VERSION,
+            lambda settings: settings.gaze_labels,
+            _nothing,
+            lambda run: gaze_labels.make_gaze_labels(
+                run.upstream["clips"], run.upstream["pose_labels"], run.settings.gaze_labels, run.folder
+            ),
+        ),
+        Step(
+            "lip_sync_scores",
+            ("clips",),
+            lip_sync_scores.CODE_VERSION,
+            lambda settings: settings.lip_sync_scores,
+            _nothing,
+            lambda run: lip_sync_scores.make_lip_sync_scores(
+                run.upstream["clips"], run.settings.lip_sync_scores, run.folder
+            ),
+        ),
+        Step(
+            "eye_anchors",
+            ("clips", "pose_labels", "gaze_labels"),
+            eye_anchors.CODE_VERSION,
+            lambda settings: settings.eye_anchors,
+            _nothing,
+            _build_eye_anchors,
+        ),
+        Step(
+            "shards",
+            ("clips", "pose_labels", "gaze_labels", "lip_sync_scores", "eye_anchors"),
+            training_shards.CODE_VERSION,
+            lambda settings: settings.shards,
+            _nothing,
+            _build_shards,
+        ),
+    )
+}
+
+
+def run_step(
+    root: UPath,
+    name: str,
+    batch: Batch,
+    settings: PreprocessingSettings,
+    *,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Callable[[str], None] = print,
+) -> Published:
+    """Make sure that a step's files of a batch are there and current.
+
+    Args:
+        root: where everything is kept.
+        name: of the step, a key of `STEPS`.
+        batch: the videos.
+        settings: of every step; only those of this step count.
+        force: build even if nothing changed.
+        workers: processes; one a core by default, 0 for none but this.
+        progress: takes lines while the step works.
+
+    Raises:
+        ValueError: where a step that it reads has not been made of this batch yet.
+    """
+    step = STEPS[name]
+    inputs = {upstream: _made(root, upstream, batch, name) for upstream in step.upstream}
+    recipe = _recipe(step, batch, settings, inputs)
+
+    def build(folder: Path) -> BuildReport:
+        local = {upstream: local_copy(published.directory) for upstream, published in inputs.items()}
+        return step.build(StepRun(batch, settings, local, folder, workers, progress))
+
+    return materialise(root, recipe, build, force=force)
+
+
+def why_stale(root: UPath, name: str, batch: Batch, settings: PreprocessingSettings) -> str | None:
+    """Why a step would work on a batch now; None where it would find nothing to do."""
+    step = STEPS[name]
+    inputs = {upstream: current(root, upstream, batch.key) for upstream in step.upstream}
+    missing = [upstream for upstream, published in inputs.items() if published is None]
+    if missing:
+        return f"{', '.join(missing)} not there yet"
+    there = {upstream: published for upstream, published in inputs.items() if published is not None}
+    return staleness(root, _recipe(step, batch, settings, there))
+
+
+def _recipe(
+    step: Step, batch: Batch, settings: PreprocessingSettings, inputs: Mapping[str, Published]
+) -> Recipe:
+    digests = {name: published.manifest.content_digest for name, published in inputs.items()}
+    facts = step.source_facts(batch)
+    if facts is not None:
+        digests["videos"] = fingerprint(facts)
+    return Recipe(step.name, batch.key, step.code_version, step.settings(settings), digests)
+
+
+def _made(root: UPath, upstream: str, batch: Batch, name: str) -> Published:
+    published = current(root, upstream, batch.key)
+    if published is None:
+        raise ValueError(f"{name} of batch {batch.key} reads {upstream}, which is not made yet: make it first")
+    return published

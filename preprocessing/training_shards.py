@@ -1,0 +1,168 @@
+"""The step `shards`: clips, labels and anchors of a batch become WebDataset tars for training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from preprocessing.clip_archive import ArchiveWriter, Place, read_members
+from preprocessing.clip_store import ClipRow, accepted_clips, read_clip
+from preprocessing.eye_anchors import ANCHORS_TAR, read_anchor_rows
+from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
+from preprocessing.lip_sync_scores import read_lip_sync
+from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, EyeAnchor
+from preprocessing.shards import encode_sample
+from preprocessing.table_schema import column, table_schema
+from storage.publishing import BuildReport
+
+CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
+INDEX_TABLE: Final = "index.parquet"
+INDEX_SCHEMA: Final = table_schema(
+    column("key", pa.string(), "sample's key"),
+    column("identity", pa.string(), "who is seen"),
+    column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
+    column("frames", pa.int32(), "number of frames"),
+    column("anchors", pa.int32(), "number of eye anchors"),
+    column("shard", pa.string(), "file that holds the sample"),
+    column("offset_bytes", pa.int64(), "where the sample begins in the shard"),
+    column("size_bytes", pa.int64(), "bytes of the sample in the shard"),
+)
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """How samples are packed."""
+
+    maximum_shard_mebibytes: int = 256  # a shard is closed at the first sample that reaches this
+
+    def __post_init__(self) -> None:
+        if self.maximum_shard_mebibytes < 1:
+            raise ValueError(f"maximum_shard_mebibytes is {self.maximum_shard_mebibytes}, need at least 1")
+
+
+@dataclass(frozen=True)
+class ShardInputs:
+    """Folders of the steps that a shard is made of."""
+
+    clips: Path
+    pose_labels: Path
+    gaze_labels: Path
+    lip_sync_scores: Path
+    eye_anchors: Path
+
+
+def make_shards(
+    batch: str, inputs: ShardInputs, labellers: Mapping[str, str], settings: ShardSettings, folder: Path
+) -> BuildReport:
+    """Pack a batch's samples.
+
+    Args:
+        batch: names the shards: `<batch>-NNN.tar`.
+        inputs: what was made of the batch.
+        labellers: label -> "backend version", kept in each sample.
+        settings: size of a shard.
+        folder: where the shards and `index.parquet` are written.
+    """
+    samples = _Samples(inputs, dict(labellers))
+    rows: list[dict[str, Any]] = []
+    writer: ArchiveWriter | None = None
+    name, shards = "", 0
+    for row in accepted_clips(inputs.clips):
+        sample = samples.read(row)
+        if writer is None:
+            name, shards = f"{batch}-{shards:03d}.tar", shards + 1
+            writer = ArchiveWriter(folder / name)
+        place = writer.write(row.key, encode_sample(sample))
+        rows.append(_index_row(sample, name, place))
+        if writer.size_bytes >= settings.maximum_shard_mebibytes * 2**20:
+            writer.close()
+            writer = None
+    if writer is not None:
+        writer.close()
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), folder / INDEX_TABLE)
+    counts = {
+        "samples": len(rows),
+        "frames": sum(row["frames"] for row in rows),
+        "anchors": sum(row["anchors"] for row in rows),
+        "identities": len({row["identity"] for row in rows}),
+        "shards": shards,
+        "bytes": sum((folder / shard).stat().st_size for shard in {row["shard"] for row in rows}),
+    }
+    return BuildReport(counts=counts, refusals={})
+
+
+def read_index(folder: Path) -> pa.Table:
+    """The samples of a batch, by key."""
+    return pq.read_table(folder / INDEX_TABLE, schema=INDEX_SCHEMA)
+
+
+class _Samples:
+    """Joins what the steps made of each clip."""
+
+    def __init__(self, inputs: ShardInputs, labellers: dict[str, str]) -> None:
+        self._inputs = inputs
+        self._labellers = labellers
+        self._poses = read_labels(inputs.pose_labels, POSE_NAMES)
+        self._gazes = read_labels(inputs.gaze_labels, GAZE_NAMES)
+        self._blinks = read_labels(inputs.gaze_labels, BLINK_NAMES)
+        self._lip_sync = read_lip_sync(inputs.lip_sync_scores)
+        self._rows = {row.key: row for row in accepted_clips(inputs.clips)}
+        self._anchors: dict[str, list[dict[str, Any]]] = {}
+        for anchor in read_anchor_rows(inputs.eye_anchors):
+            self._anchors.setdefault(anchor["key"], []).append(anchor)
+
+    def read(self, row: ClipRow) -> ClipSample:
+        clip = read_clip(self._inputs.clips, row)
+        labels = ClipLabels(
+            pose=_of(self._poses, "pose_labels", clip),
+            gaze=_of(self._gazes, "gaze_labels", clip),
+            blink=_of(self._blinks, "gaze_labels", clip),
+            lip_sync=self._lip_sync.get(clip.key, {}),
+            labellers=self._labellers,
+        )
+        anchors = tuple(self._anchor(anchor) for anchor in self._anchors.get(clip.key, []))
+        # Imports torch, which the rest of this module does without.
+        from preprocessing.mel import mel_features
+
+        return ClipSample(clip, labels, mel_features(clip.sound), anchors)
+
+    def _anchor(self, anchor: Mapping[str, Any]) -> EyeAnchor:
+        place = Place(anchor["offset_bytes"], anchor["size_bytes"])
+        composite = read_members(self._inputs.eye_anchors / ANCHORS_TAR, place)["jpg"]
+        eyes = read_clip(self._inputs.clips, self._rows[anchor["eyes_key"]])
+        return EyeAnchor(
+            base_frame=anchor["base_frame"],
+            eyes_key=anchor["eyes_key"],
+            eyes_frame=anchor["eyes_frame"],
+            eyes_identity=anchor["eyes_identity"],
+            composite_jpeg=composite,
+            eyes_jpeg=eyes.frames_jpeg[anchor["eyes_frame"]],
+            gaze_error_rad=anchor["gaze_error_rad"],
+            blink_error=anchor["blink_error"],
+            rest_error_px=anchor["rest_error_px"],
+        )
+
+
+def _of(labels: Mapping[str, NDArray[np.float32]], step: str, clip: Clip) -> NDArray[np.float32]:
+    if clip.key not in labels:
+        raise ValueError(f"{step} has no labels of clip {clip.key}: make {step} again from the same clips")
+    return labels[clip.key]
+
+
+def _index_row(sample: ClipSample, shard: str, place: Place) -> dict[str, Any]:
+    clip = sample.clip
+    return {
+        "key": clip.key,
+        "identity": clip.identity,
+        "video_id": clip.source.video_id,
+        "frames": clip.frame_count,
+        "anchors": len(sample.anchors),
+        "shard": shard,
+        "offset_bytes": place.offset_bytes,
+        "size_bytes": place.size_bytes,
+    }
