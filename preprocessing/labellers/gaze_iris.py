@@ -6,7 +6,10 @@ eyeball's centre to that point, turned back by the head's rotation, is the gaze.
 
 A pixel is worth about seven degrees of gaze in a 224 px crop, so an eyeball is not placed by the
 pose alone: the eye's own corners say by how many pixels the pose misses this eye, and the iris is
-moved by as much. Both eyes are combined, weighted by how open and how wide each is seen.
+moved by as much. Both eyes are combined, weighted by how open and how wide each is seen. Real eyes
+do not lie in their corners as the mean face's do, so the two eyes of a person disagree lastingly;
+half of what they disagree by over the clip is taken from either, lest the gaze drift towards
+whichever eye a turning head shows better.
 """
 
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from preprocessing.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
+    direction_from_gaze,
     gaze_from_direction,
     project_to_crop,
     rotation_from_angles,
@@ -84,9 +88,18 @@ def label_gaze(
     open_share = np.clip(1.0 - blink / settings.shut_blink, 0.0, 1.0)
     weight = open_share * width_px**2
     valid = weight.sum(axis=-1) > 0.0
-    both = (weight[..., None] * directions).sum(axis=1)
-    both[~valid] = (0.0, 0.0, 1.0)
+    gaze = _share_disagreement(gaze_from_direction(directions), np.all(open_share > 0.0, axis=-1))
+    weight[~valid] = 1.0
+    both = (weight[..., None] * direction_from_gaze(gaze)).sum(axis=1)
     return GazeLabels(_bridge(gaze_from_direction(both), valid).astype(np.float32), valid)
+
+
+def _share_disagreement(gaze_rad: NDArray[np.float64], both_open: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Gaze [T, 2 eyes, 2] with the median difference of the eyes taken out, half from either."""
+    if not both_open.any():
+        return gaze_rad
+    difference = np.median(gaze_rad[both_open, 0] - gaze_rad[both_open, 1], axis=0)
+    return gaze_rad - np.array([0.5, -0.5])[:, None] * difference
 
 
 def eye_directions(
