@@ -1,0 +1,125 @@
+"""The command line `pdfgc`."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Everything is written under PDFGC_ROOT (default ./pdfgc-root). Start with: pdfgc demo",
+)
+def main() -> None:
+    """From talking videos to a controllable talking head, reproducibly.
+
+    The same work can be done in Dagster's UI: pdfgc dev.
+    """
+
+
+@main.command()
+@click.option("--videos", type=FOLDER, help="Folder of talking videos; without it a corpus is made here.")
+@click.option("--portrait", type=FOLDER, multiple=True, help="Own portrait photos for the corpus (repeatable).")
+@click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 (default): one a core.")
+def demo(videos: Path | None, portrait: tuple[Path, ...], force: bool, workers: int) -> None:
+    """Run the main job: videos to checked training shards, then a table.
+
+    Without --videos it first makes its own corpus of talking heads whose pose, gaze, blinks and mouth
+    are known for every frame.
+    """
+    if videos is not None and portrait:
+        raise click.UsageError("--portrait is for the corpus that is made here; leave --videos out")
+    _run((videos if videos is not None else _make_corpus(None, portrait),), force, workers)
+
+
+@main.command()
+@click.argument("folders", type=FOLDER, nargs=-1)
+@click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 (default): one a core.")
+def preprocess(folders: tuple[Path, ...], force: bool, workers: int) -> None:
+    """Scan FOLDERS (and those scanned before) and bring every batch's shards up to date.
+
+    The first folder level names the person: FOLDER/person/.../clip.mp4; a file directly in FOLDER is a
+    person of its own.
+    """
+    _run(folders, force, workers)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--portrait", type=FOLDER, multiple=True, help="Own portrait photos (repeatable).")
+def corpus(folder: Path, portrait: tuple[Path, ...]) -> None:
+    """Write the demo corpus into FOLDER: videos with the truth of every frame beside them."""
+    click.echo(f"{_make_corpus(folder, portrait)}")
+
+
+@main.command()
+def status() -> None:
+    """Show what is made, what is stale and why, for every batch."""
+    from pipelines.status import print_status
+    from storage.root import open_root
+
+    with _one_line_errors():
+        print_status(open_root())
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def dev(arguments: tuple[str, ...]) -> None:
+    """Serve Dagster's UI on http://localhost:3000; ARGUMENTS go to `dagster dev`."""
+    from pipelines.dagster_home import ensure_dagster_home
+
+    ensure_dagster_home()
+    # A process of its own would only stand between the terminal's Ctrl-C and Dagster.
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", *arguments])
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what is installed, what is missing, and what that costs."""
+    from pipelines import doctor as examination
+
+    raise SystemExit(examination.report(as_json=as_json))
+
+
+class _one_line_errors:
+    """Turns what a person can mend into one line; anything else keeps its traceback."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, (ValueError, OSError, RuntimeError)):
+            raise click.ClickException(str(error)) from error
+
+
+def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
+    from rich.console import Console
+
+    from pipelines.dagster_home import ensure_dagster_home
+    from pipelines.main_job import MainJob, run_main_job
+
+    with _one_line_errors():
+        for folder in folders:
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{folder} is no folder of videos")
+        ensure_dagster_home()
+        run_main_job(MainJob(folders, force, workers), Console())
+
+
+def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:
+    from preprocessing.demo_corpus.corpus import CorpusSettings, make_corpus
+    from storage.root import open_root, scratch_directory
+
+    with _one_line_errors():
+        if folder is None:
+            folder = scratch_directory(open_root()).parent / "demo_corpus"
+        click.echo(f"Making the demo corpus in {folder} (kept for the next time)")
+        made = make_corpus(folder, CorpusSettings(portraits=portraits))
+        click.echo(f"{len(made)} videos")
+    return folder

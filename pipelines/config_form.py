@@ -1,0 +1,75 @@
+"""Dagster forms made from settings dataclasses, so that defaults, bounds and names stand once.
+
+A form shows every field with its default; a field's description is its dataclass metadata's
+`description`. Wrong values are refused by the dataclass's own checks before anything runs.
+"""
+
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from dagster import Config
+from pydantic import Field as FormField
+from pydantic import create_model
+
+Settings = TypeVar("Settings")
+
+
+@cache
+def form_of(settings: type[Any]) -> type[Config]:
+    """A Config class with the fields of a settings dataclass; nested dataclasses become nested forms."""
+    hints = get_type_hints(settings)
+    entries: dict[str, Any] = {}
+    for entry in fields(settings):
+        kind = _form_type(settings, entry.name, hints[entry.name])
+        entries[entry.name] = (kind, FormField(default=_form_default(entry, kind), **_facts(entry)))
+    return create_model(f"{settings.__name__}Form", __base__=Config, __doc__=settings.__doc__, **entries)
+
+
+def settings_from(kind: type[Settings], form: Config) -> Settings:
+    """The settings that a filled form tells.
+
+    Raises:
+        ValueError: from the dataclass's own checks, naming the value.
+    """
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for entry in fields(kind):  # type: ignore[arg-type]
+        value, hint = getattr(form, entry.name), hints[entry.name]
+        if is_dataclass(hint):
+            value = settings_from(hint, value)  # type: ignore[arg-type]
+        elif isinstance(value, Enum):
+            value = value.value
+        elif get_origin(hint) is tuple:
+            value = tuple(value)
+        values[entry.name] = value
+    return kind(**values)
+
+
+def _form_type(owner: type[Any], name: str, hint: Any) -> Any:
+    if is_dataclass(hint):
+        return form_of(hint)  # type: ignore[arg-type]
+    if get_origin(hint) is Literal:
+        # Dagster shows an enumeration as a choice; it does not know Literal.
+        return Enum(f"{owner.__name__}_{name}", {value: value for value in get_args(hint)})
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]]
+    if get_origin(hint) in (Union, UnionType) or hint in (int, float, bool, str):
+        return hint
+    raise TypeError(f"{owner.__name__}.{name}: a form cannot show {hint}")
+
+
+def _form_default(entry: Field[Any], kind: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Config):
+        return kind()
+    default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(default)
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _facts(entry: Field[Any]) -> dict[str, Any]:
+    names = {"description": "description", "minimum": "ge", "maximum": "le"}
+    return {names[name]: value for name, value in entry.metadata.items() if name in names}

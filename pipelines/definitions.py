@@ -1,0 +1,43 @@
+"""Everything that Dagster shows. Loading this imports no torch, MediaPipe or onnxruntime."""
+
+from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
+
+from pipelines.assets.batch_steps import step_assets
+from pipelines.assets.checks import batch_checks
+from pipelines.assets.dataset import dataset, identities_disjoint
+from pipelines.assets.source_videos import source_videos
+from pipelines.console import plain_console
+from pipelines.partitions import batches
+from pipelines.resources import DatasetChoice, Preprocessing, Sources, Workspace
+
+preprocess = define_asset_job(
+    "preprocess",
+    selection=AssetSelection.assets(*step_assets),
+    partitions_def=batches,
+    description="All of a batch: from its videos to its shards. Run it for every new batch (a backfill).",
+)
+scan_job = define_asset_job(
+    "scan_sources",
+    selection=AssetSelection.assets(source_videos),
+    description="Look for new videos; each new batch becomes a partition.",
+)
+index_job = define_asset_job(
+    "index_dataset",
+    selection=AssetSelection.assets(dataset),
+    description="Join the shards of all batches into the data set.",
+)
+
+definitions = Definitions(
+    assets=[source_videos, *step_assets, dataset],
+    asset_checks=[*batch_checks, identities_disjoint],
+    jobs=[scan_job, preprocess, index_job],
+    resources={
+        "workspace": Workspace(),
+        "sources": Sources(),
+        "preprocessing": Preprocessing(),
+        "dataset_choice": DatasetChoice(),
+    },
+    loggers={"plain": plain_console},
+    # A step's own process pool does the work; a process a step would only add a second to each.
+    executor=in_process_executor,
+)

@@ -1,0 +1,42 @@
+"""What an asset shows in the UI: figures, refusals, times, and pictures."""
+
+import base64
+from collections.abc import Mapping
+
+from dagster import MetadataValue
+from dagster._core.definitions.metadata import RawMetadataValue
+
+from storage.publishing import Published
+
+
+def published_metadata(published: Published) -> dict[str, RawMetadataValue]:
+    """Metadata of what a step published: first what happened, then the counts, then the costs."""
+    manifest = published.manifest
+    metadata: dict[str, RawMetadataValue] = {"what happened": published.reason}
+    metadata |= {name.replace("_", " "): value for name, value in manifest.counts.items()}
+    refused = sum(manifest.refusals.values())
+    metadata["refused"] = refused
+    if refused:
+        metadata["refusals by reason"] = refusal_table(manifest.refusals)
+    frames = manifest.counts.get("frames", 0)
+    return metadata | {
+        "seconds": round(manifest.seconds, 2),
+        "CPU seconds": round(manifest.cpu_seconds, 2),
+        **({"CPU milliseconds per frame": round(1000 * manifest.cpu_seconds / frames, 3)} if frames else {}),
+        "folder": MetadataValue.path(str(published.directory)),
+        "fingerprint": manifest.fingerprint[:16],
+        "content": manifest.content_digest[:16],
+    }
+
+
+def refusal_table(refusals: Mapping[str, int]) -> MetadataValue:
+    """Counts by reason, most frequent first."""
+    rows = sorted(refusals.items(), key=lambda item: (-item[1], item[0]))
+    lines = ["| reason | count |", "|---|---:|", *(f"| {reason} | {count} |" for reason, count in rows)]
+    return MetadataValue.md("\n".join(lines))
+
+
+def picture(data: bytes) -> MetadataValue:
+    """A JPEG or PNG that the UI shows inline."""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return MetadataValue.md(f"![picture](data:image/{kind};base64,{base64.b64encode(data).decode()})")

@@ -1,0 +1,77 @@
+"""What the assets share: where everything lies, and the settings of preprocessing."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dagster import ConfigurableResource
+from pydantic import Field
+from upath import UPath
+
+from pipelines.config_form import form_of, settings_from
+from preprocessing.dataset import DatasetSettings
+from preprocessing.source_videos import SourceSettings
+from preprocessing.steps import PreprocessingSettings
+from storage.root import open_root
+
+VIDEOS_VARIABLE = "PDFGC_VIDEOS"
+
+# Made at run time from the settings' dataclasses, so a type checker sees plain classes.
+SourceForm: Any = form_of(SourceSettings)
+PreprocessingForm: Any = form_of(PreprocessingSettings)
+DatasetForm: Any = form_of(DatasetSettings)
+
+
+class Workspace(ConfigurableResource):  # type: ignore[type-arg]
+    """The root, and how hard to work."""
+
+    root: str = Field(default="", description="Folder or s3://bucket/prefix; empty: PDFGC_ROOT, else ./pdfgc-root")
+    workers: int = Field(default=0, ge=0, description="Worker processes; 0: one a core")
+    force: bool = Field(default=False, description="Make everything anew, even what is up to date")
+
+    def open(self) -> UPath:
+        """The opened root."""
+        return open_root(self.root or None)
+
+    def worker_count(self) -> int | None:
+        """Processes, None for one a core."""
+        return self.workers or None
+
+
+class Sources(ConfigurableResource):  # type: ignore[type-arg]
+    """Where the talking videos come from."""
+
+    folders: list[str] = Field(
+        default=[],
+        description="Folders of videos; those scanned before are kept. Empty: PDFGC_VIDEOS (one or more, as PATH)",
+    )
+    settings: SourceForm = Field(default=SourceForm(), description="Which files are taken and how they are grouped")
+
+    def all_folders(self) -> list[Path]:
+        """The folders named here, else those of PDFGC_VIDEOS."""
+        named = self.folders or [entry for entry in os.environ.get(VIDEOS_VARIABLE, "").split(os.pathsep) if entry]
+        return [Path(entry).expanduser() for entry in named]
+
+    def to_settings(self) -> SourceSettings:
+        """The settings that the form tells."""
+        return settings_from(SourceSettings, self.settings)
+
+
+class Preprocessing(ConfigurableResource):  # type: ignore[type-arg]
+    """Settings of every batch step; each belongs to the fingerprint of its own step only."""
+
+    settings: PreprocessingForm = Field(default=PreprocessingForm(), description="Settings by step")
+
+    def to_settings(self) -> PreprocessingSettings:
+        """The settings that the form tells."""
+        return settings_from(PreprocessingSettings, self.settings)
+
+
+class DatasetChoice(ConfigurableResource):  # type: ignore[type-arg]
+    """Settings of the whole data set."""
+
+    settings: DatasetForm = Field(default=DatasetForm(), description="Splits and what may be mixed")
+
+    def to_settings(self) -> DatasetSettings:
+        """The settings that the form tells."""
+        return settings_from(DatasetSettings, self.settings)

@@ -1,0 +1,150 @@
+"""The step `source_videos`: the catalog of every video ever seen, kept under the root."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from preprocessing.catalog import ScanSettings, scan
+from preprocessing.catalog_batches import BatchSettings, assign_batches
+from preprocessing.catalog_table import ACCEPTED, read_catalog, write_catalog
+from preprocessing.steps import Batch, SourceVideo
+from storage.root import local_copy, scratch_directory
+from storage.transfer import is_local, local_path, read_bytes, write_bytes
+
+CATALOG_FOLDER: Final = "catalog"
+CATALOG_NAME: Final = "videos.parquet"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """How videos are found and grouped."""
+
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    batches: BatchSettings = field(default_factory=BatchSettings)
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What a scan found."""
+
+    catalog: pa.Table
+    files_found: int
+    files_read: int
+    newly_missing: int
+    unreadable_folders: tuple[str, ...]
+    new_batches: tuple[str, ...]
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Refused files by reason."""
+        refused = self.catalog.filter(pc.field("status") != ACCEPTED)
+        return dict(Counter(refused["reason"].to_pylist()))
+
+
+def scan_sources(
+    root: UPath,
+    folders: Sequence[Path],
+    settings: SourceSettings,
+    progress: Callable[[str], None] = print,
+) -> SourceReport:
+    """Bring the catalog up to date.
+
+    Args:
+        root: where the catalog lies.
+        folders: folders of videos, beside those that were scanned before.
+        settings: how to scan and to group.
+        progress: takes a line now and then.
+
+    Raises:
+        FileNotFoundError: a folder that is not there; the catalog stays as it was.
+        ValueError: no folder was ever named.
+    """
+    from filelock import FileLock
+
+    lock_folder = scratch_directory(root)
+    lock_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_folder / "catalog.lock"):
+        known = load_catalog(root)
+        before = set() if known is None else set(_batches_of(known))
+        wanted = sorted({folder.absolute() for folder in folders} | _known_folders(known))
+        if not wanted:
+            raise ValueError(
+                "no folder of videos was named: give `folders` in the launchpad, PDFGC_VIDEOS, or "
+                "`pdfgc demo --videos FOLDER`"
+            )
+
+        def tell(done: int, total: int) -> None:
+            if done % 100 == 0 or done == total:
+                progress(f"{done} of {total} new files hashed and probed")
+
+        found = scan(wanted, known, settings.scan, tell)
+        catalog = assign_batches(found.table, settings.batches)
+        _save_catalog(root, catalog)
+    return SourceReport(
+        catalog=catalog,
+        files_found=found.files_found,
+        files_read=found.files_read,
+        newly_missing=found.newly_missing,
+        unreadable_folders=found.unreadable_folders,
+        new_batches=tuple(sorted(set(_batches_of(catalog)) - before)),
+    )
+
+
+def load_catalog(root: UPath) -> pa.Table | None:
+    """The catalog, or None before the first scan."""
+    folder = root / CATALOG_FOLDER
+    if not (folder / CATALOG_NAME).exists():
+        return None
+    if is_local(root):
+        return read_catalog(local_path(folder / CATALOG_NAME))
+    target = scratch_directory(root) / CATALOG_NAME
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(read_bytes(folder / CATALOG_NAME))
+    return read_catalog(target)
+
+
+def batch_keys(root: UPath) -> list[str]:
+    """Every batch, in order."""
+    catalog = load_catalog(root)
+    return [] if catalog is None else sorted(set(_batches_of(catalog)))
+
+
+def load_batch(root: UPath, key: str) -> Batch:
+    """The videos of a batch.
+
+    Raises:
+        ValueError: the catalog knows no such batch.
+    """
+    catalog = load_catalog(root)
+    rows = [] if catalog is None else catalog.filter(pc.field("batch") == key).to_pylist()
+    if not rows:
+        raise ValueError(f"the catalog under {root} has no batch {key!r}; materialise source_videos first")
+    videos = [
+        SourceVideo(row["video_id"], Path(row["path"]), row["relative_path"], row["identity"])
+        for row in sorted(rows, key=lambda row: row["video_id"])
+    ]
+    return Batch(key, tuple(videos))
+
+
+def _known_folders(catalog: pa.Table | None) -> set[Path]:
+    return set() if catalog is None else {Path(folder) for folder in set(catalog["root"].to_pylist())}
+
+
+def _batches_of(catalog: pa.Table) -> list[str]:
+    return [batch for batch in catalog["batch"].to_pylist() if batch is not None]
+
+
+def _save_catalog(root: UPath, catalog: pa.Table) -> None:
+    target = root / CATALOG_FOLDER / CATALOG_NAME
+    if is_local(root):
+        write_catalog(local_path(target), catalog)
+        return
+    scratch = scratch_directory(root) / CATALOG_NAME
+    write_catalog(scratch, catalog)
+    write_bytes(target, scratch.read_bytes())
