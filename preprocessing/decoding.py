@@ -134,7 +134,9 @@ class DecodedVideo:
             gap = float(start - self._counter.shown_since)
             if gap > self._settings.maximum_gap_seconds:
                 limit = self._settings.maximum_gap_seconds
-                raise RefusedVideo("damaged", f"a gap of {gap:.0f} s between two pictures, at most {limit:.0f} s")
+                raise RefusedVideo(
+                    "damaged", f"a gap of {gap:.0f} s between two pictures, at most {limit:.0f} s"
+                )
         yield from self._show(self._counter.shown_since, self._counter.advance(start))
         self._shown = frame
         self._interval = self._duration_of(frame)
@@ -177,7 +179,11 @@ class DecodedVideo:
         """RGB of a source picture as a player shows it: square pixels, turned, read-only."""
         geometry = display_geometry(self._streams.video, frame)
         converted = self._reformatter.reformat(
-            frame, width=geometry.width_px, height=geometry.height_px, format="rgb24", threads=self._settings.threads
+            frame,
+            width=geometry.width_px,
+            height=geometry.height_px,
+            format="rgb24",
+            threads=self._settings.threads,
         )
         image = np.asarray(converted.to_ndarray(), np.uint8)
         if geometry.quarter_turns:

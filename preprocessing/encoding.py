@@ -6,7 +6,6 @@ build: no dates, no encoder version, a fixed number of threads.
 
 import contextlib
 import itertools
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -41,7 +40,7 @@ class EncodeSettings:
 def write_video(
     path: Path,
     frames: Iterable[NDArray[np.uint8]],
-    fps: float | Fraction,
+    fps: int | float | Fraction,
     sound: NDArray[np.float32] | None = None,
     sample_rate_hz: int = 16_000,
     settings: EncodeSettings | None = None,
@@ -52,7 +51,7 @@ def write_video(
         path: where to; its folder must exist. A file there is replaced.
         frames: at least one [H, W, 3] uint8 RGB, H and W even, all of one size; consumed one by one.
         fps: frames per second; a `Fraction` for rates like 30000/1001.
-        sound: [n] float32 mono or [n, channels], within [-1, 1], starting with the first frame; None: no sound.
+        sound: [n] float32 mono or [n, channels], within [-1, 1], starting with the first frame; or None.
         sample_rate_hz: of `sound`.
         settings: defaults of `EncodeSettings` if None.
 
@@ -71,21 +70,29 @@ def write_video(
     checked = (_checked(frame, first.shape) for frame in itertools.chain([first], stream))
     with tempfile.TemporaryDirectory(prefix=f".{path.stem[:40]}.", dir=path.parent) as folder:
         part = Path(folder) / "video.mp4"
-        inputs = [ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=str(fps))]
+        inputs = [
+            ffmpeg.input(
+                "pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=str(fps)
+            )
+        ]
         if sound is not None:
             inputs.append(_sound_input(Path(folder) / "sound.f32", sound, sample_rate_hz))
         command = _command(inputs, part, settings or EncodeSettings())
         _run(command, checked, Path(folder) / "stderr.txt")
-        os.replace(part, path)
+        part.replace(path)
 
 
 def _checked(frame: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
-        raise ValueError(f"frame is {frame.dtype}{list(frame.shape)}, need uint8{list(shape)} with 3 channels")
+        raise ValueError(
+            f"frame is {frame.dtype}{list(frame.shape)}, need uint8{list(shape)} with 3 channels"
+        )
     return frame
 
 
-def _sound_input(path: Path, sound: NDArray[np.float32], sample_rate_hz: int) -> ffmpeg.nodes.FilterableStream:
+def _sound_input(
+    path: Path, sound: NDArray[np.float32], sample_rate_hz: int
+) -> ffmpeg.nodes.FilterableStream:
     """Sound goes through a file: only one stream fits the pipe."""
     if sound.dtype != np.float32 or sound.ndim not in (1, 2):
         raise ValueError(f"sound is {sound.dtype}{list(sound.shape)}, need float32 [n] or [n, channels]")
@@ -115,7 +122,7 @@ def _command(inputs: list[ffmpeg.nodes.FilterableStream], part: Path, settings: 
     if len(inputs) > 1:
         options |= {"acodec": "aac", "audio_bitrate": settings.sound_bits_per_second, "flags:a": "+bitexact"}
     output = ffmpeg.output(*inputs, str(part), **options).global_args("-loglevel", "error", "-nostdin")
-    return ffmpeg.compile(output, cmd=find_ffmpeg())
+    return [str(word) for word in ffmpeg.compile(output, cmd=find_ffmpeg())]
 
 
 def _run(command: list[str], frames: Iterator[NDArray[np.uint8]], stderr_path: Path) -> None:

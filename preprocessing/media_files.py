@@ -29,7 +29,7 @@ FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"s
 MEDIA_BOXES: Final = frozenset({b"moov", b"mdat", b"moof"})
 
 
-class RefusedVideo(Exception):
+class RefusedVideo(Exception):  # noqa: N818 (a verdict that becomes a row, not a fault)
     """A file that the pipeline does not take, as data: a row of the catalog, not a crash.
 
     Attributes:
@@ -43,7 +43,7 @@ class RefusedVideo(Exception):
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type["RefusedVideo"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["RefusedVideo"], tuple[str, str]]:  # pyright: ignore[reportImplicitOverride]
         # An exception comes back from a worker process through pickle, which calls the class with
         # `args`; those hold the joined message only.
         return RefusedVideo, (self.reason, self.detail)
@@ -131,6 +131,22 @@ def stream_start(stream: VideoStream | AudioStream) -> Fraction:
     return stream.start_time * stream.time_base
 
 
+def early_end(path: Path) -> str | None:
+    """What tells, by the sizes in its container's own frame, that a file was cut off; None if nothing does.
+
+    Known for mp4 and mov (top-level boxes) and AVI (the RIFF chunk). Reads a few bytes only.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+    if looks_like_mp4(head):
+        return overrunning_box(path)
+    if looks_like_avi(head):
+        missing = 8 + int.from_bytes(head[4:8], "little") - path.stat().st_size
+        # A chunk of odd size is followed by one byte that some writers count and leave out.
+        return f"the RIFF chunk ends {missing} bytes after the file" if missing > 1 else None
+    return None
+
+
 def overrunning_box(path: Path) -> str | None:
     """What ends an mp4 or mov file too early, or None: told by the sizes of its top-level boxes.
 
@@ -164,13 +180,18 @@ def looks_like_mp4(head: bytes) -> bool:
     return head[4:8] in FIRST_BOXES
 
 
+def looks_like_avi(head: bytes) -> bool:
+    """Whether the first twelve bytes of a file are those of an AVI file."""
+    return head.startswith(b"RIFF") and head[8:12] == b"AVI "
+
+
 def _refusal_of_opening(path: Path, error: av.error.FFmpegError) -> RefusedVideo:
+    cut = early_end(path)
+    if cut is not None:
+        return RefusedVideo("truncated", cut)
     with path.open("rb") as file:
         head = file.read(16)
     if looks_like_mp4(head):
-        early_end = overrunning_box(path)
-        if early_end is not None:
-            return RefusedVideo("truncated", early_end)
         return RefusedVideo("unreadable", f"looks like mp4/mov, but: {error.strerror}")
     if _looks_like_other_video(head):
         return RefusedVideo("unreadable", f"looks like a video, but: {error.strerror}")
@@ -179,6 +200,5 @@ def _refusal_of_opening(path: Path, error: av.error.FFmpegError) -> RefusedVideo
 
 def _looks_like_other_video(head: bytes) -> bool:
     is_matroska = head.startswith(b"\x1a\x45\xdf\xa3")
-    is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
     is_mpeg = head.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"))
-    return is_matroska or is_avi or is_mpeg
+    return is_matroska or looks_like_avi(head) or is_mpeg

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 import av
 import numpy as np
@@ -43,7 +43,9 @@ class SoundTrack:
         """Take the next decoded frame; its samples reach the sink now or with a later frame."""
         sound_format = (frame.format.name, frame.layout.name, frame.sample_rate)
         expected = self._run_start + Fraction(self._run_samples, frame.sample_rate)
-        stamp = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base - self._zero
+        stamp = (
+            None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base - self._zero
+        )
         start = expected if stamp is None else stamp
         jumped = abs(start - expected) > STAMP_TOLERANCE_SECONDS
         if self._resampler is None or jumped or sound_format != self._format:
@@ -73,8 +75,8 @@ class SoundTrack:
         if self._resampler is None:
             return
         for resampled in self._resampler.resample(None):
-            # A resampler with nothing to do hands back what it was given, the None too.
-            if resampled is not None:
+            # A resampler with nothing to do hands back what it was given: the None too.
+            if cast("AudioFrame | None", resampled) is not None:
                 self._deliver(resampled)
         self._resampler = None
 

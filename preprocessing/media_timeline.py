@@ -35,14 +35,14 @@ def first_place(start: Fraction) -> int:
 
 
 def places_until_next(first: int, start: Fraction, following: Fraction) -> range:
-    """Grid places from `first` on of the picture shown from `start`, when the next one starts at `following`."""
+    """Grid places from `first` on of the picture shown from `start` until the one at `following`."""
     is_gap = following - start > GAP_SECONDS
     switch = following - HALF_STEP_SECONDS if is_gap else (start + following) / 2
     return range(first, max(first, math.ceil(switch * FRAMES_PER_SECOND)))
 
 
 def places_until_end(first: int, end: Fraction) -> range:
-    """Grid places from `first` on of the last picture, which goes at `end`: those it fills by half at least."""
+    """Grid places from `first` on of the last picture, gone at `end`: those it fills by half at least."""
     return range(first, max(first, math.floor((end - HALF_STEP_SECONDS) * FRAMES_PER_SECOND) + 1))
 
 
@@ -63,7 +63,9 @@ class PlaceCounter:
             self.next_place, self.shown_since = first_place(start), start
             return range(0)
         if start <= self.shown_since:
-            raise ValueError(f"picture at {float(start)} s comes after the one at {float(self.shown_since)} s")
+            raise ValueError(
+                f"picture at {float(start)} s comes after the one at {float(self.shown_since)} s"
+            )
         places = places_until_next(self.next_place, self.shown_since, start)
         self.next_place, self.shown_since = places.stop, start
         return places
