@@ -1,0 +1,130 @@
+"""Anchor sheets: whose eyes (v1), whose face (v2), the composite, and what was measured on it."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+from preprocessing.clip_archive import Place, read_members
+from preprocessing.clip_store import ClipRow, accepted_clips, read_clip
+from preprocessing.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
+from preprocessing.frame_of_reference import CROP_SIDE_PX
+from preprocessing.pictures.drawing import (
+    BAD,
+    FAINT_INK,
+    GOOD,
+    INK,
+    MAXIMUM_PICTURE_BYTES,
+    PAPER,
+    TEXT_SIZE_PX,
+    Cell,
+    Line,
+    decode_picture,
+    degrees,
+    draw_message,
+    draw_sheet,
+    encode_picture,
+    font,
+    spread,
+)
+
+COLUMNS: Final = 2
+PICTURE_SIDE_PX: Final = 132
+GAP_PX: Final = 3
+TITLE: Final = "Eye anchors"
+EXPLANATION: Final = (
+    "Three pictures each: v1, whose eyes are taken | v2, whose face is kept | the anchor, v2 with v1's eyes.",
+    "Measured on the anchor: gaze and blink against v1, the rest of the face against v2.",
+)
+REASONS: Final = {
+    "gaze_differs": "gaze is not v1's",
+    "blink_differs": "blink is not v1's",
+    "rest_of_face_moved": "face is not v2's",
+    "no_face": "no face found in it",
+}
+
+
+def draw_anchor_sheet(
+    clips: Path,
+    eye_anchors: Path,
+    settings: EyeAnchorSettings,
+    *,
+    accepted: int = 8,
+    refused: int = 4,
+    maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
+) -> bytes:
+    """JPEG of anchors beside what they are made of; refused ones show the reason in their place.
+
+    Args:
+        clips: folder of the step `clips`.
+        eye_anchors: folder of the step `eye_anchors`.
+        settings: that the anchors were made with: the bounds to print.
+        accepted: anchors at most.
+        refused: refused composites at most.
+        maximum_bytes: of the JPEG.
+    """
+    rows = pq.read_table(eye_anchors / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
+    tried = [row for row in rows if row["eyes_key"]]
+    good = [row for row in tried if row["accepted"]]
+    bad = [row for row in tried if not row["accepted"]]
+    chosen = spread(good, lambda row: row["identity"], accepted)
+    chosen += spread(bad, lambda row: row["reason"], refused)
+    if not chosen:
+        return draw_message(TITLE, f"No pair of frames fits among {len(rows)} clips.", maximum_bytes)
+    by_key = {row.key: row for row in accepted_clips(clips)}
+    cells = [_cell(clips, eye_anchors, by_key, row, settings) for row in chosen]
+    title = f"{TITLE}: {len(good)} verified, {len(bad)} refused"
+    return encode_picture(draw_sheet(title, EXPLANATION, cells, COLUMNS), maximum_bytes)
+
+
+def _cell(
+    clips: Path,
+    eye_anchors: Path,
+    by_key: dict[str, ClipRow],
+    row: dict[str, Any],
+    settings: EyeAnchorSettings,
+) -> Cell:
+    step = PICTURE_SIDE_PX + GAP_PX
+    strip = Image.new("RGB", (3 * step - GAP_PX, PICTURE_SIDE_PX), PAPER)
+    for place, (key, frame) in enumerate(
+        ((row["eyes_key"], row["eyes_frame"]), (row["key"], row["base_frame"]))
+    ):
+        jpeg = read_clip(clips, by_key[key]).frames_jpeg[frame]
+        strip.paste(_small(decode_picture(jpeg)), (place * step, 0))
+    if row["accepted"]:
+        members = read_members(eye_anchors / ANCHORS_TAR, Place(row["offset_bytes"], row["size_bytes"]))
+        last = _small(decode_picture(members["jpg"]))
+    else:
+        last = _refusal(REASONS.get(row["reason"], row["reason"]))
+    strip.paste(last, (2 * step, 0))
+    colour = GOOD if row["accepted"] else BAD
+    names = Line(f"eyes {row['eyes_identity']} | face {row['identity']}", FAINT_INK)
+    return Cell(strip, (Line(_errors(row, settings), colour), names))
+
+
+def _errors(row: dict[str, Any], settings: EyeAnchorSettings) -> str:
+    if row["gaze_error_rad"] is None:
+        return "nothing could be measured"
+    gaze, bound = degrees(row["gaze_error_rad"]), degrees(settings.maximum_gaze_error_rad)
+    return (
+        f"off by: gaze {gaze[1:]} (at most {bound[1:]}), "
+        f"blink {row['blink_error']:.2f} ({settings.maximum_blink_error:.2f}), "
+        f"face {row['rest_error_px']:.1f} px ({settings.maximum_rest_error_px:.1f})"
+    )
+
+
+def _small(image: Image.Image) -> Image.Image:
+    # Margins off: the eyes are what there is to see.
+    margin = CROP_SIDE_PX // 8
+    box = (margin, 0, CROP_SIDE_PX - margin, CROP_SIDE_PX - 2 * margin)
+    return image.resize((PICTURE_SIDE_PX, PICTURE_SIDE_PX), Image.Resampling.LANCZOS, box)
+
+
+def _refusal(reason: str) -> Image.Image:
+    image = Image.new("RGB", (PICTURE_SIDE_PX, PICTURE_SIDE_PX), (235, 232, 230))
+    draw = ImageDraw.Draw(image)
+    middle = PICTURE_SIDE_PX / 2
+    draw.text((middle, middle - 10), "refused:", fill=BAD, font=font(TEXT_SIZE_PX), anchor="mm")
+    draw.text((middle, middle + 8), reason, fill=INK, font=font(TEXT_SIZE_PX), anchor="mm")
+    return image
