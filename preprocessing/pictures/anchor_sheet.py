@@ -30,7 +30,7 @@ from preprocessing.pictures.drawing import (
 )
 
 COLUMNS: Final = 2
-PICTURE_SIDE_PX: Final = 132
+PICTURE_SIDE_PX: Final = 128
 GAP_PX: Final = 3
 TITLE: Final = "Eye anchors"
 EXPLANATION: Final = (
@@ -50,7 +50,7 @@ def draw_anchor_sheet(
     eye_anchors: Path,
     settings: EyeAnchorSettings,
     *,
-    accepted: int = 8,
+    accepted: int = 6,
     refused: int = 4,
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:

@@ -15,8 +15,12 @@ from preprocessing.face_points import (
     IMAGE_RIGHT_IRIS,
 )
 from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
-from preprocessing.frame_of_reference import direction_from_gaze, project_to_crop, rotation_from_angles
-from preprocessing.mean_face import load_mean_face
+from preprocessing.frame_of_reference import (
+    CROP_FOCAL_PX,
+    REFERENCE_DISTANCE_CM,
+    direction_from_gaze,
+    rotation_from_angles,
+)
 from preprocessing.pictures.drawing import (
     FAINT_INK,
     MAXIMUM_PICTURE_BYTES,
@@ -111,19 +115,23 @@ def draw_eyes(
     """
     view = open_view(decode_picture(jpeg), _eyes_box(landmarks_px), VIEW_WIDTH_PX)
     irises_px = landmarks_px[[IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0]], :2]
-    for iris_px, arrow_px in zip(irises_px, gaze_arrows_px(pose, eyes[:2]), strict=True):
+    arrow_px = gaze_arrow_px(pose, eyes[:2])
+    for iris_px in irises_px:
         view.arrow(iris_px, iris_px + arrow_px, GAZE_COLOUR)
     for blink, left in ((eyes[2], True), (eyes[3], False)):
         _draw_bar(view, float(blink), left=left)
     return view.finish(CELL_WIDTH_PX, CELL_HEIGHT_PX)
 
 
-def gaze_arrows_px(pose: NDArray[np.float32], gaze_rad: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What lines of sight of `ARROW_LENGTH_CM` cover in the crop: [2, 2] px for both eyes."""
-    rotation = rotation_from_angles(pose[:3])
-    starts_cm = load_mean_face().eyeball_centres_cm @ rotation.T + pose[3:].astype(np.float64)
-    ends_cm = starts_cm + ARROW_LENGTH_CM * (rotation @ direction_from_gaze(gaze_rad))
-    return project_to_crop(ends_cm) - project_to_crop(starts_cm)
+def gaze_arrow_px(pose: NDArray[np.float32], gaze_rad: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Where a line of sight of `ARROW_LENGTH_CM` goes in the crop, [2] px.
+
+    Seen from straight ahead, without perspective: so both eyes' arrows are parallel, and a gaze into
+    the camera is a point wherever the eye lies in the crop.
+    """
+    in_camera = rotation_from_angles(pose[:3]) @ direction_from_gaze(gaze_rad)
+    pixels_per_cm = CROP_FOCAL_PX / (REFERENCE_DISTANCE_CM - float(pose[5]))
+    return ARROW_LENGTH_CM * pixels_per_cm * in_camera[:2] * (1.0, -1.0)
 
 
 def _eyes_box(landmarks_px: NDArray[np.float32]) -> tuple[int, int, int, int]:

@@ -32,7 +32,7 @@ AXIS_COLOURS: Final[tuple[Colour, ...]] = ((255, 70, 60), (70, 235, 90), (70, 15
 TITLE: Final = "Head pose"
 EXPLANATION: Final = (
     "Each clip's frame whose head is turned furthest. Blue: where the face points, green: up, red: sideways.",
-    "pitch + looks down, yaw + looks to the image's right, roll + turns counter-clockwise in the picture.",
+    "pitch + looks down, yaw + looks to the image's right, roll + turns counter-clockwise; in degrees.",
 )
 
 
@@ -60,7 +60,7 @@ def draw_pose_sheet(
 def _cell(clips: Path, row: ClipRow, poses: NDArray[np.float32]) -> Cell:
     frame = int((np.cos(poses[:, 0]) * np.cos(poses[:, 1])).argmin())
     jpeg = read_clip(clips, row).frames_jpeg[frame]
-    pitch, yaw, roll = (degrees(float(angle)) for angle in poses[frame, :3])
+    pitch, yaw, roll = (degrees(float(angle)).rstrip("°") for angle in poses[frame, :3])
     return Cell(
         draw_axes(jpeg, poses[frame], CELL_SIDE_PX),
         (

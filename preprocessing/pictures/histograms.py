@@ -1,0 +1,258 @@
+"""Histograms of scores and labels with the thresholds drawn in, and bars of refusals by reason.
+
+matplotlib's `Figure` is used alone: no pyplot, so no state that two runs in one process share.
+matplotlib is imported when something is drawn.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from preprocessing.clip_store import read_clip_table
+from preprocessing.clips import ClipSettings
+from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
+from preprocessing.lip_sync_scores import SCORES_SCHEMA, SCORES_TABLE
+from preprocessing.pictures.drawing import MAXIMUM_PICTURE_BYTES, draw_message
+
+BINS: Final = 40
+COLUMNS: Final = 3
+PANEL_SIZE_INCHES: Final = (3.1, 2.1)
+DOTS_PER_INCH: Final = 96
+FILL: Final = "#5b8db8"
+REFUSED_FILL: Final = "#c46b5c"
+THRESHOLD: Final = "#c42820"
+PALETTE_COLOURS: Final = (128, 48, 16)  # a PNG with fewer colours is smaller
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One histogram."""
+
+    title: str
+    unit: str
+    edges: NDArray[np.float64] = field(repr=False)  # [N + 1]
+    counts: NDArray[np.float64] = field(repr=False)  # [N]
+    minimum: float | None = None  # what lies below is refused
+    maximum: float | None = None  # what lies above is refused
+
+
+def panel_of(
+    title: str,
+    unit: str,
+    values: Sequence[float | None] | NDArray[np.floating],
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Panel:
+    """The histogram of values; those that are None or not finite are left out.
+
+    Args:
+        title: what is measured.
+        unit: of the values.
+        values: any number of them.
+        minimum: threshold below which a clip is refused.
+        maximum: threshold above which it is.
+        limits: of the axis; without them, what values and thresholds need.
+    """
+    array = np.array([math.nan if value is None else value for value in values], np.float64)
+    array = array[np.isfinite(array)]
+    if limits is None:
+        bounds = [bound for bound in (minimum, maximum) if bound is not None]
+        seen = np.concatenate([array, bounds]) if len(array) + len(bounds) else np.zeros(1)
+        low, high = float(seen.min()), float(seen.max())
+        limits = (low, high) if high > low else (low - 0.5, high + 0.5)
+    counts, edges = np.histogram(array, bins=BINS, range=limits)
+    return Panel(title, unit, edges, counts.astype(np.float64), minimum, maximum)
+
+
+def draw_clip_scores(
+    clips: Path, settings: ClipSettings, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES
+) -> bytes:
+    """PNG of every score of a batch's candidates with its threshold.
+
+    Args:
+        clips: folder of the step `clips`.
+        settings: that the clips were chosen with.
+        maximum_bytes: of the PNG.
+    """
+    table = read_clip_table(clips)
+
+    def of(name: str) -> list[float | None]:
+        return table[name].to_pylist()
+
+    widest_rad = settings.maximum_head_angle_rad
+    angles = [None if angle is None else math.degrees(angle) for angle in of("head_angle_rad")]
+    level = settings.minimum_speech_level_dbfs
+    panels = [
+        panel_of("Face size", "px in the source", of("face_size_px"), minimum=settings.minimum_face_size_px),
+        panel_of(
+            "Sharpness", "variance of the Laplacian", of("sharpness"), minimum=settings.minimum_sharpness
+        ),
+        panel_of(
+            "Brightness",
+            "mean grey level",
+            of("brightness"),
+            minimum=settings.minimum_brightness,
+            maximum=settings.maximum_brightness,
+        ),
+        panel_of("Largest step", "face sizes a frame", of("largest_step"), maximum=settings.maximum_step),
+        panel_of(
+            "Beyond the picture",
+            "share of the crop",
+            of("outside_share"),
+            maximum=settings.maximum_outside_share,
+        ),
+        panel_of("Head angle", "degrees", angles, maximum=math.degrees(widest_rad)),
+        panel_of(
+            "Mouth motion",
+            "standard deviation, face scales",
+            of("mouth_motion"),
+            minimum=settings.minimum_mouth_motion,
+        ),
+        panel_of("Speech level", "dBFS, loudest second", of("speech_level_dbfs"), minimum=level),
+        panel_of("Length", "frames at 25 fps", of("frames")),
+    ]
+    return draw_panels("Scores of candidates; red: thresholds", panels, maximum_bytes)
+
+
+def draw_pose_angles(pose_labels: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+    """PNG of the head's angles and place over all frames of a batch."""
+    poses = _frames(pose_labels, POSE_NAMES)
+    panels = [
+        panel_of(title, "degrees", np.degrees(poses[:, number]))
+        for number, title in enumerate(
+            ("Pitch (+ looks down)", "Yaw (+ looks to the image's right)", "Roll (+ counter-clockwise)")
+        )
+    ]
+    panels += [
+        panel_of(title, "cm", poses[:, 3 + number])
+        for number, title in enumerate(("x (+ image right)", "y (+ up)", "z (+ nearer)"))
+    ]
+    return draw_panels("Head pose of every frame", panels, maximum_bytes)
+
+
+def draw_gaze_angles(gaze_labels: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+    """PNG of gaze and blink over all frames of a batch."""
+    eyes = _frames(gaze_labels, GAZE_NAMES + BLINK_NAMES)
+    panels = [
+        panel_of("Gaze pitch (+ looks down)", "degrees in the head", np.degrees(eyes[:, 0])),
+        panel_of("Gaze yaw (+ looks to the image's right)", "degrees in the head", np.degrees(eyes[:, 1])),
+        panel_of("Blink, both eyes", "0 open, 1 shut", eyes[:, 2:].ravel(), limits=(0.0, 1.0)),
+    ]
+    return draw_panels("Gaze and blink of every frame", panels, maximum_bytes)
+
+
+def draw_lip_sync(lip_sync_scores: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+    """PNG of lip-sync offsets and confidences of a batch's clips."""
+    table = pq.read_table(lip_sync_scores / SCORES_TABLE, schema=SCORES_SCHEMA)
+    panels = [
+        panel_of("Offset (+ the sound comes late)", "frames", table["offset_frames"].to_pylist()),
+        panel_of("Confidence", "correlation over the median", table["confidence"].to_pylist()),
+        panel_of("Correlation", "at that offset", table["correlation"].to_pylist()),
+    ]
+    scorers = ", ".join(sorted(set(table["scorer"].to_pylist())))
+    return draw_panels(f"Lip sync of clips, scored by {scorers or 'nobody'}", panels, maximum_bytes)
+
+
+def draw_refusals(
+    refusals: Mapping[str, int],
+    kept: int,
+    *,
+    title: str = "Refusals",
+    maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
+) -> bytes:
+    """PNG of bars: how many were kept, and how many were refused for each reason."""
+    if not refusals and not kept:
+        return draw_message(title, "There is nothing to count.", maximum_bytes)
+    from matplotlib.figure import Figure
+
+    names = ["kept", *sorted(refusals, key=lambda reason: (-refusals[reason], reason))]
+    counts = [kept, *(refusals[name] for name in names[1:])]
+    figure = Figure((6.2, 0.7 + 0.28 * len(names)), DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots()
+    colours = [FILL, *[REFUSED_FILL] * len(refusals)]
+    bars = axes.barh([name.replace("_", " ") for name in names], counts, color=colours)
+    axes.bar_label(bars, padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.tick_params(labelsize=8)
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(b=False)
+    return _encode(figure, maximum_bytes)
+
+
+def draw_panels(title: str, panels: Sequence[Panel], maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+    """PNG of histograms side by side; a small picture that says so where none holds a value."""
+    if not any(panel.counts.any() for panel in panels):
+        return draw_message(title, "There is nothing to count.", maximum_bytes)
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (PANEL_SIZE_INCHES[0] * columns, PANEL_SIZE_INCHES[1] * rows + 0.35)
+    figure = Figure(size, DOTS_PER_INCH, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw_panel(axes, panel)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    return _encode(figure, maximum_bytes)
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    axes.stairs(panel.counts, panel.edges, fill=True, color=FILL)
+    if panel.minimum is not None:
+        _draw_threshold(axes, panel.minimum, "at least", to_the_right=True)
+    if panel.maximum is not None:
+        _draw_threshold(axes, panel.maximum, "at most", to_the_right=False)
+    axes.set_title(panel.title, loc="left", fontsize=9)
+    axes.set_xlabel(panel.unit, fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.locator_params(axis="y", nbins=4, integer=True)
+    axes.spines[["top", "right"]].set_visible(b=False)
+
+
+def _draw_threshold(axes: Any, bound: float, side: str, *, to_the_right: bool) -> None:
+    axes.axvline(bound, color=THRESHOLD, linewidth=1.2)
+    axes.annotate(
+        f"{side} {bound:g}",
+        (bound, 1.0),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(3 if to_the_right else -3, -2),
+        textcoords="offset points",
+        ha="left" if to_the_right else "right",
+        va="top",
+        fontsize=7,
+        color=THRESHOLD,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+    )
+
+
+def _encode(figure: Any, maximum_bytes: int) -> bytes:
+    buffer = io.BytesIO()
+    # Without metadata, which would name matplotlib's version: the same data gives the same bytes.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    image = Image.open(buffer).convert("RGB")
+    while image.width >= 16:
+        for colours in PALETTE_COLOURS:
+            small = io.BytesIO()
+            image.quantize(colours).save(small, "PNG", optimize=True)
+            if small.tell() <= maximum_bytes:
+                return small.getvalue()
+        image = image.resize((image.width * 9 // 10, image.height * 9 // 10), Image.Resampling.LANCZOS)
+    raise ValueError(f"no picture fits into {maximum_bytes} bytes")
+
+
+def _frames(folder: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
+    labels = list(read_labels(folder, names).values())
+    return np.concatenate(labels) if labels else np.zeros((0, len(names)), np.float32)
