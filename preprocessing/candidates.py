@@ -27,9 +27,7 @@ class CandidateSettings:
 
     def __post_init__(self) -> None:
         if not 2 <= self.minimum_frames <= MAXIMUM_CLIP_FRAMES // 2:
-            raise ValueError(
-                f"minimum_frames is {self.minimum_frames}, need 2 to {MAXIMUM_CLIP_FRAMES // 2}"
-            )
+            raise ValueError(f"minimum_frames is {self.minimum_frames}, need 2 to {MAXIMUM_CLIP_FRAMES // 2}")
         if not 50 <= self.jpeg_quality <= 100:
             raise ValueError(f"jpeg_quality is {self.jpeg_quality}, need 50 to 100")
 
@@ -99,7 +97,7 @@ class CandidateCutter:
         return done
 
     def _finish(self, run: _Run, frame_size: tuple[int, int]) -> list[Candidate]:
-        pieces = []
+        pieces: list[Candidate] = []
         if len(run.views) > MAXIMUM_CLIP_FRAMES:
             pieces.append(self._cut(run, len(run.views) // 2, frame_size))
         pieces.append(self._cut(run, len(run.views), frame_size))
@@ -113,7 +111,7 @@ class CandidateCutter:
         scores = {
             "face_size_px": _face_size_px(landmarks_px),
             "largest_step": _largest_step(landmarks_px),
-            "outside_share": _outside_share(transforms, frame_size),
+            "outside_share": _outside_share(views, transforms, frame_size),
         }
         jpegs: tuple[bytes, ...] = ()
         if frames >= self._settings.minimum_frames:
@@ -143,7 +141,8 @@ class CandidateCutter:
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG file of an RGB image [H, W, 3]."""
-    encoded, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert encoded
     return data.tobytes()
 
@@ -152,7 +151,7 @@ def _warp(view: FaceView, transform: NDArray[np.float32]) -> NDArray[np.uint8]:
     to_source = np.linalg.inv(np.vstack([view.window_transform, [0.0, 0.0, 1.0]]))
     to_crop = np.vstack([transform.astype(np.float64), [0.0, 0.0, 1.0]]) @ to_source
     size = (CROP_SIDE_PX, CROP_SIDE_PX)
-    return cv2.warpAffine(view.window, to_crop[:2], size, flags=cv2.INTER_LINEAR)  # pyright: ignore
+    return np.asarray(cv2.warpAffine(view.window, to_crop[:2], size, flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def _face_size_px(landmarks_px: NDArray[np.float32]) -> float:
@@ -172,12 +171,21 @@ def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
     return float(steps.max() / _face_size_px(landmarks_px))
 
 
-def _outside_share(transforms: NDArray[np.float32], frame_size: tuple[int, int]) -> float:
-    """Largest share of a crop that lies outside the source frame (and so is black)."""
+def _outside_share(
+    views: list[FaceView], transforms: NDArray[np.float32], frame_size: tuple[int, int]
+) -> float:
+    """Largest share of a crop that is black: beyond the source frame, or beyond the window kept of it.
+
+    The second happens where a square crop stands still while the face walks out of it.
+    """
     ticks = np.linspace(0.0, CROP_SIDE_PX - 1.0, 15)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     inverse = np.linalg.inv(transforms[:, :, :2].astype(np.float64))
     source = np.einsum("tij,tnj->tni", inverse, grid[None] - transforms[:, None, :, 2])
     height, width = frame_size
-    outside = (source < 0).any(axis=-1) | (source[..., 0] > width - 1) | (source[..., 1] > height - 1)
+    to_window = np.stack([view.window_transform for view in views])
+    window = np.einsum("tij,tnj->tni", to_window[:, :, :2], source) + to_window[:, None, :, 2]
+    sides = np.array([len(view.window) for view in views])[:, None]
+    outside = (source < -0.5).any(axis=-1) | (source[..., 0] > width - 0.5) | (source[..., 1] > height - 0.5)
+    outside |= (window < -0.5).any(axis=-1) | (window.max(axis=-1) > sides - 0.5)
     return float(outside.mean(axis=1).max())

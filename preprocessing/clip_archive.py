@@ -1,11 +1,17 @@
-"""Tars of clips: byte-identical when re-made, and any clip readable without the others."""
+"""Tars of clips: byte-identical when re-made, and any clip readable without the others.
+
+Written by the standard library, not by webdataset's writer: that one brings torch into every worker.
+"""
 
 import io
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Self
+
+from preprocessing.schema import KEY_PATTERN
 
 
 @dataclass(frozen=True)
@@ -20,21 +26,32 @@ class ArchiveWriter:
     """Writes WebDataset samples; the same samples make the same bytes on any day by any user."""
 
     def __init__(self, path: Path) -> None:
-        from webdataset.writer import TarWriter
+        self._file = path.open("wb")
+        self._tar = tarfile.open(fileobj=self._file, mode="w:", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  (closed by `close`)
 
-        self._file: IO[bytes] = path.open("wb")
-        self._tar: Any = TarWriter(self._file, user="pdfgc", group="pdfgc", mtime=0, encoder=False)
+    def write(self, key: str, members: Mapping[str, bytes]) -> Place:
+        """Append one sample: members by extension, `key.extension` in the tar, in the extensions' order.
 
-    def write(self, key: str, members: dict[str, bytes]) -> Place:
-        """Append one sample: members by extension, `key.extension` in the tar."""
-        start: int = self._tar.tarstream.offset
-        self._tar.write({"__key__": key, **members})
-        return Place(start, self._tar.tarstream.offset - start)
+        Raises:
+            ValueError: a key that WebDataset would not read back as one, or no member.
+        """
+        if not KEY_PATTERN.fullmatch(key) or not members:
+            raise ValueError(
+                f"sample {key!r} with {len(members)} members: need a key like {KEY_PATTERN.pattern}"
+            )
+        start = self._file.tell()
+        for extension in sorted(members):
+            info = tarfile.TarInfo(f"{key}.{extension}")
+            info.size = len(members[extension])
+            info.mode, info.mtime = 0o444, 0
+            info.uname = info.gname = "pdfgc"
+            self._tar.addfile(info, io.BytesIO(members[extension]))
+        return Place(start, self._file.tell() - start)
 
     @property
     def size_bytes(self) -> int:
         """Bytes written so far."""
-        return int(self._tar.tarstream.offset)
+        return self._file.tell()
 
     def close(self) -> None:
         """Write the tar's end."""
@@ -54,25 +71,29 @@ def read_members(path: Path, place: Place) -> dict[str, bytes]:
     """Members by extension of the sample at `place`.
 
     Raises:
-        ValueError: if the bytes there are not one whole sample.
+        ValueError: if the bytes there are not one whole sample of plain files.
     """
     with path.open("rb") as file:
         file.seek(place.offset_bytes)
         data = file.read(place.size_bytes)
     if len(data) != place.size_bytes:
-        raise ValueError(f"{path} ends at {place.offset_bytes + len(data)} bytes, inside a sample; re-make it")
+        raise ValueError(
+            f"{path} ends at {place.offset_bytes + len(data)} bytes, inside a sample; re-make it"
+        )
+    where = f"{path} at byte {place.offset_bytes}"
     members: dict[str, bytes] = {}
     keys: set[str] = set()
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             for info in tar:
                 key, _, extension = info.name.partition(".")
+                extracted = tar.extractfile(info) if info.isreg() else None
+                if extracted is None or extension in members:
+                    raise ValueError(f"{where}: {info.name} is no plain file, or there twice")
                 keys.add(key)
-                extracted = tar.extractfile(info)
-                assert extracted is not None
                 members[extension] = extracted.read()
     except tarfile.TarError as error:
-        raise ValueError(f"{path} at byte {place.offset_bytes}: not a tar member ({error})") from error
+        raise ValueError(f"{where}: not a tar member ({error})") from error
     if len(keys) != 1:
-        raise ValueError(f"{path} at byte {place.offset_bytes}: members of {sorted(keys)}, need one sample")
+        raise ValueError(f"{where}: members of {sorted(keys)}, need one sample")
     return members

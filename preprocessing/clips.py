@@ -19,11 +19,11 @@ from preprocessing.clip_archive import ArchiveWriter, Place, read_members
 from preprocessing.clip_store import CLIPS_TAR, write_clip_table
 from preprocessing.face_tracks import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, pose_mean_face
-from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip, ClipSource
+from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, SCHEMA_VERSION, Clip, ClipSource
 from preprocessing.shards import decode_array, encode_clip
 from storage.publishing import BuildReport
 
-CODE_VERSION: Final = f"1+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
 HEAD_ANGLE_EVERY_FRAMES: Final = 4  # a head turns slowly against 25 frames a second
 
 
@@ -95,6 +95,7 @@ def _row(candidate: Mapping[str, Any], source: SourceOfClips) -> dict[str, Any]:
         "accepted": False,
         "reason": "too_short",
         "score": float(candidate["frames"]),
+        "threshold": float(candidate["minimum_frames"]),
         "offset_bytes": -1,
         "size_bytes": 0,
     }
@@ -140,7 +141,7 @@ def cut_sound(path: Path, first_frame: int, frames: int) -> NDArray[np.float32]:
     start, count = first_frame * SAMPLES_PER_FRAME, frames * SAMPLES_PER_FRAME
     with soundfile.SoundFile(path) as file:
         file.seek(min(start, file.frames))
-        sound = file.read(count, dtype="float32")
+        sound = np.asarray(file.read(count, dtype="float32"), np.float32)
     return np.pad(sound, (0, count - len(sound)))
 
 
@@ -167,7 +168,8 @@ def _loudest_second_dbfs(sound: NDArray[np.float32]) -> float:
 def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettings) -> dict[str, Any]:
     """Accepted, or the first bound that fails, in the order that a person would look."""
     if not main_face and not settings.keep_other_faces:
-        return {"accepted": False, "reason": "not_the_main_face", "score": row["face_size_px"]}
+        score = row["face_size_px"]
+        return {"accepted": False, "reason": "not_the_main_face", "score": score, "threshold": None}
     below = [
         ("face_too_small", "face_size_px", settings.minimum_face_size_px),
         ("blurred", "sharpness", settings.minimum_sharpness),
@@ -186,7 +188,7 @@ def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettin
     if failed:
         reason, name, threshold = failed[0]
         return {"accepted": False, "reason": reason, "score": row[name], "threshold": threshold}
-    return {"accepted": True, "reason": "", "score": None}
+    return {"accepted": True, "reason": "", "score": None, "threshold": None}
 
 
 def _report(rows: list[dict[str, Any]], face_tracks: Path) -> BuildReport:

@@ -4,14 +4,14 @@ Imports mediapipe when an object is built, never when this module is imported.
 """
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.schema import LANDMARK_COUNT
 
-MEDIAPIPE_VERSION = "0.10.21"  # the last release whose wheel carries its models; pinned in the lock
+MEDIAPIPE_VERSION: Final = "0.10.21"  # the last release whose wheel carries its models; pinned in the lock
 
 
 class FaceMesh:
@@ -52,9 +52,7 @@ class FaceMesh:
             found = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
         if not found:
             return None
-        points = [(point.x, point.y, point.z) for point in found[0].landmark]
-        landmarks = np.asarray(points, np.float32) * np.float32(side)
-        assert landmarks.shape == (LANDMARK_COUNT, 3)
+        landmarks = _points(found[0].SerializeToString()) * np.float32(side)
         landmarks[:, :2] -= 0.5
         return landmarks
 
@@ -78,6 +76,25 @@ class FaceMesh:
         self.close()
 
 
+# One landmark of a serialised NormalizedLandmarkList: a field of 15 bytes that holds x, y and z, each
+# behind its own tag. Taking the numbers one by one out of the message costs a tenth of the inference.
+_LANDMARK: Final = np.dtype(
+    [
+        ("head", "V2"),
+        *((f"{axis}{part}", kind) for axis in "xyz" for part, kind in (("_tag", "u1"), ("", "<f4"))),
+    ]
+)
+_TAGS: Final = {"x_tag": 0x0D, "y_tag": 0x15, "z_tag": 0x1D}
+
+
+def _points(serialised: bytes) -> NDArray[np.float32]:
+    """[478, 3] of a serialised landmark list."""
+    records = np.frombuffer(serialised, _LANDMARK)
+    assert len(records) == LANDMARK_COUNT
+    assert all((records[name] == tag).all() for name, tag in _TAGS.items())
+    return np.stack([records["x"], records["y"], records["z"]], axis=-1)
+
+
 class FaceDetector:
     """MediaPipe's full-range detector: faces down to a twentieth of the image's side."""
 
@@ -97,7 +114,7 @@ class FaceDetector:
         """
         height, width = image.shape[:2]
         found = self._detector.process(np.ascontiguousarray(image)).detections or []
-        boxes = []
+        boxes: list[tuple[float, ...]] = []
         for detection in found:
             box = detection.location_data.relative_bounding_box
             left, top = box.xmin * width, box.ymin * height

@@ -6,6 +6,7 @@ short), `sound.flac` (16 kHz mono on the same timeline) and `video.json`. A fold
 not at all, so a killed run goes on with the next video.
 """
 
+import errno
 import json
 import shutil
 import time
@@ -32,10 +33,10 @@ from preprocessing.shards import encode_array
 from preprocessing.shots import ShotDetector, ShotSettings
 from preprocessing.table_schema import column, table_schema
 from preprocessing.tracking import FaceTracker, TrackingSettings
-from storage.atomic import partial_path
+from storage.atomic import PARTIAL_MARK, flush_file, partial_path
 from storage.publishing import BuildReport
 
-CODE_VERSION: Final = f"1+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"2+mediapipe{MEDIAPIPE_VERSION}"
 
 CANDIDATES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "candidate's key: video, track, first frame"),
@@ -44,12 +45,13 @@ CANDIDATES_SCHEMA: Final = table_schema(
     column("shot", pa.int32(), "shot within the video"),
     column("first_frame", pa.int64(), "first frame on the 25 fps grid"),
     column("frames", pa.int32(), "number of frames"),
+    column("minimum_frames", pa.int32(), "pieces shorter than this are too short"),
     column("offset_bytes", pa.int64(), "where the sample begins in candidates.tar; -1 where too short"),
     column("size_bytes", pa.int64(), "bytes of the sample in candidates.tar"),
     column("main_face", pa.bool_(), "no larger face is in the picture at the same time"),
     column("face_size_px", pa.float64(), "longer side of the face's box in the source, median, px"),
     column("largest_step", pa.float64(), "largest movement between neighbouring frames, face sizes"),
-    column("outside_share", pa.float64(), "largest share of a crop beyond the source's edge"),
+    column("outside_share", pa.float64(), "largest share of a crop beyond the picture that was kept"),
     column("sharpness", pa.float64(), "variance of the crop's Laplacian, median"),
     column("brightness", pa.float64(), "mean grey level of the crop, 0 to 255, median"),
 )
@@ -107,9 +109,12 @@ def make_face_tracks(
     tasks = [_Task(video, folder, settings) for video in waiting]
     workers = default_workers() if workers is None else workers
     for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
-        if isinstance(outcome, Crashed):
-            outcome = _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
-        progress(f"{number} of {len(tasks)}: {task.video.path.name}: {outcome}")
+        told = (
+            _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
+            if isinstance(outcome, Crashed)
+            else outcome
+        )
+        progress(f"{number} of {len(tasks)}: {task.video.path.name}: {told}")
     return _report(videos, folder)
 
 
@@ -146,21 +151,23 @@ def _read(task: _Task, partial: Path) -> dict[str, Any]:
         ArchiveWriter(partial / "candidates.tar") as archive,
         open_video(task.video.path, settings.decode, sound.write) as decoded,
     ):
+
+        def write(pieces: list[Candidate]) -> list[dict[str, Any]]:
+            return _write(pieces, task.video.video_id, settings.candidates.minimum_frames, archive)
+
         for frame in decoded:
             frame_size = (frame.image.shape[0], frame.image.shape[1])
             if shots.begins_shot(frame.index, frame.image) and frames:
                 shot += 1
                 tracker.begin_shot()
-                rows += _write(cutter.finish(frame_size), task.video.video_id, archive)
+                rows += write(cutter.finish(frame_size))
             views = tracker.step(frame.image)
-            rows += _write(cutter.add(frame.index, shot, views, frame_size), task.video.video_id, archive)
+            rows += write(cutter.add(frame.index, shot, views, frame_size))
             frames += 1
-        rows += _write(cutter.finish(frame_size), task.video.video_id, archive)
+        rows += write(cutter.finish(frame_size))
     _mark_main_faces(rows)
     rows.sort(key=lambda row: row["key"])
-    pq.write_table(
-        pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), partial / "candidates.parquet"
-    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
     return {
         "video_id": task.video.video_id,
         "frames": frames,
@@ -185,8 +192,10 @@ def candidate_key(video_id: str, track: int, first_frame: int) -> str:
     return f"{video_id}-t{track:02d}-f{first_frame:07d}"
 
 
-def _write(candidates: list[Candidate], video_id: str, archive: ArchiveWriter) -> list[dict[str, Any]]:
-    rows = []
+def _write(
+    candidates: list[Candidate], video_id: str, minimum_frames: int, archive: ArchiveWriter
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     for candidate in candidates:
         key = candidate_key(video_id, candidate.track, candidate.first_frame)
         place = Place(-1, 0)
@@ -203,6 +212,7 @@ def _write(candidates: list[Candidate], video_id: str, archive: ArchiveWriter) -
                 "shot": candidate.shot,
                 "first_frame": candidate.first_frame,
                 "frames": candidate.frame_count,
+                "minimum_frames": minimum_frames,
                 **asdict(place),
                 "main_face": True,
                 **candidate.scores,
@@ -212,15 +222,35 @@ def _write(candidates: list[Candidate], video_id: str, archive: ArchiveWriter) -
 
 
 def _mark_main_faces(rows: list[dict[str, Any]]) -> None:
+    """Of the tracks that are in the picture at the same time, the larger is the main one.
+
+    Whole tracks are compared, not pieces: two people of like size would change places from clip to
+    clip, and each would be taken for the other.
+    """
+    spans: dict[int, _TrackSpan] = {}
     for row in rows:
-        end = row["first_frame"] + row["frames"]
+        span = spans.setdefault(row["track"], _TrackSpan(row["first_frame"]))
+        span.end_frame = max(span.end_frame, row["first_frame"] + row["frames"])
+        span.first_frame = min(span.first_frame, row["first_frame"])
+        span.size_px_frames += row["face_size_px"] * row["frames"]
+        span.frames += row["frames"]
+    for row in rows:
+        end_frame, own = row["first_frame"] + row["frames"], spans[row["track"]]
         row["main_face"] = not any(
-            other["track"] != row["track"]
-            and other["first_frame"] < end
-            and row["first_frame"] < other["first_frame"] + other["frames"]
-            and other["face_size_px"] > row["face_size_px"]
-            for other in rows
+            other.first_frame < end_frame and row["first_frame"] < other.end_frame and other.outgrows(own)
+            for other in spans.values()
         )
+
+
+@dataclass
+class _TrackSpan:
+    first_frame: int
+    end_frame: int = 0
+    size_px_frames: float = 0.0
+    frames: int = 0
+
+    def outgrows(self, other: "_TrackSpan") -> bool:
+        return self.size_px_frames / self.frames > other.size_px_frames / other.frames
 
 
 def _partial_folder(task: _Task) -> Path:
@@ -240,23 +270,31 @@ def _publish_refusal(task: _Task, refusal: RefusedVideo) -> str:
 
 def _publish(task: _Task, partial: Path, facts: dict[str, Any]) -> None:
     (partial / "video.json").write_text(json.dumps(facts, sort_keys=True, indent=1))
-    target = task.folder / task.video.video_id
-    if target.exists():  # another run of the same batch was quicker, with the same bytes
-        shutil.rmtree(partial)
-    else:
-        partial.rename(target)
+    for path in sorted(partial.iterdir()):
+        flush_file(path)  # the name must not outlive the bytes in a power cut
+    try:
+        partial.rename(task.folder / task.video.video_id)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(partial)  # an orphan of a killed run was quicker, with the same bytes
 
 
 def read_candidates(folder: Path) -> pa.Table:
     """All candidate rows of a batch, by key."""
-    paths = sorted(folder.glob("*/candidates.parquet"))
+    paths = _of_whole_videos(folder, "candidates.parquet")
     tables = [pq.read_table(path, schema=CANDIDATES_SCHEMA) for path in paths]
     return pa.concat_tables(tables) if tables else CANDIDATES_SCHEMA.empty_table()
 
 
 def read_video_facts(folder: Path) -> list[dict[str, Any]]:
     """What was read of each video of a batch, by video id."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/video.json"))]
+    return [json.loads(path.read_text()) for path in _of_whole_videos(folder, "video.json")]
+
+
+def _of_whole_videos(folder: Path, name: str) -> list[Path]:
+    """The file of every video of a batch, without those that a worker may still be writing."""
+    return sorted(path for path in folder.glob(f"*/{name}") if PARTIAL_MARK not in path.parent.name)
 
 
 def _report(videos: Sequence[VideoToTrack], folder: Path) -> BuildReport:

@@ -23,7 +23,7 @@ Gaze is told in *head* coordinates (the eye in the head, not in the room), with 
 pitch > 0 looks down, yaw > 0 looks to the image's right; zero looks along the head's z axis.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ CROP_CENTRE_PX: Final = 112.0
 REFERENCE_DISTANCE_CM: Final = 100.0  # Deep3DFaceRecon: camera distance 10, its unit about 10 cm
 
 
-def rotation_from_angles(angles_rad: NDArray[np.floating]) -> NDArray[np.float64]:
+def rotation_from_angles(angles_rad: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Rotations of head coordinates into camera coordinates.
 
     Args:
@@ -55,7 +55,7 @@ def rotation_from_angles(angles_rad: NDArray[np.floating]) -> NDArray[np.float64
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def angles_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
+def angles_from_rotation(rotation: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Pitch, yaw, roll of rotations; the inverse of `rotation_from_angles`.
 
     Args:
@@ -71,13 +71,13 @@ def angles_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([pitch, yaw, roll], axis=-1)
 
 
-def direction_from_gaze(gaze_rad: NDArray[np.floating]) -> NDArray[np.float64]:
+def direction_from_gaze(gaze_rad: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Unit vectors of gaze angles: [..., 2] pitch, yaw -> [..., 3] in the same coordinates."""
     pitch, yaw = np.moveaxis(np.asarray(gaze_rad, np.float64), -1, 0)
     return np.stack([np.cos(pitch) * np.sin(yaw), -np.sin(pitch), np.cos(pitch) * np.cos(yaw)], axis=-1)
 
 
-def gaze_from_direction(direction: NDArray[np.floating]) -> NDArray[np.float64]:
+def gaze_from_direction(direction: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Gaze angles of vectors of any length: [..., 3] -> [..., 2] pitch, yaw in radians."""
     direction = np.asarray(direction, np.float64)
     direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
@@ -85,7 +85,7 @@ def gaze_from_direction(direction: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([pitch, np.arctan2(direction[..., 0], direction[..., 2])], axis=-1)
 
 
-def project_to_crop(points_cm: NDArray[np.floating]) -> NDArray[np.float64]:
+def project_to_crop(points_cm: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Image points of points in camera coordinates relative to the reference point.
 
     Args:

@@ -56,6 +56,4 @@ def read_lip_sync(folder: Path) -> dict[str, dict[str, float]]:
     """Scores by clip key; {} where a clip was not scored."""
     names = ("confidence", "offset_frames", "correlation")
     rows = pq.read_table(folder / SCORES_TABLE, schema=SCORES_SCHEMA).to_pylist()
-    return {
-        row["key"]: {name: row[name] for name in names if row["confidence"] is not None} for row in rows
-    }
+    return {row["key"]: {name: row[name] for name in names if row["confidence"] is not None} for row in rows}

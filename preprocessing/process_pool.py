@@ -4,10 +4,10 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing import connection
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -26,31 +26,71 @@ def map_in_processes(
 ) -> Iterator[tuple[Item, Result | Crashed]]:
     """Call `function` on every item, results as they come.
 
+    A pool that breaks does not say which item broke it. No more items than processes are ever under
+    way, so few are suspects: each of them runs again alone, and the others go on in a new pool.
+
     Args:
         function: a module-level function; exceptions that it raises are raised here.
         items: picklable items.
         workers: processes; 0 calls the function in this process.
+
+    Raises:
+        ValueError: for fewer than 0 workers.
     """
+    if workers < 0:
+        raise ValueError(f"{workers} workers, need 0 or more")
     if workers == 0:
         for item in items:
             yield item, function(item)
         return
-    suspects: list[Item] = []
-    with _pool(min(workers, max(1, len(items)))) as pool:
-        futures: dict[Future[Result], Item] = {pool.submit(function, item): item for item in items}
-        for future in as_completed(futures):
+    waiting = list(reversed(items))
+    while waiting:
+        suspects: list[Item] = []
+        with _pool(min(workers, len(waiting))) as pool:
+            yield from _until_broken(pool, function, waiting, suspects, workers)
+        for item in suspects:
+            yield item, _run_alone(function, item)
+
+
+def _until_broken(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    waiting: list[Item],
+    suspects: list[Item],
+    workers: int,
+) -> Iterator[tuple[Item, Result]]:
+    """Take items off the end of `waiting`; those under way when the pool breaks go to `suspects`."""
+    under_way: dict[Future[Result], Item] = {}
+    while not suspects and (waiting or under_way):
+        while waiting and len(under_way) < workers:
+            item = waiting.pop()
             try:
-                yield futures[future], future.result()
+                under_way[pool.submit(function, item)] = item
             except BrokenProcessPool:
-                suspects.append(futures[future])
-    # A broken pool does not say which item broke it: each left over runs alone.
-    for item in suspects:
-        with _pool(1) as pool:
+                suspects.append(item)
+                break
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            item = under_way.pop(future)
             try:
-                result: Result | Crashed = pool.submit(function, item).result()
-            except BrokenProcessPool as error:
-                result = Crashed(str(error))
-        yield item, result
+                result = future.result()
+            except BrokenProcessPool:
+                suspects.append(item)
+            else:
+                yield item, result
+    for future, item in under_way.items():  # every future of a broken pool ends at once
+        if future.exception() is None:
+            yield item, future.result()
+        else:
+            suspects.append(item)
+
+
+def _run_alone(function: Callable[[Item], Result], item: Item) -> Result | Crashed:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(function, item).result()
+        except BrokenProcessPool as error:
+            return Crashed(str(error))
 
 
 def default_workers() -> int:
@@ -65,12 +105,12 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _prepare_worker() -> None:
-    os.environ["GLOG_minloglevel"] = "2"  # MediaPipe's chatter, not its errors
+    os.environ.update(GLOG_minloglevel="2")  # MediaPipe's chatter, not its errors
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    connection.wait([parent.sentinel])
     os._exit(1)

@@ -7,6 +7,7 @@ built: shapes, ranges, lengths that must agree. `preprocessing/shards.py` alone 
 them.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,6 +37,12 @@ class ClipSource:
     crop_mode: str  # "official" or "square"
     crop_transforms: NDArray[np.float32] = field(repr=False)  # [T, 2, 3] source px -> crop px
 
+    def __post_init__(self) -> None:
+        if self.track < 0 or self.first_frame < 0:
+            raise ValueError(
+                f"{self.video_id}: track {self.track}, first frame {self.first_frame}; neither is below 0"
+            )
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -58,6 +65,9 @@ class Clip:
         check_array(self.key, "landmarks_px", self.landmarks_px, (frames, LANDMARK_COUNT, 3))
         check_array(self.key, "sound", self.sound, (frames * SAMPLES_PER_FRAME,), bound=1.0)
         check_array(self.key, "crop_transforms", self.source.crop_transforms, (frames, 2, 3))
+        for name, score in self.scores.items():
+            if not math.isfinite(score):
+                raise ValueError(f"{self.key}: score {name} is {score}, which is not finite")
 
     @property
     def frame_count(self) -> int:
@@ -84,6 +94,9 @@ class ClipLabels:
         check_array("labels", "blink", self.blink, (frames, 2), bound=1.0)
         if self.blink.min(initial=0.0) < 0.0:
             raise ValueError(f"labels: blink has {self.blink.min()}, need 0 (open) to 1 (shut)")
+        for name, score in self.lip_sync.items():
+            if not math.isfinite(score):
+                raise ValueError(f"labels: lip sync {name} is {score}, which is not finite")
         if self.coefficients is not None:
             check_array("labels", "coefficients", self.coefficients, (frames, COEFFICIENT_COUNT))
 
@@ -101,6 +114,14 @@ class EyeAnchor:
     gaze_error_rad: float  # angle between the composite's gaze and v1's
     blink_error: float  # largest of both eyes
     rest_error_px: float  # mean landmark distance off the eyes, composite against v2
+
+    def __post_init__(self) -> None:
+        errors = (self.gaze_error_rad, self.blink_error, self.rest_error_px)
+        if self.base_frame < 0 or self.eyes_frame < 0 or not all(0 <= error < math.inf for error in errors):
+            raise ValueError(
+                f"eye anchor from {self.eyes_key}: frames {self.base_frame} and {self.eyes_frame}, "
+                f"errors {errors}; none is below 0, errors are finite"
+            )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ Members of a sample: `NNN.jpg` per frame, `audio.flac`, `landmarks.npy`, `mel.np
 
 import io
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 import soundfile
@@ -77,7 +78,11 @@ def decode_clip(key: str, members: Mapping[str, bytes]) -> Clip:
     Raises:
         ValueError: naming the key and what is missing, of another schema version or out of bounds.
     """
-    meta = _checked_meta(key, members)
+    with _fields_told(key):
+        return _decode_clip(key, members, _checked_meta(key, members))
+
+
+def _decode_clip(key: str, members: Mapping[str, bytes], meta: Mapping[str, Any]) -> Clip:
     source = meta["source"]
     frames = sorted(name for name in members if name.endswith(".jpg") and name[:-4].isdigit())
     return Clip(
@@ -93,21 +98,27 @@ def decode_clip(key: str, members: Mapping[str, bytes]) -> Clip:
         ),
         frames_jpeg=tuple(members[name] for name in frames),
         landmarks_px=decode_array(key, members, "landmarks.npy"),
-        sound=decode_flac(_member(key, members, "audio.flac")),
+        sound=decode_flac(key, _member(key, members, "audio.flac")),
         scores=meta["scores"],
     )
 
 
 def decode_sample(key: str, members: Mapping[str, bytes]) -> ClipSample:
     """The whole sample of its members; raises ValueError as `decode_clip` does."""
-    meta = _checked_meta(key, members)
+    with _fields_told(key):
+        return _decode_sample(key, members, _checked_meta(key, members))
+
+
+def _decode_sample(key: str, members: Mapping[str, bytes], meta: Mapping[str, Any]) -> ClipSample:
     labels = ClipLabels(
         pose=decode_array(key, members, "pose.npy"),
         gaze=decode_array(key, members, "gaze.npy"),
         blink=decode_array(key, members, "blink.npy"),
         lip_sync=meta["lip_sync"],
         labellers=meta["labellers"],
-        coefficients=decode_array(key, members, "coefficients.npy") if "coefficients.npy" in members else None,
+        coefficients=decode_array(key, members, "coefficients.npy")
+        if "coefficients.npy" in members
+        else None,
     )
     anchors = [
         EyeAnchor(
@@ -118,7 +129,7 @@ def decode_sample(key: str, members: Mapping[str, bytes]) -> ClipSample:
         for number, facts in enumerate(json.loads(_member(key, members, "anchors.json")))
     ]
     mel = decode_array(key, members, "mel.npy")
-    return ClipSample(decode_clip(key, members), labels, mel, tuple(anchors))
+    return ClipSample(_decode_clip(key, members, meta), labels, mel, tuple(anchors))
 
 
 def encode_array(array: NDArray[Any]) -> bytes:
@@ -129,8 +140,19 @@ def encode_array(array: NDArray[Any]) -> bytes:
 
 
 def decode_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
-    """The array of a .npy member; never unpickles."""
-    return np.load(io.BytesIO(_member(key, members, name)), allow_pickle=False)
+    """The array of a .npy member, whatever its shape.
+
+    Raises:
+        ValueError: where it is missing, cut off, not float32, or holds a pickle (which is never run).
+    """
+    data = io.BytesIO(_member(key, members, name))
+    try:
+        array = np.lib.format.read_array(data, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{key}: member {name} is not an array file: {error}") from error
+    if array.dtype != np.float32:
+        raise ValueError(f"{key}: member {name} is {array.dtype}, need float32")
+    return cast("NDArray[np.float32]", array)
 
 
 def encode_flac(sound: NDArray[np.float32]) -> bytes:
@@ -140,15 +162,18 @@ def encode_flac(sound: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def decode_flac(data: bytes) -> NDArray[np.float32]:
-    """Sound [N] of a FLAC file."""
-    sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+def decode_flac(key: str, data: bytes) -> NDArray[np.float32]:
+    """Sound [N] of a FLAC file; raises ValueError where it is damaged or not mono at 16 kHz."""
+    try:
+        sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{key}: member audio.flac cannot be read: {error}") from error
     if rate_hz != SAMPLE_RATE_HZ or sound.ndim != 1:
-        raise ValueError(f"sound is {rate_hz} Hz {sound.shape}, need mono at {SAMPLE_RATE_HZ} Hz")
-    return sound
+        raise ValueError(f"{key}: sound is {rate_hz} Hz {sound.shape}, need mono at {SAMPLE_RATE_HZ} Hz")
+    return np.asarray(sound, np.float32)
 
 
-def encode_json(value: Any) -> bytes:
+def encode_json(value: object) -> bytes:
     """Compact JSON with sorted keys, so that equal values are equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
@@ -166,12 +191,22 @@ def _anchor_facts(anchor: EyeAnchor) -> dict[str, str | int | float]:
 
 
 def _checked_meta(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
-    meta = json.loads(_member(key, members, "meta.json"))
+    meta: dict[str, Any] = json.loads(_member(key, members, "meta.json"))
     if meta["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
-            f"{key}: schema version {meta['schema_version']}, this code reads {SCHEMA_VERSION}; re-make the shards"
+            f"{key}: schema version {meta['schema_version']}, this code reads {SCHEMA_VERSION}; "
+            "re-make the shards"
         )
     return meta
+
+
+@contextmanager
+def _fields_told(key: str) -> Generator[None, None, None]:
+    """A field that JSON lacks, or that is of another kind, is bad input of this sample."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{key}: meta.json or anchors.json does not hold what it must: {error!r}") from error
 
 
 def _member(key: str, members: Mapping[str, bytes], name: str) -> bytes:

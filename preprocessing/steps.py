@@ -20,6 +20,7 @@ from preprocessing import (
     pose_labels,
     training_shards,
 )
+from preprocessing.clip_store import CLIPS_TAR
 from preprocessing.clips import ClipSettings
 from preprocessing.eye_anchors import EyeAnchorSettings
 from preprocessing.face_tracks import FaceTrackSettings
@@ -27,7 +28,7 @@ from preprocessing.gaze_labels import GazeLabelSettings
 from preprocessing.lip_sync_scores import LipSyncScoreSettings
 from preprocessing.pose_labels import PoseLabelSettings
 from preprocessing.training_shards import ShardSettings
-from storage.fingerprint import fingerprint
+from storage.fingerprint import JsonValue, fingerprint
 from storage.publishing import BuildReport, Published, Recipe, current, materialise, staleness
 from storage.root import local_copy
 
@@ -83,7 +84,7 @@ class Step:
     upstream: tuple[str, ...]
     code_version: str
     settings: Callable[[PreprocessingSettings], Any]
-    source_facts: Callable[[Batch], Any]  # what of the batch's videos it depends on
+    source_facts: Callable[[Batch], JsonValue]  # what of the batch's videos it depends on
     build: Callable[[StepRun], BuildReport]
 
 
@@ -95,15 +96,15 @@ LABELLERS: Final = {
 }
 
 
-def _video_ids(batch: Batch) -> Any:
+def _video_ids(batch: Batch) -> JsonValue:
     return [video.video_id for video in batch.videos]
 
 
-def _names(batch: Batch) -> Any:
+def _names(batch: Batch) -> JsonValue:
     return [[video.video_id, video.identity, video.relative_path] for video in batch.videos]
 
 
-def _nothing(batch: Batch) -> Any:  # noqa: ARG001  (the signature is the table's)
+def _nothing(_: Batch) -> JsonValue:
     return None
 
 
@@ -257,15 +258,25 @@ def why_stale(root: UPath, name: str, batch: Batch, settings: PreprocessingSetti
 def _recipe(
     step: Step, batch: Batch, settings: PreprocessingSettings, inputs: Mapping[str, Published]
 ) -> Recipe:
-    digests = {name: published.manifest.content_digest for name, published in inputs.items()}
+    digests = {name: _read_digest(name, published) for name, published in inputs.items()}
     facts = step.source_facts(batch)
     if facts is not None:
         digests["videos"] = fingerprint(facts)
     return Recipe(step.name, batch.key, step.code_version, step.settings(settings), digests)
 
 
+def _read_digest(name: str, published: Published) -> str:
+    """What the steps below read of a step's files.
+
+    A changed threshold also changes why clips were refused, which nobody below reads: the tar of the
+    accepted ones decides (it holds their identities and sources too).
+    """
+    manifest = published.manifest
+    return manifest.files[CLIPS_TAR].sha256 if name == "clips" else manifest.content_digest
+
+
 def _made(root: UPath, upstream: str, batch: Batch, name: str) -> Published:
     published = current(root, upstream, batch.key)
     if published is None:
-        raise ValueError(f"{name} of batch {batch.key} reads {upstream}, which is not made yet: make it first")
+        raise ValueError(f"{name} of batch {batch.key} reads {upstream}, not made yet: make it first")
     return published
