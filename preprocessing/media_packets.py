@@ -1,7 +1,7 @@
 """Demuxing and decoding that go on after damage, and tell of it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import av.error
 from av.audio.frame import AudioFrame
@@ -12,13 +12,18 @@ from av.video.frame import VideoFrame
 
 from preprocessing.media_files import RefusedVideo
 
+if TYPE_CHECKING:
+    AnyPacket = Packet[Stream]
+else:
+    AnyPacket = Packet  # at run time PyAV's class takes no parameter
+
 # A demuxer that fails this often in a row will not find its way back into the file.
 READ_ERRORS_IN_A_ROW: Final = 100
 
 
 def demux_tolerantly(
     container: InputContainer, streams: Sequence[Stream], on_damage: Callable[[], None]
-) -> Iterator["Packet[Stream]"]:
+) -> Iterator[AnyPacket]:
     """Packets of `streams` in file order, then one empty packet per stream that flushes its decoder.
 
     Raises:
@@ -39,9 +44,7 @@ def demux_tolerantly(
             return
 
 
-def decode_tolerantly(
-    packet: "Packet[Stream]", on_damage: Callable[[], None]
-) -> list[VideoFrame | AudioFrame]:
+def decode_tolerantly(packet: AnyPacket, on_damage: Callable[[], None]) -> list[VideoFrame | AudioFrame]:
     """Frames that `packet` completes; `on_damage` is called if it fails or a frame is flawed."""
     try:
         frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame | AudioFrame)]

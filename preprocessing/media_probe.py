@@ -7,7 +7,6 @@ known, and a file that stops earlier than its header says is found. What cannot 
 an MPEG program or transport stream that was cut off, whose length stands nowhere in the file.
 """
 
-from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,8 +15,6 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Stream
 
 from preprocessing.media_files import (
     ChosenStreams,
@@ -29,6 +26,7 @@ from preprocessing.media_files import (
     open_media,
     stream_start,
 )
+from preprocessing.media_packets import AnyPacket
 
 PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known files are probed again
 
@@ -85,7 +83,7 @@ class _Demuxed:
     """What a pass over all packets finds, in seconds on the file's clock."""
 
     geometry: DisplayGeometry | None = None
-    video_times: "array[float]" = field(default_factory=lambda: array("d"))
+    video_times: list[float] = field(default_factory=list[float])
     ends: dict[int, float] = field(default_factory=dict)  # stream index -> end of its last packet
 
 
@@ -100,7 +98,7 @@ def _demux(container: InputContainer, streams: ChosenStreams) -> _Demuxed:
     return demuxed
 
 
-def _note_packet(packet: "Packet[Stream]", streams: ChosenStreams, demuxed: _Demuxed) -> None:
+def _note_packet(packet: AnyPacket, streams: ChosenStreams, demuxed: _Demuxed) -> None:
     time_base = packet.time_base
     is_video = packet.stream_index == streams.video.index
     if is_video and demuxed.geometry is None:
@@ -115,7 +113,7 @@ def _note_packet(packet: "Packet[Stream]", streams: ChosenStreams, demuxed: _Dem
         demuxed.video_times.append(float(stamp * time_base))
 
 
-def _first_geometry(packet: "Packet[Stream]", streams: ChosenStreams) -> DisplayGeometry | None:
+def _first_geometry(packet: AnyPacket, streams: ChosenStreams) -> DisplayGeometry | None:
     try:
         frames = streams.video.decode(packet)
     except av.error.FFmpegError:

@@ -7,7 +7,7 @@ correlation, whatever the codecs do to both.
 """
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -53,8 +53,8 @@ class Recipe:
     video_offset_seconds: float = 0.0
     audio_offset_seconds: float = 0.0
     kept: Sequence[int] | None = None  # numbers of the pictures that are kept: a varying frame rate
-    codecs: dict[str, object] = field(default_factory=lambda: {**X264, **AAC})
-    output: dict[str, object] = field(default_factory=dict)
+    codecs: Mapping[str, object] = field(default_factory=lambda: {**X264, **AAC})
+    output: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def numbers(self) -> list[int]:
