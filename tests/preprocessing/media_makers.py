@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 import numpy as np
@@ -155,7 +156,7 @@ def layout_name(channels: int) -> str:
     return {1: "mono", 2: "stereo", 6: "5.1"}[channels]
 
 
-def run_ffmpeg(output: ffmpeg.nodes.OutputStream, standard_input: bytes = b"") -> None:
+def run_ffmpeg(output: Any, standard_input: bytes = b"") -> None:  # noqa: ANN401 (untyped in ffmpeg-python)
     """Run the ffmpeg program; its error text is in the exception."""
     command = ffmpeg.compile(
         output.global_args("-loglevel", "error"), cmd=find_ffmpeg(), overwrite_output=True

@@ -1,6 +1,7 @@
 """Dealing videos into batches."""
 
 import random
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -99,7 +100,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
 
 @pytest.mark.parametrize("change", [{"status": "refused"}, {"status": "duplicate"}, {"present": False}])
 def test_only_accepted_present_videos_are_dealt(change: dict[str, object]) -> None:
-    rows = [CatalogRow(**{**vars(row), **change}) for row in make_rows({"a": 2})]
+    rows = [replace(row, **change) for row in make_rows({"a": 2})]
     assert assign_batches(table_of(rows), BatchSettings())["batch"].to_pylist() == [None, None]
 
 

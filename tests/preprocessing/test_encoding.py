@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from preprocessing import encoding
 from preprocessing.decoding import DecodeSettings, open_video
@@ -15,7 +16,7 @@ from preprocessing.media_probe import ProbeSettings, probe
 COLOURS = ((200, 30, 40), (20, 180, 60), (30, 50, 210))
 
 
-def colour_frames(count: int) -> list[np.ndarray]:
+def colour_frames(count: int) -> list[NDArray[np.uint8]]:
     return [np.full((48, 64, 3), COLOURS[index % 3], np.uint8) for index in range(count)]
 
 
@@ -76,6 +77,6 @@ def test_an_error_among_the_frames_leaves_the_file_that_was_there(tmp_path: Path
         ([np.zeros((47, 64, 3), np.uint8)], "64 x 47.*even sides"),
     ],
 )
-def test_bad_frames_are_named(tmp_path: Path, frames: list[np.ndarray], message: str) -> None:
+def test_bad_frames_are_named(tmp_path: Path, frames: list[NDArray[np.uint8]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         write_video(tmp_path / "a.mp4", frames, 25)
