@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
 from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).parent.parent
-CHECKED_PACKAGES = ["preprocessing", "storage", "models", "training", "evaluation"]
 
-# Annotated types and shapes are checked at every call, in tests alone. Not in `pipelines`: Dagster
-# and click look at its functions' annotations themselves. Before any test module is imported.
-install_import_hook(CHECKED_PACKAGES, "beartype.beartype")
+# Annotations are checked at every call, in tests alone, and before any test module is imported. Where
+# shapes are annotated jaxtyping holds them together across arguments; elsewhere beartype's own hook
+# knows more (`Self`). Not in `pipelines`: Dagster and click read its functions' annotations themselves.
+install_import_hook(["models", "training", "evaluation"], "beartype.beartype")
+beartype_packages(("preprocessing", "storage"), conf=BeartypeConf(claw_is_pep526=False))
 
 
 @pytest.fixture(scope="session")
