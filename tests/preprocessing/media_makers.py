@@ -156,7 +156,7 @@ def layout_name(channels: int) -> str:
     return {1: "mono", 2: "stereo", 6: "5.1"}[channels]
 
 
-def run_ffmpeg(output: Any, standard_input: bytes = b"") -> None:  # noqa: ANN401 (untyped in ffmpeg-python)
+def run_ffmpeg(output: Any, standard_input: bytes = b"") -> None:
     """Run the ffmpeg program; its error text is in the exception."""
     command = ffmpeg.compile(
         output.global_args("-loglevel", "error"), cmd=find_ffmpeg(), overwrite_output=True
