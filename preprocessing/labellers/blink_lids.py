@@ -23,7 +23,7 @@ from preprocessing.face_points import (
 from preprocessing.schema import LANDMARK_COUNT
 
 NAME: Final = "lid_gap"
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 _EYES: Final = (
     (IMAGE_LEFT_UPPER_LID, IMAGE_LEFT_LOWER_LID, IMAGE_LEFT_EYE_CORNERS),
@@ -36,8 +36,10 @@ _MIDDLE: Final = slice(1, 6)  # the five middle ones of a lid's seven points
 class BlinkSettings:
     """What counts as open and as shut."""
 
-    open_percentile: float = 85.0  # of a person's openness: above the blinks, below surprise
-    shut_share: float = 0.3  # of the open level: where the mesh leaves the lids of a shut eye
+    # Both chosen on the demo corpus (mean error 0.07, correlation .95), where blinks are known; on
+    # real videos shut eyes keep 0.05 to 0.3 of the open level.
+    open_percentile: float = 75.0  # of a person's openness: above blinks and lowered lids
+    shut_share: float = 0.2  # of the open level: where the mesh leaves the lids of a shut eye
 
 
 class OpennessLevels(NamedTuple):

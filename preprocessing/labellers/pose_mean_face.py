@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_points import RIGID_POINTS
+from preprocessing.face_points import POSE_POINTS
 from preprocessing.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
@@ -25,7 +25,7 @@ from preprocessing.mean_face import load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
 
 NAME: Final = "mean_face"
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def label_pose(landmarks_px: NDArray[np.float32], settings: PoseSettings | None 
     settings = settings or PoseSettings()
     if landmarks_px.ndim != 3 or landmarks_px.shape[1] != LANDMARK_COUNT or landmarks_px.shape[2] < 2:
         raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 2 or 3]")
-    points_px = landmarks_px[:, RIGID_POINTS, :2].astype(np.float64)
+    points_px = landmarks_px[:, POSE_POINTS, :2].astype(np.float64)
     if not np.isfinite(points_px).all():
         raise ValueError("landmarks hold a value that is not finite")
-    fit = fit_rigid_points(load_mean_face().vertices_cm[list(RIGID_POINTS)], points_px, settings)
+    fit = fit_rigid_points(load_mean_face().vertices_cm[list(POSE_POINTS)], points_px, settings)
     pose = np.concatenate([angles_from_rotation(fit.rotation), fit.translation_cm], axis=-1)
     residual_px = np.sqrt(np.mean(fit.residual_px**2, axis=-1))
     return PoseLabels(pose.astype(np.float32), residual_px.astype(np.float32))

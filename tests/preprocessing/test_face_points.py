@@ -67,6 +67,8 @@ def test_image_right_groups_mirror_image_left_ones() -> None:
         (face_points.IMAGE_LEFT_LID_SKIN, face_points.IMAGE_RIGHT_LID_SKIN),
         (face_points.RIGID_IMAGE_LEFT, face_points.RIGID_IMAGE_RIGHT),
         (face_points.RIGID_MIDLINE, face_points.RIGID_MIDLINE),
+        (face_points.POSE_IMAGE_LEFT, face_points.POSE_IMAGE_RIGHT),
+        (face_points.POSE_MIDLINE, face_points.POSE_MIDLINE),
     ]:
         assert tuple(int(mirror[point]) for point in left) == right
 
@@ -81,5 +83,6 @@ def test_rigid_points_hold_no_lid_lip_or_brow() -> None:
         *face_points.IMAGE_LEFT_IRIS,
         face_points.CHIN,
     }
-    assert not moving & set(face_points.RIGID_POINTS)
-    assert len(set(face_points.RIGID_POINTS)) == len(face_points.RIGID_POINTS)
+    for points in (face_points.RIGID_POINTS, face_points.POSE_POINTS):
+        assert not moving & set(points)
+        assert len(set(points)) == len(points)
