@@ -25,6 +25,7 @@ from preprocessing.pictures.drawing import MAXIMUM_PICTURE_BYTES, draw_message
 BINS: Final = 40
 COLUMNS: Final = 3
 PANEL_SIZE_INCHES: Final = (3.1, 2.1)
+HEAD_INCHES: Final = 0.3
 DOTS_PER_INCH: Final = 96
 FILL: Final = "#5b8db8"
 REFUSED_FILL: Final = "#c46b5c"
@@ -198,10 +199,19 @@ def draw_panels(title: str, panels: Sequence[Panel], maximum_bytes: int = MAXIMU
 
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    size = (PANEL_SIZE_INCHES[0] * columns, PANEL_SIZE_INCHES[1] * rows + 0.35)
-    figure = Figure(size, DOTS_PER_INCH, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    width, height = PANEL_SIZE_INCHES[0] * columns, PANEL_SIZE_INCHES[1] * rows + HEAD_INCHES
+    figure = Figure((width, height), DOTS_PER_INCH)
+    figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize=11)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    # Margins by hand: matplotlib's own layout draws everything several times over.
+    figure.subplots_adjust(
+        left=0.45 / width,
+        right=1 - 0.1 / width,
+        top=1 - (HEAD_INCHES + 0.3) / height,
+        bottom=0.45 / height,
+        wspace=0.22,
+        hspace=0.62,
+    )
     for axes, panel in zip(grid, panels, strict=False):
         _draw_panel(axes, panel)
     for axes in grid[len(panels) :]:
