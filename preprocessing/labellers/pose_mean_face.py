@@ -33,8 +33,7 @@ class PoseSettings:
     """How the mean face is fitted."""
 
     huber_px: float = 1.5  # residual beyond which a point's pull no longer grows
-    maximum_iterations: int = 12
-    tolerance: float = 1e-7  # largest step, rad and units of 100 cm, at which the fit has settled
+    iterations: int = 6  # always all: no frame's pose depends on which frames it is fitted with
 
 
 class PoseLabels(NamedTuple):
@@ -88,28 +87,29 @@ def fit_rigid_points(
     Args:
         model_cm: [P, 3] points in head coordinates, P >= 4 and not all in one plane.
         points_px: [T, P, 2] where each frame shows them, crop pixels.
-        settings: Huber scale and when to stop.
+        settings: Huber scale and number of steps.
 
     Returns:
         The fit, T frames.
     """
     rotation, translation = _scaled_orthography(model_cm, points_px)
-    for _ in range(settings.maximum_iterations):
-        turned = np.einsum("tij,pj->tpi", rotation, model_cm)
+    for _ in range(settings.iterations):
+        turned = rotation @ model_cm.T
         error, jacobian = _error_and_jacobian(turned, translation, points_px)
-        distance = np.linalg.norm(error, axis=-1)
-        weight = settings.huber_px / np.maximum(distance, settings.huber_px)
-        weighted = jacobian * weight[..., None, None]
-        normal = np.einsum("tpki,tpkj->tij", weighted, jacobian, optimize=True)
-        gradient = np.einsum("tpki,tpk->ti", weighted, error, optimize=True)
-        step = np.linalg.solve(normal, -gradient[..., None])[..., 0]
+        weight = settings.huber_px / np.maximum(_distance_px(error), settings.huber_px)
+        weighted = jacobian * np.tile(weight, 2)[:, None]
+        normal = weighted @ np.swapaxes(jacobian, -1, -2)
+        step = np.linalg.solve(normal, -(weighted @ error[..., None]))[..., 0]
         rotation = _rotation_from_vector(step[:, :3]) @ rotation
         translation = translation + REFERENCE_DISTANCE_CM * step[:, 3:]
-        if np.abs(step).max(initial=0.0) < settings.tolerance:
-            break
-    turned = np.einsum("tij,pj->tpi", rotation, model_cm)
-    error, _ = _error_and_jacobian(turned, translation, points_px)
-    return RigidFit(rotation, translation, np.linalg.norm(error, axis=-1))
+    error, _ = _error_and_jacobian(rotation @ model_cm.T, translation, points_px)
+    return RigidFit(rotation, translation, _distance_px(error))
+
+
+def _distance_px(error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lengths [T, P] of errors [T, 2P], all x before all y."""
+    across, up = np.split(error, 2, axis=-1)
+    return np.hypot(across, up)
 
 
 def _scaled_orthography(
@@ -131,29 +131,33 @@ def _scaled_orthography(
 def _error_and_jacobian(
     turned_cm: NDArray[np.float64], translation_cm: NDArray[np.float64], points_px: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Projection minus observation [T, P, 2] px (x right, y up) and its derivative [T, P, 2, 6].
+    """Projection minus observation [T, 2P] px (x right, y up; all x first), its derivative [T, 6, 2P].
 
-    The six columns are a rotation vector applied on the camera's side, in rad, and the
-    translation in units of 100 cm, so that all steps are of like size.
+    `turned_cm` is [T, 3, P]. The six rows are a rotation vector applied on the camera's side, in
+    rad, and the translation in units of 100 cm, so that all steps are of like size.
     """
-    camera = turned_cm + translation_cm[:, None]
-    depth = REFERENCE_DISTANCE_CM - camera[..., 2]
+    x, y, z = (turned_cm[:, axis] for axis in range(3))
+    depth = REFERENCE_DISTANCE_CM - z - translation_cm[:, 2:]
     per_cm = CROP_FOCAL_PX / depth
-    x_px, y_px = per_cm * camera[..., 0], per_cm * camera[..., 1]
-    error = np.stack(
-        [x_px - (points_px[..., 0] - CROP_CENTRE_PX), y_px - (CROP_CENTRE_PX - points_px[..., 1])], axis=-1
-    )
-    zero = np.zeros_like(depth)
-    # Derivative by the camera point; a rotation by w moves the point by w x turned.
-    by_point = np.stack(
-        [
-            np.stack([per_cm, zero, x_px / depth], axis=-1),
-            np.stack([zero, per_cm, y_px / depth], axis=-1),
-        ],
-        axis=-2,
-    )
-    by_rotation = np.cross(turned_cm[..., None, :], by_point)
-    return error, np.concatenate([by_rotation, REFERENCE_DISTANCE_CM * by_point], axis=-1)
+    right = per_cm * (x + translation_cm[:, :1])
+    up = per_cm * (y + translation_cm[:, 1:2])
+    points = points_px.shape[1]
+    error = np.empty((len(points_px), 2 * points))
+    error[:, :points] = right - (points_px[..., 0] - CROP_CENTRE_PX)
+    error[:, points:] = up - (CROP_CENTRE_PX - points_px[..., 1])
+    # A small rotation w moves a point by w x turned; moving closer by dz magnifies by dz / depth.
+    right_by_z, up_by_z = right / depth, up / depth
+    jacobian = np.zeros((len(points_px), 6, 2 * points))
+    jacobian[:, 0, :points] = y * right_by_z
+    jacobian[:, 1, :points] = z * per_cm - x * right_by_z
+    jacobian[:, 2, :points] = -y * per_cm
+    jacobian[:, 0, points:] = y * up_by_z - z * per_cm
+    jacobian[:, 1, points:] = -x * up_by_z
+    jacobian[:, 2, points:] = x * per_cm
+    jacobian[:, 3, :points] = jacobian[:, 4, points:] = REFERENCE_DISTANCE_CM * per_cm
+    jacobian[:, 5, :points] = REFERENCE_DISTANCE_CM * right_by_z
+    jacobian[:, 5, points:] = REFERENCE_DISTANCE_CM * up_by_z
+    return error, jacobian
 
 
 def _rotation_from_vector(vector_rad: NDArray[np.float64]) -> NDArray[np.float64]:
