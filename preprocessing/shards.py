@@ -205,7 +205,7 @@ def _fields_told(key: str) -> Generator[None, None, None]:
     """A field that JSON lacks, or that is of another kind, is bad input of this sample."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{key}: meta.json or anchors.json does not hold what it must: {error!r}") from error
 
 

@@ -1,7 +1,9 @@
 """Where one shot ends and the next begins, frame by frame."""
 
 from dataclasses import dataclass
+from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scenedetect import FrameTimecode
@@ -9,7 +11,7 @@ from scenedetect.detectors import ContentDetector
 
 from preprocessing.schema import FRAMES_PER_SECOND
 
-LOOK_AT_PX = 128  # the detector compares colours, not details
+LOOK_AT_PX: Final = 128  # the detector compares colours, not details
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class ShotDetector:
             index: frame number on the 25 fps grid, rising by one from call to call.
             image: [H, W, 3] RGB.
         """
-        step = max(1, min(image.shape[:2]) // LOOK_AT_PX)
-        small = np.ascontiguousarray(image[::step, ::step, ::-1])
+        height, width = image.shape[:2]
+        scale = min(1.0, LOOK_AT_PX / min(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
         return bool(self._detector.process_frame(FrameTimecode(index, float(FRAMES_PER_SECOND)), small))

@@ -24,7 +24,7 @@ class TrackingSettings:
     tracking_confidence: float = 0.5
     maximum_faces: int = 4
     window_scale: float = 2.2  # side of the window over the longer side of the mesh's box
-    window_side_px: int = 448  # larger windows are shrunk to this: twice the crop's side
+    window_side_px: int = 384  # larger windows are shrunk to this: the crop is at most about its own size
     memory_mebibytes: int = 512  # bound on the pictures held per video being read
 
     def __post_init__(self) -> None:

@@ -1,0 +1,85 @@
+"""Each check of the contract fires, and names the values."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from preprocessing.schema import check_array
+from tests.preprocessing.clip_makers import random_clip, random_sample
+
+
+def test_a_clip_and_a_sample_that_fit_are_built() -> None:
+    assert random_clip(frames=64).frame_count == 64
+    assert random_sample(frames=1, anchors=0).mel.shape == (11, 80)
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "A", "a/b", "a b", "ä"])
+def test_a_key_that_webdataset_would_cut_or_a_shell_would_split_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="clip key"):
+        replace(random_clip(), key=key)
+
+
+def test_a_clip_has_1_to_64_frames() -> None:
+    with pytest.raises(ValueError, match="65 frames, need 1 to 64"):
+        random_clip(frames=65)
+    with pytest.raises(ValueError, match="0 frames, need 1 to 64"):
+        random_clip(frames=0)
+
+
+def test_lengths_of_pictures_landmarks_sound_and_transforms_agree() -> None:
+    clip = random_clip(frames=3)
+    with pytest.raises(ValueError, match=r"landmarks_px is float32\[2, 478, 3\], need float32\[3, 478, 3\]"):
+        replace(clip, landmarks_px=clip.landmarks_px[:2])
+    with pytest.raises(ValueError, match=r"sound is float32\[1919\], need float32\[1920\]"):
+        replace(clip, sound=clip.sound[:-1])
+    short = replace(clip.source, crop_transforms=clip.source.crop_transforms[:2])
+    with pytest.raises(ValueError, match=r"crop_transforms is float32\[2, 2, 3\]"):
+        replace(clip, source=short)
+
+
+def test_sound_beyond_full_scale_and_scores_that_are_not_finite_are_refused() -> None:
+    clip = random_clip()
+    with pytest.raises(ValueError, match=r"sound reaches 1.5, need at most 1.0"):
+        replace(clip, sound=np.full_like(clip.sound, 1.5))
+    with pytest.raises(ValueError, match="score sharpness is nan"):
+        replace(clip, scores={"sharpness": float("nan")})
+
+
+def test_a_source_lies_within_its_video() -> None:
+    with pytest.raises(ValueError, match="track 0, first frame -1"):
+        replace(random_clip().source, first_frame=-1)
+
+
+def test_labels_stay_in_range() -> None:
+    labels = random_sample().labels
+    with pytest.raises(ValueError, match=r"pose angles reaches 4\.0"):
+        replace(labels, pose=np.full_like(labels.pose, 4.0))
+    assert replace(labels, pose=np.array([[0, 0, 0, 9, -9, 99.0]] * 3, np.float32)).pose[0, 5] == 99.0  # cm
+    with pytest.raises(ValueError, match=r"gaze reaches 1.6"):
+        replace(labels, gaze=np.full_like(labels.gaze, 1.6))
+    with pytest.raises(ValueError, match=r"blink has -0.5, need 0 \(open\) to 1 \(shut\)"):
+        replace(labels, blink=np.full_like(labels.blink, -0.5))
+    with pytest.raises(ValueError, match=r"coefficients is float32\[3, 256\]"):
+        replace(labels, coefficients=np.zeros((3, 256), np.float32))
+    with pytest.raises(ValueError, match="lip sync confidence is inf"):
+        replace(labels, lip_sync={"confidence": float("inf")})
+
+
+def test_a_sample_joins_what_belongs_together() -> None:
+    sample = random_sample(frames=3)
+    with pytest.raises(ValueError, match="3 frames but labels for 2"):
+        replace(sample, labels=random_sample(frames=2).labels)
+    with pytest.raises(ValueError, match=r"mel is float32\[18, 80\], need float32\[19, 80\]"):
+        replace(sample, mel=sample.mel[:-1])
+    with pytest.raises(ValueError, match="anchor on frame 3 of 3"):
+        replace(sample, anchors=(replace(sample.anchors[0], base_frame=3),))
+    with pytest.raises(ValueError, match=r"eye anchor from other-key: frames 0 and 7, errors \(nan,"):
+        replace(sample.anchors[0], gaze_error_rad=float("nan"))
+
+
+def test_an_array_is_float32_and_finite() -> None:
+    with pytest.raises(ValueError, match="owner: name holds a value that is not finite"):
+        check_array("owner", "name", np.array([np.inf], np.float32), (1,))
+    check_array("owner", "name", np.array([-1.0], np.float32), (1,), bound=1.0)
+    check_array("owner", "name", np.zeros(0, np.float32), (0,), bound=1.0)

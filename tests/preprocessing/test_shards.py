@@ -1,0 +1,144 @@
+"""A sample as WebDataset members and back, to the bit; damage and hostility told, nothing unpickled."""
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+
+from preprocessing.clip_archive import ArchiveWriter, read_members
+from preprocessing.shards import (
+    decode_clip,
+    decode_flac,
+    decode_sample,
+    encode_clip,
+    encode_flac,
+    encode_sample,
+)
+from tests.preprocessing.clip_makers import KEY, random_clip, random_sample, same
+
+
+@pytest.mark.parametrize(("coefficients", "anchors"), [(True, 2), (False, 0)])
+def test_a_sample_comes_back_from_its_tar_to_the_bit(
+    tmp_path: Path, coefficients: bool, anchors: int
+) -> None:
+    sample = random_sample(frames=12, coefficients=coefficients, anchors=anchors)
+    with ArchiveWriter(tmp_path / "a.tar") as archive:
+        archive.write("before", {"txt": b""})
+        place = archive.write(KEY, encode_sample(sample))
+    assert same(decode_sample(KEY, read_members(tmp_path / "a.tar", place)), sample)
+
+
+def test_a_clip_without_labels_comes_back_to_the_bit() -> None:
+    clip = random_clip(frames=64, seed=3)
+    assert same(decode_clip(KEY, encode_clip(clip)), clip)
+
+
+def test_equal_samples_make_equal_bytes() -> None:
+    assert encode_sample(random_sample(seed=5)) == encode_sample(random_sample(seed=5))
+
+
+# Its reader leaves the file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_stock_webdataset_decodes_every_member_without_pickles(tmp_path: Path) -> None:
+    sample = random_sample(frames=2, anchors=1)
+    with ArchiveWriter(tmp_path / "a.tar") as archive:
+        archive.write(KEY, encode_sample(sample))
+    dataset = webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
+    (read,) = dataset.decode("rgb8")
+    names = {name for name in read if not name.startswith("__")}
+    assert names == {
+        "000.jpg", "001.jpg", "audio.flac", "landmarks.npy", "mel.npy", "pose.npy", "gaze.npy", "blink.npy",
+        "coefficients.npy", "anchors.00.jpg", "anchors.00.eyes.jpg", "anchors.json", "meta.json",
+    }  # fmt: skip
+    assert read["000.jpg"].shape == (16, 16, 3)
+    np.testing.assert_array_equal(read["pose.npy"], sample.labels.pose)
+    assert read["meta.json"]["identity"] == "Zoë Ä"
+
+
+def test_flac_keeps_16_bit_samples_exact_and_clips_only_full_scale() -> None:
+    steps = np.arange(-(2**15), 2**15)
+    sound = (steps / 2**15).astype(np.float32)
+    np.testing.assert_array_equal(decode_flac(KEY, encode_flac(sound)), sound)
+    top = decode_flac(KEY, encode_flac(np.array([1.0, -1.0], np.float32)))
+    np.testing.assert_array_equal(top, np.array([1 - 2**-15, -1.0], np.float32))
+
+
+MEMBERS = encode_sample(random_sample())
+
+
+@pytest.mark.parametrize("name", sorted(set(MEMBERS) - {"coefficients.npy"}))
+def test_a_missing_member_is_told_with_the_key(name: str) -> None:
+    rest = {other: data for other, data in MEMBERS.items() if other != name}
+    with pytest.raises(ValueError, match=KEY):
+        decode_sample(KEY, rest)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MEMBERS if not name.endswith(".jpg")))
+def test_a_member_cut_in_half_is_told(name: str) -> None:
+    halved = {**MEMBERS, name: MEMBERS[name][: len(MEMBERS[name]) // 2]}
+    with pytest.raises(ValueError, match=rf"{KEY}|labels"):
+        decode_sample(KEY, halved)
+
+
+def test_another_schema_version_is_told() -> None:
+    meta = json.loads(MEMBERS["meta.json"]) | {"schema_version": 99}
+    with pytest.raises(ValueError, match=f"{KEY}: schema version 99, this code reads 1; re-make the shards"):
+        decode_sample(KEY, {**MEMBERS, "meta.json": json.dumps(meta).encode()})
+
+
+@pytest.mark.parametrize("meta", [b"[]", b"{}", b'{"schema_version": 1}', b"\xff", b"not json"])
+def test_meta_that_is_no_meta_is_told(meta: bytes) -> None:
+    with pytest.raises(ValueError, match=KEY):
+        decode_clip(KEY, {**MEMBERS, "meta.json": meta})
+
+
+def test_an_anchor_with_unknown_facts_is_told() -> None:
+    with pytest.raises(ValueError, match=KEY):
+        decode_sample(KEY, {**MEMBERS, "anchors.json": b'[{"run": "this"}, {}]'})
+
+
+class Bomb:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:  # pyright: ignore[reportImplicitOverride]
+        return (Path.touch, (self.path,))
+
+
+def pickled_array(bomb: Bomb) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([bomb], object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+def test_pickles_are_never_run(tmp_path: Path) -> None:
+    bomb = Bomb(tmp_path / "went-off")
+    zipped = io.BytesIO()
+    np.savez(zipped, pose=np.zeros(3))
+    hostile: list[Mapping[str, bytes]] = [
+        {"pose.npy": pickled_array(bomb)},
+        {"pose.npy": pickle.dumps(bomb)},
+        {"pose.npy": zipped.getvalue()},
+    ]
+    for members in hostile:
+        with pytest.raises(ValueError, match=rf"{KEY}: member pose\.npy"):
+            decode_sample(KEY, {**MEMBERS, **members})
+    more = {"x.pkl": pickle.dumps(bomb), "x.pyd": pickle.dumps(bomb), "x.pth": pickle.dumps(bomb)}
+    assert same(decode_sample(KEY, {**MEMBERS, **more}), random_sample())  # never looked at
+    assert not bomb.path.exists()
+    pickle.loads(pickle.dumps(bomb))  # noqa: S301  (the bomb is a real one)
+    assert bomb.path.exists()
+
+
+def test_an_array_of_another_type_is_told() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, 6), np.float64))
+    with pytest.raises(ValueError, match=rf"{KEY}: member pose\.npy is float64, need float32"):
+        decode_sample(KEY, {**MEMBERS, "pose.npy": buffer.getvalue()})
