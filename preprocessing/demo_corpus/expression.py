@@ -36,6 +36,8 @@ EYELIDS: Final = (
     (IMAGE_LEFT_UPPER_LID, IMAGE_LEFT_LOWER_LID, IMAGE_LEFT_LID_FOLD),
     (IMAGE_RIGHT_UPPER_LID, IMAGE_RIGHT_LOWER_LID, IMAGE_RIGHT_LID_FOLD),
 )
+# Lid margins stay put in every control but the blinks, so that these alone open and close the eyes.
+LIDS: Final = tuple(vertex for upper, lower, _ in EYELIDS for vertex in {*upper, *lower})
 CONTROLS: Final = ("mouth_opening", "mouth_spread", "smile", "brow_raise", "blink_left", "blink_right")
 
 
@@ -101,7 +103,7 @@ NOTHING: Final = (0.0, 0.0, 0.0)
 
 
 def _jaw(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, *NOSE, *CHEEKS], NOTHING)
+    known: Known = dict.fromkeys([*still, *NOSE, *CHEEKS, *LIDS], NOTHING)
     corner = abs(float(shape[291, 0]))
     for inner, row_share in ((LOWER_INNER_LIP, 1.0), (LOWER_OUTER_LIP, 0.95)):
         for vertex in inner:
@@ -116,7 +118,7 @@ def _jaw(shape: NDArray[np.float64], still: list[int]) -> Known:
 
 
 def _spread(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, 4, 1, 94, 152, 175, *EYELIDS[0][1], *EYELIDS[1][1]], NOTHING)
+    known: Known = dict.fromkeys([*still, 4, 1, 94, 152, 175, *LIDS], NOTHING)
     corner = abs(float(shape[291, 0]))
     for vertex in {*UPPER_INNER_LIP, *LOWER_INNER_LIP, *UPPER_OUTER_LIP, *LOWER_OUTER_LIP}:
         across = float(shape[vertex, 0]) / corner
@@ -125,7 +127,7 @@ def _spread(shape: NDArray[np.float64], still: list[int]) -> Known:
 
 
 def _smile(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, 4, 1, 152, 175, *EYELIDS[0][0], *EYELIDS[1][0]], NOTHING)
+    known: Known = dict.fromkeys([*still, 4, 1, 152, 175, *LIDS], NOTHING)
     corner = abs(float(shape[291, 0]))
     for vertex in {*UPPER_INNER_LIP, *LOWER_INNER_LIP, *UPPER_OUTER_LIP, *LOWER_OUTER_LIP}:
         across = float(shape[vertex, 0]) / corner
@@ -136,9 +138,7 @@ def _smile(shape: NDArray[np.float64], still: list[int]) -> Known:
 
 
 def _brow(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, 6, 197, *CHEEKS], NOTHING)
-    for upper, lower, _ in EYELIDS:
-        known |= dict.fromkeys([*upper, *lower], NOTHING)
+    known: Known = dict.fromkeys([*still, 6, 197, *CHEEKS, *LIDS], NOTHING)
     for vertex in BROWS:
         inner = 1 - 0.35 * abs(abs(float(shape[vertex, 0])) - 3.2) / 3.2
         known[vertex] = (0.0, 0.6 * inner, 0.05)

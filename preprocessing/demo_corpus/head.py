@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from preprocessing.demo_corpus.camera import FIELD_CM, HEAD_REST_CM, Camera
 from preprocessing.demo_corpus.portraits import Portrait
-from preprocessing.demo_corpus.raster import dense_map
+from preprocessing.demo_corpus.texture import TEXTURE_SIDE_PX, frontal_texture
 from preprocessing.demo_corpus.topology import (
     FACE_VERTICES,
     LOWER_INNER_LIP,
@@ -28,15 +28,11 @@ from preprocessing.demo_corpus.topology import (
 from preprocessing.frame_of_reference import angles_from_rotation, rotation_from_angles
 from preprocessing.mean_face import MeanFace, load_mean_face
 
-TEXTURE_SIDE_PX: Final = 640
 RINGS: Final = 9
 RING_STEPS: Final = (0.035, 0.08, 0.13, 0.2, 0.28, 0.37, 0.48, 0.65, 1.0)  # oval 0 .. border 1
 SKULL_DEPTH_CM: Final = -8.5  # depth of the head's silhouette behind the eyeballs
 BORDER_OVER_FIELD: Final = 0.72  # half side of the mesh's border: beyond the picture, cut corners too
 NECK_DEPTH_CM: Final = -4.0  # depth of the throat's front
-TURNED_RAD: Final = float(np.deg2rad(5.0))  # from here on a face's hidden side is mirrored
-HALF_PROFILE_RAD: Final = float(np.deg2rad(16.0))  # from here on the whole picture's hidden side
-SEAM_SHIFT_CM_PER_RAD: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,24 @@ def build_head(portrait: Portrait, seed: int, mirrored: bool) -> Head:
         eyeballs_cm=eyeballs,
         iris_colour=IRIS_COLOURS[int(random.integers(len(IRIS_COLOURS)))],
     )
-    return replace(head, texture=frontal_texture(head, portrait, rotation, scale, offset, mirrored))
+    in_portrait = portrait_places(head, portrait, rotation, scale, offset)
+    yaw = float(angles_from_rotation(rotation)[1])
+    texture = frontal_texture(portrait, in_portrait, head.texture_px, triangles, yaw)
+    return replace(head, texture=np.ascontiguousarray(texture[:, ::-1]) if mirrored else texture)
+
+
+def portrait_places(
+    head: Head, portrait: Portrait, rotation: NDArray[np.float64], scale: float, offset: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where each vertex lies in the portrait, [V, 2] px: landmarks for the face, the pose for the rings."""
+    roll = float(angles_from_rotation(rotation)[2])
+    rolled = rotation_from_angles(np.array([0.0, 0.0, roll]))
+    follow = head.follow[:, None]
+    turned = (scale * head.vertices_cm @ rotation.T + offset)[:, :2]
+    upright = (scale * head.vertices_cm @ rolled.T + offset)[:, :2]
+    places = (turned * follow + upright * (1 - follow)) * np.array([1.0, -1.0])
+    places[:FACE_VERTICES] = portrait.landmarks_px[:FACE_VERTICES, :2]
+    return places
 
 
 IRIS_COLOURS: Final = (
@@ -129,6 +142,10 @@ def identity_shape(
     kernel = np.exp(-0.5 * (distance / 2.2) ** 2)
     smooth = kernel @ (symmetric - mean_cm) / kernel.sum(axis=1, keepdims=True)
     shape = reshape_face(points + smooth * np.array([0.8, 0.8, 0.3]), random)
+    # Head coordinates of an identity: the turn that lays its face best on the mean face, the origin
+    # between its own eyeballs.
+    rotation, _, _ = fit_similarity(shape[:FACE_VERTICES], mean_cm)
+    shape = shape @ rotation.T
     shape -= shape[FACE_VERTICES:].mean(axis=0)
     return close_lips(shape[:FACE_VERTICES]), shape[FACE_VERTICES:]
 
@@ -215,53 +232,3 @@ def _ring_triangles(oval: tuple[int, ...], first: int) -> NDArray[np.int32]:
             triangles.append((inner[this], outer[this], outer[following]))
             triangles.append((inner[this], outer[following], inner[following]))
     return np.asarray(triangles, np.int32)
-
-
-def frontal_texture(
-    head: Head,
-    portrait: Portrait,
-    rotation: NDArray[np.float64],
-    scale: float,
-    offset: NDArray[np.float64],
-    mirrored: bool,
-) -> NDArray[np.uint8]:
-    """The portrait as it would look from the front, [TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3] RGB."""
-    import cv2
-
-    angles = angles_from_rotation(rotation)
-    rolled = rotation_from_angles(np.array([0.0, 0.0, angles[2]]))
-    vertices, follow = head.vertices_cm, head.follow[:, None]
-    turned = (scale * vertices @ rotation.T + offset)[:, :2]
-    upright = (scale * vertices @ rolled.T + offset)[:, :2]
-    in_portrait = (turned * follow + upright * (1 - follow)) * np.array([1.0, -1.0])
-    in_portrait[:FACE_VERTICES] = portrait.landmarks_px[:FACE_VERTICES, :2]
-    map_x, map_y, _ = dense_map(head.texture_px, in_portrait, head.triangles, TEXTURE_SIDE_PX)
-    texture = cv2.remap(portrait.image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    outline = head.texture_px[list(face_topology().oval)]
-    texture = _hidden_side_mirrored(np.asarray(texture, np.uint8), float(angles[1]), outline)
-    return np.ascontiguousarray(texture[:, ::-1]) if mirrored else texture
-
-
-def _hidden_side_mirrored(
-    texture: NDArray[np.uint8], yaw_rad: float, outline_px: NDArray[np.float64]
-) -> NDArray[np.uint8]:
-    """Replace the side that a turned face hides by the visible side's mirror image.
-
-    A little turned, only inside the face's outline; in half profile, the whole picture.
-    """
-    import cv2
-
-    if abs(yaw_rad) < TURNED_RAD:
-        return texture
-    px_per_cm = TEXTURE_SIDE_PX / FIELD_CM
-    columns = np.arange(TEXTURE_SIDE_PX) - (TEXTURE_SIDE_PX - 1) / 2
-    # The ridge of the nose hides what lies just beyond it: the seam moves to the visible side.
-    seam_px = SEAM_SHIFT_CM_PER_RAD * px_per_cm * yaw_rad
-    side = 0.5 + 0.5 * np.tanh((columns + seam_px) / (0.35 * px_per_cm) * np.sign(yaw_rad))
-    share = np.broadcast_to(side[None, :], texture.shape[:2])
-    if abs(yaw_rad) < HALF_PROFILE_RAD:
-        inside = np.zeros(texture.shape[:2], np.float32)
-        cv2.fillPoly(inside, [np.rint(outline_px).astype(np.int32)], (1.0,))
-        share = share * cv2.GaussianBlur(inside, (0, 0), 0.5 * px_per_cm)
-    mixed = texture * (1 - share[..., None]) + texture[:, ::-1] * share[..., None]
-    return np.asarray(np.rint(mixed), np.uint8)

@@ -66,10 +66,8 @@ def load_bundled(place: PortraitPlace) -> Portrait:
     faces = find_landmarks(square)
     if not faces:
         raise ValueError(f"no face found in {place.package}/{place.path_in_package} at its known place")
-    middle = np.full(2, CROP_SIDE_PX / 2)
-    nearest = min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - middle)))
     stem = Path(place.path_in_package).stem.lower()
-    return Portrait(f"{stem}-{round(place.centre_x_px)}", square, nearest)
+    return Portrait(f"{stem}-{round(place.centre_x_px)}", square, _most_central(faces))
 
 
 def load_own(path: Path) -> Portrait:
@@ -80,21 +78,27 @@ def load_own(path: Path) -> Portrait:
     """
     image = read_picture(path)
     side = float(max(image.shape[:2]))
-    whole = crop_square(image, image.shape[1] / 2, image.shape[0] / 2, side)
+    # Padded with black: mirrored edges would show a second face to the detector.
+    pad = ((0, int(side) - image.shape[0]), (0, int(side) - image.shape[1]), (0, 0))
+    whole = crop_square(np.pad(image, pad), side / 2, side / 2, side)
     faces = find_landmarks(whole)
     if len(faces) != 1:
         raise ValueError(f"portrait {path} shows {len(faces) or 'no'} faces, need exactly one")
     scale = side / CROP_SIDE_PX
     low, high = faces[0][:, :2].min(axis=0), faces[0][:, :2].max(axis=0)
-    origin = np.array([image.shape[1] - side, image.shape[0] - side]) / 2
-    centre = origin + (low + high) / 2 * scale
+    centre = (low + high) / 2 * scale
     square = crop_square(
         image, float(centre[0]), float(centre[1]), float((high - low)[0]) * scale * CROP_OVER_FACE
     )
     faces = find_landmarks(square)
     if not faces:
         raise ValueError(f"portrait {path}: the face was lost when cropped; need a larger, frontal face")
-    return Portrait(path.stem.lower(), square, faces[0])
+    return Portrait(path.stem.lower(), square, _most_central(faces))
+
+
+def _most_central(faces: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The face nearest to the middle of a crop that was laid round it."""
+    return min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - CROP_SIDE_PX / 2)))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
