@@ -22,13 +22,13 @@ from preprocessing.schema import LANDMARK_COUNT
 
 TABLE_PATH: Final = Path(__file__).with_name("mean_face_478.csv")
 
-# Horizontal visible iris diameter: 11.7 mm on average, spread 0.5 mm (Rüfer, Schröder & Erb 2005,
+# Horizontal visible iris diameter: 11.7 mm on average, spread 0.4 mm (Rüfer, Schröder & Erb 2005,
 # white-to-white in 743 eyes); of all lengths in a face the one that differs least between adults.
 IRIS_DIAMETER_CM: Final = 1.17
-# The eyeball turns about a point 1.35 cm behind the front of the cornea (Fry & Hill 1962 and the
-# clinical rule of 13.5 mm); the iris's edge as a camera sees it lies 0.3 cm behind the front of the
-# cornea (anterior chamber 3 mm deep; refraction lifts it a little). So the iris's centre runs on a
-# sphere of 1.05 cm.
+# The eyeball turns about a point 1.35 cm behind the front of the cornea (the usual figure of
+# ophthalmic optics for a normal-sighted eye, 13.5 mm); the iris's edge as a camera sees it lies
+# 0.3 cm behind the front of the cornea (anterior chamber 3 mm deep; refraction lifts it a little).
+# So the iris's centre runs on a sphere of 1.05 cm.
 EYEBALL_IRIS_RADIUS_CM: Final = 1.05
 EYEBALL_RADIUS_CM: Final = 1.2  # sclera; half of the 24 mm axial length of an adult's eye
 

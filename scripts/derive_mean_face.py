@@ -20,11 +20,12 @@ import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
-import mediapipe
 import numpy as np
+from mediapipe.python.solutions.face_detection import FaceDetection
+from mediapipe.python.solutions.face_mesh import FaceMesh
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
@@ -100,17 +101,25 @@ def pictures_by_person(folders: list[Path]) -> dict[str, list[Path]]:
     return {person: paths[:VIDEOS_PER_PERSON] for person, paths in files.items()}
 
 
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """A picture [H, W, 3]; ValueError where it cannot be read."""
+    picture: Any = cv2.imread(str(path))  # None where unreadable, which the stubs do not know
+    if picture is None:
+        raise ValueError(f"{path} is not a picture that OpenCV can read")
+    return np.asarray(picture[..., ::-1], np.uint8).copy()
+
+
 def frames_of(path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
     """Up to `count` RGB frames, evenly spread; a still gives one."""
     if path.suffix.lower() in STILL_SUFFIXES:
-        yield cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        yield read_rgb(path)
         return
     capture = cv2.VideoCapture(str(path))
     stride = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // count)
     index = 0
     while capture.grab():
         if index % stride == 0:
-            yield cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+            yield np.asarray(capture.retrieve()[1][..., ::-1], np.uint8).copy()
         index += 1
 
 
@@ -118,19 +127,16 @@ class FaceReader:
     """Detection, then FaceMesh on an enlarged square around each face: small faces are read as well."""
 
     def __init__(self) -> None:
-        solutions = mediapipe.solutions
-        self._detector = solutions.face_detection.FaceDetection(
-            model_selection=1, min_detection_confidence=0.5
-        )
-        self._mesh = solutions.face_mesh.FaceMesh(
-            static_image_mode=True, max_num_faces=1, refine_landmarks=True
-        )
+        self._detector = FaceDetection(model_selection=1, min_detection_confidence=0.5)
+        self._mesh = FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
 
     def read(self, picture: NDArray[np.uint8]) -> list[Array]:
         """[478, 3] landmarks in pixels of the picture, one array a face, largest first."""
         height, width = picture.shape[:2]
-        found = self._detector.process(picture).detections or []
-        boxes = sorted((d.location_data.relative_bounding_box for d in found), key=lambda b: -b.width)
+        detected: Any = self._detector.process(picture)  # a tuple type made when run
+        boxes = sorted(
+            (d.location_data.relative_bounding_box for d in detected.detections or []), key=lambda b: -b.width
+        )
         faces: list[Array] = []
         for box in boxes:
             side = 2.2 * max(box.width * width, box.height * height)
@@ -139,9 +145,9 @@ class FaceReader:
             pixels = int(np.clip(side, 256, 512))
             to_square = (pixels / side) * np.array([[1, 0, -corner[0]], [0, 1, -corner[1]]])
             square = cv2.warpAffine(picture, to_square, (pixels, pixels), flags=cv2.INTER_LINEAR)
-            meshes = self._mesh.process(square).multi_face_landmarks
-            if meshes:
-                points = np.array([[p.x, p.y, p.z] for p in meshes[0].landmark]) * side
+            meshed: Any = self._mesh.process(square)
+            if meshed.multi_face_landmarks:
+                points = np.array([[p.x, p.y, p.z] for p in meshed.multi_face_landmarks[0].landmark]) * side
                 faces.append(points + np.array([corner[0], corner[1], 0.0]))
         return faces
 
@@ -154,7 +160,7 @@ def packaged_portraits(reader: FaceReader) -> dict[str, Array]:
     images = Path(insightface.__file__).parent / "data" / "images"
     pictures = {"astronaut": skimage.data.astronaut()}
     for name in ("t1.jpg", "Tom_Hanks_54745.png"):
-        pictures[name] = cv2.cvtColor(cv2.imread(str(images / name)), cv2.COLOR_BGR2RGB)
+        pictures[name] = read_rgb(images / name)
     return {
         f"{name} {number}": face[None]
         for name, picture in pictures.items()
