@@ -3,7 +3,6 @@
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 
 from pipelines.assets.batch_steps import step_assets
-from pipelines.assets.checks import batch_checks
 from pipelines.assets.dataset import dataset, identities_disjoint
 from pipelines.assets.source_videos import source_videos
 from pipelines.console import plain_console
@@ -29,7 +28,7 @@ index_job = define_asset_job(
 
 definitions = Definitions(
     assets=[source_videos, *step_assets, dataset],
-    asset_checks=[*batch_checks, identities_disjoint],
+    asset_checks=[identities_disjoint],
     jobs=[scan_job, preprocess, index_job],
     resources={
         "workspace": Workspace(),

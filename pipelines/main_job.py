@@ -72,8 +72,17 @@ def _run(
         raise_on_error=False,
     )
     if not result.success:
-        failures = [event.message or "" for event in result.all_events if event.is_failure]
-        raise RuntimeError(f"run {result.run_id} of {name} failed: {' '.join(failures)}")
+        raise RuntimeError(f"run {result.run_id} of {name} failed. {_why(result)}")
+
+
+def _why(result: ExecuteInProcessResult) -> str:
+    """The first failed step and its error, as the step raised it; the UI holds the traceback."""
+    for event in result.all_events:
+        if event.is_step_failure and (error := event.step_failure_data.error) is not None:
+            while error.cause is not None:
+                error = error.cause
+            return f"{event.step_key}: {error.message.strip()}"
+    return "See the run in the UI (`make dev`)."
 
 
 def print_summary(root: UPath, seconds: float, console: Console) -> None:

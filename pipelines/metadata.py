@@ -2,17 +2,17 @@
 
 import base64
 from collections.abc import Mapping
+from typing import Any
 
 from dagster import MetadataValue
-from dagster._core.definitions.metadata import RawMetadataValue
 
 from storage.publishing import Published
 
 
-def published_metadata(published: Published) -> dict[str, RawMetadataValue]:
+def published_metadata(published: Published) -> dict[str, Any]:
     """Metadata of what a step published: first what happened, then the counts, then the costs."""
     manifest = published.manifest
-    metadata: dict[str, RawMetadataValue] = {"what happened": published.reason}
+    metadata: dict[str, Any] = {"what happened": published.reason}
     metadata |= {name.replace("_", " "): value for name, value in manifest.counts.items()}
     refused = sum(manifest.refusals.values())
     metadata["refused"] = refused

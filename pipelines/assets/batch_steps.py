@@ -17,6 +17,7 @@ from pipelines.assets.source_videos import source_videos
 from pipelines.metadata import published_metadata
 from pipelines.partitions import batches
 from pipelines.resources import Preprocessing, Workspace
+from pipelines.step_checks import check_specs, run_checks
 from pipelines.step_pictures import step_pictures
 from pipelines.table_columns import column_schema
 from preprocessing.clip_store import CLIPS_SCHEMA
@@ -99,25 +100,28 @@ def _step_asset(name: str) -> AssetsDefinition:
         kinds=set(face.kinds),
         owners=["team:data"],
         code_version=STEPS[name].code_version,
+        check_specs=check_specs(name),
         description=face.description,
         metadata={"dagster/column_schema": column_schema(face.columns)},
     )
     def step(
         context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
-    ) -> MaterializeResult[None]:
+    ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class, no parameter)
         root, key = workspace.open(), context.partition_key
+        settings = preprocessing.to_settings()
         published = run_step(
             root,
             name,
             load_batch(root, key),
-            preprocessing.to_settings(),
+            settings,
             force=workspace.force,
             workers=workspace.worker_count(),
             progress=context.log.info,
         )
         context.log.info(f"{name} of {key}: {published.reason}")
         return MaterializeResult(
-            metadata=published_metadata(published) | step_pictures(root, name, key),
+            metadata=published_metadata(published) | step_pictures(root, name, key, settings),
+            check_results=run_checks(root, name, key, settings),
             data_version=DataVersion(published.manifest.content_digest),
         )
 

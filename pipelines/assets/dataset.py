@@ -11,13 +11,13 @@ from dagster import (
 )
 
 from pipelines.assets.batch_steps import step_assets
-from pipelines.assets.checks import check_result
 from pipelines.metadata import published_metadata
 from pipelines.resources import DatasetChoice, Workspace
+from pipelines.step_checks import check_result
 from pipelines.step_pictures import dataset_pictures
 from pipelines.table_columns import column_schema
 from preprocessing.checks import CheckOutcome
-from preprocessing.dataset import CODE_VERSION, DATASET_INDEX_SCHEMA, check_dataset
+from preprocessing.dataset import CODE_VERSION, INDEX_SCHEMA, check_dataset
 from preprocessing.whole_dataset import DATASET, WHOLE, run_dataset
 from storage.publishing import current
 from storage.root import local_copy
@@ -29,7 +29,7 @@ from storage.root import local_copy
     kinds={"webdataset", "parquet"},
     owners=["team:data"],
     code_version=CODE_VERSION,
-    metadata={"dagster/column_schema": column_schema(DATASET_INDEX_SCHEMA)},
+    metadata={"dagster/column_schema": column_schema(INDEX_SCHEMA)},
 )
 def dataset(
     context: AssetExecutionContext, workspace: Workspace, dataset_choice: DatasetChoice
@@ -60,4 +60,4 @@ def identities_disjoint(workspace: Workspace) -> AssetCheckResult:
     problems = check_dataset(local_copy(published.directory))
     explanation = "; ".join(problems) if problems else "splits are disjoint, the index is sound"
     outcome = CheckOutcome(not problems, explanation, {"problems": len(problems)})
-    return check_result(outcome, blocking=True)
+    return check_result(outcome, name="identities_disjoint", blocking=True)

@@ -1,0 +1,185 @@
+"""What the preprocessing chain costs a frame, against its floor and against the usual script.
+
+The floor is what nobody can leave out: one decode, one landmark inference and one 224 x 224 JPEG
+encode for every frame. The script is what people write today: ffmpeg to JPEG files on disk, a face
+mesh in static mode on each, crop, write. All three run here, in this process, on the same videos,
+after a warm-up; the chain is every step from `face_tracks` to `shards`.
+
+    python -m benchmarks.preprocess VIDEO_FOLDER [--limit 6] [--json FILE]
+    python -m benchmarks.preprocess VIDEO_FOLDER --memory      # 10 minutes of 1080p, peak memory
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from upath import UPath
+
+from benchmarks.measuring import Cost, cost_of, show, write_json
+from preprocessing.ffmpeg_program import find_ffmpeg
+from preprocessing.media_files import VIDEO_SUFFIXES
+from preprocessing.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
+from storage.fingerprint import file_sha256
+
+CROP_SIDE_PX = 224
+JPEG_QUALITY = 95
+
+
+def find_videos(folder: Path, limit: int) -> list[Path]:
+    """Videos spread over the folder's persons: the first of each, then the second, and so on."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise click.ClickException(f"{folder} holds no video")
+    rank: dict[Path, int] = {}
+    seen: dict[Path, int] = {}
+    for path in paths:
+        rank[path] = seen.get(path.parent, 0)
+        seen[path.parent] = rank[path] + 1
+    return sorted(paths, key=lambda path: (rank[path], path))[:limit]
+
+
+def bare_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Decode and nothing else."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def run_floor(videos: list[Path], mesh: Any) -> int:
+    """One decode, one inference, one encode; returns the number of frames."""
+    frames = 0
+    for path in videos:
+        for image in bare_frames(path):
+            mesh.process(image)
+            crop = cv2.resize(image, (CROP_SIDE_PX, CROP_SIDE_PX))
+            cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            frames += 1
+    return frames
+
+
+def run_script(videos: list[Path], mesh: Any, folder: Path) -> None:
+    """ffmpeg to JPEG files, static mesh on each, crop, write."""
+    for number, path in enumerate(videos):
+        pictures = folder / f"{number}"
+        crops = folder / f"{number}_crops"
+        pictures.mkdir()
+        crops.mkdir()
+        command = [find_ffmpeg(), "-v", "error", "-i", str(path), "-threads", "1"]
+        subprocess.run([*command, "-r", "25", "-q:v", "2", str(pictures / "%06d.jpg")], check=True)
+        subprocess.run([*command, "-ar", "16000", "-ac", "1", str(folder / f"{number}.wav")], check=True)
+        for picture in sorted(pictures.iterdir()):
+            image = cv2.imread(str(picture))
+            assert image is not None
+            found = mesh.process(np.ascontiguousarray(image[..., ::-1])).multi_face_landmarks
+            if not found:
+                continue
+            points = np.array([(point.x, point.y) for point in found[0].landmark]) * image.shape[1::-1]
+            low = np.maximum(points.min(axis=0) - 20, 0).astype(int)
+            high = (points.max(axis=0) + 20).astype(int)
+            crop = cv2.resize(image[low[1] : high[1], low[0] : high[0]], (CROP_SIDE_PX, CROP_SIDE_PX))
+            cv2.imwrite(str(crops / picture.name), crop)
+
+
+def run_chain(videos: list[Path], root: Path, key: str) -> dict[str, Cost]:
+    """Every step of one batch, in this process; the cost of each."""
+    sources = tuple(
+        SourceVideo(file_sha256(path)[:16], path, path.name, path.parent.name) for path in videos
+    )
+    batch = Batch(key, sources)
+    return {
+        name: cost_of(
+            lambda name=name: run_step(
+                UPath(root), name, batch, PreprocessingSettings(), workers=0, progress=lambda _: None
+            )
+        )
+        for name in STEPS
+    }
+
+
+def compare(videos: list[Path], json_path: Path | None) -> None:
+    """Run the three and print the table."""
+    from mediapipe.python.solutions.face_mesh import FaceMesh
+
+    tracking = FaceMesh(max_num_faces=1, refine_landmarks=True)
+    static = FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
+    with tempfile.TemporaryDirectory() as folder:
+        run_chain(videos[:1], Path(folder) / "warm", "warm-up")
+        run_floor(videos[:1], tracking)
+        frames = 0
+
+        def floor() -> None:
+            nonlocal frames
+            frames = run_floor(videos, tracking)
+
+        floor_cost = cost_of(floor)
+        steps = run_chain(videos, Path(folder) / "root", "measured")
+        (Path(folder) / "script").mkdir()
+        script_cost = cost_of(lambda: run_script(videos, static, Path(folder) / "script"))
+    chain = sum(cost.cpu_seconds for cost in steps.values())
+    figures = {
+        "frames": frames,
+        "videos": len(videos),
+        "floor_ms_per_frame": 1000 * floor_cost.cpu_seconds / frames,
+        "chain_ms_per_frame": 1000 * chain / frames,
+        "script_ms_per_frame": 1000 * script_cost.cpu_seconds / frames,
+        "chain_over_floor": chain / floor_cost.cpu_seconds,
+        "script_over_chain": script_cost.cpu_seconds / chain,
+    }
+    rows: list[tuple[str, float, float]] = [("floor", figures["floor_ms_per_frame"], 1.0)]
+    for name, cost in steps.items():
+        rows.append((f"  {name}", 1000 * cost.cpu_seconds / frames, cost.cpu_seconds / floor_cost.cpu_seconds))
+        figures[f"{name}_ms_per_frame"] = 1000 * cost.cpu_seconds / frames
+    rows.append(("chain", figures["chain_ms_per_frame"], figures["chain_over_floor"]))
+    rows.append(
+        ("script", figures["script_ms_per_frame"], script_cost.cpu_seconds / floor_cost.cpu_seconds)
+    )
+    show(f"{frames} frames of {len(videos)} videos", ("what", "CPU ms a frame", "over the floor"), rows)
+    show("", ("aim", "reached"), [("chain over floor <= 1.25", figures["chain_over_floor"])])
+    show("", ("aim", "reached"), [("script over chain >= 3", figures["script_over_chain"])])
+    write_json(json_path, figures)
+
+
+def measure_memory(video: Path, minutes: float, json_path: Path | None) -> None:
+    """Peak memory of tracking a long 1080p video made by looping `video`."""
+    with tempfile.TemporaryDirectory() as folder:
+        long_video = Path(folder) / "long.mp4"
+        seconds = 60.0 * minutes
+        size = "scale=1920:1080:force_original_aspect_ratio=decrease,pad=1920:1080:-1:-1,setsar=1"
+        command = [find_ffmpeg(), "-v", "error", "-stream_loop", "-1", "-i", str(video), "-t", f"{seconds}"]
+        codec = ["-vf", size, "-r", "25", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]
+        subprocess.run([*command, *codec, str(long_video)], check=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        subprocess.run([sys.executable, "-m", "benchmarks.track_one", str(long_video), folder], check=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    figures = {"minutes": minutes, "peak_mebibytes": peak / 1024, "encoder_peak_mebibytes": before / 1024}
+    show(f"{minutes:g} minutes of 1080p", ("what", "MiB"), [("peak memory of the tracker", peak / 1024)])
+    write_json(json_path, figures)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--limit", default=6, help="Videos to use.")
+@click.option("--memory", is_flag=True, help="Measure peak memory on 10 minutes of 1080p instead.")
+@click.option("--minutes", default=10.0, help="Length of that video.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+def main(folder: Path, limit: int, memory: bool, minutes: float, json_path: Path | None) -> None:
+    """Compare the chain with its floor and with the usual script."""
+    videos = find_videos(folder, limit)
+    if memory:
+        measure_memory(videos[0], minutes, json_path)
+    else:
+        compare(videos, json_path)
+
+
+if __name__ == "__main__":
+    main()
