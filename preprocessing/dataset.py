@@ -109,8 +109,10 @@ def make_dataset(
     names = pa.array([splits[identity] for identity in index["main_identity"].to_pylist()], pa.string())
     index = index.append_column("split", names).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
     facts = _read_labels(shards, splits, settings)
-    by_split = {split: _counts(index.filter(pc.field("split") == split)) for split in SPLITS}
-    statistics = {
+    by_split: dict[Split, dict[str, int | float]] = {
+        split: _counts(index.filter(pc.field("split") == split)) for split in SPLITS
+    }
+    statistics: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "labellers": facts.labellers,
         "total": _counts(index) | _shard_counts(shard_table),
@@ -290,22 +292,34 @@ def _check_sample(labels: SampleLabels, row: Mapping[str, Any], location: str) -
 
 
 def _counts(index: pa.Table) -> dict[str, int | float]:
-    frames = pc.sum(index["frames"]).as_py() or 0
+    (found,) = (
+        index.group_by([])
+        .aggregate(
+            [
+                ("frames", "sum"),
+                ("anchors", "sum"),
+                ("identity", "count_distinct"),
+                ("video_id", "count_distinct"),
+            ]
+        )
+        .to_pylist()
+    )
+    frames = found["frames_sum"] or 0
     return {
         "samples": index.num_rows,
         "frames": frames,
         "hours": round(frames / FRAMES_PER_SECOND / 3600, 6),
-        "identities": pc.count_distinct(index["identity"]).as_py(),
-        "videos": pc.count_distinct(index["video_id"]).as_py(),
-        "anchors": pc.sum(index["anchors"]).as_py() or 0,
+        "identities": found["identity_count_distinct"],
+        "videos": found["video_id_count_distinct"],
+        "anchors": found["anchors_sum"] or 0,
     }
 
 
 def _shard_counts(shards: pa.Table) -> dict[str, int | float]:
     return {
-        "batches": pc.count_distinct(shards["batch"]).as_py(),
+        "batches": len(set(shards["batch"].to_pylist())),
         "shards": shards.num_rows,
-        "bytes": pc.sum(shards["size_bytes"]).as_py() or 0,
+        "bytes": sum(shards["size_bytes"].to_pylist()),
     }
 
 

@@ -27,7 +27,8 @@ for sample in samples.decode("rgb8"):
 LOAD_WITH_SCHEMA: Final = """\
 from preprocessing.shards import decode_sample
 for sample in samples:
-    clip_sample = decode_sample(sample["__key__"], sample)  # preprocessing.schema.ClipSample, checked
+    members = {name: data for name, data in sample.items() if not name.startswith("__")}
+    clip_sample = decode_sample(sample["__key__"], members)  # preprocessing.schema.ClipSample, checked
 """
 
 _HOW: Final = """\

@@ -34,15 +34,15 @@ class Quantity:
 
 
 QUANTITIES: Final = (
-    Quantity("pitch", "Head pitch (+ looks down)", "degrees", -90, 90),
-    Quantity("yaw", "Head yaw (+ looks to the image's right)", "degrees", -90, 90),
-    Quantity("roll", "Head roll (+ counter-clockwise)", "degrees", -90, 90),
-    Quantity("gaze_pitch", "Gaze pitch in the head (+ looks down)", "degrees", -60, 60),
-    Quantity("gaze_yaw", "Gaze yaw in the head (+ image's right)", "degrees", -60, 60),
-    Quantity("blink", "Blink, both eyes", "0 open, 1 shut", 0, 1),
-    Quantity("face_size", "Face size in the source", "px", 0, 2000),
-    Quantity("lip_sync_offset", "Lip-sync offset (+ the sound comes late)", "frames", -20, 20),
-    Quantity("lip_sync_confidence", "Lip-sync confidence", "the scorer's own", 0, 20),
+    Quantity("pitch", "Head pitch (+ looks down)", "degrees", -90.0, 90.0),
+    Quantity("yaw", "Head yaw (+ looks to the image's right)", "degrees", -90.0, 90.0),
+    Quantity("roll", "Head roll (+ counter-clockwise)", "degrees", -90.0, 90.0),
+    Quantity("gaze_pitch", "Gaze pitch in the head (+ looks down)", "degrees", -60.0, 60.0),
+    Quantity("gaze_yaw", "Gaze yaw in the head (+ image's right)", "degrees", -60.0, 60.0),
+    Quantity("blink", "Blink, both eyes", "0 open, 1 shut", 0.0, 1.0),
+    Quantity("face_size", "Face size in the source", "px", 0.0, 2000.0),
+    Quantity("lip_sync_offset", "Lip-sync offset (+ the sound comes late)", "frames", -20.0, 20.0),
+    Quantity("lip_sync_confidence", "Lip-sync confidence", "the scorer's own", 0.0, 20.0),
 )
 
 
@@ -110,7 +110,7 @@ class Distribution:
         self._sum = 0.0
         self._smallest, self._largest = np.inf, -np.inf
 
-    def add(self, values: NDArray[np.floating]) -> None:
+    def add(self, values: NDArray[np.floating[Any]]) -> None:
         """Count values of any shape."""
         low, high = self.quantity.low, self.quantity.high
         places = ((np.asarray(values, np.float64).ravel() - low) * (BINS / (high - low))).astype(np.int64)
@@ -168,5 +168,5 @@ class LabelStatistics:
 
     def _of_scorer(self, name: str, scorer: str) -> Distribution:
         quantity = next(quantity for quantity in QUANTITIES if quantity.name == name)
-        named = replace(quantity, name=f"{name} by {scorer}", title=f"{quantity.title}, {scorer}")
+        named = replace(quantity, name=f"{name} by {scorer}", unit=f"{quantity.unit}, by {scorer}")
         return self.distributions.setdefault(named.name, Distribution(named))

@@ -1,5 +1,7 @@
 """Anchor sheets: whose eyes (v1), whose face (v2), the composite, and what was measured on it."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,6 @@ from preprocessing.pictures.drawing import (
     Cell,
     Line,
     decode_picture,
-    degrees,
     draw_message,
     draw_sheet,
     encode_picture,
@@ -37,7 +38,7 @@ EXPLANATION: Final = (
     "Three pictures each: v1, whose eyes are taken | v2, whose face is kept | the anchor, v2 with v1's eyes.",
     "Measured on the anchor: gaze and blink against v1, the rest of the face against v2.",
 )
-REASONS: Final = {
+REASONS: Final[Mapping[str, str]] = {
     "gaze_differs": "gaze is not v1's",
     "blink_differs": "blink is not v1's",
     "rest_of_face_moved": "face is not v2's",
@@ -96,7 +97,8 @@ def _cell(
         members = read_members(eye_anchors / ANCHORS_TAR, Place(row["offset_bytes"], row["size_bytes"]))
         last = _small(decode_picture(members["jpg"]))
     else:
-        last = _refusal(REASONS.get(row["reason"], row["reason"]))
+        reason: str = row["reason"]
+        last = _refusal(REASONS.get(reason, reason))
     strip.paste(last, (2 * step, 0))
     colour = GOOD if row["accepted"] else BAD
     names = Line(f"eyes {row['eyes_identity']} | face {row['identity']}", FAINT_INK)
@@ -106,11 +108,11 @@ def _cell(
 def _errors(row: dict[str, Any], settings: EyeAnchorSettings) -> str:
     if row["gaze_error_rad"] is None:
         return "nothing could be measured"
-    gaze, bound = degrees(row["gaze_error_rad"]), degrees(settings.maximum_gaze_error_rad)
+    gaze, bound = math.degrees(row["gaze_error_rad"]), math.degrees(settings.maximum_gaze_error_rad)
     return (
-        f"off by: gaze {gaze[1:]} (at most {bound[1:]}), "
+        f"off by: gaze {gaze:.1f}° (at most {bound:.1f}°), "
         f"blink {row['blink_error']:.2f} ({settings.maximum_blink_error:.2f}), "
-        f"face {row['rest_error_px']:.1f} px ({settings.maximum_rest_error_px:.1f})"
+        f"face {row['rest_error_px']:.2f} px ({settings.maximum_rest_error_px:.2f})"
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -98,7 +98,7 @@ def draw_candidate_sheet(
         maximum_bytes: of the JPEG.
     """
     videos = sorted(path.parent for path in face_tracks.glob("*/candidates.tar"))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {**row, "folder": folder}
         for folder in evenly(videos, count)
         for row in pq.read_table(folder / "candidates.parquet", schema=CANDIDATES_SCHEMA).to_pylist()

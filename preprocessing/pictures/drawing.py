@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,15 +137,17 @@ class View:
 
     image: Image.Image = field(repr=False)
     draw: ImageDraw.ImageDraw = field(repr=False)
-    corner_px: tuple[float, float]  # the part's upper left corner in the crop
+    corner_px: tuple[int, int]  # the part's upper left corner in the crop
     scale: float  # view px per crop px
 
-    def place(self, points_px: NDArray[np.floating]) -> list[tuple[float, float]]:
+    def place(self, points_px: NDArray[np.floating[Any]]) -> list[tuple[float, float]]:
         """Crop pixels [N, 2] as the places to draw at."""
         moved = (np.asarray(points_px, np.float64)[:, :2] + 0.5 - self.corner_px) * self.scale
         return [(float(x), float(y)) for x, y in moved]
 
-    def arrow(self, start_px: NDArray[np.floating], end_px: NDArray[np.floating], colour: Colour) -> None:
+    def arrow(
+        self, start_px: NDArray[np.floating[Any]], end_px: NDArray[np.floating[Any]], colour: Colour
+    ) -> None:
         """An arrow between two crop points [2], with a dark rim that shows it on any skin."""
         start, end = self.place(np.stack([start_px, end_px]))
         along = np.subtract(end, start)

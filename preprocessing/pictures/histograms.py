@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
@@ -48,7 +49,7 @@ class Panel:
 def panel_of(
     title: str,
     unit: str,
-    values: Sequence[float | None] | NDArray[np.floating],
+    values: Sequence[float | None] | NDArray[np.floating[Any]],
     *,
     minimum: float | None = None,
     maximum: float | None = None,
@@ -88,7 +89,7 @@ def draw_clip_scores(
     table = read_clip_table(clips)
 
     def of(name: str) -> list[float | None]:
-        return table[name].to_pylist()
+        return table[name].cast(pa.float64()).to_pylist()
 
     widest_rad = settings.maximum_head_angle_rad
     angles = [None if angle is None else math.degrees(angle) for angle in of("head_angle_rad")]
