@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.mean_face import TABLE_PATH
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.fingerprint import file_sha256, fingerprint
@@ -101,6 +102,7 @@ def settings_fingerprint(settings: CorpusSettings) -> str:
     return fingerprint(
         {
             "version": CORPUS_VERSION,
+            "mean_face": file_sha256(TABLE_PATH),
             "seed": settings.seed,
             "identities": settings.identities,
             "videos_per_identity": settings.videos_per_identity,

@@ -61,9 +61,10 @@ def render_frame(
     rings, face = np.split(head.triangles, [head.face_triangles_from])
     face = face[np.argsort(depth[face].mean(axis=1), kind="stable")]
     order = np.concatenate([rings, face])
-    # The mesh covers the picture without a gap, so where a triangle shows its back, another one in
-    # front of it shows its face: leaving out the former tears no hole.
-    order = order[signed_areas_px(screen[order]) * signed_areas_px(head.texture_px[order]) > 0]
+    # The mesh covers the picture without a gap, so where a triangle shows its back, another one shows
+    # its face in front of it. Backs come first: they only fill what rounding leaves between faces.
+    fronts = signed_areas_px(screen[order]) * signed_areas_px(head.texture_px[order]) > 0
+    order = np.concatenate([order[~fronts], order[fronts]])
     map_x, map_y, _ = dense_map(screen, head.texture_px, order, camera.side_px)
     picture = cv2.remap(head.texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     picture = np.asarray(picture, np.uint8)
