@@ -56,7 +56,7 @@ def test_the_mouth_is_pinned_in_every_frame_with_a_fifth_of_the_frame_before() -
 def test_one_map_does_what_alignment_cut_and_enlargement_do_in_turn() -> None:
     """A bright dot goes through OpenCV's own warp, slice and resize, and through our one map."""
     picture = np.zeros((260, 260), np.float32)
-    cv2.circle(picture, (131, 97), 6, 1.0, -1, cv2.LINE_AA)
+    cv2.circle(picture, (131, 97), 6, (1.0,), -1, cv2.LINE_AA)
     turn, shift = np.array([[1.1, 0.1], [-0.1, 1.1]]), np.array([4.0, -9.0])
     places = (EYES_AND_MOUTH_PX - shift) @ np.linalg.inv(turn).T
     transform = crop_transforms(face(places[None]), OFFICIAL)[0].astype(np.float64)
@@ -90,7 +90,7 @@ def test_the_square_crop_of_a_whole_picture_is_opencvs_resize() -> None:
     landmarks = np.zeros((1, 478, 3), np.float32)
     landmarks[:, 0, :2], landmarks[:, 1:, :2] = 39.5, 139.5
     picture = np.zeros((180, 180), np.float32)
-    cv2.circle(picture, (60, 121), 5, 1.0, -1, cv2.LINE_AA)
+    cv2.circle(picture, (60, 121), 5, (1.0,), -1, cv2.LINE_AA)
     warped = cv2.warpAffine(picture, crop_transforms(landmarks, SQUARE)[0].astype(np.float64), (224, 224))
     np.testing.assert_allclose(centre_of(warped), centre_of(cv2.resize(picture, (224, 224))), atol=0.02)
 

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import webdataset
+from webdataset.compat import WebDataset
 
 from preprocessing.clip_archive import ArchiveWriter, Place, read_members
 
@@ -50,7 +50,7 @@ def test_another_process_at_another_time_makes_the_same_bytes(tmp_path: Path) ->
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_stock_webdataset_reads_it(tmp_path: Path) -> None:
     write(tmp_path / "a.tar")
-    dataset = webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
+    dataset = WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
     read = {
         sample["__key__"]: {name: data for name, data in sample.items() if not name.startswith("__")}
         for sample in dataset

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import webdataset
+from webdataset.compat import WebDataset
 
 from preprocessing.clip_archive import ArchiveWriter, read_members
 from preprocessing.shards import (
@@ -48,7 +48,7 @@ def test_stock_webdataset_decodes_every_member_without_pickles(tmp_path: Path) -
     sample = random_sample(frames=2, anchors=1)
     with ArchiveWriter(tmp_path / "a.tar") as archive:
         archive.write(KEY, encode_sample(sample))
-    dataset = webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
+    dataset = WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
     (read,) = dataset.decode("rgb8")
     names = {name for name in read if not name.startswith("__")}
     assert names == {
