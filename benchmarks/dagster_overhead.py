@@ -1,6 +1,6 @@
 """What Dagster adds: loading the definitions, and a run of a batch in which nothing is to do.
 
-    python -m benchmarks.dagster_overhead ROOT      # a root that `pdfgc demo` filled
+python -m benchmarks.dagster_overhead ROOT      # a root that `pdfgc demo` filled
 """
 
 import subprocess

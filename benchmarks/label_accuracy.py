@@ -90,9 +90,7 @@ def truth_of(labelled: Labelled) -> Truth | None:
     def columns(names: tuple[str, ...]) -> Array:
         return np.stack([part[name].to_numpy().astype(np.float64) for name in names], axis=1)
 
-    pose = pose_in_crop(
-        columns(TRUE_POSE), labelled.clip.source.crop_transforms, filming_camera(table)
-    )
+    pose = pose_in_crop(columns(TRUE_POSE), labelled.clip.source.crop_transforms, filming_camera(table))
     return Truth(pose, columns(TRUE_GAZE), columns(TRUE_BLINK), columns(("mouth_opening_cm",))[:, 0])
 
 

@@ -52,7 +52,7 @@ def bare_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def run_floor(videos: list[Path], mesh: Any) -> int:
@@ -68,7 +68,7 @@ def run_floor(videos: list[Path], mesh: Any) -> int:
 
 
 def run_script(videos: list[Path], mesh: Any, folder: Path) -> None:
-    """ffmpeg to JPEG files, static mesh on each, crop, write."""
+    """Ffmpeg to JPEG files, static mesh on each, crop, write."""
     for number, path in enumerate(videos):
         pictures = folder / f"{number}"
         crops = folder / f"{number}_crops"
@@ -92,9 +92,7 @@ def run_script(videos: list[Path], mesh: Any, folder: Path) -> None:
 
 def run_chain(videos: list[Path], root: Path, key: str) -> dict[str, Cost]:
     """Every step of one batch, in this process; the cost of each."""
-    sources = tuple(
-        SourceVideo(file_sha256(path)[:16], path, path.name, path.parent.name) for path in videos
-    )
+    sources = tuple(SourceVideo(file_sha256(path)[:16], path, path.name, path.parent.name) for path in videos)
     batch = Batch(key, sources)
     return {
         name: cost_of(
@@ -137,12 +135,12 @@ def compare(videos: list[Path], json_path: Path | None) -> None:
     }
     rows: list[tuple[str, float, float]] = [("floor", figures["floor_ms_per_frame"], 1.0)]
     for name, cost in steps.items():
-        rows.append((f"  {name}", 1000 * cost.cpu_seconds / frames, cost.cpu_seconds / floor_cost.cpu_seconds))
+        rows.append(
+            (f"  {name}", 1000 * cost.cpu_seconds / frames, cost.cpu_seconds / floor_cost.cpu_seconds)
+        )
         figures[f"{name}_ms_per_frame"] = 1000 * cost.cpu_seconds / frames
     rows.append(("chain", figures["chain_ms_per_frame"], figures["chain_over_floor"]))
-    rows.append(
-        ("script", figures["script_ms_per_frame"], script_cost.cpu_seconds / floor_cost.cpu_seconds)
-    )
+    rows.append(("script", figures["script_ms_per_frame"], script_cost.cpu_seconds / floor_cost.cpu_seconds))
     show(f"{frames} frames of {len(videos)} videos", ("what", "CPU ms a frame", "over the floor"), rows)
     show("", ("aim", "reached"), [("chain over floor <= 1.25", figures["chain_over_floor"])])
     show("", ("aim", "reached"), [("script over chain >= 3", figures["script_over_chain"])])

@@ -22,7 +22,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--videos", type=FOLDER, help="Folder of talking videos; without it a corpus is made here.")
-@click.option("--portrait", type=FOLDER, multiple=True, help="Own portrait photos for the corpus (repeatable).")
+@click.option(
+    "--portrait", type=FOLDER, multiple=True, help="Own portrait photos for the corpus (repeatable)."
+)
 @click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 (default): one a core.")
 def demo(videos: Path | None, portrait: tuple[Path, ...], force: bool, workers: int) -> None:
@@ -63,7 +65,7 @@ def status() -> None:
     from pipelines.status import print_status
     from storage.root import open_root
 
-    with _one_line_errors():
+    with _OneLineErrors():
         print_status(open_root())
 
 
@@ -75,7 +77,9 @@ def dev(arguments: tuple[str, ...]) -> None:
 
     ensure_dagster_home()
     # A process of its own would only stand between the terminal's Ctrl-C and Dagster.
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", *arguments])
+    os.execv(  # noqa: S606  (no shell is wanted)
+        sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", *arguments]
+    )
 
 
 @main.command()
@@ -87,7 +91,7 @@ def doctor(as_json: bool) -> None:
     raise SystemExit(examination.report(as_json=as_json))
 
 
-class _one_line_errors:
+class _OneLineErrors:
     """Turns what a person can mend into one line; anything else keeps its traceback."""
 
     def __enter__(self) -> None:
@@ -104,7 +108,7 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
     from pipelines.dagster_home import ensure_dagster_home
     from pipelines.main_job import MainJob, run_main_job
 
-    with _one_line_errors():
+    with _OneLineErrors():
         for folder in folders:
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder} is no folder of videos")
@@ -116,7 +120,7 @@ def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:
     from preprocessing.demo_corpus.corpus import CorpusSettings, make_corpus
     from storage.root import open_root, scratch_directory
 
-    with _one_line_errors():
+    with _OneLineErrors():
         if folder is None:
             folder = scratch_directory(open_root()).parent / "demo_corpus"
         click.echo(f"Making the demo corpus in {folder} (kept for the next time)")

@@ -36,10 +36,10 @@ def settings_from(kind: type[Settings], form: Config) -> Settings:
     """
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    for entry in fields(kind):  # type: ignore[arg-type]
+    for entry in fields(kind):  # pyright: ignore[reportArgumentType]
         value, hint = getattr(form, entry.name), hints[entry.name]
         if is_dataclass(hint):
-            value = settings_from(hint, value)  # type: ignore[arg-type]
+            value = settings_from(hint, value)
         elif isinstance(value, Enum):
             value = value.value
         elif get_origin(hint) is tuple:

@@ -4,11 +4,13 @@ import logging
 import sys
 
 from dagster import InitLoggerContext, logger
+from typing_extensions import override
 
 LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 
 class _Plain(logging.Formatter):
+    @override
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", {})
         message = str(meta.get("orig_message") or record.getMessage())
@@ -20,6 +22,7 @@ class _Plain(logging.Formatter):
 class _OwnLines(logging.Filter):
     """Dagster's own events come at DEBUG, or carry an event; failures do matter."""
 
+    @override
     def filter(self, record: logging.LogRecord) -> bool:
         is_event = getattr(record, "dagster_event", None) is not None
         return not is_event or record.levelno >= logging.ERROR

@@ -101,10 +101,14 @@ def print_summary(root: UPath, seconds: float, console: Console) -> None:
     accepted = catalog.num_rows - sum(refused_files.values())
     table.add_row("videos", f"{accepted}", _reasons(refused_files))
     table.add_row("identities", f"{len(set(catalog['identity'].to_pylist()))}", "")
-    table.add_row("videos read", _sum(made["face_tracks"], "videos"), _reasons(_refusals(made["face_tracks"])))
+    table.add_row(
+        "videos read", _sum(made["face_tracks"], "videos"), _reasons(_refusals(made["face_tracks"]))
+    )
     table.add_row("frames tracked", _sum(made["face_tracks"], "frames"), "")
     table.add_row("clips", _sum(made["clips"], "clips"), _reasons(_refusals(made["clips"])))
-    table.add_row("eye anchors", _sum(made["eye_anchors"], "anchors"), _reasons(_refusals(made["eye_anchors"])))
+    table.add_row(
+        "eye anchors", _sum(made["eye_anchors"], "anchors"), _reasons(_refusals(made["eye_anchors"]))
+    )
     table.add_row("samples", _sum(made["shards"], "samples"), "")
     table.add_row("shards", _sum(made["shards"], "shards"), f"{_bytes(made['shards'])}")
     table.add_row("time", f"{seconds:.1f} s", _times(made))

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from dagster import ConfigurableResource
+from dagster import Config, ConfigurableResource
 from pydantic import Field
 from upath import UPath
 
@@ -16,16 +16,20 @@ from storage.root import open_root
 
 VIDEOS_VARIABLE = "PDFGC_VIDEOS"
 
-# Made at run time from the settings' dataclasses, so a type checker sees plain classes.
-SourceForm: Any = form_of(SourceSettings)
-PreprocessingForm: Any = form_of(PreprocessingSettings)
-DatasetForm: Any = form_of(DatasetSettings)
+if TYPE_CHECKING:  # the forms are made at run time from the settings' dataclasses
+    SourceForm = PreprocessingForm = DatasetForm = Config
+else:
+    SourceForm = form_of(SourceSettings)
+    PreprocessingForm = form_of(PreprocessingSettings)
+    DatasetForm = form_of(DatasetSettings)
 
 
 class Workspace(ConfigurableResource):  # type: ignore[type-arg]
     """The root, and how hard to work."""
 
-    root: str = Field(default="", description="Folder or s3://bucket/prefix; empty: PDFGC_ROOT, else ./pdfgc-root")
+    root: str = Field(
+        default="", description="Folder or s3://bucket/prefix; empty: PDFGC_ROOT, else ./pdfgc-root"
+    )
     workers: int = Field(default=0, ge=0, description="Worker processes; 0: one a core")
     force: bool = Field(default=False, description="Make everything anew, even what is up to date")
 
@@ -43,14 +47,16 @@ class Sources(ConfigurableResource):  # type: ignore[type-arg]
 
     folders: list[str] = Field(
         default=[],
-        description="Folders of videos; those scanned before are kept. Empty: PDFGC_VIDEOS (one or more, as PATH)",
+        description="Folders of videos, beside those scanned before. Empty: PDFGC_VIDEOS (written like PATH)",
     )
-    settings: SourceForm = Field(default=SourceForm(), description="Which files are taken and how they are grouped")
+    settings: SourceForm = Field(
+        default=SourceForm(), description="Which files are taken and how they are grouped"
+    )
 
     def all_folders(self) -> list[Path]:
         """The folders named here, else those of PDFGC_VIDEOS."""
-        named = self.folders or [entry for entry in os.environ.get(VIDEOS_VARIABLE, "").split(os.pathsep) if entry]
-        return [Path(entry).expanduser() for entry in named]
+        named = self.folders or os.environ.get(VIDEOS_VARIABLE, "").split(os.pathsep)
+        return [Path(entry).expanduser() for entry in named if entry]
 
     def to_settings(self) -> SourceSettings:
         """The settings that the form tells."""

@@ -107,9 +107,7 @@ def check_specs(step: str) -> list[AssetCheckSpec]:
     ]
 
 
-def run_checks(
-    root: UPath, step: str, batch: str, settings: PreprocessingSettings
-) -> list[AssetCheckResult]:
+def run_checks(root: UPath, step: str, batch: str, settings: PreprocessingSettings) -> list[AssetCheckResult]:
     """Look at what a step has published of a batch."""
     results = []
     for check in STEP_CHECKS.get(step, ()):
@@ -133,7 +131,7 @@ def check_result(outcome: CheckOutcome, *, name: str, blocking: bool) -> AssetCh
 def _published(root: UPath, step: str, batch: str) -> Published:
     published = current(root, step, batch)
     if published is None:
-        raise ValueError(f"{step} of batch {batch} is not made yet, so there is nothing to check: make it first")
+        raise ValueError(f"{step} of batch {batch} is not made yet: make it first, then check it")
     return published
 
 

@@ -62,7 +62,9 @@ def check_labels_complete(clips: Path, labels: Path) -> CheckOutcome:
     table = read_clip_table(clips)
     wanted = int(np.asarray(table["frames"])[np.asarray(table["accepted"])].sum())
     found = pq.read_metadata(labels / LABELS_TABLE).num_rows
-    return CheckOutcome(found == wanted, f"{found} rows for {wanted} frames", {"rows": found, "frames": wanted})
+    return CheckOutcome(
+        found == wanted, f"{found} rows for {wanted} frames", {"rows": found, "frames": wanted}
+    )
 
 
 def check_anchors_verified(eye_anchors: Path, settings: EyeAnchorSettings) -> CheckOutcome:
@@ -83,7 +85,9 @@ def check_checksums(published: Published) -> CheckOutcome:
     """Every published file is there and has the sha256 of its manifest."""
     damaged = verify(published)
     files = len(published.manifest.files)
-    explanation = f"{files} files are as published" if not damaged else f"damaged or missing: {', '.join(damaged)}"
+    explanation = (
+        f"{files} files are as published" if not damaged else f"damaged or missing: {', '.join(damaged)}"
+    )
     return CheckOutcome(not damaged, explanation, {"files": files, "damaged": len(damaged)})
 
 
@@ -99,5 +103,9 @@ def _check_bounds(
     columns = [name for name, column in zip(names, wrong.T, strict=True) if column.any()]
     explanation = f"{len(values)} frames, {what} in range"
     if columns:
-        explanation = f"{int(wrong.any(axis=1).sum())} of {len(values)} frames out of range in {', '.join(columns)}"
-    return CheckOutcome(not columns, explanation, {"frames": len(values), "wrong": float(wrong.any(axis=1).sum())})
+        explanation = (
+            f"{int(wrong.any(axis=1).sum())} of {len(values)} frames out of range in {', '.join(columns)}"
+        )
+    return CheckOutcome(
+        not columns, explanation, {"frames": len(values), "wrong": float(wrong.any(axis=1).sum())}
+    )

@@ -14,7 +14,7 @@ from preprocessing.catalog import ScanSettings, scan
 from preprocessing.catalog_batches import BatchSettings, assign_batches
 from preprocessing.catalog_table import ACCEPTED, read_catalog, write_catalog
 from preprocessing.steps import Batch, SourceVideo
-from storage.root import local_copy, scratch_directory
+from storage.root import scratch_directory
 from storage.transfer import is_local, local_path, read_bytes, write_bytes
 
 CATALOG_FOLDER: Final = "catalog"

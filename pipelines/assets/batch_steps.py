@@ -106,7 +106,7 @@ def _step_asset(name: str) -> AssetsDefinition:
     )
     def step(
         context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
-    ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class, no parameter)
+    ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
         root, key = workspace.open(), context.partition_key
         settings = preprocessing.to_settings()
         published = run_step(
@@ -118,7 +118,7 @@ def _step_asset(name: str) -> AssetsDefinition:
             workers=workspace.worker_count(),
             progress=context.log.info,
         )
-        context.log.info(f"{name} of {key}: {published.reason}")
+        context.log.info("%s", published.reason)
         return MaterializeResult(
             metadata=published_metadata(published) | step_pictures(root, name, key, settings),
             check_results=run_checks(root, name, key, settings),

@@ -33,7 +33,7 @@ from storage.root import local_copy
 )
 def dataset(
     context: AssetExecutionContext, workspace: Workspace, dataset_choice: DatasetChoice
-) -> MaterializeResult[None]:
+) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
     """The whole data set: an index into all shards, splits by identity, statistics and a card.
 
     Training reads this index. Batches without shards are left out until they have them.

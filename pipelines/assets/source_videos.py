@@ -18,7 +18,7 @@ from preprocessing.source_videos import CATALOG_FOLDER, CATALOG_NAME, batch_keys
 )
 def source_videos(
     context: AssetExecutionContext, workspace: Workspace, sources: Sources
-) -> MaterializeResult[None]:
+) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
     """Scan the folders of talking videos; known files are not read again.
 
     New videos are grouped into batches of whole identities: each becomes a partition of the assets
