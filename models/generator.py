@@ -1,0 +1,107 @@
+"""The generator: a picture from the appearance's map and a style vector.
+
+Shape letters: B samples, C channels, S side of the appearance's map, D width of the style vector.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from models.modulated_convolution import NoiseMode, ReadOut, StyledConvolution
+from models.shapes import require_shape
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Sizes; the defaults are the released network's."""
+
+    style_width: int = 2590
+    start_side_px: int = 7
+    channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128)
+    """One entry for every size: the first at `start_side_px`, each further one at twice the side before."""
+
+    @property
+    def image_side_px(self) -> int:
+        """Side of the picture."""
+        return self.start_side_px * 2 ** (len(self.channels) - 1)
+
+    @property
+    def noise_sides_px(self) -> tuple[int, ...]:
+        """Side of every layer's noise: one layer at the first size, two at each further one."""
+        return tuple(
+            self.start_side_px * 2 ** ((layer + 1) // 2) for layer in range(2 * len(self.channels) - 1)
+        )
+
+
+class Generator(nn.Module):
+    """StyleGAN2 synthesis network started from a map instead of a constant, its style fed directly.
+
+    The released file also holds a mapping network (`style.1-8`, 53.7 M parameters) and a constant
+    input that its network never uses: they are no part of this one.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, first = config.style_width, config.channels[0]
+        self.conv1 = StyledConvolution(first, first, width)
+        self.to_rgb1 = ReadOut(first, width, upsample=False)
+        self.convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
+        for before, after in pairwise(config.channels):
+            self.convs.append(StyledConvolution(before, after, width, upsample=True))
+            self.convs.append(StyledConvolution(after, after, width))
+            self.to_rgbs.append(ReadOut(after, width, upsample=True))
+        self.noises = nn.Module()
+        for layer, side_px in enumerate(config.noise_sides_px):
+            self.noises.register_buffer(f"noise_{layer}", torch.randn(1, 1, side_px, side_px))
+
+    @override
+    def forward(
+        self, style: Tensor, appearance_map: Tensor, noise: NoiseMode | torch.Generator = "random"
+    ) -> Tensor:
+        """Make pictures.
+
+        Args:
+            style: [B, 2590], the five codes in the order of `StyleVector`.
+            appearance_map: [B, 512, 7, 7].
+            noise: "random" draws it anew at every call; a `torch.Generator` draws it from there (seed it
+                to fix it; a CPU generator gives the same noise on every device); "stored" takes the
+                weights' own buffers; "off" adds none.
+
+        Returns:
+            [B, 3, 224, 224] RGB in (-1, 1).
+
+        Raises:
+            ValueError: style or map has another shape, or they differ in B.
+        """
+        config = self.config
+        require_shape("style", style, config.style_width)
+        require_shape("appearance_map", appearance_map, config.channels[0], *[config.start_side_px] * 2)
+        if len(style) != len(appearance_map):
+            raise ValueError(f"{len(style)} styles do not fit {len(appearance_map)} appearance maps")
+        noises = self._noises(noise, appearance_map)
+        maps = self.conv1(appearance_map, style, noises[0])
+        picture = self.to_rgb1(maps, style, None)
+        for size, to_rgb in enumerate(self.to_rgbs):
+            maps = self.convs[2 * size](maps, style, noises[2 * size + 1])
+            maps = self.convs[2 * size + 1](maps, style, noises[2 * size + 2])
+            picture = to_rgb(maps, style, picture)
+        return torch.tanh(picture)
+
+    def _noises(self, noise: NoiseMode | torch.Generator, like: Tensor) -> list[Tensor | None]:
+        """Every layer's noise [B or 1, 1, side, side], on the device and of the type of `like`."""
+        sides_px = self.config.noise_sides_px
+        if noise == "off":
+            return [None] * len(sides_px)
+        if noise == "stored":
+            return [self.noises.get_buffer(f"noise_{layer}").to(like.dtype) for layer in range(len(sides_px))]
+        source = noise if isinstance(noise, torch.Generator) else None
+        device = like.device if source is None else source.device
+        return [
+            torch.randn(len(like), 1, side_px, side_px, generator=source, device=device).to(like)
+            for side_px in sides_px
+        ]

@@ -1,0 +1,126 @@
+"""The networks' presets: `official`, the released layout at 224 px, and `tiny`, 64 px on a laptop's CPU."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from models.appearance import AppearanceConfig
+from models.audio import AudioConfig
+from models.discriminator import DiscriminatorConfig
+from models.face_reconstruction import FaceReconstructionConfig
+from models.generator import GeneratorConfig
+from models.landmark_trunk import LandmarkTrunkConfig
+from models.motion import MotionConfig
+from models.perceptual_features import PerceptualConfig
+from models.residual_trunk import ResidualTrunkConfig
+from models.style_vector import StyleWidths
+
+
+@dataclass(frozen=True)
+class NetworkPreset:
+    """The settings of every network of one size.
+
+    Raises:
+        ValueError: the networks do not fit one another.
+    """
+
+    appearance: AppearanceConfig
+    motion: MotionConfig
+    audio: AudioConfig
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+    perceptual: PerceptualConfig
+    face_reconstruction: FaceReconstructionConfig
+
+    def __post_init__(self) -> None:
+        pairs = {
+            "style width": (self.generator.style_width, self.style_widths.total),
+            "lip width": (self.motion.lip_width, self.audio.lip_width),
+            "lip feature width": (self.motion.head_width, self.audio.feature_width),
+            "map channels": (self.generator.channels[0], self.appearance.map_channels),
+            "map side": (self.generator.start_side_px, self.appearance.map_side_px),
+            "image side of the motion encoder": (self.image_side_px, self.motion.trunk.image_side_px),
+            "image side of the appearance encoder": (self.image_side_px, self.appearance.trunk.image_side_px),
+        }
+        unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if unlike:
+            raise ValueError(f"the networks of a preset must fit one another: {unlike}")
+
+    @property
+    def image_side_px(self) -> int:
+        """Side of the pictures, in and out."""
+        return self.generator.image_side_px
+
+    @property
+    def style_widths(self) -> StyleWidths:
+        """Widths of the style vector's codes."""
+        return StyleWidths(
+            appearance=self.appearance.trunk.output_channels,
+            lip=self.motion.lip_width,
+            expression=self.motion.expression_width,
+            eye=self.motion.eye_width,
+            pose=self.motion.pose_width,
+        )
+
+
+OFFICIAL: Final = NetworkPreset(
+    appearance=AppearanceConfig(),
+    motion=MotionConfig(),
+    audio=AudioConfig(),
+    generator=GeneratorConfig(),
+    discriminator=DiscriminatorConfig(),
+    perceptual=PerceptualConfig(),
+    face_reconstruction=FaceReconstructionConfig(),
+)
+
+TINY_TRUNK: Final = ResidualTrunkConfig(
+    image_side_px=64,
+    stem_channels=16,
+    block_counts=(1, 1, 1, 1),
+    group_count=4,
+    width_per_group=32,
+    # The last stage keeps the size: 4 x 4 places are left of 64 px, not 2 x 2.
+    stage_strides=(1, 2, 2, 1),
+)
+
+TINY: Final = NetworkPreset(
+    appearance=AppearanceConfig(trunk=TINY_TRUNK, map_channels=128, map_side_px=4),
+    motion=MotionConfig(
+        trunk=LandmarkTrunkConfig(
+            image_side_px=64,
+            stem_channels=16,
+            middle_channels=32,
+            channels=64,
+            hourglass_depth=3,
+            heat_map_count=32,
+            summary_channels=4,
+            feature_width=128,
+            dropout=0.1,
+        ),
+        head_width=128,
+        lip_width=64,
+    ),
+    audio=AudioConfig(
+        block_counts=(1, 1, 1, 1),
+        stage_channels=(16, 32, 48, 64),
+        attention_width=32,
+        feature_width=128,
+        lip_width=64,
+    ),
+    generator=GeneratorConfig(style_width=618, start_side_px=4, channels=(128, 128, 96, 64, 32)),
+    discriminator=DiscriminatorConfig(layer_count=3, filters=24, largest_filters=96),
+    perceptual=PerceptualConfig(block_channels=(16, 32, 48, 64, 64)),
+    face_reconstruction=FaceReconstructionConfig(trunk=TINY_TRUNK),
+)
+
+PRESETS: Final = {"official": OFFICIAL, "tiny": TINY}
+
+
+def preset_named(name: str) -> NetworkPreset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,159 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.generator import Generator, GeneratorConfig
+from models.presets import OFFICIAL
+from tests.models.weights import parameter_count, randomise
+
+SMALL = GeneratorConfig(style_width=10, start_side_px=7, channels=(6, 4, 3))
+
+
+def small_generator() -> Generator:
+    generator = Generator(SMALL).eval()
+    randomise(generator, seed=13)
+    return generator
+
+
+def small_inputs(samples: int = 2) -> tuple[Tensor, Tensor]:
+    source = torch.Generator().manual_seed(14)
+    return torch.randn(samples, 10, generator=source), torch.randn(samples, 6, 7, 7, generator=source)
+
+
+def modulated(
+    weights: dict[str, Tensor], name: str, maps: Tensor, style: Tensor, *, demodulate: bool
+) -> Tensor:
+    """One sample, [1, I, H, W], with weights of its own; upsampled where the file has a blur kernel."""
+    factors = style @ weights[f"{name}.modulation.weight"].T / math.sqrt(style.shape[1])
+    factors = (factors + weights[f"{name}.modulation.bias"])[0]
+    weight = weights[f"{name}.weight"][0]
+    weight = weight / math.sqrt(weight[0].numel()) * factors[None, :, None, None]
+    if demodulate:
+        weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+    if f"{name}.blur.kernel" not in weights:
+        return functional.conv2d(maps, weight, padding=weight.shape[-1] // 2)
+    maps = functional.conv_transpose2d(maps, weight.transpose(0, 1), stride=2)
+    return blurred(maps, weights[f"{name}.blur.kernel"], before=1, behind=1)
+
+
+def blurred(maps: Tensor, kernel: Tensor, before: int, behind: int) -> Tensor:
+    padded = functional.pad(maps, (before, behind, before, behind))
+    planes = functional.conv2d(padded.flatten(0, 1)[:, None], kernel.flip(0, 1)[None, None])
+    return planes.unflatten(0, maps.shape[:2])[:, :, 0]
+
+
+def reference(weights: dict[str, Tensor], style: Tensor, maps: Tensor, noises: list[Tensor]) -> Tensor:
+    """The picture of one sample by the layout of the state dict alone."""
+
+    def styled(name: str, maps: Tensor, noise: Tensor) -> Tensor:
+        maps = modulated(weights, f"{name}.conv", maps, style, demodulate=True)
+        maps = maps + weights[f"{name}.noise.weight"] * noise + weights[f"{name}.activate.bias"]
+        return torch.where(maps < 0, 0.2 * maps, maps) * math.sqrt(2)
+
+    def read_out(name: str, maps: Tensor) -> Tensor:
+        rgb = modulated(weights, f"{name}.conv", maps, style, demodulate=False)
+        return rgb + weights[f"{name}.bias"]
+
+    maps = styled("conv1", maps, noises[0])
+    picture = read_out("to_rgb1", maps)
+    for size in range(sum(key.endswith("upsample.kernel") for key in weights)):
+        maps = styled(f"convs.{2 * size}", maps, noises[2 * size + 1])
+        maps = styled(f"convs.{2 * size + 1}", maps, noises[2 * size + 2])
+        wide = torch.zeros(1, 3, 2 * picture.shape[2], 2 * picture.shape[3])
+        wide[:, :, ::2, ::2] = picture
+        kernel = weights[f"to_rgbs.{size}.upsample.kernel"]
+        picture = blurred(wide, kernel, before=2, behind=1) + read_out(f"to_rgbs.{size}", maps)
+    return picture.tanh()
+
+
+def test_the_generator_follows_stylegan2_sample_by_sample() -> None:
+    generator = small_generator()
+    weights = generator.state_dict()
+    style, appearance_map = small_inputs()
+    noises = [weights[f"noises.noise_{layer}"] for layer in range(5)]
+    expected = [
+        reference(weights, style[i : i + 1], appearance_map[i : i + 1], noises) for i in range(len(style))
+    ]
+    with torch.no_grad():
+        picture = generator(style, appearance_map, noise="stored")
+    assert picture.shape == (2, 3, 28, 28)
+    assert picture.std() > 0.1
+    torch.testing.assert_close(picture, torch.cat(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_noise_off_is_noise_of_strength_zero() -> None:
+    generator = small_generator()
+    inputs = small_inputs()
+    with torch.no_grad():
+        off = generator(*inputs, noise="off")
+        for key, value in generator.named_parameters():
+            if key.endswith("noise.weight"):
+                value.zero_()
+        assert torch.equal(generator(*inputs, noise="random"), off)
+
+
+def test_a_seed_fixes_the_noise_and_differs_from_another_seed() -> None:
+    generator = small_generator()
+    inputs = small_inputs()
+    with torch.no_grad():
+        first, again, other = (
+            generator(*inputs, noise=torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)
+        )
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+        assert not torch.equal(generator(*inputs), generator(*inputs))
+
+
+def test_noise_differs_between_the_samples_of_a_batch() -> None:
+    style, appearance_map = small_inputs(samples=1)
+    with torch.no_grad():
+        pictures = small_generator()(
+            style.expand(2, -1), appearance_map.expand(2, -1, -1, -1), noise=torch.Generator().manual_seed(0)
+        )
+    assert not torch.equal(pictures[0], pictures[1])
+
+
+def test_gradients_reach_style_and_map() -> None:
+    style, appearance_map = (tensor.requires_grad_() for tensor in small_inputs())
+    small_generator()(style, appearance_map, noise="off").sum().backward()
+    assert style.grad is not None
+    assert appearance_map.grad is not None
+    assert (style.grad.abs().sum(1) > 0).all()
+    assert (appearance_map.grad.abs().sum((1, 2, 3)) > 0).all()
+
+
+def test_the_official_generator_goes_from_7_to_224() -> None:
+    generator = Generator(OFFICIAL.generator).eval()
+    assert OFFICIAL.generator.noise_sides_px == (7, 14, 14, 28, 28, 56, 56, 112, 112, 224, 224)
+    # 91,021,485 in the file, less the unused mapping network and constant input.
+    assert parameter_count(generator) == 91_021_485 - 53_685_520 - 25_088
+    with torch.no_grad():
+        picture = generator(torch.randn(1, 2590), torch.randn(1, 512, 7, 7))
+    assert picture.shape == (1, 3, 224, 224)
+    assert picture.abs().max() <= 1
+    assert picture.std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("style", "appearance_map", "message"),
+    [
+        (torch.zeros(2, 9), torch.zeros(2, 6, 7, 7), r"style must be \[B, 10\]"),
+        (torch.zeros(2, 10), torch.zeros(2, 6, 8, 8), r"appearance_map must be \[B, 6, 7, 7\]"),
+        (torch.zeros(2, 10), torch.zeros(1, 6, 7, 7), "2 styles do not fit 1 appearance maps"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(style: Tensor, appearance_map: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Generator(SMALL)(style, appearance_map)
+
+
+def test_a_generator_of_its_own_does_not_move_the_global_random_state() -> None:
+    before: Any = torch.get_rng_state()
+    generator = small_generator()
+    torch.set_rng_state(before)
+    generator(*small_inputs(), noise=torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)

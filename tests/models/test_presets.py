@@ -1,0 +1,79 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from models.appearance import AppearanceEncoder
+from models.audio import AudioEncoder
+from models.discriminator import MultiScaleDiscriminator
+from models.face_reconstruction import FaceReconstruction
+from models.generator import Generator
+from models.motion import MotionEncoder
+from models.perceptual_features import PerceptualFeatures
+from models.presets import OFFICIAL, PRESETS, TINY, NetworkPreset, preset_named
+from models.style_vector import StyleVector, StyleWidths
+from tests.models.weights import parameter_count
+
+
+def test_the_official_preset_has_the_released_widths() -> None:
+    assert OFFICIAL.image_side_px == 224
+    assert OFFICIAL.style_widths == StyleWidths()
+
+
+def test_networks_that_do_not_fit_one_another_make_no_preset() -> None:
+    audio = dataclasses.replace(TINY.audio, lip_width=63)
+    with pytest.raises(ValueError, match=r"lip width.*\(64, 63\)"):
+        dataclasses.replace(TINY, audio=audio)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no preset 'huge'; there are official, tiny"):
+        preset_named("huge")
+
+
+def driven_by_itself(preset: NetworkPreset, image: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+    """A frame made anew from its own appearance, motion and sound, and judged; one number."""
+    look = AppearanceEncoder(preset.appearance).train()(image)
+    motion = MotionEncoder(preset.motion).train()(image)
+    lip = AudioEncoder(preset.audio).train()(mel).lip_code
+    style = StyleVector(look.code, lip, motion.expression, motion.eye, motion.pose).to_vector()
+    picture = Generator(preset.generator).train()(style, look.map)
+    verdicts = MultiScaleDiscriminator(preset.discriminator).train()(picture)
+    features = PerceptualFeatures(preset.perceptual)(picture)
+    coefficients = FaceReconstruction(preset.face_reconstruction).eval()(picture)
+    terms = [verdict.score.float().mean() for verdict in verdicts] + [
+        maps.float().mean() for maps in features
+    ]
+    return torch.stack([*terms, coefficients.float().mean()]).sum()
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_runs_from_image_to_verdict_on_the_inputs_device(name: str) -> None:
+    """On the meta device: a tensor made on the CPU on the way would raise."""
+    preset = PRESETS[name]
+    side_px = preset.image_side_px
+    with torch.device("meta"):
+        loss = driven_by_itself(preset, torch.zeros(2, 3, side_px, side_px), torch.zeros(2, 1, 80, 20))
+    assert loss.device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16 autocast"])
+def test_the_tiny_preset_learns_on_a_cpu(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        loss = driven_by_itself(TINY, torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 1, 80, 20))
+    assert torch.isfinite(loss)
+    loss.backward()
+
+
+def test_the_tiny_preset_is_small() -> None:
+    with torch.device("meta"):
+        networks: list[nn.Module] = [
+            AppearanceEncoder(TINY.appearance),
+            MotionEncoder(TINY.motion),
+            AudioEncoder(TINY.audio),
+            Generator(TINY.generator),
+            MultiScaleDiscriminator(TINY.discriminator),
+        ]
+    assert sum(parameter_count(network) for network in networks) < 4_000_000
