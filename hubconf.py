@@ -1,0 +1,60 @@
+"""Entry points for `torch.hub`: every network by name, with its published weights where a file is given.
+
+    torch.hub.load(REPOSITORY, "generator", source="local", preset="official", checkpoint=FILE)
+
+`preset` is `official` or `tiny`; without `checkpoint` the weights are random. Networks come in evaluation
+mode, on the CPU.
+"""
+
+from pathlib import Path as _Path
+from typing import TypeVar as _TypeVar
+
+from torch import nn
+
+from models import official as _official
+from models.appearance import AppearanceEncoder as _AppearanceEncoder
+from models.audio import AudioEncoder as _AudioEncoder
+from models.checkpoint_file import OfficialFile as _OfficialFile
+from models.checkpoint_file import load_checkpoint as _load_checkpoint
+from models.face_reconstruction import FaceReconstruction as _FaceReconstruction
+from models.generator import Generator as _Generator
+from models.motion import MotionEncoder as _MotionEncoder
+from models.presets import preset_named as _preset_named
+
+_Network = _TypeVar("_Network", bound=nn.Module)
+
+dependencies = ["torch", "torchvision"]
+
+
+def appearance(preset: str = "official", checkpoint: str | _Path | None = None) -> _AppearanceEncoder:
+    """Image [B, 3, 224, 224] in [-1, 1] -> `Appearance`: code [B, 2048], map [B, 512, 7, 7]."""
+    return _ready(_AppearanceEncoder(_preset_named(preset).appearance), checkpoint, _official.APPEARANCE_FILE)
+
+
+def motion(preset: str = "official", checkpoint: str | _Path | None = None) -> _MotionEncoder:
+    """Image [B, 3, 224, 224] in [-1, 1] -> `MotionCodes`: pose 6, eye 6, expression 30, lip feature 512."""
+    return _ready(_MotionEncoder(_preset_named(preset).motion), checkpoint, _official.MOTION_FILE)
+
+
+def audio(preset: str = "official", checkpoint: str | _Path | None = None) -> _AudioEncoder:
+    """Mel spectrogram [B, 1, 80, 20] in [0, 1] -> `AudioCodes`: lip feature 512, lip code 500."""
+    return _ready(_AudioEncoder(_preset_named(preset).audio), checkpoint, _official.AUDIO_FILE)
+
+
+def generator(preset: str = "official", checkpoint: str | _Path | None = None) -> _Generator:
+    """Style [B, 2590] and appearance map [B, 512, 7, 7] -> picture [B, 3, 224, 224] in (-1, 1)."""
+    return _ready(_Generator(_preset_named(preset).generator), checkpoint, _official.GENERATOR_FILE)
+
+
+def deep3d_reconstruction(
+    preset: str = "official", checkpoint: str | _Path | None = None
+) -> _FaceReconstruction:
+    """Aligned image [B, 3, 224, 224] in [0, 1] -> Deep3DFaceRecon's 257 coefficients [B, 257]."""
+    network = _FaceReconstruction(_preset_named(preset).face_reconstruction)
+    return _ready(network, checkpoint, _official.FACE_RECONSTRUCTION_FILE)
+
+
+def _ready(network: _Network, checkpoint: str | _Path | None, official: _OfficialFile) -> _Network:
+    if checkpoint is not None:
+        _load_checkpoint(network, _Path(checkpoint), official)
+    return network.eval()
