@@ -1,16 +1,25 @@
-"""Choosing v1 for v2: another person, a head turned alike, eyes in another state; seeded."""
+"""Choosing v1 for v2: another person, a head turned alike, eyes in another state; seeded.
+
+Only frames whose eyes are surely labelled take part: clearly open with a gaze that was seen, or
+clearly shut, and not moving between neighbouring frames.
+"""
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-CANDIDATE_EVERY_FRAMES: Final = 4  # neighbouring frames show the same eyes
-SHUFFLED_NEAREST: Final = 16  # partners are drawn among the nearest in pose, for variety
+from preprocessing.frame_of_reference import REFERENCE_DISTANCE_CM
+
+UNSURE, OPEN, SHUT = 0, 1, 2
+CANDIDATE_EVERY_FRAMES: Final = 2  # neighbouring frames show the same eyes
+MAXIMUM_CANDIDATES: Final = 16_384  # frames of a batch that are offered as v1; bounds the cost a pair
+TRIES_PER_ANCHOR: Final = 4  # frames v2 looked at before a clip is left with fewer anchors
+SHUFFLED_NEAREST: Final = 16  # clips, nearest in pose, among which partners are drawn for variety
 
 
 @dataclass(frozen=True)
@@ -19,8 +28,13 @@ class PairSettings:
 
     seed: int = 0
     maximum_pose_distance_rad: float = math.radians(12.0)
-    minimum_gaze_distance_rad: float = math.radians(8.0)
-    minimum_blink_distance: float = 0.5  # either eyes look elsewhere, or they are open and shut
+    maximum_size_ratio: float = 1.25  # of the heads' distances from the crop camera
+    minimum_gaze_distance_rad: float = math.radians(10.0)  # either open eyes look elsewhere,
+    minimum_blink_distance: float = 0.5  # or they are open here and shut there
+    open_below_blink: float = 0.4  # both eyes: clearly open
+    shut_above_blink: float = 0.7  # both eyes: clearly shut
+    maximum_blink_step: float = 0.25  # to either neighbouring frame; beyond, the lids are on their way
+    maximum_gaze_step_rad: float = math.radians(4.0)  # of open eyes; beyond, the gaze jumps
     across_identities: bool = True
 
 
@@ -33,6 +47,7 @@ class EyeState:
     pose: NDArray[np.float32]  # [T, 6]
     gaze: NDArray[np.float32]  # [T, 2]
     blink: NDArray[np.float32]  # [T, 2]
+    gaze_seen: NDArray[np.bool_]  # [T] False where the gaze is bridged over a blink
 
 
 @dataclass(frozen=True)
@@ -43,66 +58,112 @@ class Pair:
     partners: tuple[tuple[str, int], ...]  # (clip key, frame)
 
 
+def eye_kinds(state: EyeState, settings: PairSettings) -> NDArray[np.int8]:
+    """[T] OPEN, SHUT, or UNSURE: half shut, moving, one eye shut, or open without a gaze seen."""
+    steady = _largest_step(state.blink[:, :1], state.blink[:, 1:]) <= settings.maximum_blink_step
+    still = _largest_step(state.gaze) <= settings.maximum_gaze_step_rad
+    is_open = (state.blink.max(axis=1) <= settings.open_below_blink) & state.gaze_seen & steady & still
+    is_shut = (state.blink.min(axis=1) >= settings.shut_above_blink) & steady
+    return np.where(is_open, OPEN, np.where(is_shut, SHUT, UNSURE)).astype(np.int8)
+
+
 def choose_pairs(
     states: Sequence[EyeState], settings: PairSettings, anchors_per_clip: int, attempts: int
 ) -> dict[str, list[Pair]]:
     """Pairs of every clip that has any, by key.
 
+    A clip's frames v2 are drawn by lot from its own key and the seed. By turns their partners rather
+    look elsewhere or are rather open against shut. Each partner of a frame is another clip's.
     A batch that holds one identity only pairs within it; the two frames then differ in clip or time.
+
+    Args:
+        states: labels of the batch's clips.
+        settings: which frames go together.
+        anchors_per_clip: frames v2 of a clip at most.
+        attempts: partners of a frame at most.
     """
     if not states:
         return {}
-    pool = _Pool(states)
+    kinds = {state.key: eye_kinds(state, settings) for state in states}
+    pool = _Pool(states, kinds, settings)
     cross = settings.across_identities and len({state.identity for state in states}) > 1
     chosen: dict[str, list[Pair]] = {}
     for state in states:
         random = np.random.default_rng(_seed(settings.seed, state.key))
-        frames = random.permutation(len(state.pose))[:anchors_per_clip]
-        pairs = []
-        for frame in sorted(int(frame) for frame in frames):
-            partners = pool.partners(state, frame, settings, cross, attempts, random)
+        sure = np.flatnonzero(kinds[state.key] != UNSURE)
+        turn = int(random.integers(2))
+        pairs: list[Pair] = []
+        for frame in random.permutation(sure)[: TRIES_PER_ANCHOR * anchors_per_clip].tolist():
+            if len(pairs) == anchors_per_clip:
+                break
+            gaze_first = (turn + len(pairs)) % 2 == 0
+            partners = pool.partners(state, frame, int(kinds[state.key][frame]), cross, gaze_first, random)
             if partners:
-                pairs.append(Pair(frame, partners))
+                pairs.append(Pair(frame, partners[:attempts]))
         if pairs:
-            chosen[state.key] = pairs
+            chosen[state.key] = sorted(pairs, key=lambda pair: pair.base_frame)
     return chosen
 
 
 class _Pool:
-    """Every fourth frame of the batch, as arrays."""
+    """The batch's frames that may be v1, as arrays."""
 
-    def __init__(self, states: Sequence[EyeState]) -> None:
-        steps = [np.arange(0, len(state.pose), CANDIDATE_EVERY_FRAMES) for state in states]
-        self.frames = np.concatenate(steps)
-        self.clip = np.repeat(np.arange(len(states)), [len(step) for step in steps])
-        self.keys = [state.key for state in states]
-        self.identities = np.array([state.identity for state in states])[self.clip]
+    def __init__(
+        self, states: Sequence[EyeState], kinds: Mapping[str, NDArray[np.int8]], settings: PairSettings
+    ) -> None:
+        self._settings = settings
+        self._keys = [state.key for state in states]
+        steps = [np.flatnonzero(kinds[state.key] != UNSURE)[::CANDIDATE_EVERY_FRAMES] for state in states]
+        clip = np.repeat(np.arange(len(states)), [len(step) for step in steps])
+        frames = np.concatenate(steps)
+        kept = np.sort(np.random.default_rng(settings.seed).permutation(len(frames))[:MAXIMUM_CANDIDATES])
+        self._clip, self._frames = clip[kept], frames[kept]
         parts = list(zip(states, steps, strict=True))
-        self.angles = np.concatenate([state.pose[step, :3] for state, step in parts])
-        self.gaze = np.concatenate([state.gaze[step] for state, step in parts])
-        self.blink = np.concatenate([state.blink[step] for state, step in parts])
+        self._identities = np.array([state.identity for state in states])[self._clip]
+        self._kind = np.concatenate([kinds[state.key][step] for state, step in parts])[kept]
+        pose = np.concatenate([state.pose[step] for state, step in parts])[kept]
+        self._angles, self._distance_cm = pose[:, :3], REFERENCE_DISTANCE_CM - pose[:, 5]
+        self._gaze = np.concatenate([state.gaze[step] for state, step in parts])[kept]
+        self._blink = np.concatenate([state.blink[step] for state, step in parts])[kept]
 
     def partners(
         self,
         state: EyeState,
         frame: int,
-        settings: PairSettings,
+        kind: int,
         cross: bool,
-        attempts: int,
+        gaze_first: bool,
         random: np.random.Generator,
     ) -> tuple[tuple[str, int], ...]:
-        pose_distance = np.linalg.norm(self.angles - state.pose[frame, :3], axis=1)
-        gaze_distance = np.linalg.norm(self.gaze - state.gaze[frame], axis=1)
-        blink_distance = np.abs(self.blink - state.blink[frame]).mean(axis=1)
-        shut = self.blink.max(axis=1) > 0.5
-        eyes_differ = blink_distance >= settings.minimum_blink_distance
-        eyes_differ |= ~shut & (gaze_distance >= settings.minimum_gaze_distance_rad)
-        fits = eyes_differ & (pose_distance <= settings.maximum_pose_distance_rad)
-        fits &= (self.identities != state.identity) == cross
-        nearest = np.flatnonzero(fits)
-        nearest = nearest[np.argsort(pose_distance[nearest], kind="stable")][:SHUFFLED_NEAREST]
-        picked = random.permutation(nearest)[:attempts]
-        return tuple((self.keys[self.clip[place]], int(self.frames[place])) for place in picked)
+        settings = self._settings
+        pose_distance = np.linalg.norm(self._angles - state.pose[frame, :3], axis=1)
+        ratio = self._distance_cm / (REFERENCE_DISTANCE_CM - state.pose[frame, 5])
+        alike = pose_distance <= settings.maximum_pose_distance_rad
+        alike &= np.maximum(ratio, 1.0 / ratio) <= settings.maximum_size_ratio
+        alike &= (self._identities != state.identity) == cross
+        gaze_distance = np.linalg.norm(self._gaze - state.gaze[frame], axis=1)
+        blink_distance = np.abs(self._blink - state.blink[frame]).min(axis=1)
+        elsewhere = alike & (self._kind == OPEN) & (kind == OPEN)
+        elsewhere &= gaze_distance >= settings.minimum_gaze_distance_rad
+        otherwise = alike & (self._kind != kind) & (blink_distance >= settings.minimum_blink_distance)
+        order = (elsewhere, otherwise) if gaze_first else (otherwise, elsewhere)
+        picked = np.concatenate([self._draw(np.flatnonzero(fits), pose_distance, random) for fits in order])
+        return tuple((self._keys[self._clip[place]], int(self._frames[place])) for place in picked)
+
+    def _draw(
+        self, places: NDArray[np.int64], pose_distance: NDArray[np.float32], random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """One place of each of the clips nearest in pose, shuffled."""
+        nearest = places[np.argsort(pose_distance[places], kind="stable")]
+        _, first = np.unique(self._clip[nearest], return_index=True)
+        return random.permutation(nearest[np.sort(first)][:SHUFFLED_NEAREST])
+
+
+def _largest_step(*columns: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[T] largest distance to either neighbouring frame, of any of the [T, N] columns."""
+    steps = [np.linalg.norm(np.diff(column, axis=0), axis=1) for column in columns]
+    between = np.concatenate([[0.0], np.max(steps, axis=0), [0.0]])
+    return np.maximum(between[:-1], between[1:])
 
 
 def _seed(seed: int, key: str) -> int:
