@@ -16,6 +16,7 @@ from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from preprocessing.tracking import FaceView
 
 SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly
+OUTSIDE_EVERY_FRAMES: Final = 4  # and a face takes time to walk out of the picture
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ def _outside_share(
     """
     ticks = np.linspace(0.0, CROP_SIDE_PX - 1.0, 15)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    views, transforms = views[::OUTSIDE_EVERY_FRAMES], transforms[::OUTSIDE_EVERY_FRAMES]
     inverse = np.linalg.inv(transforms[:, :, :2].astype(np.float64))
     source = np.einsum("tij,tnj->tni", inverse, grid[None] - transforms[:, None, :, 2])
     height, width = frame_size

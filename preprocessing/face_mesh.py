@@ -54,7 +54,7 @@ class FaceMesh:
             return None
         # No half pixel comes off: MediaPipe's 0 is the first pixel's centre. Measured: enlarging a picture
         # k times moves its landmarks to k x + (k - 1) / 2, as pixel centres go.
-        return _points(found[0].SerializeToString()) * np.float32(side)
+        return parse_landmarks(found[0].SerializeToString()) * np.float32(side)
 
     def forget(self) -> None:
         """Drop what is tracked: the next face is searched for anew.
@@ -87,7 +87,7 @@ _LANDMARK: Final = np.dtype(
 _TAGS: Final = {"x_tag": 0x0D, "y_tag": 0x15, "z_tag": 0x1D}
 
 
-def _points(serialised: bytes) -> NDArray[np.float32]:
+def parse_landmarks(serialised: bytes) -> NDArray[np.float32]:
     """[478, 3] of a serialised landmark list."""
     records = np.frombuffer(serialised, _LANDMARK)
     assert len(records) == LANDMARK_COUNT

@@ -165,7 +165,7 @@ def _read(task: _Task, partial: Path) -> dict[str, Any]:
             rows += write(cutter.add(frame.index, shot, views, frame_size))
             frames += 1
         rows += write(cutter.finish(frame_size))
-    _mark_main_faces(rows)
+    mark_main_faces(rows)
     rows.sort(key=lambda row: row["key"])
     pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
     return {
@@ -221,11 +221,12 @@ def _write(
     return rows
 
 
-def _mark_main_faces(rows: list[dict[str, Any]]) -> None:
-    """Of the tracks that are in the picture at the same time, the larger is the main one.
+def mark_main_faces(rows: list[dict[str, Any]]) -> None:
+    """Write `main_face` into the candidate rows of one video.
 
-    Whole tracks are compared, not pieces: two people of like size would change places from clip to
-    clip, and each would be taken for the other.
+    Of the tracks that are in the picture at the same time, the larger is the main one. Whole tracks
+    are compared, not pieces: two people of like size would change places from clip to clip, and each
+    would be taken for the other.
     """
     spans: dict[int, _TrackSpan] = {}
     for row in rows:

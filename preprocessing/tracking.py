@@ -54,7 +54,7 @@ class FaceView:
 
 
 @dataclass
-class _Window:
+class FaceWindow:
     """A square of the source, in source pixels; it glides after the face."""
 
     centre: NDArray[np.float64]  # [2] x, y
@@ -98,7 +98,7 @@ class _Window:
 @dataclass
 class _Face:
     track: int
-    window: _Window
+    window: FaceWindow
     mesh: FaceMesh
     box: NDArray[np.float64]
 
@@ -168,7 +168,7 @@ class FaceTracker:
             # The detector's box is about four fifths of the mesh's.
             centre, side = _window_of(box, 1.25 * self._settings.window_scale)
             mesh = self._idle.pop() if self._idle else self._new_mesh()
-            self._faces.append(_Face(self._next_track, _Window(centre, side), mesh, box))
+            self._faces.append(_Face(self._next_track, FaceWindow(centre, side), mesh, box))
             self._next_track += 1
 
     def _new_mesh(self) -> FaceMesh:
@@ -190,7 +190,7 @@ class FaceTracker:
         low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
         face.box = np.concatenate([low, high])
         if not face.window.follow(face.box, self._settings.window_scale):
-            face.window = _Window(*_window_of(face.box, self._settings.window_scale))
+            face.window = FaceWindow(*_window_of(face.box, self._settings.window_scale))
             face.mesh.forget()
         return FaceView(face.track, landmarks.astype(np.float32), window, transform)
 

@@ -1,12 +1,15 @@
 """MediaPipe as the project uses it, on a photo that scikit-image carries."""
 
+import importlib
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from preprocessing.face_mesh import FaceDetector, FaceMesh, _points
+from preprocessing.face_mesh import FaceDetector, FaceMesh, parse_landmarks
 
 Picture = NDArray[np.uint8]
 
@@ -67,13 +70,12 @@ def detected_box(face: Picture) -> NDArray[np.float32]:
 
 
 def test_landmarks_are_read_from_the_message_as_it_lists_them() -> None:
-    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
-
-    message = NormalizedLandmarkList()
+    messages: Any = importlib.import_module("mediapipe.framework.formats.landmark_pb2")
+    message = messages.NormalizedLandmarkList()
     for number in range(478):
         message.landmark.add(x=number / 478, y=0.0, z=-1.5 * number)
     expected = np.array([(point.x, point.y, point.z) for point in message.landmark], np.float32)
-    np.testing.assert_array_equal(_points(message.SerializeToString()), expected)
+    np.testing.assert_array_equal(parse_landmarks(message.SerializeToString()), expected)
 
 
 def test_an_image_that_is_not_square_is_refused() -> None:

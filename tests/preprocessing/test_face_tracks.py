@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,9 @@ SETTINGS = FaceTrackSettings()
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of two shots (40 frames, then 30 of another picture), and three that are refused."""
     folder = tmp_path_factory.mktemp("videos")
-    pictures = face_pictures(40) + [255 - picture[::-1] for picture in face_pictures(30)]
+    pictures = face_pictures(40) + [
+        np.asarray(255 - picture[::-1], np.uint8) for picture in face_pictures(30)
+    ]
     sound = np.zeros(70 * 640, np.float32)
     sound[20 * 640] = 0.9  # a click where frame 20 begins
     write_video(folder / "cut.mp4", pictures, 25, sound, 16_000, EncodeSettings(preset="ultrafast"))
@@ -155,6 +156,5 @@ def row(track: int, first_frame: int, frames: int, size_px: float) -> dict[str, 
 def test_the_main_face_is_the_larger_track_among_those_in_the_picture(
     rows: list[dict[str, int | float]], main: list[bool]
 ) -> None:
-    mark: Callable[[list[dict[str, int | float]]], None] = face_tracks._mark_main_faces
-    mark(rows)
+    face_tracks.mark_main_faces(rows)
     assert [row["main_face"] for row in rows] == main

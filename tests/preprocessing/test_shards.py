@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def test_stock_webdataset_decodes_every_member_without_pickles(tmp_path: Path) -
     with ArchiveWriter(tmp_path / "a.tar") as archive:
         archive.write(KEY, encode_sample(sample))
     dataset = WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
-    (read,) = dataset.decode("rgb8")
+    decoded: Any = dataset.decode("rgb8")
+    (read,) = decoded
     names = {name for name in read if not name.startswith("__")}
     assert names == {
         "000.jpg", "001.jpg", "audio.flac", "landmarks.npy", "mel.npy", "pose.npy", "gaze.npy", "blink.npy",

@@ -11,9 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from preprocessing import tracking
 from preprocessing.face_mesh import FaceDetector, FaceMesh
-from preprocessing.tracking import FaceTracker, FaceView, TrackingSettings
+from preprocessing.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
 from tests.preprocessing.test_alignment import centre_of
 
 Picture = NDArray[np.uint8]
@@ -156,7 +155,7 @@ def test_a_window_keeps_no_frame_alive_and_is_bounded() -> None:
 def test_a_window_of_any_size_maps_a_dot_to_where_it_shows_it(side_px: int) -> None:
     image = np.zeros((1200, 1600, 3), np.uint8)
     cv2.circle(image, (701, 503), 12, (255, 255, 255), -1, cv2.LINE_AA)
-    window = tracking._Window(np.array([640.3, 555.8]), float(side_px))
+    window = FaceWindow(np.array([640.3, 555.8]), float(side_px))
     picture, transform = window.cut(image, 384)
     assert picture.shape == (min(side_px, 384), min(side_px, 384), 3)
     np.testing.assert_allclose(centre_of(picture[..., 0]), transform @ [701.0, 503.0, 1.0], atol=0.1)
@@ -164,11 +163,11 @@ def test_a_window_of_any_size_maps_a_dot_to_where_it_shows_it(side_px: int) -> N
 
 def test_a_window_beyond_the_frame_is_black() -> None:
     image = np.full((100, 100, 3), 255, np.uint8)
-    picture, transform = tracking._Window(np.array([0.0, 50.0]), 64.0).cut(image, 384)
+    picture, transform = FaceWindow(np.array([0.0, 50.0]), 64.0).cut(image, 384)
     assert transform.tolist() == [[1.0, 0.0, 32.0], [0.0, 1.0, -18.0]]
     assert (picture[:, :32] == 0).all()
     assert (picture[:, 32:] == 255).all()
-    nowhere, _ = tracking._Window(np.array([-500.0, 50.0]), 64.0).cut(image, 384)
+    nowhere, _ = FaceWindow(np.array([-500.0, 50.0]), 64.0).cut(image, 384)
     assert not nowhere.any()
 
 
@@ -178,7 +177,7 @@ def test_a_window_beyond_the_frame_is_black() -> None:
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="need"):
-        TrackingSettings(**settings)  # pyright: ignore[reportArgumentType]
+        TrackingSettings(**settings)
 
 
 @pytest.fixture(scope="module")
