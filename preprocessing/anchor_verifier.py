@@ -69,8 +69,8 @@ class AnchorVerifier:
 def compare(landmarks_px: NDArray[np.float32], base: BaseFace, target: EyeTarget) -> Measured:
     """Compare a composite's landmarks [478, 3] with v2's face and v1's labels.
 
-    The head is v2's, so its gaze is told in v2's labelled pose: as good as a pose fitted to the
-    composite (medians of 3.5 and 3.6 degrees against v1's labels), and there already.
+    The head is v2's, so its gaze is told in v2's labelled pose, which costs nothing; a pose fitted to
+    the composite does no better.
     """
     blink = blink_lids.label_blink(landmarks_px[None], target.levels)
     gaze = gaze_iris.label_gaze(landmarks_px[None], base.pose[None], blink).gaze

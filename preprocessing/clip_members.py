@@ -26,7 +26,7 @@ def read_some_members(path: Path, place: Place, extensions: Collection[str]) -> 
         header = bytes(data[start : start + tarfile.BLOCKSIZE])
         size = _regular_size(header)
         if size is None or len(data) != place.size_bytes:
-            # A long name's extra header, or no whole tar: the library tells which.
+            # No plain member, or not all of it: the library tells what is wrong.
             everything = read_members(path, place)
             members = {name: everything[name] for name in wanted & everything.keys()}
             break

@@ -64,8 +64,8 @@ class EyeAnchorSettings:
     """Which anchors are made and which are kept.
 
     The bounds are what the verifier is off by where nothing was swapped: of untouched frames of 20
-    persons' real clips, measured against their own labels, 99 in 100 lie within 3.8 degrees of
-    gaze, 0.17 of blink and 2.2 px off the eyes. At most half the distance that v1 and v2 must keep:
+    persons' real clips, measured against their own labels, 99 in 100 lie within 4.9 degrees of
+    gaze, 0.16 of blink and 2.2 px off the eyes. At most half the distance that v1 and v2 must keep:
     what is accepted is nearer to v1's eyes than to v2's.
     """
 
