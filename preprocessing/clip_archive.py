@@ -46,6 +46,7 @@ class ArchiveWriter:
             info.mode, info.mtime = 0o444, 0
             info.uname = info.gname = "pdfgc"
             self._tar.addfile(info, io.BytesIO(members[extension]))
+        self._tar.members.clear()  # else a long video's headers all stay in memory
         return Place(start, self._file.tell() - start)
 
     @property

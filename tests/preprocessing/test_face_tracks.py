@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +160,27 @@ def test_the_main_face_is_the_larger_track_among_those_in_the_picture(
 ) -> None:
     face_tracks.mark_main_faces(rows)
     assert [row["main_face"] for row in rows] == main
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> None:
+    """Peak memory for 10 s and for 70 s; the pictures of a second alone are 5 MB."""
+    peaks_kib: list[int] = []
+    loop = face_pictures(50)
+    # Not getrusage: a child's ru_maxrss starts at what its parent holds.
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from preprocessing.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks\n"
+        "video = VideoToTrack('a', Path(sys.argv[1]))\n"
+        "make_face_tracks([video], FaceTrackSettings(), Path(sys.argv[2]), workers=0)\n"
+        "lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "print([line.split()[1] for line in lines if line.startswith('VmHWM')][0])\n"
+    )
+    for seconds in (10, 70):
+        path = tmp_path / f"{seconds}.mp4"
+        pictures = (loop[number % 50] for number in range(25 * seconds))
+        write_video(path, pictures, 25, voice(25 * seconds), 16_000, EncodeSettings(preset="ultrafast"))
+        command = [sys.executable, "-c", script, str(path), str(tmp_path / f"made{seconds}")]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks_kib.append(int(done.stdout.split()[-1]))
+    assert peaks_kib[1] - peaks_kib[0] < 40 * 1024, peaks_kib
