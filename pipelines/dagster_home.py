@@ -13,6 +13,8 @@ INSTANCE_SETTINGS: Final = """\
 # Written by pdfgc when this folder was first used; yours to change.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_monitoring:
   enabled: true
 concurrency:

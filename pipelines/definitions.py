@@ -6,13 +6,11 @@ from pipelines.assets.batch_steps import step_assets
 from pipelines.assets.dataset import dataset, identities_disjoint
 from pipelines.assets.source_videos import source_videos
 from pipelines.console import plain_console
-from pipelines.partitions import batches
 from pipelines.resources import DatasetChoice, Preprocessing, Sources, Workspace
 
 preprocess = define_asset_job(
     "preprocess",
     selection=AssetSelection.assets(*step_assets),
-    partitions_def=batches,
     description="All of a batch: from its videos to its shards. Run it for every new batch (a backfill).",
 )
 scan_job = define_asset_job(

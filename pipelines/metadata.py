@@ -2,17 +2,19 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dagster import MetadataValue
 
 from storage.publishing import Published
 
+REASONS_SHOWN: Final = 4
+
 
 def published_metadata(published: Published) -> dict[str, Any]:
     """Metadata of what a step published: first what happened, then the counts, then the costs."""
     manifest = published.manifest
-    metadata: dict[str, Any] = {"what happened": published.reason}
+    metadata: dict[str, Any] = {"what happened": shortened(published.reason)}
     metadata |= {name.replace("_", " "): value for name, value in manifest.counts.items()}
     refused = sum(manifest.refusals.values())
     metadata["refused"] = refused
@@ -27,6 +29,13 @@ def published_metadata(published: Published) -> dict[str, Any]:
         "fingerprint": manifest.fingerprint[:16],
         "content": manifest.content_digest[:16],
     }
+
+
+def shortened(reason: str) -> str:
+    """The first few of many changes; the log holds them all."""
+    changes = reason.split("; ")
+    more = f"; and {len(changes) - REASONS_SHOWN} more" if len(changes) > REASONS_SHOWN else ""
+    return "; ".join(changes[:REASONS_SHOWN]) + more
 
 
 def refusal_table(refusals: Mapping[str, int]) -> MetadataValue:

@@ -98,14 +98,17 @@ def step_pictures(
             folders = {name: local_copy(published.directory) for name, published in made.items()}
             data = draw(folders, settings)
             write_bytes(place, data)
-        pictures[title] = picture(data)
+        pictures[f"picture: {title}"] = picture(data)
     return pictures
 
 
 def dataset_pictures(root: UPath) -> dict[str, MetadataValue]:
     """The pictures of the dataset card, by file name."""
     folder = local_copy(_made(root, DATASET, WHOLE).directory) / "pictures"
-    return {path.stem.replace("_", " "): picture(path.read_bytes()) for path in sorted(folder.glob("*.*"))}
+    return {
+        f"picture: {path.stem.replace('_', ' ')}": picture(path.read_bytes())
+        for path in sorted(folder.glob("*.*"))
+    }
 
 
 def _made(root: UPath, step: str, batch: str) -> Published:

@@ -26,7 +26,7 @@ class CheckOutcome:
 
     passed: bool
     explanation: str
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, int | float] = field(default_factory=dict)
 
 
 def check_refused_share(clips: Path) -> CheckOutcome:

@@ -1,0 +1,78 @@
+"""What Dagster loads: the graph of the design, quickly and without the heavy packages."""
+
+import subprocess
+import sys
+
+import pytest
+from dagster import AssetKey, Definitions
+
+GRAPH = {
+    "source_videos": set[str](),
+    "face_tracks": {"source_videos"},
+    "clips": {"face_tracks"},
+    "pose_labels": {"clips"},
+    "gaze_labels": {"clips", "pose_labels"},
+    "lip_sync_scores": {"clips"},
+    "eye_anchors": {"clips", "pose_labels", "gaze_labels"},
+    "shards": {"clips", "pose_labels", "gaze_labels", "lip_sync_scores", "eye_anchors"},
+    "dataset": {"shards"},
+}
+
+
+def test_loading_imports_no_torch_mediapipe_or_onnxruntime() -> None:
+    code = (
+        "import sys, pipelines.definitions; "
+        "print([name for name in ('torch', 'mediapipe', 'onnxruntime', 'matplotlib', 'webdataset') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def definitions() -> Definitions:
+    from pipelines.definitions import definitions
+
+    return definitions
+
+
+def test_the_graph_is_the_designs(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == GRAPH
+
+
+def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for name in GRAPH:
+        node = graph.get(AssetKey(name))
+        assert node.description
+        assert node.group_name
+        assert node.owners
+        assert node.kinds
+        columns = node.metadata["dagster/column_schema"].columns
+        assert columns
+        assert all(column.description for column in columns)
+
+
+def test_batch_steps_are_partitioned_by_batch_and_the_rest_is_whole(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    whole = {name for name in GRAPH if graph.get(AssetKey(name)).partitions_def is None}
+    assert whole == {"source_videos", "dataset"}
+
+
+def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    blocking = {key.name for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert blocking == {
+        "pose_in_range",
+        "pose_complete",
+        "gaze_in_range",
+        "gaze_complete",
+        "anchors_verified",
+        "checksums",
+        "identities_disjoint",
+    }
