@@ -54,5 +54,5 @@ def test_a_field_that_no_form_can_show_is_named() -> None:
     class Odd:
         what: bytes = b""
 
-    with pytest.raises(TypeError, match="Odd.what"):
+    with pytest.raises(TypeError, match=r"Odd\.what"):
         form_of(Odd)
