@@ -75,6 +75,7 @@ def test_the_trunk_follows_the_alignment_networks_formula() -> None:
     trunk = LandmarkTrunk(TINY.motion.trunk).eval()
     randomise(trunk, seed=4)
     weights = trunk.state_dict()
+    weights["conv6.bias"].zero_()
     image = torch.rand(2, 3, 64, 64) * 2 - 1
     maps = functional.conv2d(image, weights["conv1.weight"], weights["conv1.bias"], stride=2, padding=3)
     maps = block(weights, "conv2", normalised(weights, "bn1", maps).clamp(min=0))
@@ -86,6 +87,8 @@ def test_the_trunk_follows_the_alignment_networks_formula() -> None:
     maps = functional.conv2d(maps, weights["l0.weight"], weights["l0.bias"])
     maps = normalised(weights, "bn5", maps).clamp(min=0)
     maps = functional.conv2d(maps, weights["conv6.weight"], weights["conv6.bias"], stride=2, padding=1)
+    assert (maps > 0).any()
+    assert (maps < 0).any()  # or the rectification would not show
     expected = maps.flatten(1).clamp(min=0) @ weights["fc.weight"].T + weights["fc.bias"]
     with torch.no_grad():
         torch.testing.assert_close(trunk(image), expected, rtol=1e-3, atol=1e-4)
