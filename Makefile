@@ -24,9 +24,7 @@ demo: setup ## Videos to checked training shards: VIDEOS=<folder>, else a corpus
 	@$(BIN)/pdfgc demo $${VIDEOS:+--videos "$$VIDEOS"} $${FORCE:+--force}
 
 dev: setup ## Dagster's UI on http://localhost:3000
-	@if [[ $$PDFGC_ROOT == *://* ]]; then home=$$PWD/pdfgc-root; else mkdir -p "$$PDFGC_ROOT"; home=$$(cd "$$PDFGC_ROOT" && pwd); fi; \
-	export DAGSTER_HOME="$${DAGSTER_HOME:-$$home/dagster}"; mkdir -p "$$DAGSTER_HOME"; \
-	exec $(BIN)/dagster dev -w workspace.yaml
+	@exec $(BIN)/pdfgc dev
 
 test: setup ## All tests but those that need a GPU
 	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile

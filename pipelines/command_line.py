@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 FOLDER = click.Path(path_type=Path)
+WORKSPACE = "workspace.yaml"  # of a checkout; an installed pdfgc serves its own definitions
 
 
 @click.group(
@@ -76,10 +77,10 @@ def dev(arguments: tuple[str, ...]) -> None:
     from pipelines.dagster_home import ensure_dagster_home
 
     ensure_dagster_home()
+    what = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
     # A process of its own would only stand between the terminal's Ctrl-C and Dagster.
-    os.execv(  # noqa: S606  (no shell is wanted)
-        sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", *arguments]
-    )
+    command = [sys.executable, "-m", "dagster", "dev", *what, *arguments]
+    os.execv(sys.executable, command)  # noqa: S606  (no shell is wanted)
 
 
 @main.command()

@@ -110,9 +110,9 @@ def _errors(row: dict[str, Any], settings: EyeAnchorSettings) -> str:
         return "nothing could be measured"
     gaze, bound = math.degrees(row["gaze_error_rad"]), math.degrees(settings.maximum_gaze_error_rad)
     return (
-        f"off by: gaze {gaze:.1f}° (at most {bound:.1f}°), "
-        f"blink {row['blink_error']:.2f} ({settings.maximum_blink_error:.2f}), "
-        f"face {row['rest_error_px']:.2f} px ({settings.maximum_rest_error_px:.2f})"
+        f"gaze {gaze:.1f} of {bound:.1f}°, "
+        f"blink {row['blink_error']:.2f} of {settings.maximum_blink_error:.2f}, "
+        f"face {row['rest_error_px']:.1f} of {settings.maximum_rest_error_px:.1f} px"
     )
 
 
