@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from preprocessing.clip_archive import ArchiveWriter, Place, read_members
-from preprocessing.clip_store import ClipRow, accepted_clips, read_clip
+from preprocessing.clip_members import read_some_members
+from preprocessing.clip_store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
 from preprocessing.eye_anchors import ANCHORS_TAR, read_anchor_rows
 from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.lip_sync_scores import read_lip_sync
@@ -126,26 +127,43 @@ class _Samples:
             labellers=self._labellers,
         )
         anchors = tuple(self._anchor(anchor) for anchor in self._anchors.get(clip.key, []))
-        # Imports torch, which the rest of this module does without.
-        from preprocessing.mel import mel_features
-
-        return ClipSample(clip, labels, mel_features(clip.sound), anchors)
+        return ClipSample(clip, labels, _mel_of(clip), anchors)
 
     def _anchor(self, anchor: Mapping[str, Any]) -> EyeAnchor:
         place = Place(anchor["offset_bytes"], anchor["size_bytes"])
         composite = read_members(self._inputs.eye_anchors / ANCHORS_TAR, place)["jpg"]
-        eyes = read_clip(self._inputs.clips, self._rows[anchor["eyes_key"]])
+        eyes = f"{anchor['eyes_frame']:03d}.jpg"
+        eyes_place = self._rows[anchor["eyes_key"]].place
         return EyeAnchor(
             base_frame=anchor["base_frame"],
             eyes_key=anchor["eyes_key"],
             eyes_frame=anchor["eyes_frame"],
             eyes_identity=anchor["eyes_identity"],
             composite_jpeg=composite,
-            eyes_jpeg=eyes.frames_jpeg[anchor["eyes_frame"]],
+            eyes_jpeg=read_some_members(self._inputs.clips / CLIPS_TAR, eyes_place, (eyes,))[eyes],
             gaze_error_rad=anchor["gaze_error_rad"],
             blink_error=anchor["blink_error"],
             rest_error_px=anchor["rest_error_px"],
         )
+
+
+def _mel_of(clip: Clip) -> NDArray[np.float32]:
+    """Mel features of a clip, computed by one thread: a clip is too short to share out.
+
+    Torch's second thread takes its time even where it has nothing to do: with two, a clip's features
+    cost four times the CPU time.
+    """
+    # Imports torch, which the rest of this module does without.
+    import torch
+
+    from preprocessing.mel import mel_features
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return mel_features(clip.sound)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _of(labels: Mapping[str, NDArray[np.float32]], step: str, clip: Clip) -> NDArray[np.float32]:
