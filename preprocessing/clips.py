@@ -15,7 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from preprocessing.alignment import CropMode
-from preprocessing.clip_archive import ArchiveWriter, Place, read_members
+from preprocessing.clip_archive import ArchiveWriter, Place
+from preprocessing.clip_members import read_some_members
 from preprocessing.clip_store import CLIPS_TAR, write_clip_table
 from preprocessing.face_tracks import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, pose_mean_face
@@ -110,11 +111,13 @@ def _cut_clip(
 ) -> Clip:
     video = face_tracks / candidate["video_id"]
     place = Place(candidate["offset_bytes"], candidate["size_bytes"])
-    members = read_members(video / "candidates.tar", place)
+    pictures = [f"{number:03d}.jpg" for number in range(candidate["frames"])]
+    names = (*pictures, "landmarks.npy", "transforms.npy")
+    members = read_some_members(video / "candidates.tar", place, names)
     landmarks_px = decode_array(candidate["key"], members, "landmarks.npy")
     sound = cut_sound(video / "sound.flac", candidate["first_frame"], candidate["frames"])
-    names = ("face_size_px", "largest_step", "outside_share", "sharpness", "brightness")
-    scores = {name: float(candidate[name]) for name in names}
+    score_names = ("face_size_px", "largest_step", "outside_share", "sharpness", "brightness")
+    scores = {name: float(candidate[name]) for name in score_names}
     return Clip(
         key=candidate["key"],
         identity=identity,
@@ -126,7 +129,7 @@ def _cut_clip(
             crop_mode=crop_mode,
             crop_transforms=decode_array(candidate["key"], members, "transforms.npy"),
         ),
-        frames_jpeg=tuple(members[name] for name in sorted(members) if name.endswith(".jpg")),
+        frames_jpeg=tuple(members[name] for name in pictures),
         landmarks_px=landmarks_px,
         sound=sound,
         scores=scores | _talking_scores(landmarks_px, sound),
