@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -104,8 +104,14 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
 
 
+# A pool has a process a core: a library that starts threads of its own in each of them only makes them
+# wait for one another, and OpenBLAS's and OpenMP's wait by turning round, which costs CPU time.
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
 def _prepare_worker() -> None:
     os.environ.update(GLOG_minloglevel="2")  # MediaPipe's chatter, not its errors
+    os.environ.update(ONE_THREAD)  # read when numpy and torch are loaded: by the first item's function
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
