@@ -16,7 +16,7 @@ SoundSink = Callable[[NDArray[np.float32]], None]
 # Time stamps rounded to 1 ms (Matroska) or 90 kHz jitter around the true place; following them
 # would tear the sound. Beyond this, the stamp is believed: it is a gap, an overlap or a drift.
 STAMP_TOLERANCE_SECONDS: Final = 0.010
-ZEROS_BLOCK: Final = SAMPLE_RATE_HZ  # one second, so that a long gap needs no long array
+BLOCK: Final = SAMPLE_RATE_HZ  # samples given to the sink at once: a call for each packet costs CPU time
 
 
 class SoundTrack:
@@ -38,6 +38,8 @@ class SoundTrack:
         self._run_start = Fraction(0)  # timeline seconds
         self._run_samples = 0  # taken since the run's start, at the source's rate
         self._overlap_samples = 0  # still to be dropped, at 16 kHz
+        self._waiting: list[NDArray[np.float32]] = []  # made, not yet given to the sink
+        self._waiting_samples = 0
 
     def add(self, frame: AudioFrame) -> None:
         """Take the next decoded frame; its samples reach the sink now or with a later frame."""
@@ -47,7 +49,7 @@ class SoundTrack:
             None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base - self._zero
         )
         start = expected if stamp is None else stamp
-        jumped = abs(start - expected) > STAMP_TOLERANCE_SECONDS
+        jumped = abs(float(start - expected)) > STAMP_TOLERANCE_SECONDS
         if self._resampler is None or jumped or sound_format != self._format:
             self._close_run()
             self._open_run(start, sound_format)
@@ -79,19 +81,28 @@ class SoundTrack:
             if cast("AudioFrame | None", resampled) is not None:
                 self._deliver(resampled)
         self._resampler = None
+        self._hand_over()
 
     def _deliver(self, resampled: AudioFrame) -> None:
         samples = np.asarray(resampled.to_ndarray(), np.float32).reshape(-1)
         dropped = min(self._overlap_samples, len(samples))
         self._overlap_samples -= dropped
-        if dropped < len(samples):
+        self._waiting.append(samples[dropped:])
+        self._waiting_samples += len(samples) - dropped
+        if self._waiting_samples >= BLOCK:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give what waits to the sink."""
+        if self._waiting_samples:
             # A damaged packet may decode to values that are not finite.
-            finite = np.nan_to_num(samples[dropped:], nan=0.0, posinf=1.0, neginf=-1.0)
+            finite = np.nan_to_num(np.concatenate(self._waiting), nan=0.0, posinf=1.0, neginf=-1.0)
             self.delivered_samples += len(finite)
             self._sink(np.clip(finite, -1.0, 1.0))
+        self._waiting, self._waiting_samples = [], 0
 
     def _pad_until(self, place: int) -> None:
         while self.delivered_samples < place:
-            zeros = np.zeros(min(ZEROS_BLOCK, place - self.delivered_samples), np.float32)
+            zeros = np.zeros(min(BLOCK, place - self.delivered_samples), np.float32)
             self.delivered_samples += len(zeros)
             self._sink(zeros)
