@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from models.discriminator import MultiScaleDiscriminator
+from models.presets import TINY
+from training.losses.r1_penalty import r1_penalty
+
+
+def test_of_a_linear_score_it_is_the_squared_length_of_the_weight() -> None:
+    weight = torch.tensor([1.0, -2.0, 3.0]).reshape(1, 3, 1, 1).requires_grad_()
+    image = torch.randn(5, 3, 1, 1, requires_grad=True)
+    penalty = r1_penalty([functional.conv2d(image, weight)], image)
+    penalty.backward()
+    assert penalty.item() == pytest.approx(14.0)
+    assert weight.grad is not None
+    torch.testing.assert_close(weight.grad.flatten(), torch.tensor([2.0, -4.0, 6.0]))
+
+
+def test_a_pictures_score_is_the_mean_over_patches_and_scales() -> None:
+    image = torch.randn(2, 1, 2, 2, requires_grad=True)
+    # The mean over four patches of 8 I has the gradient 2 at every pixel, the coarse 6 I[0, 0] has 6 at one:
+    # half of each is 1 + 3 at the first pixel and 1 at the three others.
+    assert r1_penalty([8 * image, 6 * image[:, :, :1, :1]], image).item() == pytest.approx(16 + 3)
+
+
+def test_each_picture_has_its_own_slope() -> None:
+    image = torch.tensor([1.0, 2.0, 4.0]).reshape(3, 1, 1, 1).requires_grad_()
+    assert r1_penalty([image**2], image).item() == pytest.approx((2**2 + 4**2 + 8**2) / 3)
+
+
+def test_a_constant_score_has_none() -> None:
+    image = torch.randn(2, 1, 3, 3, requires_grad=True)
+    assert r1_penalty([0 * image], image).item() == 0
+
+
+def test_it_is_the_slope_of_our_discriminator_by_finite_differences() -> None:
+    torch.manual_seed(3)
+    discriminator = MultiScaleDiscriminator(TINY.discriminator).double().eval()
+    image = torch.rand(1, 3, 16, 16, dtype=torch.float64) * 2 - 1
+
+    def score(picture: torch.Tensor) -> torch.Tensor:
+        return torch.stack([verdict.score.mean() for verdict in discriminator(picture)]).mean()
+
+    gradient = torch.zeros_like(image)
+    with torch.no_grad():
+        for pixel in range(image.numel()):
+            step = torch.zeros_like(image)
+            step.view(-1)[pixel] = 1e-6
+            gradient.view(-1)[pixel] = (score(image + step) - score(image - step)) / 2e-6
+    image.requires_grad_()
+    penalty = r1_penalty([verdict.score for verdict in discriminator(image)], image)
+    torch.testing.assert_close(penalty.detach(), gradient.square().sum(), rtol=1e-5, atol=0)
+    penalty.backward()
+    weights = discriminator.get_parameter("scales.1.score.weight")
+    assert weights.grad is not None
+    assert weights.grad.abs().max() > 0
+
+
+def test_pictures_must_require_gradients() -> None:
+    image = torch.randn(1, 1, 2, 2)
+    with pytest.raises(ValueError, match="require gradients"):
+        r1_penalty([image], image)
+    with pytest.raises(ValueError, match="no scale"):
+        r1_penalty([], image.requires_grad_())

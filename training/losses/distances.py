@@ -1,0 +1,44 @@
+"""What the losses compare features by.
+
+Every distance is taken in float32 at least, so that half-precision features (autocast) neither overflow
+nor lose the small differences that a loss ends in.
+
+Shape letters here and in every file of this package:
+    B  samples    D  width of a feature    K  negatives    N  earlier samples
+"""
+# ruff: noqa: F722 -- jaxtyping's shapes
+
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+NORM_FLOOR: Final = 1e-4
+"""Least length by which a vector is divided. Ours: far below any trained feature's length, and so large
+that a feature of exact zeros gets a gradient of at most 1e4, not 1e8 (PyTorch's own floor)."""
+
+
+def full_precision(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """float16 and bfloat16 become float32; float32 and float64 stay."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def cosine_similarity(a: Float[Tensor, "*#batch D"], b: Float[Tensor, "*#batch D"]) -> Float[Tensor, "..."]:
+    """``S(a, b) = a·b / (||a||₂ ||b||₂)`` along the last dimension, in [-1, 1].
+
+    The other dimensions broadcast. A vector of zeros is like nothing: S = 0.
+    """
+    return functional.cosine_similarity(full_precision(a), full_precision(b), dim=-1, eps=NORM_FLOOR)
+
+
+def mean_absolute_difference(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """``||a − b||₁ / (number of values)``: the mean over samples and every other dimension.
+
+    Raises:
+        ValueError: the shapes differ; broadcasting would hide the mistake.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"only features of one shape compare, got {list(a.shape)} and {list(b.shape)}")
+    return (full_precision(a) - full_precision(b)).abs().mean()
