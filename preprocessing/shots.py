@@ -11,7 +11,7 @@ from scenedetect.detectors import ContentDetector
 
 from preprocessing.schema import FRAMES_PER_SECOND
 
-LOOK_AT_PX: Final = 64  # the detector compares colours, not details
+LOOK_AT_PX: Final = 32  # shorter side; the detector compares colours, not details
 
 
 @dataclass(frozen=True)
