@@ -20,6 +20,7 @@ class TrackingSettings:
     """Settings of the face tracker."""
 
     detect_every_frames: int = 25  # a face that walks in is found within a second
+    detect_every_steady_frames: int = 50  # the same after a look that found nobody new: within two
     detection_confidence: float = 0.5
     tracking_confidence: float = 0.5
     maximum_faces: int = 4
@@ -30,6 +31,11 @@ class TrackingSettings:
     def __post_init__(self) -> None:
         if self.detect_every_frames < 1 or self.maximum_faces < 1:
             raise ValueError(f"need detect_every_frames and maximum_faces of at least 1, got {self}")
+        if self.detect_every_steady_frames < self.detect_every_frames:
+            raise ValueError(
+                f"detect_every_steady_frames is {self.detect_every_steady_frames}, "
+                f"need at least detect_every_frames, {self.detect_every_frames}"
+            )
         if self.bounded_window_side_px() < 2 * 64:
             raise ValueError(
                 f"memory_mebibytes {self.memory_mebibytes} holds windows of only "
@@ -86,7 +92,7 @@ class FaceWindow:
         shown = min(len(picture), largest_px)
         if shown < len(picture):
             picture = _resize(picture, shown, cv2.INTER_LINEAR)
-        if shown == side:
+        if picture.base is not None:
             picture = picture.copy()  # a view would keep the whole frame in memory while a clip waits
         zoom = shown / side
         transform = np.array(
@@ -113,6 +119,7 @@ class FaceTracker:
         self._faces: list[_Face] = []
         self._next_track = 0
         self._since_detection = 0
+        self._look_again_after = settings.detect_every_frames
         self._look_now = True
 
     def begin_video(self) -> None:
@@ -137,7 +144,7 @@ class FaceTracker:
             The faces of this frame; a track that is missing here has ended for good.
         """
         self._since_detection += 1
-        if self._look_now or self._since_detection >= self._settings.detect_every_frames:
+        if self._look_now or self._since_detection >= self._look_again_after:
             self._take_up_new_faces(image)
         views = []
         for face in list(self._faces):
@@ -159,6 +166,8 @@ class FaceTracker:
         self._detector.close()
 
     def _take_up_new_faces(self, image: NDArray[np.uint8]) -> None:
+        # A look at once (a new shot, a lost face) is followed by one soon, whatever it finds.
+        settled = bool(self._faces) and not self._look_now
         self._since_detection = 0
         self._look_now = False
         for box in self._detector.find(image)[:, :4].astype(np.float64):
@@ -170,6 +179,11 @@ class FaceTracker:
             mesh = self._idle.pop() if self._idle else self._new_mesh()
             self._faces.append(_Face(self._next_track, FaceWindow(centre, side), mesh, box))
             self._next_track += 1
+            settled = False
+        settings = self._settings
+        self._look_again_after = (
+            settings.detect_every_steady_frames if settled else settings.detect_every_frames
+        )
 
     def _new_mesh(self) -> FaceMesh:
         return FaceMesh(tracking=True, minimum_confidence=self._settings.tracking_confidence)

@@ -113,6 +113,21 @@ def test_a_face_that_walks_in_is_found_at_the_next_look_and_one_that_leaves_ends
     assert fake.meshes == 2
 
 
+def test_looks_grow_rare_while_nobody_new_is_found(fake: FakeFaces) -> None:
+    tracker = FaceTracker(TrackingSettings(detect_every_frames=2, detect_every_steady_frames=4))
+    one, two = picture_of((100, 100, 80)), picture_of((100, 100, 80), (400, 200, 200))
+    looks: list[int] = []
+    for index in range(16):
+        before = fake.detections
+        views = tracker.step(one if index < 8 else two)
+        assert tracks(views) == ([0] if index < 10 else [0, 1])
+        looks += [index] * (fake.detections - before)
+    assert looks == [0, 2, 6, 10, 12]  # soon again after somebody new, then at 16
+    tracker.begin_shot()
+    tracker.step(two)
+    assert fake.detections == len(looks) + 1
+
+
 def test_no_more_faces_than_the_setting_says(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings(maximum_faces=2))
     picture = picture_of((50, 100, 80), (250, 100, 120), (450, 100, 200))
@@ -173,7 +188,12 @@ def test_a_window_beyond_the_frame_is_black() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"detect_every_frames": 0}, {"maximum_faces": 0}, {"memory_mebibytes": 8, "maximum_faces": 16}],
+    [
+        {"detect_every_frames": 0},
+        {"detect_every_frames": 51},
+        {"maximum_faces": 0},
+        {"memory_mebibytes": 8, "maximum_faces": 16},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="need"):
