@@ -168,7 +168,8 @@ def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
     """
     if len(landmarks_px) < 2:
         return 0.0
-    steps = np.linalg.norm(np.diff(landmarks_px[..., :2], axis=0), axis=-1).mean(axis=1)
+    moves = np.diff(landmarks_px[..., :2], axis=0)
+    steps = np.hypot(moves[..., 0], moves[..., 1]).mean(axis=1)
     return float(steps.max() / _face_size_px(landmarks_px))
 
 

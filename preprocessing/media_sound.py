@@ -44,13 +44,10 @@ class SoundTrack:
     def add(self, frame: AudioFrame) -> None:
         """Take the next decoded frame; its samples reach the sink now or with a later frame."""
         sound_format = (frame.format.name, frame.layout.name, frame.sample_rate)
-        expected = self._run_start + Fraction(self._run_samples, frame.sample_rate)
-        stamp = (
-            None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base - self._zero
-        )
-        start = expected if stamp is None else stamp
-        jumped = abs(float(start - expected)) > STAMP_TOLERANCE_SECONDS
-        if self._resampler is None or jumped or sound_format != self._format:
+        if self._resampler is None or sound_format != self._format or self._jumps(frame):
+            start = self._run_start + Fraction(self._run_samples, frame.sample_rate)
+            if frame.pts is not None and frame.time_base is not None:
+                start = frame.pts * frame.time_base - self._zero
             self._close_run()
             self._open_run(start, sound_format)
         self._run_samples += frame.samples
@@ -58,6 +55,15 @@ class SoundTrack:
         assert self._resampler is not None
         for resampled in self._resampler.resample(frame):
             self._deliver(resampled)
+
+    def _jumps(self, frame: AudioFrame) -> bool:
+        """Whether the frame's stamp says another place than behind the run's samples."""
+        if frame.pts is None or frame.time_base is None:
+            return False
+        # Floats: a day's seconds hold to a nanosecond, and fractions cost as much as the decoding.
+        stamp = frame.pts * float(frame.time_base) - float(self._zero)
+        expected = float(self._run_start) + self._run_samples / frame.sample_rate
+        return abs(stamp - expected) > STAMP_TOLERANCE_SECONDS
 
     def finish(self, least_samples: int = 0) -> None:
         """Deliver what is still inside the resampler, then zeros until `least_samples` in all."""
