@@ -52,8 +52,8 @@ class GazeSettings:
 
     shut_blink: float = 0.6  # from here on the lid hides the iris and the mesh guesses it
     # What the iris's angle is multiplied by. People who talk to the camera keep their eyes on it while
-    # the head moves; on six such real videos the plain angles covered 0.64 of that movement up and
-    # down and 0.83 sideways (0.83 on the demo corpus as well).
+    # the head moves; the plain angles covered 0.64 of that movement up and down on six such real
+    # videos, 0.83 sideways on five (0.83 on the demo corpus as well).
     vertical_gain: float = 1.6
     horizontal_gain: float = 1.2
     reach_rad: float = 1.0  # an eye turns by 50 to 55 degrees at most; what lies beyond is noise

@@ -3,22 +3,23 @@
 The mouth's opening and the speech envelope are correlated over shifts of up to 15 frames either
 way, the reach of the SyncNet protocols. A single clip of two seconds tells little; the curves of a
 video's clips averaged tell its offset (`correlation_by_shift`).
+
+scipy is imported when a clip is scored, never when this module is imported.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import butter, sosfiltfilt
 
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 NAME: Final = "mouth_energy"
 VERSION: Final = "1"
 
-_TELEPHONE_BAND: Final = butter(4, (300.0, 3400.0), "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+_TELEPHONE_BAND_HZ: Final = (300.0, 3400.0)
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,24 @@ def speech_loudness(sound: NDArray[np.float32]) -> NDArray[np.float64]:
     The exponent is Stevens' for loudness. Of the envelopes tried on real videos (bands, decibels
     over a floor, other exponents) this one found the known offsets most often.
     """
-    speech = sosfiltfilt(_TELEPHONE_BAND, sound.astype(np.float64))
+    from scipy.signal import sosfiltfilt
+
+    speech = sosfiltfilt(_telephone_filter(), sound.astype(np.float64))
     return np.mean(speech.reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1) ** 0.3
 
 
+@cache
+def _telephone_filter() -> NDArray[np.float64]:
+    """Second-order sections [4, 6] of the telephone band, a Butterworth filter of order 4."""
+    from scipy.signal import butter
+
+    sections = butter(4, _TELEPHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    return np.asarray(sections, np.float64)
+
+
 def _band(series: NDArray[np.float64], settings: LipSyncSettings) -> NDArray[np.float64]:
+    from scipy.ndimage import gaussian_filter1d
+
     smooth = gaussian_filter1d(series, settings.smooth_frames)
     return smooth - gaussian_filter1d(series, settings.slow_frames)
 
