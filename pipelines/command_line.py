@@ -106,10 +106,11 @@ class _OneLineErrors:
 def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
     from rich.console import Console
 
+    from pipelines.console import without_chatter
     from pipelines.dagster_home import ensure_dagster_home
     from pipelines.main_job import MainJob, run_main_job
 
-    with _OneLineErrors():
+    with _OneLineErrors(), without_chatter():
         for folder in folders:
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder} is no folder of videos")
@@ -118,10 +119,11 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
 
 
 def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:
+    from pipelines.console import without_chatter
     from preprocessing.demo_corpus.corpus import CorpusSettings, make_corpus
     from storage.root import open_root, scratch_directory
 
-    with _OneLineErrors():
+    with _OneLineErrors(), without_chatter():
         if folder is None:
             folder = scratch_directory(open_root()).parent / "demo_corpus"
         click.echo(f"Making the demo corpus in {folder} (kept for the next time)")

@@ -38,7 +38,7 @@ def settings_from(kind: type[Settings], form: Config) -> Settings:
     values: dict[str, Any] = {}
     for entry in fields(kind):  # pyright: ignore[reportArgumentType]
         value, hint = getattr(form, entry.name), hints[entry.name]
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             value = settings_from(hint, value)
         elif isinstance(value, Enum):
             value = value.value
@@ -49,8 +49,8 @@ def settings_from(kind: type[Settings], form: Config) -> Settings:
 
 
 def _form_type(owner: type[Any], name: str, hint: Any) -> Any:
-    if is_dataclass(hint):
-        return form_of(hint)  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return form_of(hint)
     if get_origin(hint) is Literal:
         # Dagster shows an enumeration as a choice; it does not know Literal.
         return Enum(f"{owner.__name__}_{name}", {value: value for value in get_args(hint)})

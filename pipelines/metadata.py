@@ -14,7 +14,7 @@ REASONS_SHOWN: Final = 4
 def published_metadata(published: Published) -> dict[str, Any]:
     """Metadata of what a step published: first what happened, then the counts, then the costs."""
     manifest = published.manifest
-    metadata: dict[str, Any] = {"what happened": shortened(published.reason)}
+    metadata: dict[str, Any] = {"what happened": what_happened(published)}
     metadata |= {name.replace("_", " "): value for name, value in manifest.counts.items()}
     refused = sum(manifest.refusals.values())
     metadata["refused"] = refused
@@ -31,9 +31,11 @@ def published_metadata(published: Published) -> dict[str, Any]:
     }
 
 
-def shortened(reason: str) -> str:
-    """The first few of many changes; the log holds them all."""
-    changes = reason.split("; ")
+def what_happened(published: Published) -> str:
+    """Made and why, or that there was nothing to do; the first few of many changes."""
+    if not published.built:
+        return published.reason
+    changes = f"made: {published.reason}".split("; ")
     more = f"; and {len(changes) - REASONS_SHOWN} more" if len(changes) > REASONS_SHOWN else ""
     return "; ".join(changes[:REASONS_SHOWN]) + more
 

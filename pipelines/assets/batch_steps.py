@@ -14,7 +14,7 @@ from dagster import (
 )
 
 from pipelines.assets.source_videos import source_videos
-from pipelines.metadata import published_metadata
+from pipelines.metadata import published_metadata, what_happened
 from pipelines.partitions import batches
 from pipelines.resources import Preprocessing, Workspace
 from pipelines.step_checks import check_specs, run_checks
@@ -118,7 +118,7 @@ def _step_asset(name: str) -> AssetsDefinition:
             workers=workspace.worker_count(),
             progress=context.log.info,
         )
-        context.log.info("%s", published.reason)
+        context.log.info("%s", what_happened(published))
         return MaterializeResult(
             metadata=published_metadata(published) | step_pictures(root, name, key, settings),
             check_results=run_checks(root, name, key, settings),
