@@ -1,0 +1,186 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from training.losses.decorrelation import DimensionPairs, decorrelation_loss
+
+
+def draw(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def none_of(width: int) -> torch.Tensor:
+    return torch.zeros(0, width)
+
+
+def test_it_is_the_mean_square_of_numpys_coefficients_over_batch_and_past() -> None:
+    batch_e, batch_a, past_e, past_a = (
+        draw(4, 3, seed=1),
+        draw(4, 5, seed=2),
+        draw(9, 3, seed=3),
+        draw(9, 5, seed=4),
+    )
+    past_a[:, 1] += 2 * past_e[:, 0]
+    table = np.corrcoef(torch.cat([batch_e, past_e]).T.numpy(), torch.cat([batch_a, past_a]).T.numpy())
+    expected = (table[:3, 3:] ** 2).mean()
+    assert decorrelation_loss(batch_e, batch_a, past_e, past_a).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_same_pairs_take_the_tables_diagonal() -> None:
+    batch_e, batch_a, past_e, past_a = (
+        draw(4, 3, seed=1),
+        draw(4, 3, seed=2),
+        draw(9, 3, seed=3),
+        draw(9, 3, seed=4),
+    )
+    table = np.corrcoef(torch.cat([batch_e, past_e]).T.numpy(), torch.cat([batch_a, past_a]).T.numpy())
+    expected = (np.diag(table[:3, 3:]) ** 2).mean()
+    found = decorrelation_loss(batch_e, batch_a, past_e, past_a, "same")
+    assert found.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_same_pairs_overlook_what_all_pairs_see() -> None:
+    audio = torch.tensor(
+        [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    )  # two dimensions, no correlation
+    swapped = audio[:, [1, 0]]
+    assert decorrelation_loss(swapped, audio, none_of(2), none_of(2), "same").item() == 0
+    assert decorrelation_loss(swapped, audio, none_of(2), none_of(2), "all").item() == pytest.approx(0.5)
+
+
+def test_a_copy_of_the_sound_costs_one_and_an_orthogonal_signal_nothing() -> None:
+    audio = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    for pairs in ("all", "same"):
+        copy = decorrelation_loss(5 - 3 * audio, audio, none_of(1), none_of(1), pairs)
+        assert copy.item() == pytest.approx(1.0)
+    orthogonal = torch.tensor([[1.0], [-1.0], [-1.0], [1.0]])
+    assert decorrelation_loss(orthogonal, audio, none_of(1), none_of(1)).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("pairs", ["all", "same"])
+def test_shift_and_scale_of_a_dimension_do_not_matter(pairs: DimensionPairs) -> None:
+    batch_e, batch_a, past_e, past_a = (
+        draw(4, 3, seed=1),
+        draw(4, 3, seed=2),
+        draw(9, 3, seed=3),
+        draw(9, 3, seed=4),
+    )
+    scale, shift = torch.tensor([1e-3, -7.0, 50.0]), torch.tensor([0.1, 3.0, -20.0])
+    found = decorrelation_loss(batch_e * scale + shift, batch_a, past_e * scale + shift, past_a, pairs)
+    torch.testing.assert_close(found, decorrelation_loss(batch_e, batch_a, past_e, past_a, pairs))
+
+
+def test_the_order_of_the_past_does_not_matter_but_its_pairing_does() -> None:
+    batch_e, batch_a, past_e, past_a = (
+        draw(4, 3, seed=1),
+        draw(4, 5, seed=2),
+        draw(9, 3, seed=3),
+        draw(9, 5, seed=4),
+    )
+    found = decorrelation_loss(batch_e, batch_a, past_e, past_a)
+    turned = decorrelation_loss(batch_e, batch_a, past_e.flip(0), past_a.flip(0))
+    torn = decorrelation_loss(batch_e, batch_a, past_e.flip(0), past_a)
+    torch.testing.assert_close(turned, found)
+    assert abs(torn.item() - found.item()) > 1e-3
+
+
+def test_the_gradient_flows_through_the_batchs_expression_alone() -> None:
+    parts = [draw(4, 3, seed=1), draw(4, 5, seed=2), draw(9, 3, seed=3), draw(9, 5, seed=4)]
+    expression, audio, past_expression, past_audio = (part.requires_grad_() for part in parts)
+    decorrelation_loss(expression, audio, past_expression, past_audio).backward()
+    assert expression.grad is not None
+    assert expression.grad.abs().min() > 0
+    assert audio.grad is None
+    assert past_expression.grad is None
+    assert past_audio.grad is None
+
+
+@pytest.mark.parametrize("pairs", ["all", "same"])
+def test_the_gradient_is_that_of_finite_differences(pairs: DimensionPairs) -> None:
+    audio, past_e, past_a = draw(3, 2, seed=2), draw(5, 2, seed=3), draw(5, 2, seed=4)
+    expression = draw(3, 2, seed=1).requires_grad_()
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        return decorrelation_loss(batch, audio, past_e, past_a, pairs)
+
+    assert torch.autograd.gradcheck(loss, expression)
+
+
+def test_descent_takes_the_sound_out_of_the_expression() -> None:
+    audio = draw(64, 2, seed=1)
+    expression = (audio @ draw(2, 3, seed=2) + 0.5 * draw(64, 3, seed=3)).requires_grad_()
+    losses: list[float] = []
+    for _ in range(50):
+        loss = decorrelation_loss(expression, audio, none_of(3), none_of(2))
+        losses.append(loss.item())
+        (gradient,) = torch.autograd.grad(loss, expression)
+        with torch.no_grad():
+            expression -= 20 * gradient
+    assert losses[0] > 0.2
+    assert losses[-1] < 0.01
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1234.567])
+def test_a_dimension_that_does_not_vary_counts_zero_and_gets_no_gradient(constant: float) -> None:
+    expression = draw(4, 2, seed=1).float()
+    expression[:, 0] = constant
+    past_e, audio, past_a = (
+        draw(96, 2, seed=2).float(),
+        draw(4, 1, seed=3).float(),
+        draw(96, 1, seed=4).float(),
+    )
+    past_e[:, 0] = constant
+    expression.requires_grad_()
+    loss = decorrelation_loss(expression, audio, past_e, past_a)
+    loss.backward()
+    alone = decorrelation_loss(expression[:, 1:], audio, past_e[:, 1:], past_a)
+    torch.testing.assert_close(loss, alone / 2)
+    assert expression.grad is not None
+    assert not expression.grad[:, 0].any()
+    assert expression.grad[:, 1].abs().min() > 0
+
+
+def test_silence_throughout_is_no_nan() -> None:
+    expression = draw(4, 2, seed=1).requires_grad_()
+    loss = decorrelation_loss(expression, draw(4, 3, seed=2) * 0, draw(6, 2, seed=3), draw(6, 3, seed=4) * 0)
+    loss.backward()
+    assert loss.item() == 0
+    assert expression.grad is not None
+    assert not expression.grad.any()
+
+
+def test_one_sample_has_no_correlation_and_the_past_gives_it_one() -> None:
+    expression = torch.tensor([[0.3, 2.0]], requires_grad=True)
+    loss = decorrelation_loss(expression, torch.tensor([[5.0]]), none_of(2), none_of(1))
+    loss.backward()
+    assert loss.item() == 0
+    assert expression.grad is not None
+    assert not expression.grad.any()
+    past_e, past_a = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[4.0], [0.0]])
+    assert decorrelation_loss(expression, torch.tensor([[5.0]]), past_e, past_a).item() > 0
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_and_autocast_are_computed_in_float32(half: torch.dtype) -> None:
+    expression, audio = (300 * draw(32, 4, seed=1)).to(half), (300 * draw(32, 6, seed=2)).to(half)
+    past_e, past_a = 300 * draw(64, 4, seed=3).float(), 300 * draw(64, 6, seed=4).float()
+    expected = decorrelation_loss(expression.double(), audio.double(), past_e.double(), past_a.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = decorrelation_loss(expression, audio, past_e, past_a)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_independent_samples_leave_one_over_their_number_less_one() -> None:
+    found = decorrelation_loss(
+        draw(50, 30, seed=1), draw(50, 40, seed=2), draw(51, 30, seed=3), draw(51, 40, seed=4)
+    )
+    # 1200 coefficients, each square of mean 1/100 and deviation about sqrt(2)/100.
+    assert found.item() == pytest.approx(0.01, abs=5 * math.sqrt(2) / 100 / math.sqrt(1200) * 2)
+
+
+def test_same_pairs_need_one_width() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        decorrelation_loss(draw(4, 2, seed=1), draw(4, 3, seed=2), none_of(2), none_of(3), "same")

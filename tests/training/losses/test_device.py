@@ -1,0 +1,79 @@
+"""Every loss on tensors that have shapes and a device but no values.
+
+What would wait for a value raises, and on a fake GPU so does a tensor made on the CPU on the way.
+"""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from training.losses.adversarial import discriminator_hinge_loss, generator_hinge_loss
+from training.losses.consistency import consistency_loss
+from training.losses.contrastive import in_batch_contrastive_loss
+from training.losses.decorrelation import decorrelation_loss
+from training.losses.eye_contrastive import eye_contrastive_loss
+from training.losses.feature_matching import feature_matching_loss
+from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
+from training.losses.perceptual import perceptual_loss
+from training.losses.pose import PoseScale, pose_loss
+from training.losses.r1_penalty import r1_penalty
+from training.memory_bank import MemoryBank
+from training.window import in_window_mean
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def of_bank(f: Tensor, m: Tensor) -> Tensor:
+    bank = MemoryBank(5, 6, device=f.device)
+    bank.push(f)
+    bank.push(f)
+    past = bank.latest()
+    return decorrelation_loss(in_window_mean(f[:, None]), f, past, past) + m.sum()
+
+
+LOSSES: dict[str, Loss] = {
+    "consistency": lambda f, _: consistency_loss(
+        lip_generated=f,
+        audio_target=f,
+        gaze_generated=f,
+        gaze_target=f,
+        phi_generated=f,
+        phi_target=f,
+        psi_generated=f,
+        psi_target=f,
+    ),
+    "perceptual": lambda _, m: perceptual_loss([m], [m], (1.0,)),
+    "discriminator hinge": lambda _, m: discriminator_hinge_loss([m], [m]),
+    "generator hinge": lambda _, m: generator_hinge_loss([m]),
+    "feature matching": lambda _, m: feature_matching_loss([[m]], [[m]]),
+    "R1": lambda _, m: r1_penalty([m**2], m),
+    "audio to video": lambda f, _: audio_to_video_loss(f, f, f[:, None], temperature=0.1),
+    "video to audio": lambda f, _: video_to_audio_loss(f, f, f[:, None], temperature=0.1),
+    "in batch": lambda f, _: in_batch_contrastive_loss(f, f, temperature=0.1),
+    "eye": lambda f, _: eye_contrastive_loss(f, f, f),
+    "pose": lambda f, _: pose_loss(f, f, PoseScale()),
+    "decorrelation": of_bank,
+}
+
+
+def fake_inputs(device: str) -> tuple[Tensor, Tensor]:
+    features = torch.empty(4, 6, device=device, requires_grad=True)
+    return features, torch.empty(4, 1, 3, 3, device=device, requires_grad=True)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_gradient_wait_for_no_value(name: str) -> None:
+    with FakeTensorMode():
+        loss = LOSSES[name](*fake_inputs("cpu"))
+        loss.backward()
+        assert loss.shape == ()
+
+
+# R1 differentiates inside, for which PyTorch wants a true GPU.
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"R1"}))
+def test_a_loss_stays_on_the_device_of_its_features(name: str) -> None:
+    with FakeTensorMode():
+        assert LOSSES[name](*fake_inputs("cuda")).device.type == "cuda"
