@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from preprocessing.face_mesh import FaceMesh
 from preprocessing.face_points import EYE_REGION_POINTS
+from preprocessing.iris_refinement import refine_irises
 from preprocessing.labellers import blink_lids, gaze_iris
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.schema import LANDMARK_COUNT
@@ -63,7 +64,9 @@ class AnchorVerifier:
     def measure(self, composite: NDArray[np.uint8], base: BaseFace, target: EyeTarget) -> Measured | None:
         """Compare a composite [S, S, 3] RGB with v2's face and v1's labels; None where no face is found."""
         landmarks_px = self._mesh.find(composite)
-        return None if landmarks_px is None else compare(landmarks_px, base, target)
+        if landmarks_px is None:
+            return None
+        return compare(refine_irises(composite, landmarks_px), base, target)
 
 
 def compare(landmarks_px: NDArray[np.float32], base: BaseFace, target: EyeTarget) -> Measured:

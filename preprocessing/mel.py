@@ -6,6 +6,7 @@ sound, no centring. A plain centred Hann STFT is off by 0.065 on the 0 to 1 scal
 """
 
 import math
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -62,6 +63,7 @@ def _stft_magnitude(samples: torch.Tensor) -> torch.Tensor:
     return spectrum.abs().T
 
 
+@cache
 def _mel_basis() -> torch.Tensor:
     """[641, 80] Slaney mels with Slaney's area norm."""
     return torchaudio.functional.melscale_fbanks(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.face_mesh import FaceDetector, FaceMesh
+from preprocessing.iris_refinement import refine_irises
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 
 
@@ -197,6 +198,7 @@ class FaceTracker:
         found = face.mesh.find(window)
         if found is None:
             return None
+        found = refine_irises(window, found)
         zoom = transform[0, 0]
         landmarks = found.astype(np.float64)
         landmarks[:, :2] -= transform[:, 2]

@@ -62,6 +62,9 @@ DEEP3D_NOSE_TIP: Final = 1  # fits its nose point to 1 mm; vertex 4, the other c
 # The iris's plane, as a camera sees it, 0.28 cm in front of the midpoint of the eye's corners: what
 # the mesh's own depth says, and what anatomy does (front of the cornea about 1 cm in front of the
 # outer corner, which lies 0.34 cm behind that midpoint; the iris 0.3 cm deeper than the cornea).
+# The mesh puts irises below where the picture shows them: by .12 of the iris's radius in the median of
+# 14 real clips of ten people (-.05 to .32), measured with `preprocessing.iris_refinement`.
+IRISES_LIE_LOW_CM: Final = 0.07
 IRIS_BEFORE_CORNERS_CM: Final = 0.28
 
 
@@ -317,6 +320,7 @@ def place(shape: Array, mirror: NDArray[np.int64]) -> tuple[Array, Array]:
     shape = shape @ fit.rotation.T
     eyeballs = np.stack([shape[list(c)].mean(0) for c in eye_corners()])
     eyeballs[:, :2] = shape[[left_iris[0], face_points.IMAGE_RIGHT_IRIS[0]], :2]
+    eyeballs[:, 1] += IRISES_LIE_LOW_CM
     eyeballs[:, 2] += IRIS_BEFORE_CORNERS_CM - EYEBALL_IRIS_RADIUS_CM
     origin = eyeballs.mean(0) * [0.0, 1.0, 1.0]
     shape, eyeballs = np.round(shape - origin, 4), np.round(eyeballs - origin, 4)
