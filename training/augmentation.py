@@ -1,0 +1,218 @@
+"""What the motion branch and the expression window see: changed colours and geometry, on the device.
+
+Parameters are drawn on the host, a row at a time, from the row's seed (`RowFacts.seeds`), which stands for
+(seed, epoch, sample): the same row is changed in the same way whatever the batch, the rank and the device,
+so a resumed run sees the same pictures. Pictures are then changed all at once with torch's operations.
+
+Colour is one 3 x 4 matrix a picture: brightness, contrast about the picture's mean luma, saturation, and hue
+as a turn of the chroma plane (YIQ), which unlike a turn in HSV keeps luma; clamped once, at the end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+_LUMA: Final = (0.299, 0.587, 0.114)  # Rec. 601
+_YIQ: Final = np.array([_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])  # NTSC, FCC 1953
+_MOTION_STREAM: Final = 1
+_WINDOW_STREAM: Final = 2
+_CORNERS: Final = np.array(
+    [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
+)  # x, y; clockwise in a picture
+Border = Literal["border", "zeros"]
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """Factors are drawn from 1 - value to 1 + value, hue from -value to value turns.
+
+    Defaults: left over in the official code, unverified as the paper's.
+    """
+
+    brightness: float = 0.5
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue_turns: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value <= 1 for value in (self.brightness, self.contrast, self.saturation)):
+            raise ValueError(f"{self}: brightness, contrast and saturation are from 0 to 1")
+        if not 0 <= self.hue_turns <= 0.5:
+            raise ValueError(f"hue_turns is {self.hue_turns}, need 0 to 0.5")
+
+
+@dataclass(frozen=True)
+class MotionAugmentation:
+    """Stage 1, the driving frame on its way into E_mot: drops who it is and keeps how it moves.
+
+    Defaults: left over in the official code, unverified as the paper's.
+    """
+
+    colour: ColourJitter = ColourJitter()
+    perspective: float = 0.1  # a corner moves inwards by up to this share of half a side, in x and in y
+    perspective_probability: float = 0.9
+    outside: Border = "border"  # what is seen where the crop ends; "zeros" is mid-grey
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.perspective < 1 or not 0 <= self.perspective_probability <= 1:
+            raise ValueError(f"{self}: perspective is from 0 to below 1, its probability from 0 to 1")
+
+
+@dataclass(frozen=True)
+class WindowAugmentation:
+    """Stage 3, the K frames whose mean expression feature counts. Sizes are ours: the paper gives none."""
+
+    colour: ColourJitter = ColourJitter()
+    rotation_degrees: float = 15.0  # either way
+    scale: float = 0.1  # sides are drawn from 1 - scale to 1 + scale, evenly in the logarithm
+    # "Each augmented": drawn for every frame, so that the mean cancels what the change brings in. One draw
+    # for all K would leave it in the mean.
+    same_for_whole_window: bool = False
+    outside: Border = "border"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rotation_degrees <= 180 or not 0 <= self.scale < 1:
+            raise ValueError(f"{self}: rotation is from 0 to 180 degrees, scale from 0 to below 1")
+
+
+def augment_motion(frames: Tensor, seeds: Sequence[int], settings: MotionAugmentation) -> Tensor:
+    """Change colour and perspective.
+
+    Args:
+        frames: float [B, 3, H, W] RGB in [-1, 1].
+        seeds: B, of the batch's facts.
+        settings: how much.
+
+    Returns:
+        The same shape, dtype and range.
+    """
+    _require(frames, 4, seeds)
+    lots = [np.random.default_rng([_MOTION_STREAM, seed]) for seed in seeds]
+    factors = np.stack([_draw_colour(lot, settings.colour) for lot in lots])
+    maps = np.stack([_draw_perspective(lot, settings) for lot in lots])
+    return change_colour(warp(frames, maps, settings.outside), factors)
+
+
+def augment_window(frames: Tensor, seeds: Sequence[int], settings: WindowAugmentation) -> Tensor:
+    """Turn, scale and recolour the frames of windows.
+
+    Args:
+        frames: float [B, K, 3, H, W] RGB in [-1, 1].
+        seeds: B, of the batch's facts.
+        settings: how much, and whether a window's frames share one draw.
+
+    Returns:
+        The same shape, dtype and range.
+    """
+    _require(frames, 5, seeds)
+    count = frames.shape[1]
+    factors, maps = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
+    for seed in seeds:
+        lot = np.random.default_rng([_WINDOW_STREAM, seed])
+        draws = 1 if settings.same_for_whole_window else count
+        drawn = [(_draw_colour(lot, settings.colour), _draw_similarity(lot, settings)) for _ in range(draws)]
+        for colour, similarity in drawn * (count // draws):
+            factors.append(colour)
+            maps.append(similarity)
+    flat = warp(frames.flatten(0, 1), np.stack(maps), settings.outside)
+    return change_colour(flat, np.stack(factors)).reshape(frames.shape)
+
+
+def change_colour(frames: Tensor, factors: NDArray[np.float64]) -> Tensor:
+    """Brightness, contrast, saturation and hue, in this order.
+
+    Args:
+        frames: float [N, 3, H, W] in [-1, 1].
+        factors: [N, 4] brightness, contrast, saturation as factors (1 changes nothing), hue in turns.
+
+    Returns:
+        [N, 3, H, W], clamped to [-1, 1].
+    """
+    brightness, contrast, saturation, hue = factors.T[..., None, None]
+    luma = np.tile(np.array(_LUMA), (3, 1))  # [3, 3] projects on grey
+    turned = np.linalg.inv(_YIQ) @ _turns(hue[:, 0, 0]) @ _YIQ
+    saturated = luma + saturation * (np.eye(3) - luma)
+    matrices = _like(turned @ saturated * (contrast * brightness), frames)
+    # Of the picture made brighter or darker; grey is kept by saturation and hue.
+    means = (frames.mean(dim=(2, 3)) + 1) / 2 @ _like(np.array(_LUMA), frames)
+    shift = means * _like((1 - contrast[:, 0, 0]) * brightness[:, 0, 0], frames)
+    pixels = (frames.flatten(2) + 1) / 2
+    changed = torch.baddbmm(shift[:, None, None], matrices, pixels)
+    return (changed.clamp(0, 1) * 2 - 1).reshape(frames.shape)
+
+
+def warp(frames: Tensor, maps: NDArray[np.float64], outside: Border) -> Tensor:
+    """Pictures seen through a plane's projective maps.
+
+    Args:
+        frames: float [N, 3, H, W].
+        maps: [N, 3, 3], from a place in the result to one in the source; -1 to 1 from edge to edge.
+        outside: what is seen beyond the source.
+
+    Returns:
+        [N, 3, H, W], bilinear.
+    """
+    height, width = frames.shape[-2:]
+    x, y = ((torch.arange(side, dtype=torch.float64) * 2 + 1) / side - 1 for side in (width, height))
+    plane = torch.stack(
+        [x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)], -1
+    )
+    places = _like(plane.flatten(0, 1).numpy(), frames) @ _like(maps, frames).transpose(1, 2)
+    grid = (places[..., :2] / places[..., 2:]).reshape(len(frames), height, width, 2)
+    return functional.grid_sample(frames, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+
+def _draw_colour(lot: np.random.Generator, settings: ColourJitter) -> NDArray[np.float64]:
+    reach = np.array([settings.brightness, settings.contrast, settings.saturation, settings.hue_turns])
+    return np.array([1.0, 1.0, 1.0, 0.0]) + reach * lot.uniform(-1, 1, 4)
+
+
+def _draw_perspective(lot: np.random.Generator, settings: MotionAugmentation) -> NDArray[np.float64]:
+    chance, inwards = lot.random(), lot.random((4, 2))
+    if chance >= settings.perspective_probability:
+        return np.eye(3)
+    return perspective_map(_CORNERS * (1 - settings.perspective * inwards))
+
+
+def perspective_map(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map [3, 3] from `corners` [4, 2] to the square's own: a picture put on these corners by `warp`."""
+    equations = list[list[float]]()
+    for (x, y), (u, v) in zip(corners.tolist(), _CORNERS.tolist(), strict=True):
+        equations += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    return np.append(np.linalg.solve(np.array(equations), _CORNERS.ravel()), 1.0).reshape(3, 3)
+
+
+def _draw_similarity(lot: np.random.Generator, settings: WindowAugmentation) -> NDArray[np.float64]:
+    angle_rad = np.radians(settings.rotation_degrees) * lot.uniform(-1, 1)
+    scale = np.exp(lot.uniform(np.log(1 - settings.scale), np.log(1 + settings.scale)))
+    cosine, sine = np.cos(angle_rad) / scale, np.sin(angle_rad) / scale
+    return np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+
+
+def _turns(turns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N] -> [N, 3, 3] turns of YIQ's chroma plane."""
+    cosine, sine = np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)
+    matrices = np.zeros((len(turns), 3, 3))
+    matrices[:, 0, 0] = 1
+    matrices[:, 1, 1] = matrices[:, 2, 2] = cosine
+    matrices[:, 1, 2], matrices[:, 2, 1] = -sine, sine
+    return matrices
+
+
+def _like(values: NDArray[np.float64], frames: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(frames.device, frames.dtype)
+
+
+def _require(frames: Tensor, dimensions: int, seeds: Sequence[int]) -> None:
+    if frames.ndim != dimensions or frames.shape[-3] != 3 or not frames.is_floating_point():
+        raise ValueError(
+            f"frames are {frames.dtype}{list(frames.shape)}, need float of {dimensions} dimensions"
+        )
+    if len(seeds) != len(frames):
+        raise ValueError(f"{len(seeds)} seeds for {len(frames)} rows")
