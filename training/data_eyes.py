@@ -54,7 +54,7 @@ class EyeAnchorSource:
         return EyeAnchors(
             driven_by(facts, frame),
             eyes=reader.picture(clip, f"anchors.{number:02d}.eyes.jpg")[None],
-            base=reader.frames(clip, [frame]),
+            base=reader.frames(clip, [frame])[0][None],
             anchor=reader.picture(clip, f"anchors.{number:02d}.jpg")[None],
         )
 

@@ -21,11 +21,13 @@ def to_network_input(frames: Tensor, side_px: int, dtype: torch.dtype = torch.fl
     """
     if frames.dtype != torch.uint8 or frames.ndim < 3 or frames.shape[-3] != 3:
         raise ValueError(f"frames are {frames.dtype}{list(frames.shape)}, need uint8[..., 3, H, W]")
-    scaled = frames.to(dtype) / 127.5 - 1.0
+    scaled = frames.float() / 127.5 - 1.0
     if frames.shape[-2:] == (side_px, side_px):
-        return scaled
+        return scaled.to(dtype)
     flat = scaled.flatten(0, -4) if frames.ndim > 3 else scaled[None]
     small = functional.interpolate(
         flat, (side_px, side_px), mode="bilinear", antialias=True, align_corners=False
     )
-    return small.reshape(*frames.shape[:-2], side_px, side_px)
+    return small.reshape(*frames.shape[:-2], side_px, side_px).to(
+        dtype
+    )  # bfloat16 cannot be resized on a CPU

@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from preprocessing.schema import MEL_BANDS
-from training.batches import MEL_WINDOW_FRAMES, LipWindows, RowFacts
+from training.batches import LipWindows, RowFacts
 from training.data_draws import driven_by, read_mel_window
 from training.data_index import ClipIndex
 from training.data_shards import ShardReader
@@ -24,8 +23,11 @@ class LipWindowSettings:
     other_clips: Literal["shard", "split"] = "split"  # "shard" reads in one place; few identities there
 
     def __post_init__(self) -> None:
-        if min(self.from_same_clip, self.from_other_clips) < 0 or self.minimum_gap_frames < 1:
-            raise ValueError(f"{self}: negatives are at least 0, the gap at least 1 frame")
+        counts = (self.from_same_clip, self.from_other_clips)
+        if min(counts) < 0 or not sum(counts) or self.minimum_gap_frames < 1:
+            raise ValueError(
+                f"{self}: need at least 1 negative of either kind, and a gap of at least 1 frame"
+            )
 
 
 class LipWindowSource(ClipSource):
@@ -45,7 +47,7 @@ class LipWindowSource(ClipSource):
         """A frame and its sound, and K that do not belong to them.
 
         A clip too short for `from_same_clip` frames at the gap gives what it has; the rest is made up from
-        other clips, and without any other clip from frames of its own drawn twice.
+        other clips (ValueError where the split has no other).
         """
         frame, gap = int(lot.integers(self.frame_count(item))), self.settings.minimum_gap_frames
         apart = np.flatnonzero(np.abs(np.arange(self.frame_count(item)) - frame) >= gap)
@@ -53,18 +55,15 @@ class LipWindowSource(ClipSource):
         own = [int(number) for number in lot.permutation(apart)[:wanted]]
         others = self._draw_others(item, self.settings.from_other_clips + wanted - len(own), lot)
         pictures = reader.frames(item, [frame, *own])
-        negatives = [pictures[1:], *(reader.frames(clip, [number]) for clip, number in others)]
+        negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in others]
         mels = [read_mel_window(reader, clip, number) for clip, number in [(item, n) for n in own] + others]
-        negative_count = len(own) + len(others)
         return LipWindows(
             driven_by(facts, frame),
-            frames=pictures[:1],
+            frames=pictures[0][None],
             mels=read_mel_window(reader, item, frame)[None],
-            negative_frames=torch.cat(negatives)[None],
-            negative_mels=torch.stack(mels)[None]
-            if mels
-            else torch.zeros(1, 0, 1, MEL_BANDS, MEL_WINDOW_FRAMES),
-            from_same_clip=(torch.arange(negative_count) < len(own))[None],
+            negative_frames=torch.stack(negatives)[None],
+            negative_mels=torch.stack(mels)[None],
+            from_same_clip=(torch.arange(len(mels)) < len(own))[None],
         )
 
     def _draw_others(self, item: int, count: int, lot: np.random.Generator) -> list[tuple[int, int]]:

@@ -71,10 +71,10 @@ class ShardReader:
         while self._files:
             os.close(self._files.popitem()[1])
 
-    def frames(self, clip: int, numbers: Sequence[int]) -> Tensor:
-        """Frames of a clip, uint8 [len(numbers), 3, H, W] RGB; each decoded once."""
+    def frames(self, clip: int, numbers: Sequence[int]) -> list[Tensor]:
+        """Frames of a clip, each uint8 [3, H, W] RGB and decoded once; not stacked: a batch copies them."""
         decoded = {number: self.picture(clip, f"{number:03d}.jpg") for number in set(numbers)}
-        return torch.stack([decoded[number] for number in numbers])
+        return [decoded[number] for number in numbers]
 
     def picture(self, clip: int, member: str) -> Tensor:
         """A JPEG member, uint8 [3, H, W] RGB."""

@@ -112,8 +112,8 @@ class ClipPairSource(ClipSource):
     def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> ClipPairs:
         """Two different frames, each frame as likely to drive."""
         driving, appearance = draw_pair(self.frame_count(item), self.settings.minimum_gap_frames, lot)
-        frames = reader.frames(item, (appearance, driving))
-        return ClipPairs(driven_by(facts, driving), frames[:1], frames[1:])
+        pictures = reader.frames(item, (appearance, driving))
+        return ClipPairs(driven_by(facts, driving), pictures[0][None], pictures[1][None])
 
 
 class LabelledFrameSource(ClipSource):
@@ -133,7 +133,7 @@ class LabelledFrameSource(ClipSource):
 
         return LabelledFrames(
             driven_by(facts, frame),
-            frames=reader.frames(item, [frame]),
+            frames=reader.frames(item, [frame])[0][None],
             pose=label("pose.npy", 6),
             gaze=label("gaze.npy", 2),
             blink=label("blink.npy", 2),
@@ -159,7 +159,7 @@ class ExpressionWindowSource(ClipSource):
         pictures = reader.frames(item, [appearance, *window])
         return ExpressionWindows(
             driven_by(facts, driving),
-            appearance=pictures[:1],
-            window=pictures[1:][None],
+            appearance=pictures[0][None],
+            window=torch.stack(pictures[1:])[None],
             mels=read_mel_window(reader, item, driving)[None],
         )
