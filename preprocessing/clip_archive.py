@@ -27,7 +27,6 @@ class ArchiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
-        self._tar = tarfile.open(fileobj=self._file, mode="w:", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  (closed by `close`)
 
     def write(self, key: str, members: Mapping[str, bytes]) -> Place:
         """Append one sample: members by extension, `key.extension` in the tar, in the extensions' order.
@@ -45,8 +44,10 @@ class ArchiveWriter:
             info.size = len(members[extension])
             info.mode, info.mtime = 0o444, 0
             info.uname = info.gname = "pdfgc"
-            self._tar.addfile(info, io.BytesIO(members[extension]))
-        self._tar.members.clear()  # else a long video's headers all stay in memory
+            # Not by a TarFile, which would keep the headers of a long video's every picture.
+            self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
+            self._file.write(members[extension])
+            self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
         return Place(start, self._file.tell() - start)
 
     @property
@@ -55,8 +56,9 @@ class ArchiveWriter:
         return self._file.tell()
 
     def close(self) -> None:
-        """Write the tar's end."""
-        self._tar.close()
+        """Write the tar's end: two empty blocks, filled up to a whole record as tar does."""
+        self._file.write(bytes(2 * tarfile.BLOCKSIZE))
+        self._file.write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
         self._file.close()
 
     def __enter__(self) -> Self:

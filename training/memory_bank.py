@@ -2,7 +2,7 @@
 
 Shape letters: B samples of a batch, N samples held, D width of a feature.
 """
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 import torch
 from jaxtyping import Float

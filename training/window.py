@@ -1,5 +1,5 @@
 """In-window decorrelation: one expression feature for a window of frames (stage 3)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 import torch
 from jaxtyping import Float

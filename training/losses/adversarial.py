@@ -3,7 +3,7 @@
 Source: hinge losses as PC-AVS, the ancestor, uses them (Lim & Ye 2017, "Geometric GAN", for the formula).
 Unverified: that PD-FGC's own training used them.
 """
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from collections.abc import Sequence
 

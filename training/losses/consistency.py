@@ -4,7 +4,7 @@ I_f is the generated frame and I_g the driving one that it remakes; a_g is the d
 (Stage 1's L_mot calls the generated frame I_g.) It can be no other way round: the lips' term would
 compare a real frame with real sound, and train nothing.
 """
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from jaxtyping import Float
 from torch import Tensor

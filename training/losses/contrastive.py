@@ -1,5 +1,5 @@
 """Contrast: a feature is more like its positive than like its negatives, by cosine similarity S."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from typing import Final
 

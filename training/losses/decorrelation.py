@@ -1,5 +1,5 @@
 """Lip-motion decorrelation: the expression says nothing that the sound already says (stage 3)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from typing import Final, Literal
 

@@ -6,7 +6,7 @@ nor lose the small differences that a loss ends in.
 Shape letters here and in every file of this package:
     B  samples    D  width of a feature    K  negatives    N  earlier samples
 """
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from typing import Final
 

@@ -1,5 +1,5 @@
 """Eyes: an anchor with the first frame's eyes in the second frame's face is like the first (stage 2, eye)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,5 +1,5 @@
 """Discriminator feature matching: a generated picture passes through the discriminator as the real one."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from collections.abc import Sequence
 

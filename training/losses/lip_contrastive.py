@@ -1,5 +1,5 @@
 """Lips and sound: each finds the other among K negatives (stage 2, lip)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from jaxtyping import Float
 from torch import Tensor

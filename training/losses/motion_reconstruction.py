@@ -1,5 +1,5 @@
 """Motion reconstruction: the generated face moves as the driving one does (stage 1, and in L_con)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 import torch
 from jaxtyping import Float

@@ -1,5 +1,5 @@
 """Perceptual reconstruction: two pictures alike in VGG19's features (stages 1 and 3)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,5 +1,5 @@
 """Head pose: six numbers against labels, angles and translation balanced (stage 2, pose)."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from dataclasses import dataclass
 

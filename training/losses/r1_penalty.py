@@ -1,5 +1,5 @@
 """R1: the discriminator stays flat around real pictures."""
-# ruff: noqa: F722 -- jaxtyping's shapes
+
 
 from collections.abc import Sequence
 
