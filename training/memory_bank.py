@@ -3,7 +3,6 @@
 Shape letters: B samples of a batch, N samples held, D width of a feature.
 """
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

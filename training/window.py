@@ -1,6 +1,5 @@
 """In-window decorrelation: one expression feature for a window of frames (stage 3)."""
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

@@ -4,7 +4,6 @@ Source: hinge losses as PC-AVS, the ancestor, uses them (Lim & Ye 2017, "Geometr
 Unverified: that PD-FGC's own training used them.
 """
 
-
 from collections.abc import Sequence
 
 import torch

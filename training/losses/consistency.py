@@ -5,7 +5,6 @@ I_f is the generated frame and I_g the driving one that it remakes; a_g is the d
 compare a real frame with real sound, and train nothing.
 """
 
-
 from jaxtyping import Float
 from torch import Tensor
 

@@ -1,6 +1,5 @@
 """Contrast: a feature is more like its positive than like its negatives, by cosine similarity S."""
 
-
 from typing import Final
 
 import torch

@@ -1,6 +1,5 @@
 """Lip-motion decorrelation: the expression says nothing that the sound already says (stage 3)."""
 
-
 from typing import Final, Literal
 
 import torch

@@ -7,7 +7,6 @@ Shape letters here and in every file of this package:
     B  samples    D  width of a feature    K  negatives    N  earlier samples
 """
 
-
 from typing import Final
 
 import torch

@@ -1,6 +1,5 @@
 """Eyes: an anchor with the first frame's eyes in the second frame's face is like the first (stage 2, eye)."""
 
-
 from jaxtyping import Float
 from torch import Tensor
 

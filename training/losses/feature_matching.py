@@ -1,6 +1,5 @@
 """Discriminator feature matching: a generated picture passes through the discriminator as the real one."""
 
-
 from collections.abc import Sequence
 
 import torch

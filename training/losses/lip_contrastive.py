@@ -1,6 +1,5 @@
 """Lips and sound: each finds the other among K negatives (stage 2, lip)."""
 
-
 from jaxtyping import Float
 from torch import Tensor
 

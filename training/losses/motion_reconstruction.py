@@ -1,6 +1,5 @@
 """Motion reconstruction: the generated face moves as the driving one does (stage 1, and in L_con)."""
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

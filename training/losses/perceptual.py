@@ -1,6 +1,5 @@
 """Perceptual reconstruction: two pictures alike in VGG19's features (stages 1 and 3)."""
 
-
 from collections.abc import Sequence
 from typing import Final
 

@@ -1,6 +1,5 @@
 """Head pose: six numbers against labels, angles and translation balanced (stage 2, pose)."""
 
-
 from dataclasses import dataclass
 
 import torch

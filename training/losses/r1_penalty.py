@@ -1,6 +1,5 @@
 """R1: the discriminator stays flat around real pictures."""
 
-
 from collections.abc import Sequence
 
 import torch
