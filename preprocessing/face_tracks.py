@@ -36,7 +36,7 @@ from preprocessing.tracking import FaceTracker, TrackingSettings
 from storage.atomic import PARTIAL_MARK, flush_file, partial_path
 from storage.publishing import BuildReport
 
-CODE_VERSION: Final = f"4+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"5+mediapipe{MEDIAPIPE_VERSION}"
 
 CANDIDATES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "candidate's key: video, track, first frame"),

@@ -6,6 +6,7 @@ So a small face in a large picture is seen as large as any, and a frame costs on
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from preprocessing.face_mesh import FaceDetector, FaceMesh
 from preprocessing.iris_refinement import refine_irises
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+
+RETRY_FRAMES: Final = 5  # a fifth of a second without a face that could not be followed anyway
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class _Face:
     window: FaceWindow
     mesh: FaceMesh
     box: NDArray[np.float64]
+    frames: int = 0  # in which the mesh saw it
 
 
 class FaceTracker:
@@ -153,8 +157,9 @@ class FaceTracker:
             if view is None:
                 self._faces.remove(face)
                 self._release(face)
-                self._look_now = True
+                self._look_soon(face.frames)
             else:
+                face.frames += 1
                 views.append(view)
         return self._without_twins(views)
 
@@ -165,6 +170,17 @@ class FaceTracker:
             mesh.close()
         self._idle = []
         self._detector.close()
+
+    def _look_soon(self, frames_seen: int) -> None:
+        """Look for a face that was lost: at once, or a little later where it hardly was one.
+
+        A face on a poster or a blur is found by the detector and dropped by the mesh, over and over;
+        a look in every frame would treble the cost of the whole video.
+        """
+        if frames_seen >= RETRY_FRAMES:
+            self._look_now = True
+        else:
+            self._look_again_after = min(self._look_again_after, self._since_detection + RETRY_FRAMES)
 
     def _take_up_new_faces(self, image: NDArray[np.uint8]) -> None:
         # A look at once (a new shot, a lost face) is followed by one soon, whatever it finds.

@@ -128,6 +128,16 @@ def test_looks_grow_rare_while_nobody_new_is_found(fake: FakeFaces) -> None:
     assert fake.detections == len(looks) + 1
 
 
+def test_what_the_mesh_never_confirms_is_not_looked_for_in_every_frame(
+    fake: FakeFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaceMesh, "find", lambda *_: None)
+    tracker = FaceTracker(TrackingSettings())
+    for _ in range(26):
+        assert tracker.step(picture_of((100, 100, 50))) == []
+    assert fake.detections == 6  # frames 0, 5, 10, 15, 20, 25
+
+
 def test_no_more_faces_than_the_setting_says(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings(maximum_faces=2))
     picture = picture_of((50, 100, 80), (250, 100, 120), (450, 100, 200))
