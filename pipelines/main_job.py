@@ -16,7 +16,7 @@ from rich.table import Table
 from upath import UPath
 
 from pipelines.definitions import definitions
-from preprocessing.source_videos import batch_keys, load_catalog
+from preprocessing.source_videos import accepted_identities, batch_keys, load_catalog
 from preprocessing.steps import STEPS
 from preprocessing.whole_dataset import DATASET, WHOLE
 from storage.publishing import Published, current
@@ -100,7 +100,7 @@ def print_summary(root: UPath, seconds: float, console: Console) -> None:
     table.add_column("refused, by reason")
     accepted = catalog.num_rows - sum(refused_files.values())
     table.add_row("videos", f"{accepted}", _reasons(refused_files))
-    table.add_row("identities", f"{len(set(catalog['identity'].to_pylist()))}", "")
+    table.add_row("identities", f"{len(accepted_identities(catalog))}", "")
     table.add_row(
         "videos read", _sum(made["face_tracks"], "videos"), _reasons(_refusals(made["face_tracks"]))
     )

@@ -96,6 +96,11 @@ def scan_sources(
     )
 
 
+def accepted_identities(catalog: pa.Table) -> set[str]:
+    """Everybody of whom at least one video was accepted."""
+    return set(catalog.filter(pc.field("status") == ACCEPTED)["identity"].to_pylist())
+
+
 def load_catalog(root: UPath) -> pa.Table | None:
     """The catalog, or None before the first scan."""
     folder = root / CATALOG_FOLDER

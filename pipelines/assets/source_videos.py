@@ -7,7 +7,13 @@ from pipelines.partitions import add_batches
 from pipelines.resources import Sources, Workspace
 from pipelines.table_columns import column_schema
 from preprocessing.catalog_table import CATALOG_SCHEMA
-from preprocessing.source_videos import CATALOG_FOLDER, CATALOG_NAME, batch_keys, scan_sources
+from preprocessing.source_videos import (
+    CATALOG_FOLDER,
+    CATALOG_NAME,
+    accepted_identities,
+    batch_keys,
+    scan_sources,
+)
 
 
 @asset(
@@ -39,7 +45,7 @@ def source_videos(
             "files found": report.files_found,
             "files read": report.files_read,
             "newly missing": report.newly_missing,
-            "identities": len(set(catalog["identity"].to_pylist())),
+            "identities": len(accepted_identities(catalog)),
             "batches": len(batches),
             "new batches": MetadataValue.json(new),
             "folders that could not be read": MetadataValue.json(list(report.unreadable_folders)),
