@@ -130,7 +130,8 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
 
 def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:
     from pipelines.console import without_chatter
-    from preprocessing.demo_corpus.corpus import CorpusSettings, make_corpus
+    from preprocessing.demo_corpus.corpus import make_corpus
+    from preprocessing.demo_corpus.settings import CorpusSettings
     from storage.root import open_root, scratch_directory
 
     with _OneLineErrors(), without_chatter():

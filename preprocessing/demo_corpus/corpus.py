@@ -9,51 +9,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from preprocessing.demo_corpus.settings import CorpusSettings, CorpusVideo
 from preprocessing.mean_face import TABLE_PATH
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
-from preprocessing.schema import FRAMES_PER_SECOND
 from storage.fingerprint import file_sha256, fingerprint
 
 CORPUS_VERSION: Final = 1  # of the rendering: raise it when the same settings give other videos
-
-
-@dataclass(frozen=True)
-class CorpusSettings:
-    """What the demo corpus holds. The same settings give the same bytes."""
-
-    seed: int = 0
-    """Of everything drawn by lot."""
-    identities: int = 8
-    """Talking heads; beyond the portraits there are, mirrored and re-shaped ones."""
-    videos_per_identity: int = 2
-    seconds_per_video: float = 8.0
-    side_px: int = 384
-    """Side of the square videos, even."""
-    portraits: tuple[Path, ...] = ()
-    """Own portraits, one face each, instead of the bundled ones."""
-    workers: int | None = None
-    """Processes; 0 works in this one, None takes a process a core. No effect on the videos."""
-
-    def __post_init__(self) -> None:
-        if self.identities < 1 or self.videos_per_identity < 1:
-            raise ValueError(
-                f"{self.identities} identities x {self.videos_per_identity} videos: need at least 1 of each"
-            )
-        if not 0.2 <= self.seconds_per_video <= 600:
-            raise ValueError(f"seconds_per_video is {self.seconds_per_video}, need 0.2 to 600")
-        if self.side_px % 2 or not 64 <= self.side_px <= 2048:
-            raise ValueError(f"side_px is {self.side_px}, need an even number from 64 to 2048")
-
-
-@dataclass(frozen=True)
-class CorpusVideo:
-    """One video of the corpus."""
-
-    identity: str
-    video: Path
-    truth: Path
 
 
 @dataclass(frozen=True)
@@ -162,8 +124,3 @@ def _make_identity(work: _Work) -> int:
 def _seed(*parts: int) -> int:
     """One seed of several numbers, well mixed."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def frame_times(seconds: float) -> NDArray[np.float64]:
-    """[T] the instants that a video's frames show, seconds."""
-    return np.arange(round(seconds * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND

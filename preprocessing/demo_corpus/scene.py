@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.demo_corpus.camera import HEAD_REST_CM, Camera
-from preprocessing.demo_corpus.corpus import CorpusSettings, CorpusVideo, frame_times
 from preprocessing.demo_corpus.expression import Controls, FaceRig
 from preprocessing.demo_corpus.motion import NECK_PIVOT_CM, HeadMotion, draw_motion
 from preprocessing.demo_corpus.render import Placement, render_frame
+from preprocessing.demo_corpus.settings import CorpusSettings, CorpusVideo, frame_times
 from preprocessing.demo_corpus.speech import (
     SAMPLE_RATE_HZ,
     Voice,

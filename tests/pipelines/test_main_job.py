@@ -11,7 +11,8 @@ from upath import UPath
 
 from pipelines.dagster_home import ensure_dagster_home
 from pipelines.main_job import MainJob, run_main_job
-from preprocessing.demo_corpus.corpus import CorpusSettings, make_corpus
+from preprocessing.demo_corpus.corpus import make_corpus
+from preprocessing.demo_corpus.settings import CorpusSettings
 from preprocessing.source_videos import batch_keys, load_batch
 from preprocessing.steps import STEPS, PreprocessingSettings, why_stale
 from preprocessing.whole_dataset import DATASET, WHOLE

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.demo_corpus.corpus import CorpusSettings, make_corpus
+from preprocessing.demo_corpus.corpus import make_corpus
 from preprocessing.demo_corpus.portraits import BUNDLED, PortraitPlace, load_bundled, load_own
+from preprocessing.demo_corpus.settings import CorpusSettings
 
 
 @pytest.mark.parametrize("place", BUNDLED, ids=lambda place: f"{place.package}-{place.centre_x_px}")
