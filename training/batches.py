@@ -7,7 +7,7 @@ Shape letters: B rows, K negatives or frames of a window, H = W side of the stor
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -122,10 +122,18 @@ class ExpressionWindows(Batch):
         return self.window[:, self.window.shape[1] // 2]
 
 
-def concatenate(batches: Sequence[AnyBatch]) -> AnyBatch:
-    """One batch of several of the same kind, rows in order."""
-    first = batches[0]
-    tensors = {name: torch.cat([batch.tensors()[name] for batch in batches]) for name in first.tensors()}
+def concatenate(batches: Sequence[AnyBatch], into: Mapping[str, Tensor] | None = None) -> AnyBatch:
+    """One batch of several of the same kind, rows in order.
+
+    Args:
+        batches: at least one.
+        into: tensors of the result's shapes by field, to be overwritten; None makes new ones.
+    """
+    first, parts = batches[0], [batch.tensors() for batch in batches]
+    tensors = {
+        name: torch.cat([part[name] for part in parts], out=None if into is None else into[name])
+        for name in parts[0]
+    }
     facts = {
         field.name: tuple(value for batch in batches for value in getattr(batch.facts, field.name))
         for field in dataclasses.fields(RowFacts)

@@ -36,7 +36,9 @@ class TrainingChoice:
 
     preset: PresetName = field(
         default="tiny_cpu",
-        metadata={"description": "Networks, losses and schedule: tiny_cpu (64 px, minutes), small_gpu, paper"},
+        metadata={
+            "description": "Networks, losses and schedule: tiny_cpu (64 px, minutes), small_gpu, paper"
+        },
     )
     run: str = field(
         default="default",
@@ -46,9 +48,7 @@ class TrainingChoice:
         default="",
         metadata={"description": "Run whose earlier stages this one starts from; empty: the same run"},
     )
-    steps: int = field(
-        default=0, metadata={"description": "Training steps; 0: the preset's", "minimum": 0}
-    )
+    steps: int = field(default=0, metadata={"description": "Training steps; 0: the preset's", "minimum": 0})
     batch_size: int = field(
         default=0, metadata={"description": "Rows a process and step; 0: the preset's", "minimum": 0}
     )
@@ -61,7 +61,10 @@ class TrainingChoice:
     )
     workers: int = field(
         default=-1,
-        metadata={"description": "Loader processes of each training process; -1: the preset's", "minimum": -1},
+        metadata={
+            "description": "Loader processes of each training process; -1: the preset's",
+            "minimum": -1,
+        },
     )
     precision: Literal["preset", "float32", "bfloat16"] = field(
         default="preset", metadata={"description": "Arithmetic of the networks (autocast)"}
@@ -73,7 +76,9 @@ class TrainingChoice:
     )
     vgg19_weights: str = field(
         default="",
-        metadata={"description": "torchvision's VGG19 file for the perceptual loss; empty: fixed random filters"},
+        metadata={
+            "description": "torchvision's VGG19 file for the perceptual loss; empty: fixed random filters"
+        },
     )
     maximum_corrupt_clips: int = field(
         default=0,

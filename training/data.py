@@ -19,10 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from storage.fingerprint import fingerprint
-from training.batches import Batch, CorruptMember, RowFacts, concatenate
+from training.batches import Batch, CorruptMember, RowFacts
 from training.data_shards import CorruptMemberError, ReaderSettings, ShardReader
 from training.data_sources import Source
 from training.sampling import Cursor, Order, OrderSettings, Slot, World, sample_generator
+from training.shared_batches import BatchReader, BatchWriter
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
 _ATTEMPTS: Final = 16  # rows drawn in place of corrupt ones before giving up, whatever the bound
@@ -200,14 +201,19 @@ def _load(
     loader = DataLoader(
         RowDataset(source, settings),
         batch_sampler=_Once(slots),
-        collate_fn=concatenate,
+        collate_fn=BatchWriter[AnyBatch](settings.prefetch_batches),
         num_workers=settings.workers,
         prefetch_factor=settings.prefetch_batches if settings.workers else None,
-        pin_memory=settings.pin_memory,
+        pin_memory=settings.pin_memory and not settings.workers,  # else the reader does it
         # Its own: DataLoader would draw from torch's global one and shift a resumed run's noise.
         generator=torch.Generator(),
     )
-    yield from loader
+    if not settings.workers:
+        yield from loader
+        return
+    reader = BatchReader[AnyBatch](pin_memory=settings.pin_memory)
+    for shared in loader:
+        yield reader(shared)
 
 
 class _Once:

@@ -29,7 +29,9 @@ class StageWeights:
             ValueError: the file lacks the part, or its keys or shapes are not the network's.
         """
         prefix = f"{part}."
-        found = {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        found = {
+            key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
+        }
         wanted = network.state_dict()
         misfits = [f"{key}: missing in the checkpoint" for key in wanted if key not in found]
         misfits += [f"{key}: not known to the network" for key in found if key not in wanted]

@@ -1,0 +1,395 @@
+"""The training loop: drives a stage from its first or its saved step to the last."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torchvision.io import encode_jpeg
+from torchvision.utils import make_grid
+
+from models.memory_format import to_channels_last
+from preprocessing.schema import SCHEMA_VERSION
+from storage.atomic import write_atomically
+from storage.fingerprint import JsonValue
+from training.average import Averages
+from training.batches import Batch
+from training.checkpoint import (
+    CHECKPOINTS_FOLDER,
+    Checkpoint,
+    CheckpointFacts,
+    RankState,
+    keep_newest,
+    newest_checkpoint,
+    read_checkpoint,
+    require_fit,
+    write_checkpoint,
+)
+from training.data import BatchStream, LoaderSettings
+from training.data_index import ClipIndex
+from training.data_sources import Source
+from training.distributed import Process
+from training.held_out import measure_held_out
+from training.metrics_log import MetricsLog
+from training.reporting import Progress, Reporter
+from training.sampling import Cursor
+from training.settings import Cadence, LoopSettings
+from training.stages.stage import Figure, Stage
+from training.turn import Turn
+from training.weights import collect
+
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
+SAMPLES_FOLDER: Final = "samples"
+NOT_FINITE_NAME: Final = "not_finite.json"
+_SAMPLE_ROWS: Final = 8
+_JPEG_QUALITY: Final = 90
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or a gradient is NaN or infinite; the batches' keys were saved."""
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """What the loop needs beside the stage."""
+
+    settings: LoopSettings
+    cadence: Cadence
+    work: Path  # what it fills, and resumes from
+    configuration: Mapping[str, JsonValue]  # must be the same for a resumed run
+
+
+class Loop(Generic[AnyBatch]):
+    """One stage's run. Every process makes one; they step together."""
+
+    def __init__(
+        self,
+        stage: Stage[AnyBatch],
+        train: ClipIndex,
+        validation: ClipIndex,
+        plan: LoopPlan,
+        process: Process,
+        reporter: Reporter,
+    ) -> None:
+        """Move the stage to its device, go back to the newest checkpoint if there is one.
+
+        Raises:
+            UnfitCheckpointError: the checkpoint is of another configuration.
+            ValueError: the checkpoint is damaged, or the data are not what it was trained on.
+        """
+        self.stage, self.plan, self.process, self._reporter = stage, plan, process, reporter
+        self._validation = validation
+        stage.to(process.device)
+        if plan.settings.channels_last:
+            for network in stage.saved.values():
+                to_channels_last(network)
+        checkpoint = self._newest()
+        if checkpoint is not None:
+            for part, network in stage.saved.items():
+                checkpoint.weights.load_into(part, network)
+        self.averages = Averages(
+            {name: stage.saved[name] for name in stage.averaged}, plan.settings.average_decay
+        )
+        if plan.settings.compiled:
+            stage.model.compile()
+        self._turns = self._make_turns()
+        self.step = 0
+        source = stage.source(train)
+        cursor = self._take_over(checkpoint) if checkpoint is not None else None
+        self.stream = BatchStream(source, self._loader_settings(), process.world, cursor)
+        self._log = MetricsLog(plan.work, self.step) if process.is_first else None
+        self._recent: list[tuple[int, Batch]] = []
+
+    def run(self) -> list[Figure]:
+        """Train to the last step; return the held-out figures at the end.
+
+        Raises:
+            NotFiniteError: a loss or gradient is not finite.
+        """
+        settings, cadence = self.plan.settings, self.plan.cadence
+        started, meter = time.monotonic(), _Meter(self.process.device)
+        self.stage.model.train()
+        if self.stage.adversary is not None:
+            self.stage.adversary.train()
+        batches = iter(self.stream)
+        while self.step < settings.steps:
+            batch = next(batches)
+            self._one_step(batch, meter)
+            self.step += 1
+            last = self.step == settings.steps
+            if last or self.step % cadence.log_every_steps == 0:
+                self._report(meter)
+            if last or self.step % cadence.samples_every_steps == 0:
+                self._show(batch)
+            if not last and cadence.held_out_every_steps and self.step % cadence.held_out_every_steps == 0:
+                self.measure()
+            if last or self.step % cadence.checkpoint_every_steps == 0:
+                self.save()
+        figures = self.measure()
+        if self._log is not None:
+            self._log.close()
+            self._reporter.note(
+                f"{self.stage.name}: {self.step} steps done, {time.monotonic() - started:.1f} s"
+            )
+        return figures
+
+    def _one_step(self, batch: AnyBatch, meter: "_Meter") -> None:
+        moved = batch.to(self.process.device, non_blocking=True)
+        meter.begin_step()
+        result, total, length = self._turns["model"].play(self.step, moved)
+        losses, checked = dict(result.losses), [total, length]
+        if "adversary" in self._turns:
+            assert result.real is not None
+            assert result.generated is not None
+            verdict, adversary_total, adversary_length = self._turns["adversary"].play(
+                self.step, result.real.detach(), result.generated.detach()
+            )
+            losses |= verdict.losses
+            checked += [adversary_total, adversary_length]
+        self.averages.update(self.step)
+        meter.end_step(losses, total, len(batch) * self.process.world.ranks)
+        self._guard(batch, checked, losses)
+
+    def _guard(self, batch: Batch, checked: list[Tensor], losses: Mapping[str, Tensor]) -> None:
+        """Stop at the first number that is not finite, and leave a file that tells which batches were in play."""
+        self._recent.append((self.step, batch))
+        every = self.plan.cadence.finite_check_every_steps
+        if (self.step + 1) % every and self.step + 1 != self.plan.settings.steps:
+            return
+        # Lengths of gradients are of all processes' mean, so every process stops at the same step.
+        finite = bool(torch.isfinite(torch.stack([value.float() for value in checked])).all())
+        recent, self._recent = self._recent, []
+        if finite:
+            return
+        file = self.plan.work / f"rank-{self.process.world.rank}-{NOT_FINITE_NAME}"
+        told = {
+            "step": self.step,
+            "losses": {name: str(float(value)) for name, value in losses.items()},
+            "batches": [
+                {
+                    "step": step,
+                    "keys": rows.facts.keys,
+                    "frames": rows.facts.frames,
+                    "seeds": rows.facts.seeds,
+                }
+                for step, rows in recent
+            ],
+        }
+        with write_atomically(file) as partial:
+            partial.write_text(json.dumps(told, indent=1), "utf-8")
+        raise NotFiniteError(
+            f"{self.stage.name}: step {self.step} is not finite ({told['losses']}); the batches' keys are in {file}. "
+            "The last checkpoint is whole: lower the learning rate or set gradient_clip_norm, then start again"
+        )
+
+    def measure(self) -> list[Figure]:
+        """Held-out figures with the averaged networks; on rank 0, the others wait."""
+        figures: list[Figure] = []
+        if self.process.is_first:
+            with self.looking():
+                source = self.stage.source(self._validation)
+                figures = measure_held_out(
+                    self.stage,
+                    source,
+                    self._loader_settings(),
+                    self.plan.cadence.held_out_rows,
+                    self.process.device,
+                )
+            assert self._log is not None
+            self._log.figures(self.step, figures)
+            self._reporter.figures(self.step, figures)
+        self.process.wait_for_all()
+        return figures
+
+    def save(self) -> None:
+        """Write a checkpoint; every process takes part."""
+        states = self.process.gather(self._rank_state())
+        if self.process.is_first:
+            folder = self.plan.work / CHECKPOINTS_FOLDER
+            write_checkpoint(
+                folder,
+                self._facts(),
+                collect(self.stage.saved),
+                collect(self.averages.networks),
+                {name: turn.optimiser.state_dict() for name, turn in self._turns.items()},
+                states,
+            )
+            keep_newest(folder, self.plan.cadence.checkpoints_kept)
+            self._reporter.note(f"{self.stage.name}: checkpoint at step {self.step}")
+        self.process.wait_for_all()
+
+    def looking(self) -> "_Looking":
+        """Within it the networks are in evaluation mode, averaged where they are, and no random number is used up."""
+        return _Looking(self.stage, self.averages, self.process.device)
+
+    def _report(self, meter: "_Meter") -> None:
+        losses, total, seconds, images_per_second = meter.take()
+        if self._log is None:
+            return
+        progress = Progress(
+            stage=self.stage.name,
+            step=self.step,
+            steps=self.plan.settings.steps,
+            losses=losses,
+            seconds_per_step=seconds,
+            seconds_left=seconds * (self.plan.settings.steps - self.step),
+            images_per_second=images_per_second,
+        )
+        self._log.progress(
+            progress, total=total, rates={name: turn.rate(self.step) for name, turn in self._turns.items()}
+        )
+        self._reporter.progress(progress)
+
+    def _show(self, batch: AnyBatch) -> None:
+        if self._log is None:
+            return
+        with self.looking():
+            rows = self.stage.sample_grid(batch.to(self.process.device))
+        if rows is None:
+            return
+        grid = (rows[:_SAMPLE_ROWS].flatten(0, 1).float().cpu() + 1) * 127.5
+        picture = make_grid(grid, nrow=rows.shape[1], padding=2).round().clamp(0, 255).to(torch.uint8)
+        jpeg = encode_jpeg(picture, quality=_JPEG_QUALITY).numpy().tobytes()
+        with write_atomically(self.plan.work / SAMPLES_FOLDER / f"step-{self.step:08d}.jpg") as file:
+            file.write_bytes(jpeg)
+        self._log.picture(self.step, picture)
+        self._reporter.picture(self.step, jpeg)
+
+    def _make_turns(self) -> dict[str, Turn]:
+        stage, process, settings = self.stage, self.process, self.plan.settings
+        weights = stage.loss_weights
+        turns = {"model": Turn(stage.model, process.wrap(stage.model), weights, stage.optimiser, settings)}
+        if stage.adversary is not None:
+            assert stage.adversary_optimiser is not None
+            wrapped = process.wrap(stage.adversary)
+            turns["adversary"] = Turn(stage.adversary, wrapped, weights, stage.adversary_optimiser, settings)
+        return turns
+
+    def _newest(self) -> Checkpoint | None:
+        folder = newest_checkpoint(self.plan.work / CHECKPOINTS_FOLDER)
+        if folder is None:
+            return None
+        checkpoint = read_checkpoint(folder)
+        require_fit(checkpoint.facts, self._facts(checkpoint.facts.step), str(folder))
+        return checkpoint
+
+    def _take_over(self, checkpoint: Checkpoint) -> Cursor:
+        """Everything but the networks' weights; returns where the data go on."""
+        self.step = checkpoint.facts.step
+        if checkpoint.averages is not None:
+            for name, network in self.averages.networks.items():
+                checkpoint.averages.load_into(name, network)
+        for name, turn in self._turns.items():
+            turn.optimiser.load_state_dict(checkpoint.optimisers[name])
+        rank, ranks = self.process.world.rank, self.process.world.ranks
+        state = checkpoint.ranks[min(rank, len(checkpoint.ranks) - 1)]
+        if ranks == checkpoint.facts.ranks:
+            self.stage.load_rank_state(state.own)
+            torch.set_rng_state(state.cpu_random)
+            if state.device_random is not None and self.process.device.type == "cuda":
+                torch.cuda.set_rng_state(state.device_random, self.process.device)
+        if self.process.is_first:
+            exact = (
+                ""
+                if ranks == checkpoint.facts.ranks
+                else (
+                    f"; {checkpoint.facts.ranks} processes before, {ranks} now: noise and memory banks start anew"
+                )
+            )
+            self._reporter.note(f"{self.stage.name}: resumed at step {self.step}{exact}")
+        return Cursor.from_json(dict(state.cursor))
+
+    def _rank_state(self) -> RankState:
+        device = self.process.device
+        return RankState(
+            cursor=self.stream.cursor.to_json(),
+            cpu_random=torch.get_rng_state(),
+            device_random=torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            own={name: value.cpu() for name, value in self.stage.rank_state().items()},
+        )
+
+    def _facts(self, step: int | None = None) -> CheckpointFacts:
+        return CheckpointFacts(
+            stage=self.stage.name,
+            step=self.step if step is None else step,
+            ranks=self.process.world.ranks,
+            configuration=self.plan.configuration,
+            schema_version=SCHEMA_VERSION,
+        )
+
+    def _loader_settings(self) -> LoaderSettings:
+        settings, cadence = self.plan.settings, self.plan.cadence
+        return LoaderSettings(
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            workers=cadence.workers,
+            prefetch_batches=cadence.prefetch_batches,
+            pin_memory=self.process.device.type == "cuda",
+            maximum_corrupt_clips=settings.maximum_corrupt_clips,
+        )
+
+
+class _Looking:
+    """Evaluation mode, averaged weights and untouched random numbers, for as long as it lasts."""
+
+    def __init__(self, stage: Stage[Any], averages: Averages, device: torch.device) -> None:
+        self._stage, self._averages = stage, averages
+        self._random = torch.random.fork_rng([device] if device.type == "cuda" else [])
+        self._no_gradients = torch.no_grad()
+        self._kept: dict[str, dict[str, Tensor]] = {}
+
+    def __enter__(self) -> None:
+        self._random.__enter__()
+        self._no_gradients.__enter__()
+        torch.manual_seed(0)  # the same noise at every look
+        self._stage.model.eval()
+        for name, average in self._averages.networks.items():
+            network = self._stage.saved[name]
+            self._kept[name] = {key: value.clone() for key, value in network.state_dict().items()}
+            network.load_state_dict(average.state_dict())
+
+    def __exit__(self, *error: object) -> None:
+        for name, kept in self._kept.items():
+            self._stage.saved[name].load_state_dict(kept)
+        self._stage.model.train()
+        self._no_gradients.__exit__(None, None, None)
+        self._random.__exit__(None, None, None)
+
+
+class _Meter:
+    """Means of the losses and times since the last report; sums stay on the device until then."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start()
+
+    def _start(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._total = torch.zeros((), device=self._device)
+        self._steps = self._images = 0
+        self._since = time.monotonic()
+
+    def begin_step(self) -> None:
+        """A batch is there."""
+
+    def end_step(self, losses: Mapping[str, Tensor], total: Tensor, images: int) -> None:
+        """A step is done."""
+        for name, value in losses.items():
+            held = self._sums.get(name)
+            self._sums[name] = value.detach().float() if held is None else held + value.detach().float()
+        self._total = self._total + total
+        self._steps += 1
+        self._images += images
+
+    def take(self) -> tuple[dict[str, float], float, float, float]:
+        """Mean losses, mean total, seconds a step, images a second; starts anew."""
+        steps = max(1, self._steps)
+        losses = {name: float(value) / steps for name, value in self._sums.items()}
+        total, seconds = float(self._total) / steps, time.monotonic() - self._since
+        images = self._images / seconds
+        self._start()
+        return losses, total, seconds / steps, images
