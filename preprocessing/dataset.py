@@ -32,7 +32,7 @@ from preprocessing.splits import SPLITS, Split, SplitSettings, assign_splits
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 
-CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
+CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
 INDEX_TABLE: Final = "index.parquet"
 SHARDS_TABLE: Final = "shards.parquet"
 SPLITS_TABLE: Final = "splits.parquet"

@@ -36,7 +36,7 @@ _HOW: Final = """\
 
 Clips of talking people for training PD-FGC: up to 64 frames each at 25 fps, one person, one shot,
 cropped and aligned to 224 x 224, with 16 kHz sound in step, 478 landmarks, head pose, gaze and blink
-of every frame, mel features and verified eye anchors (one person's eye region in another's face).
+of every frame, mel features and verified eye anchors (the eye region of another moment or person in a face).
 
 ## How it was made
 
@@ -54,11 +54,12 @@ several splits, so the index says which to take. With the stock library; there a
 """
 _RULE: Final = """\
 An identity's split follows from its name and the seed {seed} ({validation:.1%} validation, {test:.1%}
-test) and is kept while the data grows; a small corpus gets at least one identity into each split.
+test) and is kept while the data grows; each of the two gets at least {minimum} as far as training keeps
+two thirds of the identities.
 No identity and no video is in two splits: a face beside the main one ("NAME face 3") goes with the
 video's main identity NAME, whose voice and background it shares. One thing does cross: an eye anchor
-carries the eyes of someone of the same batch, who may be of another split. The table counts them;
-`anchors.json` names the identity of each.
+may carry the eyes of someone else of the same batch, who may be of another split. The table counts
+those; `anchors.json` names the identity of each, and eyes of the face's own identity never cross.
 """
 _TERMS: Final = """\
 ## Terms
@@ -83,7 +84,10 @@ def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
         _HOW.rstrip(),
         "## Splits\n\n" + _splits_table(statistics["splits"]),
         _RULE.format(
-            seed=settings.seed, validation=settings.validation_share, test=settings.test_share
+            seed=settings.seed,
+            validation=settings.validation_share,
+            test=settings.test_share,
+            minimum=settings.minimum_identities,
         ).rstrip(),
         "## Labels\n\n" + _labellers_table(statistics["labellers"]),
         "Frames of reference and signs: `preprocessing/frame_of_reference.py`.",

@@ -1,8 +1,9 @@
 """Train, validation and test, disjoint by identity and stable while the data grows."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Split = Literal["train", "validation", "test"]
@@ -11,13 +12,23 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """Shares of the identities."""
+    """Shares of the identities, and how few a held-out split may have."""
 
     seed: int = 0
     validation_share: float = 0.05
     test_share: float = 0.05
+    minimum_identities: int = field(
+        default=2,
+        metadata={
+            "description": "Identities that validation and test each have at least, as far as training keeps "
+            "two thirds: one each from 6 identities on, two each from 12",
+            "minimum": 0,
+        },
+    )
 
     def __post_init__(self) -> None:
+        if self.minimum_identities < 0:
+            raise ValueError(f"minimum_identities is {self.minimum_identities}, need at least 0")
         if self.validation_share < 0 or self.test_share < 0 or self.validation_share + self.test_share >= 1:
             raise ValueError(
                 f"validation_share {self.validation_share} and test_share {self.test_share} must each be "
@@ -32,28 +43,30 @@ def assign_splits(
 
     An identity keeps the split that it had. A new one gets its split from a hash of its name alone, so
     two people who collect the same data in another order agree. Where the shares of a small corpus
-    would leave a split without anyone, the new identity with the lowest hash goes there, as long as
-    training keeps at least two thirds.
+    would leave a split with fewer than `minimum_identities`, the new identities with the lowest hashes go
+    there, to validation and test by turns, as long as training keeps at least two thirds.
 
     Args:
         identities: all identities of the data set.
         before: splits that were given earlier.
-        settings: seed and shares.
+        settings: seed, shares and the least number.
     """
     splits = dict(before)
     places = {identity: _place(settings.seed, identity) for identity in set(identities)}
     new = sorted((place, identity) for identity, place in places.items() if identity not in before)
     for place, identity in new:
         splits[identity] = _split_of(place, settings)
-    wanted: list[tuple[Split, float]] = [
+    wanted: tuple[tuple[Split, float], ...] = (
         ("validation", settings.validation_share),
         ("test", settings.test_share),
-    ]
-    for split, share in wanted:
-        movable = [identity for _, identity in new if splits[identity] == "train"]
-        training = sum(value == "train" for value in splits.values())
-        if share > 0 and split not in splits.values() and movable and 3 * (training - 1) >= 2 * len(splits):
-            splits[movable[0]] = split
+    )
+    for least in range(1, settings.minimum_identities + 1):
+        for split, share in wanted:
+            sizes = Counter(splits.values())
+            movable = [identity for _, identity in new if splits[identity] == "train"]
+            too_few = share > 0 and sizes[split] < least
+            if too_few and movable and 3 * (sizes["train"] - 1) >= 2 * len(splits):
+                splits[movable[0]] = split
     return splits
 
 

@@ -15,7 +15,7 @@ class CorpusSettings:
 
     seed: int = 0
     """Of everything drawn by lot."""
-    identities: int = 8
+    identities: int = 12
     """Talking heads; beyond the portraits there are, mirrored and re-shaped ones."""
     videos_per_identity: int = 2
     seconds_per_video: float = 8.0

@@ -55,6 +55,30 @@ def test_six_identities_fill_every_split() -> None:
     assert sizes == {"train": 4, "validation": 1, "test": 1}
 
 
+@pytest.mark.parametrize(
+    ("count", "minimum", "sizes"),
+    [
+        (9, 2, {"train": 6, "validation": 2, "test": 1}),
+        (12, 2, {"train": 8, "validation": 2, "test": 2}),
+        (12, 1, {"train": 10, "validation": 1, "test": 1}),
+        (12, 0, {"train": 12}),
+        (100, 3, {"train": 94, "validation": 3, "test": 3}),
+    ],
+)
+def test_each_held_out_split_has_its_least_number(count: int, minimum: int, sizes: dict[str, int]) -> None:
+    tiny = SplitSettings(validation_share=1e-9, test_share=1e-9, minimum_identities=minimum)
+    assert Counter(assign_splits(numbered(count), {}, tiny).values()) == sizes
+
+
+def test_what_is_short_is_filled_from_the_new_alone_and_what_a_lot_filled_counts() -> None:
+    tiny = SplitSettings(validation_share=1e-9, test_share=1e-9)
+    before: dict[str, Split] = {f"old-{number}": "train" for number in range(10)}
+    before |= {"old-10": "validation", "old-11": "test", "old-12": "test"}
+    assert assign_splits(before, before, tiny) == before
+    after = assign_splits([*before, *numbered(3)], before, tiny)
+    assert Counter(after[name] for name in numbered(3)) == {"train": 2, "validation": 1}
+
+
 def test_a_share_of_zero_leaves_the_split_empty() -> None:
     none = SplitSettings(validation_share=0.0, test_share=0.0)
     assert set(assign_splits(numbered(50), {}, none).values()) == {"train"}
@@ -73,3 +97,5 @@ def test_shares_hold_in_a_large_corpus_and_the_seed_deals_anew() -> None:
 def test_shares_that_leave_nothing_to_train_on_are_refused(validation: float, test: float) -> None:
     with pytest.raises(ValueError, match="must each be at least 0 and together below 1"):
         SplitSettings(validation_share=validation, test_share=test)
+    with pytest.raises(ValueError, match="minimum_identities is -1"):
+        SplitSettings(minimum_identities=-1)
