@@ -1,4 +1,8 @@
-"""Choosing v1 for v2: another person, a head turned alike, eyes in another state; seeded.
+"""Choosing v1 for v2: a head turned alike, eyes in another state, of the same person or another; seeded.
+
+A set share of a clip's anchors takes v1 from the same identity: whatever the splits, those never cross
+them, so every split has anchors. The rest crosses identities, which sets the eyes apart from whose
+they are.
 
 Only frames whose eyes are surely labelled take part: clearly open with a gaze that was seen, or
 clearly shut, and not moving between neighbouring frames.
@@ -7,7 +11,7 @@ clearly shut, and not moving between neighbouring frames.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -35,7 +39,25 @@ class PairSettings:
     shut_above_blink: float = 0.7  # both eyes: clearly shut
     maximum_blink_step: float = 0.25  # to either neighbouring frame; beyond, the lids are on their way
     maximum_gaze_step_rad: float = math.radians(4.0)  # of open eyes; beyond, the gaze jumps
-    across_identities: bool = True
+    within_identity_share: float = field(
+        default=0.5,
+        metadata={
+            "description": "Share of a clip's anchors whose eyes are of the same identity, from another clip "
+            "where one fits; the rest crosses identities. Where one kind finds no eyes, the other is tried",
+            "minimum": 0.0,
+            "maximum": 1.0,
+        },
+    )
+    minimum_gap_frames: int = field(
+        default=12,  # half a second: mouth and head have moved on, v1 is not just v2 with other eyes
+        metadata={"description": "Distance of two frames of one clip that may be paired", "minimum": 1},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.within_identity_share <= 1.0:
+            raise ValueError(f"within_identity_share is {self.within_identity_share}, need 0 to 1")
+        if self.minimum_gap_frames < 1:
+            raise ValueError(f"minimum_gap_frames is {self.minimum_gap_frames}, need at least 1")
 
 
 @dataclass(frozen=True)
@@ -56,6 +78,7 @@ class Pair:
 
     base_frame: int
     partners: tuple[tuple[str, int], ...]  # (clip key, frame)
+    fell_back: bool = False  # no frame of the kind that was due, within or across identities, fits
 
 
 def eye_kinds(state: EyeState, settings: PairSettings) -> NDArray[np.int8]:
@@ -72,9 +95,10 @@ def choose_pairs(
 ) -> dict[str, list[Pair]]:
     """Pairs of every clip that has any, by key.
 
-    A clip's frames v2 are drawn by lot from its own key and the seed. By turns their partners rather
-    look elsewhere or are rather open against shut. Each partner of a frame is another clip's.
-    A batch that holds one identity only pairs within it; the two frames then differ in clip or time.
+    A clip's frames v2 are drawn by lot from its own key and the seed; so is whether one more is within the
+    identity where the share makes no whole number. By turns their partners rather look elsewhere or are
+    rather open against shut. Each partner of a frame is another clip's; within the identity, frames of
+    the clip itself are tried last.
 
     Args:
         states: labels of the batch's clips.
@@ -86,20 +110,24 @@ def choose_pairs(
         return {}
     kinds = {state.key: eye_kinds(state, settings) for state in states}
     pool = _Pool(states, kinds, settings)
-    cross = settings.across_identities and len({state.identity for state in states}) > 1
     chosen: dict[str, list[Pair]] = {}
     for state in states:
         random = np.random.default_rng(_seed(settings.seed, state.key))
         sure = np.flatnonzero(kinds[state.key] != UNSURE)
         turn = int(random.integers(2))
+        within_count = math.floor(settings.within_identity_share * anchors_per_clip + random.random())
+        frames: list[int] = random.permutation(sure)[: TRIES_PER_ANCHOR * anchors_per_clip].tolist()
         pairs: list[Pair] = []
-        for frame in random.permutation(sure)[: TRIES_PER_ANCHOR * anchors_per_clip].tolist():
-            if len(pairs) == anchors_per_clip:
-                break
-            gaze_first = (turn + len(pairs)) % 2 == 0
-            partners = pool.partners(state, frame, int(kinds[state.key][frame]), cross, gaze_first, random)
-            if partners:
-                pairs.append(Pair(frame, partners[:attempts]))
+        for number in range(anchors_per_clip):
+            due = number < within_count
+            gaze_first = (turn + number) % 2 == 0
+            for within in (due, not due):
+                found = _first_pair(pool, state, kinds[state.key], frames, within, gaze_first, random)
+                if found is not None:
+                    base_frame, partners = found
+                    frames.remove(base_frame)
+                    pairs.append(Pair(base_frame, partners[:attempts], fell_back=within != due))
+                    break
         if pairs:
             chosen[state.key] = sorted(pairs, key=lambda pair: pair.base_frame)
     return chosen
@@ -112,7 +140,7 @@ class _Pool:
         self, states: Sequence[EyeState], kinds: Mapping[str, NDArray[np.int8]], settings: PairSettings
     ) -> None:
         self._settings = settings
-        self._keys = [state.key for state in states]
+        self._keys = np.array([state.key for state in states])
         steps = [np.flatnonzero(kinds[state.key] != UNSURE)[::CANDIDATE_EVERY_FRAMES] for state in states]
         clip = np.repeat(np.arange(len(states)), [len(step) for step in steps])
         frames = np.concatenate(steps)
@@ -131,24 +159,28 @@ class _Pool:
         state: EyeState,
         frame: int,
         kind: int,
-        cross: bool,
+        within: bool,
         gaze_first: bool,
         random: np.random.Generator,
     ) -> tuple[tuple[str, int], ...]:
+        """Frames that may be v1, in the order to try them."""
         settings = self._settings
         pose_distance = np.linalg.norm(self._angles - state.pose[frame, :3], axis=1)
         ratio = self._distance_cm / (REFERENCE_DISTANCE_CM - state.pose[frame, 5])
         alike = pose_distance <= settings.maximum_pose_distance_rad
         alike &= np.maximum(ratio, 1.0 / ratio) <= settings.maximum_size_ratio
-        alike &= (self._identities != state.identity) == cross
+        alike &= (self._identities == state.identity) == within
+        is_own = self._keys[self._clip] == state.key
+        alike &= ~is_own | (np.abs(self._frames - frame) >= settings.minimum_gap_frames)
         gaze_distance = np.linalg.norm(self._gaze - state.gaze[frame], axis=1)
         blink_distance = np.abs(self._blink - state.blink[frame]).min(axis=1)
         elsewhere = alike & (self._kind == OPEN) & (kind == OPEN)
         elsewhere &= gaze_distance >= settings.minimum_gaze_distance_rad
         otherwise = alike & (self._kind != kind) & (blink_distance >= settings.minimum_blink_distance)
         order = (elsewhere, otherwise) if gaze_first else (otherwise, elsewhere)
-        picked = np.concatenate([self._draw(np.flatnonzero(fits), pose_distance, random) for fits in order])
-        return tuple((self._keys[self._clip[place]], int(self._frames[place])) for place in picked)
+        tiers = [fits & whose for whose in (~is_own, is_own) for fits in order]
+        picked = np.concatenate([self._draw(np.flatnonzero(fits), pose_distance, random) for fits in tiers])
+        return tuple((str(self._keys[self._clip[place]]), int(self._frames[place])) for place in picked)
 
     def _draw(
         self, places: NDArray[np.int64], pose_distance: NDArray[np.float32], random: np.random.Generator
@@ -157,6 +189,23 @@ class _Pool:
         nearest = places[np.argsort(pose_distance[places], kind="stable")]
         _, first = np.unique(self._clip[nearest], return_index=True)
         return random.permutation(nearest[np.sort(first)][:SHUFFLED_NEAREST])
+
+
+def _first_pair(
+    pool: _Pool,
+    state: EyeState,
+    kinds: NDArray[np.int8],
+    frames: Sequence[int],
+    within: bool,
+    gaze_first: bool,
+    random: np.random.Generator,
+) -> tuple[int, tuple[tuple[str, int], ...]] | None:
+    """The first of a clip's frames that has partners of the kind, and these; None where none has."""
+    for frame in frames:
+        partners = pool.partners(state, frame, int(kinds[frame]), within, gaze_first, random)
+        if partners:
+            return frame, partners
+    return None
 
 
 def _largest_step(*columns: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The step `eye_anchors`: which eyes go into which face, and whether the swap came out right.
 
-For frames v2 of every clip a frame v1 is sought that shows, by default, another person, a head
-turned alike and eyes that look elsewhere or blink differently. Every composite is measured: its
+For frames v2 of every clip a frame v1 is sought that shows a head turned alike and eyes that look
+elsewhere or blink differently: by turns of the same person and of another. Every composite is measured: its
 gaze and blink must be v1's, the rest of its face must be v2's, else it is refused with the error.
 The next partner is tried then.
 """
@@ -36,7 +36,7 @@ from preprocessing.shards import decode_array
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 
-CODE_VERSION: Final = f"2+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"3+mediapipe{MEDIAPIPE_VERSION}"
 VALID_NAMES: Final = ("valid",)
 ANCHORS_TAR: Final = "anchors.tar"
 ANCHORS_TABLE: Final = "anchors.parquet"
@@ -47,6 +47,7 @@ ANCHORS_SCHEMA: Final = table_schema(
     column("eyes_key", pa.string(), "clip of v1, whose eyes are taken"),
     column("eyes_frame", pa.int32(), "v1's frame within its clip"),
     column("eyes_identity", pa.string(), "v1's identity"),
+    column("fell_back", pa.bool_(), "whether no v1 of the kind that was due (own identity, other) fitted"),
     column("accepted", pa.bool_(), "whether the composite was verified"),
     column("reason", pa.string(), "why not; empty where accepted"),
     column("pose_distance_rad", pa.float32(), "angle between the two heads"),
@@ -103,10 +104,19 @@ class _Frame:
 
 
 @dataclass(frozen=True)
+class _Wanted:
+    """An anchor to be made."""
+
+    base: _Frame  # v2
+    partners: tuple[_Frame, ...]  # v1, in the order to try them
+    fell_back: bool
+
+
+@dataclass(frozen=True)
 class _Task:
     clips: Path  # clips.tar
     base: ClipRow
-    wanted: tuple[tuple[_Frame, tuple[_Frame, ...]], ...]  # v2, its partners in order
+    wanted: tuple[_Wanted, ...]
     levels: Mapping[str, OpennessLevels]  # of the partners' persons
     settings: EyeAnchorSettings
 
@@ -157,10 +167,14 @@ def make_eye_anchors(
 
     def task(row: ClipRow, of_clip: Sequence[Pair]) -> _Task:
         wanted = tuple(
-            (labelled(row.key, pair.base_frame), tuple(labelled(*partner) for partner in pair.partners))
+            _Wanted(
+                labelled(row.key, pair.base_frame),
+                tuple(labelled(*partner) for partner in pair.partners),
+                pair.fell_back,
+            )
             for pair in of_clip
         )
-        persons = {partner.clip.identity for _, partners in wanted for partner in partners}
+        persons = {partner.clip.identity for each in wanted for partner in each.partners}
         return _Task(clips / CLIPS_TAR, row, wanted, {name: levels[name] for name in persons}, settings)
 
     tasks = [task(row, pairs.get(row.key, ())) for row in rows]
@@ -190,6 +204,7 @@ def _write(tasks: list[_Task], folder: Path, workers: int, progress: Callable[[s
         "clips_with_anchors": len({row["key"] for row in accepted}),
         "anchors_across_identities": sum(row["identity"] != row["eyes_identity"] for row in accepted),
         "anchors_within_identity": sum(row["identity"] == row["eyes_identity"] for row in accepted),
+        "anchors_fallen_back": sum(row["fell_back"] for row in accepted),
     }
     return BuildReport(counts=counts, refusals=dict(Counter(row["reason"] for row in rows if row["reason"])))
 
@@ -199,11 +214,12 @@ def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
     if not task.wanted:
         return [(_row(task.base, -1, None) | {"reason": "no_pair"}, b"")]
     made: list[tuple[dict[str, Any], bytes]] = []
-    for number, (base, partners) in enumerate(task.wanted):
+    for number, wanted in enumerate(task.wanted):
+        base = wanted.base
         picture, landmarks_px = _read_frame(task.clips, base)
         if number == 0:
             _verifier().start_clip(picture)
-        for eyes in partners:
+        for eyes in wanted.partners:
             composite = swap_eyes(picture, landmarks_px, *_read_frame(task.clips, eyes), task.settings.swap)
             jpeg = encode_jpeg(composite, task.settings.jpeg_quality)
             target = EyeTarget(eyes.gaze, eyes.blink, task.levels[eyes.clip.identity])
@@ -211,7 +227,7 @@ def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
             measured = _verifier().measure(decode_jpeg(jpeg), BaseFace(landmarks_px, base.pose), target)
             reason = refusal(measured, task.settings)
             row = _row(base.clip, base.frame, eyes) | _distances(base, eyes) | {"reason": reason}
-            row |= asdict(measured) if measured else {}
+            row |= {"fell_back": wanted.fell_back} | (asdict(measured) if measured else {})
             made.append((row | {"accepted": not reason}, b"" if reason else jpeg))
             if not reason:
                 break
@@ -233,6 +249,7 @@ def _row(base: ClipRow, base_frame: int, eyes: _Frame | None) -> dict[str, Any]:
         "eyes_key": eyes.clip.key if eyes else "",
         "eyes_frame": eyes.frame if eyes else -1,
         "eyes_identity": eyes.clip.identity if eyes else "",
+        "fell_back": False,
         "accepted": False,
     }
 

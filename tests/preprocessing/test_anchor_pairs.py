@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from preprocessing.anchor_pairs import (
     eye_kinds,
 )
 
-SETTINGS = PairSettings()
-FRAMES = 8
+ACROSS = PairSettings(within_identity_share=0.0)
+WITHIN = PairSettings(within_identity_share=1.0)
+FRAMES = 8  # fewer than two frames of one clip must be apart
 
 
 def state(
@@ -47,6 +49,12 @@ def partner_keys(pairs: list[Pair]) -> set[str]:
     return {key for pair in pairs for key, _ in pair.partners}
 
 
+def eyes_of_ann(pairs: Mapping[str, list[Pair]], states: list[EyeState]) -> int:
+    """How many pairs take their eyes from a clip of Ann."""
+    anns = {each.key for each in states if each.identity == "Ann"}
+    return sum(partner_keys([pair]) <= anns for of_clip in pairs.values() for pair in of_clip)
+
+
 def test_partners_are_other_persons_turned_alike_with_eyes_elsewhere_or_shut() -> None:
     states = [
         state("v2", "Ann"),
@@ -58,7 +66,7 @@ def test_partners_are_other_persons_turned_alike_with_eyes_elsewhere_or_shut() -
         state("half-shut", "Fay", blink=0.55),
         state("far-away", "Gus", gaze_deg=20.0, z_cm=-30.0),
     ]
-    pairs = choose_pairs(states, SETTINGS, anchors_per_clip=2, attempts=8)
+    pairs = choose_pairs(states, ACROSS, anchors_per_clip=2, attempts=8)
     assert partner_keys(pairs["v2"]) == {"looks-elsewhere", "shut"}
     assert len(pairs["v2"]) == 2
     # By turns, one frame tries a look elsewhere first and the other a shut eye.
@@ -67,44 +75,110 @@ def test_partners_are_other_persons_turned_alike_with_eyes_elsewhere_or_shut() -
 
 def test_a_shut_frame_is_paired_with_open_eyes_only() -> None:
     states = [state("v2", "Ann", blink=1.0), state("open", "Bob"), state("shut", "Cid", blink=0.9)]
-    assert partner_keys(choose_pairs(states, SETTINGS, 1, 8)["v2"]) == {"open"}
+    assert partner_keys(choose_pairs(states, ACROSS, 1, 8)["v2"]) == {"open"}
 
 
-def test_one_identity_pairs_within_itself_and_two_do_not() -> None:
+def test_within_the_identity_partners_are_its_other_clips_turned_alike_with_eyes_elsewhere_or_shut() -> None:
+    states = [
+        state("v2", "Ann"),
+        state("looks-elsewhere", "Ann", gaze_deg=12.0),
+        state("shut", "Ann", blink=0.9),
+        state("looks-alike", "Ann", gaze_deg=8.0),
+        state("turned", "Ann", yaw_deg=15.0, gaze_deg=20.0),
+        state("far-away", "Ann", gaze_deg=20.0, z_cm=-30.0),
+        state("other-person", "Bob", gaze_deg=20.0),
+    ]
+    pairs = choose_pairs(states, WITHIN, anchors_per_clip=2, attempts=8)["v2"]
+    assert partner_keys(pairs) == {"looks-elsewhere", "shut"}
+    assert [pair.fell_back for pair in pairs] == [False, False]
+
+
+def test_of_two_anchors_one_is_within_the_identity_and_one_across() -> None:
+    states = [
+        *(state(f"a{number}", "Ann", gaze_deg=15.0 * (number % 2)) for number in range(4)),
+        *(state(f"b{number}", "Bob", gaze_deg=15.0 * (number % 2)) for number in range(4)),
+    ]
+    pairs = choose_pairs(states, PairSettings(), 2, 3)
+    for each in states:
+        alike = [next(iter(partner_keys([pair])))[0] == each.key[0] for pair in pairs[each.key]]
+        assert sorted(alike) == [False, True]
+    assert not any(pair.fell_back for of_clip in pairs.values() for pair in of_clip)
+
+
+@pytest.mark.parametrize(("share", "anchors", "fewest", "most"), [(0.5, 1, 8, 32), (0.25, 2, 8, 32)])
+def test_where_the_share_makes_no_whole_number_the_lot_decides_by_clip(
+    share: float, anchors: int, fewest: int, most: int
+) -> None:
+    # 40 clips of Ann, each lends to the others; half of a pair each is due within: 20 expected, s.d. 3.2.
+    states = [state(f"a{number:02d}", "Ann", gaze_deg=15.0 * (number % 2)) for number in range(40)]
+    states += [state("b0", "Bob"), state("b1", "Bob", gaze_deg=15.0)]
+    settings = PairSettings(within_identity_share=share)
+    pairs = {key: of for key, of in choose_pairs(states, settings, anchors, 3).items() if key[0] == "a"}
+    assert sum(map(len, pairs.values())) == 40 * anchors
+    assert fewest < eyes_of_ann(pairs, states) < most
+
+
+def test_a_kind_that_finds_no_eyes_falls_back_to_the_other_and_says_so() -> None:
     alone = [state("a", "Ann"), state("b", "Ann", gaze_deg=15.0)]
-    assert partner_keys(choose_pairs(alone, SETTINGS, 1, 3)["a"]) == {"b"}
-    assert choose_pairs([*alone, state("c", "Bob")], SETTINGS, 1, 3).get("a") is None
-    within = dataclasses.replace(SETTINGS, across_identities=False)
-    assert partner_keys(choose_pairs([*alone, state("c", "Bob")], within, 1, 3)["a"]) == {"b"}
+    strangers = [state("c", "Ann"), state("d", "Bob", gaze_deg=15.0)]
+    for settings, states, partner in ((ACROSS, alone, "b"), (WITHIN, strangers, "d")):
+        (pair,) = choose_pairs(states, settings, 1, 3)[states[0].key]
+        assert partner_keys([pair]) == {partner}
+        assert pair.fell_back
+    within, across = choose_pairs(alone, WITHIN, 2, 3)["a"], choose_pairs(alone, PairSettings(), 2, 3)["a"]
+    assert [pair.fell_back for pair in within] == [False, False]
+    assert sorted(pair.fell_back for pair in across) == [False, True]
+
+
+def test_the_clip_itself_lends_frames_far_enough_away_and_only_after_other_clips() -> None:
+    gaze = np.zeros((40, 2), np.float32)
+    gaze[20:, 1] = math.radians(15.0)
+    clip = EyeState(
+        "a", "Ann", np.zeros((40, 6), np.float32), gaze, np.zeros((40, 2), np.float32), np.full(40, True)
+    )
+    settings = dataclasses.replace(WITHIN, minimum_gap_frames=30)
+    for pair in choose_pairs([clip], settings, 8, 3)["a"]:
+        ((key, frame),) = pair.partners
+        assert key == "a"
+        assert abs(frame - pair.base_frame) >= 30
+    pairs = choose_pairs([clip, state("b", "Ann", gaze_deg=-15.0)], settings, 8, 3)["a"]
+    assert {pair.partners[0][0] for pair in pairs} == {"b"}
+    assert "a" in partner_keys(pairs)
+
+
+@pytest.mark.parametrize("wrong", [{"within_identity_share": 1.1}, {"minimum_gap_frames": 0}])
+def test_senseless_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        dataclasses.replace(ACROSS, **wrong)
 
 
 def test_no_clips_make_no_pairs_and_attempts_bound_the_partners() -> None:
-    assert choose_pairs([], SETTINGS, 2, 3) == {}
+    assert choose_pairs([], ACROSS, 2, 3) == {}
     others = [state(f"o{number}", f"P{number}", gaze_deg=15.0) for number in range(9)]
-    (pair,) = choose_pairs([state("v2", "Ann"), *others], SETTINGS, 1, 3)["v2"]
+    (pair,) = choose_pairs([state("v2", "Ann"), *others], ACROSS, 1, 3)["v2"]
     assert len(pair.partners) == len({key for key, _ in pair.partners}) == 3
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
     others = [state(f"o{number}", f"P{number}", gaze_deg=15.0) for number in range(9)]
     states = [state("v2", "Ann"), *others]
-    first = choose_pairs(states, SETTINGS, 2, 3)
-    assert choose_pairs(states, SETTINGS, 2, 3) == first
-    assert choose_pairs(states, dataclasses.replace(SETTINGS, seed=1), 2, 3) != first
+    first = choose_pairs(states, ACROSS, 2, 3)
+    assert choose_pairs(states, ACROSS, 2, 3) == first
+    assert choose_pairs(states, dataclasses.replace(ACROSS, seed=1), 2, 3) != first
 
 
 def test_frames_v2_do_not_depend_on_the_other_clips() -> None:
     mine, other = state("v2", "Ann"), state("o", "Bob", gaze_deg=15.0)
     more = [state(f"o{number}", f"P{number}", gaze_deg=15.0) for number in range(5)]
-    few = choose_pairs([mine, other], SETTINGS, 2, 1)["v2"]
-    many = choose_pairs([mine, other, *more], SETTINGS, 2, 1)["v2"]
+    few = choose_pairs([mine, other], ACROSS, 2, 1)["v2"]
+    many = choose_pairs([mine, other, *more], ACROSS, 2, 1)["v2"]
     assert {pair.base_frame for pair in few} == {pair.base_frame for pair in many}
 
 
 def test_partners_vary_over_a_batch() -> None:
     others = [state(f"o{number}", f"P{number}", gaze_deg=15.0) for number in range(9)]
     bases = [state(f"v{number}", f"B{number}") for number in range(20)]
-    pairs = choose_pairs([*bases, *others], SETTINGS, 1, 1)
+    pairs = choose_pairs([*bases, *others], ACROSS, 1, 1)
     used = [pairs[base.key][0].partners[0][0] for base in bases]
     assert len(set(used)) >= 6
 
@@ -132,10 +206,10 @@ def test_only_surely_labelled_middle_frames_take_part(
         np.column_stack([blink, blink]).astype(np.float32),
         np.array([seen] * 3),
     )
-    assert eye_kinds(clip, SETTINGS)[1] == expected
+    assert eye_kinds(clip, ACROSS)[1] == expected
 
 
 def test_one_shut_eye_is_unsure() -> None:
     clip = state("k", "Ann")
     clip.blink[:, 1] = 0.9
-    assert (eye_kinds(clip, SETTINGS) == UNSURE).all()
+    assert (eye_kinds(clip, ACROSS) == UNSURE).all()

@@ -40,7 +40,10 @@ from preprocessing.shards import encode_clip
 FRAMES = 3
 # Portraits are few and their heads turned at will: any two may pair here, 14 degrees apart in pose.
 ANY_POSE = PairSettings(
-    maximum_pose_distance_rad=math.pi, maximum_size_ratio=3.0, minimum_gaze_distance_rad=math.radians(20.0)
+    maximum_pose_distance_rad=math.pi,
+    maximum_size_ratio=3.0,
+    minimum_gaze_distance_rad=math.radians(20.0),
+    within_identity_share=0.0,
 )
 SETTINGS = EyeAnchorSettings(
     anchors_per_clip=1, attempts=1, maximum_gaze_error_rad=math.radians(9.0), pairs=ANY_POSE
@@ -125,6 +128,7 @@ def test_true_eyes_are_kept_and_falsely_labelled_ones_refused(
         "clips_with_anchors": 1,
         "anchors_across_identities": 1,
         "anchors_within_identity": 0,
+        "anchors_fallen_back": 0,
     }
     assert report.refusals == {"gaze_differs": 1}
     assert [row["key"] for row in read_anchor_rows(tmp_path)] == ["ann"]
@@ -149,7 +153,32 @@ def test_one_identity_pairs_within_itself_and_is_counted(tmp_path: Path) -> None
     rows = pq.read_table(tmp_path / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
     assert [row["eyes_key"] for row in rows] == ["a1", "a0"]
     assert report.counts["anchors_across_identities"] == 0
-    assert report.counts["anchors_within_identity"] == report.counts["anchors"]
+    assert report.counts["anchors_within_identity"] == report.counts["anchors"] == 1
+    assert [row["fell_back"] for row in rows] == [True, True]  # another's eyes were due, nobody else is there
+    assert report.counts["anchors_fallen_back"] == 1
+
+
+def test_each_clip_gets_eyes_of_its_own_identity_and_of_another(tmp_path: Path) -> None:
+    clips = [
+        portrait_clip("a0", "Ann", 0),
+        portrait_clip("a1", "Ann", 3),
+        portrait_clip("b0", "Bob", 0),
+        portrait_clip("b1", "Bob", 3),
+    ]
+    folders = write_batch(tmp_path, clips)
+    for key in ("a0", "b0"):
+        look_elsewhere(folders[2], key)
+    half = dataclasses.replace(ANY_POSE, within_identity_share=0.5)
+    settings = dataclasses.replace(SETTINGS, anchors_per_clip=2, pairs=half)
+    report = make_eye_anchors(*folders, settings, tmp_path, workers=0, progress=lambda _: None)
+    rows = pq.read_table(tmp_path / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
+    assert [row["key"] for row in rows] == ["a0", "a0", "a1", "a1", "b0", "b0", "b1", "b1"]
+    for one, other in zip(rows[::2], rows[1::2], strict=True):
+        assert {one["eyes_identity"], other["eyes_identity"]} == {"Ann", "Bob"}
+    # a1 and b1 are truly labelled, so their eyes are found again in the faces of a0 and b0.
+    assert {row["eyes_key"] for row in rows if row["accepted"]} == {"a1", "b1"}
+    assert report.counts["anchors_within_identity"] == report.counts["anchors_across_identities"] == 2
+    assert report.counts["anchors_fallen_back"] == 0
 
 
 def test_a_clip_without_a_partner_is_a_row(tmp_path: Path) -> None:

@@ -153,6 +153,18 @@ def test_a_split_without_usable_anchors_is_refused(root: Path, tmp_path: Path) -
     assert [source.name(item) for item in range(len(source.clips))] == ["clip-02#1"]
 
 
+def test_a_split_of_one_identity_has_the_anchors_within_it(tmp_path: Path) -> None:
+    clips = [
+        MadeClip("anna", "train", 0, 12, ("anna", "emil")),
+        MadeClip("emil", "validation", 0, 9, ("anna", "emil")),
+    ]
+    make_data_set(tmp_path, clips)
+    index = index_of(tmp_path, "validation")
+    source = EyeAnchorSource(index, ShardReader(index, READER))
+    assert [source.name(item) for item in range(len(source.clips))] == ["clip-01#1"]
+    assert source.other_split_count == 1
+
+
 def test_labels_are_those_of_the_frame(root: Path, decoded: list[int]) -> None:
     for batch in itertools.islice(BatchStream(LabelledFrameSource(index_of(root)), LOADER), 4):
         assert read_pictures(batch.frames) == driving(batch.facts)
