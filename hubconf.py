@@ -2,8 +2,8 @@
 
     torch.hub.load(REPOSITORY, "generator", source="local", preset="official", checkpoint=FILE)
 
-`preset` is `official` or `tiny`; without `checkpoint` the weights are random. Networks come in evaluation
-mode, on the CPU.
+`preset` is `official` or `tiny` (SyncNet has one size and takes none); without `checkpoint` the weights are
+random. Networks come in evaluation mode, on the CPU.
 """
 
 from pathlib import Path as _Path
@@ -20,6 +20,8 @@ from models.face_reconstruction import FaceReconstruction as _FaceReconstruction
 from models.generator import Generator as _Generator
 from models.motion import MotionEncoder as _MotionEncoder
 from models.presets import preset_named as _preset_named
+from models.syncnet import SYNCNET_FILE as _SYNCNET_FILE
+from models.syncnet import SyncNet as _SyncNet
 
 _Network = _TypeVar("_Network", bound=nn.Module)
 
@@ -52,6 +54,11 @@ def deep3d_reconstruction(
     """Aligned image [B, 3, 224, 224] in [0, 1] -> Deep3DFaceRecon's 257 coefficients [B, 257]."""
     network = _FaceReconstruction(_preset_named(preset).face_reconstruction)
     return _ready(network, checkpoint, _official.FACE_RECONSTRUCTION_FILE)
+
+
+def syncnet(checkpoint: str | _Path | None = None) -> _SyncNet:
+    """Frames [B, 3, 5, 224, 224], BGR in 0..255, and MFCC [B, 1, 13, 20] -> `SyncEmbeddings`, 1024 each."""
+    return _ready(_SyncNet(), checkpoint, _SYNCNET_FILE)
 
 
 def _ready(network: _Network, checkpoint: str | _Path | None, official: _OfficialFile) -> _Network:
