@@ -2,7 +2,7 @@
 
 How it ends, in each case: the caller is interrupted, fails or is killed: the pipe to the supervisor
 closes, the supervisor ends all below it. The supervisor is killed: the kernel kills its child, and the
-workers that called `training.supervisor.die_with_parent`; the caller ends what is left, known by a mark
+workers that called `training.orphans.die_with_parent`; the caller ends what is left, known by a mark
 in its environment. The command ends by itself: the supervisor ends what it left behind.
 """
 
@@ -20,6 +20,10 @@ from threading import Thread
 from typing import IO, Final
 
 import psutil
+
+from training.orphans import die_with_parent
+
+__all__ = ["CommandFailedError", "Ending", "die_with_parent", "failure", "first_error", "run_command"]
 
 MARK_VARIABLE: Final = "PDFGC_COMMAND"  # a random name of this one call, in the environment of all below
 LINES_KEPT: Final = 400

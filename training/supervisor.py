@@ -5,13 +5,12 @@ standard input. The end of that input says that whoever started it is gone, in w
 closes it too. Linux only. Imports no torch and no Dagster.
 
 Killing the process group of a launcher is not enough: torch's elastic agent starts every worker in a
-session of its own. Here the kernel gives every orphan below this process back to this process (a
-"child subreaper"), so while anything of the command lives, this process has a child; and once the
-kernel says that it has none, nothing is left.
+session of its own. Here the kernel makes this process the parent of every orphan below it, so while
+anything of the command lives, this process has a child; and once the kernel says that it has none,
+nothing is left.
 """
 
 import argparse
-import ctypes
 import os
 import select
 import signal
@@ -24,27 +23,10 @@ from typing import Final
 
 import psutil
 
-from storage.atomic import is_alive
+from training.orphans import adopt_orphans, die_with_parent
 
-SUPERVISOR_VARIABLE: Final = "PDFGC_SUPERVISOR"  # process number of the supervisor, for all below it
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 LOOK_SECONDS: Final = 0.2  # how often it looks; the end of its input wakes it at once
 RETRY_SECONDS: Final = 0.05
-
-
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent ends; only below a supervisor, else do nothing.
-
-    For processes that do not stand directly under the supervisor (the workers of torchrun): they go
-    with the agent even if the supervisor itself was killed. Ends at once where that has happened.
-    """
-    supervisor = os.environ.get(SUPERVISOR_VARIABLE)
-    if supervisor is None:
-        return
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if not is_alive(int(supervisor)):  # it went before the line above could take effect
-        os._exit(1)
 
 
 def supervise(command: Sequence[str], grace_seconds: float) -> int:
@@ -63,8 +45,7 @@ def supervise(command: Sequence[str], grace_seconds: float) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ask)
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
+    adopt_orphans()
     caller = os.getppid()
     # This process has one thread, so a function between fork and exec is safe; and it must be there:
     # the command knows nothing of us.
@@ -110,12 +91,6 @@ def _end_all(ended: dict[int, int], grace_seconds: float) -> None:
             except psutil.NoSuchProcess:
                 continue
         time.sleep(RETRY_SECONDS)
-
-
-def _prctl(option: int, value: int) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
 
 
 def main() -> int:
