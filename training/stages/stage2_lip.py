@@ -36,6 +36,8 @@ class LipSettings:
     """How the lip stage trains.
 
     windows: K and the gap within a clip; unverified, see there.
+    measured_windows: the same of the held-out figures, of every split but `train`. Apart from what trains,
+        so that runs with another K keep the same chance and compare.
     temperature: τ. The formulas print none, which is 1.0; unverified whether training divided by less.
     audio_to_video_weight, video_to_audio_weight: of L_a2v and L_v2a. The paper names none; unverified.
     negatives_from_batch: the other rows of a process's batch are negatives too, at no cost: K + B - 1 of
@@ -45,6 +47,7 @@ class LipSettings:
     """
 
     windows: LipWindowSettings = LipWindowSettings()  # noqa: RUF009 -- frozen
+    measured_windows: LipWindowSettings = LipWindowSettings()  # noqa: RUF009 -- frozen
     temperature: float = FORMULA_TEMPERATURE
     audio_to_video_weight: float = 1.0
     video_to_audio_weight: float = 1.0
@@ -128,13 +131,16 @@ class LipStage(Stage[LipWindows]):
     @override
     def source(self, index: ClipIndex) -> LipWindowSource:
         """A moment a clip, with its negatives."""
-        return LipWindowSource(index, self.settings.windows)
+        settings = self.settings
+        return LipWindowSource(
+            index, settings.windows if index.split == "train" else settings.measured_windows
+        )
 
     @override
     def held_out(self, batches: Iterable[LipWindows]) -> list[Figure]:
         """How often sound and lips find each other among 1 + K; and among the same clip's alone.
 
-        K is the source's, whatever was trained with. The same clip's are the harder ones: speaker, sound
+        K is the source's, the batch's other rows take no part. The same clip's are the harder ones: speaker, sound
         and picture are the same, only the moment differs.
 
         Raises:

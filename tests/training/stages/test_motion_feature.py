@@ -1,0 +1,56 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.motion import MotionEncoder
+from tests.training.stages.stage_makers import TOY, TOY_SIDE_PX, context_on_stage1, random_frames, toy_weights
+from training.augmentation import MotionAugmentation, augment_motion
+from training.data_frames import to_network_input
+from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, seeds_of_pictures
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def test_the_trunk_is_stage_1s() -> None:
+    trained = MotionEncoder(TOY.motion)
+    context = context_on_stage1(toy_weights({"motion.model": trained.model}))
+    torch.testing.assert_close(
+        state_of(motion_encoder_on_stage1(context).model), state_of(trained.model), rtol=0, atol=0
+    )
+
+
+def test_weights_without_the_trunk_are_refused() -> None:
+    context = context_on_stage1(toy_weights({"motion.to_eye": MotionEncoder(TOY.motion).to_eye}, "other"))
+    with pytest.raises(ValueError, match=r"other: motion\.model does not fit LandmarkTrunk"):
+        motion_encoder_on_stage1(context)
+
+
+def test_training_leaves_the_trunk_as_it_is() -> None:
+    motion = MotionEncoder(TOY.motion)
+    network = MotionFeature(motion).train()
+    before = state_of(network)
+    frames = random_frames(4)
+    feature = network(frames, [0] * 4)
+    # Neither dropout nor the batch's own statistics: the same as in evaluation mode, and no buffer moves.
+    expected = motion.model.eval()(to_network_input(frames, TOY_SIDE_PX))
+    torch.testing.assert_close(feature, expected)
+    torch.testing.assert_close(state_of(network), before, rtol=0, atol=0)
+    assert not feature.requires_grad
+    assert not [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def test_frames_are_augmented_by_their_seeds_and_in_training_alone() -> None:
+    motion, settings, frames = MotionEncoder(TOY.motion), MotionAugmentation(), random_frames(2)
+    network = MotionFeature(motion, settings)
+    pictures = to_network_input(frames, TOY_SIDE_PX)
+    changed = motion.model(augment_motion(pictures, [7, 8], settings))
+    torch.testing.assert_close(network.train()(frames, [7, 8]), changed)
+    torch.testing.assert_close(network.eval()(frames, [7, 8]), motion.model(pictures))
+    assert not torch.allclose(changed, motion.model(pictures), atol=1e-3)
+
+
+def test_every_picture_of_a_row_has_a_seed_of_its_own() -> None:
+    greatest = 2**63 - 1
+    assert seeds_of_pictures([5, greatest], 2) == [5, 5 + 2**63, greatest, greatest + 2**63]

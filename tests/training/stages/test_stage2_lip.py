@@ -1,0 +1,259 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tests.training.data_makers import make_data_set
+from tests.training.stages.stage_makers import (
+    context_on_stage1,
+    parts_with_gradients,
+    random_frames,
+    row_facts,
+)
+from training.augmentation import MotionAugmentation
+from training.batches import LipWindows
+from training.data_index import read_clip_index
+from training.data_lip import LipWindowSettings
+from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
+from training.stages.stage2_lip import LipSettings, LipStage, finds_its_own, places_of_negatives
+from training.weights import collect
+
+ROWS, NEGATIVES = 4, 3
+
+
+def make_batch(real: tuple[bool, ...] = (True,) * ROWS, seed: int = 0) -> LipWindows:
+    generator = torch.Generator().manual_seed(seed)
+    return LipWindows(
+        row_facts(ROWS, real=real),
+        frames=random_frames(ROWS, seed=seed),
+        mels=torch.rand(ROWS, 1, 80, 20, generator=generator),
+        negative_frames=random_frames(ROWS, NEGATIVES, seed=seed + 1),
+        negative_mels=torch.rand(ROWS, NEGATIVES, 1, 80, 20, generator=generator),
+        from_same_clip=(torch.arange(NEGATIVES) < 2).expand(ROWS, NEGATIVES),
+    )
+
+
+def make_stage(settings: LipSettings | None = None) -> LipStage:
+    torch.manual_seed(0)
+    return LipStage(context_on_stage1(), settings or LipSettings())
+
+
+class FirstPixel(nn.Module):
+    """A code of 8 numbers that tells the level of a frame's first pixel (0 to 7), whatever the trunk is."""
+
+    @override
+    def forward(self, frames: Tensor, seeds: list[int]) -> Tensor:
+        del seeds
+        return nn.functional.one_hot(frames[:, 0, 0, 0].long(), 8).float()
+
+
+class FirstBand(nn.Module):
+    """The same of a spectrogram's first value."""
+
+    @override
+    def forward(self, mels: Tensor) -> Tensor:
+        return nn.functional.one_hot((mels[:, 0, 0, 0] * 100).round().long(), 8).float()
+
+
+def told_batch(levels: list[list[int]], sounds: list[list[int]], real: tuple[bool, ...]) -> LipWindows:
+    """Rows whose frames and sounds (own first) have these levels."""
+    batch = make_batch(real)
+    frames = torch.tensor(levels).to(torch.uint8)[:, :, None, None, None].expand(-1, -1, 3, 32, 32)
+    mels = (torch.tensor(sounds) / 100)[:, :, None, None, None].expand(-1, -1, 1, 80, 20)
+    return dataclasses.replace(
+        batch,
+        frames=frames[:, 0],
+        negative_frames=frames[:, 1:],
+        mels=mels[:, 0],
+        negative_mels=mels[:, 1:],
+    )
+
+
+def reading_stage() -> LipStage:
+    """A stage whose encoders read the levels of `told_batch`."""
+    stage = make_stage()
+    stage.player.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
+    stage.player.to_mouth = nn.Sequential()
+    stage.player.audio = FirstBand()  # pyright: ignore[reportAttributeAccessIssue]
+    return stage
+
+
+def test_both_encoders_train_and_nothing_else() -> None:
+    stage = make_stage()
+    result = stage.model.train()(make_batch())
+    assert set(result.losses) == set(stage.loss_weights)
+    sum(result.losses.values(), torch.zeros(())).backward()
+    assert parts_with_gradients(stage.model) == {"to_mouth", "audio"}
+
+
+def test_every_parameter_that_requires_a_gradient_gets_one() -> None:
+    # A process group waits for ever for the gradient of a parameter that takes no part.
+    stage = make_stage()
+    sum(stage.model.train()(make_batch()).losses.values(), torch.zeros(())).backward()
+    missing = [name for name, p in stage.model.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
+
+
+def test_what_trains_is_what_is_saved() -> None:
+    stage = make_stage()
+    saved = {name for name in collect(stage.saved) if name.endswith(("weight", "bias"))}
+    trained = {
+        name.replace("to_mouth", "motion.to_mouth", 1).replace("audio", "audio.model", 1)
+        for name, parameter in stage.model.named_parameters()
+        if parameter.requires_grad
+    }
+    assert trained == saved
+
+
+def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
+    stage = make_stage()
+    stage.model.train()
+    before = collect({"trunk": stage.player.motion_feature})
+    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
+    sum(stage.model(make_batch()).losses.values(), torch.zeros(())).backward()
+    optimiser.step()
+    torch.testing.assert_close(collect({"trunk": stage.player.motion_feature}), before, rtol=0, atol=0)
+
+
+def test_the_losses_are_those_of_features_taken_one_by_one() -> None:
+    stage, batch = make_stage(LipSettings(temperature=0.25)), make_batch()
+    player = stage.player.eval()  # no batch statistics: every picture by itself
+    f_v = player.to_mouth(player.motion_feature(batch.frames, [0] * ROWS))
+    f_a = player.audio(batch.mels)
+    f_v_negative = torch.stack(
+        [player.to_mouth(player.motion_feature(row, [0] * NEGATIVES)) for row in batch.negative_frames]
+    )
+    f_a_negative = torch.stack([player.audio(row) for row in batch.negative_mels])
+    losses = stage.model(batch).losses
+    torch.testing.assert_close(
+        losses["audio_to_video"], audio_to_video_loss(f_a, f_v, f_v_negative, temperature=0.25)
+    )
+    torch.testing.assert_close(
+        losses["video_to_audio"], video_to_audio_loss(f_v, f_a, f_a_negative, temperature=0.25)
+    )
+
+
+def test_the_other_rows_are_negatives_where_they_are_asked_for() -> None:
+    # Every code is another unit vector but the own moment's: S = 1 to it, 0 to all K + B - 1 = 6 negatives.
+    levels = [[row, 4, 5, 6] for row in range(ROWS)]
+    batch = told_batch(levels, levels, (True,) * ROWS)
+    stage = reading_stage()
+    own = stage.model(batch).losses["audio_to_video"].item()
+    stage.player.settings = LipSettings(negatives_from_batch=True)
+    whole = stage.model(batch).losses
+    assert own == pytest.approx(math.log(1 + 3 / math.e))
+    assert whole["audio_to_video"].item() == pytest.approx(math.log(1 + 6 / math.e))
+    assert whole["video_to_audio"].item() == pytest.approx(math.log(1 + 6 / math.e))
+
+
+def test_a_row_of_the_same_clip_within_the_gap_is_no_negative() -> None:
+    facts = row_facts(3, keys=["a", "b", "a"], frames=[10, 10, 13])
+    # Places: row r's own moment at 3 r, its negatives at 3 r + 1 and 3 r + 2. The third row lies 3 frames
+    # from the first; one of the row's own negatives (by the other's number, modulo K) stands in for it.
+    apart = [[1, 2, 3, 6], [4, 5, 0, 6], [7, 8, 0, 3]]
+    assert places_of_negatives(facts, 2, gap_frames=3).tolist() == apart
+    near = [[1, 2, 3, 1], [4, 5, 0, 6], [7, 8, 7, 3]]
+    assert places_of_negatives(facts, 2, gap_frames=4).tolist() == near
+
+
+def test_every_frame_of_a_row_is_augmented_by_itself() -> None:
+    batch = make_batch()
+    same = dataclasses.replace(batch, negative_frames=batch.frames[:, None].expand(-1, NEGATIVES, -1, -1, -1))
+    player = make_stage(LipSettings(augmentation=MotionAugmentation())).player
+    trained = player.train().features(same).video.detach()
+    assert torch.pdist(trained[0]).min() > 1e-3
+    looked_at = player.eval().features(same).video.detach()
+    torch.testing.assert_close(looked_at[0], looked_at[0, :1].expand(1 + NEGATIVES, -1))
+
+
+def test_encoders_that_know_the_moment_always_find_it() -> None:
+    levels = [[row, 7, 6, 5] for row in range(ROWS)]
+    figures = {
+        figure.name: figure
+        for figure in reading_stage().held_out([told_batch(levels, levels, (True,) * ROWS)])
+    }
+    assert {name: (figure.value, figure.rows) for name, figure in figures.items()} == dict.fromkeys(
+        (
+            "lip retrieval top-1, sound to lips",
+            "lip retrieval top-1, sound to lips, within the clip",
+            "lip retrieval top-1, lips to sound",
+            "lip retrieval top-1, lips to sound, within the clip",
+        ),
+        (1.0, ROWS),
+    )
+    both = figures["lip retrieval top-1, sound to lips"]
+    within = figures["lip retrieval top-1, sound to lips, within the clip"]
+    assert (both.chance, within.chance) == (1 / (1 + NEGATIVES), 1 / (1 + 2))
+    assert (both.decides, within.decides) == (True, False)
+    assert both.beats_chance
+
+
+def test_each_way_and_each_kind_of_negative_is_counted_by_itself() -> None:
+    # Row 0: a frame of another clip (the third negative) looks like its own. Row 1: a sound of the same clip
+    # sounds like its own. Row 2: all is told apart. Row 3 fills the batch up.
+    levels = [[0, 7, 6, 0], [1, 7, 6, 5], [2, 7, 6, 5], [3, 3, 3, 3]]
+    sounds = [[0, 7, 6, 5], [1, 1, 6, 5], [2, 7, 6, 5], [3, 3, 3, 3]]
+    batch = told_batch(levels, sounds, (True, True, True, False))
+    figures = reading_stage().held_out([batch])
+    assert {figure.name.removeprefix("lip retrieval top-1, "): figure.value for figure in figures} == {
+        "sound to lips": 2 / 3,
+        "sound to lips, within the clip": 1.0,
+        "lips to sound": 2 / 3,
+        "lips to sound, within the clip": 2 / 3,
+    }
+    assert {figure.rows for figure in figures} == {3}
+
+
+def test_encoders_that_say_the_same_of_everything_find_nothing() -> None:
+    nowhere = [[1] * (1 + NEGATIVES)] * ROWS
+    figures = reading_stage().held_out([told_batch(nowhere, nowhere, (True,) * ROWS)])
+    assert [figure.value for figure in figures] == [0.0] * 4
+
+
+def test_rounding_tells_nothing_apart() -> None:
+    query = torch.tensor([[1.0, 0.0]])
+    candidates = torch.tensor([[[1.0, 0.0], [1.0, 1e-4]]])  # cosines 1 and 1 - 5e-9
+    assert not finds_its_own(query, candidates, torch.tensor([[True]]))
+    assert finds_its_own(query, candidates, torch.tensor([[False]]))
+
+
+def test_without_negatives_of_the_same_clip_there_is_no_figure_of_them() -> None:
+    batch = make_batch()
+    others = dataclasses.replace(batch, from_same_clip=torch.zeros_like(batch.from_same_clip))
+    stage = make_stage()
+    stage.model.eval()
+    with torch.no_grad():
+        names = [figure.name for figure in stage.held_out([others])]
+    assert names == ["lip retrieval top-1, sound to lips", "lip retrieval top-1, lips to sound"]
+
+
+def test_no_row_that_counts_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no row of the held-out batches counts"):
+        make_stage().held_out([make_batch(real=(False,) * ROWS)])
+
+
+def test_figures_have_windows_of_their_own(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    trained, measured = LipWindowSettings(1, 0), LipWindowSettings(2, 1)
+    stage = make_stage(LipSettings(windows=trained, measured_windows=measured))
+    folder = tmp_path / "assets" / "dataset"
+    assert stage.source(read_clip_index(folder, tmp_path, "train")).settings == trained
+    assert stage.source(read_clip_index(folder, tmp_path, "validation")).settings == measured
+
+
+def test_a_few_steps_lower_the_losses() -> None:
+    stage, batch = make_stage(LipSettings(temperature=0.1, negatives_from_batch=True)), make_batch()
+    stage.model.train()
+    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
+    totals = list[float]()
+    for _ in range(12):
+        total = sum(stage.model(batch).losses.values(), torch.zeros(()))
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(total.item())
+    assert totals[-1] < 0.5 * totals[0]
