@@ -1,9 +1,9 @@
 """The step `eye_anchors`: which eyes go into which face, and whether the swap came out right.
 
 For frames v2 of every clip a frame v1 is sought that shows a head turned alike and eyes that look
-elsewhere or blink differently: by turns of the same person and of another. Every composite is measured: its
-gaze and blink must be v1's, the rest of its face must be v2's, else it is refused with the error.
-The next partner is tried then.
+elsewhere or blink differently, a set share of them of the same identity and the rest of another
+person. Every composite is measured: its gaze and blink must be v1's, the rest of its face must be
+v2's, else it is refused with the error. The next partner is tried then.
 """
 
 import math
