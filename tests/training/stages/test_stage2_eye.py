@@ -1,0 +1,141 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tests.training.stages.stage_makers import (
+    context_on_stage1,
+    parts_with_gradients,
+    random_frames,
+    row_facts,
+)
+from training.augmentation import MotionAugmentation
+from training.batches import EyeAnchors
+from training.losses.eye_contrastive import eye_contrastive_loss
+from training.stages.stage2_eye import EyeSettings, EyeStage
+from training.weights import collect
+
+ROWS = 4
+
+
+def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> EyeAnchors:
+    eyes, base, anchor = (random_frames(ROWS, seed=seed) for seed in (1, 2, 3))
+    return EyeAnchors(row_facts(ROWS, real=real), eyes=eyes, base=base, anchor=anchor)
+
+
+def make_stage(settings: EyeSettings | None = None) -> EyeStage:
+    torch.manual_seed(0)
+    return EyeStage(context_on_stage1(), settings or EyeSettings())
+
+
+class FirstPixel(nn.Module):
+    """A code of 6 numbers that tells the level of a frame's first pixel (0 to 5)."""
+
+    @override
+    def forward(self, frames: Tensor, seeds: list[int]) -> Tensor:
+        del seeds
+        return nn.functional.one_hot(frames[:, 0, 0, 0].long(), 6).float()
+
+
+def told_batch(levels: list[tuple[int, int, int]], real: tuple[bool, ...]) -> EyeAnchors:
+    """Rows whose v1, v2 and v_a have these levels."""
+    frames = torch.tensor(levels).to(torch.uint8)[:, :, None, None, None].expand(-1, -1, 3, 32, 32)
+    eyes, base, anchor = frames.unbind(dim=1)
+    return dataclasses.replace(make_batch(real), eyes=eyes, base=base, anchor=anchor)
+
+
+def reading_stage() -> EyeStage:
+    """A stage whose codes are the levels of `told_batch`."""
+    stage = make_stage()
+    stage.player.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
+    stage.player.to_eye = stage.player.eye_embed = nn.Sequential()
+    return stage
+
+
+def test_the_eye_head_and_its_code_train_and_nothing_else() -> None:
+    stage = make_stage()
+    result = stage.model.train()(make_batch())
+    assert set(result.losses) == set(stage.loss_weights)
+    result.losses["eye"].backward()
+    assert parts_with_gradients(stage.model) == {"to_eye", "eye_embed"}
+    trained = {f"motion.{name}" for name, p in stage.model.named_parameters() if p.requires_grad}
+    assert trained == {name for name in collect(stage.saved) if name.endswith(("weight", "bias"))}
+
+
+def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
+    stage = make_stage()
+    stage.model.train()
+    before = collect({"trunk": stage.player.motion_feature})
+    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
+    stage.model(make_batch()).losses["eye"].backward()
+    optimiser.step()
+    torch.testing.assert_close(collect({"trunk": stage.player.motion_feature}), before, rtol=0, atol=0)
+
+
+def test_the_loss_is_that_of_codes_taken_one_by_one() -> None:
+    stage, batch = make_stage(EyeSettings(temperature=0.25)), make_batch()
+    player = stage.player.eval()
+    f_1, f_2, f_a = (
+        player.eye_embed(player.to_eye(player.motion_feature(frames, [0] * ROWS)))
+        for frames in (batch.eyes, batch.base, batch.anchor)
+    )
+    assert f_1.shape == (ROWS, 6)
+    torch.testing.assert_close(
+        stage.model(batch).losses["eye"], eye_contrastive_loss(f_1, f_2, f_a, temperature=0.25)
+    )
+
+
+def test_the_frame_whose_eyes_are_shown_is_the_positive() -> None:
+    right = told_batch([(0, 1, 0)] * ROWS, (True,) * ROWS)
+    wrong = told_batch([(0, 1, 1)] * ROWS, (True,) * ROWS)
+    stage = reading_stage()
+    assert stage.model(right).losses["eye"].item() == pytest.approx(math.log(1 + 1 / math.e))
+    assert stage.model(wrong).losses["eye"].item() == pytest.approx(math.log(1 + math.e))
+
+
+def test_the_three_pictures_are_augmented_each_by_itself() -> None:
+    same = make_batch()
+    same = dataclasses.replace(same, base=same.eyes, anchor=same.eyes)
+    player = make_stage(EyeSettings(augmentation=MotionAugmentation())).player
+    trained = player.train().codes(same)
+    assert not torch.allclose(trained.f_1, trained.f_2, atol=1e-4)
+    assert not torch.allclose(trained.f_2, trained.f_a, atol=1e-4)
+    looked_at = player.eval().codes(same)
+    torch.testing.assert_close(looked_at.f_1, looked_at.f_2)
+    torch.testing.assert_close(looked_at.f_1, looked_at.f_a)
+
+
+def test_rows_that_count_are_told_right_or_wrong() -> None:
+    # Like its eyes, like its face, like neither (a tie), and a row that only fills up.
+    batch = told_batch([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 1, 0)], (True, True, True, False))
+    (figure,) = reading_stage().held_out([batch, told_batch([(2, 3, 2)] * ROWS, (True,) * ROWS)])
+    assert (figure.value, figure.chance, figure.rows) == (5 / 7, 0.5, 7)
+    assert figure.decides
+    assert figure.beats_chance
+
+
+def test_codes_that_are_all_the_same_do_not_beat_chance() -> None:
+    (figure,) = reading_stage().held_out([told_batch([(1, 1, 1)] * ROWS, (True,) * ROWS)])
+    assert figure.value == 0
+
+
+def test_no_row_that_counts_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no row of the held-out batches counts"):
+        make_stage().held_out([make_batch(real=(False,) * ROWS)])
+
+
+def test_a_few_steps_lower_the_loss() -> None:
+    stage, batch = make_stage(EyeSettings(temperature=0.1)), make_batch()
+    stage.model.train()
+    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
+    losses = list[float]()
+    for _ in range(15):
+        loss = stage.model(batch).losses["eye"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]

@@ -1,0 +1,161 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tests.training.stages.stage_makers import (
+    context_on_stage1,
+    parts_with_gradients,
+    random_frames,
+    row_facts,
+)
+from training.batches import LabelledFrames
+from training.losses.pose import PoseScale, pose_loss
+from training.stages.stage2_pose import PoseSettings, PoseStage
+from training.weights import collect
+
+ROWS = 4
+SCALE = PoseScale(angle_rad=0.5, translation_cm=4.0)
+
+
+def make_batch(pose: Tensor | None = None, real: tuple[bool, ...] = (True,) * ROWS) -> LabelledFrames:
+    generator = torch.Generator().manual_seed(0)
+    return LabelledFrames(
+        row_facts(ROWS, real=real),
+        frames=random_frames(ROWS),
+        pose=torch.randn(ROWS, 6, generator=generator) if pose is None else pose,
+        gaze=torch.zeros(ROWS, 2),
+        blink=torch.zeros(ROWS, 2),
+        landmarks_px=torch.zeros(ROWS, 478, 3),
+    )
+
+
+def make_stage(settings: PoseSettings | None = None) -> PoseStage:
+    torch.manual_seed(0)
+    return PoseStage(context_on_stage1(), settings or PoseSettings(scale=SCALE))
+
+
+class Always(nn.Module):
+    """The same code for every frame."""
+
+    def __init__(self, code: list[float]) -> None:
+        super().__init__()
+        self.code = torch.tensor(code)
+
+    @override
+    def forward(self, frames: Tensor, seeds: list[int]) -> Tensor:
+        del seeds
+        return self.code.expand(len(frames), 6)
+
+
+def saying(code: list[float]) -> PoseStage:
+    """A stage whose code is always the same."""
+    stage = make_stage()
+    stage.player.motion_feature = Always(code)  # pyright: ignore[reportAttributeAccessIssue]
+    stage.player.to_headpose = stage.player.headpose_embed = nn.Sequential()
+    return stage
+
+
+def test_the_pose_head_and_its_code_train_and_nothing_else() -> None:
+    stage = make_stage()
+    result = stage.model.train()(make_batch())
+    assert set(result.losses) == set(stage.loss_weights)
+    result.losses["pose"].backward()
+    assert parts_with_gradients(stage.model) == {"to_headpose", "headpose_embed"}
+    trained = {f"motion.{name}" for name, p in stage.model.named_parameters() if p.requires_grad}
+    assert trained == {name for name in collect(stage.saved) if name.endswith(("weight", "bias"))}
+
+
+def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
+    stage = make_stage()
+    stage.model.train()
+    before = collect({"trunk": stage.player.motion_feature})
+    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
+    stage.model(make_batch()).losses["pose"].backward()
+    optimiser.step()
+    torch.testing.assert_close(collect({"trunk": stage.player.motion_feature}), before, rtol=0, atol=0)
+
+
+def test_the_loss_is_in_the_units_of_the_scale() -> None:
+    stage, batch = make_stage(), make_batch()
+    player = stage.player.eval()
+    code = player.headpose_embed(player.to_headpose(player.motion_feature(batch.frames, [0] * ROWS)))
+    torch.testing.assert_close(stage.model(batch).losses["pose"], pose_loss(code, batch.pose, SCALE))
+    # A code of ones is half a radian and four centimetres.
+    right = torch.tensor([[0.5, 0.5, 0.5, 4.0, 4.0, 4.0]]).expand(ROWS, 6)
+    assert saying([1.0] * 6).model(make_batch(right)).losses["pose"].item() == 0
+
+
+def test_errors_are_told_in_degrees_and_centimetres() -> None:
+    # The code says 90 degrees of pitch, -45 of yaw, none of roll, and 2, 0, -4 cm.
+    quarter = math.pi / 2
+    stage = saying([quarter / 0.5, -quarter / 2 / 0.5, 0.0, 0.5, 0.0, -1.0])
+    # Off by 90, 45, 10 and 2, 0, 4; by 60, 45, 10 and 2, 3, 4; then by none; the last row fills up.
+    ten = math.radians(10)
+    labels = torch.tensor(
+        [
+            [0.0, 0.0, ten, 0.0, 0.0, 0.0],
+            [math.radians(30), 0.0, -ten, 0.0, 3.0, 0.0],
+            [quarter, -quarter / 2, 0.0, 2.0, 0.0, -4.0],
+            [9.0, 9.0, 9.0, 99.0, 99.0, 99.0],
+        ]
+    )
+    figures = {f.name: f for f in stage.held_out([make_batch(labels, (True, True, True, False))])}
+    values = {name: figure.value for name, figure in figures.items()}
+    assert values == pytest.approx(
+        {
+            "head angle error": (50 + 30 + 20 / 3) / 3,
+            "head pitch error": 50.0,
+            "head yaw error": 30.0,
+            "head roll error": 20 / 3,
+            "head translation error": (4 / 3 + 1 + 8 / 3) / 3,
+        },
+        rel=1e-5,
+    )
+    # Chance answers with the median label: 30, 0 and 0 degrees, 0, 0 and 0 cm.
+    assert {name: figure.chance for name, figure in figures.items()} == pytest.approx(
+        {
+            "head angle error": (30 + 15 + 20 / 3) / 3,
+            "head pitch error": 30.0,
+            "head yaw error": 15.0,
+            "head roll error": 20 / 3,
+            "head translation error": (2 / 3 + 1 + 4 / 3) / 3,
+        },
+        rel=1e-5,
+    )
+    assert {figure.rows for figure in figures.values()} == {3}
+    assert [name for name, figure in figures.items() if figure.decides] == [
+        "head angle error",
+        "head translation error",
+    ]
+
+
+def test_no_answer_that_ignores_the_picture_beats_chance() -> None:
+    batch = make_batch()
+    median = batch.pose.median(dim=0).values
+    for answer in (batch.pose.mean(dim=0), median, torch.zeros(6)):
+        code = torch.cat([answer[:3] / 0.5, answer[3:] / 4.0]).tolist()
+        # An answer that is a median itself may be off by the last bit.
+        assert all(f.value >= (f.chance or 0) - 1e-5 for f in saying(code).held_out([batch]))
+
+
+def test_no_row_that_counts_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no row of the held-out batches counts"):
+        make_stage().held_out([dataclasses.replace(make_batch(), facts=row_facts(ROWS, real=[False] * ROWS))])
+
+
+def test_a_few_steps_lower_the_loss() -> None:
+    stage, batch = make_stage(), make_batch()
+    stage.model.train()
+    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=1e-2)
+    losses = list[float]()
+    for _ in range(25):
+        loss = stage.model(batch).losses["pose"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
