@@ -1,13 +1,13 @@
 """What the stages get: typed batches, one dataclass a kind.
 
 Pictures are uint8 RGB [.., 3, H, W] on the host and on the device; `training.data_frames` makes network
-input of them there. A batch of one is what a worker reads; `concatenate` joins them.
+input of them there. A batch of one is what a worker reads; `training.shared_batches` joins them.
 
 Shape letters: B rows, K negatives or frames of a window, H = W side of the stored crops (224 px).
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -122,20 +122,11 @@ class ExpressionWindows(Batch):
         return self.window[:, self.window.shape[1] // 2]
 
 
-def concatenate(batches: Sequence[AnyBatch], into: Mapping[str, Tensor] | None = None) -> AnyBatch:
-    """One batch of several of the same kind, rows in order.
-
-    Args:
-        batches: at least one.
-        into: tensors of the result's shapes by field, to be overwritten; None makes new ones.
-    """
-    first, parts = batches[0], [batch.tensors() for batch in batches]
-    tensors = {
-        name: torch.cat([part[name] for part in parts], out=None if into is None else into[name])
-        for name in parts[0]
-    }
-    facts = {
-        field.name: tuple(value for batch in batches for value in getattr(batch.facts, field.name))
-        for field in dataclasses.fields(RowFacts)
-    }
-    return dataclasses.replace(first, facts=RowFacts(**facts), **tensors)
+def join_facts(facts: Sequence[RowFacts]) -> RowFacts:
+    """The facts of several batches' rows, in order."""
+    return RowFacts(
+        **{
+            field.name: tuple(value for one in facts for value in getattr(one, field.name))
+            for field in dataclasses.fields(RowFacts)
+        }
+    )

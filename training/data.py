@@ -87,6 +87,10 @@ class RowDataset(Dataset[AnyBatch], Generic[AnyBatch]):
             f"{_ATTEMPTS} draws in a row met corrupt members: {_told(corrupt)}", corrupt[-1]
         )
 
+    def __getitems__(self, slots: list[Slot]) -> Iterator[AnyBatch]:
+        """Rows one by one, for DataLoader: `BatchWriter` is done with each before the next is read."""
+        return map(self.__getitem__, slots)
+
     def _key(self, item: int) -> str:
         return self.source.index.key(int(self.source.clips[item]))
 
@@ -201,7 +205,7 @@ def _load(
     loader = DataLoader(
         RowDataset(source, settings),
         batch_sampler=_Once(slots),
-        collate_fn=BatchWriter[AnyBatch](settings.prefetch_batches),
+        collate_fn=BatchWriter[AnyBatch](settings.batch_size, settings.prefetch_batches),
         num_workers=settings.workers,
         prefetch_factor=settings.prefetch_batches if settings.workers else None,
         pin_memory=settings.pin_memory and not settings.workers,  # else the reader does it

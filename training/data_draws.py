@@ -14,8 +14,10 @@ from training.data_shards import ShardReader
 
 def draw_other(frames: int, frame: int, gap: int, lot: np.random.Generator) -> int:
     """Another of `frames`, at least `gap` from `frame`; in a clip too short for that, the farthest."""
-    distances = np.abs(np.arange(frames) - frame)
-    return int(lot.choice(np.flatnonzero(distances >= min(max(gap, 1), distances.max()))))
+    apart = min(max(gap, 1), max(frame, frames - 1 - frame))
+    before = max(frame - apart + 1, 0)  # frames 0 to before - 1, and those from frame + apart on
+    place = int(lot.integers(before + max(frames - frame - apart, 0)))
+    return place if place < before else frame + apart + place - before
 
 
 def draw_pair(frames: int, gap: int, lot: np.random.Generator) -> tuple[int, int]:
