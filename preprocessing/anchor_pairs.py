@@ -1,8 +1,7 @@
 """Choosing v1 for v2: a head turned alike, eyes in another state, of the same person or another; seeded.
 
 A set share of a clip's anchors takes v1 from the same identity: whatever the splits, those never cross
-them, so every split has anchors. The rest crosses identities, which sets the eyes apart from whose
-they are.
+them. The rest crosses identities, which sets the eyes apart from whose they are.
 
 Only frames whose eyes are surely labelled take part: clearly open with a gaze that was seen, or
 clearly shut, and not moving between neighbouring frames.
