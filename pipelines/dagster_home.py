@@ -17,7 +17,11 @@ nux:
   enabled: false
 run_monitoring:
   enabled: true
+  poll_interval_seconds: 30
+  free_slots_after_run_end_seconds: 30  # a killed run gives back its place in a pool
 concurrency:
+  pools:
+    default_limit: 1  # the pool "gpu": one training stage at a time, in the UI and by `pdfgc train`
   runs:
     max_concurrent_runs: 4
 """

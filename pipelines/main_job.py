@@ -72,10 +72,10 @@ def _run(
         raise_on_error=False,
     )
     if not result.success:
-        raise RuntimeError(f"run {result.run_id} of {name} failed. {_why(result)}")
+        raise RuntimeError(f"run {result.run_id} of {name} failed. {why_failed(result)}")
 
 
-def _why(result: ExecuteInProcessResult) -> str:
+def why_failed(result: ExecuteInProcessResult) -> str:
     """The first failed step and its error, as the step raised it; the UI holds the traceback."""
     for event in result.all_events:
         if event.is_step_failure and (error := event.step_failure_data.error) is not None:

@@ -1,4 +1,4 @@
-"""What the assets share: where everything lies, and the settings of preprocessing."""
+"""What the assets share: where everything lies, and the settings of preprocessing and training."""
 
 import os
 from pathlib import Path
@@ -13,15 +13,17 @@ from preprocessing.dataset import DatasetSettings
 from preprocessing.source_videos import SourceSettings
 from preprocessing.steps import PreprocessingSettings
 from storage.root import open_root
+from training.choice import TrainingChoice
 
 VIDEOS_VARIABLE = "PDFGC_VIDEOS"
 
 if TYPE_CHECKING:  # the forms are made at run time from the settings' dataclasses
-    SourceForm = PreprocessingForm = DatasetForm = Config
+    SourceForm = PreprocessingForm = DatasetForm = TrainingForm = Config
 else:
     SourceForm = form_of(SourceSettings)
     PreprocessingForm = form_of(PreprocessingSettings)
     DatasetForm = form_of(DatasetSettings)
+    TrainingForm = form_of(TrainingChoice)
 
 
 class Workspace(ConfigurableResource):  # type: ignore[type-arg]
@@ -81,3 +83,13 @@ class DatasetChoice(ConfigurableResource):  # type: ignore[type-arg]
     def to_settings(self) -> DatasetSettings:
         """The settings that the form tells."""
         return settings_from(DatasetSettings, self.settings)
+
+
+class Training(ConfigurableResource):  # type: ignore[type-arg]
+    """What a person chooses of a training run; one choice for all stages of a Dagster run."""
+
+    settings: TrainingForm = Field(default=TrainingForm(), description="Preset, and what differs from it")
+
+    def to_choice(self) -> TrainingChoice:
+        """The choice that the form tells."""
+        return settings_from(TrainingChoice, self.settings)
