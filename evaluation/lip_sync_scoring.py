@@ -78,7 +78,7 @@ def require_one_scored(rows: Sequence[ScoredVideo]) -> None:
         raise ValueError("\n".join(lines))
 
 
-def as_json(rows: Sequence[ScoredVideo]) -> str:
+def as_json_text(rows: Sequence[ScoredVideo]) -> str:
     """One object a video: its figures, or `reason` and `detail`."""
     return json.dumps([{"video": str(row.video), **asdict(row.score)} for row in rows], indent=1)
 

@@ -93,6 +93,39 @@ def doctor(as_json: bool) -> None:
     raise SystemExit(examination.report(as_json=as_json))
 
 
+@main.command()
+@click.argument("videos", type=FOLDER, nargs=-1, required=True)
+@click.option("--scorer", default="syncnet_v2", show_default=True, help="Whose embeddings of lips and sound.")
+@click.option("--weights", type=FOLDER, help="The scorer's weights; for syncnet_v2 its syncnet_v2.model.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["frame", "track"]),
+    required=True,
+    help="frame: whole pictures squashed; track: crops of the followed face. Their figures never mix.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def score(videos: tuple[Path, ...], scorer: str, weights: Path | None, protocol: str, as_json: bool) -> None:
+    """Score how well lips and sound of VIDEOS fit: LSE-C, LSE-D, offset, the distance at every shift.
+
+    A video that cannot be scored (no sound, no face, too short) is told with its reason; when none can,
+    the command fails.
+    """
+    from rich.console import Console
+
+    from evaluation.lip_sync_scoring import as_json_text, print_scores, require_one_scored, score_videos
+    from pipelines.console import without_chatter
+
+    with _OneLineErrors(), without_chatter():
+        if weights is None:
+            raise ValueError(f"{scorer} needs its weights, which are not part of pdfgc: --weights FILE")
+        rows = score_videos(videos, scorer, weights, protocol)
+        if as_json:
+            click.echo(as_json_text(rows))
+        require_one_scored(rows)
+        if not as_json:
+            print_scores(rows, Console())
+
+
 class _OneLineErrors:
     """Turns what a person can mend into one line; anything else keeps its traceback."""
 
