@@ -10,6 +10,7 @@ from models.face_reconstruction import FaceReconstructionConfig
 from models.generator import GeneratorConfig
 from models.landmark_trunk import LandmarkTrunkConfig
 from models.motion import MotionConfig
+from models.perception import PerceptionConfig
 from models.perceptual_features import PerceptualConfig
 from models.residual_trunk import ResidualTrunkConfig
 from models.style_vector import StyleWidths
@@ -29,6 +30,7 @@ class NetworkPreset:
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
     perceptual: PerceptualConfig
+    perception: PerceptionConfig
     face_reconstruction: FaceReconstructionConfig
 
     def __post_init__(self) -> None:
@@ -40,6 +42,7 @@ class NetworkPreset:
             "map side": (self.generator.start_side_px, self.appearance.map_side_px),
             "image side of the motion encoder": (self.image_side_px, self.motion.trunk.image_side_px),
             "image side of the appearance encoder": (self.image_side_px, self.appearance.trunk.image_side_px),
+            "image side of the perception network": (self.image_side_px, self.perception.trunk.image_side_px),
         }
         unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         if unlike:
@@ -69,6 +72,7 @@ OFFICIAL: Final = NetworkPreset(
     generator=GeneratorConfig(),
     discriminator=DiscriminatorConfig(),
     perceptual=PerceptualConfig(),
+    perception=PerceptionConfig(),
     face_reconstruction=FaceReconstructionConfig(),
 )
 
@@ -109,6 +113,7 @@ TINY: Final = NetworkPreset(
     generator=GeneratorConfig(style_width=618, start_side_px=4, channels=(128, 128, 96, 64, 32)),
     discriminator=DiscriminatorConfig(layer_count=3, filters=24, largest_filters=96),
     perceptual=PerceptualConfig(block_channels=(16, 32, 48, 64, 64)),
+    perception=PerceptionConfig(trunk=TINY_TRUNK, map_channels=32, feature_width=128),
     face_reconstruction=FaceReconstructionConfig(trunk=TINY_TRUNK),
 )
 

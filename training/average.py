@@ -6,6 +6,7 @@ from typing import Final
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 _WARM_UP: Final = 10.0
 """The decay of step s is at most (1 + s) / (10 + s), as in TensorFlow's `ExponentialMovingAverage`: a run
@@ -29,8 +30,8 @@ class Averages:
         decay = min(self._decay, (1.0 + step) / (_WARM_UP + step))
         for name, followed in self._followed.items():
             average = self.networks[name]
-            targets, sources = list(average.parameters()), list(followed.parameters())
+            targets = [value.data for value in average.parameters()]
             if targets:
-                torch._foreach_lerp_(targets, sources, 1.0 - decay)  # noqa: SLF001 -- torch's own way to do all at once
+                get_ema_multi_avg_fn(decay)(targets, [value.data for value in followed.parameters()], step)
             for target, source in zip(average.buffers(), followed.buffers(), strict=True):
                 target.copy_(source)

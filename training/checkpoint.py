@@ -2,7 +2,7 @@
 
     <work>/.checkpoints/step-00000200/weights.safetensors    networks by part
                                       averages.safetensors   their moving averages, where there are any
-                                      state.pt               optimisers, each rank's own; tensors and plain values
+                                      state.pt               optimisers, each rank's own; tensors alone
                                       manifest.json          step, configuration, cursor, sha256 of the files
 
 The manifest is written last, into a folder that is renamed into place: a folder without it is not there.

@@ -1,20 +1,15 @@
 """The training loop: drives a stage from its first or its saved step to the last."""
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
-from torchvision.io import encode_jpeg
-from torchvision.utils import make_grid
 
 from models.memory_format import to_channels_last
 from preprocessing.schema import SCHEMA_VERSION
-from storage.atomic import write_atomically
 from storage.fingerprint import JsonValue
 from training.average import Averages
 from training.batches import Batch
@@ -31,11 +26,14 @@ from training.checkpoint import (
 )
 from training.data import BatchStream, LoaderSettings
 from training.data_index import ClipIndex
-from training.data_sources import Source
 from training.distributed import Process
+from training.finite_guard import FiniteGuard
 from training.held_out import measure_held_out
+from training.looking import Looking
+from training.meter import Meter
 from training.metrics_log import MetricsLog
 from training.reporting import Progress, Reporter
+from training.sample_grid import write_sample_grid
 from training.sampling import Cursor
 from training.settings import Cadence, LoopSettings
 from training.stages.stage import Figure, Stage
@@ -43,14 +41,6 @@ from training.turn import Turn
 from training.weights import collect
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
-SAMPLES_FOLDER: Final = "samples"
-NOT_FINITE_NAME: Final = "not_finite.json"
-_SAMPLE_ROWS: Final = 8
-_JPEG_QUALITY: Final = 90
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss or a gradient is NaN or infinite; the batches' keys were saved."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +75,9 @@ class Loop(Generic[AnyBatch]):
         self._validation = validation
         stage.to(process.device)
         if plan.settings.channels_last:
-            for network in stage.saved.values():
-                to_channels_last(network)
+            to_channels_last(stage.model)
+            if stage.adversary is not None:
+                to_channels_last(stage.adversary)
         checkpoint = self._newest()
         if checkpoint is not None:
             for part, network in stage.saved.items():
@@ -102,7 +93,7 @@ class Loop(Generic[AnyBatch]):
         cursor = self._take_over(checkpoint) if checkpoint is not None else None
         self.stream = BatchStream(source, self._loader_settings(), process.world, cursor)
         self._log = MetricsLog(plan.work, self.step) if process.is_first else None
-        self._recent: list[tuple[int, Batch]] = []
+        self._guard = FiniteGuard(stage.name, plan.work, process.world.rank, plan.cadence)
 
     def run(self) -> list[Figure]:
         """Train to the last step; return the held-out figures at the end.
@@ -111,7 +102,7 @@ class Loop(Generic[AnyBatch]):
             NotFiniteError: a loss or gradient is not finite.
         """
         settings, cadence = self.plan.settings, self.plan.cadence
-        started, meter = time.monotonic(), _Meter(self.process.device)
+        started, meter = time.monotonic(), Meter(self.process.device)
         self.stage.model.train()
         if self.stage.adversary is not None:
             self.stage.adversary.train()
@@ -137,9 +128,8 @@ class Loop(Generic[AnyBatch]):
             )
         return figures
 
-    def _one_step(self, batch: AnyBatch, meter: "_Meter") -> None:
+    def _one_step(self, batch: AnyBatch, meter: Meter) -> None:
         moved = batch.to(self.process.device, non_blocking=True)
-        meter.begin_step()
         result, total, length = self._turns["model"].play(self.step, moved)
         losses, checked = dict(result.losses), [total, length]
         if "adversary" in self._turns:
@@ -152,39 +142,10 @@ class Loop(Generic[AnyBatch]):
             checked += [adversary_total, adversary_length]
         self.averages.update(self.step)
         meter.end_step(losses, total, len(batch) * self.process.world.ranks)
-        self._guard(batch, checked, losses)
-
-    def _guard(self, batch: Batch, checked: list[Tensor], losses: Mapping[str, Tensor]) -> None:
-        """Stop at the first number that is not finite, and leave a file that tells which batches were in play."""
-        self._recent.append((self.step, batch))
-        every = self.plan.cadence.finite_check_every_steps
-        if (self.step + 1) % every and self.step + 1 != self.plan.settings.steps:
-            return
-        # Lengths of gradients are of all processes' mean, so every process stops at the same step.
-        finite = bool(torch.isfinite(torch.stack([value.float() for value in checked])).all())
-        recent, self._recent = self._recent, []
-        if finite:
-            return
-        file = self.plan.work / f"rank-{self.process.world.rank}-{NOT_FINITE_NAME}"
-        told = {
-            "step": self.step,
-            "losses": {name: str(float(value)) for name, value in losses.items()},
-            "batches": [
-                {
-                    "step": step,
-                    "keys": rows.facts.keys,
-                    "frames": rows.facts.frames,
-                    "seeds": rows.facts.seeds,
-                }
-                for step, rows in recent
-            ],
-        }
-        with write_atomically(file) as partial:
-            partial.write_text(json.dumps(told, indent=1), "utf-8")
-        raise NotFiniteError(
-            f"{self.stage.name}: step {self.step} is not finite ({told['losses']}); the batches' keys are in {file}. "
-            "The last checkpoint is whole: lower the learning rate or set gradient_clip_norm, then start again"
-        )
+        done = self.step + 1
+        # A checkpoint must never hold what is not finite.
+        due = (self.plan.settings.steps, self.plan.cadence.checkpoint_every_steps)
+        self._guard.check(self.step, batch, checked, losses, now=done == due[0] or done % due[1] == 0)
 
     def measure(self) -> list[Figure]:
         """Held-out figures with the averaged networks; on rank 0, the others wait."""
@@ -222,11 +183,11 @@ class Loop(Generic[AnyBatch]):
             self._reporter.note(f"{self.stage.name}: checkpoint at step {self.step}")
         self.process.wait_for_all()
 
-    def looking(self) -> "_Looking":
-        """Within it the networks are in evaluation mode, averaged where they are, and no random number is used up."""
-        return _Looking(self.stage, self.averages, self.process.device)
+    def looking(self) -> Looking:
+        """Within it networks are in evaluation mode and averaged, and no random number is used up."""
+        return Looking(self.stage, self.averages, self.process.device)
 
-    def _report(self, meter: "_Meter") -> None:
+    def _report(self, meter: Meter) -> None:
         losses, total, seconds, images_per_second = meter.take()
         if self._log is None:
             return
@@ -251,11 +212,7 @@ class Loop(Generic[AnyBatch]):
             rows = self.stage.sample_grid(batch.to(self.process.device))
         if rows is None:
             return
-        grid = (rows[:_SAMPLE_ROWS].flatten(0, 1).float().cpu() + 1) * 127.5
-        picture = make_grid(grid, nrow=rows.shape[1], padding=2).round().clamp(0, 255).to(torch.uint8)
-        jpeg = encode_jpeg(picture, quality=_JPEG_QUALITY).numpy().tobytes()
-        with write_atomically(self.plan.work / SAMPLES_FOLDER / f"step-{self.step:08d}.jpg") as file:
-            file.write_bytes(jpeg)
+        picture, jpeg = write_sample_grid(self.plan.work, self.step, rows)
         self._log.picture(self.step, picture)
         self._reporter.picture(self.step, jpeg)
 
@@ -293,13 +250,9 @@ class Loop(Generic[AnyBatch]):
             if state.device_random is not None and self.process.device.type == "cuda":
                 torch.cuda.set_rng_state(state.device_random, self.process.device)
         if self.process.is_first:
-            exact = (
-                ""
-                if ranks == checkpoint.facts.ranks
-                else (
-                    f"; {checkpoint.facts.ranks} processes before, {ranks} now: noise and memory banks start anew"
-                )
-            )
+            before = checkpoint.facts.ranks
+            other = f"; {before} processes before, {ranks} now: noise and memory banks start anew"
+            exact = "" if ranks == before else other
             self._reporter.note(f"{self.stage.name}: resumed at step {self.step}{exact}")
         return Cursor.from_json(dict(state.cursor))
 
@@ -331,65 +284,3 @@ class Loop(Generic[AnyBatch]):
             pin_memory=self.process.device.type == "cuda",
             maximum_corrupt_clips=settings.maximum_corrupt_clips,
         )
-
-
-class _Looking:
-    """Evaluation mode, averaged weights and untouched random numbers, for as long as it lasts."""
-
-    def __init__(self, stage: Stage[Any], averages: Averages, device: torch.device) -> None:
-        self._stage, self._averages = stage, averages
-        self._random = torch.random.fork_rng([device] if device.type == "cuda" else [])
-        self._no_gradients = torch.no_grad()
-        self._kept: dict[str, dict[str, Tensor]] = {}
-
-    def __enter__(self) -> None:
-        self._random.__enter__()
-        self._no_gradients.__enter__()
-        torch.manual_seed(0)  # the same noise at every look
-        self._stage.model.eval()
-        for name, average in self._averages.networks.items():
-            network = self._stage.saved[name]
-            self._kept[name] = {key: value.clone() for key, value in network.state_dict().items()}
-            network.load_state_dict(average.state_dict())
-
-    def __exit__(self, *error: object) -> None:
-        for name, kept in self._kept.items():
-            self._stage.saved[name].load_state_dict(kept)
-        self._stage.model.train()
-        self._no_gradients.__exit__(None, None, None)
-        self._random.__exit__(None, None, None)
-
-
-class _Meter:
-    """Means of the losses and times since the last report; sums stay on the device until then."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._start()
-
-    def _start(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._total = torch.zeros((), device=self._device)
-        self._steps = self._images = 0
-        self._since = time.monotonic()
-
-    def begin_step(self) -> None:
-        """A batch is there."""
-
-    def end_step(self, losses: Mapping[str, Tensor], total: Tensor, images: int) -> None:
-        """A step is done."""
-        for name, value in losses.items():
-            held = self._sums.get(name)
-            self._sums[name] = value.detach().float() if held is None else held + value.detach().float()
-        self._total = self._total + total
-        self._steps += 1
-        self._images += images
-
-    def take(self) -> tuple[dict[str, float], float, float, float]:
-        """Mean losses, mean total, seconds a step, images a second; starts anew."""
-        steps = max(1, self._steps)
-        losses = {name: float(value) / steps for name, value in self._sums.items()}
-        total, seconds = float(self._total) / steps, time.monotonic() - self._since
-        images = self._images / seconds
-        self._start()
-        return losses, total, seconds / steps, images

@@ -27,11 +27,13 @@ class Turn:
         self._weights = loss_weights
         self._settings = optimiser
         self._loop = loop
-        self._parameters = [value for value in player.parameters() if value.requires_grad]
-        if not self._parameters:
+        named = {name: value for name, value in player.named_parameters() if value.requires_grad}
+        if not named:
             raise ValueError(f"{type(player).__name__} has no parameter that trains")
+        self._parameters = list(named.values())
+        self._factors, groups = grouped(named, player.rate_factors())
         self.optimiser = Adam(
-            self._parameters,
+            groups,
             lr=optimiser.learning_rate,
             betas=optimiser.betas,
             weight_decay=optimiser.weight_decay,
@@ -48,8 +50,8 @@ class Turn:
             What the player gave, its weighted total, and the gradient's length before clipping (scalars on
             the device; of all processes' mean gradient).
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._settings.rate_at(step)
+        for group, factor in zip(self.optimiser.param_groups, self._factors, strict=True):
+            group["lr"] = self._settings.rate_at(step) * factor
         device = self._parameters[0].device.type
         with torch.autocast(device, torch.bfloat16, enabled=self._loop.precision == "bfloat16"):
             result: StepResult = self._wrapped(*arguments)
@@ -64,6 +66,28 @@ class Turn:
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         return self._settings.rate_at(step)
+
+
+def grouped(
+    named: Mapping[str, nn.Parameter], factors: Mapping[str, float]
+) -> tuple[list[float], list[dict[str, list[nn.Parameter]]]]:
+    """Parameters by the factor on their learning rate: the factors, and Adam's groups in the same order.
+
+    Args:
+        named: parameters by name.
+        factors: by the beginning of a name; 1 for those of no such name.
+
+    Raises:
+        ValueError: a beginning is no parameter's.
+    """
+    unknown = [start for start in factors if not any(name.startswith(start) for name in named)]
+    if unknown:
+        raise ValueError(f"rate factors are set for {unknown}, and no parameter is named so")
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, value in named.items():
+        factor = next((factors[start] for start in factors if name.startswith(start)), 1.0)
+        groups.setdefault(factor, []).append(value)
+    return list(groups), [{"params": values} for values in groups.values()]
 
 
 def weighted_total(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -75,6 +75,10 @@ class Figure:
 class Player(nn.Module):
     """A module whose forward gives a `StepResult`; its parameters that require gradients train."""
 
+    def rate_factors(self) -> Mapping[str, float]:
+        """Factors on the learning rate of parameters, by the beginning of their names; 1 for all others."""
+        return {}
+
 
 class Frozen(nn.Module):
     """A network that takes part and does not train: no gradients for its weights, always in evaluation mode.
@@ -125,7 +129,7 @@ class Stage(ABC, Generic[AnyBatch]):
 
     @abstractmethod
     def held_out(self, batches: Iterable[AnyBatch]) -> list[Figure]:
-        """Figures over batches of clips that were never trained on; rows with `facts.real` False are left out.
+        """Figures over clips that were never trained on; rows with `facts.real` False are left out.
 
         The networks are in evaluation mode, gradients are off.
         """

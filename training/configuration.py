@@ -1,0 +1,73 @@
+"""All that must be the same for a run to be resumed, or for its result to be up to date."""
+
+import dataclasses
+from typing import Any
+
+from upath import UPath
+
+from storage.fingerprint import JsonValue, file_sha256, to_json_value
+from storage.publishing import Recipe, current
+from training.choice import STAGE_PARENTS, TrainingChoice
+from training.run_preset import plan_stage
+from training.stages.all_stages import stage_version
+
+DATASET = ("dataset", "whole")
+
+
+def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
+    """What a stage of a run is made from.
+
+    Raises:
+        ValueError: there is no data set yet, or a parent stage is not trained.
+    """
+    return Recipe(
+        asset=stage,
+        partition=choice.run,
+        code_version=stage_version(stage),
+        settings=stage_settings(stage, choice),
+        inputs=stage_inputs(root, stage, choice),
+    )
+
+
+def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
+    """The settings that decide the weights, with those of the networks."""
+    plan = plan_stage(stage, choice)
+    vgg19 = plan.outside.vgg19
+    return {
+        "networks": to_json_value(plan.networks, "networks"),
+        "stage": to_json_value(plan.settings, "stage"),
+        "loop": to_json_value(plan.loop, "loop"),
+        "vgg19_sha256": file_sha256(vgg19) if vgg19 else None,
+    }
+
+
+def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, str]:
+    """Content digests of the data set and of the parents' weights.
+
+    Raises:
+        ValueError: one of them is not there.
+    """
+    dataset = current(root, *DATASET)
+    if dataset is None:
+        raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
+    inputs = {"dataset": dataset.manifest.content_digest}
+    run = choice.parents_run or choice.run
+    for parent in STAGE_PARENTS[stage]:
+        published = current(root, parent, run)
+        if published is None:
+            raise ValueError(
+                f"{stage} starts from {parent}, which run {run!r} has not trained yet: train it first"
+            )
+        inputs[parent] = published.manifest.content_digest
+    return inputs
+
+
+def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, JsonValue]:
+    """The recipe as a checkpoint keeps it: all but the number of steps, by which a run may be prolonged."""
+    recipe = stage_recipe(root, stage, choice)
+    settings = dict(recipe.settings_json)
+    loop = settings["loop"]
+    assert isinstance(loop, dict)
+    settings["loop"] = {name: value for name, value in loop.items() if name != "steps"}
+    values = dataclasses.asdict(recipe) | {"settings": settings}
+    return {name: to_json_value(value, name) for name, value in values.items()}

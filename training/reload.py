@@ -1,0 +1,42 @@
+"""Whether what a stage published can be built on: its weights in new networks, its checkpoint whole."""
+
+from typing import Any
+
+from upath import UPath
+
+from storage.publishing import current
+from storage.root import local_copy
+from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME, read_checkpoint
+from training.job import TrainingJob
+from training.run_preset import plan_stage
+from training.stage_run import CHECKPOINT_FOLDER, JOB_NAME
+from training.stages.all_stages import build_stage
+from training.stages.stage import Stage, StageContext
+from training.weights import read_weights
+from training.worker import read_parents
+
+
+def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
+    """A published stage, built anew with its weights (moving averages where there are any), on the CPU.
+
+    Raises:
+        ValueError: nothing is published, or it does not fit.
+    """
+    published = current(root, stage, run)
+    if published is None:
+        raise ValueError(f"{stage} of run {run!r} is not trained yet: train it first")
+    folder = local_copy(published.directory)
+    choice = TrainingJob.read(folder / JOB_NAME).choice
+    plan = plan_stage(stage, choice)
+    context = StageContext(plan.networks, read_parents(root, stage, choice), plan.outside)
+    built = build_stage(stage, context, plan.settings)
+    checkpoint = read_checkpoint(folder / CHECKPOINT_FOLDER)
+    weights, averages = read_weights(folder / WEIGHTS_NAME), folder / AVERAGES_NAME
+    for part, network in built.saved.items():
+        checkpoint.weights.load_into(part, network)
+        weights.load_into(part, network)
+    if averages.is_file():
+        averaged = read_weights(averages)
+        for part in built.averaged:
+            averaged.load_into(part, built.saved[part])
+    return built

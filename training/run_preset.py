@@ -1,0 +1,63 @@
+"""The presets by name, with what a person chose otherwise put in."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from models.presets import NetworkPreset
+from training.choice import TrainingChoice
+from training.runs.paper import RUN as PAPER
+from training.runs.preset import RunPreset
+from training.runs.small_gpu import RUN as SMALL_GPU
+from training.runs.tiny_cpu import RUN as TINY_CPU
+from training.settings import Cadence, LoopSettings
+from training.stages.stage import OutsideWeights
+from training.stages.stage3_expression import ExpressionSettings
+
+RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu": SMALL_GPU, "paper": PAPER}
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """All that is set for one stage of a run."""
+
+    networks: NetworkPreset
+    settings: Any  # the stage's own dataclass
+    loop: LoopSettings
+    cadence: Cadence
+    outside: OutsideWeights
+
+
+def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
+    """The preset's plan for a stage, changed as chosen.
+
+    Raises:
+        FileNotFoundError: a file of outside weights is not there.
+    """
+    preset = RUN_PRESETS[choice.preset]
+    run = preset.stage(stage)
+    loop = dataclasses.replace(
+        run.loop,
+        steps=choice.steps or run.loop.steps,
+        batch_size=choice.batch_size or run.loop.batch_size,
+        precision=run.loop.precision if choice.precision == "preset" else choice.precision,
+        seed=choice.seed,
+        maximum_corrupt_clips=choice.maximum_corrupt_clips,
+    )
+    cadence = preset.cadence
+    if choice.workers >= 0:
+        cadence = dataclasses.replace(cadence, workers=choice.workers)
+    settings = run.settings
+    if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
+        weights = dataclasses.replace(settings.weights, decorrelation=0.0)
+        settings = dataclasses.replace(settings, weights=weights)
+    return StagePlan(preset.network_preset, settings, loop, cadence, _outside(choice))
+
+
+def _outside(choice: TrainingChoice) -> OutsideWeights:
+    vgg19 = Path(choice.vgg19_weights).expanduser() if choice.vgg19_weights else None
+    if vgg19 is not None and not vgg19.is_file():
+        raise FileNotFoundError(f"vgg19_weights: no file {vgg19}; leave it empty for fixed random filters")
+    return OutsideWeights(vgg19)

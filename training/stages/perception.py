@@ -1,0 +1,137 @@
+"""Perception: a small network learns the shards' own labels, then serves as φ, ψ and 𝒢 (ours)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from models.perception import Perceived, PerceptionConfig, PerceptionNetwork
+from training.augmentation import ColourJitter, MotionAugmentation, augment_motion
+from training.batches import LabelledFrames
+from training.data_frames import to_network_input
+from training.data_index import ClipIndex
+from training.data_sources import LabelledFrameSource
+from training.losses.distances import mean_absolute_difference
+from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
+from training.settings import OptimiserSettings
+from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
+
+
+@dataclass(frozen=True)
+class PerceptionWeights:
+    """Weights of the losses; ours. Each brings its L1 to about the same size at the start."""
+
+    landmarks: float = 5.0
+    pose: float = 5.0
+    gaze: float = 5.0
+    blink: float = 2.0
+
+
+@dataclass(frozen=True)
+class PerceptionSettings:
+    """The stage is ours, so is every default."""
+
+    weights: PerceptionWeights = PerceptionWeights()
+    optimiser: OptimiserSettings = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    pose_scale: PoseScale = PoseScale()
+    # Perspective would change what the labels say.
+    augmentation: MotionAugmentation = field(
+        default_factory=lambda: MotionAugmentation(ColourJitter(hue_turns=0.1), perspective=0.0)
+    )
+
+
+class PerceptionModel(Player):
+    """The network and its losses."""
+
+    def __init__(self, config: PerceptionConfig, settings: PerceptionSettings) -> None:
+        super().__init__()
+        self.network = PerceptionNetwork(config)
+        self._settings = settings
+
+    @property
+    def side_px(self) -> int:
+        """Side of the network's input."""
+        return self.network.config.trunk.image_side_px
+
+    @override
+    def forward(self, batch: LabelledFrames) -> StepResult:
+        """L1 of every kind of label."""
+        frames = to_network_input(batch.frames, self.side_px)
+        seen: Perceived = self.network(augment_motion(frames, batch.facts.seeds, self._settings.augmentation))
+        return StepResult(
+            {
+                "landmarks": mean_absolute_difference(seen.landmarks, landmarks_in_picture(batch)),
+                "pose": pose_loss(seen.pose, batch.pose, self._settings.pose_scale),
+                "gaze": mean_absolute_difference(seen.gaze, batch.gaze),
+                "blink": mean_absolute_difference(seen.blink, batch.blink),
+            }
+        )
+
+
+class PerceptionStage(Stage[LabelledFrames]):
+    """Trains the whole network; starts from nothing."""
+
+    name = "perception"
+    version = "1"
+
+    def __init__(self, context: StageContext, settings: PerceptionSettings) -> None:
+        self.settings = settings
+        self.model = self._model = PerceptionModel(context.networks.perception, settings)
+        self.adversary, self.adversary_optimiser = None, None
+        self.loss_weights = vars(settings.weights)
+        self.optimiser = settings.optimiser
+        self.saved = {"perception": self._model.network}
+        self.averaged = ("perception",)
+
+    @override
+    def source(self, index: ClipIndex) -> LabelledFrameSource:
+        return LabelledFrameSource(index)
+
+    @override
+    def held_out(self, batches: Iterable[LabelledFrames]) -> list[Figure]:
+        """Mean absolute errors against those of the held-out labels' own mean, the best constant guess."""
+        errors: dict[str, list[Tensor]] = {}
+        labels: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            rows = real_rows(batch)
+            seen: Perceived = self._model.network(to_network_input(batch.frames[rows], self._model.side_px))
+            pose = pose_in_rad_cm(seen.pose, self.settings.pose_scale)
+            for name, said, label in (
+                ("landmarks", seen.landmarks * batch.frames.shape[-1] / 2,
+                 landmarks_in_picture(batch)[rows] * batch.frames.shape[-1] / 2),
+                ("pose", torch.rad2deg(pose[:, :3]), torch.rad2deg(batch.pose[rows, :3])),
+                ("gaze", torch.rad2deg(seen.gaze), torch.rad2deg(batch.gaze[rows])),
+                ("blink", seen.blink, batch.blink[rows]),
+            ):  # fmt: skip
+                errors.setdefault(name, []).append((said - label).abs().flatten(1).mean(1).cpu())
+                labels.setdefault(name, []).append(label.cpu())
+        units = {"landmarks": " px", "pose": "°", "gaze": "°", "blink": ""}
+        return [
+            Figure(
+                name=f"{name} error",
+                value=float(torch.cat(errors[name]).mean()),
+                chance=float(distance_to_mean(torch.cat(labels[name]))),
+                higher_is_better=False,
+                unit=unit,
+                rows=len(torch.cat(errors[name])),
+                # Gaze is the labeller's weakest label and the hardest to see at 64 px.
+                decides=name != "gaze",
+            )
+            for name, unit in units.items()
+        ]
+
+
+def landmarks_in_picture(batch: LabelledFrames) -> Tensor:
+    """The labels' landmarks as the network tells them: [B, 478, 2], -1 to 1 from edge to edge.
+
+    A label's 0 px is the first pixel's centre.
+    """
+    side_px = batch.frames.shape[-1]
+    return (batch.landmarks_px[..., :2] * 2 + 1) / side_px - 1
+
+
+def distance_to_mean(labels: Tensor) -> Tensor:
+    """Mean absolute error of always guessing the labels' mean."""
+    return (labels - labels.mean(dim=0)).abs().mean()

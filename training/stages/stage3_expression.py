@@ -1,0 +1,283 @@
+"""Stage 3: expression and the final generator, by complementary learning.
+
+Trains E_exp (the expression head on the frozen unified motion feature), the two layers that make the lip
+code of a lip or audio feature, the generator G and its discriminator. Appearance, trunk, pose and eye
+heads and E_aud's trunk are frozen. G remakes the driving frame from appearance | lip (of the sound) |
+expression (mean over the window) | eye | pose; what the others leave unsaid is left to expression.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from models.appearance import Appearance
+from models.generator import Generator
+from models.motion import MotionEncoder
+from models.perception import Perceived
+from models.perceptual_features import PerceptualFeatures
+from models.style_vector import StyleVector
+from training.augmentation import WindowAugmentation, augment_window
+from training.batches import ExpressionWindows
+from training.data_frames import to_network_input
+from training.data_index import ClipIndex
+from training.data_sources import ExpressionWindowSettings, ExpressionWindowSource
+from training.losses.adversarial import generator_hinge_loss
+from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
+from training.losses.decorrelation import DimensionPairs, decorrelation_loss
+from training.losses.distances import mean_absolute_difference
+from training.losses.feature_matching import feature_matching_loss
+from training.losses.motion_reconstruction import feature_distance
+from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
+from training.memory_bank import MemoryBank
+from training.settings import OptimiserSettings
+from training.stages.adversary import (
+    Adversary,
+    AdversarySettings,
+    features,
+    held_still,
+    no_gradient_scores,
+    scores,
+)
+from training.stages.expression_correlation import CorrelationTally
+from training.stages.first_generator import start_from_first
+from training.stages.frozen_encoders import FrozenEncoders
+from training.stages.perceiver import perceiver_of
+from training.stages.reconstruction import ReconstructionTally
+from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
+from training.window import in_window_mean
+
+
+@dataclass(frozen=True)
+class ExpressionWeights:
+    """Weights of the losses. Unverified: λ of VGG, features and D are left over in the official code."""
+
+    vgg: float = 10.0
+    adversarial: float = 1.0
+    feature_matching: float = 10.0
+    decorrelation: float = 1.0
+    lip: float = 1.0  # exp(−S(V_lip(I_f), E_aud(a_g))) of L_con
+    gaze: float = 1.0  # ||𝒢(I_f) − 𝒢(I_g)||₁ of L_con
+    phi: float = 1.0  # L_mot of L_con
+    psi: float = 1.0
+    pixel: float = 0.0  # L1 of pixels; ours, for presets that have minutes
+
+
+@dataclass(frozen=True)
+class ExpressionSettings:
+    """Stage 3. Unverified: K, M, all weights and sizes."""
+
+    weights: ExpressionWeights = ExpressionWeights()
+    windows: ExpressionWindowSettings = ExpressionWindowSettings()  # K
+    augmentation: WindowAugmentation = WindowAugmentation()
+    memory_rows: int = 4096  # M of each of the two banks
+    dimension_pairs: DimensionPairs = "all"
+    adversary: AdversarySettings = AdversarySettings()
+    vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
+    # Ours: G begins as stage 1's G0 (its moving average) wherever the shapes agree, and D as stage 1's D.
+    start_from_stage1: bool = True
+    gaze_with_blinks: bool = True  # ours: the stand-in for 𝒢 also tells blinks, and both must come back
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
+    # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
+    generator_rate_factor: float = 1.0
+    adversary_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+
+
+class ExpressionModel(Player):
+    """G and the expression head, with the frozen encoders and all that judges."""
+
+    def __init__(self, context: StageContext, settings: ExpressionSettings, adversary: Adversary) -> None:
+        super().__init__()
+        networks, parents = context.networks, context.parents
+        self._settings = settings
+        self._adversary = (adversary,)  # not a module of this one: it has a turn of its own
+        self.side_px = networks.image_side_px
+        encoders = FrozenEncoders(context)
+        self.encoders = encoders
+        motion = MotionEncoder(networks.motion)
+        self.expression_head, self.expression_code = motion.to_emo, motion.emo_embed
+        # One layer makes the lip code of either feature: stage 2 drew the two together.
+        self.lip_code = motion.mouth_embed
+        self.generator = Generator(networks.generator)
+        if settings.start_from_stage1:
+            start_from_first(self.generator, parents["stage1_motion"], networks)
+            parents["stage1_motion"].load_into("discriminator", adversary.network)
+        self.perceiver = Frozen(perceiver_of(context))
+        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
+        self._widths = (networks.motion.expression_width, networks.audio.feature_width)
+        self.move_banks(torch.device("cpu"))
+
+    def move_banks(self, device: torch.device) -> None:
+        """Make the two memory banks, empty, on a device."""
+        expression_width, audio_width = self._widths
+        self.expression_bank = MemoryBank(self._settings.memory_rows, expression_width, device)
+        self.audio_bank = MemoryBank(self._settings.memory_rows, audio_width, device)
+
+    def expression(self, window: Tensor) -> Tensor:
+        """F̄_e [B, 30] of windows [B, K, 3, S, S]: the mean of the frames' codes."""
+        rows, frames = window.shape[:2]
+        with torch.no_grad():
+            motion_feature: Tensor = self.encoders.trunk(window.flatten(0, 1))
+        codes: Tensor = self.expression_code(self.expression_head(motion_feature))
+        return in_window_mean(codes.unflatten(0, (rows, frames)))
+
+    def remake(
+        self, appearance: Tensor, driving: Tensor, expression: Tensor, audio_feature: Tensor
+    ) -> Tensor:
+        """I_f, the driving frame remade.
+
+        Args:
+            appearance: [B, 3, S, S], another frame of the person.
+            driving: [B, 3, S, S], whose eyes and head pose count.
+            expression: F̄_e [B, 30].
+            audio_feature: F_a [B, 512].
+
+        Returns:
+            [B, 3, S, S] in [-1, 1], float32.
+        """
+        with torch.no_grad():
+            who: Appearance = self.encoders.appearance(appearance)
+            motion_feature = self.encoders.trunk(driving)
+            eye, pose = self.encoders.eye(motion_feature), self.encoders.pose(motion_feature)
+        lip: Tensor = self.lip_code(audio_feature)
+        codes = (who.code, lip, expression, eye, pose)
+        style = StyleVector(*(code.to(lip.dtype) for code in codes))
+        return self.generator(style.to_vector(), who.map).float()
+
+    @override
+    def rate_factors(self) -> Mapping[str, float]:
+        return {"generator.": self._settings.generator_rate_factor}
+
+    @override
+    def forward(self, batch: ExpressionWindows) -> StepResult:
+        """Remake the driving frame from every code, and compare."""
+        settings, (adversary,) = self._settings, self._adversary
+        window = to_network_input(batch.window, self.side_px)
+        driving = window[:, window.shape[1] // 2]
+        expression = self.expression(augment_window(window, batch.facts.seeds, settings.augmentation))
+        with torch.no_grad():
+            audio_feature: Tensor = self.encoders.audio(batch.mels)
+            target: Perceived = self.perceiver(driving)
+            target_vgg = self.vgg(driving)
+        generated = self.remake(
+            to_network_input(batch.appearance, self.side_px), driving, expression, audio_feature
+        )
+        seen: Perceived = self.perceiver(generated)
+        target_verdict = no_gradient_scores(adversary.network, driving)
+        with held_still(adversary.network) as network:
+            verdict = network(generated)
+        losses = {
+            "vgg": perceptual_loss(target_vgg, self.vgg(generated), settings.vgg_layer_weights),
+            "adversarial": generator_hinge_loss(scores(verdict)),
+            "feature_matching": feature_matching_loss(features(target_verdict), features(verdict)),
+            "decorrelation": self._decorrelation(expression, audio_feature),
+            "lip": lip_consistency_loss(self.encoders.lip(self.encoders.trunk(generated)), audio_feature),
+            "gaze": gaze_consistency_loss(self._look(seen), self._look(target)),
+            "phi": feature_distance(target.feature, seen.feature),
+            "psi": feature_distance(target.shape_feature, seen.shape_feature),
+            "pixel": mean_absolute_difference(driving, generated),
+        }
+        return StepResult(losses, real=driving, generated=generated)
+
+    def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
+        """L_decor of the batch with what the banks hold; then the batch goes into the banks."""
+        loss = decorrelation_loss(
+            expression,
+            audio_feature,
+            self.expression_bank.latest(),
+            self.audio_bank.latest(),
+            self._settings.dimension_pairs,
+        )
+        if self.training:
+            self.expression_bank.push(expression)
+            self.audio_bank.push(audio_feature)
+        return loss
+
+    def _look(self, seen: Perceived) -> Tensor:
+        return torch.cat([seen.gaze, seen.blink], dim=1) if self._settings.gaze_with_blinks else seen.gaze
+
+
+class ExpressionStage(Stage[ExpressionWindows]):
+    """Stage 3."""
+
+    name = "stage3_expression"
+    version = "1"
+
+    def __init__(self, context: StageContext, settings: ExpressionSettings) -> None:
+        self.settings = settings
+        adversary = Adversary(context.networks.discriminator, settings.adversary)
+        self.model = self._model = ExpressionModel(context, settings, adversary)
+        self.adversary = adversary
+        self.loss_weights = vars(settings.weights) | settings.adversary.weights()
+        self.optimiser = settings.optimiser
+        self.adversary_optimiser = settings.adversary_optimiser
+        self.saved = {
+            "motion.to_emo": self._model.expression_head,
+            "motion.emo_embed": self._model.expression_code,
+            "lip_code": self._model.lip_code,
+            "generator": self._model.generator,
+            "discriminator": adversary.network,
+        }
+        self.averaged = ("motion.to_emo", "motion.emo_embed", "lip_code", "generator")
+
+    @override
+    def source(self, index: ClipIndex) -> ExpressionWindowSource:
+        return ExpressionWindowSource(index, self.settings.windows)
+
+    @override
+    def held_out(self, batches: Iterable[ExpressionWindows]) -> list[Figure]:
+        """PSNR and SSIM against copying the appearance; how far expression goes with the sound."""
+        pictures, correlation = ReconstructionTally(), CorrelationTally()
+        for batch in batches:
+            rows = real_rows(batch)
+            appearance = to_network_input(batch.appearance[rows], self._model.side_px)
+            generated, driving, expression, audio_feature = self._remake(batch)
+            pictures.add(generated[rows], driving[rows], appearance)
+            correlation.add(expression[rows], audio_feature[rows])
+        return [*pictures.figures(), correlation.figure()]
+
+    @override
+    def sample_grid(self, batch: ExpressionWindows) -> Tensor:
+        """Appearance, driving frame, what was made of them."""
+        generated, driving, _, _ = self._remake(batch)
+        return torch.stack(
+            [to_network_input(batch.appearance, self._model.side_px), driving, generated], dim=1
+        )
+
+    @override
+    def rank_state(self) -> dict[str, Tensor]:
+        banks = {"expression": self._model.expression_bank, "audio": self._model.audio_bank}
+        return {
+            f"{name}.{key}": value for name, bank in banks.items() for key, value in bank.state_dict().items()
+        }
+
+    @override
+    def load_rank_state(self, state: Mapping[str, Tensor]) -> None:
+        for name, bank in (("expression", self._model.expression_bank), ("audio", self._model.audio_bank)):
+            prefix = f"{name}."
+            bank.load_state_dict(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+
+    @override
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self._model.move_banks(device)
+
+    def _remake(self, batch: ExpressionWindows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Generated and driving frames, expression and audio features; nothing augmented."""
+        model = self._model
+        window = to_network_input(batch.window, model.side_px)
+        driving = window[:, window.shape[1] // 2]
+        expression = model.expression(window)
+        audio_feature: Tensor = model.encoders.audio(batch.mels)
+        appearance = to_network_input(batch.appearance, model.side_px)
+        return (
+            model.remake(appearance, driving, expression, audio_feature),
+            driving,
+            expression,
+            audio_feature,
+        )

@@ -1,0 +1,118 @@
+"""What every process of a training job runs: build the stage, train it, leave what is published.
+
+python -m training.worker JOB.json                                   one process
+torchrun --nproc-per-node 4 -m training.worker JOB.json              four
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from upath import UPath
+
+from storage.atomic import write_atomically
+from storage.publishing import current
+from storage.root import local_copy, open_root
+from training.checkpoint import AVERAGES_NAME, CHECKPOINTS_FOLDER, WEIGHTS_NAME, newest_checkpoint
+from training.choice import STAGE_PARENTS, TrainingChoice
+from training.configuration import run_configuration
+from training.data_index import open_current
+from training.distributed import Process, join
+from training.job import TrainingJob
+from training.loop import Loop, LoopPlan
+from training.process_group import die_with_parent
+from training.reporting import Reporter, TextReporter
+from training.run_preset import plan_stage
+from training.stages.all_stages import build_stage
+from training.stages.stage import Figure, StageContext
+from training.weights import StageWeights, read_weights, write_weights
+
+FIGURES_NAME: Final = "figures.json"
+
+
+def train(job: TrainingJob, reporter: Reporter) -> None:
+    """Train a job's stage in this process, together with the job's other processes.
+
+    Fills `job.work` and goes on from what a killed run left there.
+
+    Raises:
+        ValueError: data, parents' weights or an earlier checkpoint do not fit.
+        NotFiniteError: a loss or gradient is not finite.
+    """
+    die_with_parent()
+    with join(job.choice.device) as process:
+        root = open_root(job.root)
+        plan = plan_stage(job.stage, job.choice)
+        # The same beginning on every rank; then each draws noise of its own.
+        torch.manual_seed(plan.loop.seed)
+        context = StageContext(plan.networks, read_parents(root, job.stage, job.choice), plan.outside)
+        stage = build_stage(job.stage, context, plan.settings)
+        torch.manual_seed(plan.loop.seed + 1 + process.world.rank)
+        train_index, held_out_index = _indexes(root, process)
+        loop_plan = LoopPlan(
+            plan.loop, plan.cadence, job.work, run_configuration(root, job.stage, job.choice)
+        )
+        loop = Loop(stage, train_index, held_out_index, loop_plan, process, reporter)
+        figures = loop.run()
+        if process.is_first:
+            leave(job.work, figures)
+        process.wait_for_all()
+
+
+def read_parents(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, StageWeights]:
+    """The weights of the stages that a stage starts from; moving averages where there are any.
+
+    Raises:
+        ValueError: a parent is not trained yet in that run.
+    """
+    run = choice.parents_run or choice.run
+    parents: dict[str, StageWeights] = {}
+    for name in STAGE_PARENTS[stage]:
+        published = current(root, name, run)
+        if published is None:
+            raise ValueError(
+                f"{stage} starts from {name}, which run {run!r} has not trained yet: train it first"
+            )
+        folder = local_copy(published.directory)
+        tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
+        if (folder / AVERAGES_NAME).is_file():
+            tensors |= read_weights(folder / AVERAGES_NAME).tensors
+        parents[name] = StageWeights(f"{name} of run {run!r}", tensors)
+    return parents
+
+
+def leave(work: Path, figures: Sequence[Figure]) -> None:
+    """Put what is published into the work folder: the last checkpoint, its weights, the figures."""
+    newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
+    assert newest is not None
+    for name in (WEIGHTS_NAME, AVERAGES_NAME):
+        if (newest / name).is_file():
+            write_weights(work / name, read_weights(newest / name).tensors)
+    told = [dataclasses.asdict(figure) for figure in figures]
+    with write_atomically(work / FIGURES_NAME) as partial:
+        partial.write_text(json.dumps(told, indent=1), "utf-8")
+
+
+def _indexes(root: UPath, process: Process) -> tuple[Any, Any]:
+    """Train and validation clips; of a bucket, the first process copies the shards for all."""
+    if process.is_first:
+        open_current(root, "train")
+    process.wait_for_all()
+    return open_current(root, "train"), open_current(root, "validation")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a job file."""
+    if len(arguments) != 1:
+        sys.stderr.write(f"usage: python -m training.worker JOB.json, got {list(arguments)}\n")
+        return 2
+    train(TrainingJob.read(Path(arguments[0])), TextReporter())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
