@@ -17,7 +17,7 @@ from models.shapes import require_shape
 class AppearanceConfig:
     """The trunk and the map that the generator starts from; the defaults are the released network's."""
 
-    trunk: ResidualTrunkConfig = ResidualTrunkConfig(group_count=32, width_per_group=4)  # noqa: RUF009 -- frozen
+    trunk: ResidualTrunkConfig = ResidualTrunkConfig(group_count=32, width_per_group=4)
     map_channels: int = 512
     map_side_px: int = 7
 

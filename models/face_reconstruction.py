@@ -24,7 +24,7 @@ FINAL_LAYER_WIDTHS = (80, 64, 80, 3, 27, 2, 1)
 class FaceReconstructionConfig:
     """The backbone; the defaults are the published network's."""
 
-    trunk: ResidualTrunkConfig = ResidualTrunkConfig()  # noqa: RUF009 -- frozen
+    trunk: ResidualTrunkConfig = ResidualTrunkConfig()
 
 
 @dataclass(frozen=True)

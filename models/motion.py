@@ -15,7 +15,7 @@ from models.landmark_trunk import LandmarkTrunk, LandmarkTrunkConfig
 class MotionConfig:
     """The trunk and the codes' widths; the defaults are the released network's."""
 
-    trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()  # noqa: RUF009 -- frozen
+    trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()
     head_width: int = 512
     lip_width: int = 500
     pose_width: int = 6
