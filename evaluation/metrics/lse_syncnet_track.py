@@ -2,9 +2,10 @@
 
 The crop's arithmetic is the published program's, the face boxes are OURS: MediaPipe's full-range
 detector in every frame (`preprocessing.face_mesh.FaceDetector`) and PySceneDetect's cuts. Its boxes are
-square and as high as the face from hairline to chin within 5 % (seven real clips), which is what the
-longer extent of the published detector's boxes measures; but boxes of two detectors never agree to
-the pixel, so figures by this protocol compare with each other, and only roughly with the literature's.
+square and as high as the face mesh, forehead to chin, within 8 % (seven real clips), so that the crop's
+unit, half the longer extent, is the face's height as in the published program; but boxes of two
+detectors never agree to the pixel, so figures by this protocol compare with each other, and only
+roughly with the literature's.
 Nothing is encoded in between, where the published program writes JPEG and MPEG-4.
 """
 
