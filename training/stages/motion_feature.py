@@ -1,6 +1,7 @@
 """The unified motion feature of stage 1, frozen: what every head of stage 2 is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +9,17 @@ from typing_extensions import override
 
 from models.motion import MotionEncoder
 from training.augmentation import MotionAugmentation, augment_motion
+from training.batches import RowFacts
 from training.data_frames import to_network_input
 from training.stages.stage import Frozen, StageContext
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def never_compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """For what reads keys, frame numbers or seeds: compiled, it would be compiled anew at every step."""
+    return cast("Callable[Arguments, Result]", torch.compiler.disable(function))
 
 
 class MotionFeature(nn.Module):
@@ -22,21 +32,25 @@ class MotionFeature(nn.Module):
         self.augmentation = augmentation
 
     @override
-    def forward(self, frames: Tensor, seeds: Sequence[int]) -> Tensor:
-        """The features of frames.
+    def forward(self, frames: Tensor, facts: RowFacts) -> Tensor:
+        """The features of frames, P a row.
 
         Args:
-            frames: uint8 [N, 3, H, W] RGB.
-            seeds: N, what each picture's change is drawn from; used in training alone.
+            frames: uint8 [B, P, 3, H, W] RGB.
+            facts: of the rows; what the pictures' changes are drawn from, in training alone.
 
         Returns:
-            [N, D], which no gradient goes through.
+            [B, P, D], which no gradient goes through.
         """
         with torch.no_grad():
-            pictures = to_network_input(frames, self.side_px)
-            if self.training and self.augmentation is not None:
-                pictures = augment_motion(pictures, seeds, self.augmentation)
-            return self.trunk(pictures)
+            return self.trunk(self._pictures(frames, facts)).unflatten(0, frames.shape[:2])
+
+    @never_compiled
+    def _pictures(self, frames: Tensor, facts: RowFacts) -> Tensor:
+        pictures = to_network_input(frames.flatten(0, 1), self.side_px)
+        if not self.training or self.augmentation is None:
+            return pictures
+        return augment_motion(pictures, seeds_of_pictures(facts.seeds, frames.shape[1]), self.augmentation)
 
 
 def motion_encoder_on_stage1(context: StageContext) -> MotionEncoder:

@@ -19,7 +19,7 @@ from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.settings import OptimiserSettings
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, seeds_of_pictures
+from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 
 TIE = 1e-6
@@ -37,7 +37,7 @@ class EyeSettings:
 
     temperature: float = FORMULA_TEMPERATURE
     augmentation: MotionAugmentation | None = None
-    optimiser: OptimiserSettings = OptimiserSettings()  # noqa: RUF009 -- frozen
+    optimiser: OptimiserSettings = OptimiserSettings()
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ class EyePlayer(Player):
     def codes(self, batch: EyeAnchors) -> EyeCodes:
         """All three in one pass, so that batch normalisation cannot tell them apart."""
         frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1)
-        seeds = seeds_of_pictures(batch.facts.seeds, 3)
-        feature = self.motion_feature(frames.flatten(0, 1), seeds)
-        f_1, f_2, f_a = self.eye_embed(self.to_eye(feature)).unflatten(0, (len(batch), 3)).unbind(dim=1)
+        feature = self.motion_feature(frames, batch.facts).flatten(0, 1)
+        f_1, f_2, f_a = self.eye_embed(self.to_eye(feature)).unflatten(0, frames.shape[:2]).unbind(dim=1)
         return EyeCodes(f_1, f_2, f_a)
 
     @override

@@ -23,7 +23,7 @@ from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.settings import OptimiserSettings
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, seeds_of_pictures
+from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, never_compiled
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 
 TIE = 1e-6
@@ -46,14 +46,14 @@ class LipSettings:
         stage 2. None: frames as they are.
     """
 
-    windows: LipWindowSettings = LipWindowSettings()  # noqa: RUF009 -- frozen
-    measured_windows: LipWindowSettings = LipWindowSettings()  # noqa: RUF009 -- frozen
+    windows: LipWindowSettings = LipWindowSettings()
+    measured_windows: LipWindowSettings = LipWindowSettings()
     temperature: float = FORMULA_TEMPERATURE
     audio_to_video_weight: float = 1.0
     video_to_audio_weight: float = 1.0
     negatives_from_batch: bool = False
     augmentation: MotionAugmentation | None = None
-    optimiser: OptimiserSettings = OptimiserSettings()  # noqa: RUF009 -- frozen
+    optimiser: OptimiserSettings = OptimiserSettings()
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,9 @@ class LipPlayer(Player):
         """Moments and negatives in one pass, so that batch normalisation cannot tell them apart."""
         frames = torch.cat([batch.frames[:, None], batch.negative_frames], dim=1)
         mels = torch.cat([batch.mels[:, None], batch.negative_mels], dim=1)
-        rows, pictures = frames.shape[:2]
-        seeds = seeds_of_pictures(batch.facts.seeds, pictures)
-        video = self.to_mouth(self.motion_feature(frames.flatten(0, 1), seeds))
+        video = self.to_mouth(self.motion_feature(frames, batch.facts).flatten(0, 1))
         audio = self.audio(mels.flatten(0, 1))
-        return LipFeatures(video.unflatten(0, (rows, pictures)), audio.unflatten(0, (rows, pictures)))
+        return LipFeatures(*(side.unflatten(0, frames.shape[:2]) for side in (video, audio)))
 
     @override
     def forward(self, batch: LipWindows) -> StepResult:
@@ -140,8 +138,8 @@ class LipStage(Stage[LipWindows]):
     def held_out(self, batches: Iterable[LipWindows]) -> list[Figure]:
         """How often sound and lips find each other among 1 + K; and among the same clip's alone.
 
-        K is the source's, the batch's other rows take no part. The same clip's are the harder ones: speaker, sound
-        and picture are the same, only the moment differs.
+        K is the source's, the batch's other rows take no part. The same clip's are the harder ones: who
+        speaks is the same, only the moment differs.
 
         Raises:
             ValueError: no row counts.
@@ -195,6 +193,7 @@ def finds_its_own(
     return similarity[:, 0] > rival + TIE
 
 
+@never_compiled
 def places_of_negatives(facts: RowFacts, own: int, gap_frames: int) -> Int[Tensor, "B N"]:
     """Each row's negatives, its own and the batch's other moments, as places in [B, 1 + K] laid end to end.
 

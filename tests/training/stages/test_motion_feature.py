@@ -3,7 +3,14 @@ import torch
 from torch import Tensor, nn
 
 from models.motion import MotionEncoder
-from tests.training.stages.stage_makers import TOY, TOY_SIDE_PX, context_on_stage1, random_frames, toy_weights
+from tests.training.stages.stage_makers import (
+    TOY,
+    TOY_SIDE_PX,
+    context_on_stage1,
+    random_frames,
+    row_facts,
+    toy_weights,
+)
 from training.augmentation import MotionAugmentation, augment_motion
 from training.data_frames import to_network_input
 from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, seeds_of_pictures
@@ -32,7 +39,7 @@ def test_training_leaves_the_trunk_as_it_is() -> None:
     network = MotionFeature(motion).train()
     before = state_of(network)
     frames = random_frames(4)
-    feature = network(frames, [0] * 4)
+    feature = network(frames[:, None], row_facts(4))[:, 0]
     # Neither dropout nor the batch's own statistics: the same as in evaluation mode, and no buffer moves.
     expected = motion.model.eval()(to_network_input(frames, TOY_SIDE_PX))
     torch.testing.assert_close(feature, expected)
@@ -41,13 +48,13 @@ def test_training_leaves_the_trunk_as_it_is() -> None:
     assert not [name for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def test_frames_are_augmented_by_their_seeds_and_in_training_alone() -> None:
-    motion, settings, frames = MotionEncoder(TOY.motion), MotionAugmentation(), random_frames(2)
-    network = MotionFeature(motion, settings)
-    pictures = to_network_input(frames, TOY_SIDE_PX)
-    changed = motion.model(augment_motion(pictures, [7, 8], settings))
-    torch.testing.assert_close(network.train()(frames, [7, 8]), changed)
-    torch.testing.assert_close(network.eval()(frames, [7, 8]), motion.model(pictures))
+def test_frames_are_augmented_by_seeds_of_their_own_and_in_training_alone() -> None:
+    motion, settings, frames = MotionEncoder(TOY.motion), MotionAugmentation(), random_frames(2, 3)
+    network, facts = MotionFeature(motion, settings), row_facts(2)
+    pictures = to_network_input(frames.flatten(0, 1), TOY_SIDE_PX)
+    changed = motion.model(augment_motion(pictures, seeds_of_pictures(facts.seeds, 3), settings))
+    torch.testing.assert_close(network.train()(frames, facts).flatten(0, 1), changed)
+    torch.testing.assert_close(network.eval()(frames, facts).flatten(0, 1), motion.model(pictures))
     assert not torch.allclose(changed, motion.model(pictures), atol=1e-3)
 
 

@@ -13,7 +13,7 @@ from tests.training.stages.stage_makers import (
     row_facts,
 )
 from training.augmentation import MotionAugmentation
-from training.batches import EyeAnchors
+from training.batches import EyeAnchors, RowFacts
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.stages.stage2_eye import EyeSettings, EyeStage
 from training.weights import collect
@@ -35,9 +35,9 @@ class FirstPixel(nn.Module):
     """A code of 6 numbers that tells the level of a frame's first pixel (0 to 5)."""
 
     @override
-    def forward(self, frames: Tensor, seeds: list[int]) -> Tensor:
-        del seeds
-        return nn.functional.one_hot(frames[:, 0, 0, 0].long(), 6).float()
+    def forward(self, frames: Tensor, facts: RowFacts) -> Tensor:
+        del facts
+        return nn.functional.one_hot(frames[:, :, 0, 0, 0].long(), 6).float()
 
 
 def told_batch(levels: list[tuple[int, int, int]], real: tuple[bool, ...]) -> EyeAnchors:
@@ -79,7 +79,7 @@ def test_the_loss_is_that_of_codes_taken_one_by_one() -> None:
     stage, batch = make_stage(EyeSettings(temperature=0.25)), make_batch()
     player = stage.player.eval()
     f_1, f_2, f_a = (
-        player.eye_embed(player.to_eye(player.motion_feature(frames, [0] * ROWS)))
+        player.eye_embed(player.to_eye(player.motion_feature(frames[:, None], batch.facts)[:, 0]))
         for frames in (batch.eyes, batch.base, batch.anchor)
     )
     assert f_1.shape == (ROWS, 6)

@@ -15,7 +15,7 @@ from tests.training.stages.stage_makers import (
     row_facts,
 )
 from training.augmentation import MotionAugmentation
-from training.batches import LipWindows
+from training.batches import LipWindows, RowFacts
 from training.data_index import read_clip_index
 from training.data_lip import LipWindowSettings
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
@@ -46,9 +46,9 @@ class FirstPixel(nn.Module):
     """A code of 8 numbers that tells the level of a frame's first pixel (0 to 7), whatever the trunk is."""
 
     @override
-    def forward(self, frames: Tensor, seeds: list[int]) -> Tensor:
-        del seeds
-        return nn.functional.one_hot(frames[:, 0, 0, 0].long(), 8).float()
+    def forward(self, frames: Tensor, facts: RowFacts) -> Tensor:
+        del facts
+        return nn.functional.one_hot(frames[:, :, 0, 0, 0].long(), 8).float()
 
 
 class FirstBand(nn.Module):
@@ -122,10 +122,10 @@ def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
 def test_the_losses_are_those_of_features_taken_one_by_one() -> None:
     stage, batch = make_stage(LipSettings(temperature=0.25)), make_batch()
     player = stage.player.eval()  # no batch statistics: every picture by itself
-    f_v = player.to_mouth(player.motion_feature(batch.frames, [0] * ROWS))
+    f_v = player.to_mouth(player.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
     f_a = player.audio(batch.mels)
     f_v_negative = torch.stack(
-        [player.to_mouth(player.motion_feature(row, [0] * NEGATIVES)) for row in batch.negative_frames]
+        [player.to_mouth(player.motion_feature(row[None], batch.facts)[0]) for row in batch.negative_frames]
     )
     f_a_negative = torch.stack([player.audio(row) for row in batch.negative_mels])
     losses = stage.model(batch).losses
