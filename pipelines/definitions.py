@@ -5,8 +5,10 @@ from dagster import AssetSelection, Definitions, define_asset_job, in_process_ex
 from pipelines.assets.batch_steps import step_assets
 from pipelines.assets.dataset import dataset, identities_disjoint
 from pipelines.assets.source_videos import source_videos
+from pipelines.assets.training import stage_assets
 from pipelines.console import plain_console
-from pipelines.resources import DatasetChoice, Preprocessing, Sources, Workspace
+from pipelines.resources import DatasetChoice, Preprocessing, Sources, Training, Workspace
+from training.choice import STAGE_NAMES
 
 preprocess = define_asset_job(
     "preprocess",
@@ -23,16 +25,30 @@ index_job = define_asset_job(
     selection=AssetSelection.assets(dataset),
     description="Join the shards of all batches into the data set.",
 )
+train_all = define_asset_job(
+    "train_all",
+    selection=AssetSelection.assets(*stage_assets),
+    description="Train every stage, each from those before it. One choice holds for all of them.",
+)
+train_jobs = [
+    define_asset_job(
+        f"train_{name}",
+        selection=AssetSelection.assets(stage),
+        description=f"Train {name} alone, from what the stages before it have published.",
+    )
+    for name, stage in zip(STAGE_NAMES, stage_assets, strict=True)
+]
 
 definitions = Definitions(
-    assets=[source_videos, *step_assets, dataset],
+    assets=[source_videos, *step_assets, dataset, *stage_assets],
     asset_checks=[identities_disjoint],
-    jobs=[scan_job, preprocess, index_job],
+    jobs=[scan_job, preprocess, index_job, train_all, *train_jobs],
     resources={
         "workspace": Workspace(),
         "sources": Sources(),
         "preprocessing": Preprocessing(),
         "dataset_choice": DatasetChoice(),
+        "training_choice": Training(),
     },
     loggers={"plain": plain_console},
     # A step's own process pool does the work; a process a step would only add a second to each.

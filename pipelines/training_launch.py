@@ -63,7 +63,7 @@ class Watch:
             self._line, self._line_at = "", now
         if now - self._look_at >= self._watching.look_seconds:
             self._observe()
-            self._look_at = now
+            self._look_at = self._clock()  # drawing takes its time on a busy machine
 
     def end(self) -> None:
         """Say the last line, if it was not said."""

@@ -6,6 +6,8 @@ import sys
 import pytest
 from dagster import AssetKey, Definitions
 
+from training.choice import STAGE_NAMES
+
 GRAPH = {
     "source_videos": set[str](),
     "face_tracks": {"source_videos"},
@@ -16,6 +18,19 @@ GRAPH = {
     "eye_anchors": {"clips", "pose_labels", "gaze_labels"},
     "shards": {"clips", "pose_labels", "gaze_labels", "lip_sync_scores", "eye_anchors"},
     "dataset": {"shards"},
+    "perception": {"dataset"},
+    "stage1_motion": {"dataset", "perception"},
+    "stage2_lip": {"dataset", "stage1_motion"},
+    "stage2_eye": {"dataset", "stage1_motion"},
+    "stage2_pose": {"dataset", "stage1_motion"},
+    "stage3_expression": {
+        "dataset",
+        "perception",
+        "stage1_motion",
+        "stage2_lip",
+        "stage2_eye",
+        "stage2_pose",
+    },
 }
 
 
@@ -53,6 +68,9 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
         assert node.group_name
         assert node.owners
         assert node.kinds
+        if node.group_name == "training":
+            assert node.pools == {"gpu"}
+            continue
         columns = node.metadata["dagster/column_schema"].columns
         assert columns
         assert all(column.description for column in columns)
@@ -61,7 +79,7 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
 def test_batch_steps_are_partitioned_by_batch_and_the_rest_is_whole(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     whole = {name for name in GRAPH if graph.get(AssetKey(name)).partitions_def is None}
-    assert whole == {"source_videos", "dataset"}
+    assert whole == {"source_videos", "dataset", *STAGE_NAMES}
 
 
 def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) -> None:
@@ -75,4 +93,13 @@ def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) 
         "anchors_verified",
         "checksums",
         "identities_disjoint",
+        "finite",
+        "checkpoint_reloads",
     }
+
+
+def test_there_is_a_job_for_all_stages_and_one_for_each(definitions: Definitions) -> None:
+    for stage in ("all", *STAGE_NAMES):
+        job = definitions.resolve_job_def(f"train_{stage}")
+        expected = STAGE_NAMES if stage == "all" else (stage,)
+        assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(expected)
