@@ -12,17 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from models.residual_trunk import ResidualTrunk, ResidualTrunkConfig
-from models.shapes import require_shape
+from models.landmark_trunk import LandmarkTrunk, LandmarkTrunkConfig
 
 
 @dataclass(frozen=True)
 class PerceptionConfig:
-    """Sizes; the defaults are for 224 px."""
+    """Sizes; the trunk is the motion encoder's kind, so that one can begin as the other."""
 
-    trunk: ResidualTrunkConfig = ResidualTrunkConfig(block_counts=(2, 2, 2, 2), stem_channels=32)
-    map_channels: int = 64
-    feature_width: int = 256
+    trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()
     landmark_count: int = 478
 
 
@@ -45,21 +42,18 @@ class Perceived:
 
 
 class PerceptionNetwork(nn.Module):
-    """Residual trunk whose last map is read place by place, and a head for every kind of label."""
+    """A face alignment trunk and a head for every kind of label."""
 
     def __init__(self, config: PerceptionConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = ResidualTrunk(config.trunk)
-        # No pooling: where things are is what the labels tell.
-        self.reduce = nn.Conv2d(config.trunk.output_channels, config.map_channels, 1)
-        places = config.map_channels * config.trunk.output_side_px**2
-        self.to_feature = nn.Linear(places, config.feature_width)
-        self.to_shape = nn.Linear(places, config.feature_width)
-        self.landmarks = nn.Linear(config.feature_width, config.landmark_count * 2)
-        self.pose = nn.Linear(config.feature_width, 6)
-        self.gaze = nn.Linear(config.feature_width, 2)
-        self.blink = nn.Linear(config.feature_width, 2)
+        self.trunk = LandmarkTrunk(config.trunk)
+        width = config.trunk.feature_width
+        self.to_shape = nn.Linear(width, width)
+        self.landmarks = nn.Linear(width, config.landmark_count * 2)
+        self.pose = nn.Linear(width, 6)
+        self.gaze = nn.Linear(width, 2)
+        self.blink = nn.Linear(width, 2)
 
     @override
     def forward(self, image: Tensor) -> Perceived:
@@ -68,16 +62,14 @@ class PerceptionNetwork(nn.Module):
         Raises:
             ValueError: the image has another shape.
         """
-        side_px = self.config.trunk.image_side_px
-        require_shape("image", image, 3, side_px, side_px)
-        places = functional.relu(self.reduce(self.trunk(image))).flatten(1)
-        feature = functional.relu(self.to_feature(places))
-        shape_feature = functional.relu(self.to_shape(places))
+        feature: Tensor = self.trunk(image)
+        hidden = functional.relu(feature)
+        shape_feature = functional.relu(self.to_shape(hidden))
         return Perceived(
             feature=feature,
             shape_feature=shape_feature,
             landmarks=self.landmarks(shape_feature).unflatten(1, (self.config.landmark_count, 2)),
-            pose=self.pose(feature),
-            gaze=self.gaze(feature),
-            blink=self.blink(feature),
+            pose=self.pose(hidden),
+            gaze=self.gaze(hidden),
+            blink=self.blink(hidden),
         )

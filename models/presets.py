@@ -82,24 +82,25 @@ TINY_TRUNK: Final = ResidualTrunkConfig(
     block_counts=(1, 1, 1, 1),
     group_count=4,
     width_per_group=32,
-    # The last stage keeps the size: 4 x 4 places are left of 64 px, not 2 x 2.
-    stage_strides=(1, 2, 2, 1),
+    # The last two stages keep the size: 8 x 8 places are left of 64 px, not 2 x 2.
+    stage_strides=(1, 2, 1, 1),
+)
+TINY_LANDMARK_TRUNK: Final = LandmarkTrunkConfig(
+    image_side_px=64,
+    stem_channels=16,
+    middle_channels=24,
+    channels=48,
+    hourglass_depth=3,
+    heat_map_count=32,
+    summary_channels=4,
+    feature_width=128,
+    dropout=0.1,
 )
 
 TINY: Final = NetworkPreset(
-    appearance=AppearanceConfig(trunk=TINY_TRUNK, map_channels=128, map_side_px=4),
+    appearance=AppearanceConfig(trunk=TINY_TRUNK, map_channels=64, map_side_px=8),
     motion=MotionConfig(
-        trunk=LandmarkTrunkConfig(
-            image_side_px=64,
-            stem_channels=16,
-            middle_channels=32,
-            channels=64,
-            hourglass_depth=3,
-            heat_map_count=32,
-            summary_channels=4,
-            feature_width=128,
-            dropout=0.1,
-        ),
+        trunk=TINY_LANDMARK_TRUNK,
         head_width=128,
         lip_width=64,
     ),
@@ -110,10 +111,10 @@ TINY: Final = NetworkPreset(
         feature_width=128,
         lip_width=64,
     ),
-    generator=GeneratorConfig(style_width=618, start_side_px=4, channels=(128, 128, 96, 64, 32)),
-    discriminator=DiscriminatorConfig(layer_count=3, filters=24, largest_filters=96),
+    generator=GeneratorConfig(style_width=618, start_side_px=8, channels=(64, 64, 32, 16)),
+    discriminator=DiscriminatorConfig(layer_count=3, filters=16, largest_filters=64),
     perceptual=PerceptualConfig(block_channels=(16, 32, 48, 64, 64)),
-    perception=PerceptionConfig(trunk=TINY_TRUNK, map_channels=32, feature_width=128),
+    perception=PerceptionConfig(trunk=TINY_LANDMARK_TRUNK),
     face_reconstruction=FaceReconstructionConfig(trunk=TINY_TRUNK),
 )
 

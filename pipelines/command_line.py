@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from pipelines.training_options import training_options
+from training.choice import STAGE_NAMES, TrainingChoice
+
 FOLDER = click.Path(path_type=Path)
 WORKSPACE = "workspace.yaml"  # of a checkout; an installed pdfgc serves its own definitions
 
@@ -28,15 +31,20 @@ def main() -> None:
 )
 @click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 (default): one a core.")
-def demo(videos: Path | None, portrait: tuple[Path, ...], force: bool, workers: int) -> None:
-    """Run the main job: videos to checked training shards, then a table.
+@click.option("--train/--no-train", "with_training", default=True, help="Go on through every training stage.")
+def demo(
+    videos: Path | None, portrait: tuple[Path, ...], force: bool, workers: int, with_training: bool
+) -> None:
+    """Run the main job: videos to checked training shards, then every training stage, with tables.
 
     Without --videos it first makes its own corpus of talking heads whose pose, gaze, blinks and mouth
-    are known for every frame.
+    are known for every frame. Training takes preset tiny_cpu: about ten minutes on two cores.
     """
     if videos is not None and portrait:
         raise click.UsageError("--portrait is for the corpus that is made here; leave --videos out")
     _run((videos if videos is not None else _make_corpus(None, portrait),), force, workers)
+    if with_training:
+        _train_demo(force)
 
 
 @main.command()
@@ -58,6 +66,25 @@ def preprocess(folders: tuple[Path, ...], force: bool, workers: int) -> None:
 def corpus(folder: Path, portrait: tuple[Path, ...]) -> None:
     """Write the demo corpus into FOLDER: videos with the truth of every frame beside them."""
     click.echo(f"{_make_corpus(folder, portrait)}")
+
+
+@main.command()
+@click.argument("stage", type=click.Choice([*STAGE_NAMES, "all"]))
+@training_options
+@click.option("--force", is_flag=True, help="Train anew, even what is up to date.")
+def train(stage: str, choice: TrainingChoice, force: bool) -> None:
+    """Train a STAGE, or all of them in their order, on the data set; a stopped run is gone on with.
+
+    The same jobs stand in Dagster's UI, and these runs show there.
+    """
+    from rich.console import Console
+
+    from pipelines.dagster_home import ensure_dagster_home
+    from pipelines.training_job import TrainingOrder, run_training
+
+    with _OneLineErrors():
+        ensure_dagster_home()
+        run_training(TrainingOrder(stage, choice, force), Console())
 
 
 @main.command()
@@ -159,6 +186,17 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
                 raise FileNotFoundError(f"{folder} is no folder of videos")
         ensure_dagster_home()
         run_main_job(MainJob(folders, force, workers), Console())
+
+
+def _train_demo(force: bool) -> None:
+    from rich.console import Console
+
+    from pipelines.dagster_home import ensure_dagster_home
+    from pipelines.demo_training import run_demo_training
+
+    with _OneLineErrors():
+        ensure_dagster_home()
+        run_demo_training(Console(), force=force)
 
 
 def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:

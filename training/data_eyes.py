@@ -4,7 +4,7 @@ import numpy as np
 
 from training.batches import CorruptMember, EyeAnchors, RowFacts
 from training.data_draws import driven_by
-from training.data_index import ClipIndex
+from training.data_index import ClipIndex, NoSamplesError
 from training.data_shards import CorruptMemberError, ShardReader
 from training.data_sources import NoSettings
 
@@ -35,7 +35,7 @@ class EyeAnchorSource:
             self.other_split_count += same.count(False)
             found += [(clip, number, facts[number][0]) for number, usable in enumerate(same) if usable]
         if not found:
-            raise ValueError(
+            raise NoSamplesError(
                 f"no eye anchor in split {index.split}: {int(index.anchor_counts.sum())} anchors, "
                 f"{self.other_split_count} with eyes of another split, {len(corrupt)} clips unreadable"
             )

@@ -36,6 +36,10 @@ _COLUMNS: Final = (
 )
 
 
+class NoSamplesError(ValueError):
+    """A split has nothing of the kind that is wanted."""
+
+
 @dataclass(frozen=True)
 class ClipIndex:
     """C clips of one split. Arrays and not lists of objects: a forked worker then copies none of it."""
@@ -101,7 +105,7 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
     splits = _splits_of_identities(table)
     chosen = table.filter(pa.array([name == split for name in table["split"].to_pylist()], pa.bool_()))
     if not chosen.num_rows:
-        raise ValueError(f"{folder}: no clip in split {split}; the data set has {table.num_rows}")
+        raise NoSamplesError(f"{folder}: no clip in split {split}; the data set has {table.num_rows}")
     names = sorted(set(chosen["shard"].to_pylist()))
     numbers = {name: number for number, name in enumerate(names)}
     paths = [shard_files / name if isinstance(shard_files, Path) else shard_files[name] for name in names]

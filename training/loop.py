@@ -25,7 +25,8 @@ from training.checkpoint import (
     write_checkpoint,
 )
 from training.data import BatchStream, LoaderSettings
-from training.data_index import ClipIndex
+from training.data_index import ClipIndex, NoSamplesError
+from training.data_sources import Source
 from training.distributed import Process
 from training.finite_guard import FiniteGuard
 from training.held_out import measure_held_out
@@ -60,7 +61,7 @@ class Loop(Generic[AnyBatch]):
         self,
         stage: Stage[AnyBatch],
         train: ClipIndex,
-        validation: ClipIndex,
+        validation: ClipIndex | None,
         plan: LoopPlan,
         process: Process,
         reporter: Reporter,
@@ -150,21 +151,28 @@ class Loop(Generic[AnyBatch]):
     def measure(self) -> list[Figure]:
         """Held-out figures with the averaged networks; on rank 0, the others wait."""
         figures: list[Figure] = []
-        if self.process.is_first:
+        source = self._held_out_source() if self.process.is_first else None
+        if source is not None:
             with self.looking():
-                source = self.stage.source(self._validation)
-                figures = measure_held_out(
-                    self.stage,
-                    source,
-                    self._loader_settings(),
-                    self.plan.cadence.held_out_rows,
-                    self.process.device,
-                )
+                rows = self.plan.cadence.held_out_rows
+                settings = self._loader_settings()
+                figures = measure_held_out(self.stage, source, settings, rows, self.process.device)
             assert self._log is not None
             self._log.figures(self.step, figures)
             self._reporter.figures(self.step, figures)
         self.process.wait_for_all()
         return figures
+
+    def _held_out_source(self) -> Source[AnyBatch] | None:
+        """The validation split's samples; None, and a note, where it has none of the kind."""
+        reason = "the data set has no validation split"
+        if self._validation is not None:
+            try:
+                return self.stage.source(self._validation)
+            except NoSamplesError as error:
+                reason = str(error)
+        self._reporter.note(f"{self.stage.name}: no held-out figure: {reason}")
+        return None
 
     def save(self) -> None:
         """Write a checkpoint; every process takes part."""

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from upath import UPath
@@ -20,7 +20,7 @@ from storage.root import local_copy, open_root
 from training.checkpoint import AVERAGES_NAME, CHECKPOINTS_FOLDER, WEIGHTS_NAME, newest_checkpoint
 from training.choice import STAGE_PARENTS, TrainingChoice
 from training.configuration import run_configuration
-from training.data_index import open_current
+from training.data_index import ClipIndex, open_current
 from training.distributed import Process, join
 from training.job import TrainingJob
 from training.loop import Loop, LoopPlan
@@ -97,12 +97,17 @@ def leave(work: Path, figures: Sequence[Figure]) -> None:
         partial.write_text(json.dumps(told, indent=1), "utf-8")
 
 
-def _indexes(root: UPath, process: Process) -> tuple[Any, Any]:
-    """Train and validation clips; of a bucket, the first process copies the shards for all."""
+def _indexes(root: UPath, process: Process) -> tuple[ClipIndex, ClipIndex | None]:
+    """Train and validation clips, the second None where there are none.
+
+    Of a bucket, the first process copies the shards for all.
+    """
     if process.is_first:
         open_current(root, "train")
     process.wait_for_all()
-    return open_current(root, "train"), open_current(root, "validation")
+    train = open_current(root, "train")
+    held_out = "validation" in set(train.split_of_identity.values())
+    return train, open_current(root, "validation") if held_out else None
 
 
 def main(arguments: Sequence[str]) -> int:

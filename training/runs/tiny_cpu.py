@@ -22,9 +22,11 @@ from training.stages.stage2_lip import LipSettings
 from training.stages.stage2_pose import PoseSettings
 from training.stages.stage3_expression import ExpressionSettings, ExpressionWeights
 
-_QUICK: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.5, 0.99), weight_decay=0.0)
+_QUICK: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
 _ADVERSARY: Final = OptimiserSettings(learning_rate=4e-4, betas=(0.0, 0.99), weight_decay=0.0)
-_HEAD: Final = OptimiserSettings(learning_rate=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+_HEAD: Final = OptimiserSettings(
+    learning_rate=2e-3, betas=(0.9, 0.99), weight_decay=1e-4, decay_every_steps=60, decay_factor=0.4
+)
 # A quarter turn of hue makes faces blue: a network that sees them for minutes wastes itself on that.
 _COLOURS: Final = ColourJitter(hue_turns=0.1)
 # Heads turn by tenths of a radian and move by centimetres: about 1 in these units, so that the code is as
@@ -33,30 +35,38 @@ _POSE_SCALE: Final = PoseScale(angle_rad=0.2, translation_cm=2.0)
 
 RUN: Final = RunPreset(
     networks="tiny",
-    perception=PerceptionSettings(pose_scale=_POSE_SCALE),
-    perception_loop=LoopSettings(steps=300, batch_size=16),
+    perception=PerceptionSettings(
+        pose_scale=_POSE_SCALE,
+        optimiser=OptimiserSettings(
+            learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0, decay_every_steps=120, decay_factor=0.5
+        ),
+    ),
+    perception_loop=LoopSettings(steps=400, batch_size=16),
     stage1_motion=MotionSettings(
-        weights=MotionWeights(phi=0.2, psi=0.2, vgg=2.0, adversarial=0.1, feature_matching=1.0, pixel=10.0),
+        weights=MotionWeights(phi=0.05, psi=0.1, vgg=2.0, adversarial=0.02, feature_matching=0.1, pixel=10.0),
+        start_trunk_from_perception=True,
+        generator_rate_factor=3.0,
         augmentation=MotionAugmentation(colour=_COLOURS),
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage1_motion_loop=LoopSettings(steps=300, batch_size=8, average_decay=0.99),
+    stage1_motion_loop=LoopSettings(steps=500, batch_size=8, average_decay=0.99),
     stage2_lip=LipSettings(
-        windows=LipWindowSettings(from_same_clip=4, from_other_clips=4),
+        windows=LipWindowSettings(from_same_clip=3, from_other_clips=0),
         temperature=0.1,
         negatives_from_batch=True,
         optimiser=_HEAD,
     ),
-    stage2_lip_loop=LoopSettings(steps=200, batch_size=8),
+    stage2_lip_loop=LoopSettings(steps=120, batch_size=16),
     stage2_eye=EyeSettings(temperature=0.1, optimiser=_HEAD),
-    stage2_eye_loop=LoopSettings(steps=200, batch_size=16),
+    stage2_eye_loop=LoopSettings(steps=80, batch_size=16),
     stage2_pose=PoseSettings(scale=_POSE_SCALE, optimiser=_HEAD),
-    stage2_pose_loop=LoopSettings(steps=200, batch_size=16),
+    stage2_pose_loop=LoopSettings(steps=200, batch_size=32),
     stage3_expression=ExpressionSettings(
         weights=ExpressionWeights(
-            vgg=2.0, adversarial=0.1, feature_matching=1.0, decorrelation=10.0, phi=0.2, psi=0.2, pixel=10.0
+            vgg=2.0, adversarial=0.02, feature_matching=0.1, decorrelation=10.0, phi=0.05, psi=0.1, pixel=10.0
         ),
+        generator_rate_factor=3.0,
         augmentation=WindowAugmentation(colour=_COLOURS),
         memory_rows=1024,
         optimiser=_QUICK,

@@ -63,6 +63,9 @@ class MotionSettings:
     augmentation: MotionAugmentation = MotionAugmentation()
     adversary: AdversarySettings = AdversarySettings()
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
+    # Ours: E_mot's trunk, a face alignment network by its layout, begins as the one that knows landmarks.
+    # Unverified whether the paper's began as a published alignment network.
+    start_trunk_from_perception: bool = False
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
@@ -81,8 +84,11 @@ class MotionModel(Player):
         self._adversary = (adversary,)
         self.appearance = AppearanceEncoder(networks.appearance)
         self.motion = LandmarkTrunk(networks.motion.trunk)
+        perceiver = perceiver_of(context)
+        if settings.start_trunk_from_perception:
+            self.motion.load_state_dict(perceiver.trunk.state_dict())
         self.generator = Generator(first_generator_config(networks))
-        self.perceiver = Frozen(perceiver_of(context))
+        self.perceiver = Frozen(perceiver)
         self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
         self.side_px = networks.image_side_px
 

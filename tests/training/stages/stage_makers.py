@@ -30,20 +30,21 @@ TOY_TRUNK: Final = ResidualTrunkConfig(
     width_per_group=32,
     stage_strides=(1, 2, 1, 1),
 )
+TOY_LANDMARK_TRUNK: Final = LandmarkTrunkConfig(
+    image_side_px=TOY_SIDE_PX,
+    stem_channels=8,
+    middle_channels=8,
+    channels=16,
+    hourglass_depth=2,
+    heat_map_count=8,
+    summary_channels=2,
+    feature_width=24,
+    dropout=0.1,
+)
 TOY: Final = NetworkPreset(
     appearance=AppearanceConfig(trunk=TOY_TRUNK, map_channels=16, map_side_px=4),
     motion=MotionConfig(
-        trunk=LandmarkTrunkConfig(
-            image_side_px=TOY_SIDE_PX,
-            stem_channels=8,
-            middle_channels=8,
-            channels=16,
-            hourglass_depth=2,
-            heat_map_count=8,
-            summary_channels=2,
-            feature_width=24,
-            dropout=0.1,
-        ),
+        trunk=TOY_LANDMARK_TRUNK,
         head_width=16,
         lip_width=8,
         expression_width=5,
@@ -58,7 +59,7 @@ TOY: Final = NetworkPreset(
     generator=GeneratorConfig(style_width=153, start_side_px=4, channels=(16, 16, 16, 16)),
     discriminator=DiscriminatorConfig(layer_count=2, filters=8, largest_filters=16),
     perceptual=PerceptualConfig(block_channels=(4, 4, 4, 4, 4)),
-    perception=PerceptionConfig(trunk=TOY_TRUNK, map_channels=4, feature_width=16),
+    perception=PerceptionConfig(trunk=TOY_LANDMARK_TRUNK),
     face_reconstruction=FaceReconstructionConfig(trunk=TOY_TRUNK),
 )
 
