@@ -20,7 +20,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from storage.atomic import flush_directory, partial_path, remove, remove_dead_partials, write_atomically
+from storage.atomic import (
+    PARTIAL_MARK,
+    flush_directory,
+    partial_path,
+    remove,
+    remove_dead_partials,
+    write_atomically,
+)
 from storage.fingerprint import JsonValue, file_sha256
 from training.weights import StageWeights, read_weights, write_weights
 
@@ -141,15 +148,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the highest step by its manifest; None where there is none."""
     if not folder.is_dir():
         return None
-    found = [entry for entry in folder.iterdir() if (entry / MANIFEST_NAME).is_file()]
-    whole = [entry for entry in found if ".partial-" not in entry.name]
-    return max(whole, key=lambda entry: int(_manifest(entry)["step"]), default=None)
+    return max(_whole(folder), key=_step, default=None)
 
 
 def keep_newest(folder: Path, count: int) -> None:
     """Remove all but the checkpoints of the `count` highest steps."""
-    found = [entry for entry in folder.iterdir() if (entry / MANIFEST_NAME).is_file()]
-    for entry in sorted(found, key=lambda entry: int(_manifest(entry)["step"]))[:-count]:
+    for entry in sorted(_whole(folder), key=_step)[:-count]:
         shutil.rmtree(entry)
 
 
@@ -186,11 +190,24 @@ def differing(then: Mapping[str, JsonValue], now: Mapping[str, JsonValue], path:
     return found
 
 
+def _whole(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, without what a killed run had not yet renamed into place."""
+    found = [entry for entry in folder.iterdir() if (entry / MANIFEST_NAME).is_file()]
+    return [entry for entry in found if PARTIAL_MARK not in entry.name]
+
+
+def _step(folder: Path) -> int:
+    return int(_manifest(folder)["step"])
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST_NAME
     if not file.is_file():
         raise FileNotFoundError(f"no checkpoint in {folder}: it has no {MANIFEST_NAME}")
-    manifest = json.loads(file.read_text("utf-8"))
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{file} is damaged: {error}") from error
     if manifest.get("checkpoint_version") != CHECKPOINT_VERSION:
         raise ValueError(
             f"{file}: checkpoint of version {manifest.get('checkpoint_version')}, "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from storage.atomic import write_atomically
-from training.batches import Batch
+from training.batches import Batch, RowFacts
 from training.settings import Cadence
 
 NOT_FINITE_NAME: Final = "not_finite.json"
@@ -20,11 +20,11 @@ class NotFiniteError(ArithmeticError):
 
 
 class FiniteGuard:
-    """Looks every few steps, and keeps the batches since its last look for the message."""
+    """Looks every few steps, and keeps for the message which rows the steps since its last look had."""
 
     def __init__(self, stage: str, work: Path, rank: int, cadence: Cadence) -> None:
         self._stage, self._file, self._cadence = stage, work / f"rank-{rank}-{NOT_FINITE_NAME}", cadence
-        self._recent: list[tuple[int, Batch]] = []
+        self._recent: list[tuple[int, RowFacts]] = []  # not the batches: their pictures are gigabytes
 
     def check(
         self, step: int, batch: Batch, numbers: Sequence[Tensor], losses: Mapping[str, Tensor], *, now: bool
@@ -42,7 +42,7 @@ class FiniteGuard:
         Raises:
             NotFiniteError: one is NaN or infinite; a file in the work folder tells the batches in play.
         """
-        self._recent.append((step, batch))
+        self._recent.append((step, batch.facts))
         if not now and (step + 1) % self._cadence.finite_check_every_steps:
             return
         recent, self._recent = self._recent, []
@@ -50,8 +50,8 @@ class FiniteGuard:
             return
         values = {name: str(float(value.detach())) for name, value in losses.items()}
         batches = [
-            {"step": at, "keys": rows.facts.keys, "frames": rows.facts.frames, "seeds": rows.facts.seeds}
-            for at, rows in recent
+            {"step": at, "keys": facts.keys, "frames": facts.frames, "seeds": facts.seeds}
+            for at, facts in recent
         ]
         with write_atomically(self._file) as partial:
             partial.write_text(

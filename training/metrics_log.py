@@ -26,6 +26,7 @@ class MetricsLog:
         lines = [line for line in read_metrics(self._file) if line["step"] <= resumed_at_step]
         with write_atomically(self._file) as partial:
             partial.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+        self._measured_at = {line["step"] for line in lines if "held_out" in line}
         self._board = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=resumed_at_step + 1)
 
     def progress(self, progress: Progress, *, total: float, rates: Mapping[str, float]) -> None:
@@ -48,7 +49,10 @@ class MetricsLog:
         self._board.add_scalar("speed/images per second", progress.images_per_second, progress.step)
 
     def figures(self, step: int, figures: Sequence[FigureLike]) -> None:
-        """Held-out figures."""
+        """Held-out figures; a run resumed at its last step measures there again, which is told once."""
+        if step in self._measured_at:
+            return
+        self._measured_at.add(step)
         self._append({"step": step, "held_out": {figure.name: figure.value for figure in figures}})
         for figure in figures:
             self._board.add_scalar(f"held out/{figure.name}", figure.value, step)

@@ -6,7 +6,7 @@ Imports no torch.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 from typing_extensions import override
 
@@ -32,6 +32,7 @@ class Progress:
         )
 
 
+@runtime_checkable
 class FigureLike(Protocol):
     """A held-out figure, as `training.stages.stage.Figure`, which needs torch to be imported."""
 
@@ -48,6 +49,7 @@ class FigureLike(Protocol):
     def unit(self) -> str: ...  # noqa: D102
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Whoever listens. Called by rank 0 alone."""
 

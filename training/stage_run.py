@@ -49,7 +49,7 @@ def run_stage(
     def build(work: Path) -> BuildReport:
         from training.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
-        if newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
+        if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)
         job = work / JOB_NAME
         TrainingJob(str(root), stage, choice, work).write(job)
@@ -113,7 +113,9 @@ def _prolong(
     if manifest["configuration"] != configuration or manifest["step"] >= steps:
         return
     shutil.copy(folder / "metrics.jsonl", work)
-    shutil.copytree(folder / "samples", work / "samples", dirs_exist_ok=True)
+    for name in ("samples", "tensorboard"):
+        if (folder / name).is_dir():  # not every stage makes pictures
+            shutil.copytree(folder / name, work / name, dirs_exist_ok=True)
     # Last and by a rename: half a checkpoint would be taken for a damaged one.
     target = work / CHECKPOINTS_FOLDER / f"step-{manifest['step']:08d}"
     partial = partial_path(target)

@@ -25,10 +25,13 @@ def start_from_first(generator: Generator, first: StageWeights, networks: Networ
     given = {
         key.removeprefix(prefix): value for key, value in first.tensors.items() if key.startswith(prefix)
     }
-    if set(given) != set(own):
-        raise ValueError(
-            f"{first.origin} holds no generator of this preset: {sorted(set(own) ^ set(given))[:4]}"
-        )
+    misfits = sorted(set(own) ^ set(given)) or [
+        f"{key}: {list(given[key].shape)} there, {list(value.shape)} here"
+        for key, value in own.items()
+        if not key.endswith("modulation.weight") and given[key].shape != value.shape
+    ]
+    if misfits:
+        raise ValueError(f"{first.origin} holds no generator of this preset: {misfits[:4]}")
     with torch.no_grad():
         for key, value in own.items():
             if key.endswith("modulation.weight"):
