@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+
 from training.metrics_log import METRICS_NAME, TABLE_NAME, MetricsLog, read_metrics
 from training.reporting import Progress
 from training.stages.stage import Figure
