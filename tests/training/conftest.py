@@ -1,0 +1,24 @@
+"""The toy root, once a session, and the toy run in this process."""
+
+import pytest
+import torch
+from upath import UPath
+
+from models.presets import PRESETS
+from tests.training.stages.stage_makers import TOY
+from tests.training.toy_run import TOY_RUN, make_root
+from training.run_preset import RUN_PRESETS
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory: pytest.TempPathFactory) -> UPath:
+    """A root with a toy data set and untrained parents; who publishes there names a run of their own."""
+    return make_root(tmp_path_factory.mktemp("toy") / "root")
+
+
+@pytest.fixture
+def toy_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tiny_cpu` means the toy run, and one thread computes, so that sums have one order."""
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(PRESETS, "tiny", TOY)
+    torch.set_num_threads(1)
