@@ -20,7 +20,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_help_names_every_command_and_where_to_start() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
-    for command in ("demo", "preprocess", "corpus", "status", "dev", "doctor"):
+    for command in ("demo", "preprocess", "corpus", "train", "status", "dev", "doctor"):
         assert f"  {command} " in shown
     assert "Start with: pdfgc demo" in " ".join(shown.split())
     assert "PDFGC_ROOT" in shown
