@@ -4,7 +4,7 @@ from typing import Any
 
 from upath import UPath
 
-from storage.publishing import current
+from storage.publishing import current, verify
 from storage.root import local_copy
 from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME, read_checkpoint
 from training.job import TrainingJob
@@ -25,6 +25,8 @@ def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
     published = current(root, stage, run)
     if published is None:
         raise ValueError(f"{stage} of run {run!r} is not trained yet: train it first")
+    if wrong := verify(published):
+        raise ValueError(f"{stage} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}")
     folder = local_copy(published.directory)
     choice = TrainingJob.read(folder / JOB_NAME).choice
     plan = plan_stage(stage, choice)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -98,8 +98,8 @@ class Frozen(nn.Module):
         return super().train(mode=False)
 
     @override
-    def forward(self, image: Tensor) -> Tensor:
-        """What the network says."""
+    def forward(self, image: Tensor) -> Any:
+        """What the network says: a tensor, or its own dataclass of tensors."""
         return self.network(image)
 
 

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from models.generator import Generator
+from tests.training.stages.stage_makers import TOY
+from training.stages.first_generator import start_from_first
+from training.stages.stage1_motion import first_generator_config
+from training.weights import StageWeights, collect
+
+
+def test_where_only_the_appearance_speaks_the_two_make_the_same_picture() -> None:
+    torch.manual_seed(0)
+    first, final = Generator(first_generator_config(TOY)), Generator(TOY.generator)
+    start_from_first(final, StageWeights("stage1", collect({"generator": first})), TOY)
+    appearance = TOY.style_widths.appearance
+    code, maps = torch.randn(2, appearance), torch.randn(2, 16, 4, 4)
+    styles = [torch.zeros(2, network.config.style_width) for network in (first, final)]
+    for style in styles:
+        style[:, :appearance] = code
+    assert styles[0].shape != styles[1].shape
+    with torch.no_grad():
+        pictures = [
+            network(style, maps, noise="off") for network, style in zip((first, final), styles, strict=True)
+        ]
+        spoken = final(styles[1] + 1, maps, noise="off")
+        stored = [
+            network(style, maps, noise="stored")
+            for network, style in zip((first, final), styles, strict=True)
+        ]
+    torch.testing.assert_close(pictures[1], pictures[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stored[1], stored[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(spoken, pictures[1], atol=1e-2)
+
+
+def test_a_generator_of_other_shapes_or_names_is_refused_by_key() -> None:
+    weights = collect({"generator": Generator(first_generator_config(TOY))})
+    key = "generator.to_rgb1.bias"
+    assert key in weights
+    with pytest.raises(
+        ValueError, match=r"stage1 holds no generator of this preset: \['to_rgb1\.bias: \[1\] t"
+    ):
+        start_from_first(
+            Generator(TOY.generator), StageWeights("stage1", weights | {key: torch.zeros(1)}), TOY
+        )
+    del weights[key]
+    with pytest.raises(ValueError, match=r"stage1 holds no generator of this preset: \['to_rgb1\.bias'\]"):
+        start_from_first(Generator(TOY.generator), StageWeights("stage1", weights), TOY)

@@ -1,0 +1,199 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.training.stages.stage_makers import TOY, random_frames, row_facts
+from tests.training.toy_run import toy_parents
+from training.batches import ExpressionWindows
+from training.losses.decorrelation import decorrelation_loss
+from training.settings import LoopSettings
+from training.stages.expression_correlation import CorrelationTally
+from training.stages.stage import Frozen, StageContext
+from training.stages.stage3_expression import ExpressionModel, ExpressionSettings, ExpressionStage
+from training.turn import Turn, weighted_total
+from training.weights import collect
+
+ROWS, FRAMES = 3, 3
+SETTINGS = ExpressionSettings(memory_rows=4)
+TRAINED = {"expression_head", "expression_code", "lip_code", "generator"}
+
+
+def make_stage(settings: ExpressionSettings = SETTINGS) -> ExpressionStage:
+    torch.manual_seed(0)
+    return ExpressionStage(StageContext(TOY, toy_parents()), settings)
+
+
+def model_of(stage: ExpressionStage) -> ExpressionModel:
+    assert isinstance(stage.model, ExpressionModel)
+    return stage.model
+
+
+def make_batch(seed: int = 1, real: tuple[bool, ...] = (True,) * ROWS) -> ExpressionWindows:
+    mels = torch.rand(ROWS, 1, 80, 20, generator=torch.Generator().manual_seed(seed))
+    window = random_frames(ROWS, FRAMES, seed=seed)
+    return ExpressionWindows(row_facts(ROWS, real=real), random_frames(ROWS, seed=seed + 1), window, mels)
+
+
+def parts_with_gradients(module: nn.Module) -> set[str]:
+    return {
+        name.split(".")[0]
+        for name, value in module.named_parameters()
+        if value.grad is not None and value.grad.abs().max() > 0
+    }
+
+
+def test_the_models_turn_trains_expression_lip_code_and_generator_alone() -> None:
+    stage = make_stage()
+    assert stage.adversary is not None
+    result = stage.model.train()(make_batch())
+    weighted_total(result.losses, stage.loss_weights).backward()
+    assert parts_with_gradients(stage.model) == TRAINED
+    assert {n.split(".")[0] for n, p in stage.model.named_parameters() if p.requires_grad} == TRAINED
+    assert all(value.grad is None for value in stage.adversary.parameters())
+    assert all(value.requires_grad for value in stage.adversary.parameters())
+
+
+def test_the_adversarys_turn_trains_the_adversary_alone() -> None:
+    stage = make_stage()
+    assert stage.adversary is not None
+    result = stage.model.train()(make_batch())
+    assert result.real is not None
+    assert result.generated is not None
+    verdict = stage.adversary(result.real.detach(), result.generated.detach())
+    assert set(verdict.losses) | set(result.losses) == set(stage.loss_weights)
+    verdict.losses["discriminator"].backward()
+    assert parts_with_gradients(stage.model) == set()
+    assert parts_with_gradients(stage.adversary) == {"network"}
+
+
+def test_what_is_frozen_stays_as_it_was_with_its_statistics() -> None:
+    stage = make_stage()
+    frozen = {name: part for name, part in stage.model.named_modules() if isinstance(part, Frozen)}
+    assert set(frozen) == {"perceiver", "vgg"} | {
+        f"encoders.{name}" for name in ("appearance", "trunk", "lip", "eye", "pose", "audio")
+    }
+    before = collect(frozen)
+    turn = Turn(stage.model.train(), stage.model, stage.loss_weights, stage.optimiser, LoopSettings(1, ROWS))
+    for step in range(2):
+        turn.play(step, make_batch(step))
+    assert not any(part.training for part in frozen.values())
+    torch.testing.assert_close(collect(frozen), before, rtol=0, atol=0)
+
+
+def test_decorrelation_alone_reaches_expression_and_nothing_else() -> None:
+    stage = make_stage()
+    stage.model.train()
+    with torch.no_grad():
+        stage.model(make_batch(5))
+    stage.model(make_batch()).losses["decorrelation"].backward()
+    assert parts_with_gradients(stage.model) == {"expression_head", "expression_code"}
+
+
+def test_decorrelation_pulls_neither_at_the_sound_nor_at_the_banks() -> None:
+    model = model_of(make_stage())
+    model.train()
+    e, a = (torch.randn(ROWS, width, requires_grad=True) for width in (5, 16))
+    past_e, past_a = (torch.randn(ROWS, width, requires_grad=True) for width in (5, 16))
+    model._decorrelation(past_e * 1, past_a * 1)
+    loss = model._decorrelation(e, a)
+    expected = decorrelation_loss(e, a, past_e.detach(), past_a.detach())
+    assert loss.item() == expected.item() > 0
+    loss.backward()
+    assert e.grad is not None
+    assert e.grad.abs().min() > 0
+    assert (a.grad, past_e.grad, past_a.grad) == (None, None, None)
+
+
+def test_the_banks_hold_the_latest_rows_side_by_side_and_no_gradient() -> None:
+    model = model_of(make_stage())
+    model.train()
+    rows = [torch.randn(ROWS, width, requires_grad=True) for width in (5, 16)]
+    model._decorrelation(*(value * 1 for value in rows))
+    model._decorrelation(*(value * 2 for value in rows))
+    # Four places: the last row of the first batch was in place 2, the second batch took 3, 0 and 1.
+    order = [(1, 2.0), (2, 2.0), (2, 1.0), (0, 2.0)]
+    for bank, value in zip((model.expression_bank, model.audio_bank), rows, strict=True):
+        held = bank.latest()
+        assert not held.requires_grad
+        torch.testing.assert_close(held, torch.stack([factor * value.detach()[row] for row, factor in order]))
+
+
+def test_looking_puts_nothing_into_the_banks() -> None:
+    stage = make_stage()
+    with torch.no_grad():
+        stage.model.eval()(make_batch())
+        stage.held_out([make_batch()])
+        stage.sample_grid(make_batch())
+    assert len(model_of(stage).expression_bank) == 0
+
+
+def test_every_frame_of_the_window_gets_its_gradient() -> None:
+    stage = make_stage()
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, given: object, codes: Tensor) -> None:
+        del module, given
+        codes.retain_grad()
+        seen.append(codes)
+
+    model_of(stage).expression_code.register_forward_hook(keep)
+    stage.model.train()(make_batch()).losses["pixel"].backward()
+    (codes,) = seen
+    assert codes.shape == (ROWS * FRAMES, 5)
+    assert codes.grad is not None
+    by_frame = codes.grad.unflatten(0, (ROWS, FRAMES))
+    assert by_frame.abs().amax(dim=2).min() > 0
+    torch.testing.assert_close(by_frame, by_frame[:, :1].expand_as(by_frame))
+
+
+def test_banks_come_back_from_a_ranks_state() -> None:
+    first, second = make_stage(), make_stage()
+    first.model.train()
+    with torch.no_grad():
+        first.model(make_batch(1))
+        first.model(make_batch(2))
+    second.load_rank_state(first.rank_state())
+    for name, value in first.rank_state().items():
+        assert torch.equal(second.rank_state()[name], value)
+    assert len(model_of(second).audio_bank) == 4
+    with pytest.raises(ValueError, match="do not fit a bank"):
+        make_stage(dataclasses.replace(SETTINGS, memory_rows=5)).load_rank_state(first.rank_state())
+    with pytest.raises(ValueError, match="not a memory bank's state"):
+        second.load_rank_state({})
+
+
+def test_generator_and_discriminator_begin_as_stage_1_left_them_unless_told_not_to() -> None:
+    parents = toy_parents()["stage1_motion"].tensors
+    name = "discriminator.scale_0.model0.0.bias"
+    name = next(key for key in parents if key.startswith("discriminator.") and key.endswith("bias"))
+    for settings, alike in (
+        (SETTINGS, True),
+        (dataclasses.replace(SETTINGS, start_from_stage1=False), False),
+    ):
+        saved = collect(make_stage(settings).saved)
+        assert torch.equal(saved[name], parents[name]) == alike
+        key = "generator.convs.0.conv.weight"
+        assert torch.equal(saved[key], parents[key]) == alike
+
+
+def test_figures_leave_filled_up_rows_out() -> None:
+    stage = make_stage()
+    stage.model.eval()
+    with torch.no_grad():
+        figures = stage.held_out([make_batch(real=(True, False, True)), make_batch(2)])
+    assert [figure.rows for figure in figures] == [2 * ROWS - 1] * 3
+
+
+def test_the_correlation_is_pearsons_over_all_rows() -> None:
+    e = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]])
+    a = torch.tensor([[2.0], [1.0], [4.0], [3.0]])
+    tally = CorrelationTally()
+    tally.add(e[:3], a[:3])
+    tally.add(e[3:], a[3:])
+    figure = tally.figure()
+    # r = 0.6 of the first with the sound; the second is constant and goes with nothing.
+    assert figure.value == pytest.approx((0.36 / 2) ** 0.5, rel=1e-5)
+    assert figure.chance == pytest.approx(3**-0.5)
+    assert not figure.decides
