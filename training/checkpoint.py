@@ -28,7 +28,7 @@ from storage.atomic import (
     remove_dead_partials,
     write_atomically,
 )
-from storage.fingerprint import JsonValue, file_sha256
+from storage.fingerprint import file_sha256
 from training.weights import StageWeights, read_weights, write_weights
 
 CHECKPOINTS_FOLDER: Final = ".checkpoints"  # the dot keeps them out of what is published
@@ -46,7 +46,7 @@ class CheckpointFacts:
     stage: str
     step: int  # steps done
     ranks: int
-    configuration: Mapping[str, JsonValue]  # all that must be the same for a resumed run
+    configuration: Mapping[str, Any]  # JSON values: all that must be the same for a resumed run
     schema_version: int  # of the data set's samples
 
 
@@ -178,7 +178,7 @@ def require_fit(facts: CheckpointFacts, here: CheckpointFacts, origin: str) -> N
         )
 
 
-def differing(then: Mapping[str, JsonValue], now: Mapping[str, JsonValue], path: str = "") -> list[str]:
+def differing(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
     """Where two configurations differ, by dotted name."""
     found: list[str] = []
     for name in sorted({*then, *now}):

@@ -5,7 +5,7 @@ from typing import Any
 
 from upath import UPath
 
-from storage.fingerprint import JsonValue, file_sha256, to_json_value
+from storage.fingerprint import file_sha256, to_json_value
 from storage.publishing import Recipe, current
 from training.choice import STAGE_PARENTS, TrainingChoice
 from training.run_preset import plan_stage
@@ -62,7 +62,7 @@ def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, s
     return inputs
 
 
-def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, JsonValue]:
+def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, Any]:
     """The recipe as a checkpoint keeps it: all but the number of steps, by which a run may be prolonged."""
     recipe = stage_recipe(root, stage, choice)
     settings = dict(recipe.settings_json)

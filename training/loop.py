@@ -4,13 +4,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from models.memory_format import to_channels_last
 from preprocessing.schema import SCHEMA_VERSION
-from storage.fingerprint import JsonValue
 from training.average import Averages
 from training.batches import Batch
 from training.checkpoint import (
@@ -51,7 +50,7 @@ class LoopPlan:
     settings: LoopSettings
     cadence: Cadence
     work: Path  # what it fills, and resumes from
-    configuration: Mapping[str, JsonValue]  # must be the same for a resumed run
+    configuration: Mapping[str, Any]  # JSON values: must be the same for a resumed run
 
 
 class Loop(Generic[AnyBatch]):

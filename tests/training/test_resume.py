@@ -18,7 +18,7 @@ from torch import Tensor
 from upath import UPath
 
 from tests.training import resume_child
-from tests.training.toy_run import CHOICE, STEPS
+from tests.training.toy_run import CHOICE, STEPS, same
 from training.checkpoint import (
     AVERAGES_NAME,
     CHECKPOINTS_FOLDER,
@@ -95,24 +95,6 @@ def ends_alike(there: Path, here: Path) -> None:
 
 def averages_of(checkpoint: Any) -> Mapping[str, Tensor]:
     return checkpoint.averages.tensors
-
-
-def same(a: Any, b: Any, path: str = "") -> None:
-    """Equal to the last bit, whatever lies within."""
-    assert type(a) is type(b), path
-    if isinstance(a, Tensor):
-        assert a.dtype == b.dtype, path
-        assert torch.equal(a, b), path
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        for name, value in a.items():
-            same(value, b[name], f"{path}.{name}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), path
-        for number, (one, other) in enumerate(zip(a, b, strict=True)):
-            same(one, other, f"{path}[{number}]")
-    else:
-        assert a == b, path
 
 
 def told_step(folder: Path) -> int:

@@ -13,7 +13,8 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import override
 from upath import UPath
 
 from models.appearance import AppearanceEncoder
@@ -33,6 +34,7 @@ from tests.training.stages.stage_makers import TOY
 from training.checkpoint import WEIGHTS_NAME
 from training.choice import TrainingChoice
 from training.data_sources import ExpressionWindowSettings
+from training.reporting import TextReporter
 from training.run_preset import RUN_PRESETS
 from training.runs.preset import RunPreset
 from training.runs.tiny_cpu import RUN as TINY_CPU
@@ -133,3 +135,33 @@ def textured_jpeg(clip: int, frame: int, kind: int) -> bytes:
 def toy_parents() -> dict[str, StageWeights]:
     """The same weights as the parents of a stage get them."""
     return {stage: StageWeights(stage, collect(parts)) for stage, parts in parent_parts().items()}
+
+
+class ListReporter(TextReporter):
+    """Keeps its lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    @override
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def same(a: Any, b: Any, path: str = "") -> None:
+    """Equal to the last bit, whatever lies within."""
+    assert type(a) is type(b), path
+    if isinstance(a, Tensor):
+        assert a.dtype == b.dtype, path
+        assert torch.equal(a, b), path
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for name, value in a.items():
+            same(value, b[name], f"{path}.{name}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), path
+        for number, (one, other) in enumerate(zip(a, b, strict=True)):
+            same(one, other, f"{path}[{number}]")
+    else:
+        assert a == b, path

@@ -1,0 +1,124 @@
+"""A stage of a run from the choice to what is published, its job run in this process."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from storage.publishing import Published
+from storage.root import local_copy
+from tests.training.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, same
+from training.checkpoint import CHECKPOINTS_FOLDER, read_checkpoint
+from training.choice import TrainingChoice
+from training.job import TrainingJob
+from training.metrics_log import read_metrics
+from training.run_preset import RUN_PRESETS
+from training.stage_run import CHECKPOINT_FOLDER, check_reloads, read_figures, run_stage
+from training.worker import train
+
+pytestmark = pytest.mark.usefixtures("toy_presets")
+
+
+class Launcher:
+    """Runs jobs here, and keeps what they told and found."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.found: list[list[str]] = []
+
+    def __call__(self, job: Path, processes: int) -> None:
+        assert processes == 1
+        checkpoints = job.parent / CHECKPOINTS_FOLDER
+        self.found.append([path.name for path in checkpoints.iterdir()] if checkpoints.is_dir() else [])
+        reporter = ListReporter()
+        train(TrainingJob.read(job), reporter)
+        self.told.append("\n".join(reporter.lines))
+
+
+@pytest.fixture
+def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
+    cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))  # pyright: ignore[reportArgumentType]
+    return Launcher()
+
+
+def chosen(run: str, steps: int) -> TrainingChoice:
+    return dataclasses.replace(CHOICE, run=run, steps=steps, parents_run="toy")
+
+
+def made(
+    root: UPath, choice: TrainingChoice, launcher: Launcher, stage: str = "perception", *, force: bool = False
+) -> Published:
+    return run_stage(root, stage, choice, launcher, force=force, progress=launcher.told.append)
+
+
+def same_weights(one: Published, other: Published) -> bool:
+    names = ("weights.safetensors", "averages.safetensors")
+    return all((one.directory / name).read_bytes() == (other.directory / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("stage", ["perception", "stage3_expression"])
+def test_more_steps_go_on_and_end_as_one_long_run(toy_root: UPath, launcher: Launcher, stage: str) -> None:
+    made(toy_root, chosen("grown", 4), launcher, stage)
+    grown = made(toy_root, chosen("grown", 7), launcher, stage)
+    assert launcher.found == [[], ["step-00000004"]]
+    assert launcher.told[1] == f"{stage}: 4 steps were trained before, 7 are wanted: going on"
+    assert f"{stage}: resumed at step 4" in launcher.told[2]
+    long = made(toy_root, chosen("long", 7), launcher, stage)
+    assert same_weights(grown, long)
+    states = [read_checkpoint(local_copy(one.directory) / CHECKPOINT_FOLDER) for one in (grown, long)]
+    same(states[0].optimisers, states[1].optimisers)
+    same(*([vars(rank) for rank in state.ranks] for state in states))
+    told = read_metrics(local_copy(grown.directory) / "metrics.jsonl")
+    assert [line["step"] for line in told if "losses" in line] == list(range(1, 8))
+    # Fewer steps than were trained are another run's: it starts anew.
+    short = made(toy_root, chosen("long", 3), launcher, stage)
+    assert short.manifest.counts["steps"] == 3
+
+
+def test_what_is_up_to_date_is_left_alone_and_force_trains_anew(toy_root: UPath, launcher: Launcher) -> None:
+    first = made(toy_root, chosen("twice", 4), launcher)
+    again = made(toy_root, chosen("twice", 4), launcher)
+    assert (first.built, again.built) == (True, False)
+    assert again.reason.startswith("nothing to do")
+    forced = made(toy_root, chosen("twice", 4), launcher, force=True)
+    assert forced.built
+    assert same_weights(first, forced)
+    made(toy_root, chosen("twice", 5), launcher, force=True)
+    assert launcher.found == [[], [], []]
+    assert not any("resumed" in told for told in launcher.told)
+
+
+def test_what_is_published_reloads_until_it_is_damaged(toy_root: UPath, launcher: Launcher) -> None:
+    with pytest.raises(ValueError, match="perception of run 'reloaded' is not trained yet: train it first"):
+        check_reloads(toy_root, "perception", "reloaded")
+    published = made(toy_root, chosen("reloaded", 2), launcher)
+    check_reloads(toy_root, "perception", "reloaded")
+    assert [figure["name"] for figure in read_figures(toy_root, "perception", "reloaded")] == [
+        "landmarks error",
+        "pose error",
+        "gaze error",
+        "blink error",
+    ]
+    assert read_figures(toy_root, "perception", "never") == []
+    file = local_copy(published.directory) / "weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"is damaged, train it again: .*weights\.safetensors"):
+        check_reloads(toy_root, "perception", "reloaded")
+
+
+def test_a_job_that_ends_without_a_checkpoint_is_an_error(toy_root: UPath) -> None:
+    def do_nothing(*told: object) -> None:
+        del told
+
+    with pytest.raises(ValueError, match="perception: the job ended without a checkpoint"):
+        run_stage(
+            toy_root,
+            "perception",
+            chosen("empty", 2),
+            do_nothing,
+            progress=do_nothing,
+        )
