@@ -19,6 +19,6 @@ def toy_root(tmp_path_factory: pytest.TempPathFactory) -> UPath:
 @pytest.fixture
 def toy_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tiny_cpu` means the toy run, and one thread computes, so that sums have one order."""
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN)
     monkeypatch.setitem(PRESETS, "tiny", TOY)
     torch.set_num_threads(1)

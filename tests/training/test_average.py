@@ -12,7 +12,7 @@ def follow(decay: float, values: list[float], first_step: int = 0) -> float:
     for step, value in enumerate(values, first_step):
         nn.init.constant_(network.weight, value)
         averages.update(step)
-    return averages.networks["net"].weight.item()
+    return next(averages.networks["net"].parameters()).item()
 
 
 def test_the_decay_warms_up_by_the_step() -> None:

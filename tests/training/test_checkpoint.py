@@ -150,7 +150,7 @@ def test_a_manifest_that_is_cut_off_or_of_another_version_is_refused_by_name(tmp
 )
 def test_another_making_is_refused_with_what_differs(change: dict[str, object], told: str) -> None:
     with pytest.raises(UnfitCheckpointError, match=told):
-        require_fit(FACTS, dataclasses.replace(FACTS, **change), "here")  # pyright: ignore[reportArgumentType]
+        require_fit(FACTS, dataclasses.replace(FACTS, **change), "here")
 
 
 def test_other_steps_and_processes_fit() -> None:

@@ -31,7 +31,7 @@ QUIET = dataclasses.replace(CADENCE, workers=0, samples_every_steps=100, held_ou
 @pytest.fixture
 def set_cadence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cadence], None]:
     def put(cadence: Cadence) -> None:
-        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))  # pyright: ignore[reportArgumentType]
+        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
 
     return put
 

@@ -39,7 +39,7 @@ class Launcher:
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
     cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
     return Launcher()
 
 
@@ -69,7 +69,8 @@ def test_more_steps_go_on_and_end_as_one_long_run(toy_root: UPath, launcher: Lau
     assert same_weights(grown, long)
     states = [read_checkpoint(local_copy(one.directory) / CHECKPOINT_FOLDER) for one in (grown, long)]
     same(states[0].optimisers, states[1].optimisers)
-    same(*([vars(rank) for rank in state.ranks] for state in states))
+    ranks = [[vars(rank) for rank in state.ranks] for state in states]
+    same(ranks[0], ranks[1])
     told = read_metrics(local_copy(grown.directory) / "metrics.jsonl")
     assert [line["step"] for line in told if "losses" in line] == list(range(1, 8))
     # Fewer steps than were trained are another run's: it starts anew.

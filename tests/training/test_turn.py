@@ -36,6 +36,7 @@ class Product(Player):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(4, 4)
+        self.seen: torch.dtype | None = None
 
     @override
     def forward(self, values: Tensor) -> StepResult:

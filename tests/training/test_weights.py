@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.memory_format import to_channels_last
 from training.weights import StageWeights, collect, read_weights, write_weights
 
 
@@ -27,7 +28,7 @@ def test_what_is_collected_does_not_follow_the_network() -> None:
 
 def test_channels_last_weights_are_written_like_others(tmp_path: Path) -> None:
     plain = nn.Conv2d(2, 3, 3)
-    other = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    other = to_channels_last(nn.Conv2d(2, 3, 3))
     other.load_state_dict(plain.state_dict())
     for name, network in (("plain", plain), ("other", other)):
         write_weights(tmp_path / name, collect({"net": network}))

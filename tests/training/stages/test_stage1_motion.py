@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> ClipPairs:
     return ClipPairs(row_facts(ROWS, real=real), appearance=frames[0], driving=frames[1])
 
 
-def without_gradient(named: dict[str, Tensor]) -> list[str]:
+def without_gradient(named: Mapping[str, Tensor]) -> list[str]:
     return [name for name, value in named.items() if value.grad is None or not value.grad.abs().max() > 0]
 
 
@@ -87,7 +89,7 @@ def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_han
         del driving
         return appearance
 
-    stage.model.remake = copy  # pyright: ignore[reportAttributeAccessIssue]
+    stage.model.remake = copy  # pyright: ignore[reportArgumentType]
     batch = make_batch()
     same = ClipPairs(batch.facts, appearance=batch.driving, driving=batch.driving)
     losses = stage.model.eval()(same).losses
@@ -98,7 +100,7 @@ def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_han
 def test_figures_leave_filled_up_rows_out() -> None:
     stage = make_stage()
     stage.model.eval()
-    stage.model.remake = lambda appearance, driving: driving * 0.9 + appearance * 0.1  # pyright: ignore[reportAttributeAccessIssue]
+    stage.model.remake = lambda appearance, driving: driving * 0.9 + appearance * 0.1  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         whole = stage.held_out([make_batch()])
         part = stage.held_out([make_batch(real=(True, True, False))])

@@ -36,6 +36,10 @@ def make_batch(seed: int = 1, real: tuple[bool, ...] = (True,) * ROWS) -> Expres
     return ExpressionWindows(row_facts(ROWS, real=real), random_frames(ROWS, seed=seed + 1), window, mels)
 
 
+def decorrelate(model: ExpressionModel, expression: Tensor, audio_feature: Tensor) -> Tensor:
+    return model._decorrelation(expression, audio_feature)  # pyright: ignore[reportPrivateUsage]
+
+
 def parts_with_gradients(module: nn.Module) -> set[str]:
     return {
         name.split(".")[0]
@@ -96,8 +100,8 @@ def test_decorrelation_pulls_neither_at_the_sound_nor_at_the_banks() -> None:
     model.train()
     e, a = (torch.randn(ROWS, width, requires_grad=True) for width in (5, 16))
     past_e, past_a = (torch.randn(ROWS, width, requires_grad=True) for width in (5, 16))
-    model._decorrelation(past_e * 1, past_a * 1)
-    loss = model._decorrelation(e, a)
+    decorrelate(model, past_e * 1, past_a * 1)
+    loss = decorrelate(model, e, a)
     expected = decorrelation_loss(e, a, past_e.detach(), past_a.detach())
     assert loss.item() == expected.item() > 0
     loss.backward()
@@ -110,8 +114,8 @@ def test_the_banks_hold_the_latest_rows_side_by_side_and_no_gradient() -> None:
     model = model_of(make_stage())
     model.train()
     rows = [torch.randn(ROWS, width, requires_grad=True) for width in (5, 16)]
-    model._decorrelation(*(value * 1 for value in rows))
-    model._decorrelation(*(value * 2 for value in rows))
+    decorrelate(model, *(value * 1 for value in rows))
+    decorrelate(model, *(value * 2 for value in rows))
     # Four places: the last row of the first batch was in place 2, the second batch took 3, 0 and 1.
     order = [(1, 2.0), (2, 2.0), (2, 1.0), (0, 2.0)]
     for bank, value in zip((model.expression_bank, model.audio_bank), rows, strict=True):
@@ -166,7 +170,6 @@ def test_banks_come_back_from_a_ranks_state() -> None:
 
 def test_generator_and_discriminator_begin_as_stage_1_left_them_unless_told_not_to() -> None:
     parents = toy_parents()["stage1_motion"].tensors
-    name = "discriminator.scale_0.model0.0.bias"
     name = next(key for key in parents if key.startswith("discriminator.") and key.endswith("bias"))
     for settings, alike in (
         (SETTINGS, True),
