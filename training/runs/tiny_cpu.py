@@ -50,7 +50,7 @@ RUN: Final = RunPreset(
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage1_motion_loop=LoopSettings(steps=500, batch_size=8, average_decay=0.99),
+    stage1_motion_loop=LoopSettings(steps=320, batch_size=8, average_decay=0.99),
     stage2_lip=LipSettings(
         windows=LipWindowSettings(from_same_clip=3, from_other_clips=0),
         temperature=0.1,
@@ -61,7 +61,7 @@ RUN: Final = RunPreset(
     stage2_eye=EyeSettings(temperature=0.1, optimiser=_HEAD),
     stage2_eye_loop=LoopSettings(steps=80, batch_size=16),
     stage2_pose=PoseSettings(scale=_POSE_SCALE, optimiser=_HEAD),
-    stage2_pose_loop=LoopSettings(steps=200, batch_size=32),
+    stage2_pose_loop=LoopSettings(steps=150, batch_size=32),
     stage3_expression=ExpressionSettings(
         weights=ExpressionWeights(
             vgg=2.0, adversarial=0.02, feature_matching=0.1, decorrelation=10.0, phi=0.05, psi=0.1, pixel=10.0
@@ -72,6 +72,6 @@ RUN: Final = RunPreset(
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage3_expression_loop=LoopSettings(steps=200, batch_size=8, average_decay=0.99),
+    stage3_expression_loop=LoopSettings(steps=150, batch_size=8, average_decay=0.99),
     cadence=Cadence(checkpoint_every_steps=100, samples_every_steps=100, held_out_rows=256, workers=1),
 )
