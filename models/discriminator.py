@@ -27,6 +27,8 @@ class DiscriminatorConfig:
     """Convolutions before the last one; all but the last of them halve the map."""
     filters: int = 64
     largest_filters: int = 512
+    spectral_norm: bool = True
+    """Hold each layer's gain at one. Without it the penalty R1 is the usual means to calm the game."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class PatchDiscriminator(nn.Module):
         for layer in range(1, config.layer_count):
             wider = min(2 * filters, config.largest_filters)
             stride = 1 if layer == config.layer_count - 1 else 2
-            layers.append(normalised_layer(filters, wider, stride))
+            layers.append(normalised_layer(filters, wider, stride, spectral=config.spectral_norm))
             filters = wider
         self.layers = nn.ModuleList(layers)
         self.score = nn.Conv2d(filters, 1, KERNEL_SIDE, padding=PADDING)
@@ -85,12 +87,15 @@ class MultiScaleDiscriminator(nn.Module):
         return tuple(verdicts)
 
 
-def normalised_layer(input_channels: int, output_channels: int, stride: int) -> nn.Sequential:
-    """Spectrally normalised convolution, instance normalisation, leaky ReLU.
+def normalised_layer(
+    input_channels: int, output_channels: int, stride: int, *, spectral: bool
+) -> nn.Sequential:
+    """Convolution, spectrally normalised if asked for, instance normalisation, leaky ReLU.
 
     No bias: the instance normalisation would take it away.
     """
     convolution = nn.Conv2d(
         input_channels, output_channels, KERNEL_SIDE, stride=stride, padding=PADDING, bias=False
     )
-    return nn.Sequential(spectral_norm(convolution), nn.InstanceNorm2d(output_channels), nn.LeakyReLU(LEAK))
+    layer = spectral_norm(convolution) if spectral else convolution
+    return nn.Sequential(layer, nn.InstanceNorm2d(output_channels), nn.LeakyReLU(LEAK))

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional
 
-from models.discriminator import MultiScaleDiscriminator, PatchDiscriminator
+from models.discriminator import DiscriminatorConfig, MultiScaleDiscriminator, PatchDiscriminator
 from models.presets import OFFICIAL, TINY
 from tests.models.weights import parameter_count
 
@@ -52,3 +52,9 @@ def test_a_layer_is_a_convolution_of_spectral_norm_one_then_normalised_per_pictu
         deviation = (maps.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
         maps = (maps - maps.mean((2, 3), keepdim=True)) / deviation
         torch.testing.assert_close(second, torch.where(maps < 0, 0.2 * maps, maps), rtol=1e-3, atol=1e-4)
+
+
+def test_without_spectral_norm_the_weights_are_plain() -> None:
+    config = DiscriminatorConfig(layer_count=2, filters=4, largest_filters=8, spectral_norm=False)
+    keys = MultiScaleDiscriminator(config).state_dict()
+    assert not [key for key in keys if "parametrizations" in key]
