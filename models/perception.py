@@ -8,6 +8,7 @@ Shape letters: B samples, D width of a feature.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
@@ -71,5 +72,5 @@ class PerceptionNetwork(nn.Module):
             landmarks=self.landmarks(shape_feature).unflatten(1, (self.config.landmark_count, 2)),
             pose=self.pose(hidden),
             gaze=self.gaze(hidden),
-            blink=self.blink(hidden),
+            blink=torch.sigmoid(self.blink(hidden)),
         )

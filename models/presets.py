@@ -90,9 +90,9 @@ TINY_LANDMARK_TRUNK: Final = LandmarkTrunkConfig(
     stem_channels=16,
     middle_channels=24,
     channels=48,
-    hourglass_depth=3,
+    hourglass_depth=2,
     heat_map_count=32,
-    summary_channels=4,
+    summary_channels=12,
     feature_width=128,
     dropout=0.1,
 )

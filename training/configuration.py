@@ -5,8 +5,9 @@ from typing import Any
 
 from upath import UPath
 
-from storage.fingerprint import file_sha256, to_json_value
-from storage.publishing import Recipe, current
+from storage.fingerprint import file_sha256, fingerprint, to_json_value
+from storage.publishing import Published, Recipe, current
+from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
 from training.choice import STAGE_PARENTS, TrainingChoice
 from training.run_preset import plan_stage
 from training.stages.all_stages import stage_version
@@ -37,6 +38,7 @@ def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
         "networks": to_json_value(plan.networks, "networks"),
         "stage": to_json_value(plan.settings, "stage"),
         "loop": to_json_value(plan.loop, "loop"),
+        "processes": choice.processes,  # rows of a step are batch_size of each
         "vgg19_sha256": file_sha256(vgg19) if vgg19 else None,
     }
 
@@ -58,8 +60,15 @@ def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, s
             raise ValueError(
                 f"{stage} starts from {parent}, which run {run!r} has not trained yet: train it first"
             )
-        inputs[parent] = published.manifest.content_digest
+        inputs[parent] = weights_digest(published)
     return inputs
+
+
+def weights_digest(published: Published) -> str:
+    """Digest of a stage's weights alone: its metrics and timings change nothing for those who build on it."""
+    names = (WEIGHTS_NAME, AVERAGES_NAME)
+    files = published.manifest.files
+    return fingerprint({name: files[name].sha256 for name in names if name in files})
 
 
 def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from training.augmentation import ColourJitter, MotionAugmentation, WindowAugmentation
 from training.data_lip import LipWindowSettings
+from training.data_sources import ClipPairSettings, ExpressionWindowSettings
 from training.losses.pose import PoseScale
 from training.runs.preset import RunPreset
 from training.settings import Cadence, LoopSettings, OptimiserSettings
@@ -23,12 +24,14 @@ from training.stages.stage2_pose import PoseSettings
 from training.stages.stage3_expression import ExpressionSettings, ExpressionWeights
 
 _QUICK: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
-_ADVERSARY: Final = OptimiserSettings(learning_rate=4e-4, betas=(0.0, 0.99), weight_decay=0.0)
+_ADVERSARY: Final = OptimiserSettings(learning_rate=1e-4, betas=(0.0, 0.99), weight_decay=0.0)
 _HEAD: Final = OptimiserSettings(
     learning_rate=2e-3, betas=(0.9, 0.99), weight_decay=1e-4, decay_every_steps=60, decay_factor=0.4
 )
 # A quarter turn of hue makes faces blue: a network that sees them for minutes wastes itself on that.
 _COLOURS: Final = ColourJitter(hue_turns=0.1)
+# Half a second apart, so that there is a motion to carry.
+_PAIRS: Final = ClipPairSettings(minimum_gap_frames=12)
 # Heads turn by tenths of a radian and move by centimetres: about 1 in these units, so that the code is as
 # large in the style vector as the others.
 _POSE_SCALE: Final = PoseScale(angle_rad=0.2, translation_cm=2.0)
@@ -38,19 +41,20 @@ RUN: Final = RunPreset(
     perception=PerceptionSettings(
         pose_scale=_POSE_SCALE,
         optimiser=OptimiserSettings(
-            learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0, decay_every_steps=120, decay_factor=0.5
+            learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0, decay_every_steps=150, decay_factor=0.5
         ),
     ),
-    perception_loop=LoopSettings(steps=400, batch_size=16),
+    perception_loop=LoopSettings(steps=500, batch_size=16),
     stage1_motion=MotionSettings(
         weights=MotionWeights(phi=0.05, psi=0.1, vgg=2.0, adversarial=0.02, feature_matching=0.1, pixel=10.0),
+        pairs=_PAIRS,
         start_trunk_from_perception=True,
         generator_rate_factor=3.0,
         augmentation=MotionAugmentation(colour=_COLOURS),
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage1_motion_loop=LoopSettings(steps=320, batch_size=8, average_decay=0.99),
+    stage1_motion_loop=LoopSettings(steps=360, batch_size=8, average_decay=0.99),
     stage2_lip=LipSettings(
         windows=LipWindowSettings(from_same_clip=3, from_other_clips=0),
         temperature=0.1,
@@ -58,8 +62,10 @@ RUN: Final = RunPreset(
         optimiser=_HEAD,
     ),
     stage2_lip_loop=LoopSettings(steps=120, batch_size=16),
-    stage2_eye=EyeSettings(temperature=0.1, optimiser=_HEAD),
-    stage2_eye_loop=LoopSettings(steps=80, batch_size=16),
+    stage2_eye=EyeSettings(
+        temperature=0.1, augmentation=MotionAugmentation(colour=_COLOURS), optimiser=_HEAD
+    ),
+    stage2_eye_loop=LoopSettings(steps=150, batch_size=16),
     stage2_pose=PoseSettings(scale=_POSE_SCALE, optimiser=_HEAD),
     stage2_pose_loop=LoopSettings(steps=150, batch_size=32),
     stage3_expression=ExpressionSettings(
@@ -67,6 +73,7 @@ RUN: Final = RunPreset(
             vgg=2.0, adversarial=0.02, feature_matching=0.1, decorrelation=10.0, phi=0.05, psi=0.1, pixel=10.0
         ),
         generator_rate_factor=3.0,
+        windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
         augmentation=WindowAugmentation(colour=_COLOURS),
         memory_rows=1024,
         optimiser=_QUICK,
