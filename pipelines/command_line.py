@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evaluation.animate_order import AnimateOrder
+from pipelines.animate_options import animate_options
 from pipelines.training_options import training_options
 from training.choice import STAGE_NAMES, TrainingChoice
 
@@ -151,6 +153,28 @@ def score(videos: tuple[Path, ...], scorer: str, weights: Path | None, protocol:
         require_one_scored(rows)
         if not as_json:
             print_scores(rows, Console())
+
+
+@main.command()
+@animate_options
+def animate(order: AnimateOrder) -> None:
+    """Make a talking head: one portrait, and sound and videos that drive it.
+
+    Any driver may be left out: lips are then held as in silence, the rest as in the portrait. The video is
+    as long as the sound, else as the longest driver; a driver that is shorter holds its last frame.
+    """
+    from rich.console import Console
+
+    from pipelines.animate_console import print_report, progress_bar
+    from pipelines.console import without_chatter
+
+    console = Console()
+    with _OneLineErrors(), without_chatter():
+        from evaluation.animate import animate as make_video
+
+        with progress_bar(console) as show:
+            report = make_video(order, show)
+        print_report(report, console)
 
 
 class _OneLineErrors:

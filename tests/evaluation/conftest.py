@@ -1,0 +1,14 @@
+"""Presets of toy size."""
+
+import pytest
+
+from models.presets import PRESETS
+from tests.training.stages.stage_makers import TOY
+from tests.training.toy_run import TOY_RUN
+from training.run_preset import RUN_PRESETS
+
+
+@pytest.fixture
+def toy_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN)
+    monkeypatch.setitem(PRESETS, "tiny", TOY)

@@ -1,0 +1,69 @@
+"""Checkpoints with random weights, as a training run or the release would leave them."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from upath import UPath
+
+from models.appearance import AppearanceEncoder
+from models.audio import AudioEncoder
+from models.generator import Generator
+from models.motion import MotionEncoder
+from models.presets import TINY
+from storage.publishing import BuildReport, Recipe, materialise
+from storage.root import open_root
+from tests.models.weights import randomise
+from tests.training.stages.stage_makers import TOY
+from tests.training.toy_run import parent_parts, publish_weights
+from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
+from training.choice import TrainingChoice
+from training.configuration import stage_settings
+from training.job import TrainingJob
+from training.stage_run import JOB_NAME
+from training.weights import collect, write_weights
+
+
+def write_released_tiny(folder: Path) -> None:
+    """The four released files' names, with networks of the tiny preset."""
+    torch.manual_seed(3)
+    networks: dict[str, nn.Module] = {
+        "appearance": AppearanceEncoder(TINY.appearance),
+        "motion": MotionEncoder(TINY.motion),
+        "audio": AudioEncoder(TINY.audio),
+        "generator": Generator(TINY.generator),
+    }
+    folder.mkdir(parents=True)
+    for name, network in networks.items():
+        torch.save(network.state_dict(), folder / f"{name}_model.pth")
+
+
+def stage3_parts(seed: int) -> dict[str, nn.Module]:
+    """What stage 3 of a toy run trains."""
+    motion, generator = MotionEncoder(TOY.motion), Generator(TOY.generator)
+    for network in (motion, generator):
+        randomise(network, seed)
+    return {
+        "motion.to_emo": motion.to_emo,
+        "motion.emo_embed": motion.emo_embed,
+        "lip_code": motion.mouth_embed,
+        "generator": generator,
+    }
+
+
+def publish_toy_run(folder: Path, run: str, *, averages: bool = True) -> UPath:
+    """A root with every stage of a toy run; stage 3 has seed 5, its averages seed 6."""
+    root = open_root(str(folder))
+    for stage, parts in parent_parts().items():
+        publish_weights(root, stage, run, parts)
+
+    def write(work: Path) -> BuildReport:
+        write_weights(work / WEIGHTS_NAME, collect(stage3_parts(5)))
+        if averages:
+            write_weights(work / AVERAGES_NAME, collect(stage3_parts(6)))
+        TrainingJob(str(root), "stage3_expression", TrainingChoice(run=run), work).write(work / JOB_NAME)
+        return BuildReport({}, {})
+
+    settings = stage_settings("stage3_expression", TrainingChoice(run=run))
+    materialise(root, Recipe("stage3_expression", run, "1", settings, {}), write)
+    return root
