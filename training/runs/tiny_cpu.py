@@ -16,7 +16,7 @@ from training.data_sources import ClipPairSettings, ExpressionWindowSettings
 from training.losses.pose import PoseScale
 from training.runs.preset import RunPreset
 from training.settings import Cadence, LoopSettings, OptimiserSettings
-from training.stages.perception import PerceptionSettings
+from training.stages.perception import PerceptionSettings, PerceptionWeights
 from training.stages.stage1_motion import MotionSettings, MotionWeights
 from training.stages.stage2_eye import EyeSettings
 from training.stages.stage2_lip import LipSettings
@@ -39,6 +39,7 @@ _POSE_SCALE: Final = PoseScale(angle_rad=0.2, translation_cm=2.0)
 RUN: Final = RunPreset(
     networks="tiny",
     perception=PerceptionSettings(
+        weights=PerceptionWeights(landmarks=5.0, pose=5.0, gaze=20.0, blink=10.0),
         pose_scale=_POSE_SCALE,
         optimiser=OptimiserSettings(
             learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0, decay_every_steps=150, decay_factor=0.5
@@ -50,11 +51,12 @@ RUN: Final = RunPreset(
         pairs=_PAIRS,
         start_trunk_from_perception=True,
         generator_rate_factor=3.0,
+        trunk_rate_factor=0.1,
         augmentation=MotionAugmentation(colour=_COLOURS),
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage1_motion_loop=LoopSettings(steps=360, batch_size=8, average_decay=0.99),
+    stage1_motion_loop=LoopSettings(steps=320, batch_size=8, average_decay=0.99),
     stage2_lip=LipSettings(
         windows=LipWindowSettings(from_same_clip=3, from_other_clips=0),
         temperature=0.1,
@@ -62,10 +64,8 @@ RUN: Final = RunPreset(
         optimiser=_HEAD,
     ),
     stage2_lip_loop=LoopSettings(steps=120, batch_size=16),
-    stage2_eye=EyeSettings(
-        temperature=0.1, augmentation=MotionAugmentation(colour=_COLOURS), optimiser=_HEAD
-    ),
-    stage2_eye_loop=LoopSettings(steps=150, batch_size=16),
+    stage2_eye=EyeSettings(temperature=0.1, optimiser=_HEAD),
+    stage2_eye_loop=LoopSettings(steps=100, batch_size=16),
     stage2_pose=PoseSettings(scale=_POSE_SCALE, optimiser=_HEAD),
     stage2_pose_loop=LoopSettings(steps=150, batch_size=32),
     stage3_expression=ExpressionSettings(

@@ -70,6 +70,8 @@ class MotionSettings:
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
     generator_rate_factor: float = 1.0
+    # Below 1 a trunk that has learnt eyes and lips keeps them, which remade pictures hardly ask for; ours.
+    trunk_rate_factor: float = 1.0
     adversary_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
 
 
@@ -99,7 +101,8 @@ class MotionModel(Player):
 
     @override
     def rate_factors(self) -> Mapping[str, float]:
-        return {"generator.": self._settings.generator_rate_factor}
+        settings = self._settings
+        return {"generator.": settings.generator_rate_factor, "motion.": settings.trunk_rate_factor}
 
     @override
     def forward(self, batch: ClipPairs) -> StepResult:
