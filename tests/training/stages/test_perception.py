@@ -50,11 +50,12 @@ def test_the_losses_are_those_computed_by_hand() -> None:
     seen: Perceived = network(batch.frames.float() / 127.5 - 1)
     losses = stage.model(batch).losses
     pixels = (seen.landmarks + 1) / 2 * TOY_SIDE_PX - 0.5  # edge to edge -> first pixel's centre is 0
+    shut = seen.blink
     by_hand = {
         "landmarks": (pixels - batch.landmarks_px[..., :2]).abs().mean() / (TOY_SIDE_PX / 2),
         "pose": (seen.pose - batch.pose / torch.tensor([0.2, 0.2, 0.2, 2, 2, 2])).abs().mean(),
         "gaze": (seen.gaze - batch.gaze).abs().mean(),
-        "blink": (seen.blink - batch.blink).abs().mean(),
+        "blink": -(batch.blink * shut.log() + (1 - batch.blink) * (1 - shut).log()).mean(),
     }
     torch.testing.assert_close(dict(losses), by_hand, rtol=1e-4, atol=1e-5)
     assert set(losses) == set(stage.loss_weights)
