@@ -1,5 +1,6 @@
 """Fixtures and settings of every test."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from beartype.claw import beartype_packages
 from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).parent.parent
+
+# A shell that starts the tests in the background has SIGINT ignored in all processes below; those that
+# tests start and interrupt must heed it as they would in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Annotations are checked at every call, in tests alone, and before any test module is imported. Where
 # shapes are annotated jaxtyping holds them together across arguments; elsewhere beartype's own hook
