@@ -39,24 +39,24 @@ _POSE_SCALE: Final = PoseScale(angle_rad=0.2, translation_cm=2.0)
 RUN: Final = RunPreset(
     networks="tiny",
     perception=PerceptionSettings(
-        weights=PerceptionWeights(landmarks=5.0, pose=5.0, gaze=20.0, blink=10.0),
+        weights=PerceptionWeights(landmarks=5.0, pose=3.0, gaze=20.0, blink=10.0),
         pose_scale=_POSE_SCALE,
         optimiser=OptimiserSettings(
-            learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0, decay_every_steps=150, decay_factor=0.5
+            learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0, decay_every_steps=200, decay_factor=0.5
         ),
     ),
-    perception_loop=LoopSettings(steps=500, batch_size=16),
+    perception_loop=LoopSettings(steps=600, batch_size=16),
     stage1_motion=MotionSettings(
         weights=MotionWeights(phi=0.05, psi=0.1, vgg=2.0, adversarial=0.02, feature_matching=0.1, pixel=10.0),
         pairs=_PAIRS,
         start_trunk_from_perception=True,
         generator_rate_factor=3.0,
-        trunk_rate_factor=0.1,
+        trunk_rate_factor=0.5,
         augmentation=MotionAugmentation(colour=_COLOURS),
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage1_motion_loop=LoopSettings(steps=320, batch_size=8, average_decay=0.99),
+    stage1_motion_loop=LoopSettings(steps=300, batch_size=8, average_decay=0.99),
     stage2_lip=LipSettings(
         windows=LipWindowSettings(from_same_clip=3, from_other_clips=0),
         temperature=0.1,
@@ -79,6 +79,6 @@ RUN: Final = RunPreset(
         optimiser=_QUICK,
         adversary_optimiser=_ADVERSARY,
     ),
-    stage3_expression_loop=LoopSettings(steps=150, batch_size=8, average_decay=0.99),
+    stage3_expression_loop=LoopSettings(steps=120, batch_size=8, average_decay=0.99),
     cadence=Cadence(checkpoint_every_steps=100, samples_every_steps=100, held_out_rows=256, workers=1),
 )
