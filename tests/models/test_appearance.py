@@ -50,8 +50,8 @@ def test_code_is_the_pooled_trunk_and_map_its_projection() -> None:
         appearance = encoder(image)
         features = encoder.model(image)
     assert appearance.code.shape == (2, 512)
-    assert appearance.map.shape == (2, 128, 4, 4)
-    torch.testing.assert_close(appearance.code, features.flatten(2).sum(-1) / 16)
+    assert appearance.map.shape == (2, 64, 8, 8)
+    torch.testing.assert_close(appearance.code, features.flatten(2).sum(-1) / 64)
     weight, bias = encoder.conv1x1.weight[:, :, 0, 0], encoder.conv1x1.bias
     assert bias is not None
     expected = torch.einsum("oc,bchw->bohw", weight, features) + bias[:, None, None]

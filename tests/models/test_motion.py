@@ -81,7 +81,7 @@ def test_the_trunk_follows_the_alignment_networks_formula() -> None:
     maps = block(weights, "conv2", normalised(weights, "bn1", maps).clamp(min=0))
     maps = maps.unflatten(2, (16, 2)).unflatten(4, (16, 2)).amax((3, 5))
     maps = block(weights, "conv4", block(weights, "conv3", maps))
-    maps = block(weights, "top_m_0", hourglass(weights, "m0.", 3, maps))
+    maps = block(weights, "top_m_0", hourglass(weights, "m0.", TINY.motion.trunk.hourglass_depth, maps))
     maps = functional.conv2d(maps, weights["conv_last0.weight"], weights["conv_last0.bias"])
     maps = normalised(weights, "bn_end0", maps).clamp(min=0)
     maps = functional.conv2d(maps, weights["l0.weight"], weights["l0.bias"])
