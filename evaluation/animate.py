@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from storage.root import open_root
 
 Progress = Callable[[AnimateProgress], None]
+UNSEEN_FRAMES: Final = 2  # a video's sound often outlasts its pictures by a codec's frame
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def notes_on(found: Cast) -> tuple[str, ...]:
         if lost := driver.frames_without_face:
             told = f"no face in {lost} of {len(driver.places)} frames, which hold the one before"
             notes.append(f"{driver.path.name}: {told}")
-        if not driver.is_still and driver.frames < found.frames:
+        if not driver.is_still and driver.frames < found.frames - UNSEEN_FRAMES:
             told = f"ends after {driver.frames} of {found.frames} frames, the rest holds its last"
             notes.append(f"{driver.path.name}: {told}")
     left_out = [] if found.sound is not None else ["lip"]
