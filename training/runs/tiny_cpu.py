@@ -2,8 +2,9 @@
 
     pdfgc train all --preset tiny_cpu
 
-Time: about 9 minutes on two cores. What to expect stands in `docs/training.md`: every stage's own figure
-beats chance on people it never saw; the pictures are small and soft.
+Time: about 8 minutes on two cores, 10 with the demo's second stage 3. What to expect stands in
+`docs/measured.md`: pose, lips and PSNR beat chance on people it never saw, eyes about reach it; the pictures
+are small and soft.
 
 Losses are the method's; weights, rates and sizes are ours, chosen on the demo corpus for a run this short.
 """
