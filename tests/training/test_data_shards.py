@@ -21,7 +21,7 @@ def open_reader(root: Path, settings: ReaderSettings = READER) -> ShardReader:
 
 
 def open_files(folder: Path) -> int:
-    """How many files below a folder this process holds open; others come and go with the garbage collector."""
+    """How many files below a folder are open here; others come and go with the garbage collector."""
     count = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the listing's own is gone by now
