@@ -1,0 +1,55 @@
+"""Rows of every evaluation's table, and their means."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from evaluation.figures import MODEL, FigureRow, read_figures, summarise, write_figures
+
+
+def row(value: float | None, *, metric: str = "psnr", unit: str = "dB", because: str = "") -> FigureRow:
+    return FigureRow(metric, "self", MODEL, "torchmetrics", "v", value, unit, "higher", because)
+
+
+def test_the_interval_is_students_over_videos() -> None:
+    (summary,) = summarise([row(1.0), row(2.0), row(3.0)])
+    # t(0.975, 2) = 4.302653, standard error of 1, 2, 3 is 1 / sqrt(3).
+    half = 4.302653 / math.sqrt(3)
+    assert summary.mean == 2.0
+    assert summary.low == pytest.approx(2.0 - half, abs=1e-5)
+    assert summary.high == pytest.approx(2.0 + half, abs=1e-5)
+
+
+def test_a_missing_figure_is_counted_by_reason_and_never_a_zero() -> None:
+    (summary,) = summarise([row(4.0), row(None, because="no face"), row(None, because="no face")])
+    assert (summary.mean, summary.videos, summary.missing) == (4.0, 1, {"no face": 2})
+    assert summary.low is None
+
+
+def test_nothing_measured_has_no_mean() -> None:
+    (summary,) = summarise([row(None, because="no weights")])
+    assert summary.mean is None
+
+
+def test_a_figure_needs_a_value_or_a_reason() -> None:
+    with pytest.raises(ValueError, match="a figure is there, or the reason why not"):
+        row(None)
+    with pytest.raises(ValueError, match="a figure is there, or the reason why not"):
+        row(1.0, because="no face")
+
+
+def test_a_figure_is_finite() -> None:
+    with pytest.raises(ValueError, match="psnr of v is inf"):
+        row(math.inf)
+
+
+def test_one_key_has_one_unit() -> None:
+    with pytest.raises(ValueError, match="differ in unit"):
+        summarise([row(1.0), row(1.0, unit="")])
+
+
+def test_rows_come_back_from_parquet(tmp_path: Path) -> None:
+    rows = [row(1.5), row(None, because="no face", metric="ssim", unit="")]
+    write_figures(tmp_path / "figures.parquet", rows)
+    assert read_figures(tmp_path / "figures.parquet") == rows
