@@ -50,19 +50,40 @@ class AnimateOrder:
         ValueError: the output is one of the inputs, or is no mp4, or another value is out of its bounds.
     """
 
-    appearance: Path  # a still; of a video the first face counts
-    output: Path
-    lip: Path | None = None  # a sound file, or a video's sound
-    pose: Path | None = None  # a video or a still, as the next two
-    eye: Path | None = None
-    expression: Path | None = None
-    checkpoint: str = "default"  # a training run, or a folder of the released files
-    grid: Path | None = None  # the side-by-side video
-    strengths: Strengths = Strengths()
-    seconds: float | None = None  # length of the video; None: the sound's, else the longest driver's
-    device: Device = "auto"
-    official_habits: bool | None = None  # None: on for the released files, off for our own
-    neutral: Neutral | None = None  # None: as the habits say
+    appearance: Path = field(metadata={"description": "Portrait: a picture with one face"})
+    output: Path = field(metadata={"description": "The video to write, .mp4"})
+    lip: Path | None = field(
+        default=None, metadata={"description": "Sound for the lips: a sound file, or a video for its sound"}
+    )
+    pose: Path | None = field(default=None, metadata={"description": "Head pose: a video or a picture"})
+    eye: Path | None = field(default=None, metadata={"description": "Gaze and blinks: a video or a picture"})
+    expression: Path | None = field(
+        default=None, metadata={"description": "Expression: a video or a picture"}
+    )
+    checkpoint: str = field(
+        default="default",
+        metadata={"description": "A training run, or a folder with the four released files"},
+    )
+    grid: Path | None = field(
+        default=None, metadata={"description": "Also write portrait, result and drivers side by side, .mp4"}
+    )
+    strengths: Strengths = field(
+        default_factory=Strengths, metadata={"description": "How far each control goes, neutral to driver"}
+    )
+    seconds: float | None = field(
+        default=None, metadata={"description": "Length; else the sound's or the longest driver's"}
+    )
+    official_habits: bool | None = field(
+        default=None,
+        metadata={"description": "The released code's gains and smoothing; on for the released files alone"},
+    )
+    neutral: Neutral | None = field(
+        default=None,
+        metadata={
+            "description": "What a control left out is held at; zero for the released files, portrait else"
+        },
+    )
+    device: Device = field(default="auto", metadata={"description": "auto takes the GPU where there is one"})
     official_networks: OfficialNetworkPreset = "official"
     frames_at_once: int = 16
 

@@ -4,28 +4,34 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
-from evaluation.animate_order import LARGEST_STRENGTH, AnimateOrder, Strengths
+from evaluation.animate_order import LARGEST_STRENGTH, AnimateOrder, Device, Strengths
+from evaluation.inference_habits import Neutral
+
+Option = Callable[[Callable[..., None]], Callable[..., None]]
 
 FILE: Final = click.Path(path_type=Path)
 STRENGTH: Final = click.FloatRange(0.0, LARGEST_STRENGTH)
-OPTIONS: Final = (
-    click.option("--appearance", type=FILE, required=True, help="Portrait: a picture with one face."),
-    click.option("--lip", type=FILE, help="Sound for the lips: a sound file, or a video for its sound."),
-    click.option("--pose", type=FILE, help="Head pose: a video or a picture."),
-    click.option("--eye", type=FILE, help="Gaze and blinks: a video or a picture."),
-    click.option("--expression", type=FILE, help="Expression: a video or a picture."),
-    click.option(
-        "--checkpoint",
-        default="default",
-        show_default=True,
-        help="A training run, or a folder with the four released files.",
-    ),
-    click.option("-o", "--output", type=FILE, required=True, help="The video to write, .mp4."),
-    click.option("--grid", type=FILE, help="Also write portrait, result and drivers side by side, .mp4."),
+DESCRIPTIONS: Final = {
+    entry.name: f"{entry.metadata['description']}."
+    for entry in fields(AnimateOrder)
+    if "description" in entry.metadata
+}
+
+
+def _file(name: str, *flags: str, required: bool = False) -> Option:
+    return click.option(*flags, f"--{name}", type=FILE, required=required, help=DESCRIPTIONS[name])
+
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    _file("appearance", required=True),
+    *(_file(name) for name in ("lip", "pose", "eye", "expression")),
+    click.option("--checkpoint", default="default", show_default=True, help=DESCRIPTIONS["checkpoint"]),
+    _file("output", "-o", required=True),
+    _file("grid"),
     *(
         click.option(
             f"--{entry.name}-strength",
@@ -36,22 +42,18 @@ OPTIONS: Final = (
         )
         for entry in fields(Strengths)
     ),
+    click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help=DESCRIPTIONS["seconds"]),
     click.option(
-        "--seconds",
-        type=click.FloatRange(0.0, min_open=True),
-        help="Length; else the sound's or the longest driver's.",
+        "--official-habits/--no-official-habits", default=None, help=DESCRIPTIONS["official_habits"]
     ),
+    click.option("--neutral", type=click.Choice(get_args(Neutral)), help=DESCRIPTIONS["neutral"]),
     click.option(
-        "--official-habits/--no-official-habits",
-        default=None,
-        help="The released inference code's gains and smoothing; on for the released files alone.",
+        "--device",
+        type=click.Choice(get_args(Device)),
+        default="auto",
+        show_default=True,
+        help=DESCRIPTIONS["device"],
     ),
-    click.option(
-        "--neutral",
-        type=click.Choice(["portrait", "zero"]),
-        help="What a control left out is held at; zero for the released files, portrait else.",
-    ),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
 )
 
 

@@ -1,13 +1,15 @@
 """Dagster forms made from settings dataclasses, so that defaults, bounds and names stand once.
 
 A form shows every field with its default; a field's description is its dataclass metadata's
-`description`. Wrong values are refused by the dataclass's own checks before anything runs.
+`description`. A field without a default must be filled in; a path is a line of text. Wrong values are
+refused by the dataclass's own checks before anything runs.
 """
 
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from types import UnionType
+from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dagster import Config
@@ -18,11 +20,16 @@ Settings = TypeVar("Settings")
 
 
 @cache
-def form_of(settings: type[Any]) -> type[Config]:
-    """A Config class with the fields of a settings dataclass; nested dataclasses become nested forms."""
+def form_of(settings: type[Any], left_out: tuple[str, ...] = ()) -> type[Config]:
+    """A Config class with the fields of a settings dataclass; nested dataclasses become nested forms.
+
+    Fields `left_out` are not shown and keep their defaults.
+    """
     hints = get_type_hints(settings)
     entries: dict[str, Any] = {}
     for entry in fields(settings):
+        if entry.name in left_out:
+            continue
         kind = _form_type(settings, entry.name, hints[entry.name])
         entries[entry.name] = (kind, FormField(default=_form_default(entry, kind), **_facts(entry)))
     return create_model(f"{settings.__name__}Form", __base__=Config, __doc__=settings.__doc__, **entries)
@@ -37,6 +44,8 @@ def settings_from(kind: type[Settings], form: Config) -> Settings:
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for entry in fields(kind):  # pyright: ignore[reportArgumentType]
+        if entry.name not in type(form).model_fields:
+            continue
         value, hint = getattr(form, entry.name), hints[entry.name]
         if isinstance(hint, type) and is_dataclass(hint):
             value = settings_from(hint, value)
@@ -44,6 +53,8 @@ def settings_from(kind: type[Settings], form: Config) -> Settings:
             value = value.value
         elif get_origin(hint) is tuple:
             value = tuple(value)
+        elif Path in (hint, _without_none(hint)) and value is not None:
+            value = Path(value).expanduser() if value else None
         values[entry.name] = value
     return kind(**values)
 
@@ -56,14 +67,27 @@ def _form_type(owner: type[Any], name: str, hint: Any) -> Any:
         return Enum(f"{owner.__name__}_{name}", {value: value for value in get_args(hint)})
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]
+    if hint is Path:
+        return str
+    if (inner := _without_none(hint)) is not hint:
+        return _form_type(owner, name, inner) | None
     if get_origin(hint) in (Union, UnionType) or hint in (int, float, bool, str):
         return hint
     raise TypeError(f"{owner.__name__}.{name}: a form cannot show {hint}")
 
 
+def _without_none(hint: Any) -> Any:
+    """X of `X | None`; anything else as it is."""
+    others = [kind for kind in get_args(hint) if kind is not NoneType]
+    is_optional = get_origin(hint) in (Union, UnionType) and len(others) == 1
+    return others[0] if is_optional else hint
+
+
 def _form_default(entry: Field[Any], kind: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Config):
         return kind()
+    if entry.default is MISSING and entry.default_factory is MISSING:
+        return ...
     default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(default)

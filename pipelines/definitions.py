@@ -2,6 +2,7 @@
 
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 
+from pipelines.animate_job import animate
 from pipelines.assets.batch_steps import step_assets
 from pipelines.assets.dataset import dataset, identities_disjoint
 from pipelines.assets.source_videos import source_videos
@@ -42,7 +43,7 @@ train_jobs = [
 definitions = Definitions(
     assets=[source_videos, *step_assets, dataset, *stage_assets],
     asset_checks=[identities_disjoint],
-    jobs=[scan_job, preprocess, index_job, train_all, *train_jobs],
+    jobs=[scan_job, preprocess, index_job, train_all, *train_jobs, animate],
     resources={
         "workspace": Workspace(),
         "sources": Sources(),
