@@ -1,0 +1,149 @@
+"""The report as one HTML page that holds all it shows: no address outside it, nothing to load.
+
+Everything that comes from data is escaped by the template; only the plots, made here of numbers and escaped
+names, go in as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from evaluation.report_contests import Contest
+from evaluation.report_matrix import ReportMatrix
+from evaluation.report_numbers import ARROWS, MINUS, NOTHING, difference_text, number
+from evaluation.report_plots import interval_plot, legend_mark
+from evaluation.report_tables import AHEAD, BEATS, IS_TRUTH, ReportLine, ReportTable
+from evaluation.report_videos import ReportVideo
+
+TEMPLATE: Final = "report.html.j2"
+STYLE: Final = "report.css"
+PROTOCOL_NAMES: Final[Mapping[str, str]] = {
+    "self": "Self-reenactment: a clip drives its own first frame",
+    "cross": "Cross-reenactment: lips, pose, eyes and expression from clips of other people",
+    "control": "One control changed alone, all else held",
+}
+"""What people call a protocol; another one goes by its own name."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of what the figures were made of."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """Figures of the model that are not there, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who is ahead: contests with baselines, best told first; and what was not measured."""
+
+    won: Sequence[Contest]
+    level: Sequence[Contest]
+    lost: Sequence[Contest]
+    behind_the_truth: Sequence[Contest]
+    unmeasured: Sequence[Unmeasured]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tables under one heading."""
+
+    anchor: str
+    title: str
+    explanation: str
+    tables: Sequence[ReportTable]
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """All that the page shows."""
+
+    run: str
+    facts: Sequence[Fact]
+    sources: Sequence[Fact]
+    notes: Sequence[str]
+    verdict: Verdict
+    matrices: Sequence[ReportMatrix]
+    sections: Sequence[Section]
+    videos: Sequence[ReportVideo]
+    videos_told: str
+
+
+def render(page: ReportPage) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("evaluation", "report_templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "correlation": correlation_text,
+        "arrow": ARROWS.__getitem__,
+        "heat": heat,
+        "sign_class": sign_class,
+    }
+    style = Markup(environment.get_template(STYLE).render())  # noqa: S704  (the project's own file)
+    return environment.get_template(TEMPLATE).render(
+        page=page,
+        style=style,
+        protocol_name=protocol_name,
+        difference=contest_text,
+        plot=_plot,
+        legend_mark=_legend_mark,
+        leads=(BEATS, AHEAD),
+        is_truth=IS_TRUTH,
+    )
+
+
+def protocol_name(protocol: str) -> str:
+    """What people call a protocol."""
+    return PROTOCOL_NAMES.get(protocol, protocol)
+
+
+def correlation_text(value: float | None) -> str:
+    """A correlation or gain with two digits and no leading zero before the point; a dash for none."""
+    if value is None:
+        return NOTHING
+    return number(value, 2).replace("0.", ".", 1) if abs(value) < 0.995 else number(value, 2)
+
+
+def contest_text(contest: Contest) -> str:
+    """By how much the model differs from the baseline, by video where there are videos of both."""
+    if contest.difference is not None:
+        return difference_text(contest.difference, contest.model.unit)
+    assert contest.model.mean is not None
+    assert contest.baseline.mean is not None
+    return number(contest.model.mean - contest.baseline.mean, 3, signed=True)
+
+
+def _plot(line: ReportLine) -> Markup:
+    return Markup(interval_plot(line.metric, line.summaries))  # noqa: S704  (names in it are escaped)
+
+
+def _legend_mark(row: str) -> Markup:
+    return Markup(legend_mark(row))  # noqa: S704  (shapes, no data)
+
+
+def heat(value: float | None) -> str:
+    """Share of the full colour of a cell, in percent, for the style sheet."""
+    return "0" if value is None else f"{min(1.0, abs(value)) * 100:.0f}"
+
+
+def sign_class(value: float | None) -> str:
+    """Style class of a correlation's sign."""
+    if value is None:
+        return "none"
+    return "negative" if number(value, 2).startswith(MINUS) else "positive"
