@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.metrics import lse_syncnet_frame, lse_syncnet_track
+from evaluation.metrics import lse_crop, lse_syncnet_frame, lse_syncnet_track
 from evaluation.metrics.lip_sync_distance import LipSyncScore, LipSyncScorer, NotScored
 
 Protocol = Callable[[Path, LipSyncScorer], LipSyncScore | NotScored]
@@ -22,7 +22,23 @@ Protocol = Callable[[Path, LipSyncScorer], LipSyncScore | NotScored]
 PROTOCOLS: Final[Mapping[str, Protocol]] = {
     lse_syncnet_frame.PROTOCOL: lse_syncnet_frame.score_whole_frames,
     lse_syncnet_track.PROTOCOL: lse_syncnet_track.score_face_track,
+    lse_crop.PROTOCOL: lse_crop.score_crop_video,
 }
+
+
+@dataclass(frozen=True)
+class ScorerKind:
+    """How a scorer is made, and what it may be shown.
+
+    load: makes it of what `weights` names.
+    weights: what that is.
+    protocols: those of `PROTOCOLS` that it is scored by; with another its figures would mean nothing, or
+        bear a second name.
+    """
+
+    load: Callable[[Path], LipSyncScorer]
+    weights: str
+    protocols: tuple[str, ...]
 
 
 def _load_syncnet(weights: Path) -> LipSyncScorer:
@@ -31,8 +47,25 @@ def _load_syncnet(weights: Path) -> LipSyncScorer:
     return load_syncnet_scorer(weights)
 
 
-SCORERS: Final[Mapping[str, Callable[[Path], LipSyncScorer]]] = {"syncnet_v2": _load_syncnet}
-"""Name -> what makes a scorer of a weights file."""
+def _load_lip_encoders(run: Path) -> LipSyncScorer:
+    from evaluation.metrics.lip_encoders_scorer import load_named_lip_encoders
+
+    return load_named_lip_encoders(run)
+
+
+SCORERS: Final[Mapping[str, ScorerKind]] = {
+    # Of aligned crops SyncNet's `crop` would be its `frame`: there is one name for it.
+    "syncnet_v2": ScorerKind(
+        _load_syncnet,
+        "its weights, which are not part of pdfgc: --weights FILE",
+        (lse_syncnet_frame.PROTOCOL, lse_syncnet_track.PROTOCOL),
+    ),
+    "lip_encoders": ScorerKind(
+        _load_lip_encoders,
+        "a run that has trained stage2_lip: --weights RUN, or ROOT/RUN",
+        (lse_crop.PROTOCOL,),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -43,26 +76,34 @@ class ScoredVideo:
     score: LipSyncScore | NotScored
 
 
-def score_videos(videos: Sequence[Path], scorer: str, weights: Path, protocol: str) -> list[ScoredVideo]:
+def score_videos(
+    videos: Sequence[Path], scorer: str, weights: Path | None, protocol: str
+) -> list[ScoredVideo]:
     """Score videos, one after the other; one that cannot be scored has its reason instead.
 
     Args:
         videos: At least one.
         scorer: One of `SCORERS`.
-        weights: The scorer's weights file.
-        protocol: One of `PROTOCOLS`.
+        weights: What the scorer is made of: a weights file, or a run.
+        protocol: One of `PROTOCOLS` that the scorer is scored by.
 
     Raises:
         FileNotFoundError: a video or the weights file is not there; told before anything is scored.
-        ValueError: an unknown name, or weights that are not the scorer's.
+        ValueError: an unknown name, a protocol that is not the scorer's, or weights that are not its own.
     """
     for name, known in ((scorer, SCORERS), (protocol, PROTOCOLS)):
         if name not in known:
             raise ValueError(f"no {name!r}; there are {', '.join(known)}")
+    kind = SCORERS[scorer]
+    if protocol not in kind.protocols:
+        known = " or ".join(kind.protocols)
+        raise ValueError(f"{scorer} is scored by protocol {known}, not by {protocol}")
+    if weights is None:
+        raise ValueError(f"{scorer} needs {kind.weights}")
     for video in videos:
         if not video.is_file():
             raise FileNotFoundError(f"no video at {video}")
-    loaded = SCORERS[scorer](weights)
+    loaded = kind.load(weights)
     return [ScoredVideo(video, PROTOCOLS[protocol](video, loaded)) for video in videos]
 
 

@@ -149,8 +149,8 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int]:
     folder = local_copy(published.directory)
     choice = TrainingJob.read(folder / JOB_NAME).choice
     # As it was trained: the preset of that name may have changed since.
-    networks = _read_settings(NetworkPreset, published, "networks")
-    settings = _read_settings(ExpressionSettings, published, "stage")
+    networks = read_settings(NetworkPreset, published, "networks")
+    settings = read_settings(ExpressionSettings, published, "stage")
     tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
     if (folder / AVERAGES_NAME).is_file():
         tensors |= read_weights(folder / AVERAGES_NAME).tensors
@@ -160,7 +160,7 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int]:
     return trained, settings.windows.window_frames
 
 
-def _read_settings(kind: type[Settings], published: Published, name: str) -> Settings:
+def read_settings(kind: type[Settings], published: Published, name: str) -> Settings:
     """A dataclass from the manifest's settings; fields that it has gained since take their defaults."""
     try:
         return TypeAdapter(kind).validate_python(published.manifest.settings.get(name))

@@ -125,12 +125,18 @@ def doctor(as_json: bool) -> None:
 @main.command()
 @click.argument("videos", type=FOLDER, nargs=-1, required=True)
 @click.option("--scorer", default="syncnet_v2", show_default=True, help="Whose embeddings of lips and sound.")
-@click.option("--weights", type=FOLDER, help="The scorer's weights; for syncnet_v2 its syncnet_v2.model.")
+@click.option(
+    "--weights",
+    type=FOLDER,
+    help="What the scorer is made of: for syncnet_v2 the file syncnet_v2.model, for lip_encoders the name of "
+    "a run that has trained stage2_lip (or ROOT/RUN).",
+)
 @click.option(
     "--protocol",
-    type=click.Choice(["frame", "track"]),
+    type=click.Choice(["frame", "track", "crop"]),
     required=True,
-    help="frame: whole pictures squashed; track: crops of the followed face. Their figures never mix.",
+    help="frame: whole pictures squashed; track: crops of the followed face; crop: aligned crops as they are "
+    "(lip_encoders alone). Their figures never mix.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(videos: tuple[Path, ...], scorer: str, weights: Path | None, protocol: str, as_json: bool) -> None:
@@ -145,8 +151,6 @@ def score(videos: tuple[Path, ...], scorer: str, weights: Path | None, protocol:
     from pipelines.console import without_chatter
 
     with _OneLineErrors(), without_chatter():
-        if weights is None:
-            raise ValueError(f"{scorer} needs its weights, which are not part of pdfgc: --weights FILE")
         rows = score_videos(videos, scorer, weights, protocol)
         if as_json:
             click.echo(as_json_text(rows))

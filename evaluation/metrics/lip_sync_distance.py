@@ -5,7 +5,7 @@ Shape letters: n instants, one a frame at 25 frames a second; D width of an embe
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ MAXIMUM_SHIFT_FRAMES: Final = 15
 SHIFT_COUNT: Final = 2 * MAXIMUM_SHIFT_FRAMES + 1
 DISTANCE_EPSILON: Final = 1e-6  # added to every difference, as torch's pairwise distance does
 VIDEO_SIDE_PX: Final = 224
+Beyond = Literal["zeros", "left out"]
 
 
 @runtime_checkable
@@ -54,7 +55,7 @@ class LipSyncScore:
 
     Attributes:
         scorer: Whose embeddings.
-        protocol: What was shown to it: `frame` or `track`.
+        protocol: What was shown to it: `frame`, `track` or `crop`.
         lse_c: Confidence: median over shifts minus minimum; higher is better.
         lse_d: Distance: minimum over shifts; lower is better.
         offset_frames: 15 - argmin, in -15 to 15: positive where the sound is early, so that pictures fit
@@ -95,7 +96,11 @@ class NotScored:
 
 
 def score_embeddings(
-    scorer: str, protocol: str, video: NDArray[np.float32], sound: NDArray[np.float32]
+    scorer: str,
+    protocol: str,
+    video: NDArray[np.float32],
+    sound: NDArray[np.float32],
+    beyond: Beyond = "zeros",
 ) -> LipSyncScore | NotScored:
     """LSE-C, LSE-D and offset of embedded pictures and sound.
 
@@ -104,6 +109,7 @@ def score_embeddings(
         protocol: For the row.
         video: [n, D]; row t begins with frame t.
         sound: [m, D]; of the longer one the rest is left.
+        beyond: As `distances_by_shift`; the protocol's.
 
     Returns:
         The figures; `too_short` where either has no row.
@@ -119,7 +125,7 @@ def score_embeddings(
     if count == 0:
         detail = f"{len(video)} windows of pictures and {len(sound)} of sound; need one of each"
         return NotScored(scorer, protocol, "too_short", detail)
-    distances = distances_by_shift(video[:count], sound[:count])
+    distances = distances_by_shift(video[:count], sound[:count], beyond)
     if not np.isfinite(distances).all():
         raise ValueError(f"{scorer} gave embeddings that are not finite: are these its weights?")
     nearest = int(np.argmin(distances))
@@ -134,21 +140,31 @@ def score_embeddings(
     )
 
 
-def distances_by_shift(video: NDArray[np.float32], sound: NDArray[np.float32]) -> NDArray[np.float64]:
+def distances_by_shift(
+    video: NDArray[np.float32], sound: NDArray[np.float32], beyond: Beyond = "zeros"
+) -> NDArray[np.float64]:
     """Mean distance over all instants, shift by shift.
 
     Args:
         video: [n, D].
-        sound: [n, D]; zeros stand before its beginning and behind its end.
+        sound: [n, D].
+        beyond: What a shift asks for before the sound's beginning and behind its end: `zeros`, as SyncNet's
+            published programs have it; `left out`, the mean is over the n - |s| instants that have sound.
 
     Returns:
         [31]: mean over t of |video[t] - sound[t + s] + 1e-6|, Euclidean, for s = -15 to 15.
+
+    Raises:
+        ValueError: `left out`, and a shift leaves no instant: n is 15 or less.
     """
+    count = len(video)
+    if beyond == "left out" and count <= MAXIMUM_SHIFT_FRAMES:
+        raise ValueError(f"{count} instants leave none at a shift of {MAXIMUM_SHIFT_FRAMES}")
     padded = np.pad(sound, ((MAXIMUM_SHIFT_FRAMES, MAXIMUM_SHIFT_FRAMES), (0, 0)))
-    means = [
-        np.linalg.norm(
-            video.astype(np.float64) - padded[shift : shift + len(video)] + DISTANCE_EPSILON, axis=1
-        )
-        for shift in range(SHIFT_COUNT)
-    ]
-    return np.asarray([mean.mean() for mean in means], np.float64)
+    means: list[float] = []
+    for place in range(SHIFT_COUNT):
+        shift = place - MAXIMUM_SHIFT_FRAMES
+        there = slice(max(0, -shift), count - max(0, shift)) if beyond == "left out" else slice(None)
+        difference = video.astype(np.float64) - padded[place : place + count] + DISTANCE_EPSILON
+        means.append(float(np.linalg.norm(difference[there], axis=1).mean()))
+    return np.asarray(means, np.float64)

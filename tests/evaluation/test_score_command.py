@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from evaluation.lip_sync_scoring import SCORERS, score_videos
 from models.syncnet import SyncNet
 from pipelines.command_line import main
+from tests.evaluation.lip_stage_files import RUN as TOY_RUN_NAME
+from tests.evaluation.lip_stage_files import lip_networks, publish_lip_stage
 from tests.models.weights import randomise
 from tests.preprocessing.media_makers import Recipe, make_video
 
@@ -107,13 +109,51 @@ def test_weights_that_are_missing_absent_or_wrong_are_one_line(video: Path, tmp_
 
 
 def test_names_that_are_not_there_are_told_before_anything_is_scored(video: Path, weights: Path) -> None:
-    with pytest.raises(ValueError, match="no 'wav2lip'; there are syncnet_v2"):
+    with pytest.raises(ValueError, match="no 'wav2lip'; there are syncnet_v2, lip_encoders"):
         score_videos([video], "wav2lip", weights, "frame")
-    with pytest.raises(ValueError, match="no 'both'; there are frame, track"):
+    with pytest.raises(ValueError, match="no 'both'; there are frame, track, crop"):
         score_videos([video], "syncnet_v2", weights, "both")
     with pytest.raises(FileNotFoundError, match="no video at"):
         score_videos([video, video.with_name("none.mp4")], "syncnet_v2", weights, "frame")
-    assert list(SCORERS) == ["syncnet_v2"]
+    assert list(SCORERS) == ["syncnet_v2", "lip_encoders"]
+
+
+def test_a_scorer_is_shown_only_what_its_figures_are_named_for(video: Path, weights: Path) -> None:
+    crop = score(video, "--weights", weights, "--protocol", "crop")
+    assert crop.output == "Error: syncnet_v2 is scored by protocol frame or track, not by crop\n"
+    frame = score(video, "--scorer", "lip_encoders", "--weights", "default", "--protocol", "frame")
+    assert frame.output == "Error: lip_encoders is scored by protocol crop, not by frame\n"
+    assert {crop.exit_code, frame.exit_code} == {1}
+
+
+def test_lip_encoders_want_a_run_that_has_trained_them(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDFGC_ROOT", str(tmp_path))
+    missing = score(video, "--scorer", "lip_encoders", "--protocol", "crop")
+    assert missing.output == (
+        "Error: lip_encoders needs a run that has trained stage2_lip: --weights RUN, or ROOT/RUN\n"
+    )
+    absent = score(video, "--scorer", "lip_encoders", "--weights", "default", "--protocol", "crop")
+    assert absent.output == (
+        f"Error: no run 'default' has trained stage2_lip under {tmp_path} (no run there has)\n"
+    )
+    assert {missing.exit_code, absent.exit_code} == {1}
+
+
+def test_a_run_scores_aligned_crops_as_json(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    root = publish_lip_stage(tmp_path_factory.mktemp("root"), lip_networks(21))
+    make_video(tmp_path / "crops.mp4", Recipe(seconds=1.4))
+    run = Path(str(root)) / TOY_RUN_NAME
+    result = score(
+        tmp_path / "crops.mp4", "--scorer", "lip_encoders", "--weights", run, "--protocol", "crop", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    kind, name, digest = found["scorer"].split(":")
+    assert (kind, name, len(digest), found["protocol"]) == ("lip_encoders", TOY_RUN_NAME, 8, "crop")
+    assert (found["frames"], len(found["distances_by_shift"])) == (35, 31)
+    assert 0.0 < found["lse_d"] == min(found["distances_by_shift"]) <= 2.0
 
 
 def test_a_protocol_must_be_chosen(video: Path, weights: Path) -> None:
