@@ -8,6 +8,7 @@ import click
 
 from evaluation.animate_order import AnimateOrder
 from pipelines.animate_options import animate_options
+from pipelines.app_command import app
 from pipelines.training_options import training_options
 from training.choice import STAGE_NAMES, TrainingChoice
 
@@ -179,6 +180,9 @@ def animate(order: AnimateOrder) -> None:
         with progress_bar(console) as show:
             report = make_video(order, show)
         print_report(report, console)
+
+
+main.add_command(app)
 
 
 class _OneLineErrors:

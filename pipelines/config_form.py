@@ -1,8 +1,8 @@
 """Dagster forms made from settings dataclasses, so that defaults, bounds and names stand once.
 
 A form shows every field with its default; a field's description is its dataclass metadata's
-`description`. A field without a default must be filled in; a path is a line of text. Wrong values are
-refused by the dataclass's own checks before anything runs.
+`description`. A field without a default must be filled in; a path is a line of text, empty for none. Wrong
+values are refused by the dataclass's own checks before anything runs.
 """
 
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -67,8 +67,8 @@ def _form_type(owner: type[Any], name: str, hint: Any) -> Any:
         return Enum(f"{owner.__name__}_{name}", {value: value for value in get_args(hint)})
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]
-    if hint is Path:
-        return str
+    if _without_none(hint) is Path:
+        return str  # empty for none: the launchpad shows an empty line, and leaves a None out
     if (inner := _without_none(hint)) is not hint:
         return _form_type(owner, name, inner) | None
     if get_origin(hint) in (Union, UnionType) or hint in (int, float, bool, str):
@@ -91,6 +91,8 @@ def _form_default(entry: Field[Any], kind: Any) -> Any:
     default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(default)
+    if kind is str and default is None:
+        return ""
     return list(default) if isinstance(default, tuple) else default
 
 

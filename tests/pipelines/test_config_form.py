@@ -1,6 +1,7 @@
 """Forms made from settings dataclasses."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -56,3 +57,22 @@ def test_a_field_that_no_form_can_show_is_named() -> None:
 
     with pytest.raises(TypeError, match=r"Odd\.what"):
         form_of(Odd)
+
+
+def test_a_path_is_a_line_of_text_and_must_be_given_where_there_is_no_default() -> None:
+    @dataclass(frozen=True)
+    class Files:
+        source: Path
+        target: Path | None = None
+        mode: Literal["fast", "good"] | None = None
+        kept: int = 4
+
+    form = form_of(Files, left_out=("kept",))
+    assert {name: entry.is_required() for name, entry in form.model_fields.items()} == {
+        "source": True,
+        "target": False,
+        "mode": False,
+    }
+    assert settings_from(Files, form(source="~/a.mp4")) == Files(Path.home() / "a.mp4")
+    filled = form(source="a.mp4", target="b.mp4", mode="fast")
+    assert settings_from(Files, filled) == Files(Path("a.mp4"), Path("b.mp4"), "fast")
