@@ -1,7 +1,8 @@
 """Brows and smile from landmarks, in head coordinates: the head's pose is taken out first.
 
-Neither the lips' opening nor the lids enter: brows are measured against the eyes' corners, the smile at the
-mouth's corners.
+Brows are measured against the eyes' corners, so that lids do not enter. The smile is the height of the
+mouth's corners, which an opening mouth draws down: `CORNER_DROP` of its gap is put back, so that the opening
+does not enter. A smile's width is left out: spoken vowels widen the mouth as well.
 """
 
 from typing import Final, NamedTuple
@@ -14,6 +15,8 @@ from preprocessing.face_points import (
     IMAGE_LEFT_EYEBROW,
     IMAGE_RIGHT_EYE_CORNERS,
     IMAGE_RIGHT_EYEBROW,
+    INNER_LIP_LOWER_MIDDLE,
+    INNER_LIP_UPPER_MIDDLE,
     MOUTH_CORNERS,
 )
 from preprocessing.frame_of_reference import (
@@ -26,13 +29,19 @@ from preprocessing.mean_face import load_mean_face
 
 _EYE_CORNERS: Final = IMAGE_LEFT_EYE_CORNERS + IMAGE_RIGHT_EYE_CORNERS
 _BROWS: Final = IMAGE_LEFT_EYEBROW + IMAGE_RIGHT_EYEBROW
+CORNER_DROP: Final = 0.16
+"""Centimetres that the mouth's corners sink per centimetre of its opening.
+
+On the demo corpus (96 clips, means of clips taken out) the smile then goes with the true smile at .58, the
+true opening at .06, pitch at -.01; without it at .50 and -.48. The brows go with the true ones at .86.
+"""
 
 
 class Expression(NamedTuple):
     """Expression of every frame, in centimetres of a head as large as the mean face."""
 
     brow_raise: NDArray[np.float32]  # [T] height of the brows over the eyes' corners
-    smile: NDArray[np.float32]  # [T] height of the mouth's corners over the eyes' corners, below 0
+    smile: NDArray[np.float32]  # [T] height of the mouth's corners, opening taken out, over the eyes' corners
 
 
 def measure_expression(landmarks_px: NDArray[np.float32], pose: NDArray[np.float32]) -> Expression:
@@ -45,11 +54,14 @@ def measure_expression(landmarks_px: NDArray[np.float32], pose: NDArray[np.float
     eyes = head_points_cm(landmarks_px, pose, _EYE_CORNERS)
     brows = head_points_cm(landmarks_px, pose, _BROWS)
     mouth = head_points_cm(landmarks_px, pose, MOUTH_CORNERS)
-    level = eyes[..., 1].mean(axis=1)
-    return Expression(
-        (brows[..., 1].mean(axis=1) - level).astype(np.float32),
-        (mouth[..., 1].mean(axis=1) - level).astype(np.float32),
+    upper = head_points_cm(landmarks_px, pose, INNER_LIP_UPPER_MIDDLE)
+    lower = head_points_cm(landmarks_px, pose, INNER_LIP_LOWER_MIDDLE)
+    level, corners, brow, gap = (
+        heights.mean(axis=1)
+        for heights in (eyes[..., 1], mouth[..., 1], brows[..., 1], upper[..., 1] - lower[..., 1])
     )
+    smile = corners - level + CORNER_DROP * gap
+    return Expression((brow - level).astype(np.float32), smile.astype(np.float32))
 
 
 def head_points_cm(

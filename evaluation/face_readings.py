@@ -32,6 +32,8 @@ from preprocessing.labellers.pose_mean_face import label_pose
 from preprocessing.schema import LANDMARK_COUNT
 
 SCORER: Final = "mediapipe_mesh"
+SETTLING_LOOKS: Final = 5
+"""Further looks at the frame where a face is taken up: its pitch drifts by a degree in the first three."""
 Control = Literal["lip", "pose", "eye", "expression"]
 MEASURES: Final[Mapping[str, Control]] = MappingProxyType(
     {
@@ -142,9 +144,18 @@ class FaceReader:
         found: list[NDArray[np.float32] | None] = []
         for frame in frames:
             picture = at_crop_side(frame)
-            landmarks_px = self._mesh.find(picture)
+            fresh = not found or found[-1] is None
+            landmarks_px = self._settled(picture) if fresh else self._mesh.find(picture)
             found.append(None if landmarks_px is None else refine_irises(picture, landmarks_px))
         return readings_of_landmarks(found, levels)
+
+    def _settled(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Landmarks of a face just taken up, once the tracker's window lies as it would in a later frame."""
+        landmarks_px = self._mesh.find(picture)
+        for _ in range(SETTLING_LOOKS if landmarks_px is not None else 0):
+            again = self._mesh.find(picture)
+            landmarks_px = landmarks_px if again is None else again
+        return landmarks_px
 
     def close(self) -> None:
         """Free the mesh."""

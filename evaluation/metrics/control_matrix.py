@@ -102,18 +102,21 @@ class ControlMatrix:
 
     @property
     def follow(self) -> float | None:
-        """Mean correlation on the diagonal, -1 to 1; None where no cell of it has one."""
-        return _mean([cell.pooled.correlation for cell in self.cells if cell.on_diagonal])
+        """Mean correlation on the diagonal, -1 to 1; None where no cell of it has one.
+
+        Here and in `leak` a measure that stood still while its driver moved counts as 0.
+        """
+        return _mean([cell.pooled.followed for cell in self.cells if cell.on_diagonal])
 
     @property
     def leak(self) -> float | None:
         """Mean magnitude of the correlation off the diagonal, 0 to 1; None where no cell there has one."""
-        values = [cell.pooled.correlation for cell in self.cells if not cell.on_diagonal]
+        values = [cell.pooled.followed for cell in self.cells if not cell.on_diagonal]
         return _mean([None if value is None else abs(value) for value in values])
 
     @property
     def score(self) -> float | None:
-        """`follow` - `leak`: 1 is perfect control, 0 none, -2 the worst; None where either is missing."""
+        """`follow` - `leak`, -2 to 1: 1 is perfect control, 0 none (a frozen video); None if either is."""
         return None if self.follow is None or self.leak is None else self.follow - self.leak
 
     def rows(self, *, protocol: str, row: str, scorer: str = SCORER) -> list[FigureRow]:
@@ -220,7 +223,7 @@ def _cell(control: Control, measure: str, series: Mapping[str, tuple[Array, Arra
     pairs = {name: compare_series(made, driver, still_below) for name, (made, driver) in series.items()}
     centred: list[tuple[Array, Array]] = []
     for name, (made, driver) in series.items():
-        if pairs[name].correlation is not None:
+        if pairs[name].followed is not None:
             there = both_read(made, driver)
             centred.append((there[0] - there[0].mean(), there[1] - there[1].mean()))
     if not centred:

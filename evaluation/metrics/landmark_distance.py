@@ -77,7 +77,9 @@ def landmark_distance_rows(
 
 def _distance(output: FaceReadings, truth: FaceReadings, points: tuple[int, ...], *, centred: bool) -> Figure:
     frames = min(len(output), len(truth))
-    both = output.found[:frames] & truth.found[:frames]
+    both = np.logical_and.reduce(
+        [np.isfinite(readings.landmarks_px[:frames]).all(axis=(1, 2)) for readings in (output, truth)]
+    )
     if int(both.sum()) < MINIMUM_FRAMES:
         return Figure(None, f"read in {int(both.sum())} frames of both, need {MINIMUM_FRAMES}")
     made, true = (

@@ -38,7 +38,31 @@ def test_what_does_not_move_has_no_correlation_and_says_so() -> None:
     cell = control_change([pair]).cell("lip", "mouth_opening")
     assert cell.pooled.correlation is None
     assert cell.pooled.missing_because == "the video's does not move"
-    assert control_change([pair]).score is None
+
+
+def test_a_measure_that_stands_still_counts_as_not_followed_in_the_score_alone() -> None:
+    drivers: dict[Control, FaceReadings] = {"lip": readings(mouth=WAVE, smile=WAVE)}
+    frozen = control_follow([FollowedVideo(readings(), drivers, "v")])
+    assert frozen.cell("lip", "mouth_opening").pooled.correlation is None
+    assert (frozen.follow, frozen.leak, frozen.score) == (0.0, 0.0, 0.0)
+
+
+def test_drivers_that_stand_still_tell_nothing() -> None:
+    matrix = control_follow([FollowedVideo(readings(mouth=WAVE), {"lip": readings()}, "v")])
+    assert (matrix.follow, matrix.leak, matrix.score) == (None, None, None)
+    row = matrix.rows(protocol="cross", row=MODEL)[-1]
+    assert row.missing_because == "no cell on or off the diagonal has a correlation"
+
+
+def test_a_pair_that_stands_still_thins_the_pooled_correlation() -> None:
+    videos = [
+        FollowedVideo(readings(mouth=WAVE), {"lip": readings(mouth=WAVE)}, "follows"),
+        FollowedVideo(readings(), {"lip": readings(mouth=WAVE)}, "frozen"),
+    ]
+    cell = control_follow(videos).cell("lip", "mouth_opening")
+    # Half the driver's power has no answer: 1 / sqrt(1 * 2), and half the gain.
+    assert cell.pooled.correlation == pytest.approx(2**-0.5, abs=1e-5)
+    assert cell.pooled.gain == pytest.approx(0.5, abs=1e-5)
 
 
 def test_the_score_is_the_mean_diagonal_less_the_mean_magnitude_off_it() -> None:
