@@ -15,7 +15,7 @@ from evaluation.figures import MODEL, FigureRow, summarise, write_figures
 from evaluation.generated_files import GENERATED_VIDEOS
 from evaluation.report_contests import find_contests
 from evaluation.report_facts import heading_facts, made_of
-from evaluation.report_matrix import build_matrices
+from evaluation.report_matrix import build_matrices, split_cells
 from evaluation.report_page import ReportPage, Section, Unmeasured, Verdict, render
 from evaluation.report_sources import (
     CONTROL_ASSET,
@@ -25,16 +25,18 @@ from evaluation.report_sources import (
     find_published,
     read_sources,
 )
-from evaluation.report_summary import write_summary
+from evaluation.report_summary import (
+    EVALUATION_REPORT,
+    REPORT_PAGE,
+    REPORT_TABLE,
+    SUMMARY_TABLE,
+    write_summary,
+)
 from evaluation.report_tables import build_tables
 from evaluation.report_videos import ReportVideo, VideoSettings, make_video, take_turns
 from storage.publishing import BuildReport, Published, Recipe, materialise
 
-EVALUATION_REPORT: Final = "evaluation_report"
 CODE_VERSION: Final = "1"
-REPORT_PAGE: Final = "report.html"
-REPORT_TABLE: Final = "report.parquet"
-SUMMARY_TABLE: Final = "summary.parquet"
 MEGABYTE: Final = 1_000_000
 ROOM_FOR_TEXT_BYTES: Final = MEGABYTE
 """Of the page's size that is not given to videos; a report of 200 metrics takes about half of it."""
@@ -109,6 +111,7 @@ def build_report(
 ) -> BuildReport:
     """Write the three files into a folder."""
     rows = sources.rows
+    _, cells = split_cells(rows)
     videos = embed_videos(sources, settings, progress)
     verdict = find_verdict(rows)
     page = ReportPage(
@@ -118,12 +121,13 @@ def build_report(
         notes=sources.protocol.notes,
         verdict=verdict,
         matrices=build_matrices(sources.matrix),
+        cell_tables=build_tables(cells, scorers_apart=False),
         sections=[
             Section(
                 anchor,
                 title,
                 explanation,
-                build_tables(sources.figures[asset], scorers_apart=asset == LIP_SYNC_ASSET),
+                build_tables(split_cells(sources.figures[asset])[0], scorers_apart=asset == LIP_SYNC_ASSET),
             )
             for asset, anchor, title, explanation in SECTIONS
         ],
@@ -145,11 +149,12 @@ def build_report(
 
 def find_verdict(rows: Sequence[FigureRow]) -> Verdict:
     """Who is ahead, clear contests first; and why figures of the model are missing."""
-    contests = find_contests(rows)
+    shown, cells = split_cells(rows)
+    contests = find_contests(shown)
     counted = sorted((one for one in contests if not one.against_the_truth), key=lambda one: not one.clear)
     unmeasured = [
         Unmeasured(f"{summary.key.metric} ({summary.key.protocol}, {summary.key.scorer})", reason)
-        for summary in summarise(rows)
+        for summary in summarise(shown)
         if summary.key.row == MODEL and summary.mean is None
         for reason in summary.missing
     ]
@@ -158,6 +163,7 @@ def find_verdict(rows: Sequence[FigureRow]) -> Verdict:
         level=[one for one in counted if one.advantage == 0],
         lost=[one for one in counted if one.baseline_ahead],
         behind_the_truth=[one for one in contests if one.against_the_truth and one.baseline_ahead],
+        cells=[one for one in find_contests(cells) if not one.against_the_truth],
         unmeasured=unmeasured,
     )
 

@@ -1,5 +1,6 @@
 """The control matrix as the report shows it: what each driver, changed alone, moved in the output."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,14 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from evaluation.face_readings import MEASURES
-from evaluation.figures import ROWS
+from evaluation.figures import ROWS, FigureRow
+from evaluation.metrics.control_matrix import CHANGE, FOLLOW
 from evaluation.reenactment import CONTROLS
 
 MATRIX_TABLE: Final = "control_matrix.parquet"
+CELL_METRIC: Final = re.compile(rf"({CHANGE}|{FOLLOW})_(gain_)?({'|'.join(CONTROLS)})_({'|'.join(MEASURES)})")
+MATRIX_NAMES: Final = {CHANGE: "one driver changed alone", FOLLOW: "every driver from another clip"}
+"""What people call a matrix's protocol; another one goes by its own name."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class ReportMatrix:
         return None if self.follow is None or self.leak is None else self.follow - self.leak
 
     @property
+    def name(self) -> str:
+        """What people call its protocol."""
+        return MATRIX_NAMES.get(self.protocol, self.protocol)
+
+    @property
     def pairs(self) -> str:
         """How many pairs of videos stand behind the cells."""
         counts = sorted({cell.pairs for line in self.lines for cell in line if cell is not None})
@@ -67,6 +77,12 @@ class ReportMatrix:
     def measures_of(self, control: str) -> int:
         """How many of the measures belong to a control: the width of its column group."""
         return sum(MEASURES[measure] == control for measure in self.measures)
+
+
+def split_cells(rows: Sequence[FigureRow]) -> tuple[list[FigureRow], list[FigureRow]]:
+    """Figures that are no cell of a matrix, and those that are: too many to stand among the others."""
+    cells = [row for row in rows if CELL_METRIC.fullmatch(row.metric)]
+    return [row for row in rows if not CELL_METRIC.fullmatch(row.metric)], cells
 
 
 def read_matrix(path: Path) -> list[MatrixCell]:

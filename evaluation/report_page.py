@@ -46,13 +46,24 @@ class Unmeasured:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who is ahead: contests with baselines, best told first; and what was not measured."""
+    """Who is ahead, clear contests first; cells of the control matrix apart; and what was not measured."""
 
     won: Sequence[Contest]
     level: Sequence[Contest]
     lost: Sequence[Contest]
     behind_the_truth: Sequence[Contest]
+    cells: Sequence[Contest]
     unmeasured: Sequence[Unmeasured]
+
+
+@dataclass(frozen=True)
+class ContestGroup:
+    """Contests that differ in their metric alone."""
+
+    protocol: str
+    baseline: str
+    scorer: str
+    contests: Sequence[Contest]
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,7 @@ class ReportPage:
     notes: Sequence[str]
     verdict: Verdict
     matrices: Sequence[ReportMatrix]
+    cell_tables: Sequence[ReportTable]
     sections: Sequence[Section]
     videos: Sequence[ReportVideo]
     videos_told: str
@@ -92,6 +104,7 @@ def render(page: ReportPage) -> str:
     environment.filters |= {
         "correlation": correlation_text,
         "arrow": ARROWS.__getitem__,
+        "breakable": _breakable,
         "heat": heat,
         "sign_class": sign_class,
     }
@@ -101,6 +114,7 @@ def render(page: ReportPage) -> str:
         style=style,
         protocol_name=protocol_name,
         difference=contest_text,
+        grouped=group_contests,
         plot=_plot,
         legend_mark=_legend_mark,
         leads=(BEATS, AHEAD),
@@ -120,6 +134,15 @@ def correlation_text(value: float | None) -> str:
     return number(value, 2).replace("0.", ".", 1) if abs(value) < 0.995 else number(value, 2)
 
 
+def group_contests(contests: Sequence[Contest]) -> list[ContestGroup]:
+    """By protocol, baseline and scorer, in the order in which they first appear."""
+    groups: dict[tuple[str, str, str], list[Contest]] = {}
+    for contest in contests:
+        key = contest.baseline.key
+        groups.setdefault((key.protocol, key.row, key.scorer), []).append(contest)
+    return [ContestGroup(*names, group) for names, group in groups.items()]
+
+
 def contest_text(contest: Contest) -> str:
     """By how much the model differs from the baseline, by video where there are videos of both."""
     if contest.difference is not None:
@@ -131,6 +154,11 @@ def contest_text(contest: Contest) -> str:
 
 def _plot(line: ReportLine) -> Markup:
     return Markup(interval_plot(line.metric, line.summaries))  # noqa: S704  (names in it are escaped)
+
+
+def _breakable(name: str) -> Markup:
+    """A name with underscores, that may be broken behind each."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _legend_mark(row: str) -> Markup:

@@ -1,4 +1,4 @@
-"""The report's means as a Parquet table, as Markdown and on the terminal."""
+"""The names under which the report is published, and its means as Parquet, Markdown and on the terminal."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,13 +9,21 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from upath import UPath
 
-from evaluation.figures import FigureRow, summarise
+from evaluation.figures import FigureRow, read_figures, summarise
 from evaluation.report_contests import find_contests
+from evaluation.report_matrix import split_cells
 from evaluation.report_numbers import ARROWS, NOTHING
 from evaluation.report_tables import AHEAD, BEATS, ReportCell, ReportLine, ReportTable, build_tables, mark_of
 from preprocessing.table_schema import column, table_schema
+from storage.publishing import current
+from storage.root import local_copy
 
+EVALUATION_REPORT: Final = "evaluation_report"
+REPORT_PAGE: Final = "report.html"
+REPORT_TABLE: Final = "report.parquet"
+SUMMARY_TABLE: Final = "summary.parquet"
 SUMMARY_SCHEMA: Final = table_schema(
     column("metric", pa.string(), "what was measured"),
     column("protocol", pa.string(), "which videos"),
@@ -58,9 +66,9 @@ def write_summary(path: Path, rows: Sequence[FigureRow]) -> None:
 
 
 def markdown_tables(rows: Sequence[FigureRow]) -> str:
-    """Every protocol's and scorer's means as Markdown tables."""
+    """Every protocol's and scorer's means as Markdown tables; cells of the control matrix left out."""
     parts: list[str] = []
-    for table in build_tables(rows, scorers_apart=True):
+    for table in build_tables(split_cells(rows)[0], scorers_apart=True):
         head, rule = ["metric", *table.columns], ["---", *["---:"] * len(table.columns)]
         lines = [[_metric(line), *map(_plain, line.cells)] for group in table.groups for line in group.lines]
         body = "\n".join(_markdown_line(line) for line in (head, rule, *lines))
@@ -69,8 +77,8 @@ def markdown_tables(rows: Sequence[FigureRow]) -> str:
 
 
 def print_tables(rows: Sequence[FigureRow], console: Console) -> None:
-    """Print every protocol's and scorer's means."""
-    for table in build_tables(rows, scorers_apart=True):
+    """Print every protocol's and scorer's means; cells of the control matrix left out."""
+    for table in build_tables(split_cells(rows)[0], scorers_apart=True):
         console.print(_rich_table(table))
     console.print(MARKS_TOLD, markup=False, highlight=False)
 
@@ -102,3 +110,20 @@ def _markdown_line(words: Iterable[str]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def print_report_table(root: UPath, run: str, console: Console) -> None:
+    """Print a run's published report as tables, and where its page lies.
+
+    Raises:
+        ValueError: the run has no report.
+    """
+    published = current(root, EVALUATION_REPORT, run)
+    if published is None:
+        raise ValueError(f"run {run!r} has no {EVALUATION_REPORT} under {root}: pdfgc evaluate --run {run}")
+    folder = local_copy(published.directory)
+    print_tables(read_figures(folder / REPORT_TABLE), console)
+    counts = published.manifest.counts
+    told = f"the model is ahead in {counts['model ahead']} comparisons with a baseline, behind in"
+    console.print(f"{told} {counts['baseline ahead']}", highlight=False)
+    console.print(f"Report: {folder / REPORT_PAGE}", markup=False, highlight=False, soft_wrap=True)

@@ -27,7 +27,7 @@ ALWAYS_SHOWN: Final = (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)
 NO_TRUTH: Final = "there is no truth: nobody filmed this face moved by these drivers"
 NOT_GIVEN: Final = "the evaluation writes no figure of this row"
 BEATS: Final = "beats the model"
-AHEAD: Final = "ahead of the model, not clearly"
+AHEAD: Final = "ahead, not clearly"
 IS_TRUTH: Final = "is the truth"
 
 

@@ -185,6 +185,30 @@ def animate(order: AnimateOrder) -> None:
 main.add_command(app)
 
 
+@main.command()
+@click.argument("runs", nargs=2, metavar="RUN RUN")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(runs: tuple[str, str], as_json: bool) -> None:
+    """Compare two evaluated runs, figure by figure, paired by video.
+
+    They must have been evaluated on the same videos: the same data set and protocol. Otherwise the reasons
+    are told, and the command fails.
+    """
+    from rich.console import Console
+
+    from evaluation.compare import as_json_text, compare_runs, print_comparison
+    from storage.root import open_root
+
+    with _OneLineErrors():
+        comparison = compare_runs(open_root(), *runs)
+        if as_json:
+            click.echo(as_json_text(comparison))
+        if comparison.obstacles:
+            raise ValueError(f"{runs[0]} and {runs[1]} cannot be compared: {'; '.join(comparison.obstacles)}")
+        if not as_json:
+            print_comparison(comparison, Console())
+
+
 class _OneLineErrors:
     """Turns what a person can mend into one line; anything else keeps its traceback."""
 

@@ -1,6 +1,6 @@
 """Published evaluations made up for the report's tests: figures by formula, videos of flat colours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -157,6 +157,7 @@ def publish_evaluations(
     protocol: ReenactmentProtocol | None = None,
     control: Sequence[FigureRow] | None = None,
     measured: str | None = None,
+    with_videos: bool = True,
 ) -> None:
     """Publish made-up videos and evaluations of a run.
 
@@ -165,11 +166,18 @@ def publish_evaluations(
         run: partition.
         protocol: `small_protocol()` if None.
         control: rows of `control_evaluation`; `control_figures()` if None.
+        with_videos: False: the list of videos without the videos.
         measured: content digest of the videos that the evaluations say they measured; the true one if None.
     """
     list_of_videos = protocol or small_protocol()
     inputs = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
-    videos = _publish(root, GENERATED_VIDEOS, run, inputs, lambda folder: _videos(folder, list_of_videos))
+
+    def fill_videos(folder: Path) -> None:
+        _facts(folder, list_of_videos)
+        if with_videos:
+            _videos(folder, list_of_videos)
+
+    videos = _publish(root, GENERATED_VIDEOS, run, inputs, fill_videos)
     from_videos = {GENERATED_VIDEOS: measured or videos.manifest.content_digest}
     for asset, rows in (
         (CONTROL_ASSET, control_figures() if control is None else control),
@@ -179,9 +187,10 @@ def publish_evaluations(
         _publish(root, asset, run, from_videos, lambda folder, rows=rows: _figures(folder, rows))
 
 
-def _publish(root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: object) -> Published:
+def _publish(
+    root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: Callable[[Path], None]
+) -> Published:
     def build(folder: Path) -> BuildReport:
-        assert callable(fill)
         fill(folder)
         return BuildReport(counts={}, refusals={})
 
@@ -193,6 +202,12 @@ def _figures(folder: Path, rows: Sequence[FigureRow]) -> None:
     pq.write_table(pa.Table.from_pylist([asdict(cell) for cell in matrix_cells()]), folder / MATRIX_TABLE)
 
 
+def _facts(folder: Path, protocol: ReenactmentProtocol) -> None:
+    clips = {key: ClipFacts(key, key, f"{key}.mp4", 0, FRAMES) for key in CLIPS}
+    VideoFacts("run 'default'", 64, clips).write(folder / FACTS_NAME)
+    write_protocol(folder / PROTOCOL_NAME, protocol)
+
+
 def _videos(folder: Path, protocol: ReenactmentProtocol) -> None:
     for name in ("videos", "clips", "portraits"):
         (folder / name).mkdir()
@@ -202,9 +217,6 @@ def _videos(folder: Path, protocol: ReenactmentProtocol) -> None:
         _video(video_path(folder, one.name), 60 * place + 30, 64)
         portrait = np.full((224, 224, 3), 200, np.uint8)
         Image.fromarray(portrait).save(portrait_path(folder, one.name))
-    clips = {key: ClipFacts(key, key, f"{key}.mp4", 0, FRAMES) for key in CLIPS}
-    VideoFacts("run 'default'", 64, clips).write(folder / FACTS_NAME)
-    write_protocol(folder / PROTOCOL_NAME, protocol)
 
 
 def _video(path: Path, grey: int, side_px: int) -> None:
