@@ -86,6 +86,7 @@ class LipWindows(Batch):
     negative_frames: Tensor  # uint8 [B, K, 3, H, W]
     negative_mels: Tensor  # float32 [B, K, 1, 80, 20]
     from_same_clip: Tensor  # bool [B, K]
+    moments: Tensor  # int64 [B, 1 + K, 2]: clip's number in the index and frame, of the row and its negatives
 
 
 @dataclass(frozen=True)

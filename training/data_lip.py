@@ -49,14 +49,14 @@ class LipWindowSource(ClipSource):
         A clip too short for `from_same_clip` frames at the gap gives what it has; the rest is made up from
         other clips (ValueError where the split has no other).
         """
-        frame, gap = int(lot.integers(self.frame_count(item))), self.settings.minimum_gap_frames
-        apart = np.flatnonzero(np.abs(np.arange(self.frame_count(item)) - frame) >= gap)
-        wanted = self.settings.from_same_clip
-        own = [int(number) for number in lot.permutation(apart)[:wanted]]
-        others = self._draw_others(item, self.settings.from_other_clips + wanted - len(own), lot)
+        frame = int(lot.integers(self.frame_count(item)))
+        own = self._draw_own(item, frame, lot)
+        missing = self.settings.from_same_clip - len(own)
+        others = self._draw_others(item, self.settings.from_other_clips + missing, lot)
         pictures = reader.frames(item, [frame, *own])
         negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in others]
-        mels = [read_mel_window(reader, clip, number) for clip, number in [(item, n) for n in own] + others]
+        moments = [(item, number) for number in own] + others
+        mels = [read_mel_window(reader, clip, number) for clip, number in moments]
         return LipWindows(
             driven_by(facts, frame),
             frames=pictures[0][None],
@@ -64,7 +64,16 @@ class LipWindowSource(ClipSource):
             negative_frames=torch.stack(negatives)[None],
             negative_mels=torch.stack(mels)[None],
             from_same_clip=(torch.arange(len(mels)) < len(own))[None],
+            moments=torch.tensor([(item, frame), *moments])[None],
         )
+
+    def _draw_own(self, item: int, frame: int, lot: np.random.Generator) -> list[int]:
+        """Frames of the clip, at least the gap from `frame`, and from one another where it is long enough."""
+        gap, wanted = self.settings.minimum_gap_frames, self.settings.from_same_clip
+        numbers = np.arange(self.frame_count(item))
+        apart = numbers[np.abs(numbers - frame) >= gap]
+        steps = apart[(apart - frame) % gap == 0]
+        return [int(number) for number in lot.permutation(steps if len(steps) >= wanted else apart)[:wanted]]
 
     def _draw_others(self, item: int, count: int, lot: np.random.Generator) -> list[tuple[int, int]]:
         """(clip, frame) of `count` other clips, all different as long as there are enough."""

@@ -102,6 +102,22 @@ def test_lip_negatives_are_far_off_in_the_clip_or_of_another_clip(root: Path, de
     assert len(decoded) == 8 * 5 * 5
 
 
+def test_every_window_tells_its_clip_and_frame(root: Path) -> None:
+    index = index_of(root)
+    for batch in itertools.islice(BatchStream(LipWindowSource(index, LipWindowSettings(2, 2, 1)), LOADER), 4):
+        for row in range(len(batch)):
+            shown = read_pictures(torch.cat([batch.frames[row][None], batch.negative_frames[row]]))
+            told = [(NUMBERS[index.key(clip)], frame) for clip, frame in batch.moments[row].tolist()]
+            assert told == [(clip, frame) for clip, frame, _ in shown]
+
+
+def test_negatives_of_a_long_clip_are_apart_from_one_another_too(root: Path) -> None:
+    source = LipWindowSource(index_of(root), LipWindowSettings(2, 0, minimum_gap_frames=2))
+    for batch in itertools.islice(BatchStream(source, LOADER), 8):
+        frames = batch.moments[:, :, 1].sort(dim=1).values
+        assert (frames.diff(dim=1) >= 2).all()
+
+
 def test_a_clip_too_short_for_its_negatives_takes_more_from_others(root: Path) -> None:
     source = LipWindowSource(index_of(root), LipWindowSettings(3, 1, minimum_gap_frames=6))
     for batch in itertools.islice(BatchStream(source, LOADER), 6):

@@ -3,7 +3,7 @@
 from typing import Final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,17 +44,22 @@ def contrastive_loss(
 
 
 def in_batch_contrastive_loss(
-    query: Float[Tensor, "B D"], candidates: Float[Tensor, "B D"], *, temperature: float
+    query: Float[Tensor, "B D"],
+    candidates: Float[Tensor, "B D"],
+    *,
+    temperature: float,
+    left_out: Bool[Tensor, "B B"] | None = None,
 ) -> Float[Tensor, ""]:
     """`contrastive_loss` where the batch's other candidates are each query's K = B − 1 negatives.
 
-    Row i of both belongs together. Two rows of one moment, or of two moments that sound alike, are false
-    negatives here; where the data tells them, give the negatives by name instead.
+    Row i of both belongs together. Two rows of one moment, or of two moments that sound alike, would be
+    false negatives: name them.
 
     Args:
         query: q_i.
         candidates: p_i, and at once the negatives of every other query.
         temperature: τ > 0.
+        left_out: [i, j]: candidate j is no negative of query i; never true where i = j.
 
     Returns:
         As `contrastive_loss`, which it equals; 0 for a batch of one.
@@ -66,6 +71,8 @@ def in_batch_contrastive_loss(
     # Autocast would round the product to half precision, and S with it.
     with torch.autocast(query.device.type, enabled=False):
         similarity = unit_length(query) @ unit_length(candidates).T
+    if left_out is not None:
+        similarity = similarity.masked_fill(left_out, -torch.inf)
     rows = torch.arange(len(query), device=query.device)
     return functional.cross_entropy(similarity / temperature, rows)
 

@@ -16,14 +16,14 @@ from typing_extensions import override
 
 from models.audio import AudioEncoder
 from training.augmentation import MotionAugmentation
-from training.batches import LipWindows, RowFacts
+from training.batches import LipWindows
 from training.data_index import ClipIndex
 from training.data_lip import LipWindowSettings, LipWindowSource
-from training.losses.contrastive import FORMULA_TEMPERATURE
+from training.losses.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
 from training.losses.distances import cosine_similarity
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.settings import OptimiserSettings
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, never_compiled
+from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 
 TIE = 1e-6
@@ -40,8 +40,9 @@ class LipSettings:
         so that runs with another K keep the same chance and compare.
     temperature: τ. The formulas print none, which is 1.0; unverified whether training divided by less.
     audio_to_video_weight, video_to_audio_weight: of L_a2v and L_v2a. The paper names none; unverified.
-    negatives_from_batch: the other rows of a process's batch are negatives too, at no cost: K + B - 1 of
-        them, not K. The paper's formulas have K; unverified how they were drawn. Ours, off by default.
+    negatives_from_batch: every window of a process's batch, drawn as a negative or not, is a moment with
+        its own sound, and all others are its negatives: B (1 + K) terms of B (1 + K) - 1 negatives for what
+        B of K cost. The paper's formulas have K; unverified how they were drawn. Ours, off by default.
     augmentation: of the frames. The paper tells of it for stage 1's motion branch alone; unverified for
         stage 2. None: frames as they are.
     """
@@ -87,21 +88,27 @@ class LipPlayer(Player):
     def forward(self, batch: LipWindows) -> StepResult:
         """L_a2v and L_v2a of a batch."""
         features, settings = self.features(batch), self.settings
+        if settings.negatives_from_batch:
+            return self._all_against_all(features, batch.moments)
         f_v, f_a = features.video[:, 0], features.audio[:, 0]
         f_v_negative, f_a_negative = features.video[:, 1:], features.audio[:, 1:]
-        if settings.negatives_from_batch:
-            gap = settings.windows.minimum_gap_frames
-            places = places_of_negatives(batch.facts, f_v_negative.shape[1], gap).to(f_v.device)
-            f_v_negative = features.video.flatten(0, 1)[places]
-            f_a_negative = features.audio.flatten(0, 1)[places]
+        temperature = settings.temperature
         return StepResult(
             {
-                "audio_to_video": audio_to_video_loss(
-                    f_a, f_v, f_v_negative, temperature=settings.temperature
-                ),
-                "video_to_audio": video_to_audio_loss(
-                    f_v, f_a, f_a_negative, temperature=settings.temperature
-                ),
+                "audio_to_video": audio_to_video_loss(f_a, f_v, f_v_negative, temperature=temperature),
+                "video_to_audio": video_to_audio_loss(f_v, f_a, f_a_negative, temperature=temperature),
+            }
+        )
+
+    def _all_against_all(self, features: LipFeatures, moments: Tensor) -> StepResult:
+        """L_a2v and L_v2a of every window [B, 1 + K], against all others of the batch."""
+        f_v, f_a = features.video.flatten(0, 1), features.audio.flatten(0, 1)
+        near = too_near(moments.flatten(0, 1), self.settings.windows.minimum_gap_frames)
+        temperature = self.settings.temperature
+        return StepResult(
+            {
+                "audio_to_video": in_batch_contrastive_loss(f_a, f_v, temperature=temperature, left_out=near),
+                "video_to_audio": in_batch_contrastive_loss(f_v, f_a, temperature=temperature, left_out=near),
             }
         )
 
@@ -193,34 +200,11 @@ def finds_its_own(
     return similarity[:, 0] > rival + TIE
 
 
-@never_compiled
-def places_of_negatives(facts: RowFacts, own: int, gap_frames: int) -> Int[Tensor, "B N"]:
-    """Each row's negatives, its own and the batch's other moments, as places in [B, 1 + K] laid end to end.
+def too_near(moments: Int[Tensor, "M 2"], gap_frames: int) -> Bool[Tensor, "M M"]:
+    """Which two moments, clip and frame, are of one clip and less than the gap apart, but not the same row.
 
-    Two moments of one clip that are less than the gap apart sound and look alike. Where another row is
-    such a one, one of the row's own negatives stands in its place and counts again, so that every row has
-    as many.
-
-    Args:
-        facts: of the batch.
-        own: K.
-        gap_frames: within a clip.
-
-    Returns:
-        [B, K + B - 1], on the host.
+    They sound and look alike: neither is a negative of the other.
     """
-    rows, width = len(facts.keys), 1 + own
-    moments = list(zip(facts.keys, facts.frames, strict=True))
-
-    def place(row: int, other: int) -> int:
-        (key, frame), (other_key, other_frame) = moments[row], moments[other]
-        apart = key != other_key or abs(frame - other_frame) >= gap_frames
-        return other * width if apart else row * width + 1 + other % own
-
-    return torch.tensor(
-        [
-            [row * width + 1 + number for number in range(own)]
-            + [place(row, other) for other in range(rows) if other != row]
-            for row in range(rows)
-        ]
-    )
+    clips, frames = moments.unbind(dim=1)
+    near = (clips[:, None] == clips) & ((frames[:, None] - frames).abs() < gap_frames)
+    return near.fill_diagonal_(fill_value=False)

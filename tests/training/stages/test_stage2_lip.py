@@ -19,7 +19,7 @@ from training.batches import LipWindows, RowFacts
 from training.data_index import read_clip_index
 from training.data_lip import LipWindowSettings
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.stages.stage2_lip import LipSettings, LipStage, finds_its_own, places_of_negatives
+from training.stages.stage2_lip import LipSettings, LipStage, finds_its_own, too_near
 from training.weights import collect
 
 ROWS, NEGATIVES = 4, 3
@@ -34,7 +34,14 @@ def make_batch(real: tuple[bool, ...] = (True,) * ROWS, seed: int = 0) -> LipWin
         negative_frames=random_frames(ROWS, NEGATIVES, seed=seed + 1),
         negative_mels=torch.rand(ROWS, NEGATIVES, 1, 80, 20, generator=generator),
         from_same_clip=(torch.arange(NEGATIVES) < 2).expand(ROWS, NEGATIVES),
+        moments=far_moments(ROWS, NEGATIVES),
     )
+
+
+def far_moments(rows: int, negatives: int) -> torch.Tensor:
+    """A clip a row, and frames far from one another."""
+    clips = torch.arange(rows)[:, None].expand(-1, 1 + negatives)
+    return torch.stack([clips, 20 * torch.arange(1 + negatives).expand(rows, -1)], dim=2)
 
 
 def make_stage(settings: LipSettings | None = None) -> LipStage:
@@ -137,8 +144,9 @@ def test_the_losses_are_those_of_features_taken_one_by_one() -> None:
     )
 
 
-def test_the_other_rows_are_negatives_where_they_are_asked_for() -> None:
-    # Every code is another unit vector but the own moment's: S = 1 to it, 0 to all K + B - 1 = 6 negatives.
+def test_every_window_of_the_batch_is_a_moment_where_that_is_asked_for() -> None:
+    # Of 16 windows four are unlike all others: S = 1 to their own, 0 to 15. Levels 4, 5 and 6 come in every
+    # row: S = 1 to their own and to three, 0 to twelve.
     levels = [[row, 4, 5, 6] for row in range(ROWS)]
     batch = told_batch(levels, levels, (True,) * ROWS)
     stage = reading_stage()
@@ -146,18 +154,16 @@ def test_the_other_rows_are_negatives_where_they_are_asked_for() -> None:
     stage.player.settings = LipSettings(negatives_from_batch=True)
     whole = stage.model(batch).losses
     assert own == pytest.approx(math.log(1 + 3 / math.e))
-    assert whole["audio_to_video"].item() == pytest.approx(math.log(1 + 6 / math.e))
-    assert whole["video_to_audio"].item() == pytest.approx(math.log(1 + 6 / math.e))
+    expected = (4 * math.log(1 + 15 / math.e) + 12 * math.log(4 + 12 / math.e)) / 16
+    assert whole["audio_to_video"].item() == pytest.approx(expected)
+    assert whole["video_to_audio"].item() == pytest.approx(expected)
 
 
-def test_a_row_of_the_same_clip_within_the_gap_is_no_negative() -> None:
-    facts = row_facts(3, keys=["a", "b", "a"], frames=[10, 10, 13])
-    # Places: row r's own moment at 3 r, its negatives at 3 r + 1 and 3 r + 2. The third row lies 3 frames
-    # from the first; one of the row's own negatives (by the other's number, modulo K) stands in for it.
-    apart = [[1, 2, 3, 6], [4, 5, 0, 6], [7, 8, 0, 3]]
-    assert places_of_negatives(facts, 2, gap_frames=3).tolist() == apart
-    near = [[1, 2, 3, 1], [4, 5, 0, 6], [7, 8, 7, 3]]
-    assert places_of_negatives(facts, 2, gap_frames=4).tolist() == near
+def test_a_moment_of_the_same_clip_within_the_gap_is_no_negative() -> None:
+    moments = torch.tensor([[7, 10], [8, 10], [7, 13]])
+    assert not too_near(moments, gap_frames=3).any()
+    near = too_near(moments, gap_frames=4)
+    assert near.tolist() == [[False, False, True], [False, False, False], [True, False, False]]
 
 
 def test_every_frame_of_a_row_is_augmented_by_itself() -> None:
