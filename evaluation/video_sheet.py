@@ -16,9 +16,9 @@ from preprocessing.pictures.drawing import (
 )
 from preprocessing.schema import FRAMES_PER_SECOND
 
-COLUMNS: Final = 5
-CELL_WIDTH_PX: Final = 160
-WIDEST_CELL_PX: Final = 800  # of a side-by-side video, whose panels lie in one row
+SHEET_WIDTH_PX: Final = 800
+CELL_HEIGHT_PX: Final = 160
+PANEL_HEIGHT_PX: Final = 110  # of a side-by-side video, whose panels lie in one row
 
 
 def draw_frame_sheet(
@@ -40,13 +40,12 @@ def draw_frame_sheet(
     for frame in read_pictures(video):
         if len(cells) < len(wanted) and frame.index == wanted[len(cells)]:
             picture = Image.fromarray(frame.image)
-            panels = max(1, round(picture.width / picture.height))
-            width = min(WIDEST_CELL_PX, CELL_WIDTH_PX * panels)
-            size = (width, round(picture.height * width / picture.width))
+            height = CELL_HEIGHT_PX if picture.width < 2 * picture.height else PANEL_HEIGHT_PX
+            size = (round(picture.width * height / picture.height), height)
             caption = Line(f"frame {frame.index}, {frame.index / FRAMES_PER_SECOND:.2f} s")
             cells.append(Cell(picture.resize(size, Image.Resampling.BICUBIC), (caption,)))
     if len(cells) < len(wanted):
         raise ValueError(f"{video}: ends before frame {wanted[len(cells)]} of {frames}")
-    columns = max(1, COLUMNS * CELL_WIDTH_PX // cells[0].image.width)
+    columns = max(1, SHEET_WIDTH_PX // cells[0].image.width)
     explanation = (f"{frames} frames, {frames / FRAMES_PER_SECOND:.2f} s; every cell is one frame",)
     return encode_picture(draw_sheet(video.name, explanation, cells, columns), maximum_bytes)

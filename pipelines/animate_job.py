@@ -44,10 +44,10 @@ class ProgressLines:
 )
 def animate_portrait(context: OpExecutionContext, config: AnimateForm, workspace: Workspace) -> None:
     """One portrait and up to four drivers into a video."""
-    from evaluation.animate import animate as make_video
-
     try:
         order = settings_from(AnimateOrder, config)
+        from evaluation.animate import animate as make_video  # seconds, which a wrong form need not wait for
+
         report = make_video(order, ProgressLines(context), workspace.open())
     except (ValueError, OSError) as error:
         # The line says all, and another try would end the same: a person has to give another file.
@@ -64,7 +64,8 @@ def report_metadata(report: AnimateReport) -> dict[str, Any]:
     metadata: dict[str, Any] = {"video": MetadataValue.path(str(report.output))}
     if report.grid is not None:
         metadata["side by side"] = MetadataValue.path(str(report.grid))
-    sheet = draw_frame_sheet(report.grid or report.output, report.frames)
+    shown, count = (report.output, 10) if report.grid is None else (report.grid, 6)
+    sheet = draw_frame_sheet(shown, report.frames, count=count)
     return metadata | {
         "picture: contact sheet": picture(sheet),
         "notes": MetadataValue.md("\n".join(f"- {note}" for note in report.notes) or "none"),

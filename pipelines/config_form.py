@@ -54,9 +54,15 @@ def settings_from(kind: type[Settings], form: Config) -> Settings:
         elif get_origin(hint) is tuple:
             value = tuple(value)
         elif Path in (hint, _without_none(hint)) and value is not None:
-            value = Path(value).expanduser() if value else None
+            value = _path(entry.name, value, required=hint is Path)
         values[entry.name] = value
     return kind(**values)
+
+
+def _path(name: str, text: str, *, required: bool) -> Path | None:
+    if required and not text:
+        raise ValueError(f"{name} is empty, need a path")
+    return Path(text).expanduser() if text else None
 
 
 def _form_type(owner: type[Any], name: str, hint: Any) -> Any:

@@ -91,7 +91,7 @@ function addStrength({ name, value, told }, largest) {
   const row = byId("strength-template").content.cloneNode(true).firstElementChild;
   const [range, number] = row.querySelectorAll("input");
   row.title = told;
-  row.querySelector("span").textContent = ["gaze", "blink"].includes(name) ? `${name} strength` : "strength";
+  row.querySelector("span").textContent = ["gaze", "blink"].includes(name) ? name : "strength";
   for (const input of [range, number]) {
     input.value = value === null ? 1 : value;
     input.setAttribute("aria-label", `${name} strength`);

@@ -143,9 +143,9 @@ def test_a_sheet_shows_frames_over_the_whole_length(tmp_path: Path) -> None:
     shades = [np.full((32, 96, 3), 5 * number, np.uint8) for number in range(50)]
     write_video(tmp_path / "ramp.mp4", shades, 25)
     sheet = np.asarray(decode_picture(draw_frame_sheet(tmp_path / "ramp.mp4", 50, count=2)))
-    middle = sheet[:, 8 + 200]  # a wide picture: one column
+    first, second = sheet[:, 8 + 165], sheet[:, 8 + 338 + 165]  # beside each other
     # Frames 0 and 25 of the ramp, whose shades are 0 and 125.
-    assert (np.abs(middle.astype(int) - 0).max(axis=1) < 12).sum() >= 100
-    assert (np.abs(middle.astype(int) - 125).max(axis=1) < 12).sum() >= 100
+    assert (np.abs(first.astype(int) - 0).max(axis=1) < 12).sum() >= 100
+    assert (np.abs(second.astype(int) - 125).max(axis=1) < 12).sum() >= 100
     with pytest.raises(ValueError, match="ends before frame 50 of 100"):
         draw_frame_sheet(tmp_path / "ramp.mp4", 100)

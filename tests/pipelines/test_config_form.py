@@ -76,3 +76,5 @@ def test_a_path_is_a_line_of_text_and_must_be_given_where_there_is_no_default() 
     assert settings_from(Files, form(source="~/a.mp4")) == Files(Path.home() / "a.mp4")
     filled = form(source="a.mp4", target="b.mp4", mode="fast")
     assert settings_from(Files, filled) == Files(Path("a.mp4"), Path("b.mp4"), "fast")
+    with pytest.raises(ValueError, match="source is empty, need a path"):
+        settings_from(Files, form(source=""))
