@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from typing_extensions import override
 from upath import UPath
@@ -18,10 +17,11 @@ from models.generator import Generator
 from models.motion import MotionCodes, MotionEncoder
 from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
-from storage.publishing import Published, current, verify
+from storage.publishing import current, verify
 from storage.root import local_copy
 from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
 from training.job import TrainingJob
+from training.published_settings import read_settings
 from training.stage_run import JOB_NAME
 from training.stages.frozen_encoders import FrozenEncoders
 from training.stages.stage import StageContext
@@ -30,7 +30,6 @@ from training.weights import StageWeights, read_weights
 from training.worker import read_parents
 
 LAST_STAGE: Final = "stage3_expression"
-Settings = TypeVar("Settings")
 
 
 class TrainedNetworks(HeadNetworks):
@@ -158,16 +157,3 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int]:
     weights = StageWeights(f"{LAST_STAGE} of run {run!r}", tensors)
     trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
     return trained, settings.windows.window_frames
-
-
-def read_settings(kind: type[Settings], published: Published, name: str) -> Settings:
-    """A dataclass from the manifest's settings; fields that it has gained since take their defaults."""
-    try:
-        return TypeAdapter(kind).validate_python(published.manifest.settings.get(name))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([name, *map(str, first["loc"])])
-        raise ValueError(
-            f"{published.manifest.asset} of run {published.manifest.partition!r}: its settings are another "
-            f"version's, train it again ({where}: {first['msg']})"
-        ) from error

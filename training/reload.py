@@ -4,10 +4,12 @@ from typing import Any
 
 from upath import UPath
 
+from models.presets import NetworkPreset
 from storage.publishing import current, verify
 from storage.root import local_copy
 from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME, read_checkpoint
 from training.job import TrainingJob
+from training.published_settings import read_settings
 from training.run_preset import plan_stage
 from training.stage_run import CHECKPOINT_FOLDER, JOB_NAME
 from training.stages.all_stages import build_stage
@@ -30,8 +32,11 @@ def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
     folder = local_copy(published.directory)
     choice = TrainingJob.read(folder / JOB_NAME).choice
     plan = plan_stage(stage, choice)
-    context = StageContext(plan.networks, read_parents(root, stage, choice), plan.outside)
-    built = build_stage(stage, context, plan.settings)
+    # As it was trained: the preset of that name may have changed since.
+    networks = read_settings(NetworkPreset, published, "networks")
+    settings = read_settings(type(plan.settings), published, "stage")
+    context = StageContext(networks, read_parents(root, stage, choice), plan.outside)
+    built = build_stage(stage, context, settings)
     checkpoint = read_checkpoint(folder / CHECKPOINT_FOLDER)
     weights, averages = read_weights(folder / WEIGHTS_NAME), folder / AVERAGES_NAME
     for part, network in built.saved.items():

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from torch import Tensor
 from upath import UPath
 
 from storage.atomic import write_atomically
-from storage.publishing import current
+from storage.fingerprint import file_sha256
+from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 from training.checkpoint import AVERAGES_NAME, CHECKPOINTS_FOLDER, WEIGHTS_NAME, newest_checkpoint
 from training.choice import STAGE_PARENTS, TrainingChoice
@@ -67,7 +69,8 @@ def read_parents(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, S
     """The weights of the stages that a stage starts from; moving averages where there are any.
 
     Raises:
-        ValueError: a parent is not trained yet in that run.
+        FileNotFoundError: a file of weights is gone.
+        ValueError: a parent is not trained yet in that run, or its weights are not as published.
     """
     run = choice.parents_run or choice.run
     parents: dict[str, StageWeights] = {}
@@ -77,12 +80,22 @@ def read_parents(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, S
             raise ValueError(
                 f"{stage} starts from {name}, which run {run!r} has not trained yet: train it first"
             )
-        folder = local_copy(published.directory)
-        tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
-        if (folder / AVERAGES_NAME).is_file():
-            tensors |= read_weights(folder / AVERAGES_NAME).tensors
+        tensors: dict[str, Tensor] = {}
+        for file in (WEIGHTS_NAME, AVERAGES_NAME):
+            if file in published.manifest.files:
+                tensors |= _read_as_published(published, file).tensors
         parents[name] = StageWeights(f"{name} of run {run!r}", tensors)
     return parents
+
+
+def _read_as_published(published: Published, file: str) -> StageWeights:
+    path = local_copy(published.directory) / file
+    wanted, found = published.manifest.files[file].sha256, file_sha256(path)
+    if found != wanted:
+        raise ValueError(
+            f"{path} is damaged, train that stage again: its sha256 is {found}, published was {wanted}"
+        )
+    return read_weights(path)
 
 
 def leave(work: Path, figures: Sequence[Figure]) -> None:

@@ -18,7 +18,6 @@ from upath import UPath
 
 from evaluation.mel_windows import mel_windows
 from evaluation.metrics.lip_sync_distance import VIDEO_SIDE_PX
-from evaluation.talking_head_loading import read_settings
 from models.audio import AudioEncoder
 from models.motion import MotionEncoder
 from models.presets import NetworkPreset
@@ -30,6 +29,7 @@ from training.configuration import weights_digest
 from training.data_frames import to_network_input
 from training.job import TrainingJob
 from training.losses.contrastive import unit_length
+from training.published_settings import read_settings
 from training.stage_run import JOB_NAME
 from training.stages.stage import Frozen, StageContext
 from training.weights import StageWeights, collect, read_weights

@@ -15,7 +15,7 @@ from training.job import TrainingJob
 from training.metrics_log import read_metrics
 from training.run_preset import RUN_PRESETS
 from training.stage_run import CHECKPOINT_FOLDER, check_reloads, read_figures, run_stage
-from training.worker import train
+from training.worker import read_parents, train
 
 pytestmark = pytest.mark.usefixtures("toy_presets")
 
@@ -109,6 +109,19 @@ def test_what_is_published_reloads_until_it_is_damaged(toy_root: UPath, launcher
     file.write_bytes(data)
     with pytest.raises(ValueError, match=r"is damaged, train it again: .*weights\.safetensors"):
         check_reloads(toy_root, "perception", "reloaded")
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged, train that stage again"):
+        read_parents(toy_root, "stage1_motion", TrainingChoice(run="reloaded"))
+
+
+def test_a_run_reloads_as_it_was_trained_whatever_its_preset_says_by_now(
+    toy_root: UPath, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(toy_root, chosen("older", 2), launcher)
+    now = RUN_PRESETS["tiny_cpu"]
+    perception = dataclasses.replace(now.network_preset.perception, landmark_count=5)
+    networks = dataclasses.replace(now.network_preset, perception=perception)
+    monkeypatch.setattr(type(now), "network_preset", networks)
+    check_reloads(toy_root, "perception", "older")
 
 
 def test_a_job_that_ends_without_a_checkpoint_is_an_error(toy_root: UPath) -> None:

@@ -71,7 +71,13 @@ RUN: Final = RunPreset(
     stage2_pose_loop=LoopSettings(steps=150, batch_size=32),
     stage3_expression=ExpressionSettings(
         weights=ExpressionWeights(
-            vgg=2.0, adversarial=0.02, feature_matching=0.1, decorrelation=100.0, phi=0.05, psi=0.1, pixel=10.0
+            vgg=2.0,
+            adversarial=0.02,
+            feature_matching=0.1,
+            decorrelation=100.0,
+            phi=0.05,
+            psi=0.1,
+            pixel=10.0,
         ),
         generator_rate_factor=3.0,
         windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
