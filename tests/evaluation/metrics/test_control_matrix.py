@@ -6,6 +6,7 @@ import pytest
 from evaluation.face_readings import MEASURES, Control, FaceReadings
 from evaluation.figures import MODEL
 from evaluation.metrics.control_matrix import (
+    ALL_PAIRS,
     ControlPair,
     FollowedVideo,
     control_change,
@@ -96,11 +97,14 @@ def test_rows_hold_each_pairs_cells_and_its_score() -> None:
         "pose": readings(mouth=-OTHER),
     }
     rows = control_follow([FollowedVideo(output, drivers, "v")]).rows(protocol="cross", row=MODEL)
-    assert len(rows) == 2 * 2 * len(MEASURES) + 1
+    assert len(rows) == 2 * 2 * len(MEASURES) + 2
     figures = {row.metric: row for row in rows}
     assert figures["control_follow_lip_mouth_opening"].value == pytest.approx(0.6, abs=1e-5)
     assert figures["control_follow_gain_lip_mouth_opening"].value == pytest.approx(3.0, abs=1e-5)
     assert figures["control_follow_score"].value == pytest.approx(-0.3, abs=1e-5)
+    assert figures["control_follow_score"].video == ALL_PAIRS
+    assert figures["control_follow_score_one_pair"].value == pytest.approx(-0.3, abs=1e-5)
+    assert figures["control_follow_score_one_pair"].video == "v"
     assert figures["control_follow_lip_yaw"].missing_because == "the driver's does not move"
     assert {row.better for row in rows if row.metric == "control_follow_pose_mouth_opening"} == {"neither"}
 
