@@ -1,7 +1,7 @@
 """The report of a run: one HTML page that holds all it shows, and its figures as Parquet beside it.
 
 What is published: `report.html`, `report.parquet` (every figure, as `evaluation.figures` writes them) and
-`summary.parquet` (their means, and which baseline is ahead). Making it loads FFmpeg; importing this does not.
+`summary.parquet` (their means, and which baseline is ahead).
 """
 
 from collections.abc import Callable, Sequence

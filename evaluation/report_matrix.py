@@ -21,7 +21,10 @@ MATRIX_NAMES: Final = {CHANGE: "one driver changed alone", FOLLOW: "every driver
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """One driver and one measure, as `control_matrix.parquet` holds it; None where nothing was measured."""
+    """One driver and one measure, as `control_matrix.parquet` holds it; None where nothing was measured.
+
+    still: the driver's moved and the output's did not, so it follows with 0.
+    """
 
     row: str
     scorer: str
@@ -30,7 +33,13 @@ class MatrixCell:
     measure: str
     correlation: float | None
     gain: float | None
+    still: bool
     pairs: int
+
+    @property
+    def followed(self) -> float | None:
+        """The correlation as the matrix's score counts it."""
+        return 0.0 if self.still else self.correlation
 
     @property
     def own(self) -> bool:
@@ -43,7 +52,7 @@ class ReportMatrix:
     """One row's matrix. `lines`: a line a driver, a cell a measure of `measures`, None where there is none.
 
     Attributes:
-        follow: Mean correlation of measures with their own driver.
+        follow: Mean correlation of measures with their own driver; as `control_matrix.ControlMatrix`.
         leak: Mean absolute correlation of measures with other drivers.
     """
 
@@ -58,7 +67,7 @@ class ReportMatrix:
 
     @property
     def score(self) -> float | None:
-        """Follow − leak: 1 at best, 0 where drivers move everything alike or nothing, −2 at worst."""
+        """Follow − leak: 1 at best, 0 where nothing moves, −2 at worst."""
         return None if self.follow is None or self.leak is None else self.follow - self.leak
 
     @property
@@ -118,8 +127,8 @@ def _matrix(cells: Sequence[MatrixCell]) -> ReportMatrix:
     measures = tuple(name for name in MEASURES if any(cell.measure == name for cell in cells))
     drivers = tuple(name for name in CONTROLS if any(cell.driver == name for cell in cells))
     lines = tuple(tuple(found.get((driver, measure)) for measure in measures) for driver in drivers)
-    own = [cell.correlation for cell in cells if cell.own and cell.correlation is not None]
-    other = [abs(cell.correlation) for cell in cells if not cell.own and cell.correlation is not None]
+    own = [cell.followed for cell in cells if cell.own and cell.followed is not None]
+    other = [abs(cell.followed) for cell in cells if not cell.own and cell.followed is not None]
     return ReportMatrix(
         first.row, first.scorer, first.protocol, measures, drivers, lines, _mean(own), _mean(other)
     )

@@ -8,6 +8,7 @@ from dagster import Config, ConfigurableResource
 from pydantic import Field
 from upath import UPath
 
+from evaluation.choice import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
 from preprocessing.dataset import DatasetSettings
 from preprocessing.source_videos import SourceSettings
@@ -18,12 +19,17 @@ from training.choice import TrainingChoice
 VIDEOS_VARIABLE = "PDFGC_VIDEOS"
 
 if TYPE_CHECKING:  # the forms are made at run time from the settings' dataclasses
-    SourceForm = PreprocessingForm = DatasetForm = TrainingForm = Config
+    SourceForm = Config
+    PreprocessingForm = Config
+    DatasetForm = Config
+    TrainingForm = Config
+    EvaluationForm = Config
 else:
     SourceForm = form_of(SourceSettings)
     PreprocessingForm = form_of(PreprocessingSettings)
     DatasetForm = form_of(DatasetSettings)
     TrainingForm = form_of(TrainingChoice)
+    EvaluationForm = form_of(EvaluationChoice)
 
 
 class Workspace(ConfigurableResource):  # type: ignore[type-arg]
@@ -93,3 +99,15 @@ class Training(ConfigurableResource):  # type: ignore[type-arg]
     def to_choice(self) -> TrainingChoice:
         """The choice that the form tells."""
         return settings_from(TrainingChoice, self.settings)
+
+
+class Evaluation(ConfigurableResource):  # type: ignore[type-arg]
+    """What a person chooses of an evaluation; one choice for all assets of a Dagster run."""
+
+    settings: EvaluationForm = Field(
+        default=EvaluationForm(), description="Which run, on which videos, with which outside weights"
+    )
+
+    def to_choice(self) -> EvaluationChoice:
+        """The choice that the form tells."""
+        return settings_from(EvaluationChoice, self.settings)

@@ -128,7 +128,7 @@ def quality_figures() -> list[FigureRow]:
 def matrix_cells() -> list[MatrixCell]:
     """0.8 on every own measure, −0.1 elsewhere."""
     return [
-        MatrixCell(row, "mediapipe_mesh", "control", driver, measure, *_cell(control == driver), 3)
+        MatrixCell(row, "mediapipe_mesh", "control", driver, measure, *_cell(control == driver), False, 3)
         for row in (MODEL, COPY_PORTRAIT)
         for driver in CONTROLS
         for measure, control in MEASURES.items()

@@ -131,7 +131,7 @@ def test_the_released_models_column_is_there_only_with_figures() -> None:
 
 def test_a_matrix_is_scored_by_what_follows_less_what_leaks() -> None:
     def cell(driver: str, measure: str, correlation: float | None) -> MatrixCell:
-        return MatrixCell(MODEL, "s", "control", driver, measure, correlation, None, 2)
+        return MatrixCell(MODEL, "s", "control", driver, measure, correlation, None, correlation is None, 2)
 
     (matrix,) = build_matrices(
         [
@@ -144,7 +144,7 @@ def test_a_matrix_is_scored_by_what_follows_less_what_leaks() -> None:
     )
     assert (matrix.drivers, matrix.measures) == (("pose", "eye"), ("pitch", "yaw", "blink"))
     assert matrix.lines[0][0] is None
-    assert (matrix.follow, matrix.leak, matrix.score) == (0.5, 0.1875, 0.3125)
+    assert (matrix.follow, matrix.leak, matrix.score) == (0.5, 0.125, 0.375)
     assert matrix.measures_of("pose") == 2
 
 

@@ -1,0 +1,51 @@
+"""The asset `evaluation_report`: one page that holds all it shows, and its figures as Parquet."""
+
+from typing import Any
+
+from dagster import AssetExecutionContext, DataVersion, MaterializeResult, MetadataValue, asset
+
+from evaluation.figures import read_figures
+from evaluation.report import CODE_VERSION, ReportSettings, run_report
+from evaluation.report_sources import EVALUATIONS
+from evaluation.report_summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
+from pipelines.metadata import published_metadata
+from pipelines.resources import Evaluation, Workspace
+from pipelines.table_columns import column_schema
+from storage.publishing import Published
+from storage.root import local_copy
+
+
+@asset(
+    deps=list(EVALUATIONS),
+    group_name="evaluation",
+    kinds={"html", "parquet"},
+    owners=["team:training"],
+    code_version=CODE_VERSION,
+    metadata={"dagster/column_schema": column_schema(SUMMARY_SCHEMA)},
+)
+def evaluation_report(
+    context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
+) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+    """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
+
+    Every metric on which a baseline is ahead of the model is marked.
+    """
+    run = evaluation_choice.to_choice().run
+    published = run_report(
+        workspace.open(), run, ReportSettings(), force=workspace.force, progress=context.log.info
+    )
+    return MaterializeResult(
+        metadata=report_metadata(published),
+        data_version=DataVersion(published.manifest.content_digest),
+    )
+
+
+def report_metadata(published: Published) -> dict[str, Any]:
+    """Where the page lies, the tables, and what every step shows."""
+    folder = local_copy(published.directory)
+    tables = markdown_tables(read_figures(folder / REPORT_TABLE))
+    return {
+        "run": published.manifest.partition,
+        "report": MetadataValue.path(str(folder / REPORT_PAGE)),
+        "table: means": MetadataValue.md(tables),
+    } | published_metadata(published)
