@@ -9,6 +9,7 @@ import click
 from evaluation.animate_order import AnimateOrder
 from pipelines.animate_options import animate_options
 from pipelines.app_command import app
+from pipelines.evaluation_options import evaluate
 from pipelines.training_options import training_options
 from training.choice import STAGE_NAMES, TrainingChoice
 
@@ -183,6 +184,7 @@ def animate(order: AnimateOrder) -> None:
 
 
 main.add_command(app)
+main.add_command(evaluate)
 
 
 @main.command()

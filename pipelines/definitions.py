@@ -5,10 +5,12 @@ from dagster import AssetSelection, Definitions, define_asset_job, in_process_ex
 from pipelines.animate_job import animate
 from pipelines.assets.batch_steps import step_assets
 from pipelines.assets.dataset import dataset, identities_disjoint
+from pipelines.assets.evaluation import evaluation_assets
+from pipelines.assets.evaluation_report import evaluation_report
 from pipelines.assets.source_videos import source_videos
 from pipelines.assets.training import stage_assets
 from pipelines.console import plain_console
-from pipelines.resources import DatasetChoice, Preprocessing, Sources, Training, Workspace
+from pipelines.resources import DatasetChoice, Evaluation, Preprocessing, Sources, Training, Workspace
 from training.choice import STAGE_NAMES
 
 preprocess = define_asset_job(
@@ -39,17 +41,23 @@ train_jobs = [
     )
     for name, stage in zip(STAGE_NAMES, stage_assets, strict=True)
 ]
+evaluate_job = define_asset_job(
+    "evaluate",
+    selection=AssetSelection.assets(*evaluation_assets, evaluation_report),
+    description="Make a run's videos, measure them, and write the report.",
+)
 
 definitions = Definitions(
-    assets=[source_videos, *step_assets, dataset, *stage_assets],
+    assets=[source_videos, *step_assets, dataset, *stage_assets, *evaluation_assets, evaluation_report],
     asset_checks=[identities_disjoint],
-    jobs=[scan_job, preprocess, index_job, train_all, *train_jobs, animate],
+    jobs=[scan_job, preprocess, index_job, train_all, *train_jobs, evaluate_job, animate],
     resources={
         "workspace": Workspace(),
         "sources": Sources(),
         "preprocessing": Preprocessing(),
         "dataset_choice": DatasetChoice(),
         "training_choice": Training(),
+        "evaluation_choice": Evaluation(),
     },
     loggers={"plain": plain_console},
     # A step's own process pool does the work; a process a step would only add a second to each.

@@ -31,7 +31,13 @@ GRAPH = {
         "stage2_eye",
         "stage2_pose",
     },
+    "generated_videos": {"dataset", "stage3_expression"},
+    "lip_sync_evaluation": {"generated_videos", "stage2_lip"},
+    "control_evaluation": {"generated_videos"},
+    "quality_evaluation": {"generated_videos"},
+    "evaluation_report": {"lip_sync_evaluation", "control_evaluation", "quality_evaluation"},
 }
+EVALUATION = tuple(GRAPH)[-5:]
 
 
 def test_loading_imports_no_torch_mediapipe_or_onnxruntime() -> None:
@@ -71,6 +77,8 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
         if node.group_name == "training":
             assert node.pools == {"gpu"}
             continue
+        if name == "generated_videos":
+            continue
         columns = node.metadata["dagster/column_schema"].columns
         assert columns
         assert all(column.description for column in columns)
@@ -79,7 +87,7 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
 def test_batch_steps_are_partitioned_by_batch_and_the_rest_is_whole(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     whole = {name for name in GRAPH if graph.get(AssetKey(name)).partitions_def is None}
-    assert whole == {"source_videos", "dataset", *STAGE_NAMES}
+    assert whole == {"source_videos", "dataset", *STAGE_NAMES, *EVALUATION}
 
 
 def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) -> None:
@@ -95,6 +103,8 @@ def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) 
         "identities_disjoint",
         "finite",
         "checkpoint_reloads",
+        "every_video_made",
+        "has_figures",
     }
 
 
@@ -103,3 +113,8 @@ def test_there_is_a_job_for_all_stages_and_one_for_each(definitions: Definitions
         job = definitions.resolve_job_def(f"train_{stage}")
         expected = STAGE_NAMES if stage == "all" else (stage,)
         assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(expected)
+
+
+def test_the_job_evaluate_makes_all_of_the_evaluation(definitions: Definitions) -> None:
+    job = definitions.resolve_job_def("evaluate")
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(EVALUATION)
