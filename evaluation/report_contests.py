@@ -14,7 +14,9 @@ class Contest:
     """The model against one baseline on one metric.
 
     Attributes:
-        advantage: How much better the model's mean is, in the metric's unit; negative: the baseline's is.
+        advantage: How much better the model is, in the metric's unit; negative: the baseline is. Over the
+            videos that both have figures of: a model that was measured on its easiest videos alone must not
+            win by that. Of the two means where there are no such videos.
         difference: Model − baseline by video; None where no video has both.
     """
 
@@ -25,12 +27,12 @@ class Contest:
 
     @property
     def model_ahead(self) -> bool:
-        """The model's mean is the better one."""
+        """The model is the better one."""
         return self.advantage > 0
 
     @property
     def baseline_ahead(self) -> bool:
-        """The baseline's mean is the better one."""
+        """The baseline is the better one."""
         return self.advantage < 0
 
     @property
@@ -63,8 +65,8 @@ def find_contests(rows: Sequence[FigureRow]) -> list[Contest]:
             baseline = summaries.get(rival)
             if baseline is None or baseline.mean is None:
                 continue
-            higher = model.mean - baseline.mean
-            advantage = higher if model.better == "higher" else -higher
             difference = paired_difference(by_key[rival], by_key[key])
+            higher = model.mean - baseline.mean if difference is None else difference.mean
+            advantage = higher if model.better == "higher" else -higher
             contests.append(Contest(model, baseline, advantage, difference))
     return contests

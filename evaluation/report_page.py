@@ -146,7 +146,8 @@ def group_contests(contests: Sequence[Contest]) -> list[ContestGroup]:
 def contest_text(contest: Contest) -> str:
     """By how much the model differs from the baseline, by video where there are videos of both."""
     if contest.difference is not None:
-        return difference_text(contest.difference, contest.model.unit)
+        told = difference_text(contest.difference, contest.model.unit)
+        return f"{told} (n {contest.difference.videos})"
     assert contest.model.mean is not None
     assert contest.baseline.mean is not None
     return number(contest.model.mean - contest.baseline.mean, 3, signed=True)

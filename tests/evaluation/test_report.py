@@ -133,7 +133,7 @@ def test_a_metric_that_a_baseline_wins_is_told_in_words(page: PageReader) -> Non
     text = text_of(page)
     assert "▲ beats the model" in text
     assert "a baseline is ahead in 3 (2 clearly)" in text
-    assert "cross · against “copy the portrait” · mediapipe_mesh gaze_error +2.00 ± 0.25 °" in text
+    assert "cross · against “copy the portrait” · mediapipe_mesh gaze_error +2.00 ± 0.25 ° (n 3)" in text
 
 
 def test_the_heading_tells_what_was_measured(page: PageReader) -> None:

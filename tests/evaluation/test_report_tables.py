@@ -66,6 +66,14 @@ def test_who_is_ahead_depends_on_the_better_direction(better: str, ahead: bool) 
     assert contest.advantage == pytest.approx(1.05 if ahead else -1.05)
 
 
+def test_who_is_ahead_is_told_by_common_videos_alone() -> None:
+    rows = figures("error", {MODEL: [1.0, None, None], COPY_PORTRAIT: [0.5, 9.0, 9.0]}, protocol="cross")
+    (contest,) = find_contests(rows)
+    # The means are 1.0 and 6.2, but on the one video that both have the model is worse.
+    assert contest.advantage == -0.5
+    assert contest.baseline_ahead
+
+
 def test_a_figure_that_does_not_judge_is_no_contest() -> None:
     rows = figures("offset", {MODEL: [1.0], COPY_PORTRAIT: [2.0]}, better="neither")
     assert find_contests(rows) == []
