@@ -24,7 +24,7 @@ def draw_video_sheet(made: GeneratedVideos, reenactment: Reenactment) -> bytes:
     cells = _row("made", made.model_frames(reenactment), instants, made.portrait(reenactment.name))
     for key in dict.fromkeys(reenactment.drivers.values()):
         controls = [control for control, driver in reenactment.drivers.items() if driver == key]
-        told = "drives all: the truth" if reenactment.protocol == "self" else f"drives {', '.join(controls)}"
+        told = "drives all" if reenactment.protocol == "self" else f"drives {', '.join(controls)}"
         cells += _row(told, made.clip_frames(key, reenactment.frames), instants, None)
     explanation = (f"{made.facts.checkpoint}; {reenactment.frames} frames at 25 a second",)
     sheet = draw_sheet(
