@@ -198,5 +198,6 @@ def test_the_correlation_is_pearsons_over_all_rows() -> None:
     figure = tally.figure()
     # r = 0.6 of the first with the sound; the second is constant and goes with nothing.
     assert figure.value == pytest.approx((0.36 / 2) ** 0.5, rel=1e-5)
-    assert figure.chance == pytest.approx(3**-0.5)
+    # The sounds moved on by 1, 2 and 3 rows: r = 0.2, -1 and 0.2.
+    assert figure.chance == pytest.approx((0.2 + 1.0 + 0.2) / 3 / 2**0.5, rel=1e-5)
     assert not figure.decides
