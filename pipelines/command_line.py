@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evaluation.animate_order import AnimateOrder
+from evaluation.choice import EvaluationChoice
 from pipelines.animate_options import animate_options
 from pipelines.app_command import app
 from pipelines.evaluation_options import evaluate
@@ -35,11 +36,16 @@ def main() -> None:
 )
 @click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 (default): one a core.")
-@click.option("--train/--no-train", "with_training", default=True, help="Go on through every training stage.")
+@click.option(
+    "--train/--no-train",
+    "with_training",
+    default=True,
+    help="Go on through every training stage to the evaluation's report.",
+)
 def demo(
     videos: Path | None, portrait: tuple[Path, ...], force: bool, workers: int, with_training: bool
 ) -> None:
-    """Run the main job: videos to checked training shards, then every training stage, with tables.
+    """Run the main job: videos to checked training shards, every training stage, the evaluation's report.
 
     Without --videos it first makes its own corpus of talking heads whose pose, gaze, blinks and mouth
     are known for every frame. Training takes preset tiny_cpu: about ten minutes on two cores.
@@ -48,7 +54,7 @@ def demo(
         raise click.UsageError("--portrait is for the corpus that is made here; leave --videos out")
     _run((videos if videos is not None else _make_corpus(None, portrait),), force, workers)
     if with_training:
-        _train_demo(force)
+        _train_and_evaluate_demo(force)
 
 
 @main.command()
@@ -246,15 +252,18 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
         run_main_job(MainJob(folders, force, workers), Console())
 
 
-def _train_demo(force: bool) -> None:
+def _train_and_evaluate_demo(force: bool) -> None:
     from rich.console import Console
 
+    from pipelines.console import without_chatter
     from pipelines.dagster_home import ensure_dagster_home
     from pipelines.demo_training import run_demo_training
+    from pipelines.evaluation_job import EvaluationOrder, run_evaluation
 
-    with _OneLineErrors():
+    with _OneLineErrors(), without_chatter():
         ensure_dagster_home()
         run_demo_training(Console(), force=force)
+        run_evaluation(EvaluationOrder(EvaluationChoice(), force), Console())
 
 
 def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:

@@ -5,17 +5,12 @@ from typing import Final
 
 from dagster import DagsterInstance
 from rich.console import Console
-from upath import UPath
 
 from evaluation.choice import EvaluationChoice
-from evaluation.control_evaluation import CONTROL_EVALUATION
-from evaluation.figures import FIGURES_TABLE, read_figures
-from evaluation.lip_sync_evaluation import LIP_SYNC_EVALUATION
-from evaluation.quality_evaluation import QUALITY_EVALUATION
+from evaluation.report_summary import print_report_table
 from pipelines.definitions import definitions
 from pipelines.training_job import run_job
-from storage.publishing import current
-from storage.root import local_copy, open_root
+from storage.root import open_root
 
 JOB: Final = "evaluate"
 
@@ -29,7 +24,7 @@ class EvaluationOrder:
 
 
 def run_evaluation(order: EvaluationOrder, console: Console) -> None:
-    """Evaluate, then print the tables.
+    """Evaluate, then print the report's tables and where its page lies.
 
     Raises:
         RuntimeError: the run failed; its error was logged and stands in the UI.
@@ -41,14 +36,4 @@ def run_evaluation(order: EvaluationOrder, console: Console) -> None:
     run_config = {"resources": resources, "loggers": {"plain": {"config": {"log_level": "INFO"}}}}
     with DagsterInstance.get() as instance:
         run_job(definitions.resolve_job_def(JOB), instance, run_config)
-    print_evaluation(open_root(), order.choice.run, console)
-
-
-def print_evaluation(root: UPath, run: str, console: Console) -> None:
-    """The tables of what was measured."""
-    from evaluation.report_summary import print_tables
-
-    for name in (CONTROL_EVALUATION, LIP_SYNC_EVALUATION, QUALITY_EVALUATION):
-        published = current(root, name, run)
-        if published is not None:
-            print_tables(read_figures(local_copy(published.directory) / FIGURES_TABLE), console)
+    print_report_table(open_root(), order.choice.run, console)
