@@ -162,7 +162,7 @@ def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
     mine = value(rows, "psnr_64px", "self", MODEL)
     # Grey 30 against 40, each within 1 after H.264: 10 log10(255^2 / 10^2) = 28.13 dB.
     assert mine == pytest.approx(28.13, abs=1.0)
-    assert value(rows, "ssim_64px", "self", GROUND_TRUTH) == pytest.approx(1.0)
+    assert value(rows, "ssim_64px", "self", GROUND_TRUTH) == pytest.approx(1.0, abs=3e-4)  # float32
     assert value(rows, "csim_insightface", "cross", MODEL) is None
     assert not [row for row in rows if row.metric.startswith("psnr") and row.protocol == "cross"]
     assert not run_quality_evaluation(root, choice, progress=lambda _: None).built
