@@ -26,13 +26,17 @@ class Strengths:
     pose: float = field(
         default=1.0, metadata={"description": "Head pose: 0 neutral, 1 the driver's, more exaggerates"}
     )
-    eye: float = field(default=1.0, metadata={"description": "The same of gaze and blinks"})
+    eye: float = field(
+        default=1.0, metadata={"description": "The same of gaze, blinks and what else the eye code says"}
+    )
     expression: float = field(default=1.0, metadata={"description": "The same of expression"})
     gaze: float | None = field(
-        default=None, metadata={"description": "Gaze alone, in place of eye; released checkpoints only"}
+        default=None,
+        metadata={"description": "Gaze alone, in place of eye; not of runs that never measured it"},
     )
     blink: float | None = field(
-        default=None, metadata={"description": "Blinks alone, in place of eye; released checkpoints only"}
+        default=None,
+        metadata={"description": "Blinks alone, in place of eye; not of runs that never measured it"},
     )
 
     def __post_init__(self) -> None:

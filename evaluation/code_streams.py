@@ -54,10 +54,11 @@ def mixed(rows: Iterable[Tensor], neutral: Tensor, strength: float | Tensor) -> 
     Args:
         rows: [D] each.
         neutral: [D].
-        strength: of all dimensions, or [D].
+        strength: of all dimensions, or a map [D, D] of changes (rows), whose parts go differently far.
     """
     for row in rows:
-        yield neutral + strength * (row - neutral)
+        change = row - neutral
+        yield neutral + (change @ strength if isinstance(strength, Tensor) else strength * change)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

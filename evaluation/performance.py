@@ -154,19 +154,18 @@ def lip_codes(
 
 
 def eye_strength(head: TalkingHead, strengths: Strengths) -> float | Tensor:
-    """Strength of the eye code, or [D] where gaze and blinks go differently far.
+    """Strength of the eye code, or the map [D, D] by which gaze, blinks and the rest go differently far.
 
     Raises:
-        ValueError: the checkpoint's eye code does not tell the two apart.
+        ValueError: nobody knows which parts of the checkpoint's eye code are which.
     """
     gaze = strengths.eye if strengths.gaze is None else strengths.gaze
     blink = strengths.eye if strengths.blink is None else strengths.blink
-    if gaze == blink:
-        return gaze
-    if head.eye_dimensions is None:
+    if head.eye_parts is None and gaze != blink:
         raise ValueError(
-            f"{head.name}: gaze and blinks cannot be set apart: which parts of the eye code say which, is "
-            "known of the released checkpoints alone; give one strength for the eyes"
+            f"{head.name}: gaze and blinks cannot be set apart: its eye stage did not yet measure which "
+            "parts of the eye code say which; train stage2_eye again, or give one strength for the eyes"
         )
-    values = dict.fromkeys(head.eye_dimensions.gaze, gaze) | dict.fromkeys(head.eye_dimensions.blink, blink)
-    return torch.tensor([values[index] for index in range(len(values))], device=head.device)
+    if head.eye_parts is None or gaze == blink == strengths.eye:
+        return gaze
+    return head.eye_parts.strength(gaze, blink, strengths.eye).to(head.device)

@@ -27,7 +27,7 @@ class RememberingHead(TalkingHead):
     def __init__(self, head: TalkingHead) -> None:
         self.name, self.habits, self.side_px = head.name, head.habits, head.side_px
         self.expression_window_frames = head.expression_window_frames
-        self.eye_dimensions, self.device = head.eye_dimensions, head.device
+        self.eye_parts, self.device = head.eye_parts, head.device
         self._head = head
         self._motions: dict[bytes, FaceMotion] = {}
         self._lips: dict[bytes, Tensor] = {}

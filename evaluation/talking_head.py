@@ -9,29 +9,18 @@ Shape letters: N frames, S side of the pictures, D width of a code.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from evaluation.eye_parts import EyeParts
 from evaluation.inference_habits import InferenceHabits
 from models.appearance import Appearance
 from models.generator import Generator
 from models.style_vector import StyleVector
 from training.data_frames import to_network_input
-
-
-@dataclass(frozen=True)
-class EyeDimensions:
-    """Which dimensions of the eye code say what."""
-
-    gaze: tuple[int, ...]
-    blink: tuple[int, ...]
-
-
-OFFICIAL_EYE_DIMENSIONS: Final = EyeDimensions(gaze=(2, 3), blink=(0, 1, 4, 5))
 
 
 @dataclass(frozen=True)
@@ -69,7 +58,7 @@ class TalkingHead:
         side_px: S.
         habits: what is done to the codes.
         expression_window_frames: K frames around a frame whose mean is its expression; 1 takes it alone.
-        eye_dimensions: which parts of the eye code are gaze and blinks; None where nobody knows.
+        eye_parts: which parts of the eye code are gaze and blinks; None where nobody measured it.
     """
 
     def __init__(
@@ -78,13 +67,13 @@ class TalkingHead:
         networks: HeadNetworks,
         habits: InferenceHabits,
         expression_window_frames: int,
-        eye_dimensions: EyeDimensions | None,
+        eye_parts: EyeParts | None,
         device: torch.device,
     ) -> None:
         self.name = name
         self.habits = habits
         self.expression_window_frames = expression_window_frames
-        self.eye_dimensions = eye_dimensions
+        self.eye_parts = eye_parts
         self._networks = networks.to(device).eval()
         self.device = device
         self.side_px = networks.generator.config.image_side_px

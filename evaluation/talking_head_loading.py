@@ -10,8 +10,9 @@ from typing_extensions import override
 from upath import UPath
 
 from evaluation.animate_order import Device, OfficialNetworkPreset
+from evaluation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measured_parts
 from evaluation.inference_habits import OFFICIAL_HABITS, InferenceHabits, Neutral
-from evaluation.talking_head import OFFICIAL_EYE_DIMENSIONS, FaceMotion, HeadNetworks, TalkingHead
+from evaluation.talking_head import FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
 from models.generator import Generator
 from models.motion import MotionCodes, MotionEncoder
@@ -122,13 +123,13 @@ def load_talking_head(
         habits = replace(habits, neutral=neutral)
     if released:
         networks = ReleasedNetworks(load_official(folder, preset_named(official_networks)))
-        return TalkingHead(f"released files in {folder}", networks, habits, 1, OFFICIAL_EYE_DIMENSIONS, place)
-    trained, window_frames = load_run(root, checkpoint)
-    return TalkingHead(f"run {checkpoint!r}", trained, habits, window_frames, None, place)
+        return TalkingHead(f"released files in {folder}", networks, habits, 1, OFFICIAL_EYE_PARTS, place)
+    trained, window_frames, eye_parts = load_run(root, checkpoint)
+    return TalkingHead(f"run {checkpoint!r}", trained, habits, window_frames, eye_parts, place)
 
 
-def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int]:
-    """The networks of a run, moving averages where there are any, and K of its expression window.
+def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | None]:
+    """The networks of a run, moving averages where there are any, K of its expression window, its eye parts.
 
     Raises:
         ValueError: the run, or one of its stages, is not trained, or is damaged.
@@ -156,4 +157,4 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int]:
     context = StageContext(networks, read_parents(root, LAST_STAGE, choice))
     weights = StageWeights(f"{LAST_STAGE} of run {run!r}", tensors)
     trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
-    return trained, settings.windows.window_frames
+    return trained, settings.windows.window_frames, measured_parts(context.parents["stage2_eye"])

@@ -17,6 +17,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -31,6 +32,7 @@ from evaluation.animate_order import (
     OfficialNetworkPreset,
     Strengths,
 )
+from evaluation.checkpoint_abilities import parts_gaze_from_blinks
 from evaluation.web_making import BusyError, Maker, Making
 from storage.publishing import current
 from training.choice import STAGE_NAMES
@@ -83,9 +85,13 @@ class WebPage:
         return JSONResponse(told)
 
     async def checkpoint(self, request: Request) -> Response:
-        """Whether a checkpoint is a folder, of released files: gaze and blinks are apart in these alone."""
-        released = Path(request.query_params.get("name", "")).expanduser().is_dir()
-        return JSONResponse({"released": released and bool(request.query_params.get("name"))})
+        """Whether a checkpoint is a folder, of released files, and whether it tells gaze from blinks."""
+        name = request.query_params.get("name", "")
+        told = {
+            "released": bool(name) and Path(name).expanduser().is_dir(),
+            "apart": await run_in_threadpool(parts_gaze_from_blinks, self._settings.root, name),
+        }
+        return JSONResponse(told)
 
     async def take_file(self, request: Request) -> Response:
         """Keep an uploaded file under its own name; the answer is what it is asked for by."""

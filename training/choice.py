@@ -23,6 +23,9 @@ STAGE_PARENTS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Whose weights a stage starts from."""
 
+EYE_AXES_PART: Final = "eye_axes"
+"""Part of stage2_eye's weights that tells gaze from blinks; runs of its version 1 have none."""
+
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
 
 

@@ -72,7 +72,7 @@ class Loop(Generic[AnyBatch]):
             ValueError: the checkpoint is damaged, or the data are not what it was trained on.
         """
         self.stage, self.plan, self.process, self._reporter = stage, plan, process, reporter
-        self._validation = validation
+        self._train, self._validation = train, validation
         stage.to(process.device)
         if plan.settings.channels_last:
             to_channels_last(stage.model)
@@ -118,6 +118,8 @@ class Loop(Generic[AnyBatch]):
                 self._show(batch)
             if not last and cadence.held_out_every_steps and self.step % cadence.held_out_every_steps == 0:
                 self.measure()
+            if last:
+                self._finish()
             if last or self.step % cadence.checkpoint_every_steps == 0:
                 self.save()
         figures = self.measure()
@@ -172,6 +174,14 @@ class Loop(Generic[AnyBatch]):
                 reason = str(error)
         self._reporter.note(f"{self.stage.name}: no held-out figure: {reason}")
         return None
+
+    def _finish(self) -> None:
+        """On rank 0, whose networks the checkpoint holds."""
+        if self.process.is_first:
+            with self.looking():
+                told = self.stage.finish(self._train, self._loader_settings())
+            if told:
+                self._reporter.note(f"{self.stage.name}: {told}")
 
     def save(self) -> None:
         """Write a checkpoint; every process takes part."""

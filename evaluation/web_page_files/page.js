@@ -12,7 +12,7 @@ const OTHER = "";  // the choice "a folder"
 const LOOK_EVERY_MS = 300;
 const places = {};
 const strengths = {};
-let released = false;
+let able = { released: false, apart: false };  // what the checkpoint is and can
 let making = null;
 
 const byId = (id) => document.getElementById(id);
@@ -114,10 +114,14 @@ function addApart() {
   places.eye.card.append(label);
 }
 
+const goApart = () => able.apart && byId("apart").checked;
+
 function showStrengths() {
-  show("apart-row", released);
-  const apart = released && byId("apart").checked;
-  strengths.eye.row.hidden = apart;
+  show("apart-row", able.apart);
+  const apart = goApart();
+  // The released code's dimensions are gaze or blinks; a run's code may say more.
+  strengths.eye.row.hidden = apart && able.released;
+  strengths.eye.row.querySelector("span").textContent = apart ? "the rest" : "strength";
   strengths.gaze.row.hidden = strengths.blink.row.hidden = !apart;
 }
 
@@ -127,15 +131,17 @@ async function lookAtCheckpoint() {
   const isFolder = byId("run").value === OTHER;
   show("folder", isFolder);
   const name = checkpoint();
-  released = isFolder && (await ask(`/checkpoint?name=${encodeURIComponent(name)}`)).released;
-  byId("checkpoint-told").textContent = !isFolder ? "a training run under the root"
-    : released ? "a folder: gaze and blinks may be set apart" : name ? "no such folder" : "where the four released files lie";
+  const told = await ask(`/checkpoint?name=${encodeURIComponent(name)}`);
+  if (name !== checkpoint()) return;  // another was chosen meanwhile
+  able = told;
+  const may = able.apart ? ": gaze and blinks may be set apart" : "";
+  byId("checkpoint-told").textContent = !isFolder ? `a training run under the root${may}`
+    : able.released ? `a folder${may}` : name ? "no such folder" : "where the four released files lie";
   showStrengths();
 }
 
 function chosenStrengths() {
-  const apart = released && byId("apart").checked;
-  const wanted = DRIVERS.filter((name) => !(apart && name === "eye")).concat(apart ? ["gaze", "blink"] : []);
+  const wanted = [...DRIVERS, ...(goApart() ? ["gaze", "blink"] : [])].filter((name) => !strengths[name].row.hidden);
   return Object.fromEntries(wanted.map((name) => {
     const value = strengths[name].number.valueAsNumber;
     if (Number.isNaN(value)) throw new Error(`the strength of ${name} is no number`);

@@ -17,8 +17,9 @@ from tests.models.weights import randomise
 from tests.training.stages.stage_makers import TOY
 from tests.training.toy_run import parent_parts, publish_weights
 from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
-from training.choice import TrainingChoice
+from training.choice import EYE_AXES_PART, TrainingChoice
 from training.configuration import stage_settings
+from training.eye_axes import EyeAxes
 from training.job import TrainingJob
 from training.stage_run import JOB_NAME
 from training.weights import collect, write_weights
@@ -51,10 +52,25 @@ def stage3_parts(seed: int) -> dict[str, nn.Module]:
     }
 
 
-def publish_toy_run(folder: Path, run: str, *, averages: bool = True) -> UPath:
-    """A root with every stage of a toy run; stage 3 has seed 5, its averages seed 6."""
+def fitted_axes() -> EyeAxes:
+    """What an eye stage measures whose code is the four labels and two zeros, with labels of no noise."""
+    axes = EyeAxes()
+    labels = torch.randn(64, 4, generator=torch.Generator().manual_seed(4))
+    axes.fit(torch.cat([labels, torch.zeros(64, 2)], dim=1), labels)
+    return axes
+
+
+def publish_toy_run(
+    folder: Path, run: str, *, averages: bool = True, eye_axes: EyeAxes | None = None
+) -> UPath:
+    """A root with every stage of a toy run; stage 3 has seed 5, its averages seed 6.
+
+    Without `eye_axes` its eye stage is of before it measured which parts of its code are gaze and blinks.
+    """
     root = open_root(str(folder))
     for stage, parts in parent_parts().items():
+        if stage == "stage2_eye" and eye_axes is not None:
+            parts[EYE_AXES_PART] = eye_axes
         publish_weights(root, stage, run, parts)
 
     def write(work: Path) -> BuildReport:

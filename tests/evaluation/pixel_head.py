@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
+from evaluation.eye_parts import EyeParts
 from evaluation.inference_habits import InferenceHabits
 from evaluation.performance import CONTROLS, Performance
-from evaluation.talking_head import EyeDimensions, FaceMotion, HeadNetworks, TalkingHead
+from evaluation.talking_head import FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
 from models.generator import Generator
 
@@ -69,12 +70,12 @@ def pixel_head(
     habits: InferenceHabits | None = None,
     *,
     window_frames: int = 1,
-    eye_dimensions: EyeDimensions | None = None,
+    eye_parts: EyeParts | None = None,
 ) -> tuple[TalkingHead, PixelNetworks]:
     networks = PixelNetworks()
     habits = habits or InferenceHabits()
     device = torch.device("cpu")
-    return TalkingHead("pixels", networks, habits, window_frames, eye_dimensions, device), networks
+    return TalkingHead("pixels", networks, habits, window_frames, eye_parts, device), networks
 
 
 @dataclass

@@ -26,9 +26,10 @@ def test_a_window_has_a_middle() -> None:
         list(windowed_mean(rows(1), (1.0, 1.0), "zero"))
 
 
-def test_strength_may_differ_by_dimension() -> None:
-    (row,) = mixed([torch.tensor([3.0, 5.0])], torch.tensor([1.0, 1.0]), torch.tensor([0.0, 2.0]))
-    assert row.tolist() == [1.0, 9.0]
+def test_a_map_is_of_the_change_from_neutral_as_a_row() -> None:
+    swapped_and_doubled = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+    (row,) = mixed([torch.tensor([3.0, 5.0])], torch.tensor([1.0, 1.0]), swapped_and_doubled)
+    assert row.tolist() == [5.0, 5.0]
 
 
 def test_the_last_batch_holds_what_is_left() -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from evaluation.animate_order import Strengths
+from evaluation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts
 from evaluation.inference_habits import OFFICIAL_HABITS, InferenceHabits
 from evaluation.performance import CONTROLS, FACE_CONTROLS, perform
-from evaluation.talking_head import OFFICIAL_EYE_DIMENSIONS
 from tests.evaluation.pixel_head import ColourFace, performance, pixel_head, ramp, shown
 
 PORTRAIT = {"pose": 100, "eye": 110, "expression": 120}  # grey levels of its bands
@@ -117,16 +118,27 @@ def test_the_official_lip_smoothing_spreads_an_impulse_over_three_frames() -> No
 
 
 def test_gaze_and_blinks_go_apart_where_the_eye_code_is_known() -> None:
-    head, _ = pixel_head(eye_dimensions=OFFICIAL_EYE_DIMENSIONS)
+    head, _ = pixel_head(eye_parts=OFFICIAL_EYE_PARTS)
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
     pictures = list(perform(head, performance(faces, 1), Strengths(gaze=1.0, blink=0.0), 4))
     assert shown(pictures, "eye")[0].tolist() == [110, 110, 150, 150, 110, 110]
 
 
+def test_what_is_neither_gaze_nor_blinks_goes_as_far_as_the_eyes() -> None:
+    first, second = torch.eye(6)[:2]
+    head, _ = pixel_head(eye_parts=EyeParts(gaze=torch.diag(first), blink=torch.diag(second)))
+    faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
+    strengths = Strengths(eye=0.5, gaze=1.0, blink=0.0)
+    pictures = list(perform(head, performance(faces, 1), strengths, 4))
+    assert shown(pictures, "eye")[0].tolist() == [150, 110, 130, 130, 130, 130]
+
+
 def test_gaze_and_blinks_of_an_unknown_eye_code_are_refused() -> None:
     head, _ = pixel_head()
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
-    with pytest.raises(ValueError, match="pixels: gaze and blinks cannot be set apart"):
+    with pytest.raises(
+        ValueError, match=r"pixels: gaze and blinks cannot be set apart: .*train stage2_eye again"
+    ):
         next(perform(head, performance(faces, 1), Strengths(blink=0.0), 4))
     same = perform(head, performance(faces, 1), Strengths(eye=0.5, gaze=0.0, blink=0.0), 4)
     assert (shown(list(same), "eye") == 110).all()

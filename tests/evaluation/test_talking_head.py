@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from evaluation.eye_parts import OFFICIAL_EYE_PARTS
 from evaluation.inference_habits import OFFICIAL_HABITS, InferenceHabits
-from evaluation.talking_head import OFFICIAL_EYE_DIMENSIONS
 from evaluation.talking_head_loading import load_talking_head
 from models.motion import MotionEncoder
 from models.official import load_official
@@ -68,7 +68,8 @@ def test_released_files_give_codes_with_their_habits_and_pictures(tmp_path: Path
         neutral="zero",
         official_networks="tiny",
     )
-    assert (head.habits, head.eye_dimensions) == (OFFICIAL_HABITS, OFFICIAL_EYE_DIMENSIONS)
+    assert head.habits == OFFICIAL_HABITS
+    assert head.eye_parts is OFFICIAL_EYE_PARTS
     assert (plain.habits, plain.expression_window_frames) == (InferenceHabits(neutral="zero"), 1)
     pictures = crops(3, side)
     gained, codes = head.motion(pictures), plain.motion(pictures)

@@ -16,7 +16,7 @@ from evaluation.web_making import UNTOLD
 from evaluation.web_page import FILES, PageSettings, free_path
 from evaluation.web_server import bind
 from storage.root import open_root
-from tests.evaluation.head_files import publish_toy_run
+from tests.evaluation.head_files import fitted_axes, publish_toy_run
 from tests.evaluation.page_server import Page, served
 
 Progress = Callable[[AnimateProgress], None]
@@ -60,9 +60,12 @@ def test_the_trained_runs_and_the_strengths_can_be_chosen(tmp_path: Path, page: 
     assert told["runs"] == ["mine"]
     assert told["outputs"] == str(tmp_path / "made")
     assert [entry["name"] for entry in told["strengths"]] == list(vars(Strengths()))
-    assert page.ask("GET", f"/checkpoint?name={tmp_path}").json == {"released": True}
-    for name in ("mine", ""):
-        assert page.ask("GET", f"/checkpoint?name={name}").json == {"released": False}
+    assert page.ask("GET", f"/checkpoint?name={tmp_path}").json == {"released": True, "apart": True}
+    # The toy run's eye stage measured nothing.
+    for name in ("mine", "", "nobody", "no/folder", "no%20run"):
+        assert page.ask("GET", f"/checkpoint?name={name}").json == {"released": False, "apart": False}
+    publish_toy_run(tmp_path / "root", "able", eye_axes=fitted_axes())
+    assert page.ask("GET", "/checkpoint?name=able").json == {"released": False, "apart": True}
 
 
 def test_a_video_is_made_and_the_uploaded_files_are_gone(

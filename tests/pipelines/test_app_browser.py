@@ -10,7 +10,7 @@ from PIL import Image
 
 from evaluation.web_page import PageSettings
 from storage.root import open_root
-from tests.evaluation.head_files import write_released_tiny
+from tests.evaluation.head_files import fitted_axes, publish_toy_run, write_released_tiny
 from tests.evaluation.page_server import Page, served
 from tests.preprocessing.video_makers import face_pictures, write_face_video
 
@@ -102,3 +102,25 @@ def test_a_person_drops_files_moves_a_strength_and_sees_the_video(
     assert errors == []
     assert {url for url in asked if not url.startswith((page.address, "blob:", "data:"))} == set()
     shown.close()
+
+
+def test_a_runs_gaze_and_blinks_go_apart_where_it_measured_them_and_the_rest_beside_them(
+    tmp_path: Path, browser: Browser
+) -> None:
+    publish_toy_run(tmp_path / "root", "able", eye_axes=fitted_axes())
+    root = publish_toy_run(tmp_path / "root", "old")
+    with served(PageSettings(root, tmp_path / "made", "cpu")) as page:
+        shown = browser.new_page()
+        shown.goto(page.address)
+        shown.get_by_label("Checkpoint").select_option("old")
+        expect(shown.locator("#checkpoint-told")).to_have_text("a training run under the root")
+        expect(shown.get_by_label("gaze and blinks apart")).to_be_hidden()
+        shown.get_by_label("Checkpoint").select_option("able")
+        shown.get_by_label("gaze and blinks apart").check()
+        eye = shown.locator("label.strength", has=shown.locator("#strength-eye"))
+        expect(eye).to_contain_text("the rest")
+        expect(shown.locator("#strength-gaze")).to_be_visible()
+        shown.get_by_label("Checkpoint").select_option("old")
+        expect(shown.locator("#strength-blink")).to_be_hidden()
+        expect(eye).to_contain_text("strength")
+        shown.close()

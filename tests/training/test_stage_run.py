@@ -4,17 +4,23 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 from upath import UPath
 
 from storage.publishing import Published
 from storage.root import local_copy
 from tests.training.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, same
+from training import reload
 from training.checkpoint import CHECKPOINTS_FOLDER, read_checkpoint
 from training.choice import TrainingChoice
 from training.job import TrainingJob
 from training.metrics_log import read_metrics
+from training.reload import reload_stage
 from training.run_preset import RUN_PRESETS
 from training.stage_run import CHECKPOINT_FOLDER, check_reloads, read_figures, run_stage
+from training.stages import stage2_eye
+from training.stages.stage2_eye import EyeStage
+from training.weights import read_weights, write_weights
 from training.worker import read_parents, train
 
 pytestmark = pytest.mark.usefixtures("toy_presets")
@@ -111,6 +117,40 @@ def test_what_is_published_reloads_until_it_is_damaged(toy_root: UPath, launcher
         check_reloads(toy_root, "perception", "reloaded")
     with pytest.raises(ValueError, match=r"weights\.safetensors is damaged, train that stage again"):
         read_parents(toy_root, "stage1_motion", TrainingChoice(run="reloaded"))
+
+
+def test_the_eye_stage_ends_by_measuring_its_code_however_often_it_was_resumed(
+    toy_root: UPath, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage2_eye, "AXES_FRAMES", 13)
+    made(toy_root, chosen("eyes", 4), launcher, "stage2_eye")
+    grown = local_copy(made(toy_root, chosen("eyes", 5), launcher, "stage2_eye").directory)
+    long = local_copy(made(toy_root, chosen("long-eyes", 5), launcher, "stage2_eye").directory)
+    assert [told.count("eye code of 13 training frames") for told in launcher.told] == [1, 0, 1, 1]
+    assert (grown / "weights.safetensors").read_bytes() == (long / "weights.safetensors").read_bytes()
+    reloaded = reload_stage(toy_root, "stage2_eye", "eyes")
+    assert isinstance(reloaded, EyeStage)
+    assert int(reloaded.axes.frames) == 13
+    weights = read_weights(grown / "weights.safetensors").tensors
+    left = {name.removeprefix("eye_axes."): t for name, t in weights.items() if name.startswith("eye_axes.")}
+    same(dict(reloaded.axes.state_dict()), left)
+    before = torch.load(grown / CHECKPOINT_FOLDER / "state.pt", weights_only=True)
+    same(before, torch.load(long / CHECKPOINT_FOLDER / "state.pt", weights_only=True))
+
+
+def test_an_eye_stage_without_what_it_measured_does_not_reload(
+    toy_root: UPath, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage2_eye, "AXES_FRAMES", 2)
+    folder = local_copy(made(toy_root, chosen("old-eyes", 1), launcher, "stage2_eye").directory)
+    weights = read_weights(folder / "weights.safetensors").tensors
+    write_weights(
+        folder / "weights.safetensors",
+        {name: tensor for name, tensor in weights.items() if not name.startswith("eye_axes.")},
+    )
+    monkeypatch.setattr(reload, "verify", lambda _: [])
+    with pytest.raises(ValueError, match=r"eye_axes does not fit EyeAxes \(7 keys\): code_mean: missing"):
+        check_reloads(toy_root, "stage2_eye", "old-eyes")
 
 
 def test_a_run_reloads_as_it_was_trained_whatever_its_preset_says_by_now(

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from models.presets import NetworkPreset
 from training.batches import Batch
+from training.data import LoaderSettings
 from training.data_index import ClipIndex
 from training.data_sources import Source
 from training.settings import OptimiserSettings
@@ -138,6 +139,22 @@ class Stage(ABC, Generic[AnyBatch]):
         """Pictures of what it makes of a batch: [rows, columns, 3, S, S] RGB in [-1, 1]; None: none."""
         del batch
         return None
+
+    def finish(self, index: ClipIndex, settings: LoaderSettings) -> str:
+        """Measure what is kept with the weights, once: after the last step, before its checkpoint.
+
+        On the first process alone; the networks are in evaluation mode, gradients are off, and random
+        numbers that are used up come back. It must come out the same whatever checkpoint a run began at.
+
+        Args:
+            index: the clips that were trained on.
+            settings: of the loader in training.
+
+        Returns:
+            A line for the person; empty: there is nothing to tell.
+        """
+        del index, settings
+        return ""
 
     def rank_state(self) -> dict[str, Tensor]:
         """Tensors that each rank keeps for itself beside the networks (memory banks)."""
