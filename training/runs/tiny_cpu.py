@@ -52,7 +52,7 @@ RUN: Final = RunPreset(
         pairs=_PAIRS,
         start_trunk_from_perception=True,
         generator_rate_factor=3.0,
-        # Within minutes a remade picture asks for hair and cheeks, and the trunk forgets mouth and lids for them
+        # Within minutes a remade picture asks for hair and cheeks, for which the trunk forgets mouth and lids
         # (docs/log.md): it stays nearly what perception taught it.
         trunk_rate_factor=0.01,
         augmentation=MotionAugmentation(colour=_COLOURS),
