@@ -51,6 +51,7 @@ RUN: Final = RunPreset(
         weights=MotionWeights(phi=0.05, psi=0.1, vgg=2.0, adversarial=0.02, feature_matching=0.1, pixel=10.0),
         pairs=_PAIRS,
         start_trunk_from_perception=True,
+        generator_noise=False,
         generator_rate_factor=3.0,
         # Within minutes a remade picture asks for hair and cheeks, for which the trunk forgets mouth and lids
         # (docs/log.md): it stays nearly what perception taught it.
@@ -81,6 +82,7 @@ RUN: Final = RunPreset(
             psi=0.1,
             pixel=10.0,
         ),
+        generator_noise=False,
         # The codes are new to G, and it must learn to listen to them.
         generator_rate_factor=10.0,
         windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),

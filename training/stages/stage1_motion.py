@@ -37,6 +37,7 @@ from training.stages.adversary import (
     no_gradient_scores,
     scores,
 )
+from training.stages.generator_noise import hold_noise_at_zero
 from training.stages.perceiver import perceiver_of
 from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
@@ -67,6 +68,8 @@ class MotionSettings:
     # Unverified whether the paper's began as a published alignment network.
     start_trunk_from_perception: bool = False
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    # The released generator has learned noise. Ours: off, its strengths stay at zero.
+    generator_noise: bool = True
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
     generator_rate_factor: float = 1.0
@@ -90,6 +93,8 @@ class MotionModel(Player):
         if settings.start_trunk_from_perception:
             self.motion.load_state_dict(perceiver.trunk.state_dict())
         self.generator = Generator(first_generator_config(networks))
+        if not settings.generator_noise:
+            hold_noise_at_zero(self.generator)
         self.perceiver = Frozen(perceiver)
         self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
         self.side_px = networks.image_side_px

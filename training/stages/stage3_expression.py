@@ -44,6 +44,7 @@ from training.stages.adversary import (
 from training.stages.expression_correlation import CorrelationTally
 from training.stages.first_generator import start_from_first
 from training.stages.frozen_encoders import FrozenEncoders
+from training.stages.generator_noise import hold_noise_at_zero
 from training.stages.perceiver import perceiver_of
 from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
@@ -80,6 +81,8 @@ class ExpressionSettings:
     start_from_stage1: bool = True
     gaze_with_blinks: bool = True  # ours: the stand-in for 𝒢 also tells blinks, and both must come back
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    # The released generator has learned noise. Ours: off, its strengths stay at zero.
+    generator_noise: bool = True
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
     generator_rate_factor: float = 1.0
@@ -102,6 +105,8 @@ class ExpressionModel(Player):
         # One layer makes the lip code of either feature: stage 2 drew the two together.
         self.lip_code = motion.mouth_embed
         self.generator = Generator(networks.generator)
+        if not settings.generator_noise:
+            hold_noise_at_zero(self.generator)
         if settings.start_from_stage1:
             start_from_first(self.generator, parents["stage1_motion"], networks)
             parents["stage1_motion"].load_into("discriminator", adversary.network)

@@ -134,3 +134,16 @@ def test_the_trunk_begins_as_perceptions_where_asked() -> None:
         rtol=0,
         atol=0,
     )
+
+
+def test_noise_that_is_held_at_zero_trains_no_strength_and_changes_no_picture() -> None:
+    stage = make_stage(MotionSettings(generator_noise=False))
+    player = stage.model.train()
+    turn = Turn(player, player, stage.loss_weights, stage.optimiser, LoopSettings(steps=1, batch_size=ROWS))
+    turn.play(0, make_batch())
+    held = {name for name, value in player.named_parameters() if name.endswith("noise.weight")}
+    assert held
+    assert all(not value.any() for name, value in player.named_parameters() if name in held)
+    trained = {name: value for name, value in player.named_parameters() if value.requires_grad}
+    assert held.isdisjoint(trained)
+    assert without_gradient(trained) == []

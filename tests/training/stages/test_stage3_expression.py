@@ -201,3 +201,10 @@ def test_the_correlation_is_pearsons_over_all_rows() -> None:
     # The sounds moved on by 1, 2 and 3 rows: r = 0.2, -1 and 0.2.
     assert figure.chance == pytest.approx((0.2 + 1.0 + 0.2) / 3 / 2**0.5, rel=1e-5)
     assert not figure.decides
+
+
+def test_noise_can_be_held_at_zero() -> None:
+    model = model_of(make_stage(dataclasses.replace(SETTINGS, generator_noise=False)))
+    still = {name for name, value in model.generator.named_parameters() if not value.requires_grad}
+    assert still == {name for name, _ in model.generator.named_parameters() if name.endswith("noise.weight")}
+    assert still
