@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from evaluation.controls import Control
 from evaluation.demo_truth import SCORER as TRUTH
-from evaluation.face_readings import SCORER, Control, FaceReadings
+from evaluation.face_readings import SCORER, FaceReadings
 from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow
 from evaluation.metrics.control_matrix import (
     ControlMatrix,

@@ -10,12 +10,13 @@ MediaPipe is loaded when a `FaceReader` is built, never when this module is impo
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
-from typing import Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.controls import Control
 from evaluation.expression_geometry import measure_expression
 from preprocessing.face_mesh import FaceMesh
 from preprocessing.frame_of_reference import CROP_SIDE_PX
@@ -34,7 +35,6 @@ from preprocessing.schema import LANDMARK_COUNT
 SCORER: Final = "mediapipe_mesh"
 SETTLING_LOOKS: Final = 5
 """Further looks at the frame where a face is taken up: its pitch drifts by a degree in the first three."""
-Control = Literal["lip", "pose", "eye", "expression"]
 MEASURES: Final[Mapping[str, Control]] = MappingProxyType(
     {
         "mouth_opening": "lip",

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.controls import Control
 from evaluation.driver_media import read_pictures
-from evaluation.face_readings import Control, FaceReader, FaceReadings
+from evaluation.face_readings import FaceReader, FaceReadings
 from evaluation.figures import OFFICIAL_PUBLISHED, FigureRow
 from evaluation.metrics.control_matrix import ControlMatrix, FollowedVideo, control_follow
 from evaluation.metrics.following_error import following_rows

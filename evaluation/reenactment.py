@@ -14,11 +14,10 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from evaluation.choice import ChosenSplit
+from evaluation.controls import CONTROLS, Control
 from training.data_index import ClipIndex
 
 Kind = Literal["self", "cross", "control"]
-Control = Literal["lip", "pose", "eye", "expression"]
-CONTROLS: Final[tuple[Control, ...]] = ("lip", "pose", "eye", "expression")
 MINIMUM_FRAMES: Final = 10
 """Of shorter clips too little can be told: a lip sync scorer's instant alone takes five frames."""
 

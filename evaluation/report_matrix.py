@@ -8,10 +8,10 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
+from evaluation.controls import CONTROLS
 from evaluation.face_readings import MEASURES
 from evaluation.figures import ROWS, FigureRow
 from evaluation.metrics.control_matrix import CHANGE, FOLLOW
-from evaluation.reenactment import CONTROLS
 
 MATRIX_TABLE: Final = "control_matrix.parquet"
 CELL_METRIC: Final = re.compile(rf"({CHANGE}|{FOLLOW})_(gain_)?({'|'.join(CONTROLS)})_({'|'.join(MEASURES)})")

@@ -38,6 +38,7 @@ SUMMARY_SCHEMA: Final = table_schema(
     column("better", pa.string(), "higher, lower or neither"),
     column("mark", pa.string(), "a baseline's lead over the model; empty where there is none"),
 )
+ONE_PAIR: Final = "_one_pair"
 SHORT_MARKS: Final = {BEATS: "▲", AHEAD: "△"}
 MARKS_TOLD: Final = f"▲ {BEATS}   △ {AHEAD}   {NOTHING} not measured"
 
@@ -77,8 +78,12 @@ def markdown_tables(rows: Sequence[FigureRow]) -> str:
 
 
 def print_tables(rows: Sequence[FigureRow], console: Console) -> None:
-    """Print every protocol's and scorer's means; cells of the control matrix left out."""
-    for table in build_tables(split_cells(rows)[0], scorers_apart=True):
+    """Print every protocol's and scorer's means.
+
+    Cells of the control matrix are left out, and single pairs' scores beside the score of all.
+    """
+    shown = [row for row in split_cells(rows)[0] if not row.metric.endswith(ONE_PAIR)]
+    for table in build_tables(shown, scorers_apart=True):
         console.print(_rich_table(table))
     console.print(MARKS_TOLD, markup=False, highlight=False)
 

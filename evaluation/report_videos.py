@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.controls import CONTROLS
 from evaluation.driver_media import read_pictures, read_sound, read_still
 from evaluation.generated_files import clip_path, portrait_path, video_path
-from evaluation.reenactment import CONTROLS, Reenactment
+from evaluation.reenactment import Reenactment
 from preprocessing.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 

@@ -11,6 +11,7 @@ from evaluation.choice import EvaluationChoice
 from pipelines.animate_options import animate_options
 from pipelines.app_command import app
 from pipelines.evaluation_options import evaluate
+from pipelines.one_thread import use_one_thread
 from pipelines.training_options import training_options
 from training.choice import STAGE_NAMES, TrainingChoice
 
@@ -114,7 +115,7 @@ def dev(arguments: tuple[str, ...]) -> None:
     from pipelines.dagster_home import ensure_dagster_home
 
     ensure_dagster_home()
-    _use_one_thread()
+    use_one_thread()
     what = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
     # A process of its own would only stand between the terminal's Ctrl-C and Dagster.
     command = [sys.executable, "-m", "dagster", "dev", *what, *arguments]
@@ -228,18 +229,10 @@ class _OneLineErrors:
             raise click.ClickException(str(error)) from error
 
 
-def _use_one_thread() -> None:
-    """Let the pools' processes be the parallel work: before numpy is loaded, and unless told otherwise."""
-    from preprocessing.process_pool import ONE_THREAD
-
-    for name, value in ONE_THREAD.items():
-        os.environ.setdefault(name, value)
-
-
 def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
     from rich.console import Console
 
-    _use_one_thread()
+    use_one_thread()
     from pipelines.console import without_chatter
     from pipelines.dagster_home import ensure_dagster_home
     from pipelines.main_job import MainJob, run_main_job

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 
 from evaluation.choice import EvaluationChoice
+from pipelines.one_thread import use_one_thread
 
 
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,6 +53,7 @@ def evaluate(choice: EvaluationChoice, force: bool) -> None:
     """
     from rich.console import Console
 
+    use_one_thread()
     from pipelines.console import without_chatter
     from pipelines.dagster_home import ensure_dagster_home
     from pipelines.evaluation_job import EvaluationOrder, run_evaluation

@@ -21,16 +21,16 @@ mean of those 16 videos' own scores. Wholly entangled controls score 0 in `contr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 
-from evaluation.face_readings import MEASURES, SCORER, Control, FaceReadings
+from evaluation.controls import CONTROLS, Control
+from evaluation.face_readings import MEASURES, SCORER, FaceReadings
 from evaluation.figures import Direction, FigureRow
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.metrics.series import STILL_BELOW, Agreement, Array, both_read, compare_series
 
-CONTROLS: Final[tuple[Control, ...]] = get_args(Control)
 ALL_PAIRS: Final = "all pairs"
 CHANGE: Final = "control_change"
 FOLLOW: Final = "control_follow"

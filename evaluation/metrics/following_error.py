@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.face_readings import MEASURES, SCORER, Control, FaceReadings
+from evaluation.controls import Control
+from evaluation.face_readings import MEASURES, SCORER, FaceReadings
 from evaluation.figures import FigureRow
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.metrics.series import MINIMUM_FRAMES, STILL_BELOW, both_read, compare_series

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from upath import UPath
 
+from evaluation.controls import CONTROLS, Control
 from evaluation.face_readings import MEASURES
 from evaluation.figures import (
     COPY_PORTRAIT,
@@ -31,7 +32,7 @@ from evaluation.generated_files import (
     portrait_path,
     video_path,
 )
-from evaluation.reenactment import CONTROLS, Control, Reenactment, ReenactmentProtocol, write_protocol
+from evaluation.reenactment import Reenactment, ReenactmentProtocol, write_protocol
 from evaluation.report_matrix import MATRIX_TABLE, MatrixCell
 from evaluation.report_sources import CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET
 from preprocessing.encoding import write_video

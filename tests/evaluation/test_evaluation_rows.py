@@ -12,13 +12,14 @@ from upath import UPath
 from evaluation.choice import EvaluationChoice
 from evaluation.control_evaluation import official_folder, panel_files
 from evaluation.control_rows import AGAINST_TRUTH, ControlTable, add_change, add_follow, add_rows
+from evaluation.controls import CONTROLS, Control
 from evaluation.face_readings import FaceReadings
 from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow, read_figures
 from evaluation.generated_files import GeneratedVideos, open_generated
 from evaluation.lip_sync_evaluation import weights_file
 from evaluation.lip_sync_rows import missing_rows, score_pictures, scored_rows
 from evaluation.quality_evaluation import run_quality_evaluation
-from evaluation.reenactment import CONTROLS, Control, Reenactment, ReenactmentProtocol
+from evaluation.reenactment import Reenactment, ReenactmentProtocol
 from evaluation.video_readings import VideoReadings, cut
 from storage.root import local_copy, open_root
 from tests.evaluation.reading_makers import readings

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluation.face_readings import MEASURES, Control, FaceReadings
+from evaluation.controls import Control
+from evaluation.face_readings import MEASURES, FaceReadings
 from evaluation.figures import MODEL
 from evaluation.metrics.control_matrix import (
     ALL_PAIRS,

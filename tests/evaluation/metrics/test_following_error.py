@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluation.face_readings import Control, FaceReadings
+from evaluation.controls import Control
+from evaluation.face_readings import FaceReadings
 from evaluation.figures import MODEL, FigureRow
 from evaluation.metrics.following_error import following_rows
 from tests.evaluation.reading_makers import readings
