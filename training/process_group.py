@@ -22,6 +22,7 @@ from typing import IO, Final
 import psutil
 
 from training.orphans import die_with_parent
+from training.remembered_signals import remembered_signals
 
 __all__ = ["CommandFailedError", "Ending", "die_with_parent", "failure", "first_error", "run_command"]
 
@@ -87,11 +88,9 @@ def run_command(
     reading = Thread(target=_pass_on, args=(supervisor.stderr, lines), daemon=True)
     reading.start()
     try:
-        while True:
-            try:
-                supervisor.wait(look_seconds)
-                break
-            except subprocess.TimeoutExpired:
+        with remembered_signals() as handle_again:
+            while not _has_ended(supervisor, look_seconds):
+                handle_again()
                 while_running()
     finally:
         supervisor.stdin.close()  # first: from here on it ends everything, whatever becomes of this process
@@ -99,6 +98,14 @@ def run_command(
     reading.join(PATIENCE_SECONDS)
     if supervisor.returncode != 0:
         raise CommandFailedError(failure(supervisor.returncode, list(lines)))
+
+
+def _has_ended(supervisor: "subprocess.Popen[bytes]", within_seconds: float) -> bool:
+    try:
+        supervisor.wait(within_seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def failure(exit_code: int, lines: Sequence[str]) -> str:

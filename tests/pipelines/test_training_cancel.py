@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,22 @@ class Place:
     home: Path
     work: Path
 
-    def start(self, goal: int, *command: str) -> "subprocess.Popen[str]":
-        """Start the run in a process of its own."""
+    @contextmanager
+    def start(self, goal: int, *command: str) -> "Generator[subprocess.Popen[str]]":
+        """Start the run in a process of its own, which does not outlive a test that fails."""
         (self.work / "goal.txt").write_text(str(goal))
         for file in self.work.glob("*.pid"):
             file.unlink()
-        return subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, *(command or ("-m", "tests.pipelines.fake_training"))],
             env={**os.environ, "DAGSTER_HOME": str(self.home), "FAKE_WORK": str(self.work)},
             stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as run:
+            try:
+                yield run
+            finally:
+                run.kill()  # nothing, where it has ended
 
     def step(self) -> int:
         """How far it came."""
