@@ -3,8 +3,8 @@
     pdfgc train all --preset tiny_cpu
 
 Time: about 8 minutes on two cores, 10 with the demo's second stage 3. What to expect stands in
-`docs/measured.md`: on people it never saw, yaw and PSNR beat chance, lips hardly, eyes, SSIM, pitch and roll
-do not; the pictures are small and soft.
+`docs/measured.md`: on people it never saw, lips, eyes, the head's turn and PSNR beat chance, SSIM does not;
+the pictures are small and soft.
 
 Losses are the method's; weights, rates and sizes are ours, chosen on the demo corpus for a run this short.
 """
