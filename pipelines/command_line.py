@@ -12,6 +12,7 @@ from pipelines.animate_options import animate_options
 from pipelines.app_command import app
 from pipelines.evaluation_options import evaluate
 from pipelines.one_thread import use_one_thread
+from pipelines.settings_command import settings
 from pipelines.training_options import training_options
 from training.choice import STAGE_NAMES, TrainingChoice
 
@@ -91,9 +92,10 @@ def train(stage: str, choice: TrainingChoice, force: bool) -> None:
     from rich.console import Console
 
     from pipelines.dagster_home import ensure_dagster_home
-    from pipelines.training_job import TrainingOrder, run_training
 
     with _OneLineErrors():
+        from pipelines.training_job import TrainingOrder, run_training  # reads the deployment's settings
+
         ensure_dagster_home()
         run_training(TrainingOrder(stage, choice, force), Console())
 
@@ -192,6 +194,7 @@ def animate(order: AnimateOrder) -> None:
 
 main.add_command(app)
 main.add_command(evaluate)
+main.add_command(settings)
 
 
 @main.command()
@@ -235,9 +238,10 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
     use_one_thread()
     from pipelines.console import without_chatter
     from pipelines.dagster_home import ensure_dagster_home
-    from pipelines.main_job import MainJob, run_main_job
 
     with _OneLineErrors(), without_chatter():
+        from pipelines.main_job import MainJob, run_main_job  # reads the deployment's settings
+
         for folder in folders:
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder} is no folder of videos")
@@ -250,10 +254,11 @@ def _train_and_evaluate_demo(force: bool) -> None:
 
     from pipelines.console import without_chatter
     from pipelines.dagster_home import ensure_dagster_home
-    from pipelines.demo_training import run_demo_training
-    from pipelines.evaluation_job import EvaluationOrder, run_evaluation
 
     with _OneLineErrors(), without_chatter():
+        from pipelines.demo_training import run_demo_training
+        from pipelines.evaluation_job import EvaluationOrder, run_evaluation
+
         ensure_dagster_home()
         run_demo_training(Console(), force=force)
         run_evaluation(EvaluationOrder(EvaluationChoice(), force), Console())

@@ -20,18 +20,21 @@ Settings = TypeVar("Settings")
 
 
 @cache
-def form_of(settings: type[Any], left_out: tuple[str, ...] = ()) -> type[Config]:
+def form_of(settings: type[Any], left_out: tuple[str, ...] = (), deployed: Any = None) -> type[Config]:
     """A Config class with the fields of a settings dataclass; nested dataclasses become nested forms.
 
-    Fields `left_out` are not shown and keep their defaults.
+    Fields `left_out` are not shown and keep their defaults. Where `deployed`, an instance of `settings`, is
+    given, its values are the form's defaults.
     """
     hints = get_type_hints(settings)
     entries: dict[str, Any] = {}
     for entry in fields(settings):
         if entry.name in left_out:
             continue
-        kind = _form_type(settings, entry.name, hints[entry.name])
-        entries[entry.name] = (kind, FormField(default=_form_default(entry, kind), **_facts(entry)))
+        value = None if deployed is None else getattr(deployed, entry.name)
+        kind = _form_type(settings, entry.name, hints[entry.name], value)
+        default = _form_default(entry, kind, deployed)
+        entries[entry.name] = (kind, FormField(default=default, **_facts(entry)))
     return create_model(f"{settings.__name__}Form", __base__=Config, __doc__=settings.__doc__, **entries)
 
 
@@ -65,9 +68,9 @@ def _path(name: str, text: str, *, required: bool) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _form_type(owner: type[Any], name: str, hint: Any) -> Any:
+def _form_type(owner: type[Any], name: str, hint: Any, deployed: Any = None) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
-        return form_of(hint)
+        return form_of(hint, deployed=deployed)
     if get_origin(hint) is Literal:
         # Dagster shows an enumeration as a choice; it does not know Literal.
         return Enum(f"{owner.__name__}_{name}", {value: value for value in get_args(hint)})
@@ -89,12 +92,15 @@ def _without_none(hint: Any) -> Any:
     return others[0] if is_optional else hint
 
 
-def _form_default(entry: Field[Any], kind: Any) -> Any:
+def _form_default(entry: Field[Any], kind: Any, deployed: Any = None) -> Any:
     if isinstance(kind, type) and issubclass(kind, Config):
         return kind()
-    if entry.default is MISSING and entry.default_factory is MISSING:
+    if deployed is not None:
+        default = getattr(deployed, entry.name)
+    elif entry.default is MISSING and entry.default_factory is MISSING:
         return ...
-    default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
+    else:
+        default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(default)
     if kind is str and default is None:

@@ -9,6 +9,7 @@ import click
 
 from evaluation.choice import EvaluationChoice
 from pipelines.one_thread import use_one_thread
+from pipelines.option_defaults import deployed_default
 
 
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,9 +39,9 @@ def _option(entry: Field[Any], hint: Any) -> Callable[[Callable[..., None]], Cal
     elif hint is int:
         kind = click.IntRange(min=entry.metadata.get("minimum"), max=entry.metadata.get("maximum"))
     name, text = f"--{entry.name.replace('_', '-')}", f"{entry.metadata['description']}."
-    return click.option(
-        name, entry.name, type=kind, default=entry.default, help=text, show_default=entry.default != ""
-    )
+    usual = str(entry.default) if entry.default != "" else False
+    default = deployed_default(EvaluationChoice, entry.name)
+    return click.option(name, entry.name, type=kind, default=default, help=text, show_default=usual)
 
 
 @click.command()

@@ -10,6 +10,7 @@ from upath import UPath
 
 from evaluation.choice import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
+from pipelines.deployed_settings import deployed
 from preprocessing.dataset import DatasetSettings
 from preprocessing.source_videos import SourceSettings
 from preprocessing.steps import PreprocessingSettings
@@ -25,11 +26,11 @@ if TYPE_CHECKING:  # the forms are made at run time from the settings' dataclass
     TrainingForm = Config
     EvaluationForm = Config
 else:
-    SourceForm = form_of(SourceSettings)
-    PreprocessingForm = form_of(PreprocessingSettings)
-    DatasetForm = form_of(DatasetSettings)
-    TrainingForm = form_of(TrainingChoice)
-    EvaluationForm = form_of(EvaluationChoice)
+    SourceForm = form_of(SourceSettings, deployed=deployed(SourceSettings))
+    PreprocessingForm = form_of(PreprocessingSettings, deployed=deployed(PreprocessingSettings))
+    DatasetForm = form_of(DatasetSettings, deployed=deployed(DatasetSettings))
+    TrainingForm = form_of(TrainingChoice, deployed=deployed(TrainingChoice))
+    EvaluationForm = form_of(EvaluationChoice, deployed=deployed(EvaluationChoice))
 
 
 class Workspace(ConfigurableResource):  # type: ignore[type-arg]

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import click
 
+from pipelines.option_defaults import deployed_default
 from training.choice import TrainingChoice
 
 FLAGS: Final = {bool: "--{0}/--no-{0}", int: "--{0}", str: "--{0}"}
@@ -40,6 +41,6 @@ def _option(entry: Field[Any], hint: Any) -> Callable[[Callable[..., None]], Cal
         kind = click.IntRange(min=entry.metadata.get("minimum"), max=entry.metadata.get("maximum"))
     name = FLAGS.get(hint, "--{0}").format(entry.name.replace("_", "-"))
     text = f"{entry.metadata['description']}."
-    return click.option(
-        name, entry.name, type=kind, default=entry.default, help=text, show_default=entry.default != ""
-    )
+    usual = str(entry.default) if entry.default != "" else False
+    default = deployed_default(TrainingChoice, entry.name)
+    return click.option(name, entry.name, type=kind, default=default, help=text, show_default=usual)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.schema import LANDMARK_COUNT
+from storage.settings import setting
 
 CROP_SIDE_PX: Final = 224
 # Where the official alignment puts (one eye, the other eye, the mouth) in its own 224 px frame.
@@ -34,8 +35,12 @@ CropMode = Literal["official", "square"]
 class AlignmentSettings:
     """How a crop is cut from its source."""
 
-    mode: CropMode = "official"
-    square_scale: float = 1.8  # side of the square crop over the face box's longer side
+    mode: CropMode = setting(
+        "official", "official: cropped as the released networks expect it; square: around the face box"
+    )
+    square_scale: float = setting(
+        1.8, "Side of the square crop over the face box's longer side (mode square)", minimum=1.0, maximum=4.0
+    )
 
 
 def crop_transforms(landmarks_px: NDArray[np.float32], settings: AlignmentSettings) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.frame_of_reference import REFERENCE_DISTANCE_CM
+from storage.settings import setting
 
 UNSURE, OPEN, SHUT = 0, 1, 2
 CANDIDATE_EVERY_FRAMES: Final = 2  # neighbouring frames show the same eyes
@@ -29,15 +30,30 @@ SHUFFLED_NEAREST: Final = 16  # clips, nearest in pose, among which partners are
 class PairSettings:
     """Which frames go together."""
 
-    seed: int = 0
-    maximum_pose_distance_rad: float = math.radians(12.0)
-    maximum_size_ratio: float = 1.25  # of the heads' distances from the crop camera
-    minimum_gaze_distance_rad: float = math.radians(10.0)  # either open eyes look elsewhere,
-    minimum_blink_distance: float = 0.5  # or they are open here and shut there
-    open_below_blink: float = 0.4  # both eyes: clearly open
-    shut_above_blink: float = 0.7  # both eyes: clearly shut
-    maximum_blink_step: float = 0.25  # to either neighbouring frame; beyond, the lids are on their way
-    maximum_gaze_step_rad: float = math.radians(4.0)  # of open eyes; beyond, the gaze jumps
+    seed: int = setting(0, "Of the order in which partners are tried", minimum=0)
+    maximum_pose_distance_rad: float = setting(
+        math.radians(12.0), "Between the heads of giver and taker", minimum=0.0, maximum=1.57
+    )
+    maximum_size_ratio: float = setting(
+        1.25, "Of the two heads' distances from the crop camera", minimum=1.0, maximum=4.0
+    )
+    minimum_gaze_distance_rad: float = setting(
+        math.radians(10.0), "Either open eyes look elsewhere by this much,", minimum=0.0, maximum=1.57
+    )
+    minimum_blink_distance: float = setting(
+        0.5, "or they are open in one and shut in the other, blinks this far apart", minimum=0.0, maximum=1.0
+    )
+    open_below_blink: float = setting(0.4, "Both eyes below: clearly open", minimum=0.0, maximum=1.0)
+    shut_above_blink: float = setting(0.7, "Both eyes above: clearly shut", minimum=0.0, maximum=1.0)
+    maximum_blink_step: float = setting(
+        0.25, "To either neighbouring frame; beyond, the lids are on their way", minimum=0.0, maximum=1.0
+    )
+    maximum_gaze_step_rad: float = setting(
+        math.radians(4.0),
+        "Of open eyes to either neighbouring frame; beyond, the gaze jumps",
+        minimum=0.0,
+        maximum=1.57,
+    )
     within_identity_share: float = field(
         default=0.5,
         metadata={

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from preprocessing.alignment import CROP_SIDE_PX, AlignmentSettings, crop_transforms, transform_landmarks
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from preprocessing.tracking import FaceView
+from storage.settings import setting
 
 SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly
 OUTSIDE_EVERY_FRAMES: Final = 4  # and a face takes time to walk out of the picture
@@ -23,8 +24,10 @@ OUTSIDE_EVERY_FRAMES: Final = 4  # and a face takes time to walk out of the pict
 class CandidateSettings:
     """How tracks are cut."""
 
-    minimum_frames: int = 25  # shorter pieces are counted as refused: too short to learn from
-    jpeg_quality: int = 95
+    minimum_frames: int = setting(
+        25, "Shorter pieces are refused: too short to learn from", minimum=2, maximum=32
+    )
+    jpeg_quality: int = setting(95, "Of the crops", minimum=50, maximum=100)
 
     def __post_init__(self) -> None:
         if not 2 <= self.minimum_frames <= MAXIMUM_CLIP_FRAMES // 2:

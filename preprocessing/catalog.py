@@ -19,6 +19,7 @@ from preprocessing.catalog_files import FoundFile, find_videos
 from preprocessing.catalog_table import ACCEPTED, DUPLICATE, REFUSED, CatalogRow, rows_of, table_of
 from preprocessing.media_files import RefusedVideo
 from preprocessing.media_probe import PROBE_VERSION, ProbeSettings, probe
+from storage.settings import setting
 
 # Reasons that say something of the moment, not of the content: such a file is read again each time.
 PASSING_REASONS: Final = frozenset({"not_accessible", "still_changing"})
@@ -29,8 +30,12 @@ class ScanSettings:
     """How folders are scanned."""
 
     probe: ProbeSettings = field(default_factory=ProbeSettings)
-    threads: int = 4
-    """Files hashed and probed at once; both leave Python's lock for most of the time."""
+    threads: int = setting(
+        4,
+        "Files hashed and probed at once; both leave Python's lock for most of the time",
+        minimum=1,
+        maximum=256,
+    )
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,21 @@ from math import ceil
 import pyarrow as pa
 
 from preprocessing.catalog_table import ACCEPTED
+from storage.settings import setting
 
 
 @dataclass(frozen=True)
 class BatchSettings:
     """How many videos and persons make a batch."""
 
-    videos_per_batch: int = 256
-    """Aim for the size. Whole persons go in, so a batch may be larger, up to about twice."""
-    minimum_identities: int = 4
-    """Persons per batch, so that eye anchors can cross identities inside it."""
+    videos_per_batch: int = setting(
+        256,
+        "Videos that a batch aims for; whole persons go in, so it may be up to about twice as large",
+        minimum=1,
+    )
+    minimum_identities: int = setting(
+        4, "Persons in a batch, so that eye anchors can cross identities inside it", minimum=1
+    )
 
     def __post_init__(self) -> None:
         if self.videos_per_batch < 1 or self.minimum_identities < 1:

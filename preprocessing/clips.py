@@ -23,6 +23,7 @@ from preprocessing.labellers import mouth_opening, pose_mean_face
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, SCHEMA_VERSION, Clip, ClipSource
 from preprocessing.shards import decode_array, encode_clip
 from storage.publishing import BuildReport
+from storage.settings import setting
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
 HEAD_ANGLE_EVERY_FRAMES: Final = 4  # a head turns slowly against 25 frames a second
@@ -32,16 +33,32 @@ HEAD_ANGLE_EVERY_FRAMES: Final = 4  # a head turns slowly against 25 frames a se
 class ClipSettings:
     """Thresholds. A clip that fails one is refused with the threshold's reason."""
 
-    minimum_face_size_px: float = 64.0  # face box in the source; below, a 224 px crop is a blur
-    minimum_sharpness: float = 8.0  # variance of the Laplacian of the 224 px crop
-    minimum_brightness: float = 25.0  # mean grey level, 0 to 255
-    maximum_brightness: float = 235.0
-    maximum_step: float = 0.25  # face sizes between neighbouring frames: the tracker slipped
-    maximum_outside_share: float = 0.2  # share of a crop beyond the picture's edge
-    maximum_head_angle_rad: float = math.radians(60.0)  # beyond, one eye is hidden
-    minimum_mouth_motion: float = 0.01  # standard deviation of the mouth opening, face scales
-    minimum_speech_level_dbfs: float = -55.0  # loudest second of the clip
-    keep_other_faces: bool = False  # faces beside the main one become identities of their own
+    minimum_face_size_px: float = setting(
+        64.0, "Face box in the source; smaller ones make a blur of a 224 px crop", minimum=0.0
+    )
+    minimum_sharpness: float = setting(8.0, "Variance of the Laplacian of the 224 px crop", minimum=0.0)
+    minimum_brightness: float = setting(
+        25.0, "Mean grey level of the crop, 0 to 255", minimum=0.0, maximum=255.0
+    )
+    maximum_brightness: float = setting(
+        235.0, "Mean grey level of the crop, 0 to 255", minimum=0.0, maximum=255.0
+    )
+    maximum_step: float = setting(
+        0.25, "Step between neighbouring frames in face sizes; beyond, the tracker slipped", minimum=0.0
+    )
+    maximum_outside_share: float = setting(
+        0.2, "Share of a crop that may lie beyond the picture's edge", minimum=0.0, maximum=1.0
+    )
+    maximum_head_angle_rad: float = setting(
+        math.radians(60.0), "Head turn; beyond, one eye is hidden", minimum=0.0, maximum=math.pi
+    )
+    minimum_mouth_motion: float = setting(
+        0.01, "Standard deviation of the mouth opening, in face scales; below, nobody speaks", minimum=0.0
+    )
+    minimum_speech_level_dbfs: float = setting(
+        -55.0, "Level of the loudest second of the clip; below, it is silent", minimum=-120.0, maximum=0.0
+    )
+    keep_other_faces: bool = setting(False, "Faces beside the main one become identities of their own")
 
 
 @dataclass(frozen=True)

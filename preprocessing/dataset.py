@@ -31,6 +31,7 @@ from preprocessing.shards import decode_clip
 from preprocessing.splits import SPLITS, Split, SplitSettings, assign_splits
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
+from storage.settings import setting
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
 INDEX_TABLE: Final = "index.parquet"
@@ -71,8 +72,10 @@ class DatasetSettings:
     """How the data set is put together."""
 
     splits: SplitSettings = field(default_factory=SplitSettings)
-    allow_mixed_labellers: bool = False  # labels of different labellers are not comparable
-    pictured_samples: int = 15  # on the card
+    allow_mixed_labellers: bool = setting(
+        False, "Join batches whose labels come of different labellers; they are not comparable"
+    )
+    pictured_samples: int = setting(15, "Samples shown on the card", minimum=0, maximum=100)
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,24 @@ from preprocessing.media_packets import decode_tolerantly, demux_tolerantly
 from preprocessing.media_sound import SoundSink, SoundTrack
 from preprocessing.media_timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
+from storage.settings import setting
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
     """How a source is decoded."""
 
-    threads: int = 1
-    """Decoder threads per video; a pool of one-thread workers has the higher throughput."""
-    maximum_gap_seconds: float = 600.0
-    """Longest time for which one picture is repeated; a longer gap is taken for broken time stamps."""
+    threads: int = setting(
+        1,
+        "Decoder threads of a video; a pool of one-thread workers has the higher throughput",
+        minimum=1,
+        maximum=64,
+    )
+    maximum_gap_seconds: float = setting(
+        600.0,
+        "Longest time for which one picture is repeated; a longer gap is taken for broken time stamps",
+        minimum=0.04,
+    )
 
 
 @dataclass(frozen=True)

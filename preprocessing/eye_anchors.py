@@ -35,6 +35,7 @@ from preprocessing.process_pool import Crashed, default_workers, map_in_processe
 from preprocessing.shards import decode_array
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
+from storage.settings import setting
 
 CODE_VERSION: Final = f"3+mediapipe{MEDIAPIPE_VERSION}"
 VALID_NAMES: Final = ("valid",)
@@ -70,12 +71,21 @@ class EyeAnchorSettings:
     what is accepted is nearer to v1's eyes than to v2's.
     """
 
-    anchors_per_clip: int = 2
-    attempts: int = 3  # partners tried for one frame before it is given up
-    maximum_gaze_error_rad: float = math.radians(5.0)
-    maximum_blink_error: float = 0.2
-    maximum_rest_error_px: float = 2.0
-    jpeg_quality: int = 95
+    anchors_per_clip: int = setting(2, "Anchors that are tried for every clip", minimum=0, maximum=32)
+    attempts: int = setting(3, "Partners tried for one frame before it is given up", minimum=1, maximum=32)
+    maximum_gaze_error_rad: float = setting(
+        math.radians(5.0),
+        "How far an anchor's measured gaze may lie from its giver's",
+        minimum=0.0,
+        maximum=1.57,
+    )
+    maximum_blink_error: float = setting(
+        0.2, "How far an anchor's measured blink may lie from its giver's", minimum=0.0, maximum=1.0
+    )
+    maximum_rest_error_px: float = setting(
+        2.0, "How far the face beside the eyes may move from the taker's", minimum=0.0
+    )
+    jpeg_quality: int = setting(95, "Of the composites", minimum=50, maximum=100)
     pairs: PairSettings = field(default_factory=PairSettings)
     swap: EyeSwapSettings = field(default_factory=EyeSwapSettings)
 

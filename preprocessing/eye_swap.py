@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from preprocessing.alignment import fit_similarity
 from preprocessing.face_points import EYE_REGION_POINTS, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
+from storage.settings import setting
 
 OUTER_CORNERS: Final = (33, 263)
 # Eye corners and the bridge of the nose hold still between the eyes, whatever the eyes do.
@@ -27,11 +28,33 @@ COLOUR_GRID_PX: Final = 4  # the colour change is smooth: it is worked out on a 
 class EyeSwapSettings:
     """How the region is cut, coloured and blended. Shares are of the outer eye corners' distance."""
 
-    margin_share: float = 0.10  # how far the region reaches beyond the lid skin
-    feather_share: float = 0.15  # width of the soft edge inside the region
-    colour_reach_share: float = 0.18  # Gaussian width with which colours are carried inwards
-    colour_spread: float = 0.35  # largest deviation of the log colour ratio from its median on the edge
-    opening_share: float = 0.5  # of the brightness change that the eyeballs take; their hue is v1's own
+    margin_share: float = setting(
+        0.10,
+        "How far the region reaches beyond the lid skin, in outer eye corners' distances",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    feather_share: float = setting(
+        0.15,
+        "Width of the soft edge inside the region, in outer eye corners' distances",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    colour_reach_share: float = setting(
+        0.18,
+        "Gaussian width with which colours are carried inwards, in outer eye corners' distances",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    colour_spread: float = setting(
+        0.35, "Largest deviation of the log colour ratio from its median on the edge", minimum=0.0
+    )
+    opening_share: float = setting(
+        0.5,
+        "Of the brightness change that the eyeballs take; their hue is the giver's own",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     def __post_init__(self) -> None:
         if not (self.margin_share >= 0.0 < self.feather_share and self.colour_reach_share > 0.0):

@@ -27,6 +27,7 @@ from preprocessing.media_files import (
     stream_start,
 )
 from preprocessing.media_packets import AnyPacket
+from storage.settings import setting
 
 PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known files are probed again
 
@@ -35,12 +36,20 @@ PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known fi
 class ProbeSettings:
     """When a readable file is refused all the same."""
 
-    minimum_seconds: float = 1.0
-    """Shortest time that picture and sound must both cover."""
-    maximum_side_px: int = 8192
-    """Longest side; one RGB frame of this size squared takes 200 MB."""
-    truncation_tolerance_seconds: float = 0.5
-    """How much earlier than its header says a stream may end; sloppy muxers err by a frame or two."""
+    minimum_seconds: float = setting(
+        1.0, "Shortest time that picture and sound must both cover", minimum=0.04
+    )
+    maximum_side_px: int = setting(
+        8192,
+        "Longest side of a video; one RGB frame of 8192 px squared takes 200 MB",
+        minimum=64,
+        maximum=32768,
+    )
+    truncation_tolerance_seconds: float = setting(
+        0.5,
+        "How much earlier than its header says a stream may end; sloppy muxers err by a frame or two",
+        minimum=0.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
 from preprocessing.schema import FRAMES_PER_SECOND
+from storage.settings import setting
 
 LOOK_AT_PX: Final = 32  # shorter side; the detector compares colours, not details
 
@@ -18,7 +19,12 @@ LOOK_AT_PX: Final = 32  # shorter side; the detector compares colours, not detai
 class ShotSettings:
     """Settings of the shot cut detector."""
 
-    threshold: float = 27.0  # PySceneDetect's default: mean HSV difference on its 0-255 scale
+    threshold: float = setting(
+        27.0,
+        "Mean HSV difference, 0 to 255, from which on two frames part shots; PySceneDetect's default",
+        minimum=1.0,
+        maximum=255.0,
+    )
 
 
 class ShotDetector:

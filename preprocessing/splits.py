@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from storage.settings import setting
+
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
@@ -14,9 +16,9 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 class SplitSettings:
     """Shares of the identities, and how few a held-out split may have."""
 
-    seed: int = 0
-    validation_share: float = 0.05
-    test_share: float = 0.05
+    seed: int = setting(0, "Of the deal of identities into splits", minimum=0)
+    validation_share: float = setting(0.05, "Of the identities", minimum=0.0, maximum=0.9)
+    test_share: float = setting(0.05, "Of the identities", minimum=0.0, maximum=0.9)
     minimum_identities: int = field(
         default=2,
         metadata={

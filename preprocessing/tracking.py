@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from preprocessing.face_mesh import FaceDetector, FaceMesh
 from preprocessing.iris_refinement import refine_irises
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+from storage.settings import setting
 
 RETRY_FRAMES: Final = 5  # a fifth of a second without a face that could not be followed anyway
 
@@ -23,14 +24,34 @@ RETRY_FRAMES: Final = 5  # a fifth of a second without a face that could not be 
 class TrackingSettings:
     """Settings of the face tracker."""
 
-    detect_every_frames: int = 25  # a face that walks in is found within a second
-    detect_every_steady_frames: int = 50  # the same after a look that found nobody new: within two
-    detection_confidence: float = 0.5
-    tracking_confidence: float = 0.5
-    maximum_faces: int = 4
-    window_scale: float = 2.2  # side of the window over the longer side of the mesh's box
-    window_side_px: int = 384  # larger windows are shrunk to this: the crop is at most about its own size
-    memory_mebibytes: int = 512  # bound on the pictures held per video being read
+    detect_every_frames: int = setting(
+        25, "Frames between looks for new faces: one that walks in is found within a second", minimum=1
+    )
+    detect_every_steady_frames: int = setting(
+        50, "The same after a look that found nobody new; at least detect_every_frames", minimum=1
+    )
+    detection_confidence: float = setting(
+        0.5, "Score from which on MediaPipe's detector has found a face", minimum=0.0, maximum=1.0
+    )
+    tracking_confidence: float = setting(
+        0.5, "Score of the face mesh below which a face is lost", minimum=0.0, maximum=1.0
+    )
+    maximum_faces: int = setting(4, "Faces followed at once in a video", minimum=1, maximum=32)
+    window_scale: float = setting(
+        2.2,
+        "Side of the window around a face, over the longer side of its mesh's box",
+        minimum=1.0,
+        maximum=8.0,
+    )
+    window_side_px: int = setting(
+        384,
+        "Larger windows are shrunk to this; the crop is at most about its own size",
+        minimum=128,
+        maximum=4096,
+    )
+    memory_mebibytes: int = setting(
+        512, "Bound on the pictures held for each video that is being read", minimum=16
+    )
 
     def __post_init__(self) -> None:
         if self.detect_every_frames < 1 or self.maximum_faces < 1:

@@ -20,6 +20,7 @@ from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, E
 from preprocessing.shards import encode_sample
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
+from storage.settings import setting
 
 CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
 INDEX_TABLE: Final = "index.parquet"
@@ -39,7 +40,9 @@ INDEX_SCHEMA: Final = table_schema(
 class ShardSettings:
     """How samples are packed."""
 
-    maximum_shard_mebibytes: int = 256  # a shard is closed at the first sample that reaches this
+    maximum_shard_mebibytes: int = setting(
+        256, "A shard is closed at the first sample that reaches this", minimum=1
+    )
 
     def __post_init__(self) -> None:
         if self.maximum_shard_mebibytes < 1:

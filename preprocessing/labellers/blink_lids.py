@@ -21,6 +21,7 @@ from preprocessing.face_points import (
     IMAGE_RIGHT_UPPER_LID,
 )
 from preprocessing.schema import LANDMARK_COUNT
+from storage.settings import setting
 
 NAME: Final = "lid_gap"
 VERSION: Final = "2"
@@ -38,8 +39,18 @@ class BlinkSettings:
 
     # Both chosen on the demo corpus (mean error 0.07, correlation .95), where blinks are known; on
     # real videos shut eyes keep 0.05 to 0.3 of the open level.
-    open_percentile: float = 75.0  # of a person's openness: above blinks and lowered lids
-    shut_share: float = 0.2  # of the open level: where the mesh leaves the lids of a shut eye
+    open_percentile: float = setting(
+        75.0,
+        "Of a person's eye openness, taken as open: above blinks and lowered lids",
+        minimum=50.0,
+        maximum=100.0,
+    )
+    shut_share: float = setting(
+        0.2,
+        "Of the open level, taken as shut: where the mesh leaves the lids of a shut eye",
+        minimum=0.0,
+        maximum=0.9,
+    )
 
 
 class OpennessLevels(NamedTuple):

@@ -38,6 +38,7 @@ from preprocessing.frame_of_reference import (
 )
 from preprocessing.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
+from storage.settings import setting
 
 NAME: Final = "iris_eyeball"
 VERSION: Final = "3"
@@ -50,14 +51,21 @@ _IRIS_CENTRES: Final = (IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0])
 class GazeSettings:
     """When an eye tells its gaze, and how far it then looks."""
 
-    shut_blink: float = 0.6  # from here on the lid hides the iris and the mesh guesses it
+    shut_blink: float = setting(
+        0.6, "Blink from which on the lid hides the iris, and the gaze is filled in", minimum=0.0, maximum=1.0
+    )
     # What the iris's angle is multiplied by. Irises measured in the picture (`iris_refinement`) cover .65
     # of the true gaze up and down and .78 sideways on the demo corpus, where irises in their true places
     # would cover .86 and .82 (the mean face's eyes are not this person's). 1.25 has the smallest error
     # there (seeds 0 and 7 chose it, seed 11 confirmed it).
-    vertical_gain: float = 1.25
-    horizontal_gain: float = 1.25
-    reach_rad: float = 1.0  # an eye turns by 50 to 55 degrees at most; what lies beyond is noise
+    vertical_gain: float = setting(1.25, "Factor on the iris's angle up and down", minimum=0.1, maximum=10.0)
+    horizontal_gain: float = setting(1.25, "Factor on the iris's angle sideways", minimum=0.1, maximum=10.0)
+    reach_rad: float = setting(
+        1.0,
+        "Largest gaze that is told: an eye turns by 50 to 55 degrees at most, beyond lies noise",
+        minimum=0.1,
+        maximum=1.57,
+    )
 
 
 class GazeLabels(NamedTuple):

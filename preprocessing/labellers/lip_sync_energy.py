@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from storage.settings import setting
 
 NAME: Final = "mouth_energy"
 VERSION: Final = "1"
@@ -26,12 +27,22 @@ _TELEPHONE_BAND_HZ: Final = (300.0, 3400.0)
 class LipSyncSettings:
     """What is compared, and what counts as silent or motionless."""
 
-    maximum_shift_frames: int = 15
-    slow_frames: float = 3.0  # Gaussian width; slower changes of mouth and loudness are taken out
-    smooth_frames: float = 0.5  # Gaussian width; landmark jitter is taken out
-    silence_dbfs: float = -55.0  # a clip whose loudest frame stays below is silent
-    still_opening: float = 0.004  # a mouth whose opening varies less (standard deviation) is still
-    minimum_frames: int = 32  # shorter clips leave no overlap worth correlating at the largest shift
+    maximum_shift_frames: int = setting(
+        15, "Largest shift between lips and sound that is tried, either way", minimum=1, maximum=31
+    )
+    slow_frames: float = setting(
+        3.0, "Gaussian width; slower changes of mouth and loudness are taken out", minimum=0.1
+    )
+    smooth_frames: float = setting(0.5, "Gaussian width; landmark jitter is taken out", minimum=0.0)
+    silence_dbfs: float = setting(
+        -55.0, "A clip whose loudest frame stays below is silent", minimum=-120.0, maximum=0.0
+    )
+    still_opening: float = setting(
+        0.004, "A mouth whose opening varies less (standard deviation) is still", minimum=0.0
+    )
+    minimum_frames: int = setting(
+        32, "Shorter clips leave no overlap worth correlating at the largest shift", minimum=2, maximum=64
+    )
 
 
 def score_lip_sync(

@@ -26,6 +26,7 @@ from preprocessing.frame_of_reference import (
 )
 from preprocessing.mean_face import load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
+from storage.settings import setting
 
 NAME: Final = "mean_face"
 VERSION: Final = "2"
@@ -35,8 +36,13 @@ VERSION: Final = "2"
 class PoseSettings:
     """How the mean face is fitted."""
 
-    huber_px: float = 1.5  # residual beyond which a point's pull no longer grows
-    iterations: int = 6  # always all: no frame's pose depends on which frames it is fitted with
+    huber_px: float = setting(1.5, "Residual beyond which a point's pull no longer grows", minimum=0.01)
+    iterations: int = setting(
+        6,
+        "Steps of the fit, always all: no pose depends on which frames it is fitted with",
+        minimum=1,
+        maximum=100,
+    )
 
 
 class PoseLabels(NamedTuple):
