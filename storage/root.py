@@ -3,10 +3,8 @@
 obstore (S3) is imported only when a root lies there.
 """
 
-import ipaddress
 import os
 import tempfile
-from datetime import timedelta
 from functools import cache as remembered
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +13,7 @@ from urllib.parse import urlsplit
 from upath import UPath
 
 from storage.atomic import partial_path, remove, remove_dead_partials
+from storage.bucket import allows_http, endpoint_url, open_store, reason_of
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.transfer import damage, download, is_local, local_path, read_bytes
 
@@ -61,29 +60,22 @@ def _open_local_root(path: str, location: str) -> UPath:
 
 def _open_bucket_root(location: str) -> UPath:
     from obstore.exceptions import BaseError
-    from obstore.store import S3Store
 
     _register_obstore()
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    _check_endpoint(location, endpoint)
-    allow_http = endpoint is not None and endpoint.startswith("http://")
-    # The probe gives up early; the store that works later keeps obstore's patient defaults.
-    probe = S3Store.from_url(
-        location,
-        client_options={"allow_http": allow_http, "connect_timeout": "5s", "timeout": "20s"},
-        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
-    )
+    allow_http = allows_http(f"storage root {location!r}")
     try:
-        probe.list_with_delimiter()
+        # This one gives up early; the store that works later keeps obstore's patient defaults.
+        open_store(location, patient=False).list_with_delimiter()
     except (BaseError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"storage root {location!r} cannot be listed: {reason}; check the bucket's name, AWS_REGION, "
-            f"AWS_ENDPOINT_URL and the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), or {WAY_OUT}"
+            f"storage root {location!r} cannot be listed: {reason_of(error)}; check the bucket's name, "
+            "AWS_REGION, AWS_ENDPOINT_URL and the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), "
+            f"or {WAY_OUT}"
         ) from error
     # The endpoint is given by name so that fsspec, which keeps one store for equal options, never
     # answers with the store of another endpoint. Keys stay in the environment, out of pickles.
     options: dict[str, Any] = {"client_options": {"allow_http": allow_http}}
+    endpoint = endpoint_url()
     if endpoint is not None:
         options["endpoint"] = endpoint
     return UPath(location.rstrip("/"), **options)
@@ -95,25 +87,6 @@ def _register_obstore() -> None:
     from obstore.fsspec import register
 
     register("s3")
-
-
-def _check_endpoint(location: str, endpoint: str | None) -> None:
-    if endpoint is None or not endpoint.startswith("http://"):
-        return
-    host = urlsplit(endpoint).hostname or ""
-    if _is_loopback(host) or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
-        return
-    raise ValueError(
-        f"storage root {location!r}: AWS_ENDPOINT_URL {endpoint!r} would carry the data unencrypted; "
-        "use https, or set AWS_ALLOW_HTTP=true if that network is yours"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def scratch_directory(root: UPath) -> Path:
