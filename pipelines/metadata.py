@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from dagster import MetadataValue
 
+from preprocessing.step_costs import StepCost, step_cost
 from storage.publishing import Published
 
 REASONS_SHOWN: Final = 4
@@ -16,18 +17,32 @@ def published_metadata(published: Published) -> dict[str, Any]:
     manifest = published.manifest
     metadata: dict[str, Any] = {"what happened": what_happened(published)}
     metadata |= {name.replace("_", " "): value for name, value in manifest.counts.items()}
-    refused = sum(manifest.refusals.values())
-    metadata["refused"] = refused
-    if refused:
+    cost = step_cost(manifest)
+    metadata["refused"] = sum(manifest.refusals.values())
+    if cost.refused_share is not None:
+        metadata["refused share"] = round(cost.refused_share, 4)
+    if metadata["refused"]:
         metadata["refusals by reason"] = refusal_table(manifest.refusals)
-    frames = manifest.counts.get("frames", 0)
-    return metadata | {
-        "seconds": round(manifest.seconds, 2),
-        "CPU seconds": round(manifest.cpu_seconds, 2),
-        **({"CPU milliseconds per frame": round(1000 * manifest.cpu_seconds / frames, 3)} if frames else {}),
+    return metadata | _costs(cost) | _whereabouts(published)
+
+
+def _costs(cost: StepCost) -> dict[str, Any]:
+    """Numbers, so that Dagster plots them over time."""
+    told: dict[str, float | None] = {
+        "seconds": cost.seconds,
+        "CPU seconds": cost.cpu_seconds,
+        "frames per second": cost.frames_per_second,
+        "CPU milliseconds per frame": cost.cpu_milliseconds_per_frame,
+        "peak memory (MiB)": cost.peak_memory_mebibytes or None,
+    }
+    return {name: round(value, 3) for name, value in told.items() if value is not None}
+
+
+def _whereabouts(published: Published) -> dict[str, Any]:
+    return {
         "folder": MetadataValue.path(str(published.directory)),
-        "fingerprint": manifest.fingerprint[:16],
-        "content": manifest.content_digest[:16],
+        "fingerprint": published.manifest.fingerprint[:16],
+        "content": published.manifest.content_digest[:16],
     }
 
 

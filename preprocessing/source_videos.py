@@ -1,10 +1,10 @@
 """The step `source_videos`: the catalog of every video ever seen, kept under the root."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -130,6 +130,28 @@ def load_batch(root: UPath, key: str) -> Batch:
     rows = [] if catalog is None else catalog.filter(pc.field("batch") == key).to_pylist()
     if not rows:
         raise ValueError(f"the catalog under {root} has no batch {key!r}; materialise source_videos first")
+    return _batch(key, rows)
+
+
+def load_batches(root: UPath) -> list[Batch]:
+    """Every batch, in order, from one look at the catalog."""
+    catalog = load_catalog(root)
+    rows_of_batch: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in [] if catalog is None else catalog.filter(pc.field("batch").is_valid()).to_pylist():
+        rows_of_batch[row["batch"]].append(row)
+    return [_batch(key, rows) for key, rows in sorted(rows_of_batch.items())]
+
+
+def count_missing(root: UPath) -> dict[str, int]:
+    """How many videos of a batch are no longer where they were; batches without any are left out."""
+    catalog = load_catalog(root)
+    if catalog is None:
+        return {}
+    gone = catalog.filter(pc.field("batch").is_valid() & ~pc.field("present"))
+    return dict(Counter(gone["batch"].to_pylist()))
+
+
+def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> Batch:
     videos = [
         SourceVideo(row["video_id"], Path(row["path"]), row["relative_path"], row["identity"])
         for row in sorted(rows, key=lambda row: row["video_id"])

@@ -34,6 +34,7 @@ class Manifest:
     seconds: float  # wall clock of the last run that built; an earlier, killed one is not in it
     cpu_seconds: float  # the same run, with the child processes that it waited for
     finished_at: str  # UTC, ISO 8601
+    peak_memory_mebibytes: float = 0.0  # with all child processes; 0: not measured (older manifests)
 
     @property
     def content_digest(self) -> str:

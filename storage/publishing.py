@@ -24,6 +24,7 @@ from storage.atomic import remove, remove_dead_partials
 from storage.changes import input_changes, setting_changes
 from storage.fingerprint import JsonValue, fingerprint, to_json_value
 from storage.manifest import MANIFEST_NAME, Manifest
+from storage.peak_memory import watched_memory
 from storage.root import scratch_directory
 from storage.transfer import damage, is_local, local_path, read_bytes, read_sha256, upload, write_bytes
 from storage.work import building_lock, collect_files, place_locally, prepare
@@ -186,7 +187,8 @@ def _built_before(root: UPath, recipe: Recipe) -> Published | None:
 
 def _run(recipe: Recipe, build: Callable[[Path], BuildReport], work: Path) -> Manifest:
     started_seconds, started_cpu_seconds = time.monotonic(), _cpu_seconds()
-    report = build(work)
+    with watched_memory() as memory:
+        report = build(work)
     return Manifest(
         asset=recipe.asset,
         partition=recipe.partition,
@@ -200,6 +202,7 @@ def _run(recipe: Recipe, build: Callable[[Path], BuildReport], work: Path) -> Ma
         seconds=round(time.monotonic() - started_seconds, 3),
         cpu_seconds=round(_cpu_seconds() - started_cpu_seconds, 3),
         finished_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        peak_memory_mebibytes=memory.peak_mebibytes,
     )
 
 
