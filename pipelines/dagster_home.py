@@ -9,22 +9,7 @@ from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE
 HOME_VARIABLE: Final = "DAGSTER_HOME"
 INSTANCE_FILE: Final = "dagster.yaml"
 # The embedded default: SQLite under the home, nothing sent anywhere, dead runs noticed.
-INSTANCE_SETTINGS: Final = """\
-# Written by pdfgc when this folder was first used; yours to change.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-  poll_interval_seconds: 30
-  free_slots_after_run_end_seconds: 30  # a killed run gives back its place in a pool
-concurrency:
-  pools:
-    default_limit: 1  # the pool "gpu": one training stage at a time, in the UI and by `pdfgc train`
-  runs:
-    max_concurrent_runs: 4
-"""
+INSTANCE_SETTINGS: Final = Path(__file__).with_name("dagster.sqlite.yaml").read_text()
 
 
 def ensure_dagster_home() -> Path:

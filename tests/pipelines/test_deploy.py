@@ -1,0 +1,148 @@
+"""The files of `deploy/`: Dagster, systemd and compose take them, and all that they name is there."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from dagster import DagsterInstance
+from dagster._core.instance.config import dagster_instance_config
+from dagster._core.storage.runs import SqliteRunStorage
+
+from tests.conftest import REPOSITORY
+
+DEPLOY: Final = REPOSITORY / "deploy"
+UNITS: Final = sorted(DEPLOY.glob("*.service"))
+INSTALLED_AT: Final = "/opt/pdfgc"  # in the units and in the image
+
+
+def read_yaml(name: str) -> dict[str, Any]:
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+def example_environment() -> dict[str, str]:
+    lines = (DEPLOY / "pdfgc.env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def commands() -> list[list[str]]:
+    """Every command of the units and of compose.yaml, as words."""
+    units = [
+        line for unit in UNITS for line in re.findall(r"^ExecStart=(.+)$", unit.read_text(), re.MULTILINE)
+    ]
+    services = read_yaml("compose.yaml")["services"].values()
+    told = [service["command"] for service in services if "command" in service]
+    told += [service["healthcheck"]["test"] for service in services if "command" in service]
+    return [line.split() for line in (*units, *told)]
+
+
+def test_dagster_takes_the_embedded_settings(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text((DEPLOY / "dagster.sqlite.yaml").read_text())
+    with DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert isinstance(instance.run_storage, SqliteRunStorage)
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_max_runtime_seconds == 0  # none
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 1
+        assert not instance.run_retries_retry_on_asset_or_op_failure
+        assert not instance.telemetry_enabled
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+
+
+def test_the_embedded_settings_are_those_that_a_new_home_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.dagster_home import ensure_dagster_home
+
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    home = ensure_dagster_home()
+    assert (home / "dagster.yaml").read_text() == (DEPLOY / "dagster.sqlite.yaml").read_text()
+
+
+def test_the_settings_for_postgres_differ_in_storage_alone() -> None:
+    embedded, team = read_yaml("dagster.sqlite.yaml"), read_yaml("dagster.postgres.yaml")
+    assert team.pop("storage").keys() == {"postgres"}
+    assert team == embedded
+
+
+def test_dagsters_own_schema_holds_for_the_settings_for_postgres(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in example_environment().items():
+        monkeypatch.setenv(name, value)
+    shutil.copy(DEPLOY / "dagster.postgres.yaml", tmp_path / "dagster.yaml")
+    settings, _ = dagster_instance_config(str(tmp_path))
+    database = settings["storage"]["postgres"]["postgres_db"]
+    assert database["port"] == {"env": "PDFGC_POSTGRES_PORT"}
+    assert database["scheme"] == "postgresql+psycopg2"
+
+
+def test_every_variable_that_the_files_read_has_an_example() -> None:
+    given = example_environment().keys()
+    files = [*UNITS, *DEPLOY.glob("*.yaml")]
+    read = {
+        name for file in files for name in re.findall(r"\$?\{(?:env: )?(PDFGC_[A-Z_]+)\b", file.read_text())
+    }
+    assert read - given == {"PDFGC_ROOT_FOLDER"}  # only for a root in a bucket
+    compose = read_yaml("compose.yaml")["services"]
+    assert compose["daemon"]["environment"].keys() <= given
+
+
+def test_every_command_is_a_program_of_ours_with_paths_that_are_there() -> None:
+    entry_points = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    assert len(commands()) == len(UNITS) + 6
+    for program, *words in commands():
+        name = program.removeprefix(f"{INSTALLED_AT}/.venv/bin/")
+        assert name in entry_points or (REPOSITORY / ".venv" / "bin" / name).exists(), program
+        for flag, value in pairwise(words):
+            if flag == "-w":
+                assert (REPOSITORY / value).is_file()
+            if flag == "-m":
+                assert find_spec(value) is not None
+
+
+def test_compose_builds_and_mounts_what_is_there() -> None:
+    services = read_yaml("compose.yaml")["services"]
+    assert set(services) == {"postgres", "code", "daemon", "webserver"}
+    build = services["code"]["build"]
+    assert (DEPLOY / build["context"]).resolve() == REPOSITORY
+    assert (REPOSITORY / build["dockerfile"]).is_file()
+    for service in services.values():
+        assert "healthcheck" in service
+        for mount in service["volumes"]:
+            source, target, *_ = mount.split(":")
+            if source.startswith("./"):
+                assert (DEPLOY / source).is_file()
+                assert Path(target).name == "dagster.yaml"
+    image = (DEPLOY / "Dockerfile").read_text()
+    assert f"WORKDIR {INSTALLED_AT}\n" in image
+    assert (REPOSITORY / "scripts" / "make_environment.sh").is_file()
+    assert "scripts/make_environment.sh" in image
+    home = re.search(r"DAGSTER_HOME=(\S+)", image)
+    assert home is not None
+    assert f"./dagster.postgres.yaml:{home[1]}/dagster.yaml:ro" in services["daemon"]["volumes"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for unit in UNITS:
+        (tmp_path / unit.name).write_text(unit.read_text().replace(INSTALLED_AT, str(REPOSITORY)))
+    verify = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in UNITS)]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "pdfgc" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_a_stopped_service_ends_its_runs_with_sigterm_first() -> None:
+    unit = (DEPLOY / "pdfgc-code.service").read_text()
+    assert "KillMode=control-group\n" in unit
+    assert "OOMPolicy=continue\n" in unit  # one run out of memory does not end the others
+    assert not re.search(
+        r"^(PrivateDevices|ProtectClock|DeviceAllow)=", unit, re.MULTILINE
+    )  # each hides the GPU
