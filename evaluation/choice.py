@@ -17,7 +17,10 @@ class EvaluationChoice:
     """
 
     run: str = field(
-        default="default", metadata={"description": "Training run whose last stage makes the videos"}
+        default="",
+        metadata={
+            "description": "Training run whose last stage makes the videos; empty: the one trained last"
+        },
     )
     split: ChosenSplit = field(
         default="test", metadata={"description": "Split of the data set that clips are drawn from"}
@@ -86,5 +89,3 @@ class EvaluationChoice:
             raise ValueError(
                 f"these must be 0 or more: {wrong}; frames is {self.frames}, need 1 to {MAXIMUM_CLIP_FRAMES}"
             )
-        if not self.run:
-            raise ValueError("the training run needs a name")

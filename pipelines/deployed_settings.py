@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
+from evaluation.against_accepted import AcceptanceSettings
 from evaluation.choice import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
 from pipelines.operations_settings import OperationsSettings
@@ -29,6 +30,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "dataset": DatasetSettings,
     "training": TrainingChoice,
     "evaluation": EvaluationChoice,
+    "acceptance": AcceptanceSettings,
     "operations": OperationsSettings,
 }
 """Every settings dataclass that a deployment may change, by the first part of its variables."""

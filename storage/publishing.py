@@ -132,6 +132,20 @@ def current(root: UPath, asset: str, partition: str) -> Published | None:
     return _read(directory / name)
 
 
+def find_content(root: UPath, asset: str, partition: str, content_digest: str) -> Published | None:
+    """The published directory with this content, current or not; None where it is not there (any more)."""
+    try:
+        paths = sorted(_partition_directory(root, asset, partition).iterdir(), key=lambda path: path.name)
+    except (FileNotFoundError, NotADirectoryError):  # the second is what UPath says of an empty prefix
+        return None
+    for path in paths:
+        if path.name.endswith(f"-{content_digest[:8]}"):
+            found = _read(path)
+            if found is not None and found.manifest.content_digest == content_digest:
+                return found
+    return None
+
+
 def staleness(root: UPath, recipe: Recipe) -> str | None:
     """Why a recipe would be built now; None where it is up to date.
 

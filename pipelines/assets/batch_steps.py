@@ -16,6 +16,7 @@ from dagster import (
 from pipelines.assets.source_videos import source_videos
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.partitions import batches
+from pipelines.passing_failures import tried_again
 from pipelines.resources import Preprocessing, Workspace
 from pipelines.step_checks import check_specs, run_checks
 from pipelines.step_pictures import step_pictures
@@ -109,15 +110,16 @@ def _step_asset(name: str) -> AssetsDefinition:
     ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
         root, key = workspace.open(), context.partition_key
         settings = preprocessing.to_settings()
-        published = run_step(
-            root,
-            name,
-            load_batch(root, key),
-            settings,
-            force=workspace.force,
-            workers=workspace.worker_count(),
-            progress=context.log.info,
-        )
+        with tried_again(context):
+            published = run_step(
+                root,
+                name,
+                load_batch(root, key),
+                settings,
+                force=workspace.force,
+                workers=workspace.worker_count(),
+                progress=context.log.info,
+            )
         context.log.info("%s", what_happened(published))
         return MaterializeResult(
             metadata=published_metadata(published) | step_pictures(root, name, key, settings),

@@ -11,7 +11,9 @@ from dagster import (
 )
 
 from pipelines.assets.batch_steps import step_assets
+from pipelines.automation import after_batches
 from pipelines.metadata import published_metadata
+from pipelines.passing_failures import tried_again
 from pipelines.resources import DatasetChoice, Workspace
 from pipelines.step_checks import check_result
 from pipelines.step_pictures import dataset_pictures
@@ -29,6 +31,7 @@ from storage.root import local_copy
     kinds={"webdataset", "parquet"},
     owners=["team:data"],
     code_version=CODE_VERSION,
+    automation_condition=after_batches("shards"),
     metadata={"dagster/column_schema": column_schema(INDEX_SCHEMA)},
 )
 def dataset(
@@ -39,9 +42,10 @@ def dataset(
     Training reads this index. Batches without shards are left out until they have them.
     """
     root = workspace.open()
-    published = run_dataset(
-        root, dataset_choice.to_settings(), force=workspace.force, progress=context.log.info
-    )
+    with tried_again(context):
+        published = run_dataset(
+            root, dataset_choice.to_settings(), force=workspace.force, progress=context.log.info
+        )
     card = local_copy(published.directory) / "dataset_card.md"
     return MaterializeResult(
         metadata=published_metadata(published)

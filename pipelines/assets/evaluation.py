@@ -20,10 +20,12 @@ from evaluation.figures import FIGURES_TABLE, SCHEMA, FigureRow, read_figures
 from evaluation.generate_videos import run_generated_videos
 from evaluation.generated_files import CONTACT_SHEET, GENERATED_VIDEOS
 from evaluation.lip_sync_evaluation import LIP_SYNC_EVALUATION, run_lip_sync_evaluation
+from evaluation.newest_run import with_run
 from evaluation.quality_evaluation import QUALITY_EVALUATION, run_quality_evaluation
 from evaluation.report_summary import markdown_tables
 from pipelines.assets.dataset import dataset
 from pipelines.assets.training import GPU_POOL, stage_assets
+from pipelines.automation import after_any_of
 from pipelines.evaluation_checks import (
     FIGURE_CHECKS,
     figure_check_specs,
@@ -32,6 +34,7 @@ from pipelines.evaluation_checks import (
     videos_check_spec,
 )
 from pipelines.metadata import picture, published_metadata
+from pipelines.passing_failures import tried_again
 from pipelines.resources import Evaluation, Workspace
 from pipelines.table_columns import column_schema
 from storage.publishing import Published
@@ -50,6 +53,7 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
     kinds={"pytorch", "mp4"},
     owners=["team:evaluation"],
     check_specs=[videos_check_spec()],
+    automation_condition=after_any_of(STAGE_NAMES[-1]),
 )
 def generated_videos(
     context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
@@ -59,8 +63,10 @@ def generated_videos(
     Self: a clip drives its own first frame. Cross: lip, pose, eye and expression from four clips of other
     people. Control: a self video of which one driver alone was changed.
     """
-    root, choice = workspace.open(), evaluation_choice.to_choice()
-    published = run_generated_videos(root, choice, force=workspace.force, progress=context.log.info)
+    root = workspace.open()
+    choice = with_run(root, evaluation_choice.to_choice(), STAGE_NAMES[-1])
+    with tried_again(context):
+        published = run_generated_videos(root, choice, force=workspace.force, progress=context.log.info)
     sheet = local_copy(published.directory) / CONTACT_SHEET
     return MaterializeResult(
         metadata={"run": choice.run, "picture: videos and drivers": picture(sheet.read_bytes())}
@@ -90,13 +96,16 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         owners=["team:evaluation"],
         check_specs=figure_check_specs(evaluation.name),
         description=evaluation.description,
+        automation_condition=after_any_of(GENERATED_VIDEOS),
         metadata={"dagster/column_schema": column_schema(SCHEMA)},
     )
     def measured(
         context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
     ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
-        choice = evaluation_choice.to_choice()
-        published = evaluation.measure(context, workspace.open(), choice, workspace)
+        root = workspace.open()
+        choice = with_run(root, evaluation_choice.to_choice(), GENERATED_VIDEOS)
+        with tried_again(context):
+            published = evaluation.measure(context, root, choice, workspace)
         folder = local_copy(published.directory)
         rows = read_figures(folder / FIGURES_TABLE)
         return MaterializeResult(

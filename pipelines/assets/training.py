@@ -14,6 +14,7 @@ from dagster import (
 
 from pipelines.assets.dataset import dataset
 from pipelines.metadata import picture, what_happened
+from pipelines.passing_failures import tried_again
 from pipelines.resources import Training, Workspace
 from pipelines.training_checks import Trained, run_training_checks, training_check_specs
 from pipelines.training_launch import launch_training
@@ -59,14 +60,15 @@ def _stage_asset(name: str) -> AssetsDefinition:
         context: AssetExecutionContext, workspace: Workspace, training_choice: Training
     ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
         root, choice = workspace.open(), training_choice.to_choice()
-        published = run_stage(
-            root,
-            name,
-            choice,
-            lambda job, processes: launch_training(context, job, processes),
-            force=workspace.force,
-            progress=context.log.info,
-        )
+        with tried_again(context):
+            published = run_stage(
+                root,
+                name,
+                choice,
+                lambda job, processes: launch_training(context, job, processes),
+                force=workspace.force,
+                progress=context.log.info,
+            )
         context.log.info("%s", what_happened(published))
         made = _Made(published, Trained(root, name, choice.run, local_copy(published.directory)))
         return MaterializeResult(

@@ -36,8 +36,26 @@ GRAPH = {
     "control_evaluation": {"generated_videos"},
     "quality_evaluation": {"generated_videos"},
     "evaluation_report": {"lip_sync_evaluation", "control_evaluation", "quality_evaluation"},
+    "accepted_run": {"evaluation_report"},
+    "reprocessing_plan": set[str](),
 }
-EVALUATION = tuple(GRAPH)[-5:]
+WITHOUT_TABLE = {"generated_videos", "accepted_run", "reprocessing_plan"}
+EVALUATION = {
+    "generated_videos",
+    "lip_sync_evaluation",
+    "control_evaluation",
+    "quality_evaluation",
+    "evaluation_report",
+}
+PARTITIONED = {
+    "face_tracks",
+    "clips",
+    "pose_labels",
+    "gaze_labels",
+    "lip_sync_scores",
+    "eye_anchors",
+    "shards",
+}
 
 
 def test_loading_imports_no_torch_mediapipe_or_onnxruntime() -> None:
@@ -77,7 +95,7 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
         if node.group_name == "training":
             assert node.pools == {"gpu"}
             continue
-        if name == "generated_videos":
+        if name in WITHOUT_TABLE:
             continue
         columns = node.metadata["dagster/column_schema"].columns
         assert columns
@@ -86,8 +104,7 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
 
 def test_batch_steps_are_partitioned_by_batch_and_the_rest_is_whole(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    whole = {name for name in GRAPH if graph.get(AssetKey(name)).partitions_def is None}
-    assert whole == {"source_videos", "dataset", *STAGE_NAMES, *EVALUATION}
+    assert {name for name in GRAPH if graph.get(AssetKey(name)).partitions_def is not None} == PARTITIONED
 
 
 def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) -> None:
@@ -105,6 +122,7 @@ def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) 
         "checkpoint_reloads",
         "every_video_made",
         "has_figures",
+        "not_worse_than_accepted",
     }
 
 
@@ -117,4 +135,22 @@ def test_there_is_a_job_for_all_stages_and_one_for_each(definitions: Definitions
 
 def test_the_job_evaluate_makes_all_of_the_evaluation(definitions: Definitions) -> None:
     job = definitions.resolve_job_def("evaluate")
-    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(EVALUATION)
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == EVALUATION
+
+
+def test_what_runs_by_itself_and_what_waits_for_a_person(definitions: Definitions) -> None:
+    repository = definitions.get_repository_def()
+    sensors = {sensor.name: sensor.default_status.value for sensor in repository.sensor_defs}
+    assert sensors == {
+        "new_videos": "RUNNING",
+        "planned_batches": "RUNNING",
+        "failed_runs": "RUNNING",
+        "automation": "RUNNING",
+        "dataset_changed": "STOPPED",
+    }
+    schedules = {schedule.name: schedule.default_status.value for schedule in repository.schedule_defs}
+    assert schedules == {
+        "nightly_reprocessing": "RUNNING",
+        "weekly_training": "STOPPED",
+        "weekly_collection": "STOPPED",
+    }
