@@ -14,10 +14,26 @@ from pipelines.evaluation_options import evaluate
 from pipelines.one_thread import use_one_thread
 from pipelines.settings_command import settings
 from pipelines.training_options import training_options
-from pipelines.weights_command import weights
+from preprocessing.remote_sources import SourcePath, is_folder, source_path
 from training.choice import STAGE_NAMES, TrainingChoice
 
+
+class _Source(click.ParamType[SourcePath]):
+    """A folder of videos or s3://bucket/prefix; `click.Path` would take a slash out of the URL."""
+
+    name = "path"
+
+    def convert(  # pyright: ignore[reportImplicitOverride]
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> SourcePath:
+        try:
+            return source_path(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 FOLDER = click.Path(path_type=Path)
+SOURCE = _Source()
 WORKSPACE = "workspace.yaml"  # of a checkout; an installed pdfgc serves its own definitions
 
 
@@ -33,7 +49,11 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--videos", type=FOLDER, help="Folder of talking videos; without it a corpus is made here.")
+@click.option(
+    "--videos",
+    type=SOURCE,
+    help="Folder of talking videos, or s3://bucket/prefix; without it a corpus is made here.",
+)
 @click.option(
     "--portrait", type=FOLDER, multiple=True, help="Own portrait photos for the corpus (repeatable)."
 )
@@ -46,7 +66,7 @@ def main() -> None:
     help="Go on through every training stage to the evaluation's report.",
 )
 def demo(
-    videos: Path | None, portrait: tuple[Path, ...], force: bool, workers: int, with_training: bool
+    videos: SourcePath | None, portrait: tuple[Path, ...], force: bool, workers: int, with_training: bool
 ) -> None:
     """Run the main job: videos to checked training shards, every training stage, the evaluation's report.
 
@@ -61,14 +81,14 @@ def demo(
 
 
 @main.command()
-@click.argument("folders", type=FOLDER, nargs=-1)
+@click.argument("folders", type=SOURCE, nargs=-1)
 @click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes; 0 (default): one a core.")
-def preprocess(folders: tuple[Path, ...], force: bool, workers: int) -> None:
+def preprocess(folders: tuple[SourcePath, ...], force: bool, workers: int) -> None:
     """Scan FOLDERS (and those scanned before) and bring every batch's shards up to date.
 
     The first folder level names the person: FOLDER/person/.../clip.mp4; a file directly in FOLDER is a
-    person of its own.
+    person of its own. A folder may also be s3://bucket/prefix.
     """
     _run(folders, force, workers)
 
@@ -195,7 +215,6 @@ def animate(order: AnimateOrder) -> None:
 
 main.add_command(app)
 main.add_command(evaluate)
-main.add_command(weights)
 main.add_command(settings)
 
 
@@ -234,7 +253,7 @@ class _OneLineErrors:
             raise click.ClickException(str(error)) from error
 
 
-def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
+def _run(folders: tuple[SourcePath, ...], force: bool, workers: int) -> None:
     from rich.console import Console
 
     use_one_thread()
@@ -245,7 +264,7 @@ def _run(folders: tuple[Path, ...], force: bool, workers: int) -> None:
         from pipelines.main_job import MainJob, run_main_job  # reads the deployment's settings
 
         for folder in folders:
-            if not folder.is_dir():
+            if not is_folder(folder):
                 raise FileNotFoundError(f"{folder} is no folder of videos")
         ensure_dagster_home()
         run_main_job(MainJob(folders, force, workers), Console())

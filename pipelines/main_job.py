@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dagster import DagsterInstance, ExecuteInProcessResult
@@ -16,6 +15,7 @@ from rich.table import Table
 from upath import UPath
 
 from pipelines.definitions import definitions
+from preprocessing.remote_sources import SourcePath
 from preprocessing.source_videos import accepted_identities, batch_keys, load_catalog
 from preprocessing.steps import STEPS
 from preprocessing.whole_dataset import DATASET, WHOLE
@@ -27,7 +27,7 @@ from storage.root import open_root
 class MainJob:
     """What to run."""
 
-    folders: tuple[Path, ...]  # beside those that the catalog knows
+    folders: tuple[SourcePath, ...]  # beside those that the catalog knows
     force: bool = False
     workers: int = 0  # 0: one a core
     settings: Mapping[str, Any] | None = None  # of the resource `preprocessing`, as in the launchpad
