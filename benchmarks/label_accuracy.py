@@ -50,7 +50,7 @@ def labelled_clips(location: Path) -> Iterator[Labelled]:
     """Every accepted clip of every batch."""
     root = open_root(str(location))
     for key in batch_keys(root):
-        sources = {video.video_id: video.path for video in load_batch(root, key).videos}
+        sources = {video.video_id: Path(str(video.path)) for video in load_batch(root, key).videos}
         made = {name: current(root, name, key) for name in ("clips", "pose_labels", "gaze_labels")}
         folders = {name: _folder(name, published) for name, published in made.items()}
         pose = read_labels(folders["pose_labels"], POSE_NAMES)

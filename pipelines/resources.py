@@ -1,7 +1,6 @@
 """What the assets share: where everything lies, and the settings of preprocessing and training."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster import Config, ConfigurableResource
@@ -12,6 +11,7 @@ from evaluation.choice import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import deployed
 from preprocessing.dataset import DatasetSettings
+from preprocessing.remote_sources import SourcePath, source_path, split_folders
 from preprocessing.source_videos import SourceSettings
 from preprocessing.steps import PreprocessingSettings
 from storage.root import open_root
@@ -56,16 +56,21 @@ class Sources(ConfigurableResource):  # type: ignore[type-arg]
 
     folders: list[str] = Field(
         default=[],
-        description="Folders of videos, beside those scanned before. Empty: PDFGC_VIDEOS (written like PATH)",
+        description="Folders of videos (or s3://bucket/prefix), beside those scanned before. "
+        "Empty: PDFGC_VIDEOS (written like PATH)",
     )
     settings: SourceForm = Field(
         default=SourceForm(), description="Which files are taken and how they are grouped"
     )
 
-    def all_folders(self) -> list[Path]:
-        """The folders named here, else those of PDFGC_VIDEOS."""
-        named = self.folders or os.environ.get(VIDEOS_VARIABLE, "").split(os.pathsep)
-        return [Path(entry).expanduser() for entry in named if entry]
+    def all_folders(self) -> list[SourcePath]:
+        """The folders named here, else those of PDFGC_VIDEOS.
+
+        Raises:
+            ValueError: a URL that is no ``s3://bucket``.
+        """
+        named = self.folders or split_folders(os.environ.get(VIDEOS_VARIABLE, ""))
+        return [source_path(entry) for entry in named if entry]
 
     def to_settings(self) -> SourceSettings:
         """The settings that the form tells."""

@@ -1,14 +1,18 @@
-"""Scanning folders of videos into the catalog: one row for every video file ever seen.
+"""Scanning folders and buckets of videos into the catalog: one row for every video file ever seen.
 
 Sources are never moved, changed or deleted. A file is known by its path, size and modification
-time; while these stay, it is not opened again. A video is known by its content: `video_id`. Nothing
+time; while these stay, it is not opened again. An object of a bucket is a file like any other, except that
+it is read as a local copy, which is removed at once. A video is known by its content: `video_id`. Nothing
 is lost: a file that vanished keeps its row, a refused one has a row with the reason.
 """
 
 import hashlib
+import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -19,10 +23,11 @@ from preprocessing.catalog_files import FoundFile, find_videos
 from preprocessing.catalog_table import ACCEPTED, DUPLICATE, REFUSED, CatalogRow, rows_of, table_of
 from preprocessing.media_files import RefusedVideo
 from preprocessing.media_probe import PROBE_VERSION, ProbeSettings, probe
+from preprocessing.remote_sources import SourcePath, fetched
 from storage.settings import setting
 
 # Reasons that say something of the moment, not of the content: such a file is read again each time.
-PASSING_REASONS: Final = frozenset({"not_accessible", "still_changing"})
+PASSING_REASONS: Final = frozenset({"not_accessible", "still_changing", "source_missing"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class ScanSettings:
         "Files hashed and probed at once; both leave Python's lock for most of the time",
         minimum=1,
         maximum=256,
+    )
+    settle_seconds: float = setting(
+        0.0,
+        "Files that changed more lately than this are left for a later scan: copies under way",
+        minimum=0.0,
     )
 
 
@@ -50,10 +60,12 @@ class ScanResult:
 
 
 def scan(
-    roots: Sequence[Path],
+    roots: Sequence[SourcePath],
     known: pa.Table | None,
     settings: ScanSettings,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    scratch: Path | None = None,
 ) -> ScanResult:
     """Look at every video file below `roots` and bring the catalog up to date.
 
@@ -62,17 +74,17 @@ def scan(
     batch. Rows of files that are gone stay, with `present` false.
 
     Args:
-        roots: folders; the first level below each names the person.
+        roots: folders, or prefixes of buckets; the first level below each names the person.
         known: the catalog so far (`CATALOG_SCHEMA`), or None.
         settings: how to scan.
         on_progress: called with (files read so far, files to read).
+        scratch: where copies of objects lie while they are read, one a thread; default: the platform's
+            temporary directory.
 
     Raises:
         FileNotFoundError: if a root is no folder; a disk that is not mounted must not empty the catalog.
+        OSError: if a bucket cannot be listed.
     """
-    for root in roots:
-        if not root.is_dir():
-            raise FileNotFoundError(f"{root} is no folder")
     found, unreadable_folders = find_videos(roots)
     known_rows = rows_of(known) if known is not None else []
     # Two rows may share a path, if the file's content changed: the one that is there counts.
@@ -80,13 +92,16 @@ def scan(
     probe_key = probe_key_of(settings.probe)
     rows: list[CatalogRow] = []
     fresh: list[FoundFile] = []
+    now_ns = time.time_ns()
     for file in found:
         row = row_at.get(file.stored_path)
         if row is not None and _is_unchanged(file, row, probe_key):
             rows.append(_placed(row, file))
-        else:
+        elif is_settled(file, settings.settle_seconds, now_ns):
             fresh.append(file)
-    rows += _read_all(fresh, row_at, settings, on_progress)
+        elif row is not None:
+            rows.append(row)
+    rows += _read_all(fresh, row_at, settings, on_progress, scratch or Path(tempfile.gettempdir()))
     seen = {(row.path, row.sha256) for row in rows}
     scanned = {str(root.resolve()) for root in roots}
     found_paths = {file.stored_path for file in found}
@@ -106,6 +121,15 @@ def scan(
         newly_missing=sum(row.present for row in gone),
         unreadable_folders=tuple(unreadable_folders),
     )
+
+
+def is_settled(file: FoundFile, settle_seconds: float, now_ns: int) -> bool:
+    """Whether a file was last modified long enough ago to be whole.
+
+    The clock of the machine that holds it may differ a little, so a time just ahead counts as now; one
+    further ahead says nothing, and the file would otherwise never settle.
+    """
+    return abs(now_ns - file.modified_ns) >= settle_seconds * 1e9
 
 
 def probe_key_of(settings: ProbeSettings) -> str:
@@ -164,9 +188,10 @@ def _read_all(
     row_at: dict[str, CatalogRow],
     settings: ScanSettings,
     on_progress: Callable[[int, int], None] | None,
+    scratch: Path,
 ) -> list[CatalogRow]:
     def read(file: FoundFile) -> CatalogRow:
-        return read_file(file, row_at.get(file.stored_path), settings.probe)
+        return read_file(file, row_at.get(file.stored_path), settings.probe, scratch)
 
     rows: list[CatalogRow] = []
     with ThreadPoolExecutor(settings.threads) as pool:
@@ -177,7 +202,9 @@ def _read_all(
     return rows
 
 
-def read_file(file: FoundFile, known: CatalogRow | None, settings: ProbeSettings) -> CatalogRow:
+def read_file(
+    file: FoundFile, known: CatalogRow | None, settings: ProbeSettings, scratch: Path
+) -> CatalogRow:
     """Hash and probe one file. Whatever is wrong with it becomes the row's reason.
 
     Args:
@@ -185,18 +212,19 @@ def read_file(file: FoundFile, known: CatalogRow | None, settings: ProbeSettings
         known: the row at this path so far; its hash is taken over while size and time are the same,
             its batch while the content is.
         settings: of the probe.
+        scratch: where a copy of an object lies meanwhile.
     """
     digest = ""
     try:
         _check_name(file)
-        digest = known_digest(file, known) or hash_file(file.path)
-        facts = probe(file.path, settings)
-        _check_unchanged(file)
+        with _unchanging(file, scratch) as path:
+            digest = known_digest(file, known) or hash_file(path)
+            facts = probe(path, settings)
         reason, detail = "", ""
     except RefusedVideo as refusal:
         facts, reason, detail = None, refusal.reason, refusal.detail
     except OSError as error:
-        facts, reason, detail = None, "not_accessible", f"{type(error).__name__}: {error.strerror}"
+        facts, reason, detail = None, "not_accessible", f"{type(error).__name__}: {error.strerror or error}"
     same_content = known is not None and known.sha256 == digest
     return CatalogRow(
         video_id=digest[:16],
@@ -230,10 +258,22 @@ def _check_name(file: FoundFile) -> None:
         raise RefusedVideo("name_not_utf8", "the path is not UTF-8 and cannot be kept in a table; rename it")
 
 
-def _check_unchanged(file: FoundFile) -> None:
-    status = file.path.stat()
-    if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.modified_ns):
-        raise RefusedVideo("still_changing", "the file changed while it was read")
+@contextmanager
+def _unchanging(file: FoundFile, scratch: Path) -> Generator[Path, None, None]:
+    """The file where it lies, or a copy of the object; raises RefusedVideo if it is not what was listed."""
+    source = file.path
+    if isinstance(source, Path):
+        yield source
+        status = source.stat()
+        if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.modified_ns):
+            raise RefusedVideo("still_changing", "the file changed while it was read")
+        return
+    with fetched(source, scratch / f"source{source.suffix}") as (copy, found):
+        # Lists tell milliseconds, an object's own headers whole seconds.
+        seconds = (found.modified_ns // 10**9, file.modified_ns // 10**9)
+        if found.size_bytes != file.size_bytes or seconds[0] != seconds[1]:
+            raise RefusedVideo("still_changing", "the object was replaced since it was listed")
+        yield copy
 
 
 def hash_file(path: Path) -> str:

@@ -10,7 +10,8 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,12 +29,14 @@ from preprocessing.decoding import DecodeSettings, open_video
 from preprocessing.face_mesh import MEDIAPIPE_VERSION
 from preprocessing.media_files import RefusedVideo
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
+from preprocessing.remote_sources import SourcePath, fetched
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 from preprocessing.shards import encode_array
 from preprocessing.shots import ShotDetector, ShotSettings
 from preprocessing.table_schema import column, table_schema
 from preprocessing.tracking import FaceTracker, TrackingSettings
-from storage.atomic import PARTIAL_MARK, flush_file, partial_path
+from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
+from storage.fingerprint import file_sha256
 from storage.publishing import BuildReport
 
 CODE_VERSION: Final = f"5+mediapipe{MEDIAPIPE_VERSION}"
@@ -73,7 +76,7 @@ class VideoToTrack:
     """A video of the batch."""
 
     video_id: str
-    path: Path
+    path: SourcePath  # an object of a bucket is copied into `folder` while it is tracked
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,11 @@ def make_face_tracks(
     tasks = [_Task(video, folder, settings) for video in waiting]
     workers = default_workers() if workers is None else workers
     for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
-        told = (
-            _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
-            if isinstance(outcome, Crashed)
-            else outcome
-        )
+        if isinstance(outcome, Crashed):
+            told = _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
+            remove_dead_partials(folder)  # copies of objects that died with their readers
+        else:
+            told = outcome
         progress(f"{number} of {len(tasks)}: {task.video.path.name}: {told}")
     return _report(videos, folder)
 
@@ -123,7 +126,8 @@ def track_video(task: _Task) -> str:
     partial = _partial_folder(task)
     started = time.monotonic()
     try:
-        facts = _read(task, partial)
+        with _at_hand(task) as path:
+            facts = _read(task, path, partial)
     except RefusedVideo as refusal:
         shutil.rmtree(partial)
         return _publish_refusal(task, refusal)
@@ -135,7 +139,27 @@ def track_video(task: _Task) -> str:
     )
 
 
-def _read(task: _Task, partial: Path) -> dict[str, Any]:
+@contextmanager
+def _at_hand(task: _Task) -> Generator[Path, None, None]:
+    """The video as a local file; of an object a copy that lasts as long as the block.
+
+    Raises:
+        RefusedVideo: `source_missing`, `source_changed` or `still_changing`: the object is not the video any
+            more that the catalog knows.
+        OSError: the object cannot be fetched now; later it may.
+    """
+    video = task.video
+    if isinstance(video.path, Path):
+        yield video.path
+        return
+    with fetched(video.path, task.folder / f"{video.video_id}{video.path.suffix}") as (copy, _):
+        sha256 = file_sha256(copy)
+        if not sha256.startswith(video.video_id):
+            raise RefusedVideo("source_changed", f"{video.path} holds other content: sha256 {sha256[:16]}")
+        yield copy
+
+
+def _read(task: _Task, path: Path, partial: Path) -> dict[str, Any]:
     settings = task.settings
     tracker = _tracker(settings.tracking)
     tracker.begin_video()
@@ -149,7 +173,7 @@ def _read(task: _Task, partial: Path) -> dict[str, Any]:
             partial / "sound.flac", "w", SAMPLE_RATE_HZ, 1, subtype="PCM_16", format="FLAC"
         ) as sound,
         ArchiveWriter(partial / "candidates.tar") as archive,
-        open_video(task.video.path, settings.decode, sound.write) as decoded,
+        open_video(path, settings.decode, sound.write) as decoded,
     ):
 
         def write(pieces: list[Candidate]) -> list[dict[str, Any]]:

@@ -34,7 +34,8 @@ class RefusedVideo(Exception):  # noqa: N818 (a verdict that becomes a row, not 
 
     Attributes:
         reason: short stable code, fit for counting: `zero_bytes`, `not_a_video`, `unreadable`,
-            `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`.
+            `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`; of objects in a
+            bucket also `still_changing`, `source_missing`, `source_changed`.
         detail: one sentence for a person, with the figures.
     """
 

@@ -1,7 +1,8 @@
 """The step `source_videos`: the catalog of every video ever seen, kept under the root."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,9 @@ from upath import UPath
 from preprocessing.catalog import ScanSettings, scan
 from preprocessing.catalog_batches import BatchSettings, assign_batches
 from preprocessing.catalog_table import ACCEPTED, read_catalog, write_catalog
+from preprocessing.remote_sources import BucketPath, SourcePath, source_path
 from preprocessing.steps import Batch, SourceVideo
+from storage.atomic import partial_path, remove_dead_partials
 from storage.root import scratch_directory
 from storage.transfer import is_local, local_path, read_bytes, write_bytes
 
@@ -49,7 +52,7 @@ class SourceReport:
 
 def scan_sources(
     root: UPath,
-    folders: Sequence[Path],
+    folders: Sequence[SourcePath],
     settings: SourceSettings,
     progress: Callable[[str], None] = print,
 ) -> SourceReport:
@@ -57,12 +60,13 @@ def scan_sources(
 
     Args:
         root: where the catalog lies.
-        folders: folders of videos, beside those that were scanned before.
+        folders: folders of videos or prefixes of buckets, beside those that were scanned before.
         settings: how to scan and to group.
         progress: takes a line now and then.
 
     Raises:
         FileNotFoundError: a folder that is not there; the catalog stays as it was.
+        OSError: a bucket that cannot be listed; the catalog stays as it was.
         ValueError: no folder was ever named.
     """
     from filelock import FileLock
@@ -72,7 +76,7 @@ def scan_sources(
     with FileLock(lock_folder / "catalog.lock"):
         known = load_catalog(root)
         before = set() if known is None else set(_batches_of(known))
-        wanted = sorted({folder.absolute() for folder in folders} | _known_folders(known))
+        wanted = wanted_folders(known, folders)
         if not wanted:
             raise ValueError(
                 "no folder of videos was named: give `folders` in the launchpad, PDFGC_VIDEOS, or "
@@ -83,7 +87,10 @@ def scan_sources(
             if done % 100 == 0 or done == total:
                 progress(f"{done} of {total} new files hashed and probed")
 
-        found = scan(wanted, known, settings.scan, tell)
+        copies = lock_folder / "sources"
+        if copies.is_dir():
+            remove_dead_partials(copies)
+        found = scan(wanted, known, settings.scan, tell, scratch=copies)
         catalog = assign_batches(found.table, settings.batches)
         _save_catalog(root, catalog)
     return SourceReport(
@@ -94,6 +101,14 @@ def scan_sources(
         unreadable_folders=found.unreadable_folders,
         new_batches=tuple(sorted(set(_batches_of(catalog)) - before)),
     )
+
+
+def wanted_folders(known: pa.Table | None, folders: Sequence[SourcePath]) -> list[SourcePath]:
+    """The folders named, absolute, and those of the catalog, each once: local ones before buckets."""
+    before = [] if known is None else [source_path(folder) for folder in set(known["root"].to_pylist())]
+    wanted = {folder.absolute() for folder in (*folders, *before)}
+    local = sorted(folder for folder in wanted if isinstance(folder, Path))
+    return [*local, *sorted(folder for folder in wanted if isinstance(folder, BucketPath))]
 
 
 def accepted_identities(catalog: pa.Table) -> set[str]:
@@ -108,10 +123,9 @@ def load_catalog(root: UPath) -> pa.Table | None:
         return None
     if is_local(root):
         return read_catalog(local_path(folder / CATALOG_NAME))
-    target = scratch_directory(root) / CATALOG_NAME
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(read_bytes(folder / CATALOG_NAME))
-    return read_catalog(target)
+    with _scratch_catalog(root) as copy:
+        copy.write_bytes(read_bytes(folder / CATALOG_NAME))
+        return read_catalog(copy)
 
 
 def batch_keys(root: UPath) -> list[str]:
@@ -153,14 +167,10 @@ def count_missing(root: UPath) -> dict[str, int]:
 
 def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> Batch:
     videos = [
-        SourceVideo(row["video_id"], Path(row["path"]), row["relative_path"], row["identity"])
+        SourceVideo(row["video_id"], source_path(row["path"]), row["relative_path"], row["identity"])
         for row in sorted(rows, key=lambda row: row["video_id"])
     ]
     return Batch(key, tuple(videos))
-
-
-def _known_folders(catalog: pa.Table | None) -> set[Path]:
-    return set() if catalog is None else {Path(folder) for folder in set(catalog["root"].to_pylist())}
 
 
 def _batches_of(catalog: pa.Table) -> list[str]:
@@ -172,6 +182,18 @@ def _save_catalog(root: UPath, catalog: pa.Table) -> None:
     if is_local(root):
         write_catalog(local_path(target), catalog)
         return
-    scratch = scratch_directory(root) / CATALOG_NAME
-    write_catalog(scratch, catalog)
-    write_bytes(target, scratch.read_bytes())
+    with _scratch_catalog(root) as copy:
+        write_catalog(copy, catalog)
+        write_bytes(target, copy.read_bytes())
+
+
+@contextmanager
+def _scratch_catalog(root: UPath) -> Generator[Path, None, None]:
+    """A path for a bucket's catalog, of this call alone: a sensor may read it while a scan writes."""
+    folder = scratch_directory(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = partial_path(folder / CATALOG_NAME)
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from preprocessing.face_tracks import FaceTrackSettings
 from preprocessing.gaze_labels import GazeLabelSettings
 from preprocessing.lip_sync_scores import LipSyncScoreSettings
 from preprocessing.pose_labels import PoseLabelSettings
+from preprocessing.remote_sources import SourcePath
 from preprocessing.training_shards import ShardSettings
 from storage.fingerprint import JsonValue, fingerprint
 from storage.publishing import BuildReport, Published, Recipe, current, materialise, staleness
@@ -51,7 +52,7 @@ class SourceVideo:
     """A video of a batch, as the catalog knows it."""
 
     video_id: str
-    path: Path
+    path: SourcePath
     relative_path: str
     identity: str
 
