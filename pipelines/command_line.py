@@ -14,6 +14,7 @@ from pipelines.evaluation_options import evaluate
 from pipelines.one_thread import use_one_thread
 from pipelines.settings_command import settings
 from pipelines.training_options import training_options
+from pipelines.weights_command import weights
 from preprocessing.remote_sources import SourcePath, is_folder, source_path
 from training.choice import STAGE_NAMES, TrainingChoice
 
@@ -216,6 +217,7 @@ def animate(order: AnimateOrder) -> None:
 main.add_command(app)
 main.add_command(evaluate)
 main.add_command(settings)
+main.add_command(weights)
 
 
 @main.command()
