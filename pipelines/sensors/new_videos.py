@@ -21,8 +21,7 @@ from pipelines.jobs import preprocess, scan_job
 from pipelines.operations_settings import OperationsSettings
 from pipelines.partitions import batches
 from pipelines.resources import Sources, Workspace
-from preprocessing.source_videos import SourceSettings
-from preprocessing.unseen_files import UnseenFiles, unseen_files
+from preprocessing.unseen_files import UnseenFiles, UnseenSettings, unseen_files
 
 SENSOR: Final = "new_videos"
 SENSOR_NAME_TAG: Final = "dagster/sensor_name"
@@ -43,7 +42,7 @@ SETTINGS: Final = deployed(OperationsSettings)
 def new_videos(context: SensorEvaluationContext) -> SensorResult:
     """Ask for a scan where settled files are unseen, and for runs of batches that were never made."""
     root, folders = Workspace().open(), Sources().all_folders()
-    found = unseen_files(root, folders, deployed(SourceSettings), settle_seconds=SETTINGS.settle_seconds)
+    found = unseen_files(root, folders, UnseenSettings(settle_seconds=SETTINGS.settle_seconds))
     scans = [] if is_unfinished(context.instance, SCAN) else scan_requests(found, time.time())
     assert batches.name is not None
     keys = context.instance.get_dynamic_partitions(batches.name)
@@ -66,7 +65,9 @@ def scan_requests(found: UnseenFiles, now_seconds: float) -> list[RunRequest]:
 
 def account(found: UnseenFiles, runs: Sequence[RunRequest], waiting: Sequence[BatchWork]) -> str:
     """What the tick saw, in a line."""
-    away = f"; cannot be listed now: {', '.join(found.unreadable)}" if found.unreadable else ""
+    away = (
+        f"; cannot be listed now: {', '.join(found.unreadable_folders)}" if found.unreadable_folders else ""
+    )
     names = f" ({', '.join(found.names)} …)" if found.names else ""
     return (
         f"{found.settled} unseen files{names}, {found.fresh} still being copied; "
