@@ -41,10 +41,10 @@ class ScanSettings:
         minimum=1,
         maximum=256,
     )
-    settle_seconds: float = setting(
-        0.0,
+    settle_seconds: int = setting(
+        0,
         "Files that changed more lately than this are left for a later scan: copies under way",
-        minimum=0.0,
+        minimum=0,
     )
 
 
@@ -123,13 +123,13 @@ def scan(
     )
 
 
-def is_settled(file: FoundFile, settle_seconds: float, now_ns: int) -> bool:
+def is_settled(file: FoundFile, settle_seconds: int, now_ns: int) -> bool:
     """Whether a file was last modified long enough ago to be whole.
 
     The clock of the machine that holds it may differ a little, so a time just ahead counts as now; one
     further ahead says nothing, and the file would otherwise never settle.
     """
-    return abs(now_ns - file.modified_ns) >= settle_seconds * 1e9
+    return abs(now_ns - file.modified_ns) >= settle_seconds * 10**9
 
 
 def probe_key_of(settings: ProbeSettings) -> str:

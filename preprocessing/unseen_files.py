@@ -22,10 +22,10 @@ from storage.settings import setting
 class UnseenSettings:
     """When a file counts as new, and how much is told of it."""
 
-    settle_seconds: float = setting(
-        60.0,
+    settle_seconds: int = setting(
+        60,
         "Files that changed more lately than this are left alone: uploads and copies under way",
-        minimum=0.0,
+        minimum=0,
     )
     names_told: int = setting(5, "How many of the new files are told by name", minimum=0)
 
