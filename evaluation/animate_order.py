@@ -66,7 +66,9 @@ class AnimateOrder:
     )
     checkpoint: str = field(
         default="default",
-        metadata={"description": "A training run, or a folder with the four released files"},
+        metadata={
+            "description": "A training run, pdfgc_official (of `pdfgc weights`), or a folder of those files"
+        },
     )
     grid: Path | None = field(
         default=None, metadata={"description": "Also write portrait, result and drivers side by side, .mp4"}

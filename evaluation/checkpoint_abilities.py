@@ -14,6 +14,12 @@ from training.stage_run import JOB_NAME
 
 EYE_STAGE: Final = "stage2_eye"
 WEIGHTS_NAME: Final = "weights.safetensors"
+RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the list of outside weights
+
+
+def is_released(checkpoint: str) -> bool:
+    """Whether a checkpoint is told as released files: a folder, or the name that they have in the list."""
+    return bool(checkpoint) and (checkpoint == RELEASED_NAME or Path(checkpoint).expanduser().is_dir())
 
 
 def parts_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
@@ -23,11 +29,12 @@ def parts_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
 
     Args:
         root: of training runs.
-        checkpoint: a folder, taken for one of released files, or a run's name; neither: False.
+        checkpoint: a folder, taken for one of released files, their name in the list, or a run's; none of
+            these: False.
     """
     if not checkpoint:
         return False
-    if Path(checkpoint).expanduser().is_dir():
+    if is_released(checkpoint):
         return True
     last = None if "/" in checkpoint else current(root, STAGE_NAMES[-1], checkpoint)
     if last is None:

@@ -58,16 +58,23 @@ class EvaluationChoice:
     )
     syncnet_weights: str = field(
         default="",
-        metadata={"description": "syncnet_v2.model, for LSE by SyncNet; empty: lip encoders alone"},
+        metadata={
+            "description": "syncnet_v2 (of `pdfgc weights`), or its file, for LSE; empty: lip encoders alone"
+        },
     )
     csim_weights: str = field(
-        default="", metadata={"description": "ArcFace ONNX file for CSIM; empty: CSIM is missing"}
+        default="",
+        metadata={
+            "description": "buffalo_l (of `pdfgc weights`), or an ArcFace ONNX file; empty: CSIM is missing"
+        },
     )
     lpips_weights: str = field(
-        default="", metadata={"description": "AlexNet file for LPIPS; empty: LPIPS is missing"}
+        default="",
+        metadata={"description": "alexnet (of `pdfgc weights`), or its file; empty: LPIPS is missing"},
     )
     fid_weights: str = field(
-        default="", metadata={"description": "Inception file for FID; empty: FID is missing"}
+        default="",
+        metadata={"description": "fid_inception (of `pdfgc weights`), or its file; empty: FID is missing"},
     )
     official_panels: str = field(
         default="",

@@ -19,9 +19,9 @@ from evaluation.choice import EvaluationChoice
 from evaluation.figures import FIGURES_TABLE, write_figures
 from evaluation.generate_videos import LAST_STAGE, run_inputs
 from evaluation.generated_files import GENERATED_VIDEOS, GeneratedVideos, open_generated
-from storage.fingerprint import file_sha256
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
+from training.outside_weights import OutsideFile, outside_file, write_outside_weights
 
 LIP_SYNC_EVALUATION: Final = "lip_sync_evaluation"
 CODE_VERSION: Final = "1"
@@ -36,7 +36,7 @@ class _Task:
     root: UPath
     made: GeneratedVideos
     lip_run: str
-    syncnet: Path | None
+    syncnet: OutsideFile | None
 
 
 def run_lip_sync_evaluation(
@@ -46,34 +46,20 @@ def run_lip_sync_evaluation(
 
     Raises:
         FileNotFoundError: SyncNet's weights are named and are not there.
-        ValueError: there are no videos, or the run's lip stage is gone.
+        ValueError: there are no videos, the run's lip stage is gone, or SyncNet's weights may not be used.
     """
     videos, made = open_generated(root, choice.run)
     weights = run_inputs(root, choice.run)
-    syncnet = weights_file(choice.syncnet_weights, "SyncNet")
+    syncnet = outside_file(choice.syncnet_weights, "syncnet_weights")
     task = _Task(root, made, lip_run(root, choice.run), syncnet)
     recipe = Recipe(
         LIP_SYNC_EVALUATION,
         choice.run,
         CODE_VERSION,
-        {"syncnet_sha256": None if syncnet is None else file_sha256(syncnet)},
+        {"syncnet_sha256": None if syncnet is None else syncnet.sha256},
         {GENERATED_VIDEOS: videos.manifest.content_digest} | {name: weights[name] for name in SCORER_STAGES},
     )
     return materialise(root, recipe, lambda work: _score(task, work, progress), force=force)
-
-
-def weights_file(told: str, whose: str) -> Path | None:
-    """A weights file that is there; None where none is named.
-
-    Raises:
-        FileNotFoundError: it is named and is not there.
-    """
-    if not told:
-        return None
-    path = Path(told).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights of {whose} at {path}")
-    return path
 
 
 def lip_run(root: UPath, run: str) -> str:
@@ -95,7 +81,7 @@ def _score(task: _Task, work: Path, progress: Progress) -> BuildReport:
 
     scorers: list[tuple[LipSyncScorer, str]] = [(load_lip_encoders(task.root, task.lip_run), "crop")]
     if task.syncnet is not None:
-        scorers.append((load_syncnet_scorer(task.syncnet), "frame"))
+        scorers.append((load_syncnet_scorer(task.syncnet.path), "frame"))
     rows = []
     for scorer, protocol in scorers:
         progress(
@@ -105,6 +91,7 @@ def _score(task: _Task, work: Path, progress: Progress) -> BuildReport:
     if task.syncnet is None:
         rows += missing_rows()
     write_figures(work / FIGURES_TABLE, rows)
+    write_outside_weights(work, [task.syncnet])
     missing = sum(row.value is None for row in rows)
     return BuildReport(
         counts={"figures": len(rows), "missing": missing, "scorers": len(scorers)}, refusals={}

@@ -22,7 +22,8 @@ Score = LipSyncScore | NotScored
 Pictures = Iterable[NDArray[np.uint8]]
 SYNCNET: Final = "syncnet_v2"
 SYNCNET_MISSING: Final = (
-    "no SyncNet weights: give the published syncnet_v2.model as the SyncNet weights (--syncnet-weights)"
+    "no SyncNet weights: pdfgc weights fetch syncnet_v2, and give syncnet_v2 as the SyncNet weights "
+    "(--syncnet-weights)"
 )
 ALL_VIDEOS: Final = "all videos"
 

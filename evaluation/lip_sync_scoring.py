@@ -16,6 +16,7 @@ from rich.table import Table
 
 from evaluation.metrics import lse_crop, lse_syncnet_frame, lse_syncnet_track
 from evaluation.metrics.lip_sync_distance import LipSyncScore, LipSyncScorer, NotScored
+from training.outside_weights import outside_file
 
 Protocol = Callable[[Path, LipSyncScorer], LipSyncScore | NotScored]
 
@@ -44,7 +45,9 @@ class ScorerKind:
 def _load_syncnet(weights: Path) -> LipSyncScorer:
     from evaluation.metrics.syncnet_scorer import load_syncnet_scorer
 
-    return load_syncnet_scorer(weights)
+    file = outside_file(str(weights), "syncnet_weights")
+    assert file is not None  # a path is never empty
+    return load_syncnet_scorer(file.path)
 
 
 def _load_lip_encoders(run: Path) -> LipSyncScorer:
@@ -57,7 +60,7 @@ SCORERS: Final[Mapping[str, ScorerKind]] = {
     # Of aligned crops SyncNet's `crop` would be its `frame`: there is one name for it.
     "syncnet_v2": ScorerKind(
         _load_syncnet,
-        "its weights, which are not part of pdfgc: --weights FILE",
+        "its weights, which are not part of pdfgc: --weights syncnet_v2 (of pdfgc weights), or FILE",
         (lse_syncnet_frame.PROTOCOL, lse_syncnet_track.PROTOCOL),
     ),
     "lip_encoders": ScorerKind(
@@ -84,7 +87,7 @@ def score_videos(
     Args:
         videos: At least one.
         scorer: One of `SCORERS`.
-        weights: What the scorer is made of: a weights file, or a run.
+        weights: What the scorer is made of: a weights file or its name in the list, or a run.
         protocol: One of `PROTOCOLS` that the scorer is scored by.
 
     Raises:

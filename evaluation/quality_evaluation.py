@@ -14,9 +14,8 @@ from upath import UPath
 from evaluation.choice import EvaluationChoice
 from evaluation.figures import FIGURES_TABLE, write_figures
 from evaluation.generated_files import GENERATED_VIDEOS, open_generated
-from evaluation.lip_sync_evaluation import weights_file
-from storage.fingerprint import file_sha256
 from storage.publishing import BuildReport, Published, Recipe, materialise
+from training.outside_weights import outside_file, write_outside_weights
 
 QUALITY_EVALUATION: Final = "quality_evaluation"
 CODE_VERSION: Final = "1"
@@ -31,11 +30,6 @@ class QualityWeights:
     lpips: Path | None = None
     fid: Path | None = None
 
-    def digests(self) -> dict[str, str | None]:
-        """sha256 of each file."""
-        files = {"csim": self.csim, "lpips": self.lpips, "fid": self.fid}
-        return {name: None if path is None else file_sha256(path) for name, path in files.items()}
-
 
 def run_quality_evaluation(
     root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
@@ -44,19 +38,20 @@ def run_quality_evaluation(
 
     Raises:
         FileNotFoundError: weights are named and are not there.
-        ValueError: there are no videos, or weights are not what they should be.
+        ValueError: there are no videos, or weights are not what they should be or may not be used.
     """
     videos, made = open_generated(root, choice.run)
-    weights = QualityWeights(
-        csim=weights_file(choice.csim_weights, "ArcFace"),
-        lpips=weights_file(choice.lpips_weights, "LPIPS"),
-        fid=weights_file(choice.fid_weights, "FID"),
-    )
+    files = {
+        "csim": outside_file(choice.csim_weights, "csim_weights"),
+        "lpips": outside_file(choice.lpips_weights, "lpips_weights"),
+        "fid": outside_file(choice.fid_weights, "fid_weights"),
+    }
+    weights = QualityWeights(**{name: None if file is None else file.path for name, file in files.items()})
     recipe = Recipe(
         QUALITY_EVALUATION,
         choice.run,
         CODE_VERSION,
-        {"weights_sha256": weights.digests()},
+        {"weights_sha256": {name: None if file is None else file.sha256 for name, file in files.items()}},
         {GENERATED_VIDEOS: videos.manifest.content_digest},
     )
 
@@ -66,6 +61,7 @@ def run_quality_evaluation(
         progress(f"comparing the pictures of {len(made.protocol.reenactments)} videos")
         rows = quality_rows(made, weights)
         write_figures(work / FIGURES_TABLE, rows)
+        write_outside_weights(work, files.values())
         missing = sum(row.value is None for row in rows)
         return BuildReport(counts={"figures": len(rows), "missing": missing}, refusals={})
 

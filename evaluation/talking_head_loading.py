@@ -10,6 +10,7 @@ from typing_extensions import override
 from upath import UPath
 
 from evaluation.animate_order import Device, OfficialNetworkPreset
+from evaluation.checkpoint_abilities import RELEASED_NAME, is_released
 from evaluation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measured_parts
 from evaluation.inference_habits import OFFICIAL_HABITS, InferenceHabits, Neutral
 from evaluation.talking_head import FaceMotion, HeadNetworks, TalkingHead
@@ -22,6 +23,7 @@ from storage.publishing import current, verify
 from storage.root import local_copy
 from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
 from training.job import TrainingJob
+from training.outside_weights import find_weights
 from training.published_settings import read_settings
 from training.stage_run import JOB_NAME
 from training.stages.frozen_encoders import FrozenEncoders
@@ -100,7 +102,8 @@ def load_talking_head(
     """A talking head ready to render.
 
     Args:
-        checkpoint: a folder with the four released files, else the name of a training run.
+        checkpoint: a folder with the four released files, their name in the list of outside weights
+            (`pdfgc_official`), else the name of a training run.
         root: where training runs are published.
         device: auto takes the GPU where there is one.
         official_habits: `OFFICIAL_HABITS` or none; None: as the checkpoint wants, released files have them.
@@ -109,19 +112,20 @@ def load_talking_head(
 
     Raises:
         FileNotFoundError: a released file is absent.
-        ValueError: no such run or folder, a stage that is not trained, or weights that do not fit.
+        ValueError: no such run or folder, a stage that is not trained, or weights that do not fit or are not
+            what they should be.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', and there is no CUDA device here; take 'cpu' or 'auto'")
-    folder = Path(checkpoint).expanduser()
-    released = folder.is_dir()
+    released = is_released(checkpoint)
     habits = (
         OFFICIAL_HABITS if (released if official_habits is None else official_habits) else InferenceHabits()
     )
     if neutral is not None:
         habits = replace(habits, neutral=neutral)
     if released:
+        folder = find_weights(checkpoint) if checkpoint == RELEASED_NAME else Path(checkpoint).expanduser()
         networks = ReleasedNetworks(load_official(folder, preset_named(official_networks)))
         return TalkingHead(f"released files in {folder}", networks, habits, 1, OFFICIAL_EYE_PARTS, place)
     trained, window_frames, eye_parts = load_run(root, checkpoint)

@@ -32,7 +32,7 @@ from evaluation.animate_order import (
     OfficialNetworkPreset,
     Strengths,
 )
-from evaluation.checkpoint_abilities import parts_gaze_from_blinks
+from evaluation.checkpoint_abilities import is_released, parts_gaze_from_blinks
 from evaluation.web_making import BusyError, Maker, Making
 from storage.publishing import current
 from training.choice import STAGE_NAMES
@@ -88,7 +88,7 @@ class WebPage:
         """Whether a checkpoint is a folder, of released files, and whether it tells gaze from blinks."""
         name = request.query_params.get("name", "")
         told = {
-            "released": bool(name) and Path(name).expanduser().is_dir(),
+            "released": is_released(name),
             "apart": await run_in_threadpool(parts_gaze_from_blinks, self._settings.root, name),
         }
         return JSONResponse(told)

@@ -25,6 +25,8 @@ from rich.table import Table
 from pipelines.package_versions import installed_packages, locked_versions, required_packages
 from preprocessing.ffmpeg_program import find_ffmpeg
 from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE, open_root
+from storage.weights_folder import WEIGHTS_VARIABLE
+from training.weights_overview import overview
 
 State = Literal["ok", "note", "missing"]
 
@@ -62,7 +64,7 @@ def examine(location: str | None = None) -> tuple[Finding, ...]:
         examine_gpu(),
         examine_processor_and_memory(),
         examine_root(location),
-        examine_weights(location),
+        examine_weights(),
     )
 
 
@@ -172,13 +174,15 @@ def examine_root(location: str) -> Finding:
     return Finding(subject, "ok", found)
 
 
-def examine_weights(location: str) -> Finding:
-    """Outside weights, all optional, in the root's folder ``weights``."""
-    folder = Path(location).expanduser() / "weights"
-    names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-    if names:
-        return Finding("Outside weights", "ok", ", ".join(names))
-    return Finding("Outside weights", "ok", "none; none is needed, the built-in labellers are used")
+def examine_weights() -> Finding:
+    """Outside weights, all optional, in their folder; by names and sizes."""
+    folder, rows = overview()
+    subject = f"Outside weights ({WEIGHTS_VARIABLE})"
+    wrong = [f"{row['name']}: {row['state']}" for row in rows if row["state"] not in ("yes", "no")]
+    if wrong:
+        return Finding(subject, "note", "; ".join(wrong), f"those cannot be used: look into {folder}")
+    names = [str(row["name"]) for row in rows if row["state"] == "yes"]
+    return Finding(subject, "ok", ", ".join(names) or "none; none is needed, the built-in labellers are used")
 
 
 def report(*, as_json: bool = False, location: str | None = None) -> int:

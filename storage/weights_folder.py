@@ -126,7 +126,7 @@ def check_content(
         raise ValueError(
             f"{called} {what}: it has {size_bytes} bytes, should have {file.size_bytes}; {way_out}"
         )
-    sha256 = _sha256(path)
+    sha256 = remembered_sha256(path)
     if file.sha256 is not None and sha256 != file.sha256:
         raise ValueError(
             f"{called} is not {row.name}'s {file.name}: its sha256 is {sha256}, should be {file.sha256}; "
@@ -209,12 +209,12 @@ def missing_message(row: WeightsRow, files: Sequence[FileRow], folder: Path) -> 
     )
 
 
-def _sha256(path: Path) -> str:
+def remembered_sha256(path: Path) -> str:
+    """sha256, 64 hex digits, of a file; read once a process as long as nobody touches the file."""
     stat = path.stat()
     return _sha256_as_it_lies(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=64)
 def _sha256_as_it_lies(path: Path, _size_bytes: int, _changed_ns: int, _inode: int) -> str:
-    """Digest of a file, read once a process as long as nobody touches it."""
     return file_sha256(path)

@@ -80,7 +80,8 @@ class TrainingChoice:
     vgg19_weights: str = field(
         default="",
         metadata={
-            "description": "torchvision's VGG19 file for the perceptual loss; empty: fixed random filters"
+            "description": "vgg19 (of `pdfgc weights`), or torchvision's file, for the perceptual loss; "
+            "empty: fixed random filters"
         },
     )
     maximum_corrupt_clips: int = field(

@@ -13,9 +13,8 @@ from typing import Final
 
 from models.pretrained import PRETRAINED, PretrainedWeights, file_for_setting, pretrained_named
 from storage.atomic import write_atomically
-from storage.fingerprint import file_sha256
 from storage.licences import Acceptance, accept, require_acceptance
-from storage.weights_folder import FoundFile, find_file, find_files, weights_folder
+from storage.weights_folder import FoundFile, find_file, find_files, remembered_sha256, weights_folder
 from storage.weights_rows import FetchProgress
 
 OUTSIDE_WEIGHTS_NAME: Final = "outside_weights.json"
@@ -88,7 +87,7 @@ def outside_file(told: str, setting: str) -> OutsideFile | None:
         raise FileNotFoundError(
             f"{setting}: no file {path}, and no weights of that name; it takes {', '.join(taken)}"
         )
-    return OutsideFile(setting, path, file_sha256(path), None, None)
+    return OutsideFile(setting, path, remembered_sha256(path), None, None)
 
 
 def write_outside_weights(folder: Path, files: Iterable[OutsideFile | None]) -> None:

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from models.presets import NetworkPreset
 from training.choice import TrainingChoice
+from training.outside_weights import outside_file
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
@@ -35,6 +35,7 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
 
     Raises:
         FileNotFoundError: a file of outside weights is not there.
+        ValueError: it is not what it should be, or its licence was not accepted.
     """
     preset = RUN_PRESETS[choice.preset]
     run = preset.stage(stage)
@@ -57,7 +58,5 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
 
 
 def _outside(choice: TrainingChoice) -> OutsideWeights:
-    vgg19 = Path(choice.vgg19_weights).expanduser() if choice.vgg19_weights else None
-    if vgg19 is not None and not vgg19.is_file():
-        raise FileNotFoundError(f"vgg19_weights: no file {vgg19}; leave it empty for fixed random filters")
-    return OutsideWeights(vgg19)
+    vgg19 = outside_file(choice.vgg19_weights, "vgg19_weights")
+    return OutsideWeights(None if vgg19 is None else vgg19.path)

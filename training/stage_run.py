@@ -16,6 +16,7 @@ from storage.publishing import BuildReport, Published, current, materialise
 from storage.root import local_copy
 from training.choice import TrainingChoice
 from training.job import TrainingJob
+from training.outside_weights import outside_file, write_outside_weights
 
 Launch = Callable[[Path, int], None]
 """Starts a job file in so many processes and returns when they are done; raises where they failed."""
@@ -37,7 +38,7 @@ def run_stage(
 
     What is published: `weights.safetensors`, `averages.safetensors` where there are any, `figures.json`,
     `metrics.jsonl`, `metrics.parquet`, `samples/`, `tensorboard/`, and `checkpoint/`, the last one whole:
-    the same choice with more steps goes on from there.
+    the same choice with more steps goes on from there. `outside_weights.json` tells whose weights took part.
 
     Raises:
         ValueError: data set or parents are not there, or do not fit.
@@ -53,6 +54,7 @@ def run_stage(
             _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)
         job = work / JOB_NAME
         TrainingJob(str(root), stage, choice, work).write(job)
+        write_outside_weights(work, [outside_file(choice.vgg19_weights, "vgg19_weights")])
         launch(job, process_count(choice))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:

@@ -23,8 +23,8 @@ from preprocessing.face_points import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS, MOUTH_C
 
 NAME: Final = "csim_insightface"
 MISSING: Final = (
-    "no ArcFace weights: give the recognition model of an InsightFace pack (w600k_r50.onnx of buffalo_l; "
-    "non-commercial research) as the CSIM weights"
+    "no ArcFace weights: pdfgc weights fetch buffalo_l (InsightFace's pack, for non-commercial research), "
+    "and give buffalo_l as the CSIM weights"
 )
 LANDMARK_SIDE_PX: Final = 224
 FACE_SIDE_PX: Final = 112

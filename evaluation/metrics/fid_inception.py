@@ -24,8 +24,8 @@ from models.checkpoint_file import OfficialFile, load_checkpoint
 NAME: Final = "fid_inception"
 FILE: Final = OfficialFile(names=("pt_inception-2015-12-05-6726825d.pth",))
 MISSING: Final = (
-    "no Inception weights: give pytorch-fid's pt_inception-2015-12-05-6726825d.pth (Apache-2.0) "
-    "as the FID weights"
+    "no Inception weights: pdfgc weights fetch fid_inception (Apache-2.0), and give fid_inception as the FID "
+    "weights"
 )
 INPUT_SIDE_PX: Final = 299
 FEATURE_WIDTH: Final = 2048

@@ -26,7 +26,7 @@ BACKBONE: Final = OfficialFile(
     names=("alexnet-owt-7be5be79.pth",), unused=(r"classifier\.\d+\.(weight|bias)",)
 )
 MISSING: Final = (
-    "no AlexNet weights: give torchvision's alexnet-owt-7be5be79.pth (BSD-3-Clause) as the LPIPS weights"
+    "no AlexNet weights: pdfgc weights fetch alexnet (torchvision's), and give alexnet as the LPIPS weights"
 )
 RELU_LAYERS: Final = (1, 4, 7, 9, 11)  # of torchvision's `alexnet().features`
 CHANNELS: Final = (64, 192, 384, 256, 256)

@@ -16,7 +16,6 @@ from evaluation.controls import CONTROLS, Control
 from evaluation.face_readings import FaceReadings
 from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow, read_figures
 from evaluation.generated_files import GeneratedVideos, open_generated
-from evaluation.lip_sync_evaluation import weights_file
 from evaluation.lip_sync_rows import missing_rows, score_pictures, scored_rows
 from evaluation.quality_evaluation import run_quality_evaluation
 from evaluation.reenactment import Reenactment, ReenactmentProtocol
@@ -153,7 +152,7 @@ def test_lip_sync_has_every_row_and_a_video_that_is_too_short_a_reason(made: Gen
 
 def test_without_syncnet_its_rows_say_what_to_give() -> None:
     assert {row.scorer for row in missing_rows()} == {"syncnet_v2"}
-    assert all("syncnet_v2.model" in row.missing_because for row in missing_rows())
+    assert all("pdfgc weights fetch syncnet_v2" in row.missing_because for row in missing_rows())
 
 
 def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
@@ -170,9 +169,6 @@ def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
 
 
 def test_files_that_are_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert weights_file("", "LPIPS") is None
-    with pytest.raises(FileNotFoundError, match=r"no weights of LPIPS at .*none\.pth"):
-        weights_file(str(tmp_path / "none.pth"), "LPIPS")
     monkeypatch.delenv("PDFGC_OFFICIAL_PANELS", raising=False)
     assert official_folder(EvaluationChoice()) is None
     monkeypatch.setenv("PDFGC_OFFICIAL_PANELS", str(tmp_path))

@@ -95,10 +95,12 @@ def test_a_video_too_short_or_without_sound_is_one_line(weights: Path, tmp_path:
 def test_weights_that_are_missing_absent_or_wrong_are_one_line(video: Path, tmp_path: Path) -> None:
     missing = score(video, "--protocol", "frame")
     assert missing.output == (
-        "Error: syncnet_v2 needs its weights, which are not part of pdfgc: --weights FILE\n"
+        "Error: syncnet_v2 needs its weights, which are not part of pdfgc: --weights syncnet_v2 "
+        "(of pdfgc weights), or FILE\n"
     )
     absent = score(video, "--protocol", "frame", "--weights", tmp_path / "absent.model")
-    assert absent.output == f"Error: no weights at {tmp_path / 'absent.model'}\n"
+    told = f"Error: syncnet_weights: no file {tmp_path / 'absent.model'}, and no weights of that name; "
+    assert absent.output == f"{told}it takes syncnet_v2\n"
     (tmp_path / "text.model").write_text("no weights")
     wrong = score(video, "--protocol", "frame", "--weights", tmp_path / "text.model")
     assert wrong.output.startswith(f"Error: {tmp_path / 'text.model'} cannot be read as weights")

@@ -119,11 +119,17 @@ def test_root_of_a_kind_that_storage_does_not_know_is_missing() -> None:
     assert doctor.examine_root("gopher://somewhere").state == "missing"
 
 
-def test_weights_are_listed_and_none_is_no_fault(tmp_path: Path) -> None:
-    assert doctor.examine_weights(str(tmp_path)).state == "ok"
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "syncnet_v2.safetensors").write_bytes(b"")
-    assert doctor.examine_weights(str(tmp_path)).found == "syncnet_v2.safetensors"
+def test_weights_are_listed_and_none_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
+    assert doctor.examine_weights().state == "ok"
+    (tmp_path / "emonet_8").mkdir()
+    (tmp_path / "emonet_8" / "emonet_8.pth").write_bytes(b"")
+    assert doctor.examine_weights() == doctor.Finding("Outside weights (PDFGC_WEIGHTS)", "ok", "emonet_8")
+    (tmp_path / "vgg19").mkdir()
+    (tmp_path / "vgg19" / "vgg19-dcbb9e9d.pth").write_bytes(b"cut short")
+    finding = doctor.examine_weights()
+    assert finding.state == "note"
+    assert finding.found == "vgg19: vgg19-dcbb9e9d.pth has 9 bytes, not 574673361"
 
 
 @pytest.mark.parametrize(("state", "status"), [("ok", 0), ("note", 0), ("missing", 1)])

@@ -1,12 +1,14 @@
 """A stage of a run from the choice to what is published, its job run in this process."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from upath import UPath
 
+from models import pretrained
 from storage.publishing import Published
 from storage.root import local_copy
 from tests.training.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, same
@@ -162,6 +164,30 @@ def test_a_run_reloads_as_it_was_trained_whatever_its_preset_says_by_now(
     networks = dataclasses.replace(now.network_preset, perception=perception)
     monkeypatch.setattr(type(now), "network_preset", networks)
     check_reloads(toy_root, "perception", "older")
+
+
+def test_whose_weights_took_part_is_published_by_name_and_terms(
+    toy_root: UPath, launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = pretrained.PRETRAINED["vgg19"]
+    file = tmp_path / "vgg19" / row.files[0].name
+    file.parent.mkdir()
+    file.write_bytes(b"perception has no use for it")
+    files = (dataclasses.replace(row.files[0], size_bytes=None, sha256=None),)
+    monkeypatch.setitem(pretrained.PRETRAINED, "vgg19", dataclasses.replace(row, files=files))
+    monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("PDFGC_ACCEPT_LICENCES", raising=False)
+    choice = dataclasses.replace(chosen("named", 2), vgg19_weights="vgg19")
+    with pytest.raises(ValueError, match="vgg19: its licence must be accepted by name once"):
+        made(toy_root, choice, launcher)
+    monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "vgg19")
+    published = made(toy_root, choice, launcher)
+    (told,) = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    assert (told["setting"], told["weights"]) == ("vgg19_weights", "vgg19")
+    assert told["sha256"] == published.manifest.settings["vgg19_sha256"]
+    assert told["licence"]["acceptance"]["licence"] == "BSD-3-Clause"
+    by_path = dataclasses.replace(choice, vgg19_weights=str(file))
+    assert not made(toy_root, by_path, launcher).built
 
 
 def test_a_job_that_ends_without_a_checkpoint_is_an_error(toy_root: UPath) -> None:

@@ -1,0 +1,91 @@
+"""Weights of the list in the settings of an evaluation: used by name, and told in what is published."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from upath import UPath
+
+from evaluation.choice import EvaluationChoice
+from evaluation.figures import read_figures
+from evaluation.lip_sync_scoring import score_videos
+from evaluation.quality_evaluation import run_quality_evaluation
+from evaluation.talking_head_loading import load_talking_head
+from models import pretrained
+from storage.root import local_copy, open_root
+from tests.evaluation.head_files import write_released_tiny
+from tests.evaluation.report_makers import publish_evaluations
+
+
+@pytest.fixture
+def alexnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """AlexNet's features at random, in the folder of weights, and in the list as if they were published."""
+    monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.delenv("PDFGC_ACCEPT_LICENCES", raising=False)
+    row = pretrained.PRETRAINED["alexnet"]
+    path = tmp_path / "weights/alexnet" / row.files[0].name
+    path.parent.mkdir(parents=True)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        features = torchvision.models.AlexNet().features
+    torch.save({f"features.{key}": value for key, value in features.state_dict().items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = (replace(row.files[0], size_bytes=path.stat().st_size, sha256=digest),)
+    monkeypatch.setitem(pretrained.PRETRAINED, "alexnet", replace(row, files=files))
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> UPath:
+    root = open_root(str(tmp_path / "root"))
+    publish_evaluations(root, "default")
+    return root
+
+
+def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
+    root: UPath, alexnet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = EvaluationChoice(run="default", lpips_weights="alexnet")
+    with pytest.raises(ValueError, match="alexnet: its licence must be accepted by name once"):
+        run_quality_evaluation(root, choice, progress=lambda _: None)
+    monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "alexnet")
+    published = run_quality_evaluation(root, choice, progress=lambda _: None)
+    rows = read_figures(local_copy(published.directory) / "figures.parquet")
+    assert all(row.value is not None for row in rows if row.metric.startswith("lpips"))
+    (told,) = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    digest = hashlib.sha256(alexnet.read_bytes()).hexdigest()
+    assert (told["setting"], told["weights"], told["sha256"]) == ("lpips_weights", "alexnet", digest)
+    assert told["licence"]["acceptance"]["how"] == "environment"
+    by_path = EvaluationChoice(run="default", lpips_weights=str(alexnet))
+    assert not run_quality_evaluation(root, by_path, progress=lambda _: None).built
+
+
+def test_a_set_that_a_setting_cannot_take_is_refused(root: UPath) -> None:
+    with pytest.raises(ValueError, match=r"^fid_weights does not take alexnet; it takes fid_inception$"):
+        run_quality_evaluation(
+            root, EvaluationChoice(run="default", fid_weights="alexnet"), progress=lambda _: None
+        )
+
+
+@pytest.mark.usefixtures("alexnet")
+def test_a_scorer_takes_its_weights_by_name(tmp_path: Path) -> None:
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"^syncnet_v2 is missing: no syncnet_v2\.model in "):
+        score_videos([video], "syncnet_v2", Path("syncnet_v2"), "frame")
+
+
+def test_the_released_files_are_a_checkpoint_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path / "weights"))
+    root = open_root(str(tmp_path / "root"))
+    with pytest.raises(
+        FileNotFoundError, match=r"^pdfgc_official is missing: .* get checkpoints\.tar at https://"
+    ):
+        load_talking_head("pdfgc_official", root)
+    write_released_tiny(tmp_path / "weights/pdfgc_official")
+    head = load_talking_head("pdfgc_official", root, "cpu", official_networks="tiny")
+    assert head.name == f"released files in {tmp_path / 'weights/pdfgc_official'}"
