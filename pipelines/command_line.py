@@ -161,8 +161,8 @@ def doctor(as_json: bool) -> None:
 @click.option(
     "--weights",
     type=FOLDER,
-    help="What the scorer is made of: for syncnet_v2 the file syncnet_v2.model, for lip_encoders the name of "
-    "a run that has trained stage2_lip (or ROOT/RUN).",
+    help="What the scorer is made of: for syncnet_v2 that name (of `pdfgc weights`) or the file, for "
+    "lip_encoders the name of a run that has trained stage2_lip (or ROOT/RUN).",
 )
 @click.option(
     "--protocol",
