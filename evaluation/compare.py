@@ -12,6 +12,7 @@ from upath import UPath
 
 from evaluation.figures import MODEL, FigureKey, FigureRow, Summary, summarise
 from evaluation.paired_difference import PairedDifference, paired_difference
+from evaluation.reenactment import ReenactmentProtocol
 from evaluation.report_matrix import split_cells
 from evaluation.report_numbers import ARROWS, NOTHING, difference_text, summary_text
 from evaluation.report_sources import DIGEST_DIGITS, RunSources, read_sources
@@ -67,7 +68,7 @@ def compare_runs(root: UPath, first: str, second: str) -> Comparison:
         raise ValueError(f"both runs are {first!r}; a comparison needs two")
     before, after = read_sources(root, first), read_sources(root, second)
     runs = (first, second)
-    obstacles = find_obstacles(before, after)
+    obstacles = find_obstacles(before.protocol, after.protocol)
     if obstacles:
         return Comparison(runs, obstacles, (), (), ())
     rows = tuple(
@@ -77,9 +78,8 @@ def compare_runs(root: UPath, first: str, second: str) -> Comparison:
     return Comparison(runs, (), figures, unmatched, _notes(before, after))
 
 
-def find_obstacles(first: RunSources, second: RunSources) -> tuple[str, ...]:
-    """Why figures of two runs are not of the same videos; empty where they are."""
-    one, other = first.protocol, second.protocol
+def find_obstacles(one: ReenactmentProtocol, other: ReenactmentProtocol) -> tuple[str, ...]:
+    """Why figures of two lists of videos are not of the same ones; empty where they are."""
     if one.dataset != other.dataset:
         digests = (one.dataset[:DIGEST_DIGITS], other.dataset[:DIGEST_DIGITS])
         return (f"different data sets: clips are drawn from {digests[0]} and from {digests[1]}",)

@@ -39,6 +39,7 @@ from storage.fingerprint import fingerprint, to_json_value
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 from training.data_index import ClipIndex, NoSamplesError, open_current
+from training.weights_digest import weights_digest
 
 CODE_VERSION: Final = "1"
 LAST_STAGE: Final = "stage3_expression"
@@ -112,7 +113,7 @@ def run_inputs(root: UPath, run: str) -> dict[str, str]:
     Raises:
         ValueError: the run has not trained its last stage, or one that it stands on is gone.
     """
-    from training.configuration import stage_inputs, weights_digest
+    from training.configuration import stage_inputs
     from training.job import TrainingJob
     from training.stage_run import JOB_NAME
 

@@ -8,6 +8,7 @@ import click
 
 from evaluation.animate_order import AnimateOrder
 from evaluation.choice import EvaluationChoice
+from pipelines.accept_command import accept, accepted
 from pipelines.animate_options import animate_options
 from pipelines.app_command import app
 from pipelines.evaluation_options import evaluate
@@ -214,10 +215,12 @@ def animate(order: AnimateOrder) -> None:
         print_report(report, console)
 
 
+main.add_command(accept)
+main.add_command(accepted)
 main.add_command(app)
 main.add_command(evaluate)
-main.add_command(settings)
 main.add_command(weights)
+main.add_command(settings)
 
 
 @main.command()
@@ -284,7 +287,7 @@ def _train_and_evaluate_demo(force: bool) -> None:
 
         ensure_dagster_home()
         run_demo_training(Console(), force=force)
-        run_evaluation(EvaluationOrder(EvaluationChoice(), force), Console())
+        run_evaluation(EvaluationOrder(EvaluationChoice(run=TrainingChoice().run), force), Console())
 
 
 def _make_corpus(folder: Path | None, portraits: tuple[Path, ...]) -> Path:

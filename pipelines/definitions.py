@@ -1,56 +1,83 @@
 """Everything that Dagster shows. Loading this imports no torch, MediaPipe or onnxruntime."""
 
-from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
+from dagster import (
+    AssetSelection,
+    AutomationConditionSensorDefinition,
+    DefaultSensorStatus,
+    Definitions,
+    in_process_executor,
+)
 
+from pipelines.acceptance import AcceptanceRules
 from pipelines.animate_job import animate
+from pipelines.assets.accepted_run import accepted_run
 from pipelines.assets.batch_steps import step_assets
 from pipelines.assets.dataset import dataset, identities_disjoint
 from pipelines.assets.evaluation import evaluation_assets
 from pipelines.assets.evaluation_report import evaluation_report
+from pipelines.assets.reprocessing_plan import reprocessing_plan
 from pipelines.assets.source_videos import source_videos
 from pipelines.assets.training import stage_assets
+from pipelines.automation import MINIMUM_INTERVAL_SECONDS
 from pipelines.console import plain_console
+from pipelines.deployed_settings import deployed
+from pipelines.jobs import (
+    accept_job,
+    evaluate_job,
+    index_job,
+    preprocess,
+    reprocess_job,
+    scan_job,
+    train_all,
+    train_jobs,
+)
+from pipelines.operations_settings import OperationsSettings
 from pipelines.resources import DatasetChoice, Evaluation, Preprocessing, Sources, Training, Workspace
-from training.choice import STAGE_NAMES
+from pipelines.schedules import nightly_reprocessing, weekly_training
+from pipelines.sensors.dataset_changed import dataset_changed
+from pipelines.sensors.failed_runs import failed_runs
+from pipelines.sensors.new_videos import new_videos
+from pipelines.sensors.planned_batches import planned_batches
 
-preprocess = define_asset_job(
-    "preprocess",
-    selection=AssetSelection.assets(*step_assets),
-    description="All of a batch: from its videos to its shards. Run it for every new batch (a backfill).",
-)
-scan_job = define_asset_job(
-    "scan_sources",
-    selection=AssetSelection.assets(source_videos),
-    description="Look for new videos; each new batch becomes a partition.",
-)
-index_job = define_asset_job(
-    "index_dataset",
-    selection=AssetSelection.assets(dataset),
-    description="Join the shards of all batches into the data set.",
-)
-train_all = define_asset_job(
-    "train_all",
-    selection=AssetSelection.assets(*stage_assets),
-    description="Train every stage, each from those before it. One choice holds for all of them.",
-)
-train_jobs = [
-    define_asset_job(
-        f"train_{name}",
-        selection=AssetSelection.assets(stage),
-        description=f"Train {name} alone, from what the stages before it have published.",
-    )
-    for name, stage in zip(STAGE_NAMES, stage_assets, strict=True)
-]
-evaluate_job = define_asset_job(
-    "evaluate",
-    selection=AssetSelection.assets(*evaluation_assets, evaluation_report),
-    description="Make a run's videos, measure them, and write the report.",
-)
+_OPERATIONS = deployed(OperationsSettings)
 
 definitions = Definitions(
-    assets=[source_videos, *step_assets, dataset, *stage_assets, *evaluation_assets, evaluation_report],
+    assets=[
+        source_videos,
+        *step_assets,
+        dataset,
+        *stage_assets,
+        *evaluation_assets,
+        evaluation_report,
+        accepted_run,
+        reprocessing_plan,
+    ],
     asset_checks=[identities_disjoint],
-    jobs=[scan_job, preprocess, index_job, train_all, *train_jobs, evaluate_job, animate],
+    jobs=[
+        scan_job,
+        preprocess,
+        index_job,
+        reprocess_job,
+        train_all,
+        *train_jobs,
+        evaluate_job,
+        accept_job,
+        animate,
+    ],
+    schedules=[nightly_reprocessing(_OPERATIONS), weekly_training(_OPERATIONS)],
+    sensors=[
+        new_videos,
+        planned_batches,
+        dataset_changed,
+        failed_runs,
+        AutomationConditionSensorDefinition(
+            "automation",
+            target=AssetSelection.assets(dataset, *evaluation_assets, evaluation_report),
+            default_status=DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=MINIMUM_INTERVAL_SECONDS,
+            description="Makes the data set after its batches, and a run's evaluation after its training.",
+        ),
+    ],
     resources={
         "workspace": Workspace(),
         "sources": Sources(),
@@ -58,6 +85,7 @@ definitions = Definitions(
         "dataset_choice": DatasetChoice(),
         "training_choice": Training(),
         "evaluation_choice": Evaluation(),
+        "acceptance": AcceptanceRules(),
     },
     loggers={"plain": plain_console},
     # A step's own process pool does the work; a process a step would only add a second to each.

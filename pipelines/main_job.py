@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import DagsterInstance, ExecuteInProcessResult
+from dagster import AssetCheckSeverity, DagsterEventType, DagsterInstance, ExecuteInProcessResult
 from rich.console import Console
 from rich.table import Table
 from upath import UPath
@@ -78,6 +78,10 @@ def _run(
 def why_failed(result: ExecuteInProcessResult) -> str:
     """The first failed step and its error, as the step raised it; the UI holds the traceback."""
     for event in result.all_events:
+        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            looked = event.asset_check_evaluation_data
+            if looked.blocking and not looked.passed and looked.severity == AssetCheckSeverity.ERROR:
+                return f"{event.step_key}: {looked.check_name}: {looked.description}"
         if event.is_step_failure and (error := event.step_failure_data.error) is not None:
             while error.cause is not None:
                 error = error.cause

@@ -23,7 +23,7 @@ class StepCost:
     seconds: float
     cpu_seconds: float
     peak_memory_mebibytes: float  # 0: not measured
-    frames: float  # 0 where the step counts none
+    frames: int | float  # 0 where the step counts none
     refused_share: float | None  # of kept and refused together; None where neither was counted
 
     @property

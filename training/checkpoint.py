@@ -30,10 +30,9 @@ from storage.atomic import (
 )
 from storage.fingerprint import file_sha256
 from training.weights import StageWeights, read_weights, write_weights
+from training.weights_digest import AVERAGES_NAME, WEIGHTS_NAME
 
 CHECKPOINTS_FOLDER: Final = ".checkpoints"  # the dot keeps them out of what is published
-WEIGHTS_NAME: Final = "weights.safetensors"
-AVERAGES_NAME: Final = "averages.safetensors"
 STATE_NAME: Final = "state.pt"
 MANIFEST_NAME: Final = "manifest.json"
 CHECKPOINT_VERSION: Final = 1

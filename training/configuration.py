@@ -5,12 +5,12 @@ from typing import Any
 
 from upath import UPath
 
-from storage.fingerprint import file_sha256, fingerprint, to_json_value
-from storage.publishing import Published, Recipe, current
-from training.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
+from storage.fingerprint import file_sha256, to_json_value
+from storage.publishing import Recipe, current
 from training.choice import STAGE_PARENTS, TrainingChoice
 from training.run_preset import plan_stage
 from training.stages.all_stages import stage_version
+from training.weights_digest import weights_digest
 
 DATASET = ("dataset", "whole")
 
@@ -62,13 +62,6 @@ def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, s
             )
         inputs[parent] = weights_digest(published)
     return inputs
-
-
-def weights_digest(published: Published) -> str:
-    """Digest of a stage's weights alone: its metrics and timings change nothing for those who build on it."""
-    names = (WEIGHTS_NAME, AVERAGES_NAME)
-    files = published.manifest.files
-    return fingerprint({name: files[name].sha256 for name in names if name in files})
 
 
 def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, Any]:

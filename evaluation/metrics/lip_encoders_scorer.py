@@ -25,7 +25,6 @@ from preprocessing.schema import SAMPLES_PER_FRAME
 from storage.publishing import current, verify
 from storage.root import local_copy, open_root
 from training.checkpoint import WEIGHTS_NAME
-from training.configuration import weights_digest
 from training.data_frames import to_network_input
 from training.job import TrainingJob
 from training.losses.contrastive import unit_length
@@ -33,6 +32,7 @@ from training.published_settings import read_settings
 from training.stage_run import JOB_NAME
 from training.stages.stage import Frozen, StageContext
 from training.weights import StageWeights, collect, read_weights
+from training.weights_digest import weights_digest
 from training.worker import read_parents
 
 NAME: Final = "lip_encoders"

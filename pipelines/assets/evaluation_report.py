@@ -5,9 +5,12 @@ from typing import Any
 from dagster import AssetExecutionContext, DataVersion, MaterializeResult, MetadataValue, asset
 
 from evaluation.figures import read_figures
+from evaluation.newest_run import with_run
 from evaluation.report import CODE_VERSION, ReportSettings, run_report
 from evaluation.report_sources import EVALUATIONS
 from evaluation.report_summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
+from pipelines.acceptance import AcceptanceRules, accepted_check, accepted_check_spec
+from pipelines.automation import after_any_of
 from pipelines.metadata import published_metadata
 from pipelines.resources import Evaluation, Workspace
 from pipelines.table_columns import column_schema
@@ -21,21 +24,26 @@ from storage.root import local_copy
     kinds={"html", "parquet"},
     owners=["team:training"],
     code_version=CODE_VERSION,
+    check_specs=[accepted_check_spec()],
+    automation_condition=after_any_of(*EVALUATIONS),
     metadata={"dagster/column_schema": column_schema(SUMMARY_SCHEMA)},
 )
 def evaluation_report(
-    context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
+    context: AssetExecutionContext,
+    workspace: Workspace,
+    evaluation_choice: Evaluation,
+    acceptance: AcceptanceRules,
 ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
     """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
 
     Every metric on which a baseline is ahead of the model is marked.
     """
-    run = evaluation_choice.to_choice().run
-    published = run_report(
-        workspace.open(), run, ReportSettings(), force=workspace.force, progress=context.log.info
-    )
+    root = workspace.open()
+    run = with_run(root, evaluation_choice.to_choice(), EVALUATIONS[-1]).run
+    published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
     return MaterializeResult(
         metadata=report_metadata(published),
+        check_results=[accepted_check(root, run, acceptance.to_settings())],
         data_version=DataVersion(published.manifest.content_digest),
     )
 

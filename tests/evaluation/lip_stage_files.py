@@ -16,10 +16,10 @@ from tests.training.stages.stage_makers import TOY
 from tests.training.toy_run import publish_weights
 from training.checkpoint import WEIGHTS_NAME
 from training.choice import TrainingChoice
-from training.configuration import weights_digest
 from training.job import TrainingJob
 from training.stage_run import JOB_NAME
 from training.weights import collect, write_weights
+from training.weights_digest import weights_digest
 
 RUN: Final = "toy"
 

@@ -1,0 +1,16 @@
+"""What identifies a published stage's weights. Imports no torch."""
+
+from typing import Final
+
+from storage.fingerprint import fingerprint
+from storage.publishing import Published
+
+WEIGHTS_NAME: Final = "weights.safetensors"
+AVERAGES_NAME: Final = "averages.safetensors"
+
+
+def weights_digest(published: Published) -> str:
+    """Digest of a stage's weights alone: its metrics and timings change nothing for those who build on it."""
+    names = (WEIGHTS_NAME, AVERAGES_NAME)
+    files = published.manifest.files
+    return fingerprint({name: files[name].sha256 for name in names if name in files})
