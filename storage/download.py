@@ -6,6 +6,7 @@ parts of two versions never meet.
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from urllib3.exceptions import HTTPError
 
 from storage.atomic import write_atomically
 from storage.weights_folder import MEGABYTE, refuse_web_page
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
 """Takes bytes that are here, and of how many; None where the server does not say."""
@@ -90,9 +93,11 @@ def download(
             if tries == len(waits):
                 raise ConnectionError(
                     f"{shown_url(url)} cannot be fetched: {error}; {_size(part)} bytes are kept, "
-                    "run the command again"
+                    "run the command again, or give the file with --from FILE"
                 ) from error
-            time.sleep(max(waits[tries], error.wait_seconds))
+            wait_seconds = max(waits[tries], error.wait_seconds)
+            logger.warning("%s: %s; trying again in %.0f s", shown_url(url), error, wait_seconds)
+            time.sleep(wait_seconds)
             tries += 1
         else:
             _version_file(part).unlink(missing_ok=True)

@@ -109,7 +109,8 @@ def test_passing_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> No
 def test_a_line_that_stays_bad_keeps_what_came_and_says_so(tmp_path: Path) -> None:
     with served(Plan(CONTENT, cut_after=[1000, 0, 0, 0])) as url:
         with pytest.raises(
-            ConnectionError, match=r"cannot be fetched: .*; 1000 bytes are kept, run the"
+            ConnectionError,
+            match=r"cannot be fetched: .*; 1000 bytes are kept, run the command again, or give",
         ) as told:
             get(weights(url), tmp_path)
         assert "\n" not in str(told.value)
