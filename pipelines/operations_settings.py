@@ -12,8 +12,8 @@ class OperationsSettings:
     scan_every_seconds: int = setting(
         60, "How often the sensor new_videos lists the folders of videos", minimum=5, maximum=86400
     )
-    settle_seconds: float = setting(
-        60.0, "A video that changed more lately than this is still being copied and left alone", minimum=0.0
+    settle_seconds: int = setting(
+        60, "A video that changed more lately than this is still being copied and left alone", minimum=0
     )
     batches_in_flight: int = setting(
         4, "Batches that sensors keep queued or running at once; the rest waits", minimum=1, maximum=1000

@@ -4,6 +4,7 @@ from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ass
 
 from pipelines.metadata import refusal_table
 from pipelines.partitions import add_batches
+from pipelines.passing_failures import tried_again
 from pipelines.resources import Sources, Workspace
 from pipelines.table_columns import column_schema
 from preprocessing.catalog_table import CATALOG_SCHEMA
@@ -31,7 +32,8 @@ def source_videos(
     that follow. Materialise this first, then `face_tracks` to `shards` for the new batches.
     """
     root = workspace.open()
-    report = scan_sources(root, sources.all_folders(), sources.to_settings(), context.log.info)
+    with tried_again(context):
+        report = scan_sources(root, sources.all_folders(), sources.to_settings(), context.log.info)
     batches = batch_keys(root)
     new = add_batches(context.instance, batches)
     catalog = report.catalog
