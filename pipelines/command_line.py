@@ -124,13 +124,19 @@ def train(stage: str, choice: TrainingChoice, force: bool) -> None:
 
 
 @main.command()
-def status() -> None:
-    """Show what is made, what is stale and why, for every batch."""
-    from pipelines.status import print_status
+@click.option("--all", "all_batches", is_flag=True, help="Every stale batch, not only the first few.")
+def status(all_batches: bool) -> None:
+    """Show what every step cost, which batches are stale and why, and what failed last."""
+    from rich.console import Console
+
+    from pipelines.dagster_home import ensure_dagster_home
     from storage.root import open_root
 
     with _OneLineErrors():
-        print_status(open_root())
+        from pipelines.status import print_status  # reads the deployment's settings
+
+        ensure_dagster_home()
+        print_status(open_root(), Console(), all_batches=all_batches)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

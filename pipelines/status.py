@@ -1,24 +1,103 @@
-"""What is made, what is stale and why: the terminal's answer to Dagster's asset page."""
+"""What is made, what it cost, what is stale and why, what failed: the terminal's answer to the UI."""
+
+import os
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from upath import UPath
 
-from preprocessing.source_videos import batch_keys, load_batch
-from preprocessing.steps import STEPS, PreprocessingSettings, why_stale
+from pipelines.assets.reprocessing_plan import duration
+from pipelines.dagster_home import HOME_VARIABLE
+from pipelines.deployed_settings import deployed, setting_rows
+from pipelines.sensors.failed_runs import FAILURES_NAME
+from preprocessing.batch_costs import StepTotal, step_totals
+from preprocessing.reprocessing import ReprocessingPlan, plan_reprocessing
+from preprocessing.source_videos import batch_keys
+from preprocessing.steps import PreprocessingSettings
+from preprocessing.whole_dataset import DATASET, WHOLE
 from storage.publishing import current
 
+SHOWN: Final = 20  # stale batches, unless all are asked for
+FAILURES_SHOWN: Final = 5
 
-def print_status(root: UPath) -> None:
-    """Print a row a batch and step, judged by the default settings."""
-    table = Table(title=f"Batches under {root}")
-    for name in ("batch", "step", "state", "counts"):
+
+def print_status(root: UPath, console: Console, *, all_batches: bool = False) -> None:
+    """Print a row a step with its costs, the stale batches with the reasons, and the last failures.
+
+    Judged by the deployment's settings: the defaults, and what the environment puts in their place.
+    """
+    keys = batch_keys(root)
+    if not keys:
+        console.print(f"No batch under {root} yet: `pdfgc demo`, or `pdfgc preprocess FOLDER`.")
+        return
+    plan = plan_reprocessing(root, deployed(PreprocessingSettings), progress=console.print)
+    console.print(_steps(step_totals(root, keys), len(keys)))
+    _print_dataset(root, console)
+    _print_stale(plan, console, len(plan.stale) if all_batches else SHOWN)
+    for held in plan.held_back:
+        gone = f"{held.missing_videos} of {held.videos} videos are not there"
+        console.print(f"held back: face_tracks of {held.batch} is stale ({held.reason}), but {gone}")
+    changed = [row for row in setting_rows() if row.value != row.default]
+    for row in changed:
+        console.print(f"changed by the environment: {row.variable}={row.value} (default {row.default})")
+    _print_failures(console)
+
+
+def _steps(totals: list[StepTotal], batches: int) -> Table:
+    table = Table(title=f"Steps (batches: {batches})")
+    table.add_column("step", no_wrap=True)
+    names = ("batches made", "time", "frames/s", "CPU ms", "peak MiB", "refused", "last made")
+    for name in names:
+        table.add_column(name, justify="right")
+    for total in totals:
+        table.add_row(
+            total.step,
+            f"{total.batches}",
+            duration(total.seconds),
+            _number(total.frames_per_second, ".1f"),
+            _number(total.cpu_milliseconds_per_frame, ".2f"),
+            _number(total.peak_memory_mebibytes or None, ".0f"),
+            _number(total.refused_share, ".1%"),
+            total.finished_at[5:16].replace("T", " "),
+        )
+    return table
+
+
+def _print_dataset(root: UPath, console: Console) -> None:
+    dataset = current(root, DATASET, WHOLE)
+    if dataset is None:
+        console.print("data set: not made yet")
+        return
+    counts = dataset.manifest.counts
+    console.print(
+        f"data set: {counts['samples']:g} samples of {counts['identities']:g} identities in "
+        f"{counts['batches']:g} of the batches, made {dataset.manifest.finished_at[:16].replace('T', ' ')}"
+    )
+
+
+def _print_stale(plan: ReprocessingPlan, console: Console, shown: int) -> None:
+    if not plan.stale:
+        console.print("every batch is up to date")
+        return
+    table = Table(title=f"Stale batches: {len(plan.stale)}, about {duration(plan.seconds)}")
+    for name in ("batch", "why", "runs", "about"):
         table.add_column(name)
-    for key in batch_keys(root):
-        batch = load_batch(root, key)
-        for name in STEPS:
-            reason = why_stale(root, name, batch, PreprocessingSettings())
-            made = current(root, name, key)
-            counts = "" if made is None else ", ".join(f"{k} {v:g}" for k, v in made.manifest.counts.items())
-            table.add_row(key, name, "up to date" if reason is None else f"stale: {reason}", counts)
-    Console().print(table)
+    for batch in plan.stale[:shown]:
+        table.add_row(batch.batch, batch.why, ", ".join(batch.steps), duration(batch.seconds))
+    console.print(table)
+    if len(plan.stale) > shown:
+        console.print(f"and {len(plan.stale) - shown} more; `pdfgc status --all` shows them")
+
+
+def _print_failures(console: Console) -> None:
+    """The last lines that the sensor failed_runs wrote."""
+    path = Path(os.environ.get(HOME_VARIABLE, "")) / FAILURES_NAME
+    if path.is_file():
+        for line in path.read_text("utf-8").splitlines()[-FAILURES_SHOWN:]:
+            console.print(f"failed: {line}", soft_wrap=True, markup=False)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
