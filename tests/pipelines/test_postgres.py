@@ -1,0 +1,257 @@
+"""A deployment on PostgreSQL: two batches at once, and the daemon killed in the middle of them.
+
+The server is real and our own; the commands are those of the systemd units.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus, RunsFilter
+from upath import UPath
+
+from preprocessing.demo_corpus.corpus import make_corpus
+from preprocessing.demo_corpus.settings import CorpusSettings
+from preprocessing.steps import STEPS
+from storage.publishing import current
+from tests.conftest import REPOSITORY
+from tests.pipelines.postgres_server import NoPostgresError, free_port, postgres_server
+from training.orphans import die_with_parent
+
+pytestmark = pytest.mark.slow
+DEPLOY: Final = REPOSITORY / "deploy"
+WORKSPACE: Final = DEPLOY / "workspace.yaml"
+MARK_VARIABLE: Final = "PDFGC_TEST_DEPLOYMENT"
+SOON_SECONDS: Final = 300.0  # a bound that only a failure reaches, on however busy a machine
+TINY: Final = CorpusSettings(
+    identities=1, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=1
+)
+ONE_VIDEO_EACH: Final = {"batches": {"videos_per_batch": 1, "minimum_identities": 1}}
+ENDED: Final = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One video of each of two people: the second has an empty box more at its end."""
+    (made,) = make_corpus(tmp_path_factory.mktemp("corpus"), TINY)
+    folder = tmp_path_factory.mktemp("videos")
+    for person, more in (("one", b""), ("other", b"\0\0\0\x08free")):
+        (folder / person).mkdir()
+        (folder / person / "video.mp4").write_bytes(made.video.read_bytes() + more)
+    return folder
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where the parts of a deployment are started, and with which variables."""
+
+    folder: Path
+    variables: Mapping[str, str]
+
+    @contextmanager
+    def start(self, unit: str) -> "Generator[subprocess.Popen[bytes]]":
+        """Start what a unit starts; it ends in order when the block ends, and with this process."""
+        environment = {**os.environ, **self.variables}
+        with (
+            (self.folder / f"{unit}.log").open("ab") as log,
+            subprocess.Popen(
+                unit_command(unit, environment),
+                env=environment,
+                cwd=REPOSITORY,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,  # noqa: PLW1509  (it calls the kernel once, no lock is taken)
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait(SOON_SECONDS)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs with these variables, however it came to have another parent."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK_VARIABLE) == self.variables[MARK_VARIABLE]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # also one that ended and waits for its parent
+            return False
+
+    def sockets(self) -> list[Path]:
+        """Socket files that were left."""
+        return [path for path in Path(self.variables["TMPDIR"]).rglob("*") if path.is_socket()]
+
+    def logs(self) -> str:
+        """The last that its parts said, for a failure."""
+        return "\n".join(path.read_text()[-4000:] for path in sorted(self.folder.glob("*.log")))
+
+
+def unit_command(unit: str, environment: Mapping[str, str]) -> list[str]:
+    """What a unit of `deploy/` starts, with this environment's programs and variables."""
+    line = re.search(r"^ExecStart=(.+)$", (DEPLOY / f"{unit}.service").read_text(), re.MULTILINE)
+    assert line is not None
+    program, *words = line[1].split()
+    assert program.startswith("/opt/pdfgc/.venv/bin/")
+    filled = [re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]], word) for word in words]
+    return [str(Path(sys.executable).with_name(Path(program).name)), *filled]
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """A new database and a new root; nothing of it is left, whatever the test did."""
+    try:
+        with (
+            postgres_server() as database,
+            tempfile.TemporaryDirectory(prefix="pdfgc-") as place,  # short: names of sockets may not be long
+        ):
+            folder = Path(place)
+            for name in ("home", "tmp"):
+                (folder / name).mkdir()
+            shutil.copy(DEPLOY / "dagster.postgres.yaml", folder / "home" / "dagster.yaml")
+            variables = {
+                **database,
+                MARK_VARIABLE: secrets.token_hex(8),
+                "DAGSTER_HOME": str(folder / "home"),
+                "PDFGC_ROOT": str(folder / "root"),
+                "PDFGC_CODE_HOST": "127.0.0.1",
+                "PDFGC_CODE_PORT": str(free_port()),
+                "OMP_NUM_THREADS": "1",
+                "TMPDIR": str(folder / "tmp"),
+            }
+            for name in variables.keys() - {MARK_VARIABLE, "TMPDIR"}:
+                monkeypatch.setenv(name, variables[name])
+            made = Deployment(folder, variables)
+            try:
+                yield made
+            finally:
+                for process in made.processes():
+                    process.kill()
+    except NoPostgresError as error:
+        pytest.skip(str(error))
+
+
+def dagster(group: str, *words: str) -> None:
+    """A `dagster` command in this process, which has it loaded."""
+    from dagster._cli import create_dagster_cli
+
+    done = CliRunner().invoke(create_dagster_cli(), [group, *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def scan(instance: DagsterInstance, folder: Path) -> list[str]:
+    """Look for videos, one to a batch; returns the batches."""
+    from pipelines.definitions import definitions
+
+    sources = {"config": {"folders": [str(folder)], "settings": ONE_VIDEO_EACH}}
+    job = definitions.resolve_job_def("scan_sources")
+    assert job.execute_in_process(
+        instance=instance, run_config={"resources": {"sources": sources}, **QUIET}
+    ).success
+    return sorted(instance.get_dynamic_partitions("batches"))
+
+
+QUIET: Final[dict[str, Any]] = {"loggers": {"plain": {"config": {"log_level": "ERROR"}}}}
+ONE_WORKER: Final[dict[str, Any]] = {"resources": {"workspace": {"config": {"workers": 1}}}, **QUIET}
+
+
+def contents(root: Path, batch: str) -> dict[str, str]:
+    """The digest of what every step has published of a batch."""
+    found = {name: current(UPath(root), name, batch) for name in STEPS}
+    return {name: made.manifest.content_digest for name, made in found.items() if made is not None}
+
+
+def until(holds: Callable[[], bool], what: str, deployment: Deployment) -> None:
+    give_up_at = time.monotonic() + SOON_SECONDS
+    while not holds():
+        assert time.monotonic() < give_up_at, f"never came: {what}\n{deployment.logs()}"
+        time.sleep(0.1)
+
+
+def code_server_answers(deployment: Deployment) -> bool:
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._grpc.client import DagsterGrpcClient
+
+    port = int(deployment.variables["PDFGC_CODE_PORT"])
+    try:
+        DagsterGrpcClient(host="127.0.0.1", port=port).ping("")
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True
+
+
+def batch_runs(instance: DagsterInstance) -> Sequence[DagsterRunStatus]:
+    return [run.status for run in instance.get_runs(RunsFilter(job_name="preprocess"))]
+
+
+def test_two_batches_at_once_survive_the_daemons_death_whole_and_once(
+    deployment: Deployment, videos: Path, tmp_path: Path
+) -> None:
+    with DagsterInstance.get() as instance:
+        assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
+        with deployment.start("pdfgc-code"):
+            keys = scan(instance, videos)
+            assert len(keys) == 2
+            until(lambda: code_server_answers(deployment), "the code server", deployment)
+            # What follows the batches is left out; new_videos stays on and must not start them once more.
+            dagster("sensor", "stop", "-w", str(WORKSPACE), "automation")
+            for key in keys:
+                tags, config = json.dumps({"dagster/partition": key}), json.dumps(ONE_WORKER)
+                chosen = ("-j", "preprocess", "--tags", tags, "--config-json", config)
+                dagster("job", "launch", "-w", str(WORKSPACE), *chosen)
+            assert batch_runs(instance) == [DagsterRunStatus.QUEUED] * 2
+            with deployment.start("pdfgc-daemon") as daemon:
+                until(lambda: DagsterRunStatus.STARTED in batch_runs(instance), "a run", deployment)
+                daemon.send_signal(signal.SIGKILL)
+                daemon.wait()
+            assert any(status not in ENDED for status in batch_runs(instance))
+            with deployment.start("pdfgc-daemon"):
+                until(
+                    lambda: all(status in ENDED for status in batch_runs(instance)), "their end", deployment
+                )
+        assert batch_runs(instance) == [DagsterRunStatus.SUCCESS] * 2, deployment.logs()
+        for name in STEPS:
+            events = instance.fetch_materializations(AssetRecordsFilter(AssetKey(name)), limit=100).records
+            assert Counter(event.partition_key for event in events) == Counter(keys), name
+    assert deployment.processes() == []
+    assert deployment.sockets() == []
+    first = keys[0]
+    assert contents(Path(deployment.variables["PDFGC_ROOT"]), first) == contents_on_sqlite(
+        videos, tmp_path, first
+    )
+
+
+def contents_on_sqlite(videos: Path, folder: Path, batch: str) -> dict[str, str]:
+    """The same batch under another root, through Dagster with its embedded settings."""
+    from pipelines.dagster_home import ensure_dagster_home
+    from pipelines.definitions import definitions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PDFGC_ROOT", str(folder / "root"))
+        patch.setenv("DAGSTER_HOME", "")
+        ensure_dagster_home()
+        with DagsterInstance.get() as instance:
+            assert type(instance.event_log_storage).__name__ == "SqliteEventLogStorage"
+            assert batch in scan(instance, videos)
+            job = definitions.resolve_job_def("preprocess")
+            assert job.execute_in_process(
+                instance=instance, partition_key=batch, run_config=ONE_WORKER
+            ).success
+    return contents(folder / "root", batch)
