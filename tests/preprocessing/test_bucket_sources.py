@@ -51,6 +51,13 @@ def below(bucket: str, prefix: str = "videos") -> BucketPath:
     return BucketPath(bucket.removeprefix("s3://"), prefix)
 
 
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
 def by_name(table: pa.Table) -> dict[str, CatalogRow]:
     return {row.relative_path: row for row in rows_of(table)}
 
@@ -178,6 +185,14 @@ def test_a_video_that_moves_from_a_folder_to_a_bucket_keeps_its_batch(
     assert files_in(tmp_path / "root" / ".building") == [tmp_path / "root" / ".building" / "catalog.lock"]
 
 
+def test_a_scan_removes_the_copies_that_a_killed_one_left(tmp_path: Path, videos: list[Path]) -> None:
+    left = tmp_path / ".building" / "sources" / f"source.partial-{dead_process()}-00.mp4"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    scan_sources(UPath(tmp_path), [videos[0].parent], SourceSettings())
+    assert not left.exists()
+
+
 def test_a_catalog_in_a_bucket_leaves_nothing_in_the_scratch_folder(
     bucket: str, tmp_path: Path, videos: list[Path]
 ) -> None:
@@ -264,9 +279,7 @@ def test_a_refused_objects_copy_is_removed(bucket: str, tmp_path: Path) -> None:
 
 
 def test_the_copy_of_a_reader_that_died_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as reader:
-        reader.wait()
-    (tmp_path / f"aa.partial-{reader.pid}-00.mp4").touch()
+    (tmp_path / f"aa.partial-{dead_process()}-00.mp4").touch()
 
     def crash(_: object, tasks: list[object], __: int) -> list[tuple[object, Crashed]]:
         return [(task, Crashed("as if")) for task in tasks]
