@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from upath import UPath
@@ -41,16 +42,16 @@ def print_status(root: UPath, console: Console, *, all_batches: bool = False) ->
         console.print(f"held back: face_tracks of {held.batch} is stale ({held.reason}), but {gone}")
     changed = [row for row in setting_rows() if row.value != row.default]
     for row in changed:
-        console.print(f"changed by the environment: {row.variable}={row.value} (default {row.default})")
+        told = f"changed by the environment: {row.variable}={row.value} (default {row.default})"
+        console.print(told, soft_wrap=True)
     _print_failures(console)
 
 
 def _steps(totals: list[StepTotal], batches: int) -> Table:
-    table = Table(title=f"Steps (batches: {batches})")
+    table = Table(title=f"Steps (batches: {batches})", box=SIMPLE)
     table.add_column("step", no_wrap=True)
-    names = ("batches made", "time", "frames/s", "CPU ms", "peak MiB", "refused", "last made")
-    for name in names:
-        table.add_column(name, justify="right")
+    for name in ("made", "time", "frames/s", "CPU ms/frame", "peak MiB", "refused", "last made"):
+        table.add_column(name, justify="right", no_wrap=name in ("time", "last made"))
     for total in totals:
         table.add_row(
             total.step,

@@ -37,7 +37,7 @@ def reprocessing_plan(
     with tried_again(context):
         root = workspace.open()
         plan = plan_reprocessing(root, preprocessing.to_settings(), config.batches, context.log.info)
-        path = keep_plan(root, context.run_id, plan, dry_run=config.dry_run)
+        path = keep_plan(root, context.run.run_id, plan, dry_run=config.dry_run)
     estimate = {} if plan.seconds is None else {"estimated seconds": round(plan.seconds, 1)}
     return MaterializeResult(
         metadata={
