@@ -14,6 +14,9 @@ from pipelines.dagster_home import HOME_VARIABLE
 from pipelines.deployed_settings import deployed
 from pipelines.operations_settings import OperationsSettings
 
+PARTITION_TAG: Final = "dagster/partition"
+WILL_RETRY_TAG: Final = "dagster/will_retry"
+MARKED_FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
 FAILURES_NAME: Final = "failures.log"
 MESSAGE_SECONDS: Final = 10  # a webhook that does not answer must not hold up the sensor
 
@@ -27,11 +30,12 @@ def failed_runs(context: RunFailureSensorContext) -> None:
     """Tell of a failed run: the step, the innermost error, and where to look."""
     settings = deployed(OperationsSettings)
     run = context.dagster_run
-    line = failure_line(
-        run.job_name, run.tags.get("dagster/partition", ""), context.get_step_failure_events()
-    )
-    if not context.get_step_failure_events():
-        line = f"{line}{context.failure_event.message or 'no reason given'}"
+    failures = context.get_step_failure_events()
+    line = failure_line(run.job_name, run.tags.get(PARTITION_TAG, ""), failures)
+    if not failures:
+        line += run_failure(context.failure_event.message or "")
+    if run.tags.get(WILL_RETRY_TAG) == "true":
+        line += "; it is started again"
     url = f"{settings.webserver.rstrip('/')}/runs/{run.run_id}"
     context.log.error("%s (%s)", line, url)
     write_line(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line} ({url})")
@@ -49,6 +53,12 @@ def failure_line(job: str, batch: str, failures: Sequence[DagsterEvent]) -> str:
         if error is not None:
             return f"{line}{event.step_key}: {first_line(error.message)}"
     return line
+
+
+def run_failure(message: str) -> str:
+    """Why a run failed of which no step did; Dagster's own words for a dead process tell little."""
+    gone = "the run's process is gone: killed, out of memory, or its machine went down"
+    return gone if message.startswith(MARKED_FROM_OUTSIDE) else first_line(message) or "no reason given"
 
 
 def first_line(message: str) -> str:

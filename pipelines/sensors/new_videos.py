@@ -60,7 +60,15 @@ def scan_requests(found: UnseenFiles, now_seconds: float) -> list[RunRequest]:
     """A scan for the unseen files, once an hour at most for the same ones: a scan may fail."""
     if not found.settled:
         return []
-    return [RunRequest(run_key=f"scan:{found.digest}:{int(now_seconds // 3600)}", job_name=SCAN)]
+    # What arrives between this look and the scan is left alone like what arrived just before.
+    settle = {"settings": {"scan": {"settle_seconds": SETTINGS.settle_seconds}}}
+    return [
+        RunRequest(
+            run_key=f"scan:{found.digest}:{int(now_seconds // 3600)}",
+            job_name=SCAN,
+            run_config={"resources": {"sources": {"config": settle}}},
+        )
+    ]
 
 
 def account(found: UnseenFiles, runs: Sequence[RunRequest], waiting: Sequence[BatchWork]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance, build_run_status_sensor_context, job, op
 
-from pipelines.sensors.failed_runs import failed_runs, post
+from pipelines.sensors.failed_runs import failed_runs, post, run_failure
 
 
 @op
@@ -80,3 +80,9 @@ def test_a_failed_run_makes_one_line_and_one_message(
 def test_an_address_that_is_none_of_the_web_is_refused() -> None:
     with pytest.raises(ValueError, match="WEBHOOK is 'file:///etc/passwd'"):
         post("file:///etc/passwd", {})
+
+
+def test_a_killed_run_is_told_in_plain_words() -> None:
+    told = run_failure("This run has been marked as failed from outside the execution context.")
+    assert told == "the run's process is gone: killed, out of memory, or its machine went down"
+    assert run_failure("Timed out\nafter 3 s") == "Timed out"

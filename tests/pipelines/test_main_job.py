@@ -136,6 +136,16 @@ def test_the_plan_names_the_stale_steps_and_all_that_read_them_with_reason_and_t
         plan_reprocessing(root, settings, ["b99999"])
 
 
+def test_a_newer_labeller_makes_its_label_and_what_reads_it_stale_not_the_crops(
+    root: UPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = STEPS["lip_sync_scores"]
+    monkeypatch.setitem(STEPS, step.name, replace(step, code_version="newer"))
+    (batch,) = plan_reprocessing(root, PreprocessingSettings()).stale
+    assert batch.why == f"lip_sync_scores: code version {step.code_version} -> newer"
+    assert batch.steps == ("lip_sync_scores", "shards")
+
+
 def test_the_plan_finds_missing_files(root: UPath) -> None:
     poses = current(root, "pose_labels", batch_keys(root)[0])
     assert poses is not None
