@@ -2,8 +2,8 @@
 
     torch.hub.load(REPOSITORY, "generator", source="local", preset="official", checkpoint=FILE)
 
-`preset` is `official` or `tiny` (SyncNet has one size and takes none); without `checkpoint` the weights are
-random. Networks come in evaluation mode, on the CPU.
+`preset` is `official` or `tiny` (SyncNet and L2CS-Net have one size and take none); without `checkpoint` the
+weights are random. Networks come in evaluation mode, on the CPU.
 """
 
 from pathlib import Path as _Path
@@ -18,6 +18,9 @@ from models.checkpoint_file import OfficialFile as _OfficialFile
 from models.checkpoint_file import load_checkpoint as _load_checkpoint
 from models.face_reconstruction import FaceReconstruction as _FaceReconstruction
 from models.generator import Generator as _Generator
+from models.l2cs import L2CS as _L2CS
+from models.l2cs import L2CS_FILE as _L2CS_FILE
+from models.l2cs import L2CSConfig as _L2CSConfig
 from models.motion import MotionEncoder as _MotionEncoder
 from models.presets import preset_named as _preset_named
 from models.syncnet import SYNCNET_FILE as _SYNCNET_FILE
@@ -59,6 +62,14 @@ def deep3d_reconstruction(
 def syncnet(checkpoint: str | _Path | None = None) -> _SyncNet:
     """Frames [B, 3, 5, 224, 224], BGR in 0..255, and MFCC [B, 1, 13, 20] -> `SyncEmbeddings`, 1024 each."""
     return _ready(_SyncNet(), checkpoint, _SYNCNET_FILE)
+
+
+def l2cs(checkpoint: str | _Path | None = None) -> _L2CS:
+    """Face [B, 3, 448, 448], RGB normalised as ImageNet -> gaze [B, 2]: pitch, yaw in radians.
+
+    Pitch > 0 looks down, yaw > 0 to the image's right; against the line from face to camera, not the head.
+    """
+    return _ready(_L2CS(_L2CSConfig()), checkpoint, _L2CS_FILE)
 
 
 def _ready(network: _Network, checkpoint: str | _Path | None, official: _OfficialFile) -> _Network:

@@ -16,7 +16,7 @@ from tests.models.official_files import FILE_NAMES, LAYOUT, write_files
 from tests.models.weights import randomise
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ["appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet"]
+NAMES = ["appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "l2cs"]
 
 
 def from_hub(name: str, **settings: Any) -> nn.Module:
@@ -25,7 +25,7 @@ def from_hub(name: str, **settings: Any) -> nn.Module:
     return network
 
 
-def test_hub_offers_the_six_networks_and_explains_each() -> None:
+def test_hub_offers_the_networks_and_explains_each() -> None:
     entries = runpy.run_path(str(REPOSITORY / "hubconf.py"))
     # torch.hub offers whatever can be called and does not begin with an underscore.
     offered = {name for name, entry in entries.items() if callable(entry) and name[0] != "_"}
