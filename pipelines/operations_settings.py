@@ -39,6 +39,14 @@ class OperationsSettings:
     retry_seconds: float = setting(
         10.0, "Wait before the first new try; twice as long before each further one", minimum=0.0
     )
+    progress_seconds: float = setting(
+        15.0, "Between two lines of a training run's progress in its log", minimum=1.0
+    )
+    picture_seconds: float = setting(
+        60.0,
+        "Between two looks at a training run's losses and samples on its asset's page, some 50 KB each",
+        minimum=1.0,
+    )
     webhook: str = setting(
         "", "URL that gets a JSON message {text, run, job, url} of every run that failed; empty: none"
     )

@@ -13,11 +13,13 @@ from dagster import (
 )
 
 from pipelines.assets.dataset import dataset
+from pipelines.deployed_settings import deployed
 from pipelines.metadata import picture, what_happened
+from pipelines.operations_settings import OperationsSettings
 from pipelines.passing_failures import tried_again
 from pipelines.resources import Training, Workspace
 from pipelines.training_checks import Trained, run_training_checks, training_check_specs
-from pipelines.training_launch import launch_training
+from pipelines.training_launch import Watching, launch_training
 from pipelines.training_pictures import draw_losses, figure_table
 from pipelines.training_record import newest_sample, read_figures, read_losses
 from storage.publishing import Published
@@ -65,7 +67,7 @@ def _stage_asset(name: str) -> AssetsDefinition:
                 root,
                 name,
                 choice,
-                lambda job, processes: launch_training(context, job, processes),
+                lambda job, processes: launch_training(context, job, processes, watching=_watching()),
                 force=workspace.force,
                 progress=context.log.info,
             )
@@ -78,6 +80,11 @@ def _stage_asset(name: str) -> AssetsDefinition:
         )
 
     return stage
+
+
+def _watching() -> Watching:
+    settings = deployed(OperationsSettings)
+    return Watching(settings.progress_seconds, settings.picture_seconds)
 
 
 def _metadata(made: _Made) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The page of `pdfgc app` in a browser: drop a portrait and a driver, move a strength, see the video."""
 
 import base64
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from tests.evaluation.page_server import Page, served
 from tests.preprocessing.video_makers import face_pictures, write_face_video
 
 pytest.importorskip("playwright", reason="playwright is not installed")
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, expect
+
+from tests.browser import headless_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-# A browser that asks nobody for updates.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 MAKING_MS = 120_000  # on a machine that does other work as well
 
 DROP = """(place, [name, content]) => {
@@ -38,14 +37,8 @@ PLAY = """async (video) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        except Error as error:
-            pytest.skip(f"no Chromium that starts: {error.message.splitlines()[0]}")
+    with headless_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
