@@ -2,7 +2,7 @@
 
     torch.hub.load(REPOSITORY, "generator", source="local", preset="official", checkpoint=FILE)
 
-`preset` is `official` or `tiny` (SyncNet and L2CS-Net have one size and take none); without `checkpoint` the
+`preset` is `official` or `tiny` (SyncNet, L2CS-Net and EmoNet take none); without `checkpoint` the
 weights are random. Networks come in evaluation mode, on the CPU.
 """
 
@@ -16,6 +16,9 @@ from models.appearance import AppearanceEncoder as _AppearanceEncoder
 from models.audio import AudioEncoder as _AudioEncoder
 from models.checkpoint_file import OfficialFile as _OfficialFile
 from models.checkpoint_file import load_checkpoint as _load_checkpoint
+from models.emonet import EmoNet as _EmoNet
+from models.emonet import EmoNetConfig as _EmoNetConfig
+from models.emonet import emonet_file as _emonet_file
 from models.face_reconstruction import FaceReconstruction as _FaceReconstruction
 from models.generator import Generator as _Generator
 from models.l2cs import L2CS as _L2CS
@@ -70,6 +73,12 @@ def l2cs(checkpoint: str | _Path | None = None) -> _L2CS:
     Pitch > 0 looks down, yaw > 0 to the image's right; against the line from face to camera, not the head.
     """
     return _ready(_L2CS(_L2CSConfig()), checkpoint, _L2CS_FILE)
+
+
+def emonet(expressions: int = 8, checkpoint: str | _Path | None = None) -> _EmoNet:
+    """Face [B, 3, 256, 256] in [0, 1] -> `Emotion`: feature 256, 8 or 5 scores, valence, arousal."""
+    config = _EmoNetConfig(expression_count=expressions)
+    return _ready(_EmoNet(config), checkpoint, _emonet_file(expressions))
 
 
 def _ready(network: _Network, checkpoint: str | _Path | None, official: _OfficialFile) -> _Network:

@@ -37,12 +37,14 @@ class OfficialFile:
         unused: Regular expressions; a key of the file that one matches whole is left aside.
         by_intersection: Keys that we do not know are left aside as well, not refused.
         wrappers: Further names under which the file may keep the state dict.
+        optional: Regular expressions; a key of the network that one matches whole may be missing.
     """
 
     names: tuple[str, ...]
     unused: tuple[str, ...] = ()
     by_intersection: bool = False
     wrappers: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def load_checkpoint(
         if key in found and found[key].shape != expected[key].shape
     ]
     if not allow_missing:
-        misfits += [f"{key}: missing in the file" for key in missing]
+        needed = [key for key in missing if not any(re.fullmatch(p, key) for p in official.optional)]
+        misfits += [f"{key}: missing in the file" for key in needed]
     if not official.by_intersection:
         misfits += [f"{key}: not known to the network" for key in sorted(foreign)]
     loaded = sorted(key for key in expected if key in found)

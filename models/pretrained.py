@@ -116,7 +116,7 @@ ALL_WEIGHTS: Final = (
             "The code is MIT; the network was trained with the Basel Face Model and face pictures that are "
             "for non-commercial research.",
         ),
-        files=(WeightsFile("epoch_20.pth"),),
+        files=(WeightsFile("epoch_20.pth", settings=("deep3d_weights",)),),
     ),
     PretrainedWeights(
         name="buffalo_l",
@@ -184,6 +184,7 @@ ALL_WEIGHTS: Final = (
                 "L2CSNet_gaze360.pkl",
                 95_849_977,
                 "8a7f3480d868dd48261e1d59f915b0ef0bb33ea12ea00938fb2168f212080665",
+                ("l2cs_weights",),
             ),
         ),
     ),
@@ -214,7 +215,13 @@ ALL_WEIGHTS: Final = (
         used_by="ψ of the losses",
         page=_EMONET_PAGE,
         licence=_EMONET,
-        files=(WeightsFile("emonet_8.pth", url=f"{_EMONET_PAGE}/raw/master/pretrained/emonet_8.pth"),),
+        files=(
+            WeightsFile(
+                "emonet_8.pth",
+                settings=("emonet_weights",),
+                url=f"{_EMONET_PAGE}/raw/master/pretrained/emonet_8.pth",
+            ),
+        ),
     ),
     PretrainedWeights(
         name="emonet_5",
@@ -222,7 +229,13 @@ ALL_WEIGHTS: Final = (
         used_by="ψ of the losses, in place of emonet_8",
         page=_EMONET_PAGE,
         licence=_EMONET,
-        files=(WeightsFile("emonet_5.pth", url=f"{_EMONET_PAGE}/raw/master/pretrained/emonet_5.pth"),),
+        files=(
+            WeightsFile(
+                "emonet_5.pth",
+                settings=("emonet_weights",),
+                url=f"{_EMONET_PAGE}/raw/master/pretrained/emonet_5.pth",
+            ),
+        ),
     ),
     PretrainedWeights(
         name="vgg19",

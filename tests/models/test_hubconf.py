@@ -16,7 +16,7 @@ from tests.models.official_files import FILE_NAMES, LAYOUT, write_files
 from tests.models.weights import randomise
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ["appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "l2cs"]
+NAMES = ["appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "l2cs", "emonet"]
 
 
 def from_hub(name: str, **settings: Any) -> nn.Module:

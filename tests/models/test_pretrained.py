@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from models.checkpoint_file import OfficialFile
+from models.emonet import emonet_file
+from models.l2cs import L2CS_FILE
 from models.official import APPEARANCE_FILE, AUDIO_FILE, FACE_RECONSTRUCTION_FILE, GENERATOR_FILE, MOTION_FILE
 from models.perceptual_features import TORCHVISION_FILE
 from models.pretrained import ALL_WEIGHTS, PRETRAINED, file_for_setting, pretrained_named
@@ -47,6 +49,9 @@ def test_addresses_are_encrypted_and_what_has_none_is_got_by_hand() -> None:
         ("deep3d_facerecon", [FACE_RECONSTRUCTION_FILE]),
         ("syncnet_v2", [SYNCNET_FILE]),
         ("vgg19", [TORCHVISION_FILE]),
+        ("l2cs_gaze360", [L2CS_FILE]),
+        ("emonet_8", [emonet_file(8)]),
+        ("emonet_5", [emonet_file(5)]),
     ],
 )
 def test_files_are_called_as_their_loaders_call_them(weights: str, loaders: list[OfficialFile]) -> None:
