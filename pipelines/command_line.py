@@ -12,6 +12,7 @@ from pipelines.accept_command import accept, accepted
 from pipelines.animate_options import animate_options
 from pipelines.app_command import app
 from pipelines.evaluation_options import evaluate
+from pipelines.gc_command import gc
 from pipelines.one_thread import use_one_thread
 from pipelines.settings_command import settings
 from pipelines.training_options import training_options
@@ -144,8 +145,10 @@ def status(all_batches: bool) -> None:
 def dev(arguments: tuple[str, ...]) -> None:
     """Serve Dagster's UI on http://localhost:3000; ARGUMENTS go to `dagster dev`."""
     from pipelines.dagster_home import ensure_dagster_home
+    from pipelines.dead_runs import main as clear_dead_runs
 
     ensure_dagster_home()
+    clear_dead_runs()
     use_one_thread()
     what = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
     # A process of its own would only stand between the terminal's Ctrl-C and Dagster.
@@ -225,6 +228,7 @@ main.add_command(accept)
 main.add_command(accepted)
 main.add_command(app)
 main.add_command(evaluate)
+main.add_command(gc)
 main.add_command(weights)
 main.add_command(settings)
 

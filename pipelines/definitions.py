@@ -19,6 +19,7 @@ from pipelines.assets.reprocessing_plan import reprocessing_plan
 from pipelines.assets.source_videos import source_videos
 from pipelines.assets.training import stage_assets
 from pipelines.automation import MINIMUM_INTERVAL_SECONDS
+from pipelines.collection_job import collect_garbage
 from pipelines.console import plain_console
 from pipelines.deployed_settings import deployed
 from pipelines.jobs import (
@@ -33,7 +34,7 @@ from pipelines.jobs import (
 )
 from pipelines.operations_settings import OperationsSettings
 from pipelines.resources import DatasetChoice, Evaluation, Preprocessing, Sources, Training, Workspace
-from pipelines.schedules import nightly_reprocessing, weekly_training
+from pipelines.schedules import nightly_reprocessing, weekly_collection, weekly_training
 from pipelines.sensors.dataset_changed import dataset_changed
 from pipelines.sensors.failed_runs import failed_runs
 from pipelines.sensors.new_videos import new_videos
@@ -63,8 +64,13 @@ definitions = Definitions(
         evaluate_job,
         accept_job,
         animate,
+        collect_garbage,
     ],
-    schedules=[nightly_reprocessing(_OPERATIONS), weekly_training(_OPERATIONS)],
+    schedules=[
+        nightly_reprocessing(_OPERATIONS),
+        weekly_training(_OPERATIONS),
+        weekly_collection(_OPERATIONS),
+    ],
     sensors=[
         new_videos,
         planned_batches,

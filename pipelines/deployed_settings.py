@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from evaluation.against_accepted import AcceptanceSettings
 from evaluation.choice import EvaluationChoice
+from pipelines.collection_settings import CollectionSettings
 from pipelines.config_form import form_of, settings_from
 from pipelines.operations_settings import OperationsSettings
 from preprocessing.dataset import DatasetSettings
@@ -31,6 +32,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "training": TrainingChoice,
     "evaluation": EvaluationChoice,
     "acceptance": AcceptanceSettings,
+    "collection": CollectionSettings,
     "operations": OperationsSettings,
 }
 """Every settings dataclass that a deployment may change, by the first part of its variables."""

@@ -8,7 +8,6 @@ Layout under the root::
 A directory without a manifest is not there; `current.json` is replaced in one step.
 """
 
-import json
 import re
 import resource
 import time
@@ -25,11 +24,11 @@ from storage.changes import input_changes, setting_changes
 from storage.fingerprint import JsonValue, fingerprint, to_json_value
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.peak_memory import watched_memory
+from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
-from storage.transfer import damage, is_local, local_path, read_bytes, read_sha256, upload, write_bytes
-from storage.work import building_lock, collect_files, place_locally, prepare
+from storage.transfer import damage, is_local, local_path, read_bytes, read_sha256, upload
+from storage.work import building_lock, collect_files, place_locally, prepare, told_beside
 
-CURRENT_NAME: Final = "current.json"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")  # safe as a file name and in a URL
 
 
@@ -111,11 +110,14 @@ def materialise(
                 return replace(published, reason="nothing to do: another run has just built it")
             found = _built_before(root, recipe)
             if found is not None:
-                _make_current(found.directory)
+                point_to(found.directory.parent, found.directory.name)
                 return replace(found, reason=f"nothing to do: built before, made current again ({reason})")
         prepare(work, empty=force)
-        manifest = _run(recipe, build, work)
-        return _publish(root, manifest, work, "forced" if force else reason or "")
+        with told_beside(
+            work, {"asset": recipe.asset, "partition": recipe.partition, "inputs": recipe.inputs}
+        ):
+            manifest = _run(recipe, build, work)
+            return _publish(root, manifest, work, "forced" if force else reason or "")
 
 
 def current(root: UPath, asset: str, partition: str) -> Published | None:
@@ -125,11 +127,8 @@ def current(root: UPath, asset: str, partition: str) -> Published | None:
         ValueError: its manifest is of a version that this code does not know.
     """
     directory = _partition_directory(root, asset, partition)
-    try:
-        name = json.loads(read_bytes(directory / CURRENT_NAME))["directory"]
-    except FileNotFoundError:
-        return None
-    return _read(directory / name)
+    pointer = read_pointer(directory)
+    return None if pointer is None else _read(directory / pointer.directory)
 
 
 def find_content(root: UPath, asset: str, partition: str, content_digest: str) -> Published | None:
@@ -234,12 +233,8 @@ def _publish(root: UPath, manifest: Manifest, work: Path, reason: str) -> Publis
         upload(work, manifest, directory)
         remove(work)
         published = Published(manifest, directory, built=True, reason=reason)
-    _make_current(directory)
+    point_to(directory.parent, directory.name)
     return published
-
-
-def _make_current(directory: UPath) -> None:
-    write_bytes(directory.parent / CURRENT_NAME, json.dumps({"directory": directory.name}).encode())
 
 
 def _read(directory: UPath) -> Published | None:

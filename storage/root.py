@@ -5,6 +5,7 @@ obstore (S3) is imported only when a root lies there.
 
 import os
 import tempfile
+from contextlib import suppress
 from functools import cache as remembered
 from pathlib import Path
 from typing import Any, Final
@@ -122,7 +123,9 @@ def local_copy(directory: UPath, cache: Path | None = None) -> Path:
     cache = cache or scratch_directory(directory) / "cache"
     target = cache / manifest.content_digest
     if _is_whole(target, manifest):
-        return target
+        with suppress(FileNotFoundError):  # collected this moment: it is downloaded again
+            os.utime(target)  # when it was last asked for: copies that nobody asks for are collected
+            return target
     cache.mkdir(parents=True, exist_ok=True)
     remove_dead_partials(cache)
     partial = partial_path(target)

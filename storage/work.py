@@ -4,7 +4,7 @@ filelock is imported only when something is built.
 """
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from storage.atomic import (
     remove_dead_partials,
     write_atomically,
 )
-from storage.fingerprint import file_sha256
+from storage.fingerprint import canonical_json, file_sha256
 from storage.manifest import MANIFEST_NAME, FileRecord, Manifest
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def building_lock(work: Path) -> Generator[None, None, None]:
     from filelock import FileLock, Timeout
 
     work.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work.with_name(work.name + ".lock"))
+    lock = FileLock(lock_path(work))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -42,6 +42,46 @@ def building_lock(work: Path) -> Generator[None, None, None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def lock_if_free(work: Path) -> Generator[bool, None, None]:
+    """Hold the lock beside a work directory, or give False where another process builds there now."""
+    from filelock import FileLock, Timeout
+
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_path(work))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def lock_path(work: Path) -> Path:
+    """The lock's file. It is never removed: who waits on it would hold the lock of a file that is gone."""
+    return work.with_name(work.name + ".lock")
+
+
+@contextmanager
+def told_beside(work: Path, reads: Mapping[str, object]) -> Generator[None, None, None]:
+    """Tell beside a work directory what the build reads, for as long as it goes on or can be gone on with.
+
+    Who collects what nothing refers to must know what a long build still reads.
+    """
+    with write_atomically(reads_path(work)) as partial:
+        partial.write_text(canonical_json(reads), "utf-8")
+    yield
+    reads_path(work).unlink(missing_ok=True)
+
+
+def reads_path(work: Path) -> Path:
+    """The file that `told_beside` writes."""
+    return work.with_name(work.name + ".reads.json")
 
 
 def prepare(work: Path, *, empty: bool) -> None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from storage.fingerprint import fingerprint
+from storage.manifest import Manifest
 from storage.publishing import Published
 
 WEIGHTS_NAME: Final = "weights.safetensors"
@@ -11,6 +12,11 @@ AVERAGES_NAME: Final = "averages.safetensors"
 
 def weights_digest(published: Published) -> str:
     """Digest of a stage's weights alone: its metrics and timings change nothing for those who build on it."""
+    return told_weights_digest(published.manifest)
+
+
+def told_weights_digest(manifest: Manifest) -> str:
+    """`weights_digest`, of a stage's manifest."""
     names = (WEIGHTS_NAME, AVERAGES_NAME)
-    files = published.manifest.files
+    files = manifest.files
     return fingerprint({name: files[name].sha256 for name in names if name in files})
