@@ -81,7 +81,11 @@ class FaceReconstruction(nn.Module):
         Raises:
             ValueError: the image has another shape.
         """
+        pooled = self.feature(image)[:, :, None, None]
+        return torch.cat([layer(pooled) for layer in self.final_layers], dim=1).flatten(1)
+
+    def feature(self, image: Tensor) -> Tensor:
+        """The pooled trunk [B, 2048], in which every coefficient is linear; image and errors as `forward`."""
         side_px = self.config.trunk.image_side_px
         require_shape("image", image, 3, side_px, side_px)
-        pooled = functional.adaptive_avg_pool2d(self.backbone(image), 1)
-        return torch.cat([layer(pooled) for layer in self.final_layers], dim=1).flatten(1)
+        return functional.adaptive_avg_pool2d(self.backbone(image), 1).flatten(1)

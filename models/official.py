@@ -10,6 +10,7 @@ from typing import Final
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.checkpoint_file import LoadReport, OfficialFile, load_checkpoint
+from models.face_reconstruction import FaceReconstruction, FaceReconstructionConfig
 from models.generator import Generator
 from models.motion import MotionEncoder
 from models.presets import NetworkPreset
@@ -81,6 +82,18 @@ def load_official(folder: Path, preset: NetworkPreset) -> OfficialNetworks:
         load_checkpoint(generator, find_file(folder, GENERATOR_FILE), GENERATOR_FILE),
     )
     return OfficialNetworks(appearance, motion, audio, generator, reports)
+
+
+def load_face_reconstruction(file: Path) -> FaceReconstruction:
+    """Deep3DFaceRecon's network with a file's weights, in evaluation mode, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read as weights alone, or does not fit.
+    """
+    network = FaceReconstruction(FaceReconstructionConfig())
+    load_checkpoint(network, file, FACE_RECONSTRUCTION_FILE)
+    return network.eval()
 
 
 def find_file(folder: Path, official: OfficialFile) -> Path:

@@ -26,6 +26,15 @@ STAGE_PARENTS: Final[dict[str, tuple[str, ...]]] = {
 EYE_AXES_PART: Final = "eye_axes"
 """Part of stage2_eye's weights that tells gaze from blinks; runs of its version 1 have none."""
 
+OUTSIDE_SETTINGS: Final = ("vgg19_weights", "deep3d_weights", "emonet_weights", "l2cs_weights")
+"""Settings that name files of outside networks."""
+
+_EVERY_STAGE: Final = ("vgg19_weights",)
+_JUDGES: Final = {
+    "stage1_motion": ("deep3d_weights", "emonet_weights"),
+    "stage3_expression": ("deep3d_weights", "emonet_weights", "l2cs_weights"),
+}
+
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
 
 
@@ -84,6 +93,27 @@ class TrainingChoice:
             "empty: fixed random filters"
         },
     )
+    deep3d_weights: str = field(
+        default="",
+        metadata={
+            "description": "deep3d_facerecon (of `pdfgc weights`), or its file, as φ (face reconstruction) of "
+            "the losses of stages 1 and 3; empty: perception"
+        },
+    )
+    emonet_weights: str = field(
+        default="",
+        metadata={
+            "description": "emonet_8 or emonet_5 (of `pdfgc weights`), or its file, as ψ (emotion) of the "
+            "losses of stages 1 and 3; empty: perception"
+        },
+    )
+    l2cs_weights: str = field(
+        default="",
+        metadata={
+            "description": "l2cs_gaze360 (of `pdfgc weights`), or its file, as the gaze estimator of stage 3's "
+            "losses; empty: perception"
+        },
+    )
     maximum_corrupt_clips: int = field(
         default=0,
         metadata={"description": "Clips a process may skip as unreadable before it stops", "minimum": 0},
@@ -102,3 +132,8 @@ class TrainingChoice:
             raise ValueError(f"these must be 0 or more (workers: -1 or more): {wrong or self.workers}")
         if not self.run:
             raise ValueError("the training run needs a name")
+
+
+def outside_settings(stage: str) -> tuple[str, ...]:
+    """Which of `OUTSIDE_SETTINGS` are part of a stage's recipe."""
+    return (*_EVERY_STAGE, *_JUDGES.get(stage, ()))

@@ -5,7 +5,7 @@ from typing import Any
 
 from upath import UPath
 
-from storage.fingerprint import file_sha256, to_json_value
+from storage.fingerprint import to_json_value
 from storage.publishing import Recipe, current
 from training.choice import STAGE_PARENTS, TrainingChoice
 from training.run_preset import plan_stage
@@ -33,14 +33,20 @@ def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
 def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
     """The settings that decide the weights, with those of the networks."""
     plan = plan_stage(stage, choice)
-    vgg19 = plan.outside.vgg19
+    digests = {_digest_name(file.setting): file.sha256 for file in plan.outside_files}
+    # Beside vgg19 only networks that take part are named: a setting that came later makes no run stale that
+    # does without it.
     return {
         "networks": to_json_value(plan.networks, "networks"),
         "stage": to_json_value(plan.settings, "stage"),
         "loop": to_json_value(plan.loop, "loop"),
         "processes": choice.processes,  # rows of a step are batch_size of each
-        "vgg19_sha256": file_sha256(vgg19) if vgg19 else None,
-    }
+        "vgg19_sha256": None,
+    } | digests
+
+
+def _digest_name(setting: str) -> str:
+    return f"{setting.removesuffix('_weights')}_sha256"
 
 
 def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, str]:

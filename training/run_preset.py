@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from models.presets import NetworkPreset
 from training.choice import TrainingChoice
-from training.outside_weights import outside_file
+from training.outside_files import outside_files
+from training.outside_weights import OutsideFile
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
@@ -27,7 +28,18 @@ class StagePlan:
     settings: Any  # the stage's own dataclass
     loop: LoopSettings
     cadence: Cadence
-    outside: OutsideWeights
+    outside_files: tuple[OutsideFile, ...]  # of outside networks
+
+    @property
+    def outside(self) -> OutsideWeights:
+        """Their paths by what they are for."""
+        paths = {file.setting: file.path for file in self.outside_files}
+        return OutsideWeights(
+            vgg19=paths.get("vgg19_weights"),
+            deep3d=paths.get("deep3d_weights"),
+            emonet=paths.get("emonet_weights"),
+            l2cs=paths.get("l2cs_weights"),
+        )
 
 
 def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
@@ -54,9 +66,4 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
     if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
         weights = dataclasses.replace(settings.weights, decorrelation=0.0)
         settings = dataclasses.replace(settings, weights=weights)
-    return StagePlan(preset.network_preset, settings, loop, cadence, _outside(choice))
-
-
-def _outside(choice: TrainingChoice) -> OutsideWeights:
-    vgg19 = outside_file(choice.vgg19_weights, "vgg19_weights")
-    return OutsideWeights(None if vgg19 is None else vgg19.path)
+    return StagePlan(preset.network_preset, settings, loop, cadence, outside_files(stage, choice))

@@ -16,7 +16,8 @@ from storage.publishing import BuildReport, Published, current, materialise
 from storage.root import local_copy
 from training.choice import TrainingChoice
 from training.job import TrainingJob
-from training.outside_weights import outside_file, write_outside_weights
+from training.outside_files import outside_files, require_outside_files
+from training.outside_weights import write_outside_weights
 
 Launch = Callable[[Path, int], None]
 """Starts a job file in so many processes and returns when they are done; raises where they failed."""
@@ -50,11 +51,12 @@ def run_stage(
     def build(work: Path) -> BuildReport:
         from training.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
+        require_outside_files(choice)
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)
         job = work / JOB_NAME
         TrainingJob(str(root), stage, choice, work).write(job)
-        write_outside_weights(work, [outside_file(choice.vgg19_weights, "vgg19_weights")])
+        write_outside_weights(work, outside_files(stage, choice))
         launch(job, process_count(choice))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:

@@ -26,6 +26,9 @@ class OutsideWeights:
     """Files of outside networks; None takes the embedded default."""
 
     vgg19: Path | None = None
+    deep3d: Path | None = None
+    emonet: Path | None = None
+    l2cs: Path | None = None
 
 
 @dataclass(frozen=True)

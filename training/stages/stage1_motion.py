@@ -15,7 +15,6 @@ from typing_extensions import override
 from models.appearance import Appearance, AppearanceEncoder
 from models.generator import Generator, GeneratorConfig
 from models.landmark_trunk import LandmarkTrunk
-from models.perception import Perceived
 from models.perceptual_features import PerceptualFeatures
 from models.presets import NetworkPreset
 from training.augmentation import MotionAugmentation, augment_motion
@@ -38,7 +37,7 @@ from training.stages.adversary import (
     scores,
 )
 from training.stages.generator_noise import hold_noise_at_zero
-from training.stages.perceiver import perceiver_of
+from training.stages.judges import Judgement, judges_of
 from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
 
@@ -89,13 +88,13 @@ class MotionModel(Player):
         self._adversary = (adversary,)
         self.appearance = AppearanceEncoder(networks.appearance)
         self.motion = LandmarkTrunk(networks.motion.trunk)
-        perceiver = perceiver_of(context)
+        judges = judges_of(context)
         if settings.start_trunk_from_perception:
-            self.motion.load_state_dict(perceiver.trunk.state_dict())
+            self.motion.load_state_dict(judges.perceiver.trunk.state_dict())
         self.generator = Generator(first_generator_config(networks))
         if not settings.generator_noise:
             hold_noise_at_zero(self.generator)
-        self.perceiver = Frozen(perceiver)
+        self.judges = Frozen(judges)
         self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
         self.side_px = networks.image_side_px
 
@@ -118,15 +117,15 @@ class MotionModel(Player):
         moved = augment_motion(driving, batch.facts.seeds, settings.augmentation)
         generated = self.remake(appearance, moved).float()
         with torch.no_grad():
-            target: Perceived = self.perceiver(driving)
+            target: Judgement = self.judges(driving)
             target_vgg = self.vgg(driving)
-        seen: Perceived = self.perceiver(generated)
+        seen: Judgement = self.judges(generated)
         target_verdict = no_gradient_scores(adversary.network, driving)
         with held_still(adversary.network) as network:
             verdict = network(generated)
         losses = {
-            "phi": feature_distance(target.feature, seen.feature),
-            "psi": feature_distance(target.shape_feature, seen.shape_feature),
+            "phi": feature_distance(target.phi, seen.phi),
+            "psi": feature_distance(target.psi, seen.psi),
             "vgg": perceptual_loss(target_vgg, self.vgg(generated), settings.vgg_layer_weights),
             "adversarial": generator_hinge_loss(scores(verdict)),
             "feature_matching": feature_matching_loss(features(target_verdict), features(verdict)),

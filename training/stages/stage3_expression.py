@@ -16,7 +16,6 @@ from typing_extensions import override
 from models.appearance import Appearance
 from models.generator import Generator
 from models.motion import MotionEncoder
-from models.perception import Perceived
 from models.perceptual_features import PerceptualFeatures
 from models.style_vector import StyleVector
 from training.augmentation import WindowAugmentation, augment_window
@@ -45,7 +44,7 @@ from training.stages.expression_correlation import CorrelationTally
 from training.stages.first_generator import start_from_first
 from training.stages.frozen_encoders import FrozenEncoders
 from training.stages.generator_noise import hold_noise_at_zero
-from training.stages.perceiver import perceiver_of
+from training.stages.judges import Judgement, judges_of
 from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
 from training.window import in_window_mean
@@ -79,7 +78,7 @@ class ExpressionSettings:
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
     # Ours: G begins as stage 1's G0 (its moving average) wherever the shapes agree, and D as stage 1's D.
     start_from_stage1: bool = True
-    gaze_with_blinks: bool = True  # ours: the stand-in for 𝒢 also tells blinks, and both must come back
+    gaze_with_blinks: bool = True  # ours: perception tells blinks beside 𝒢's gaze, and both must come back
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     # The released generator has learned noise. Ours: off, its strengths stay at zero.
     generator_noise: bool = True
@@ -110,7 +109,7 @@ class ExpressionModel(Player):
         if settings.start_from_stage1:
             start_from_first(self.generator, parents["stage1_motion"], networks)
             parents["stage1_motion"].load_into("discriminator", adversary.network)
-        self.perceiver = Frozen(perceiver_of(context))
+        self.judges = Frozen(judges_of(context))
         self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
@@ -165,12 +164,12 @@ class ExpressionModel(Player):
         expression = self.expression(augment_window(window, batch.facts.seeds, settings.augmentation))
         with torch.no_grad():
             audio_feature: Tensor = self.encoders.audio(batch.mels)
-            target: Perceived = self.perceiver(driving)
+            target: Judgement = self.judges(driving)
             target_vgg = self.vgg(driving)
         generated = self.remake(
             to_network_input(batch.appearance, self.side_px), driving, expression, audio_feature
         )
-        seen: Perceived = self.perceiver(generated)
+        seen: Judgement = self.judges(generated)
         target_verdict = no_gradient_scores(adversary.network, driving)
         with held_still(adversary.network) as network:
             verdict = network(generated)
@@ -181,8 +180,8 @@ class ExpressionModel(Player):
             "decorrelation": self._decorrelation(expression, audio_feature),
             "lip": lip_consistency_loss(self.encoders.lip(self.encoders.trunk(generated)), audio_feature),
             "gaze": gaze_consistency_loss(self._look(seen), self._look(target)),
-            "phi": feature_distance(target.feature, seen.feature),
-            "psi": feature_distance(target.shape_feature, seen.shape_feature),
+            "phi": feature_distance(target.phi, seen.phi),
+            "psi": feature_distance(target.psi, seen.psi),
             "pixel": mean_absolute_difference(driving, generated),
         }
         return StepResult(losses, real=driving, generated=generated)
@@ -201,7 +200,7 @@ class ExpressionModel(Player):
             self.audio_bank.push(audio_feature)
         return loss
 
-    def _look(self, seen: Perceived) -> Tensor:
+    def _look(self, seen: Judgement) -> Tensor:
         return torch.cat([seen.gaze, seen.blink], dim=1) if self._settings.gaze_with_blinks else seen.gaze
 
 

@@ -73,7 +73,7 @@ def test_every_loss_of_both_players_has_a_weight_and_the_pictures_fit() -> None:
 
 def test_what_judges_stays_as_it_was_through_training_steps() -> None:
     stage = make_stage()
-    judges = {"perceiver": stage.model.get_submodule("perceiver"), "vgg": stage.model.get_submodule("vgg")}
+    judges = {"judges": stage.model.get_submodule("judges"), "vgg": stage.model.get_submodule("vgg")}
     before = collect(judges)
     turn = Turn(stage.model.train(), stage.model, stage.loss_weights, stage.optimiser, LoopSettings(1, ROWS))
     for step in range(2):

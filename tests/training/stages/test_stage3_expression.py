@@ -75,7 +75,7 @@ def test_the_adversarys_turn_trains_the_adversary_alone() -> None:
 def test_what_is_frozen_stays_as_it_was_with_its_statistics() -> None:
     stage = make_stage()
     frozen = {name: part for name, part in stage.model.named_modules() if isinstance(part, Frozen)}
-    assert set(frozen) == {"perceiver", "vgg"} | {
+    assert set(frozen) == {"judges", "vgg"} | {
         f"encoders.{name}" for name in ("appearance", "trunk", "lip", "eye", "pose", "audio")
     }
     before = collect(frozen)
