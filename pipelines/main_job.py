@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from upath import UPath
 
+from pipelines.dead_runs import clear_dead_runs, process_tags
 from pipelines.definitions import definitions
 from preprocessing.remote_sources import SourcePath
 from preprocessing.source_videos import accepted_identities, batch_keys, load_catalog
@@ -42,6 +43,7 @@ def run_main_job(job: MainJob, console: Console) -> None:
     started = time.monotonic()
     root = open_root()
     with DagsterInstance.get() as instance:
+        clear_dead_runs(instance)
         folders = [str(folder.absolute()) for folder in job.folders]
         console.print(f"[bold]Scanning[/bold] {', '.join(folders) or 'the known folders'}")
         _run("scan_sources", instance, job, {"sources": {"config": {"folders": folders}}})
@@ -65,6 +67,7 @@ def _run(
     result: ExecuteInProcessResult = definitions.resolve_job_def(name).execute_in_process(
         instance=instance,
         partition_key=partition_key,
+        tags=process_tags(),
         run_config={
             "resources": workspace | dict(resources),
             "loggers": {"plain": {"config": {"log_level": "INFO"}}},

@@ -1,15 +1,14 @@
 """Training from the command line: the very jobs that stand in the UI, on the same instance."""
 
-import socket
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import psutil
-from dagster import DagsterInstance, DagsterRunStatus, JobDefinition, RunsFilter
+from dagster import DagsterInstance, JobDefinition
 from rich.console import Console
 from rich.table import Table
 from upath import UPath
 
+from pipelines.dead_runs import clear_dead_runs, process_tags
 from pipelines.definitions import definitions
 from pipelines.main_job import why_failed
 from pipelines.training_record import read_figures
@@ -18,7 +17,6 @@ from storage.root import local_copy, open_root
 from training.choice import STAGE_NAMES, TrainingChoice
 
 ALL: Final = "all"
-PROCESS_TAG: Final = "pdfgc/process"  # which process of which machine a run of the command line is
 
 
 @dataclass(frozen=True)
@@ -62,38 +60,14 @@ def run_job(job: JobDefinition, instance: DagsterInstance, run_config: dict[str,
         RuntimeError: it failed; says why.
     """
     clear_dead_runs(instance)
-    process = psutil.Process()
     result = job.execute_in_process(
         instance=instance,
         run_config=run_config,
-        tags={PROCESS_TAG: f"{socket.gethostname()} {process.pid} {process.create_time()}"},
+        tags=process_tags(),
         raise_on_error=False,
     )
     if not result.success:
         raise RuntimeError(f"run {result.run_id} of {job.name} failed. {why_failed(result)}")
-
-
-def clear_dead_runs(instance: DagsterInstance) -> list[str]:
-    """Mark as failed the command line's runs whose process is gone from this machine; returns their ids.
-
-    Dagster watches over the runs that its daemon launched and no others: a killed `pdfgc train` would
-    hold its place in the pool for ever.
-    """
-    dead: list[str] = []
-    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])):
-        told = run.tags.get(PROCESS_TAG, "").split()
-        if len(told) == 3 and told[0] == socket.gethostname() and not _is_running(int(told[1]), told[2]):
-            instance.report_run_failed(run, "The process of this run is gone: it was killed.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            dead.append(run.run_id)
-    return dead
-
-
-def _is_running(process: int, created: str) -> bool:
-    try:
-        return str(psutil.Process(process).create_time()) == created
-    except psutil.NoSuchProcess:
-        return False
 
 
 def print_figures(root: UPath, order: TrainingOrder, console: Console) -> None:

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 import pytest
 from click.testing import CliRunner
-from dagster import DagsterInstance, DagsterRunStatus, job, op
 
 from pipelines.resources import Training
 from pipelines.training_checks import finite, held_out_beats_chance, loss_fell
-from pipelines.training_job import PROCESS_TAG, clear_dead_runs
 from pipelines.training_launch import torchrun_command
 from pipelines.training_options import training_options
 from pipelines.training_pictures import draw_losses, figure_table
@@ -146,38 +143,3 @@ def test_torchrun_starts_so_many_processes_on_this_machine_alone(tmp_path: Path)
         "pipelines.train_worker",
         str(tmp_path / "job.json"),
     ]
-
-
-@op
-def nothing() -> None:
-    """Does nothing."""
-
-
-@job
-def idle() -> None:
-    """A job to make runs of."""
-    nothing()
-
-
-def test_runs_of_killed_processes_are_marked_failed_and_those_of_living_ones_stay() -> None:
-    import socket
-
-    me = psutil.Process()
-    tags = {
-        "alive": f"{socket.gethostname()} {me.pid} {me.create_time()}",
-        "number taken by another": f"{socket.gethostname()} {me.pid} {me.create_time() - 5}",
-        "another machine": f"elsewhere {me.pid} 1.0",
-    }
-    with DagsterInstance.ephemeral() as instance:
-        runs = {
-            name: instance.create_run_for_job(idle, tags={PROCESS_TAG: tag}, status=DagsterRunStatus.STARTED)
-            for name, tag in tags.items()
-        }
-        runs["untagged"] = instance.create_run_for_job(idle, status=DagsterRunStatus.STARTED)
-        dead = clear_dead_runs(instance)
-        assert dead == [runs["number taken by another"].run_id]
-        for run in runs.values():
-            found = instance.get_run_by_id(run.run_id)
-            assert found is not None
-            expected = DagsterRunStatus.FAILURE if run.run_id in dead else DagsterRunStatus.STARTED
-            assert found.status is expected
