@@ -9,6 +9,7 @@ weights are random. Networks come in evaluation mode, on the CPU.
 from pathlib import Path as _Path
 from typing import TypeVar as _TypeVar
 
+import torch as _torch
 from torch import nn
 
 from models import official as _official
@@ -28,6 +29,7 @@ from models.motion import MotionEncoder as _MotionEncoder
 from models.presets import preset_named as _preset_named
 from models.syncnet import SYNCNET_FILE as _SYNCNET_FILE
 from models.syncnet import SyncNet as _SyncNet
+from models.syncnet_clip import ClipSyncNet as _ClipSyncNet
 
 _Network = _TypeVar("_Network", bound=nn.Module)
 
@@ -65,6 +67,16 @@ def deep3d_reconstruction(
 def syncnet(checkpoint: str | _Path | None = None) -> _SyncNet:
     """Frames [B, 3, 5, 224, 224], BGR in 0..255, and MFCC [B, 1, 13, 20] -> `SyncEmbeddings`, 1024 each."""
     return _ready(_SyncNet(), checkpoint, _SYNCNET_FILE)
+
+
+def syncnet_clip(checkpoint: str | _Path | None = None) -> _ClipSyncNet:
+    """Whole clips: frames [T, 3, 224, 224] -> [T - 4, 1024], MFCC [M, 13] -> [(M - 20) // 4 + 1, 1024].
+
+    By its methods `embed_frames` and `embed_mfcc`; it is no module, and stays where it is: on the GPU where
+    there is one.
+    """
+    device = _torch.device("cuda" if _torch.cuda.is_available() else "cpu")
+    return _ClipSyncNet(syncnet(checkpoint), device)
 
 
 def l2cs(checkpoint: str | _Path | None = None) -> _L2CS:

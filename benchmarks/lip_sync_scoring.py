@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measuring import Cost, cost_of, show, write_json
-from evaluation.metrics.lip_sync_distance import distances_by_shift
 from evaluation.metrics.lse_syncnet_frame import squash
-from evaluation.metrics.mfcc import mfcc
 from evaluation.metrics.syncnet_scorer import SyncNetScorer
 from models.syncnet import SyncNet
 from preprocessing.decoding import DecodeSettings, decode_sound, open_video
+from preprocessing.lip_sync_distance import distances_by_shift
+from preprocessing.mfcc import mfcc
 
 PUBLISHED_BATCH: Final = 20
 Embedded = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -162,6 +162,7 @@ ALL_WEIGHTS: Final = (
                 "face_landmarker_v2_with_blendshapes.task",
                 3_758_596,
                 "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+                ("face_landmarker_weights",),
                 other_names=("face_landmarker.task",),
                 url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
                 "face_landmarker.task",

@@ -12,6 +12,7 @@ from upath import UPath
 from pipelines.assets.reprocessing_plan import duration
 from pipelines.dagster_home import HOME_VARIABLE
 from pipelines.deployed_settings import deployed, setting_rows
+from pipelines.labeller_weights import labeller_weights
 from pipelines.sensors.failed_runs import FAILURES_NAME
 from preprocessing.batch_costs import StepTotal, step_totals
 from preprocessing.reprocessing import ReprocessingPlan, plan_reprocessing
@@ -33,7 +34,8 @@ def print_status(root: UPath, console: Console, *, all_batches: bool = False) ->
     if not keys:
         console.print(f"No batch under {root} yet: `pdfgc demo`, or `pdfgc preprocess FOLDER`.")
         return
-    plan = plan_reprocessing(root, deployed(PreprocessingSettings), progress=console.print)
+    settings = deployed(PreprocessingSettings)
+    plan = plan_reprocessing(root, settings, progress=console.print, weights=labeller_weights(settings))
     console.print(_steps(step_totals(root, keys), len(keys)))
     _print_dataset(root, console)
     _print_stale(plan, console, len(plan.stale) if all_batches else SHOWN)

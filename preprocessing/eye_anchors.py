@@ -29,7 +29,7 @@ from preprocessing.clip_store import CLIPS_TAR, ClipRow, accepted_clips
 from preprocessing.eye_swap import EyeSwapSettings, swap_eyes
 from preprocessing.face_mesh import MEDIAPIPE_VERSION
 from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
-from preprocessing.gaze_labels import read_levels
+from preprocessing.gaze_labels import gaze_by_irises, read_levels
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.shards import decode_array
@@ -154,7 +154,7 @@ def make_eye_anchors(
     """
     rows = accepted_clips(clips)
     poses = read_labels(pose_labels, POSE_NAMES)
-    gazes = read_labels(gaze_labels, GAZE_NAMES)
+    gazes = gaze_by_irises(gaze_labels, GAZE_NAMES)  # composites are measured by irises
     blinks = read_labels(gaze_labels, BLINK_NAMES)
     seen = read_labels(gaze_labels, VALID_NAMES)
     states = [

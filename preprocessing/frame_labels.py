@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from preprocessing.labellers.face_landmarker import BLENDSHAPES
+from preprocessing.schema import COEFFICIENT_COUNT
 from preprocessing.table_schema import column, table_schema
 
 LABELS_TABLE: Final = "labels.parquet"
@@ -37,31 +39,75 @@ GAZE_SCHEMA: Final = table_schema(
 )
 
 
+COEFFICIENTS_TABLE: Final = "coefficients.parquet"
+COEFFICIENTS_SCHEMA: Final = table_schema(
+    *KEY_COLUMNS,
+    column(
+        "coefficients",
+        pa.list_(pa.float32(), COEFFICIENT_COUNT),
+        "Deep3DFaceRecon's 257: identity 80, expression 64, texture 80, angles 3, lighting 27, translation 3",
+    ),
+)
+BLENDSHAPES_TABLE: Final = "blendshapes.parquet"
+BLENDSHAPES_SCHEMA: Final = table_schema(
+    *KEY_COLUMNS,
+    *(column(name, pa.float32(), "0 to 1; NaN: no face was found in the frame") for name in BLENDSHAPES),
+)
+
+
 def write_labels(
-    folder: Path, schema: pa.Schema, labels: Mapping[str, Mapping[str, NDArray[np.generic]]]
+    folder: Path,
+    schema: pa.Schema,
+    labels: Mapping[str, Mapping[str, NDArray[np.generic]]],
+    table_name: str = LABELS_TABLE,
 ) -> None:
     """Write a label table.
 
     Args:
         folder: where.
-        schema: `POSE_SCHEMA` or `GAZE_SCHEMA`.
-        labels: by clip key, then by column name: [T] arrays.
+        schema: `POSE_SCHEMA`, `GAZE_SCHEMA` or another with a row a frame.
+        labels: by clip key, then by column name: [T] arrays, [T, N] for a column of lists.
+        table_name: file name.
     """
     tables = []
     for key in sorted(labels):
         columns = labels[key]
         frames = len(next(iter(columns.values())))
         values = {"key": [key] * frames, "frame": np.arange(frames, dtype=np.int32), **columns}
+        values = {name: _column(value) for name, value in values.items()}
         tables.append(pa.table({name: values[name] for name in schema.names}, schema=schema))
     table = pa.concat_tables(tables) if tables else schema.empty_table()
-    pq.write_table(table, folder / LABELS_TABLE)
+    pq.write_table(table, folder / table_name)
 
 
-def read_labels(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+def _column(values: Any) -> Any:
+    """A [T, N] array as a column of lists; all else as it is."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return values
+
+
+def read_coefficients(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Deep3D's coefficients by clip key, [T, 257] in frame order; {} where it did not run."""
+    path = folder / COEFFICIENTS_TABLE
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path, schema=COEFFICIENTS_SCHEMA)
+    flat = table["coefficients"].combine_chunks().flatten().to_numpy()
+    return _by_clip(table["key"].to_numpy(), flat.reshape(-1, COEFFICIENT_COUNT))
+
+
+def read_labels(
+    folder: Path, names: tuple[str, ...], table_name: str = LABELS_TABLE
+) -> dict[str, NDArray[np.float32]]:
     """Labels by clip key: [T, len(names)] float32, in frame order."""
-    table = pq.read_table(folder / LABELS_TABLE, columns=["key", *names])
+    table = pq.read_table(folder / table_name, columns=["key", *names])
     keys = table["key"].to_numpy()
     values = np.stack([table[name].to_numpy().astype(np.float32) for name in names], axis=1)
+    return _by_clip(keys, values)
+
+
+def _by_clip(keys: NDArray[np.object_], values: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     if not len(keys):
         return {}
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])

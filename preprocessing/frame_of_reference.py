@@ -99,3 +99,23 @@ def project_to_crop(points_cm: NDArray[np.floating[Any]]) -> NDArray[np.float64]
     x_px = CROP_CENTRE_PX + CROP_FOCAL_PX * points_cm[..., 0] / depth_cm
     y_px = CROP_CENTRE_PX - CROP_FOCAL_PX * points_cm[..., 1] / depth_cm
     return np.stack([x_px, y_px], axis=-1)
+
+
+def turn_to_camera(place_cm: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The smallest rotation that lets what looks along z, out of the image, look into the camera.
+
+    Args:
+        place_cm: [T, 3] where it is, centimetres from the reference point.
+
+    Returns:
+        [T, 3, 3]; identity for a place on the camera's axis.
+    """
+    place_cm = np.asarray(place_cm, np.float64)
+    towards = np.array([0.0, 0.0, REFERENCE_DISTANCE_CM]) - place_cm
+    x, y, z = np.moveaxis(towards / np.linalg.norm(towards, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1.0 - x * x / (1.0 + z), -x * y / (1.0 + z), x],
+        [-x * y / (1.0 + z), 1.0 - y * y / (1.0 + z), y],
+        [-x, -y, z],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

@@ -1,20 +1,34 @@
 """The step `lip_sync_scores`: does the sound of each clip go with its lips, and how late is it."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preprocessing.clip_store import read_clips
-from preprocessing.labellers import lip_sync_energy, mouth_opening
+from preprocessing.labeller_weights import (
+    LabellerWeights,
+    WantedWeights,
+    check_choice,
+    labeller_name,
+    weights_of,
+    write_who_labelled,
+)
+from preprocessing.labellers import lip_sync_energy, lip_sync_syncnet, mouth_opening
+from preprocessing.schema import Clip
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
+from storage.settings import setting
 
 LABELLER: Final = f"{lip_sync_energy.NAME} {lip_sync_energy.VERSION}"
-CODE_VERSION: Final = f"1+{LABELLER}+{mouth_opening.NAME} {mouth_opening.VERSION}"
+STEP: Final = "lip_sync_scores"
+BackendName = Literal["energy", "syncnet_v2"]
+ScoreClip = Callable[[Clip], dict[str, float]]
 SCORES_TABLE: Final = "lip_sync.parquet"
 SCORES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "clip's key"),
@@ -24,6 +38,14 @@ SCORES_SCHEMA: Final = table_schema(
     column("offset_frames", pa.float64(), "shift of the highest; positive: the sound comes late"),
     column("correlation", pa.float64(), "the highest correlation"),
 )
+DISTANCES_SCHEMA: Final = table_schema(
+    *(SCORES_SCHEMA.field(name) for name in ("key", "video_id", "scorer")),
+    column("confidence", pa.float64(), "median distance over shifts less the smallest; null: not scored"),
+    column("offset_frames", pa.float64(), "shift of the smallest; positive: the sound comes late"),
+    column("correlation", pa.float64(), "always null: the energy's"),
+    column("distance", pa.float64(), "the smallest distance"),
+)
+"""Of backends that compare embeddings."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +53,93 @@ class LipSyncScoreSettings:
     """How the scores are made."""
 
     energy: lip_sync_energy.LipSyncSettings = field(default_factory=lip_sync_energy.LipSyncSettings)
+    backend: BackendName = setting("energy", "Who scores lip sync; syncnet_v2 runs outside weights")
+    weights: str = setting(
+        "", "Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list"
+    )
+
+    def __post_init__(self) -> None:
+        check_choice(STEP, self.backend, self.weights, "energy", BACKENDS)
 
 
-def make_lip_sync_scores(clips: Path, settings: LipSyncScoreSettings, folder: Path) -> BuildReport:
+@dataclass(frozen=True)
+class LipSyncBackend:
+    """One way to score lip sync by distances of embeddings."""
+
+    name: str
+    version: str
+    open: Callable[[Path], AbstractContextManager[ScoreClip]]  # of its weights' file
+    weights: str  # set of the list that it runs unless told otherwise
+    takes: str  # what the list calls the setting
+
+
+BACKENDS: Final[Mapping[str, LipSyncBackend]] = {
+    "syncnet_v2": LipSyncBackend(
+        lip_sync_syncnet.NAME,
+        lip_sync_syncnet.VERSION,
+        lip_sync_syncnet.open_backend,
+        "syncnet_v2",
+        "syncnet_weights",
+    ),
+}
+"""Beside the default, `energy`, which needs landmarks and sound alone."""
+
+
+def code_version(settings: LipSyncScoreSettings) -> str:
+    """Of the step: its own and its backend's."""
+    backend = BACKENDS.get(settings.backend)
+    if backend is None:
+        return f"1+{LABELLER}+{mouth_opening.NAME} {mouth_opening.VERSION}"
+    return f"1+{labeller_name(backend.name, backend.version)}"
+
+
+def recipe_settings(settings: LipSyncScoreSettings) -> dict[str, Any]:
+    """Of all settings those that decide the scores; the default's are told without its name."""
+    return {"backend": settings.backend} if settings.backend in BACKENDS else {"energy": settings.energy}
+
+
+def wanted_weights(settings: LipSyncScoreSettings) -> WantedWeights | None:
+    """What the backend runs; None for the default."""
+    backend = BACKENDS.get(settings.backend)
+    return None if backend is None else WantedWeights(settings.weights or backend.weights, backend.takes)
+
+
+def make_lip_sync_scores(
+    clips: Path, settings: LipSyncScoreSettings, folder: Path, weights: LabellerWeights | None = None
+) -> BuildReport:
     """Score a batch's clips; a clip that cannot be scored is a row without figures.
 
     Args:
         clips: folder of the step `clips`.
         settings: of the scorer.
         folder: where the table is written.
+        weights: that the backend runs; the default wants none.
+
+    Raises:
+        ValueError: the backend wants weights and has none, or the file is not what it runs.
     """
-    rows: list[dict[str, Any]] = []
-    for clip in read_clips(clips):
-        opening = mouth_opening.measure_mouth_opening(clip.landmarks_px)
-        scores = lip_sync_energy.score_lip_sync(opening, clip.sound, settings.energy)
-        rows.append({"key": clip.key, "video_id": clip.source.video_id, "scorer": LABELLER, **scores})
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), folder / SCORES_TABLE)
+    backend = BACKENDS.get(settings.backend)
+    if backend is None:
+        return _write(clips, lambda clip: _by_energy(clip, settings), LABELLER, SCORES_SCHEMA, folder)
+    file = weights_of(STEP, settings.backend, weights)
+    scorer = labeller_name(backend.name, backend.version, file)
+    with backend.open(file.path) as score:
+        report = _write(clips, score, scorer, DISTANCES_SCHEMA, folder)
+    write_who_labelled(folder, {"lip_sync": scorer}, file)
+    return report
+
+
+def _by_energy(clip: Clip, settings: LipSyncScoreSettings) -> dict[str, float]:
+    opening = mouth_opening.measure_mouth_opening(clip.landmarks_px)
+    return lip_sync_energy.score_lip_sync(opening, clip.sound, settings.energy)
+
+
+def _write(clips: Path, score: ScoreClip, scorer: str, schema: pa.Schema, folder: Path) -> BuildReport:
+    rows: list[dict[str, Any]] = [
+        {"key": clip.key, "video_id": clip.source.video_id, "scorer": scorer, **score(clip)}
+        for clip in read_clips(clips)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / SCORES_TABLE)
     scored = [row for row in rows if "confidence" in row]
     refusals = Counter("not_scored" for _ in range(len(rows) - len(scored)))
     return BuildReport(counts={"clips": len(rows), "scored": len(scored)}, refusals=dict(refusals))
@@ -54,6 +147,6 @@ def make_lip_sync_scores(clips: Path, settings: LipSyncScoreSettings, folder: Pa
 
 def read_lip_sync(folder: Path) -> dict[str, dict[str, float]]:
     """Scores by clip key; {} where a clip was not scored."""
-    names = ("confidence", "offset_frames", "correlation")
-    rows = pq.read_table(folder / SCORES_TABLE, schema=SCORES_SCHEMA).to_pylist()
-    return {row["key"]: {name: row[name] for name in names if row["confidence"] is not None} for row in rows}
+    rows = pq.read_table(folder / SCORES_TABLE).to_pylist()
+    names = ("confidence", "offset_frames", "correlation", "distance")
+    return {row["key"]: {name: row[name] for name in names if row.get(name) is not None} for row in rows}

@@ -8,6 +8,7 @@ from typing import Final
 
 from upath import UPath
 
+from preprocessing.labeller_weights import LabellerWeights
 from preprocessing.source_videos import count_missing, load_batches
 from preprocessing.steps import STEPS, Batch, PreprocessingSettings, why_stale
 from storage.publishing import Published, current
@@ -71,6 +72,7 @@ def plan_reprocessing(
     settings: PreprocessingSettings,
     keys: Sequence[str] = (),
     progress: Callable[[str], None] = print,
+    weights: Mapping[str, LabellerWeights] | None = None,
 ) -> ReprocessingPlan:
     """Look at every batch for steps whose fingerprint no longer fits, or whose files are gone or damaged.
 
@@ -82,9 +84,10 @@ def plan_reprocessing(
         settings: that everything should be made by.
         keys: batches to look at; none for all.
         progress: takes a line now and then.
+        weights: step -> the weights that its backend runs.
 
     Raises:
-        ValueError: a key that is no batch.
+        ValueError: a key that is no batch, or a step's backend wants weights that are not given.
     """
     batches = load_batches(root)
     unknown = sorted(set(keys) - {batch.key for batch in batches})
@@ -93,7 +96,7 @@ def plan_reprocessing(
     wanted = [batch for batch in batches if not keys or batch.key in keys]
     with ThreadPoolExecutor(1 if is_local(root) else BUCKET_THREADS) as pool:
         looks = []
-        for look in pool.map(lambda batch: _look(root, batch, settings), wanted):
+        for look in pool.map(lambda batch: _look(root, batch, settings, weights or {}), wanted):
             looks.append(look)
             if len(looks) % 100 == 0:
                 progress(f"{len(looks)} of {len(wanted)} batches looked at")
@@ -104,9 +107,11 @@ def plan_reprocessing(
     return ReprocessingPlan(tuple(stale), tuple(held), len(wanted))
 
 
-def _look(root: UPath, batch: Batch, settings: PreprocessingSettings) -> _Look:
+def _look(
+    root: UPath, batch: Batch, settings: PreprocessingSettings, weights: Mapping[str, LabellerWeights]
+) -> _Look:
     made = {name: found for name in STEPS if (found := current(root, name, batch.key)) is not None}
-    reasons = {name: why_stale(root, name, batch, settings) for name in STEPS}
+    reasons = {name: why_stale(root, name, batch, settings, weights.get(name)) for name in STEPS}
     return _Look(batch, made, {name: reason for name, reason in reasons.items() if reason is not None})
 
 

@@ -25,6 +25,7 @@ from preprocessing.clips import ClipSettings
 from preprocessing.eye_anchors import EyeAnchorSettings
 from preprocessing.face_tracks import FaceTrackSettings
 from preprocessing.gaze_labels import GazeLabelSettings
+from preprocessing.labeller_weights import LabellerWeights, WantedWeights, read_who_labelled
 from preprocessing.lip_sync_scores import LipSyncScoreSettings
 from preprocessing.pose_labels import PoseLabelSettings
 from preprocessing.remote_sources import SourcePath
@@ -75,6 +76,11 @@ class StepRun:
     folder: Path  # where to write
     workers: int | None  # processes; None: one a core
     progress: Callable[[str], None]
+    weights: LabellerWeights | None  # that the step's backend runs
+
+
+def _runs_no_weights(_: PreprocessingSettings) -> WantedWeights | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,14 @@ class Step:
 
     name: str
     upstream: tuple[str, ...]
-    code_version: str
-    settings: Callable[[PreprocessingSettings], Any]
+    code_version: Callable[[PreprocessingSettings], str]
+    settings: Callable[[PreprocessingSettings], Any]  # of all settings those that decide its files
     source_facts: Callable[[Batch], JsonValue]  # what of the batch's videos it depends on
     build: Callable[[StepRun], BuildReport]
+    weights: Callable[[PreprocessingSettings], WantedWeights | None] = _runs_no_weights
 
 
-LABELLERS: Final = {
+DEFAULT_LABELLERS: Final = {
     "pose": pose_labels.LABELLER,
     "gaze": gaze_labels.LABELLER,
     "blink": gaze_labels.BLINK_LABELLER,
@@ -138,7 +145,11 @@ def _build_eye_anchors(run: StepRun) -> BuildReport:
 
 def _build_shards(run: StepRun) -> BuildReport:
     inputs = training_shards.ShardInputs(**run.upstream)
-    return training_shards.make_shards(run.batch.key, inputs, LABELLERS, run.settings.shards, run.folder)
+    labellers = dict(DEFAULT_LABELLERS)
+    # Not of the settings: labels may still be those of a backend that was chosen before.
+    for step in ("pose_labels", "gaze_labels", "lip_sync_scores"):
+        labellers |= read_who_labelled(run.upstream[step])
+    return training_shards.make_shards(run.batch.key, inputs, labellers, run.settings.shards, run.folder)
 
 
 STEPS: Final[Mapping[str, Step]] = {
@@ -147,7 +158,7 @@ STEPS: Final[Mapping[str, Step]] = {
         Step(
             "face_tracks",
             (),
-            face_tracks.CODE_VERSION,
+            lambda _: face_tracks.CODE_VERSION,
             lambda settings: settings.face_tracks,
             _video_ids,
             _build_face_tracks,
@@ -155,7 +166,7 @@ STEPS: Final[Mapping[str, Step]] = {
         Step(
             "clips",
             ("face_tracks",),
-            clips.CODE_VERSION,
+            lambda _: clips.CODE_VERSION,
             lambda settings: settings.clips,
             _names,
             _build_clips,
@@ -163,37 +174,44 @@ STEPS: Final[Mapping[str, Step]] = {
         Step(
             "pose_labels",
             ("clips",),
-            pose_labels.CODE_VERSION,
-            lambda settings: settings.pose_labels,
+            lambda settings: pose_labels.code_version(settings.pose_labels),
+            lambda settings: pose_labels.recipe_settings(settings.pose_labels),
             _nothing,
             lambda run: pose_labels.make_pose_labels(
-                run.upstream["clips"], run.settings.pose_labels, run.folder
+                run.upstream["clips"], run.settings.pose_labels, run.folder, run.weights
             ),
+            lambda settings: pose_labels.wanted_weights(settings.pose_labels),
         ),
         Step(
             "gaze_labels",
             ("clips", "pose_labels"),
-            gaze_labels.CODE_VERSION,
-            lambda settings: settings.gaze_labels,
+            lambda settings: gaze_labels.code_version(settings.gaze_labels),
+            lambda settings: gaze_labels.recipe_settings(settings.gaze_labels),
             _nothing,
             lambda run: gaze_labels.make_gaze_labels(
-                run.upstream["clips"], run.upstream["pose_labels"], run.settings.gaze_labels, run.folder
+                run.upstream["clips"],
+                run.upstream["pose_labels"],
+                run.settings.gaze_labels,
+                run.folder,
+                run.weights,
             ),
+            lambda settings: gaze_labels.wanted_weights(settings.gaze_labels),
         ),
         Step(
             "lip_sync_scores",
             ("clips",),
-            lip_sync_scores.CODE_VERSION,
-            lambda settings: settings.lip_sync_scores,
+            lambda settings: lip_sync_scores.code_version(settings.lip_sync_scores),
+            lambda settings: lip_sync_scores.recipe_settings(settings.lip_sync_scores),
             _nothing,
             lambda run: lip_sync_scores.make_lip_sync_scores(
-                run.upstream["clips"], run.settings.lip_sync_scores, run.folder
+                run.upstream["clips"], run.settings.lip_sync_scores, run.folder, run.weights
             ),
+            lambda settings: lip_sync_scores.wanted_weights(settings.lip_sync_scores),
         ),
         Step(
             "eye_anchors",
             ("clips", "pose_labels", "gaze_labels"),
-            eye_anchors.CODE_VERSION,
+            lambda _: eye_anchors.CODE_VERSION,
             lambda settings: settings.eye_anchors,
             _nothing,
             _build_eye_anchors,
@@ -201,7 +219,7 @@ STEPS: Final[Mapping[str, Step]] = {
         Step(
             "shards",
             ("clips", "pose_labels", "gaze_labels", "lip_sync_scores", "eye_anchors"),
-            training_shards.CODE_VERSION,
+            lambda _: training_shards.CODE_VERSION,
             lambda settings: settings.shards,
             _nothing,
             _build_shards,
@@ -219,6 +237,7 @@ def run_step(
     force: bool = False,
     workers: int | None = None,
     progress: Callable[[str], None] = print,
+    weights: LabellerWeights | None = None,
 ) -> Published:
     """Make sure that a step's files of a batch are there and current.
 
@@ -230,40 +249,70 @@ def run_step(
         force: build even if nothing changed.
         workers: processes; one a core by default, 0 for none but this.
         progress: takes lines while the step works.
+        weights: that the step's backend runs (`Step.weights` says which it wants).
 
     Raises:
-        ValueError: where a step that it reads has not been made of this batch yet.
+        ValueError: where a step that it reads has not been made of this batch yet, or its backend wants
+            weights and none are given.
     """
     step = STEPS[name]
     inputs = {upstream: _made(root, upstream, batch, name) for upstream in step.upstream}
-    recipe = _recipe(step, batch, settings, inputs)
+    recipe = recipe_of(step, batch, settings, inputs, weights)
 
     def build(folder: Path) -> BuildReport:
         local = {upstream: local_copy(published.directory) for upstream, published in inputs.items()}
-        return step.build(StepRun(batch, settings, local, folder, workers, progress))
+        return step.build(StepRun(batch, settings, local, folder, workers, progress, weights))
 
     return materialise(root, recipe, build, force=force)
 
 
-def why_stale(root: UPath, name: str, batch: Batch, settings: PreprocessingSettings) -> str | None:
-    """Why a step would work on a batch now; None where it would find nothing to do."""
+def why_stale(
+    root: UPath,
+    name: str,
+    batch: Batch,
+    settings: PreprocessingSettings,
+    weights: LabellerWeights | None = None,
+) -> str | None:
+    """Why a step would work on a batch now; None where it would find nothing to do. As `run_step`."""
     step = STEPS[name]
     inputs = {upstream: current(root, upstream, batch.key) for upstream in step.upstream}
     missing = [upstream for upstream, published in inputs.items() if published is None]
     if missing:
         return f"{', '.join(missing)} not there yet"
     there = {upstream: published for upstream, published in inputs.items() if published is not None}
-    return staleness(root, _recipe(step, batch, settings, there))
+    return staleness(root, recipe_of(step, batch, settings, there, weights))
 
 
-def _recipe(
-    step: Step, batch: Batch, settings: PreprocessingSettings, inputs: Mapping[str, Published]
+def recipe_of(
+    step: Step,
+    batch: Batch,
+    settings: PreprocessingSettings,
+    inputs: Mapping[str, Published],
+    weights: LabellerWeights | None = None,
 ) -> Recipe:
+    """All that decides what a step makes of a batch.
+
+    Args:
+        step: which.
+        batch: the videos.
+        settings: of every step.
+        inputs: what the steps that it reads have published.
+        weights: that its backend runs; known by their digest, however they are named.
+
+    Raises:
+        ValueError: the backend wants weights and none are given.
+    """
     digests = {name: _read_digest(name, published) for name, published in inputs.items()}
     facts = step.source_facts(batch)
     if facts is not None:
         digests["videos"] = fingerprint(facts)
-    return Recipe(step.name, batch.key, step.code_version, step.settings(settings), digests)
+    if (wanted := step.weights(settings)) is not None:
+        if weights is None:
+            raise ValueError(
+                f"{step.name}: the backend runs {wanted.told} as {wanted.setting}, none were given"
+            )
+        digests["weights"] = weights.sha256
+    return Recipe(step.name, batch.key, step.code_version(settings), step.settings(settings), digests)
 
 
 def _read_digest(name: str, published: Published) -> str:

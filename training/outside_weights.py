@@ -92,15 +92,20 @@ def outside_file(told: str, setting: str) -> OutsideFile | None:
 
 def write_outside_weights(folder: Path, files: Iterable[OutsideFile | None]) -> None:
     """Write `outside_weights.json`: whose files a build used, on which terms. Nothing where it used none."""
+    used = [file for file in files if file is not None]
+    if used:
+        with write_atomically(folder / OUTSIDE_WEIGHTS_NAME) as partial:
+            partial.write_text(outside_weights_text(used), "utf-8")
+
+
+def outside_weights_text(files: Iterable[OutsideFile]) -> str:
+    """JSON: whose files a build used, on which terms, and who accepted them."""
     told = [
         {"setting": file.setting, "sha256": file.sha256, "weights": file.weights}
         | {"licence": None if file.record is None else asdict(file.record)}
         for file in files
-        if file is not None
     ]
-    if told:
-        with write_atomically(folder / OUTSIDE_WEIGHTS_NAME) as partial:
-            partial.write_text(json.dumps(told, indent=1), "utf-8")
+    return json.dumps(told, indent=1)
 
 
 def fetch_weights(name: str, progress: FetchProgress, source: str | None = None) -> tuple[FoundFile, ...]:

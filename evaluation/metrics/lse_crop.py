@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.metrics.lip_sync_distance import (
-    MAXIMUM_SHIFT_FRAMES,
     VIDEO_SIDE_PX,
     LipSyncScore,
     LipSyncScorer,
@@ -23,6 +22,7 @@ from evaluation.metrics.lip_sync_distance import (
     score_embeddings,
 )
 from preprocessing.decoding import DecodeSettings, decode_sound, open_video
+from preprocessing.lip_sync_distance import MAXIMUM_SHIFT_FRAMES
 from preprocessing.media_files import RefusedVideo
 from preprocessing.schema import SAMPLES_PER_FRAME
 

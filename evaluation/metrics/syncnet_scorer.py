@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.metrics.lip_sync_distance import VIDEO_SIDE_PX
-from evaluation.metrics.mfcc import mfcc
 from models.syncnet import EMBEDDING_WIDTH, WINDOW_FRAMES, SyncNet, load_syncnet
 from models.syncnet_clip import ClipSyncNet
+from preprocessing.mfcc import mfcc
 from preprocessing.schema import SAMPLES_PER_FRAME
 
 NAME: Final = "syncnet_v2"

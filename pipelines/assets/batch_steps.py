@@ -14,6 +14,8 @@ from dagster import (
 )
 
 from pipelines.assets.source_videos import source_videos
+from pipelines.deployed_settings import deployed
+from pipelines.labeller_weights import labeller_weights
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.partitions import batches
 from pipelines.passing_failures import tried_again
@@ -27,7 +29,7 @@ from preprocessing.face_tracks import CANDIDATES_SCHEMA
 from preprocessing.frame_labels import GAZE_SCHEMA, POSE_SCHEMA
 from preprocessing.lip_sync_scores import SCORES_SCHEMA
 from preprocessing.source_videos import load_batch
-from preprocessing.steps import STEPS, run_step
+from preprocessing.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.training_shards import INDEX_SCHEMA
 
 
@@ -100,7 +102,7 @@ def _step_asset(name: str) -> AssetsDefinition:
         group_name=face.group,
         kinds=set(face.kinds),
         owners=["team:data"],
-        code_version=STEPS[name].code_version,
+        code_version=STEPS[name].code_version(deployed(PreprocessingSettings)),
         check_specs=check_specs(name),
         description=face.description,
         metadata={"dagster/column_schema": column_schema(face.columns)},
@@ -119,6 +121,7 @@ def _step_asset(name: str) -> AssetsDefinition:
                 force=workspace.force,
                 workers=workspace.worker_count(),
                 progress=context.log.info,
+                weights=labeller_weights(settings, [name]).get(name),
             )
         context.log.info("%s", what_happened(published))
         return MaterializeResult(

@@ -5,6 +5,7 @@ from typing import Final
 from dagster import AssetExecutionContext, Config, MaterializeResult, MetadataValue, asset
 from pydantic import Field
 
+from pipelines.labeller_weights import labeller_weights
 from pipelines.passing_failures import tried_again
 from pipelines.resources import Preprocessing, Workspace
 from preprocessing.kept_plan import keep_plan
@@ -36,7 +37,9 @@ def reprocessing_plan(
     """
     with tried_again(context):
         root = workspace.open()
-        plan = plan_reprocessing(root, preprocessing.to_settings(), config.batches, context.log.info)
+        settings = preprocessing.to_settings()
+        weights = labeller_weights(settings)
+        plan = plan_reprocessing(root, settings, config.batches, context.log.info, weights)
         path = keep_plan(root, context.run.run_id, plan, dry_run=config.dry_run)
     estimate = {} if plan.seconds is None else {"estimated seconds": round(plan.seconds, 1)}
     return MaterializeResult(

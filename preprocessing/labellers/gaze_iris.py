@@ -111,7 +111,7 @@ def label_gaze(
     both = (weight[..., None] * direction_from_gaze(gaze)).sum(axis=1)
     looked = gaze_from_direction(both) * (settings.vertical_gain, settings.horizontal_gain)
     looked = np.clip(looked, -settings.reach_rad, settings.reach_rad)
-    return GazeLabels(_bridge(looked, valid).astype(np.float32), valid)
+    return GazeLabels(bridge_gaze(looked, valid).astype(np.float32), valid)
 
 
 def _share_disagreement(gaze_rad: NDArray[np.float64], both_open: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ def _meet_sphere(
     return camera + reach[..., None] * ray
 
 
-def _bridge(gaze_rad: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+def bridge_gaze(gaze_rad: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Gaze [T, 2] with frames that are not valid interpolated in time; zero if none is valid."""
     if not valid.any():
         return np.zeros_like(gaze_rad)

@@ -16,7 +16,10 @@ from tests.models.official_files import FILE_NAMES, LAYOUT, write_files
 from tests.models.weights import randomise
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ["appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "l2cs", "emonet"]
+NAMES = [
+    "appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "syncnet_clip", "l2cs",
+    "emonet",
+]  # fmt: skip
 
 
 def from_hub(name: str, **settings: Any) -> nn.Module:

@@ -140,9 +140,9 @@ def test_a_newer_labeller_makes_its_label_and_what_reads_it_stale_not_the_crops(
     root: UPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEPS["lip_sync_scores"]
-    monkeypatch.setitem(STEPS, step.name, replace(step, code_version="newer"))
+    monkeypatch.setitem(STEPS, step.name, replace(step, code_version=lambda _: "newer"))
     (batch,) = plan_reprocessing(root, PreprocessingSettings()).stale
-    assert batch.why == f"lip_sync_scores: code version {step.code_version} -> newer"
+    assert batch.why == f"lip_sync_scores: code version {step.code_version(PreprocessingSettings())} -> newer"
     assert batch.steps == ("lip_sync_scores", "shards")
 
 

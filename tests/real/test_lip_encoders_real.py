@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluation.metrics.lip_encoders_scorer import LipEncodersScorer, load_lip_encoders
-from evaluation.metrics.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
+from preprocessing.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip
 from preprocessing.shards import decode_sample
 from storage.publishing import current

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.metrics.lip_sync_distance import (
-    LipSyncScore,
-    NotScored,
-    distances_by_shift,
-    score_embeddings,
-)
+from evaluation.metrics.lip_sync_distance import LipSyncScore, NotScored, score_embeddings
+from preprocessing.lip_sync_distance import distances_by_shift
 
 
 def rows(count: int, width: int = 16, seed: int = 3) -> NDArray[np.float32]:

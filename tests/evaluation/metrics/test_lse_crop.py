@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.metrics.lip_sync_distance import LipSyncScore, NotScored, distances_by_shift
+from evaluation.metrics.lip_sync_distance import LipSyncScore, NotScored
 from evaluation.metrics.lse_crop import score_crop_video, score_crops
+from preprocessing.lip_sync_distance import distances_by_shift
 
 FRAMES = 60
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.metrics.mfcc import mfcc
+from preprocessing.mfcc import mfcc
 
 
 def tone_and_sweep() -> NDArray[np.int16]:

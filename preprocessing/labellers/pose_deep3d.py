@@ -1,0 +1,71 @@
+"""Backend `deep3d` of `pose_labels`: Deep3DFaceRecon's network, by torch.hub; its coefficients are kept.
+
+What it is shown and how its angles and translation are told in our frame: `deep3d_alignment`.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.labellers.deep3d_alignment import aligned_picture, find_alignment, pose_from_coefficients
+from preprocessing.labellers.hub_network import fastest_device, network_from_hub
+from preprocessing.labellers.pose_backend import LabelledPose, mean_face_residual_px
+from preprocessing.schema import COEFFICIENT_COUNT, Clip
+
+NAME: Final = "deep3d"
+VERSION: Final = "1"
+ENTRY: Final = "deep3d_reconstruction"
+
+
+class Deep3DPose:
+    """A network, ready for clips.
+
+    Args:
+        network: [T, 3, 224, 224] RGB in [0, 1] -> [T, 257]; a torch module.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._device = fastest_device()
+        self._network = network.to(self._device)
+
+    def label(self, clip: Clip) -> LabelledPose:
+        """Label a clip, all its frames at once.
+
+        Raises:
+            ValueError: the network gives something else than 257 finite coefficients a frame.
+        """
+        alignment = find_alignment(clip.landmarks_px)
+        places = zip(clip.frames_jpeg, alignment.scale, alignment.centre_px, strict=True)
+        pictures = [aligned_picture(_decoded(jpeg), float(scale), centre) for jpeg, scale, centre in places]
+        coefficients = self.coefficients(np.stack(pictures))
+        pose = pose_from_coefficients(coefficients, alignment).astype(np.float32)
+        return LabelledPose(pose, mean_face_residual_px(pose, clip.landmarks_px), coefficients)
+
+    def coefficients(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[T, 257] of aligned pictures [T, 224, 224, 3] RGB."""
+        import torch
+
+        batch = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float() / 255.0
+        with torch.inference_mode():
+            found = self._network(batch).cpu().numpy()
+        if found.shape != (len(pictures), COEFFICIENT_COUNT) or not np.isfinite(found).all():
+            raise ValueError(
+                f"{NAME}: the network gave {list(found.shape)}, {(~np.isfinite(found)).sum()} of them not "
+                f"finite; need {[len(pictures), COEFFICIENT_COUNT]}: are these its weights?"
+            )
+        return found
+
+
+@contextmanager
+def open_backend(file: Path) -> Generator[Callable[[Clip], LabelledPose]]:
+    """The labeller of a checkpoint. Raises as `network_from_hub`."""
+    yield Deep3DPose(network_from_hub(ENTRY, file)).label
+
+
+def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
