@@ -29,10 +29,16 @@ EYE_AXES_PART: Final = "eye_axes"
 OUTSIDE_SETTINGS: Final = ("vgg19_weights", "deep3d_weights", "emonet_weights", "l2cs_weights")
 """Settings that name files of outside networks."""
 
-_EVERY_STAGE: Final = ("vgg19_weights",)
-_JUDGES: Final = {
-    "stage1_motion": ("deep3d_weights", "emonet_weights"),
-    "stage3_expression": ("deep3d_weights", "emonet_weights", "l2cs_weights"),
+RELEASED_SETTING: Final = "start_from"
+"""Names the released networks, several files."""
+
+_JUDGES: Final = ("deep3d_weights", "emonet_weights")
+_OF_STAGE: Final = {
+    "stage1_motion": (*_JUDGES, RELEASED_SETTING),
+    "stage2_lip": (RELEASED_SETTING,),
+    "stage2_eye": (RELEASED_SETTING,),
+    "stage2_pose": (RELEASED_SETTING,),
+    "stage3_expression": (*_JUDGES, "l2cs_weights", RELEASED_SETTING),
 }
 
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
@@ -96,22 +102,29 @@ class TrainingChoice:
     deep3d_weights: str = field(
         default="",
         metadata={
-            "description": "deep3d_facerecon (of `pdfgc weights`), or its file, as φ (face reconstruction) of "
+            "description": "deep3d_facerecon (of `pdfgc weights`), or its file, as φ (the 3-D face) in "
             "the losses of stages 1 and 3; empty: perception"
         },
     )
     emonet_weights: str = field(
         default="",
         metadata={
-            "description": "emonet_8 or emonet_5 (of `pdfgc weights`), or its file, as ψ (emotion) of the "
+            "description": "emonet_8 or emonet_5 (of `pdfgc weights`), or its file, as ψ (emotion) in the "
             "losses of stages 1 and 3; empty: perception"
         },
     )
     l2cs_weights: str = field(
         default="",
         metadata={
-            "description": "l2cs_gaze360 (of `pdfgc weights`), or its file, as the gaze estimator of stage 3's "
-            "losses; empty: perception"
+            "description": "l2cs_gaze360 (of `pdfgc weights`), or its file, as the gaze estimator in the "
+            "losses of stage 3; empty: perception"
+        },
+    )
+    start_from: str = field(
+        default="",
+        metadata={
+            "description": "pdfgc_official (of `pdfgc weights`), or a folder with the four released files: "
+            "what stages 1 to 3 begin as (presets small_gpu, paper); empty: random, or the stages before"
         },
     )
     maximum_corrupt_clips: int = field(
@@ -135,5 +148,5 @@ class TrainingChoice:
 
 
 def outside_settings(stage: str) -> tuple[str, ...]:
-    """Which of `OUTSIDE_SETTINGS` are part of a stage's recipe."""
-    return (*_EVERY_STAGE, *_JUDGES.get(stage, ()))
+    """Which of `OUTSIDE_SETTINGS` and `RELEASED_SETTING` are part of a stage's recipe."""
+    return ("vgg19_weights", *_OF_STAGE.get(stage, ()))

@@ -7,7 +7,8 @@ from upath import UPath
 
 from storage.fingerprint import to_json_value
 from storage.publishing import Recipe, current
-from training.choice import STAGE_PARENTS, TrainingChoice
+from training.choice import RELEASED_SETTING, STAGE_PARENTS, TrainingChoice
+from training.outside_weights import OutsideFile
 from training.run_preset import plan_stage
 from training.stages.all_stages import stage_version
 from training.weights_digest import weights_digest
@@ -33,7 +34,6 @@ def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
 def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
     """The settings that decide the weights, with those of the networks."""
     plan = plan_stage(stage, choice)
-    digests = {_digest_name(file.setting): file.sha256 for file in plan.outside_files}
     # Beside vgg19 only networks that take part are named: a setting that came later makes no run stale that
     # does without it.
     return {
@@ -42,11 +42,17 @@ def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
         "loop": to_json_value(plan.loop, "loop"),
         "processes": choice.processes,  # rows of a step are batch_size of each
         "vgg19_sha256": None,
-    } | digests
+    } | _digests(plan.outside_files)
 
 
-def _digest_name(setting: str) -> str:
-    return f"{setting.removesuffix('_weights')}_sha256"
+def _digests(files: tuple[OutsideFile, ...]) -> dict[str, str | list[str]]:
+    released = [file.sha256 for file in files if file.setting == RELEASED_SETTING]
+    single = {
+        f"{file.setting.removesuffix('_weights')}_sha256": file.sha256
+        for file in files
+        if file.setting != RELEASED_SETTING
+    }
+    return single | ({f"{RELEASED_SETTING}_sha256": released} if released else {})
 
 
 def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, str]:

@@ -1,7 +1,14 @@
 """The files of outside networks that a training choice names."""
 
-from training.choice import OUTSIDE_SETTINGS, TrainingChoice, outside_settings
-from training.outside_weights import OutsideFile, outside_file
+from pathlib import Path
+from typing import Final
+
+from models.pretrained import PRETRAINED
+from storage.weights_folder import find_files, remembered_sha256, weights_folder
+from training.choice import OUTSIDE_SETTINGS, RELEASED_SETTING, TrainingChoice, outside_settings
+from training.outside_weights import OutsideFile, licence_record, outside_file
+
+RELEASED_NAME: Final = "pdfgc_official"
 
 
 def outside_files(stage: str, choice: TrainingChoice) -> tuple[OutsideFile, ...]:
@@ -19,9 +26,42 @@ def require_outside_files(choice: TrainingChoice) -> None:
 
     Raises as `outside_files`.
     """
-    _files(OUTSIDE_SETTINGS, choice)
+    _files((*OUTSIDE_SETTINGS, RELEASED_SETTING), choice)
 
 
 def _files(settings: tuple[str, ...], choice: TrainingChoice) -> tuple[OutsideFile, ...]:
-    found = (outside_file(getattr(choice, setting), setting) for setting in settings)
-    return tuple(file for file in found if file is not None)
+    found = [
+        outside_file(getattr(choice, setting), setting) for setting in settings if setting != RELEASED_SETTING
+    ]
+    released = released_files(choice.start_from) if RELEASED_SETTING in settings else ()
+    return (*(file for file in found if file is not None), *released)
+
+
+def released_files(told: str) -> tuple[OutsideFile, ...]:
+    """The four released files, by their name in the list or a folder's path; none where it is empty.
+
+    Raises:
+        FileNotFoundError: one is not there.
+        ValueError: another set is named, or a file is not what it should be.
+    """
+    if not told:
+        return ()
+    if told == RELEASED_NAME:
+        record = licence_record(told)
+        files = find_files(PRETRAINED[told], weights_folder())
+        return tuple(OutsideFile(RELEASED_SETTING, f.path, f.sha256, told, record) for f in files)
+    if told in PRETRAINED:
+        raise ValueError(f"{RELEASED_SETTING} does not take {told}; it takes {RELEASED_NAME}")
+    folder = Path(told).expanduser()
+    paths = [_one_of(folder, (row.name, *row.other_names)) for row in PRETRAINED[RELEASED_NAME].files]
+    return tuple(OutsideFile(RELEASED_SETTING, p, remembered_sha256(p), None, None) for p in paths)
+
+
+def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"{RELEASED_SETTING}: no {' or '.join(names)} in {folder}, and no weights of that name; it takes "
+        f"{RELEASED_NAME}"
+    )

@@ -3,10 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from models.presets import NetworkPreset
-from training.choice import TrainingChoice
+from training.choice import RELEASED_SETTING, TrainingChoice
 from training.outside_files import outside_files
 from training.outside_weights import OutsideFile
 from training.runs.paper import RUN as PAPER
@@ -40,6 +41,12 @@ class StagePlan:
             emonet=paths.get("emonet_weights"),
             l2cs=paths.get("l2cs_weights"),
         )
+
+    @property
+    def released_folder(self) -> Path | None:
+        """Where the released files lie that the stage begins as; None: it does not."""
+        paths = [file.path for file in self.outside_files if file.setting == RELEASED_SETTING]
+        return paths[0].parent if paths else None
 
 
 def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:

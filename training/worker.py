@@ -27,6 +27,7 @@ from training.distributed import Process, join
 from training.job import TrainingJob
 from training.loop import Loop, LoopPlan
 from training.process_group import die_with_parent
+from training.released_start import begin_as_released
 from training.reporting import Reporter, TextReporter
 from training.run_preset import plan_stage
 from training.stages.all_stages import build_stage
@@ -53,6 +54,10 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         torch.manual_seed(plan.loop.seed)
         context = StageContext(plan.networks, read_parents(root, job.stage, job.choice), plan.outside)
         stage = build_stage(job.stage, context, plan.settings)
+        if plan.released_folder is not None:
+            taken = begin_as_released(stage, plan.released_folder, plan.networks)
+            if process.is_first:
+                reporter.note(f"{job.stage}: began as the released {', '.join(taken)}")
         torch.manual_seed(plan.loop.seed + 1 + process.world.rank)
         train_index, held_out_index = _indexes(root, process)
         loop_plan = LoopPlan(

@@ -3,9 +3,9 @@
 The crop of mode `official` puts the clip's eyes and mouth in fixed places, so a fixed square of it is what
 each network's own alignment would cut out of it, up to how a head differs from the mean one and moves within
 its clip. The squares are those that the networks' alignments give for the mean face (`mean_face_478.csv`) at
-pose zero in that crop; the test of this file derives them. Real and generated frames are cut alike, so what is
-left of an error is the same in both. In crops of mode `square` faces are smaller, and these squares wrong by as
-much.
+pose zero in that crop; the test of this file derives them. Real and generated frames are cut alike, so what
+is left of an error is the same in both. In crops of mode `square` faces are smaller, and these squares wrong
+by as much.
 
 Shape letters: B samples, S side of a picture.
 """
