@@ -1,25 +1,30 @@
 """Accepting a run: the check that blocks, the asset that it blocks, and the commands."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, materialize
+from rich.console import Console
 from upath import UPath
 
 import pipelines.assets.evaluation_report as report_asset
 from evaluation.accepted import accepted_history, last_accepted
+from evaluation.choice import EvaluationChoice
 from evaluation.figures import MODEL, FigureRow
-from evaluation.report import ReportSettings
+from evaluation.report_summary import EVALUATION_REPORT
+from pipelines import evaluation_job
 from pipelines.acceptance import NOT_WORSE, AcceptanceRules
 from pipelines.assets.accepted_run import accepted_run
 from pipelines.assets.evaluation_report import evaluation_report
 from pipelines.command_line import main
+from pipelines.evaluation_job import EvaluationOrder, run_evaluation
 from pipelines.resources import Evaluation, Workspace
-from tests.evaluation.report_makers import figures, publish_evaluations
+from storage.publishing import Published, current
+from tests.evaluation.acceptance_makers import publish_report
+from tests.evaluation.report_makers import figures
 
 YAW = (1.0, 2.0, 1.5)
 
@@ -30,14 +35,20 @@ def yaw(*values: float) -> list[FigureRow]:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UPath:
-    """Runs `old`, `worse` (by two degrees) and `same` are evaluated; reports are made without videos."""
+    """Runs `old`, `worse` (by two degrees) and `same` have reports, which count as up to date."""
     monkeypatch.setenv("PDFGC_ROOT", str(tmp_path / "root"))
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back after the test
-    monkeypatch.setattr(report_asset, "ReportSettings", partial(ReportSettings, most_videos=0))
+    monkeypatch.setattr(report_asset, "run_report", published_report)
     made = UPath(tmp_path / "root")
     for run, values in (("old", YAW), ("worse", (3.0, 4.0, 3.5)), ("same", YAW)):
-        publish_evaluations(made, run, control=yaw(*values), with_videos=False)
+        publish_report(made, run, yaw(*values))
     return made
+
+
+def published_report(root: UPath, run: str, *_: object, **__: object) -> Published:
+    found = current(root, EVALUATION_REPORT, run)
+    assert found is not None
+    return found
 
 
 def materialise(
@@ -92,8 +103,7 @@ def test_an_equal_run_is_accepted_and_shows_what_it_was_held_against(root: UPath
 
 
 def test_alone_it_compares_anew_and_refuses_a_worse_run_unless_told_otherwise(root: UPath) -> None:
-    assert materialise("old").success
-    assert not materialise("worse", accept=False).success
+    assert materialise("old", report=False).success
     refused = materialise("worse", report=False)
     assert not refused.success
     error = refused.failure_data_for_node("accepted_run")
@@ -108,7 +118,7 @@ def test_alone_it_compares_anew_and_refuses_a_worse_run_unless_told_otherwise(ro
 
 @pytest.mark.usefixtures("root")
 def test_a_metric_that_nobody_measures_fails_the_check_in_words() -> None:
-    assert materialise("old").success
+    assert materialise("old", report=False).success
     with DagsterInstance.ephemeral() as instance:
         result = materialize(
             [evaluation_report],
@@ -125,6 +135,23 @@ def test_a_metric_that_nobody_measures_fails_the_check_in_words() -> None:
     assert "no figures of yew_error in either run" in (failed.description or "")
 
 
+@pytest.mark.usefixtures("root")
+def test_evaluating_a_worse_run_shows_its_tables_and_fails_by_saying_what_is_worse(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+
+    def failing(*_: object) -> None:
+        raise RuntimeError(f"run 1 of evaluate failed. evaluation_report: {NOT_WORSE}: worse than run 'old'")
+
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setattr(evaluation_job, "run_job", failing)
+    monkeypatch.setattr(evaluation_job, "print_report_table", lambda _, run, __: shown.append(run))
+    with pytest.raises(RuntimeError, match="worse than run 'old'"):
+        run_evaluation(EvaluationOrder(EvaluationChoice(run="worse")), Console())
+    assert shown == ["worse"]
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
@@ -133,8 +160,6 @@ def run(*arguments: str) -> Result:
 def test_the_commands_accept_and_show_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     assert run("accepted").output == "no run is accepted yet: pdfgc accept RUN --note WHY\n"
-    for name in ("old", "worse"):
-        materialise(name, accept=False)
     missing = run("accept", "nobody", "--note", "x")
     assert missing.exit_code == 1
     assert missing.output.endswith("pdfgc evaluate --run nobody makes it\n")
