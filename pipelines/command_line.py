@@ -145,10 +145,10 @@ def status(all_batches: bool) -> None:
 def dev(arguments: tuple[str, ...]) -> None:
     """Serve Dagster's UI on http://localhost:3000; ARGUMENTS go to `dagster dev`."""
     from pipelines.dagster_home import ensure_dagster_home
-    from pipelines.dead_runs import main as clear_dead_runs
+    from pipelines.dead_runs import clear_this_home
 
     ensure_dagster_home()
-    clear_dead_runs()
+    clear_this_home()
     use_one_thread()
     what = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
     # A process of its own would only stand between the terminal's Ctrl-C and Dagster.

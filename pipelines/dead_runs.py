@@ -3,15 +3,17 @@
 Dagster notices when the process of a run dies, as long as the code server that started it lives. When
 that goes too (a power cut, a container's memory limit) the run stays "started", keeps its place in the
 pool and its batch, and run monitoring, for want of a check by Dagster's own launcher, lets it. A run on
-the command line that is killed stays likewise. So a deployment calls this before its code server starts,
-and the command line before it runs or serves anything.
+the command line that is killed stays likewise. So a deployment calls this whenever its code server was
+started, and the command line before it runs or serves anything.
 """
 
 import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psutil
@@ -24,6 +26,7 @@ IN_PROGRESS: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, Dagst
 HOST_VARIABLE: Final = "PDFGC_CODE_HOST"
 PORT_VARIABLE: Final = "PDFGC_CODE_PORT"
 PATIENCE_SECONDS: Final = 5.0
+STARTS_WITHIN_SECONDS: Final = 300.0
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,16 @@ def process_tags() -> dict[str, str]:
     return {PROCESS_TAG: f"{socket.gethostname()} {process.pid} {process.create_time()}"}
 
 
-def clear_dead_runs(instance: DagsterInstance, server: Mapping[str, Any] | None = None) -> list[str]:
+@dataclass(frozen=True)
+class NewServer:
+    """A code server that was started anew: what an earlier one at its address had started is dead."""
+
+    host: str
+    port: int
+    started_at: float  # seconds since the epoch
+
+
+def clear_dead_runs(instance: DagsterInstance, server: NewServer | None = None) -> list[str]:
     """Mark as failed, or cancelled where that was asked for, every run that is known to be dead.
 
     Dead is a run of the command line whose process is gone from this machine. Where SQLite tells that all
@@ -43,8 +55,7 @@ def clear_dead_runs(instance: DagsterInstance, server: Mapping[str, Any] | None 
 
     Args:
         instance: whose runs are looked at.
-        server: host and port of this machine's own code server: the runs that it started are dead while
-            nobody listens there. Others' servers, which may be called "localhost" too, are left out.
+        server: the runs that were launched at its address before it was started are dead, too.
 
     Returns:
         Ids of these runs.
@@ -53,13 +64,12 @@ def clear_dead_runs(instance: DagsterInstance, server: Mapping[str, Any] | None 
     dead: list[str] = []
     for run in instance.get_runs(RunsFilter(statuses=list(IN_PROGRESS))):
         told = json.loads(run.tags.get(CODE_SERVER_TAG, "{}"))
-        ours = (all_is_here and "socket" in told) or (server is not None and told == server)
         if _process_is_gone(run.tags.get(PROCESS_TAG, "").split()):
             why = "The process of this run is gone: it was killed."
-        elif ours and not _somebody_listens(told):
-            why = (
-                "The code server of this run is gone, and the run with it: killed, or a power cut."
-            )
+        elif (all_is_here and "socket" in told and not _somebody_listens(told["socket"])) or (
+            server is not None and _is_of_an_earlier(server, told, instance, run)
+        ):
+            why = "The code server of this run is gone, and the run with it: killed, or a power cut."
         else:
             continue
         _end(instance, run, why)
@@ -86,28 +96,59 @@ def _process_is_gone(told: Sequence[str]) -> bool:
         return True
 
 
-def _somebody_listens(server: Mapping[str, Any]) -> bool:
+def _somebody_listens(path: str) -> bool:
     """False only where it is certain that nobody does."""
-    try:
-        if "socket" in server:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(PATIENCE_SECONDS)
-                connection.connect(server["socket"])
-        else:
-            socket.create_connection((server["host"], server["port"]), PATIENCE_SECONDS).close()
-    except (ConnectionRefusedError, FileNotFoundError):
-        return False
-    except OSError:  # no name, no way, no answer in time
-        return True
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_SECONDS)
+        try:
+            connection.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except TimeoutError:
+            return True
     return True
 
 
-def main() -> None:
-    """Look at the instance of DAGSTER_HOME, before the code server of PDFGC_CODE_HOST and _PORT starts."""
-    logging.basicConfig(format="%(message)s")
-    host, port = os.environ.get(HOST_VARIABLE), os.environ.get(PORT_VARIABLE)
+def _is_of_an_earlier(
+    server: NewServer, told: Mapping[str, Any], instance: DagsterInstance, run: DagsterRun
+) -> bool:
+    if (told.get("host"), told.get("port")) != (server.host, server.port):
+        return False
+    launched_at = instance.get_run_stats(run.run_id).launch_time
+    return launched_at is not None and launched_at < server.started_at
+
+
+def wait_until_it_listens(server: NewServer) -> None:
+    """Until the server answers: a run that is started again before would find none, and not be tried twice.
+
+    Raises:
+        TimeoutError: it does not within five minutes.
+    """
+    give_up_at = time.monotonic() + STARTS_WITHIN_SECONDS
+    while True:
+        try:
+            socket.create_connection((server.host, server.port), PATIENCE_SECONDS).close()
+        except OSError as error:
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"no code server at {server.host}:{server.port}") from error
+            time.sleep(0.5)
+        else:
+            return
+
+
+def clear_this_home(server: NewServer | None = None) -> None:
+    """Clear the instance of DAGSTER_HOME."""
     with DagsterInstance.get() as instance:
-        clear_dead_runs(instance, {"host": host, "port": int(port)} if host and port else None)
+        clear_dead_runs(instance, server)
+
+
+def main() -> None:
+    """Called when the code server of PDFGC_CODE_HOST and PDFGC_CODE_PORT is started."""
+    logging.basicConfig(format="%(message)s")
+    started_at = psutil.Process().create_time()
+    server = NewServer(os.environ[HOST_VARIABLE], int(os.environ[PORT_VARIABLE]), started_at)
+    wait_until_it_listens(server)
+    clear_this_home(server)
 
 
 if __name__ == "__main__":

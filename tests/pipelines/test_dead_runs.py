@@ -2,14 +2,15 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, job, op
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunStatus, job, op
 
-from pipelines.dead_runs import CODE_SERVER_TAG, PROCESS_TAG, clear_dead_runs, process_tags
+from pipelines.dead_runs import CODE_SERVER_TAG, PROCESS_TAG, NewServer, clear_dead_runs, process_tags
 
 
 @op
@@ -72,21 +73,17 @@ def test_a_run_is_dead_where_nobody_listens_at_its_code_servers_socket(
     assert clear_dead_runs(instance) == [living]  # its file is there, nobody listens
 
 
-def test_a_run_of_our_own_code_server_is_dead_while_that_is_not_there(instance: DagsterInstance) -> None:
-    with socket.create_server(("localhost", 0)) as server:
-        ours = {"host": "localhost", "port": server.getsockname()[1]}
-        run = run_of(instance, served_at(**ours))
-        another_servers = run_of(instance, served_at(host="localhost", port=1))
-        assert clear_dead_runs(instance, ours) == []
-    assert clear_dead_runs(instance) == []  # which server is ours was not told
-    assert clear_dead_runs(instance, ours) == [run]
-    assert status_of(instance, another_servers) is DagsterRunStatus.STARTED
-
-
-def test_a_machine_that_cannot_be_reached_says_nothing(instance: DagsterInstance) -> None:
-    away = {"host": "no-such-machine.invalid", "port": 4000}
-    run_of(instance, served_at(**away))
-    assert clear_dead_runs(instance, away) == []
+def test_a_run_launched_before_its_code_server_started_anew_is_dead(instance: DagsterInstance) -> None:
+    run = run_of(instance, served_at(port=4000), DagsterRunStatus.NOT_STARTED)
+    another_servers = run_of(instance, served_at(port=4001), DagsterRunStatus.NOT_STARTED)
+    for launched in (run, another_servers):
+        starting = DagsterEvent(DagsterEventType.RUN_STARTING.value, idle.name)
+        instance.report_dagster_event(starting, run_id=launched)
+    hour = 3600.0
+    assert clear_dead_runs(instance) == []  # that a server was started is not told
+    assert clear_dead_runs(instance, NewServer("localhost", 4000, time.time() - hour)) == []
+    assert clear_dead_runs(instance, NewServer("localhost", 4000, time.time() + hour)) == [run]
+    assert status_of(instance, another_servers) is DagsterRunStatus.STARTING
 
 
 def test_of_a_database_for_several_machines_sockets_say_nothing(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def commands() -> list[list[str]]:
     units = [
         line
         for unit in UNITS
-        for line in re.findall(r"^ExecStart(?:Pre)?=(.+)$", unit.read_text(), re.MULTILINE)
+        for line in re.findall(r"^ExecStart(?:Post)?=(.+)$", unit.read_text(), re.MULTILINE)
     ]
     services = read_yaml("compose.yaml")["services"].values()
     ours = [service for service in services if service["image"] == "pdfgc"]
@@ -49,7 +49,7 @@ def shell_lines(command: str | list[str]) -> list[str]:
     if isinstance(command, str):
         return [command]
     assert command[:2] == ["sh", "-c"]
-    return [line.strip().removeprefix("exec ") for line in command[2].split("&&")]
+    return [line.strip().removeprefix("exec ") for line in command[2].split("&")]
 
 
 def test_dagster_takes_the_embedded_settings(tmp_path: Path) -> None:
