@@ -1,6 +1,10 @@
+from pathlib import Path
+
+import pytest
 import torch
 
 from models.face_reconstruction import FaceCoefficients, FaceReconstruction
+from models.official import load_face_reconstruction
 from models.presets import OFFICIAL, TINY
 from tests.models.weights import randomise
 
@@ -47,3 +51,30 @@ def test_the_official_network_has_the_published_layout() -> None:
         (width, 2048, 1, 1) for width in (80, 64, 80, 3, 27, 2, 1)
     ]
     assert weights["backbone.layer4.2.conv3.weight"].shape == (2048, 512, 1, 1)
+
+
+def test_the_published_checkpoint_loads_from_beside_its_optimiser(tmp_path: Path) -> None:
+    from torchvision.models import resnet50
+
+    with torch.device("meta"):
+        trunk = resnet50().state_dict()
+    shapes = {f"backbone.{key}": (v.shape, v.dtype) for key, v in trunk.items() if not key.startswith("fc.")}
+    for index, width in enumerate((80, 64, 80, 3, 27, 2, 1)):
+        shapes[f"final_layers.{index}.weight"] = torch.Size([width, 2048, 1, 1]), torch.float32
+        shapes[f"final_layers.{index}.bias"] = torch.Size([width]), torch.float32
+    # Expanded, not filled: the file holds one number for each tensor.
+    state = {
+        key: torch.tensor(number % 7, dtype=dtype).expand(shape)
+        for number, (key, (shape, dtype)) in enumerate(shapes.items())
+    }
+    optimiser = {"state": {0: {"step": 7, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]}
+    file = tmp_path / "epoch_20.pth"
+    torch.save({"net_recon": state, "opt_00": optimiser, "sched_00": {"last_epoch": 20}}, file)
+    network = load_face_reconstruction(file)
+    assert not network.training
+    loaded = network.state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+    torch.save({"net_recon": {"backbone.conv1.weight": torch.zeros(1)}}, file)
+    with pytest.raises(ValueError, match=r"epoch_20\.pth .* does not fit FaceReconstruction"):
+        load_face_reconstruction(file)

@@ -57,6 +57,21 @@ def test_the_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
         load_l2cs(tmp_path / "mpii.pkl")
 
 
+def test_tensors_of_a_gpu_load_and_a_pickled_network_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = published_state()
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:1")
+    torch.save(state, tmp_path / "gpu.pkl")
+    monkeypatch.undo()
+    assert b"cuda:1" in (tmp_path / "gpu.pkl").read_bytes()
+    loaded = load_l2cs(tmp_path / "gpu.pkl").state_dict()
+    assert all(value.device.type == "cpu" and torch.equal(value, state[key]) for key, value in loaded.items())
+    torch.save(torch.nn.DataParallel(L2CS(TINY)), tmp_path / "whole.pkl")
+    with pytest.raises(ValueError, match=r"whole\.pkl cannot be read as weights.*never unpickled"):
+        load_l2cs(tmp_path / "whole.pkl")
+
+
 def test_an_angle_is_the_mean_of_the_bins_under_their_softmax() -> None:
     scores = torch.full((4, 90), -1e9)
     scores[0, 45] = 0.0  # bin 45 begins at 45 * 4 - 180 = 0 degrees
