@@ -15,7 +15,7 @@ from evaluation.generated_files import PROTOCOL_NAME
 from evaluation.report_numbers import interval_text, number, summary_text
 from evaluation.report_sources import DIGEST_DIGITS
 
-MOST_TOLD: Final = 4
+MOST_TOLD: Final = 3
 COLUMNS: Final = ("figure", "accepted", "new", "worse by", "videos", "")
 
 
@@ -54,7 +54,9 @@ def print_history(history: Sequence[Acceptance], console: Console) -> None:
         table.add_column(name, overflow="fold")
     for one in history:
         digests = (one.weights[:DIGEST_DIGITS], one.dataset[:DIGEST_DIGITS])
-        words = (_minute(one), one.run, one.note, ", ".join(one.worse), *digests)
+        more = f" and {len(one.worse) - MOST_TOLD} more" if len(one.worse) > MOST_TOLD else ""
+        worse = ", ".join(one.worse[:MOST_TOLD]) + more
+        words = (_minute(one), one.run, one.note, worse, *digests)
         table.add_row(*map(Text, words))
     console.print(table)
 
@@ -96,7 +98,8 @@ def _reservations(against: AgainstAccepted) -> list[str]:
 def _worse_line(figure: JudgedFigure) -> str:
     unit = f" {figure.new.unit}" if figure.new.unit else ""
     means = f"{summary_text(figure.accepted)} to {summary_text(figure.new)}{unit}"
-    return f"{figure_name(figure.key)} {means}, worse by {_worsening_text(figure)}{_share(figure)}"
+    worse = f"worse by {_worsening_text(figure)}{_share(figure)} over {figure.worsening.videos} videos"
+    return f"{figure_name(figure.key)} {means}, {worse}"
 
 
 def _share(figure: JudgedFigure) -> str:

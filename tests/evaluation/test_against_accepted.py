@@ -119,7 +119,7 @@ def test_a_worse_run_is_told_with_both_means_and_the_difference(tmp_path: Path) 
     publish_report(root, "new", series(*WORSE_BY_ONE))
     against = hold_against_accepted(root, "new", AcceptanceSettings(tolerance=0.03))
     assert not against.passed
-    line = "error (self, mediapipe_mesh) 25 ± 21 to 26 ± 21 px, worse by 1.00 ± 0.13 (4 %)"
+    line = "error (self, mediapipe_mesh) 25 ± 21 to 26 ± 21 px, worse by 1.00 ± 0.13 (4 %) over 4 videos"
     assert worse_lines(against) == (line,)
     minute = accepted.accepted_at[:16].replace("T", " ")
     assert verdict_text(against) == (
