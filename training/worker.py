@@ -57,7 +57,7 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         if plan.released_folder is not None:
             taken = begin_as_released(stage, plan.released_folder, plan.networks)
             if process.is_first:
-                reporter.note(f"{job.stage}: began as the released {', '.join(taken)}")
+                reporter.note(f"{job.stage}: begins as the released {', '.join(taken)}")
         torch.manual_seed(plan.loop.seed + 1 + process.world.rank)
         train_index, held_out_index = _indexes(root, process)
         loop_plan = LoopPlan(

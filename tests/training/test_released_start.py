@@ -1,5 +1,7 @@
 """What a stage takes over of the authors' released networks, part by part."""
 
+import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -7,18 +9,24 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from upath import UPath
 
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.generator import Generator
 from models.motion import MotionEncoder
+from storage.root import local_copy
 from tests.models.weights import randomise
 from tests.training.stages.stage_makers import TOY
-from tests.training.toy_run import toy_parents
+from tests.training.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, toy_parents
+from training.job import TrainingJob
 from training.released_start import begin_as_released
+from training.run_preset import RUN_PRESETS
 from training.runs.tiny_cpu import RUN
+from training.stage_run import check_reloads, run_stage
 from training.stages.all_stages import build_stage
 from training.stages.stage import Stage, StageContext
+from training.worker import train
 
 
 @pytest.fixture
@@ -112,3 +120,25 @@ def test_files_of_another_size_are_refused_and_nothing_is_taken_over(tmp_path: P
     torch.save({"model.conv1.weight": torch.zeros(1)}, tmp_path / "appearance_model.pth")
     with pytest.raises(ValueError, match=r"appearance_model\.pth .* does not fit AppearanceEncoder"):
         begun("stage1_motion", tmp_path)
+
+
+@pytest.mark.usefixtures("toy_presets", "released")
+def test_a_run_begins_so_says_so_and_publishes_whose_files_they_were(
+    toy_root: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+    reporter = ListReporter()
+
+    def launch(job: Path, processes: int) -> None:
+        assert processes == 1
+        train(TrainingJob.read(job), reporter)
+
+    choice = dataclasses.replace(CHOICE, run="begun", parents_run="toy", steps=1, start_from=str(tmp_path))
+    published = run_stage(toy_root, "stage2_pose", choice, launch, progress=reporter.note)
+    said = "stage2_pose: begins as the released motion.to_headpose, motion.headpose_embed"
+    assert said in reporter.lines
+    told = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    assert [row["setting"] for row in told] == ["start_from"] * 4
+    assert [row["sha256"] for row in told] == published.manifest.settings["start_from_sha256"]
+    check_reloads(toy_root, "stage2_pose", "begun")
