@@ -124,8 +124,10 @@ def _step_asset(name: str) -> AssetsDefinition:
                 weights=labeller_weights(settings, [name]).get(name),
             )
         context.log.info("%s", what_happened(published))
+        # Apart from the rest: Dagster keeps a result's metadata twice, with the step's output as well.
+        context.add_asset_metadata(step_pictures(root, name, key, settings))
         return MaterializeResult(
-            metadata=published_metadata(published) | step_pictures(root, name, key, settings),
+            metadata=published_metadata(published),
             check_results=run_checks(root, name, key, settings),
             data_version=DataVersion(published.manifest.content_digest),
         )
