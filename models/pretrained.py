@@ -139,7 +139,7 @@ ALL_WEIGHTS: Final = (
                 "w600k_r50.onnx",
                 174_383_860,
                 "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
-                ("csim_weights",),
+                ("csim_weights", "insightface_weights"),
             ),
         ),
         archive=WeightsArchive(

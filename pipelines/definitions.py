@@ -15,6 +15,7 @@ from pipelines.assets.batch_steps import step_assets
 from pipelines.assets.dataset import dataset, identities_disjoint
 from pipelines.assets.evaluation import evaluation_assets
 from pipelines.assets.evaluation_report import evaluation_report
+from pipelines.assets.identities import identity_embeddings, identity_report
 from pipelines.assets.reprocessing_plan import reprocessing_plan
 from pipelines.assets.source_videos import source_videos
 from pipelines.assets.training import stage_assets
@@ -52,6 +53,8 @@ definitions = Definitions(
         evaluation_report,
         accepted_run,
         reprocessing_plan,
+        identity_embeddings,
+        identity_report,
     ],
     asset_checks=[identities_disjoint],
     jobs=[

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from preprocessing.labeller_weights import LabellerWeights
-from preprocessing.steps import STEPS, PreprocessingSettings
+from preprocessing.steps import STEPS, PreprocessingSettings, step_named
 from training.outside_weights import outside_file, outside_weights_text
 
 
@@ -23,7 +23,7 @@ def labeller_weights(
     """
     found: dict[str, LabellerWeights] = {}
     for name in STEPS if steps is None else steps:
-        wanted = STEPS[name].weights(settings)
+        wanted = step_named(name).weights(settings)
         file = None if wanted is None else outside_file(wanted.told, wanted.setting)
         if file is not None:
             found[name] = LabellerWeights(file.path, file.sha256, outside_weights_text([file]))

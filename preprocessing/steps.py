@@ -16,6 +16,7 @@ from preprocessing import (
     eye_anchors,
     face_tracks,
     gaze_labels,
+    identity_embeddings,
     lip_sync_scores,
     pose_labels,
     training_shards,
@@ -25,6 +26,7 @@ from preprocessing.clips import ClipSettings
 from preprocessing.eye_anchors import EyeAnchorSettings
 from preprocessing.face_tracks import FaceTrackSettings
 from preprocessing.gaze_labels import GazeLabelSettings
+from preprocessing.identity_embeddings import IdentitySettings
 from preprocessing.labeller_weights import LabellerWeights, WantedWeights, read_who_labelled
 from preprocessing.lip_sync_scores import LipSyncScoreSettings
 from preprocessing.pose_labels import PoseLabelSettings
@@ -46,6 +48,7 @@ class PreprocessingSettings:
     lip_sync_scores: LipSyncScoreSettings = field(default_factory=LipSyncScoreSettings)
     eye_anchors: EyeAnchorSettings = field(default_factory=EyeAnchorSettings)
     shards: ShardSettings = field(default_factory=ShardSettings)
+    identity_embeddings: IdentitySettings = field(default_factory=IdentitySettings)
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,26 @@ STEPS: Final[Mapping[str, Step]] = {
     )
 }
 
+OPTIONAL_STEPS: Final[Mapping[str, Step]] = {
+    "identity_embeddings": Step(
+        "identity_embeddings",
+        ("clips",),
+        lambda _: identity_embeddings.CODE_VERSION,
+        lambda settings: {"frames_per_clip": settings.identity_embeddings.frames_per_clip},
+        _nothing,
+        lambda run: identity_embeddings.make_identity_embeddings(
+            run.upstream["clips"], run.settings.identity_embeddings, run.folder, run.weights
+        ),
+        lambda settings: identity_embeddings.wanted_weights(settings.identity_embeddings),
+    ),
+}
+"""Run only where they are asked for: no shard is made of them, and no plan names them."""
+
+
+def step_named(name: str) -> Step:
+    """A step, of `STEPS` or `OPTIONAL_STEPS`."""
+    return STEPS[name] if name in STEPS else OPTIONAL_STEPS[name]
+
 
 def run_step(
     root: UPath,
@@ -243,7 +266,7 @@ def run_step(
 
     Args:
         root: where everything is kept.
-        name: of the step, a key of `STEPS`.
+        name: of the step, a key of `STEPS` or `OPTIONAL_STEPS`.
         batch: the videos.
         settings: of every step; only those of this step count.
         force: build even if nothing changed.
@@ -255,7 +278,7 @@ def run_step(
         ValueError: where a step that it reads has not been made of this batch yet, or its backend wants
             weights and none are given.
     """
-    step = STEPS[name]
+    step = step_named(name)
     inputs = {upstream: _made(root, upstream, batch, name) for upstream in step.upstream}
     recipe = recipe_of(step, batch, settings, inputs, weights)
 
@@ -274,7 +297,7 @@ def why_stale(
     weights: LabellerWeights | None = None,
 ) -> str | None:
     """Why a step would work on a batch now; None where it would find nothing to do. As `run_step`."""
-    step = STEPS[name]
+    step = step_named(name)
     inputs = {upstream: current(root, upstream, batch.key) for upstream in step.upstream}
     missing = [upstream for upstream, published in inputs.items() if published is None]
     if missing:

@@ -34,7 +34,7 @@ INPUT_SIDE_PX: Final = 448
 SQUASHED_SIDE_PX: Final = 224  # the authors' programs bring every face to this before they enlarge it
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, red, green, blue
 DEVIATION: Final = (0.229, 0.224, 0.225)
-FRAMES_AT_ONCE: Final = 16  # 448 px pictures: about 0.5 GB of maps
+FRAMES_AT_ONCE: Final = {"cpu": 2, "cuda": 32}  # a CPU's cache holds no more maps
 
 
 class L2CSGaze:
@@ -54,7 +54,8 @@ class L2CSGaze:
             face_picture(jpeg, points)
             for jpeg, points in zip(clip.frames_jpeg, clip.landmarks_px, strict=True)
         ]
-        pieces = [faces[start : start + FRAMES_AT_ONCE] for start in range(0, len(faces), FRAMES_AT_ONCE)]
+        size = FRAMES_AT_ONCE[self._device.type]
+        pieces = [faces[start : start + size] for start in range(0, len(faces), size)]
         return gaze_in_head(np.concatenate([self._seen(np.stack(piece)) for piece in pieces]), pose)
 
     def _seen(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:

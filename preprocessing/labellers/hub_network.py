@@ -1,10 +1,7 @@
 """Networks for labellers, by torch.hub: this room imports none. Imports torch when a network is asked for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import device
+from typing import Any
 
 
 def network_from_hub(entry: str, checkpoint: Path) -> Any:
@@ -25,11 +22,14 @@ def network_from_hub(entry: str, checkpoint: Path) -> Any:
     project = Path(__file__).parents[2]
     # In a checkout it stands beside the packages, in an installed wheel inside of `models`.
     folder = next(place for place in (project, project / "models") if (place / "hubconf.py").is_file())
-    return torch.hub.load(str(folder), entry, source="local", checkpoint=checkpoint)
+    try:
+        return torch.hub.load(str(folder), entry, source="local", checkpoint=checkpoint)
+    except ValueError as error:  # of a file that does not fit, a line a key
+        raise ValueError("; ".join(line.strip() for line in str(error).splitlines())) from error
 
 
-def fastest_device() -> "device":
-    """The GPU where there is one."""
+def fastest_device() -> Any:
+    """A torch device: the GPU where there is one."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

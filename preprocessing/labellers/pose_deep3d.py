@@ -20,6 +20,7 @@ from preprocessing.schema import COEFFICIENT_COUNT, Clip
 NAME: Final = "deep3d"
 VERSION: Final = "1"
 ENTRY: Final = "deep3d_reconstruction"
+FRAMES_AT_ONCE: Final = {"cpu": 8, "cuda": 64}  # a CPU's cache holds no more maps
 
 
 class Deep3DPose:
@@ -34,7 +35,7 @@ class Deep3DPose:
         self._network = network.to(self._device)
 
     def label(self, clip: Clip) -> LabelledPose:
-        """Label a clip, all its frames at once.
+        """Label a clip.
 
         Raises:
             ValueError: the network gives something else than 257 finite coefficients a frame.
@@ -42,7 +43,9 @@ class Deep3DPose:
         alignment = find_alignment(clip.landmarks_px)
         places = zip(clip.frames_jpeg, alignment.scale, alignment.centre_px, strict=True)
         pictures = [aligned_picture(_decoded(jpeg), float(scale), centre) for jpeg, scale, centre in places]
-        coefficients = self.coefficients(np.stack(pictures))
+        size = FRAMES_AT_ONCE[self._device.type]
+        pieces = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+        coefficients = np.concatenate([self.coefficients(np.stack(piece)) for piece in pieces])
         pose = pose_from_coefficients(coefficients, alignment).astype(np.float32)
         return LabelledPose(pose, mean_face_residual_px(pose, clip.landmarks_px), coefficients)
 

@@ -38,8 +38,10 @@ GRAPH = {
     "evaluation_report": {"lip_sync_evaluation", "control_evaluation", "quality_evaluation"},
     "accepted_run": {"evaluation_report"},
     "reprocessing_plan": set[str](),
+    "identity_embeddings": {"clips"},
+    "identity_report": {"identity_embeddings"},
 }
-WITHOUT_TABLE = {"generated_videos", "accepted_run", "reprocessing_plan"}
+WITHOUT_TABLE = {"generated_videos", "accepted_run", "reprocessing_plan", "identity_report"}
 EVALUATION = {
     "generated_videos",
     "lip_sync_evaluation",
@@ -55,6 +57,7 @@ PARTITIONED = {
     "lip_sync_scores",
     "eye_anchors",
     "shards",
+    "identity_embeddings",
 }
 
 

@@ -10,14 +10,12 @@ from onnx import TensorProto, helper
 
 from evaluation.figures import FigureRow
 from evaluation.metrics.csim_insightface import (
-    FIVE_POINTS,
     MISSING,
-    TEMPLATE_PX,
     ArcFace,
-    aligned_face,
     csim_insightface_row,
     load_arcface,
 )
+from preprocessing.labellers.arcface_alignment import FIVE_POINTS, TEMPLATE_PX, aligned_face
 
 Picture = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
