@@ -8,7 +8,7 @@ That line is known from the head's place; turned by it and back by the head's ro
 head coordinates, as `preprocessing.frame_of_reference` wants it.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -54,12 +54,15 @@ class L2CSGaze:
             face_picture(jpeg, points)
             for jpeg, points in zip(clip.frames_jpeg, clip.landmarks_px, strict=True)
         ]
+        return gaze_in_head(self.seen(faces), pose)
+
+    def seen(self, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """[N, 2] against the line to the camera, of N faces [448, 448, 3] RGB, some at once."""
         size = FRAMES_AT_ONCE[self._device.type]
         pieces = [faces[start : start + size] for start in range(0, len(faces), size)]
-        return gaze_in_head(np.concatenate([self._seen(np.stack(piece)) for piece in pieces]), pose)
+        return np.concatenate([self._seen(np.stack(piece)) for piece in pieces])
 
     def _seen(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[N, 2] against the line to the camera, of faces [N, 448, 448, 3] RGB."""
         import torch
 
         batch = torch.from_numpy(faces).to(self._device).permute(0, 3, 1, 2).float() / 255.0

@@ -3,7 +3,7 @@
 What it is shown and how its angles and translation are told in our frame: `deep3d_alignment`.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -43,14 +43,17 @@ class Deep3DPose:
         alignment = find_alignment(clip.landmarks_px)
         places = zip(clip.frames_jpeg, alignment.scale, alignment.centre_px, strict=True)
         pictures = [aligned_picture(_decoded(jpeg), float(scale), centre) for jpeg, scale, centre in places]
-        size = FRAMES_AT_ONCE[self._device.type]
-        pieces = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-        coefficients = np.concatenate([self.coefficients(np.stack(piece)) for piece in pieces])
+        coefficients = self.coefficients(pictures)
         pose = pose_from_coefficients(coefficients, alignment).astype(np.float32)
         return LabelledPose(pose, mean_face_residual_px(pose, clip.landmarks_px), coefficients)
 
-    def coefficients(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[T, 257] of aligned pictures [T, 224, 224, 3] RGB."""
+    def coefficients(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """[T, 257] of T aligned pictures [224, 224, 3] RGB, some at once."""
+        size = FRAMES_AT_ONCE[self._device.type]
+        pieces = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+        return np.concatenate([self._coefficients(np.stack(piece)) for piece in pieces])
+
+    def _coefficients(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         batch = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float() / 255.0

@@ -1,0 +1,89 @@
+"""What backends that run a network cost: CPU milliseconds a frame, and of those the network's alone.
+
+Reads clips that a root holds. Weights are random and of the published files' layouts, made in a folder that
+is removed: the labels are worth nothing, the costs are the published networks'.
+
+    python -m benchmarks.labeller_costs ROOT [--clips N] [--json FILE]
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.label_accuracy import labelled_clips
+from benchmarks.measuring import cpu_seconds, show, write_json
+from models.face_reconstruction import FaceReconstruction
+from models.l2cs import L2CS, L2CSConfig
+from models.presets import preset_named
+from models.syncnet import SyncNet
+from preprocessing.labellers.gaze_l2cs import INPUT_SIDE_PX, L2CSGaze
+from preprocessing.labellers.hub_network import network_from_hub
+from preprocessing.labellers.lip_sync_syncnet import SyncNetScores
+from preprocessing.labellers.pose_deep3d import Deep3DPose
+from preprocessing.schema import Clip
+
+Label = Callable[[Clip], object]
+Network = Callable[[int], object]
+"""So many frames through the network alone."""
+
+
+def backends(folder: Path) -> dict[str, tuple[Label, Network]]:
+    """A clip, from its JPEGs to its labels; and as many frames through the network."""
+    deep3d = FaceReconstruction(preset_named("official").face_reconstruction)
+    torch.save({"net_recon": deep3d.state_dict()}, folder / "deep3d.pth")
+    torch.save(L2CS(L2CSConfig()).state_dict(), folder / "l2cs.pkl")
+    torch.save(SyncNet().state_dict(), folder / "syncnet.model")
+    pose = Deep3DPose(network_from_hub("deep3d_reconstruction", folder / "deep3d.pth"))
+    gaze = L2CSGaze(network_from_hub("l2cs", folder / "l2cs.pkl"))
+    network = network_from_hub("syncnet_clip", folder / "syncnet.model")
+
+    def sync_alone(frames: int) -> object:
+        pictures, mfcc = torch.zeros(frames, 3, 224, 224, dtype=torch.uint8), torch.zeros(4 * frames, 13)
+        return network.embed_frames(pictures), network.embed_mfcc(mfcc)
+
+    def look(clip: Clip) -> object:
+        return gaze.label(clip, np.zeros((clip.frame_count, 6), np.float32))
+
+    return {
+        "deep3d": (pose.label, lambda frames: pose.coefficients(_black(frames, 224))),
+        "l2cs": (look, lambda frames: gaze.seen(_black(frames, INPUT_SIDE_PX))),
+        "syncnet_v2": (SyncNetScores(network).score, sync_alone),
+    }
+
+
+def _black(frames: int, side_px: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    return [np.zeros((side_px, side_px, 3), np.uint8)] * frames
+
+
+@click.command()
+@click.argument("root", type=click.Path(path_type=Path, exists=True))
+@click.option("--clips", type=click.IntRange(min=1), default=2, show_default=True, help="How many.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+def main(root: Path, clips: int, json_path: Path | None) -> None:
+    """Measure every backend on the first clips."""
+    taken = [labelled.clip for labelled, _ in zip(labelled_clips(root), range(clips), strict=False)]
+    frames = sum(clip.frame_count for clip in taken)
+    rows: list[tuple[str, float, float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (label, network) in backends(Path(folder)).items():
+            label(taken[0])  # the first call chooses kernels
+            start = cpu_seconds()
+            for clip in taken:
+                label(clip)
+            whole = cpu_seconds() - start
+            start = cpu_seconds()
+            for clip in taken:
+                network(clip.frame_count)
+            alone = cpu_seconds() - start
+            rows.append((name, 1000 * whole / frames, 1000 * alone / frames, whole / alone))
+    head = ("backend", "CPU ms a frame", "network alone", "ratio")
+    show(f"{frames} frames of {len(taken)} clips", head, rows)
+    write_json(json_path, {name: dict(zip(head[1:], row, strict=True)) for name, *row in rows})
+
+
+if __name__ == "__main__":
+    main()
