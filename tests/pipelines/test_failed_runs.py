@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, build_run_status_sensor_context, job, op
+from typing_extensions import override
 
 from pipelines.sensors.failed_runs import failed_runs, post, run_failure
 
@@ -36,6 +37,7 @@ def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.send_response(204)
             self.end_headers()
 
+        @override
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  (the base's name)
             """Say nothing."""
 

@@ -67,8 +67,8 @@ def test_a_network_file_system_that_is_away_can_pass(number: int) -> None:
 
 
 def test_a_buckets_refusals_do_not_pass_and_its_silence_can() -> None:
-    from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
+    from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
 
     assert can_pass(GenericError("error sending request"))
     assert not can_pass(PermissionDeniedError("403"))
-    assert not can_pass(NotFoundError("404"))
+    assert not can_pass(UnauthenticatedError("401"))
