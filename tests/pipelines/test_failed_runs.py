@@ -38,7 +38,7 @@ def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.end_headers()
 
         @override
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  (the base's name)
+        def log_message(self, format: str, *arguments: object) -> None:
             """Say nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Receiver)
