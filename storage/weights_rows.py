@@ -4,12 +4,13 @@ Storage stands below the networks and does not import them, so it says here what
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 FetchProgress = Callable[[str, int, int | None], None]
 """Takes a file's name, bytes that are here, and of how many (None: not known), while it is fetched."""
 
 
+@runtime_checkable
 class LicenceRow(Protocol):
     """Terms of use."""
 
@@ -34,6 +35,7 @@ class LicenceRow(Protocol):
         ...
 
 
+@runtime_checkable
 class FileRow(Protocol):
     """One file."""
 
@@ -63,6 +65,7 @@ class FileRow(Protocol):
         ...
 
 
+@runtime_checkable
 class ArchiveRow(Protocol):
     """A zip or tar that holds a set's files."""
 
@@ -87,6 +90,7 @@ class ArchiveRow(Protocol):
         ...
 
 
+@runtime_checkable
 class WeightsRow(Protocol):
     """A set of weights: files that belong together."""
 

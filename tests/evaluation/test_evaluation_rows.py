@@ -156,7 +156,7 @@ def test_without_syncnet_its_rows_say_what_to_give() -> None:
 
 
 def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
-    choice = EvaluationChoice()
+    choice = EvaluationChoice(run="default")
     published = run_quality_evaluation(root, choice, progress=lambda _: None)
     rows = read_figures(local_copy(published.directory) / "figures.parquet")
     mine = value(rows, "psnr_64px", "self", MODEL)

@@ -22,6 +22,7 @@ from preprocessing.source_videos import batch_keys
 from tests.conftest import REPOSITORY
 from tests.pipelines.postgres_server import free_port
 from tests.training.toy_run import publish_weights
+from training.checkpoint import CHECKPOINTS_FOLDER
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect
@@ -165,18 +166,24 @@ def test_a_stage_is_launched_watched_cancelled_and_resumed(page: Page, deploymen
     first = launch_pose(page)
     expect(page.get_by_text("img/s").first).to_be_visible()
     page.goto("/assets/stage2_pose?view=events")
-    page.get_by_text("Observation").first.wait_for()
+    expect(page.get_by_text("Observed in run").first).to_be_visible()
     page.goto("/assets/stage2_pose")
     row = page.get_by_role("row").filter(has_text="picture: losses")
     row.get_by_text("Show Markdown").click()
     curve = page.get_by_role("dialog").get_by_role("img", name="picture")
     expect(curve).to_be_visible()
     assert curve.evaluate("image => image.naturalWidth") > 200
+    wait_for(page, lambda: bool(kept_states(deployment)))  # else there would be nothing to go on from
     cancel(page, first)
-    assert list(Path(str(deployment.root)).rglob("checkpoints/step-*/manifest.json"))
+    assert kept_states(deployment)
     second = launch_pose(page)
     expect(page.get_by_text("resumed at step").first).to_be_visible()
     cancel(page, second)
+
+
+def kept_states(deployment: Deployment) -> list[Path]:
+    """The checkpoints that lie in the root."""
+    return list(Path(str(deployment.root)).rglob(f"{CHECKPOINTS_FOLDER}/step-*/manifest.json"))
 
 
 def launch_pose(page: Page) -> str:
