@@ -4,10 +4,12 @@ Videos are written once; the undisturbed run is what all others are compared wit
 """
 
 import dataclasses
+import hashlib
 import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ class Made:
 
     videos: Path
     root: UPath
-    shards: dict[str, str]  # file -> sha256
+    shards: dict[str, str]  # file, and member of a tar -> sha256
     seconds: float
 
 
@@ -58,9 +60,16 @@ def run_chain(
 
 
 def shards(root: UPath) -> dict[str, str]:
-    published = current(root, "shards", "batch-0000")
-    assert published is not None
-    return {name: record.sha256 for name, record in published.manifest.files.items()}
+    """Of every file and, so that a difference says where it lies, of every member of a tar."""
+    published = published_of(root, "shards")
+    digests = {name: record.sha256 for name, record in published.manifest.files.items()}
+    for name in [name for name in digests if name.endswith(".tar")]:
+        with tarfile.open(str(published.directory / name)) as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                assert content is not None
+                digests[member.name] = hashlib.sha256(content.read()).hexdigest()
+    return digests
 
 
 def published_of(root: UPath, name: str) -> Published:
