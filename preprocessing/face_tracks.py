@@ -39,7 +39,7 @@ from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_p
 from storage.fingerprint import file_sha256
 from storage.publishing import BuildReport
 
-CODE_VERSION: Final = f"5+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"6+mediapipe{MEDIAPIPE_VERSION}"
 
 CANDIDATES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "candidate's key: video, track, first frame"),

@@ -108,7 +108,8 @@ def refine_irises(
     if not shown:
         return refined
     edges = sum(edge for edge in seen if edge is not None) / len(shown)
-    responses = (_circles() @ edges).reshape(2 * _REACH_ALONG + 1, 2 * _REACH_ACROSS + 1)
+    # Not `@`: BLAS adds in an order that depends on how many threads it has, and labels would too.
+    responses = np.einsum("pk,k->p", _circles(), edges).reshape(2 * _REACH_ALONG + 1, 2 * _REACH_ACROSS + 1)
     place, share = _best_place(responses, settings)
     place[0] += settings.mesh_right * radius_px / pixel_px
     refined[_IRISES[shown].ravel(), :2] += (share * place @ axes).astype(np.float32)
