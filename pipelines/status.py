@@ -50,16 +50,17 @@ def print_status(root: UPath, console: Console, *, all_batches: bool = False) ->
 
 
 def _steps(totals: list[StepTotal], batches: int) -> Table:
-    table = Table(title=f"Steps (batches: {batches})", box=SIMPLE)
+    table = Table(title=f"Steps (batches: {batches})", box=SIMPLE, collapse_padding=True)
     table.add_column("step", no_wrap=True)
-    for name in ("made", "time", "frames/s", "CPU ms/frame", "peak MiB", "refused", "last made"):
-        table.add_column(name, justify="right", no_wrap=name in ("time", "last made"))
+    # Headers in two lines: a terminal has 80 columns, and a number that is cut says nothing.
+    for name in ("made", "time", "frames\n/s", "CPU ms\n/frame", "peak\nMiB", "refused", "last made"):
+        table.add_column(name, justify="right", no_wrap=True)
     for total in totals:
         table.add_row(
             total.step,
             f"{total.batches}",
             duration(total.seconds),
-            _number(total.frames_per_second, ".1f"),
+            _number(total.frames_per_second, ".0f"),
             _number(total.cpu_milliseconds_per_frame, ".2f"),
             _number(total.peak_memory_mebibytes or None, ".0f"),
             _number(total.refused_share, ".1%"),
