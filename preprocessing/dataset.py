@@ -64,6 +64,8 @@ SPLITS_SCHEMA: Final = table_schema(
     column("split", pa.string(), "train, validation or test"),
     column("samples", pa.int64(), "number of samples; 0 where the identity is gone from the data"),
 )
+BUILT_IN: Final = "built in"
+"""The labeller of a label that other samples name one for: the default detector is named in none."""
 _TRACK_OF_KEY: Final = re.compile(r"-t(\d+)-f\d+")
 
 
@@ -133,7 +135,12 @@ def make_dataset(
     (folder / CARD_NAME).write_text(dataset_card.write_card(statistics, settings.splits), "utf-8")
     _draw_pictures(shards, facts.labels, settings.pictured_samples, folder)
     samples = {f"samples_{split}": counts["samples"] for split, counts in by_split.items()}
-    return BuildReport(counts={**statistics["total"], **samples}, refusals={})
+    labelled = {
+        f"{label} by {labeller}": count
+        for label, found in facts.labellers.items()
+        for labeller, count in found.items()
+    }
+    return BuildReport(counts={**statistics["total"], **samples, **labelled}, refusals={})
 
 
 def main_identity(identity: str, key: str) -> str:
@@ -236,11 +243,19 @@ def _refuse_shared_videos(index: pa.Table) -> None:
 
 
 @dataclass(frozen=True)
+class _Labelled:
+    """What one labeller labelled."""
+
+    samples: int
+    shard: str  # the first that holds any of them
+
+
+@dataclass(frozen=True)
 class _LabelFacts:
     """What the samples' labels say together."""
 
     labels: LabelStatistics
-    labellers: dict[str, list[str]]  # label -> who made it
+    labellers: dict[str, dict[str, int]]  # label -> who made it -> of how many samples
     anchors_across_splits: dict[Split, int]  # by the sample's split: the eyes are of another
 
 
@@ -248,23 +263,50 @@ def _read_labels(
     shards: Mapping[str, ShardSet], splits: Mapping[str, Split], settings: DatasetSettings
 ) -> _LabelFacts:
     statistics = LabelStatistics()
-    labellers: dict[str, dict[str, str]] = {}  # label -> labeller -> the first shard that it is in
+    shards_by_labellers: dict[tuple[tuple[str, str], ...], list[str]] = {}
     across = dict.fromkeys(SPLITS, 0)
     for location, row, labels in _samples(shards):
         _check_sample(labels, row, location)
         statistics.add(labels)
-        for label, labeller in labels.labellers.items():
-            labellers.setdefault(label, {}).setdefault(labeller, location)
+        shards_by_labellers.setdefault(tuple(sorted(labels.labellers.items())), []).append(location)
         split = splits[main_identity(row["identity"], row["key"])]
         across[split] += sum(splits.get(main_identity(*eyes)) != split for eyes in labels.eyes)
-    mixed = {label: found for label, found in labellers.items() if len(found) > 1}
-    if mixed and not settings.allow_mixed_labellers:
-        told = "; ".join(
-            f"{label} by " + " and by ".join(f"{name!r} in {where}" for name, where in sorted(found.items()))
-            for label, found in sorted(mixed.items())
-        )
+    labellers = _by_labeller(shards_by_labellers)
+    if not settings.allow_mixed_labellers:
+        _refuse_mixed(labellers)
+    counts = {
+        label: {name: made.samples for name, made in found.items()} for label, found in labellers.items()
+    }
+    return _LabelFacts(statistics, counts, across)
+
+
+def _by_labeller(
+    samples: Mapping[tuple[tuple[str, str], ...], Sequence[str]],
+) -> dict[str, dict[str, _Labelled]]:
+    """Label -> labeller -> what it labelled, names sorted.
+
+    Args:
+        samples: (label, labeller) pairs that samples tell -> the shard of each such sample.
+    """
+    labels = sorted({label for told in samples for label, _ in told})
+    found: dict[str, dict[str, _Labelled]] = {label: {} for label in labels}
+    for told, shards in sorted(samples.items()):
+        for label in labels:
+            labeller = dict(told).get(label, BUILT_IN)
+            before = found[label].get(labeller, _Labelled(0, shards[0]))
+            found[label][labeller] = _Labelled(before.samples + len(shards), min(before.shard, shards[0]))
+    return {label: dict(sorted(made.items())) for label, made in found.items()}
+
+
+def _refuse_mixed(labellers: Mapping[str, Mapping[str, _Labelled]]) -> None:
+    told = "; ".join(
+        f"{label} by "
+        + " and by ".join(f"{name!r} in {made.shard} (samples: {made.samples:,})" for name, made in found.items())
+        for label, found in labellers.items()
+        if len(found) > 1
+    )
+    if told:
         raise ValueError(f"labellers differ: {told}: make the labels again, or set allow_mixed_labellers")
-    return _LabelFacts(statistics, {label: sorted(labellers[label]) for label in sorted(labellers)}, across)
 
 
 def _samples(shards: Mapping[str, ShardSet]) -> Iterator[tuple[str, dict[str, Any], SampleLabels]]:

@@ -46,6 +46,13 @@ thresholds (`clips`), labelled (`pose_labels`, `gaze_labels`, `lip_sync_scores`)
 version and what it refused for which reason. Labels are measured by the labellers named below, not by
 people; they carry those labellers' errors.
 """
+_WHO: Final = """\
+A labeller is told by name and version; one that runs an outside network also by the first digits of its
+file's sha256 (`outside_weights.json` beside the labels has all of it, and the licence). The digits alone
+tell trained weights from any others of the same layout. Faces are found by the built-in detector unless
+`face_tracks` stands here. Different labellers of one label are not comparable: training refuses such a
+label unless it is told to take it.
+"""
 _LOADING: Final = """\
 ## How to load it
 
@@ -90,6 +97,7 @@ def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
             minimum=settings.minimum_identities,
         ).rstrip(),
         "## Labels\n\n" + _labellers_table(statistics["labellers"]),
+        _WHO.rstrip(),
         "Frames of reference and signs: `preprocessing/frame_of_reference.py`.",
         "## Figures\n\n" + _distributions_table(statistics["distributions"]),
         f"![Distributions of labels and scores]({DISTRIBUTIONS_PICTURE})",
@@ -143,10 +151,13 @@ def _summary(total: Mapping[str, Any]) -> str:
     )
 
 
-def _labellers_table(labellers: Mapping[str, Sequence[str]]) -> str:
-    return _table(
-        ("label", "labeller"), [(label, ", ".join(labellers[label])) for label in sorted(labellers)]
-    )
+def _labellers_table(labellers: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [
+        (label, labeller, f"{count:,}")
+        for label, found in sorted(labellers.items())
+        for labeller, count in sorted(found.items())
+    ]
+    return _table(("label", "labeller", "samples"), rows)
 
 
 def _distributions_table(distributions: Mapping[str, Mapping[str, Any]]) -> str:

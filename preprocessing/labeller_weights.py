@@ -72,7 +72,7 @@ def write_who_labelled(folder: Path, labellers: Mapping[str, str], weights: Labe
 
     The default backends write neither: without the file, labels are theirs.
     """
-    (folder / LABELLERS_NAME).write_text(json.dumps(dict(labellers), indent=1, sort_keys=True), "utf-8")
+    _write_labellers(folder, labellers)
     (folder / OUTSIDE_WEIGHTS_NAME).write_text(weights.record, "utf-8")
 
 
@@ -80,3 +80,13 @@ def read_who_labelled(folder: Path) -> dict[str, str]:
     """Label -> labeller of a step's folder; {} where the defaults labelled."""
     path = folder / LABELLERS_NAME
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def pass_on_who_labelled(source: Path, folder: Path) -> None:
+    """Tell in a step's folder who labelled what it reads; nothing where the defaults did."""
+    if labellers := read_who_labelled(source):
+        _write_labellers(folder, labellers)
+
+
+def _write_labellers(folder: Path, labellers: Mapping[str, str]) -> None:
+    (folder / LABELLERS_NAME).write_text(json.dumps(dict(labellers), indent=1, sort_keys=True), "utf-8")

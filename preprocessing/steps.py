@@ -27,7 +27,12 @@ from preprocessing.eye_anchors import EyeAnchorSettings
 from preprocessing.face_tracks import FaceTrackSettings
 from preprocessing.gaze_labels import GazeLabelSettings
 from preprocessing.identity_embeddings import IdentitySettings
-from preprocessing.labeller_weights import LabellerWeights, WantedWeights, read_who_labelled
+from preprocessing.labeller_weights import (
+    LabellerWeights,
+    WantedWeights,
+    pass_on_who_labelled,
+    read_who_labelled,
+)
 from preprocessing.lip_sync_scores import LipSyncScoreSettings
 from preprocessing.pose_labels import PoseLabelSettings
 from preprocessing.remote_sources import SourcePath
@@ -131,6 +136,7 @@ def _build_clips(run: StepRun) -> BuildReport:
         video.video_id: clips.SourceOfClips(video.identity, video.relative_path) for video in run.batch.videos
     }
     mode = run.settings.face_tracks.alignment.mode
+    pass_on_who_labelled(run.upstream["face_tracks"], run.folder)
     return clips.make_clips(sources, run.upstream["face_tracks"], mode, run.settings.clips, run.folder)
 
 
@@ -150,7 +156,7 @@ def _build_shards(run: StepRun) -> BuildReport:
     inputs = training_shards.ShardInputs(**run.upstream)
     labellers = dict(DEFAULT_LABELLERS)
     # Not of the settings: labels may still be those of a backend that was chosen before.
-    for step in ("pose_labels", "gaze_labels", "lip_sync_scores"):
+    for step in ("clips", "pose_labels", "gaze_labels", "lip_sync_scores"):
         labellers |= read_who_labelled(run.upstream[step])
     return training_shards.make_shards(run.batch.key, inputs, labellers, run.settings.shards, run.folder)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from storage.settings import setting
+
 STAGE_NAMES: Final = (
     "perception",
     "stage1_motion",
@@ -130,6 +132,9 @@ class TrainingChoice:
     maximum_corrupt_clips: int = field(
         default=0,
         metadata={"description": "Clips a process may skip as unreadable before it stops", "minimum": 0},
+    )
+    allow_mixed_labellers: bool = setting(
+        False, "Train although labels that the stage reads come of different labellers"
     )
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from upath import UPath
 from storage.fingerprint import to_json_value
 from storage.publishing import Recipe, current
 from training.choice import RELEASED_SETTING, STAGE_PARENTS, TrainingChoice
+from training.labellers import allowed_mix
 from training.outside_weights import OutsideFile
 from training.run_preset import plan_stage
 from training.stages.all_stages import stage_version
@@ -26,7 +27,8 @@ def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
         asset=stage,
         partition=choice.run,
         code_version=stage_version(stage),
-        settings=stage_settings(stage, choice),
+        # Told only where it is so: the setting alone makes no run stale.
+        settings=stage_settings(stage, choice) | allowed_mix(root, stage, choice),
         inputs=stage_inputs(root, stage, choice),
     )
 

@@ -16,6 +16,7 @@ from storage.publishing import BuildReport, Published, current, materialise
 from storage.root import local_copy
 from training.choice import TrainingChoice
 from training.job import TrainingJob
+from training.labellers import require_one_labeller
 from training.outside_files import outside_files, require_outside_files
 from training.outside_weights import write_outside_weights
 
@@ -42,7 +43,7 @@ def run_stage(
     the same choice with more steps goes on from there. `outside_weights.json` tells whose weights took part.
 
     Raises:
-        ValueError: data set or parents are not there, or do not fit.
+        ValueError: data set or parents are not there, or do not fit; labels come of different labellers.
     """
     from training.configuration import run_configuration, stage_recipe
 
@@ -51,6 +52,7 @@ def run_stage(
     def build(work: Path) -> BuildReport:
         from training.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
+        require_one_labeller(root, stage, choice, progress)
         require_outside_files(choice)
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)

@@ -25,6 +25,7 @@ from training.configuration import run_configuration
 from training.data_index import ClipIndex, open_current
 from training.distributed import Process, join
 from training.job import TrainingJob
+from training.labellers import require_one_labeller
 from training.loop import Loop, LoopPlan
 from training.process_group import die_with_parent
 from training.released_start import begin_as_released
@@ -49,6 +50,7 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
     die_with_parent()
     with join(job.choice.device) as process:
         root = open_root(job.root)
+        require_one_labeller(root, job.stage, job.choice, lambda _: None)  # a job file may be one's own
         plan = plan_stage(job.stage, job.choice)
         # The same beginning on every rank; then each draws noise of its own.
         torch.manual_seed(plan.loop.seed)

@@ -33,7 +33,7 @@ def reprocessing_plan(
     """Batches whose fingerprint no longer fits: code or labeller version, settings, changed or missing files.
 
     The sensor `planned_batches` starts exactly the stale steps of these batches and those that read them, a
-    few batches at a time. With `dry_run` nothing is started.
+    few batches at a time. With `dry_run` nothing is started, and a plan that is being carried out goes on.
     """
     with tried_again(context):
         root = workspace.open()

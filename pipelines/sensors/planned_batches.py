@@ -37,8 +37,6 @@ def planned_batches(context: SensorEvaluationContext) -> SensorResult | SkipReas
     plan = read_plan(Workspace().open())
     if plan is None:
         return SkipReason("no reprocessing plan was made yet: run the job reprocess_stale")
-    if plan.dry_run:
-        return SkipReason("the newest plan is a dry run")
     progress = Progress.of(plan, context.cursor)
     work = [
         BatchWork(one.batch, one.why, f"{plan.name}:{one.batch}", one.steps)

@@ -59,7 +59,7 @@ def test_runs_that_have_not_ended_are_in_flight() -> None:
 
 
 def test_a_plans_progress_is_kept_until_a_newer_plan_comes() -> None:
-    plan = KeptPlan("run1", dry_run=False, batches=(PlannedBatch("a", "why", ("shards",)),))
+    plan = KeptPlan("run1", batches=(PlannedBatch("a", "why", ("shards",)),))
     assert Progress.of(plan, None) == Progress("run1")
     assert Progress.of(plan, '{"plan": "run1", "started": ["a"]}') == Progress("run1", ("a",))
     assert Progress.of(plan, '{"plan": "run0", "started": ["a"]}') == Progress("run1")

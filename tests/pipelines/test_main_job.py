@@ -208,6 +208,7 @@ def test_the_job_reprocess_stale_makes_exactly_the_stale_steps_again(
         assert isinstance(plan(dry_run=True), SkipReason)
         result = plan(dry_run=False)
         assert isinstance(result, SensorResult)
+        assert isinstance(plan(dry_run=True), SensorResult)  # a look ends nothing that is being carried out
         (request,) = result.run_requests or []
         steps = list(request.asset_selection or [])
         assert [key.to_user_string() for key in steps] == ["eye_anchors", "shards"]

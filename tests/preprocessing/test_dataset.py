@@ -170,11 +170,34 @@ def test_a_key_in_two_shards_is_refused_with_both_named(tmp_path: Path) -> None:
 
 def test_different_labellers_are_refused_unless_allowed(tmp_path: Path) -> None:
     other = [make_sample(make_clip("w", "w"), labellers={**LABELLERS, "pose": "p 2"})]
-    shards = {"b0": shard_set(tmp_path, "b0", people("a")), "b1": shard_set(tmp_path, "b1", other)}
-    with pytest.raises(ValueError, match=r"pose by 'p 1' in .*/b0-000\.tar and by 'p 2' in .*/b1-000\.tar: "):
+    shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
+    told = r"pose by 'p 1' in .*/b0-000\.tar \(samples: 2\) and by 'p 2' in .*/b1-000\.tar \(samples: 1\): "
+    with pytest.raises(ValueError, match=told):
         dataset(tmp_path, shards)
     allowed = dataset(tmp_path, shards, allow_mixed_labellers=True)
-    assert statistics(allowed)["labellers"]["pose"] == ["p 1", "p 2"]
+    assert statistics(allowed)["labellers"]["pose"] == {"p 1": 2, "p 2": 1}
+
+
+def test_card_and_manifest_say_who_made_which_label_of_how_many_samples(tmp_path: Path) -> None:
+    weighed = {**LABELLERS, "pose": "deep3d 1 weights 0123abcd", "face_tracks": "finder 1 weights 89abcdef"}
+    other = [make_sample(make_clip("w", "w"), labellers=weighed)]
+    shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
+    folder = tmp_path / "made"
+    folder.mkdir()
+    report = make_dataset(shards, {}, DatasetSettings(allow_mixed_labellers=True), folder)
+    wanted = {
+        "blink": {LABELLERS["blink"]: 3},
+        "face_tracks": {"built in": 2, "finder 1 weights 89abcdef": 1},
+        "gaze": {LABELLERS["gaze"]: 3},
+        "lip_sync": {LABELLERS["lip_sync"]: 3},
+        "pose": {"deep3d 1 weights 0123abcd": 1, "p 1": 2},
+    }
+    assert statistics(folder)["labellers"] == wanted
+    card = (folder / CARD_NAME).read_text("utf-8")
+    for label, found in wanted.items():
+        for labeller, count in found.items():
+            assert f"| {label} | {labeller} | {count} |" in card
+            assert report.counts[f"{label} by {labeller}"] == count
 
 
 def test_another_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

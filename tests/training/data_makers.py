@@ -62,7 +62,9 @@ def make_data_set(root: Path, clips: Sequence[MadeClip] = CLIPS) -> Path:
                     place = writer.write(key_of(number), encode_sample(made_sample(number, clip)))
                     rows.append(_row(number, clip, name, place))
     pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), folder / INDEX_TABLE)
-    (folder / STATISTICS_NAME).write_text(json.dumps({"schema_version": SCHEMA_VERSION}))
+    (folder / STATISTICS_NAME).write_text(
+        json.dumps({"schema_version": SCHEMA_VERSION, "labellers": {"pose": {"p 1": len(clips)}}})
+    )
     return folder
 
 
