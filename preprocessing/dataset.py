@@ -301,7 +301,9 @@ def _by_labeller(
 def _refuse_mixed(labellers: Mapping[str, Mapping[str, _Labelled]]) -> None:
     told = "; ".join(
         f"{label} by "
-        + " and by ".join(f"{name!r} in {made.shard} (samples: {made.samples:,})" for name, made in found.items())
+        + " and by ".join(
+            f"{name!r} in {made.shard} (samples: {made.samples:,})" for name, made in found.items()
+        )
         for label, found in labellers.items()
         if len(found) > 1
     )

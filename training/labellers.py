@@ -16,17 +16,17 @@ from storage.transfer import read_bytes
 from training.choice import TrainingChoice
 
 STATISTICS_NAME: Final = "statistics.json"
-TRACKS: Final = "face_tracks"  # named by samples of a detector other than the built-in one
+FACES: Final = "faces"  # named by samples of a detector other than the built-in one
 STAGE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "perception": (TRACKS, "pose", "gaze", "blink"),
-    "stage1_motion": (TRACKS,),
-    "stage2_lip": (TRACKS,),
+    "perception": (FACES, "pose", "gaze", "blink"),
+    "stage1_motion": (FACES,),
+    "stage2_lip": (FACES,),
     # Its anchors were chosen and verified by all three.
-    "stage2_eye": (TRACKS, "pose", "gaze", "blink"),
-    "stage2_pose": (TRACKS, "pose"),
-    "stage3_expression": (TRACKS,),
+    "stage2_eye": (FACES, "pose", "gaze", "blink"),
+    "stage2_pose": (FACES, "pose"),
+    "stage3_expression": (FACES,),
 }
-"""What a stage reads of the labels; the tracks decide every stage's pictures. `lip_sync` is read by none."""
+"""What a stage reads. Who found the faces decides every stage's pictures; none reads `lip_sync`."""
 
 Labellers = Mapping[str, Mapping[str, int | None]]
 """Label -> labeller -> how many samples; None where the data set does not tell."""
@@ -52,7 +52,7 @@ def mixed_labellers(root: UPath, stage: str) -> Labellers:
 
 
 def allowed_mix(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, dict[str, list[str]]]:
-    """What a recipe tells of a mix that is allowed: `mixed_labellers`, by label; {} where nothing is mixed."""
+    """What a recipe tells of an allowed mix: `mixed_labellers`, by label; {} where nothing is mixed."""
     if not choice.allow_mixed_labellers:
         return {}
     mixed = {label: sorted(found) for label, found in mixed_labellers(root, stage).items()}
@@ -84,7 +84,7 @@ def require_one_labeller(
         progress(f"{told}: allowed by allow_mixed_labellers")
         return
     raise ValueError(
-        f"{told}. Make the stale batches again (pdfgc preprocess, or the job reprocess_stale) and then dataset, "
+        f"{told}. Make the stale batches again (pdfgc preprocess or the job reprocess_stale), then dataset, "
         "or allow it by allow_mixed_labellers"
     )
 

@@ -179,7 +179,7 @@ def test_different_labellers_are_refused_unless_allowed(tmp_path: Path) -> None:
 
 
 def test_card_and_manifest_say_who_made_which_label_of_how_many_samples(tmp_path: Path) -> None:
-    weighed = {**LABELLERS, "pose": "deep3d 1 weights 0123abcd", "face_tracks": "finder 1 weights 89abcdef"}
+    weighed = {**LABELLERS, "pose": "deep3d 1 weights 0123abcd", "faces": "finder 1 weights 89abcdef"}
     other = [make_sample(make_clip("w", "w"), labellers=weighed)]
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
     folder = tmp_path / "made"
@@ -187,7 +187,7 @@ def test_card_and_manifest_say_who_made_which_label_of_how_many_samples(tmp_path
     report = make_dataset(shards, {}, DatasetSettings(allow_mixed_labellers=True), folder)
     wanted = {
         "blink": {LABELLERS["blink"]: 3},
-        "face_tracks": {"built in": 2, "finder 1 weights 89abcdef": 1},
+        "faces": {"built in": 2, "finder 1 weights 89abcdef": 1},
         "gaze": {LABELLERS["gaze"]: 3},
         "lip_sync": {LABELLERS["lip_sync"]: 3},
         "pose": {"deep3d 1 weights 0123abcd": 1, "p 1": 2},

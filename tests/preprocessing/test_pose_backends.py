@@ -16,6 +16,7 @@ from preprocessing.labeller_weights import (
     LABELLERS_NAME,
     OUTSIDE_WEIGHTS_NAME,
     labeller_name,
+    pass_on_who_labelled,
     read_who_labelled,
     write_who_labelled,
 )
@@ -23,6 +24,8 @@ from preprocessing.labellers.pose_backend import mean_face_residual_px
 from preprocessing.labellers.pose_face_landmarker import bridged
 from preprocessing.labellers.pose_mean_face import label_pose
 from preprocessing.pose_labels import PoseLabelSettings, make_pose_labels
+from preprocessing.steps import DEFAULT_LABELLERS, STEPS, Batch, PreprocessingSettings, StepRun
+from storage.publishing import BuildReport
 from tests.preprocessing.backend_makers import landmarks_of, made_clip, noise, weights_at, write_clips
 
 
@@ -69,3 +72,27 @@ def test_coefficients_come_back_by_clip_in_frame_order(tmp_path: Path) -> None:
     assert list(found) == ["a", "b"]
     for key, value in values.items():
         np.testing.assert_array_equal(found[key], value)
+
+
+def test_shards_tell_who_found_the_faces_beside_who_labelled_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = {name: tmp_path / name for name in STEPS["shards"].upstream}
+    for folder in (*upstream.values(), tmp_path / "face_tracks"):
+        folder.mkdir()
+    told: list[dict[str, str]] = []
+
+    def make_shards(_: str, __: object, labellers: dict[str, str], *___: object) -> BuildReport:
+        told.append(labellers)
+        return BuildReport({}, {})
+
+    monkeypatch.setattr("preprocessing.training_shards.make_shards", make_shards)
+    run = StepRun(Batch("b", ()), PreprocessingSettings(), upstream, tmp_path, 0, print, None)
+    STEPS["shards"].build(run)
+    write_who_labelled(tmp_path / "face_tracks", {"faces": "finder 1"}, weights_at(tmp_path / "x", "a"))
+    pass_on_who_labelled(tmp_path / "face_tracks", upstream["clips"])
+    pass_on_who_labelled(tmp_path / "eye_anchors", upstream["clips"])  # told nobody: nothing changes
+    write_who_labelled(upstream["pose_labels"], {"pose": "deep3d 1"}, weights_at(tmp_path / "y", "b"))
+    STEPS["shards"].build(run)
+    assert told == [DEFAULT_LABELLERS, DEFAULT_LABELLERS | {"faces": "finder 1", "pose": "deep3d 1"}]
+    assert not (upstream["clips"] / OUTSIDE_WEIGHTS_NAME).exists()

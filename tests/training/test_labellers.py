@@ -1,4 +1,4 @@
-"""Labels of different labellers: refused before a stage trains, allowed when told, part of the recipe then."""
+"""Labels of different labellers: refused before a stage trains, allowed when told, then in the recipe."""
 
 import dataclasses
 import hashlib
@@ -69,7 +69,7 @@ def test_batches_of_different_backends_are_refused_before_anything_trains_and_al
     )
     line = (
         r"^perception reads labels of different labellers: pose by deep3d 1 weights 0123abcd \(samples: 1\) "
-        r"and by p 1 \(samples: 2\)\. Make the stale batches again \(.*\) and then dataset, or allow it by "
+        r"and by p 1 \(samples: 2\)\. Make the stale batches again \(.*\), then dataset, or allow it by "
         r"allow_mixed_labellers$"
     )
     with pytest.raises(ValueError, match=line):
@@ -93,14 +93,16 @@ def test_a_stage_minds_the_labels_that_it_reads_alone(tmp_path: Path) -> None:
             refused.add(stage)
     assert refused == {"perception", "stage2_eye", "stage2_pose"}
     assert set(STAGE_LABELS) == set(STAGE_NAMES)
-    with pytest.raises(ValueError, match=r"^stage2_pose reads [^;]*: pose by x 1 \(samples: 1\) and by x 2 [^;]*$"):
+    with pytest.raises(
+        ValueError, match=r"^stage2_pose reads [^;]*: pose by x 1 \(samples: 1\) and by x 2 [^;]*$"
+    ):
         told(root, "stage2_pose")
 
 
 def test_another_detector_s_tracks_are_every_stage_s_concern(tmp_path: Path) -> None:
-    root = root_with(tmp_path, {"labellers": {"face_tracks": {"built in": 9, "finder 1": 1}}})
+    root = root_with(tmp_path, {"labellers": {"faces": {"built in": 9, "finder 1": 1}}})
     for stage in STAGE_NAMES:
-        with pytest.raises(ValueError, match=rf"^{stage} reads labels .*: face_tracks by built in \(samples: 9"):
+        with pytest.raises(ValueError, match=rf"^{stage} reads labels .*: faces by built in \(samples: 9"):
             told(root, stage)
 
 
