@@ -121,7 +121,7 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="buffalo_l",
         purpose="InsightFace's pack: face detection (SCRFD) and identity (ArcFace, ResNet50)",
-        used_by="labeller insightface; the metric csim_insightface",
+        used_by="detector insightface of face_tracks; identity_embeddings; the metric csim_insightface",
         page="https://github.com/deepinsight/insightface/tree/master/model_zoo",
         licence=Licence(
             "InsightFace model zoo",
@@ -134,6 +134,7 @@ ALL_WEIGHTS: Final = (
                 "det_10g.onnx",
                 16_923_827,
                 "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+                ("insightface_detector_weights",),
             ),
             WeightsFile(
                 "w600k_r50.onnx",

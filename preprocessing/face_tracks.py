@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +22,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
+from preprocessing import face_detectors, tracking
 from preprocessing.alignment import AlignmentSettings
 from preprocessing.candidates import Candidate, CandidateCutter, CandidateSettings
 from preprocessing.clip_archive import ArchiveWriter, Place
 from preprocessing.decoding import DecodeSettings, open_video
 from preprocessing.face_mesh import MEDIAPIPE_VERSION
+from preprocessing.labeller_weights import (
+    LabellerWeights,
+    WantedWeights,
+    weights_of,
+    write_who_labelled,
+)
 from preprocessing.media_files import RefusedVideo
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.remote_sources import SourcePath, fetched
@@ -84,6 +91,24 @@ class _Task:
     video: VideoToTrack
     folder: Path
     settings: FaceTrackSettings
+    weights: LabellerWeights | None = None
+
+
+def code_version(settings: FaceTrackSettings) -> str:
+    """Of the step: its own and its detector's."""
+    detector = face_detectors.detector_name(settings.tracking.detector)
+    return CODE_VERSION if detector is None else f"{CODE_VERSION}+{detector}"
+
+
+def recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
+    """Of all settings those that decide the step's files."""
+    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return told | {"tracking": tracking.recipe_settings(settings.tracking)}
+
+
+def wanted_weights(settings: FaceTrackSettings) -> WantedWeights | None:
+    """What the detector runs; None for the default."""
+    return face_detectors.wanted_weights(settings.tracking.detector)
 
 
 def make_face_tracks(
@@ -93,6 +118,7 @@ def make_face_tracks(
     *,
     workers: int | None = None,
     progress: Callable[[str], None] = print,
+    weights: LabellerWeights | None = None,
 ) -> BuildReport:
     """Track the faces of a batch of videos.
 
@@ -102,14 +128,20 @@ def make_face_tracks(
         folder: where to write; videos that it holds already are not read again.
         workers: processes, one a core by default; 0 works in this process.
         progress: takes one line a video.
+        weights: that the detector runs; the default wants none.
 
     Returns:
         Counts of videos, frames, shots, tracks and candidates, and the refusals by reason.
+
+    Raises:
+        FileNotFoundError: the detector's weights are not there.
+        ValueError: the detector wants weights and has none, or the file is not what it runs.
     """
+    _mark(settings.tracking, weights, folder)
     waiting = [video for video in videos if not (folder / video.video_id).exists()]
     if len(waiting) < len(videos):
         progress(f"{len(videos) - len(waiting)} of {len(videos)} videos were done before")
-    tasks = [_Task(video, folder, settings) for video in waiting]
+    tasks = [_Task(video, folder, settings, weights) for video in waiting]
     workers = default_workers() if workers is None else workers
     for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
@@ -119,6 +151,16 @@ def make_face_tracks(
             told = outcome
         progress(f"{number} of {len(tasks)}: {task.video.path.name}: {told}")
     return _report(videos, folder)
+
+
+def _mark(settings: TrackingSettings, weights: LabellerWeights | None, folder: Path) -> None:
+    """Tell who finds the faces, where it is not the default; refuse weights before any video is read."""
+    name = face_detectors.detector_name(settings.detector, weights)
+    if name is None:
+        return
+    face_detectors.open_detector(settings.detector, settings.detection_confidence, weights).close()
+    file = weights_of(face_detectors.STEP, settings.detector.backend, weights)
+    write_who_labelled(folder, {"faces": name}, file)
 
 
 def track_video(task: _Task) -> str:
@@ -161,7 +203,7 @@ def _at_hand(task: _Task) -> Generator[Path, None, None]:
 
 def _read(task: _Task, path: Path, partial: Path) -> dict[str, Any]:
     settings = task.settings
-    tracker = _tracker(settings.tracking)
+    tracker = _tracker(settings.tracking, task.weights)
     tracker.begin_video()
     shots = ShotDetector(settings.shots)
     cutter = CandidateCutter(settings.candidates, settings.alignment)
@@ -206,9 +248,9 @@ def _read(task: _Task, path: Path, partial: Path) -> dict[str, Any]:
 
 
 @cache
-def _tracker(settings: TrackingSettings) -> FaceTracker:
+def _tracker(settings: TrackingSettings, weights: LabellerWeights | None) -> FaceTracker:
     """One tracker a process: its graphs cost as much to build as fifty frames to track."""
-    return FaceTracker(settings)
+    return FaceTracker(settings, weights)
 
 
 def candidate_key(video_id: str, track: int, first_frame: int) -> str:

@@ -28,6 +28,7 @@ from preprocessing.face_tracks import FaceTrackSettings
 from preprocessing.gaze_labels import GazeLabelSettings
 from preprocessing.identity_embeddings import IdentitySettings
 from preprocessing.labeller_weights import (
+    LABELLERS_NAME,
     LabellerWeights,
     WantedWeights,
     pass_on_who_labelled,
@@ -127,7 +128,12 @@ def _nothing(_: Batch) -> JsonValue:
 def _build_face_tracks(run: StepRun) -> BuildReport:
     videos = [face_tracks.VideoToTrack(video.video_id, video.path) for video in run.batch.videos]
     return face_tracks.make_face_tracks(
-        videos, run.settings.face_tracks, run.folder, workers=run.workers, progress=run.progress
+        videos,
+        run.settings.face_tracks,
+        run.folder,
+        workers=run.workers,
+        progress=run.progress,
+        weights=run.weights,
     )
 
 
@@ -167,10 +173,11 @@ STEPS: Final[Mapping[str, Step]] = {
         Step(
             "face_tracks",
             (),
-            lambda _: face_tracks.CODE_VERSION,
-            lambda settings: settings.face_tracks,
+            lambda settings: face_tracks.code_version(settings.face_tracks),
+            lambda settings: face_tracks.recipe_settings(settings.face_tracks),
             _video_ids,
             _build_face_tracks,
+            lambda settings: face_tracks.wanted_weights(settings.face_tracks),
         ),
         Step(
             "clips",
@@ -348,10 +355,14 @@ def _read_digest(name: str, published: Published) -> str:
     """What the steps below read of a step's files.
 
     A changed threshold also changes why clips were refused, which nobody below reads: the tar of the
-    accepted ones decides (it holds their identities and sources too).
+    accepted ones decides (it holds their identities and sources too), and who found the faces, where that
+    is told: samples tell it too.
     """
     manifest = published.manifest
-    return manifest.files[CLIPS_TAR].sha256 if name == "clips" else manifest.content_digest
+    if name != "clips":
+        return manifest.content_digest
+    clips_sha256, told = manifest.files[CLIPS_TAR].sha256, manifest.files.get(LABELLERS_NAME)
+    return clips_sha256 if told is None else fingerprint([clips_sha256, told.sha256])
 
 
 def _made(root: UPath, upstream: str, batch: Batch, name: str) -> Published:

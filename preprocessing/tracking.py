@@ -1,19 +1,21 @@
 """Every face of a shot, followed from frame to frame.
 
-The full-range detector looks at the whole picture at the start of a shot, every so often, and when
-a face is lost; between, each face has a face mesh of its own on a square window that follows it.
-So a small face in a large picture is seen as large as any, and a frame costs one mesh a face.
+A detector looks at the whole picture at the start of a shot, every so often, and when a face is lost;
+between, each face has a face mesh of its own on a square window that follows it. So a small face in a large
+picture is seen as large as any, and a frame costs one mesh a face. Whoever detects, the mesh is MediaPipe's.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_mesh import FaceDetector, FaceMesh
+from preprocessing.face_detectors import DEFAULT, DetectorSettings, open_detector
+from preprocessing.face_mesh import FaceMesh
 from preprocessing.iris_refinement import refine_irises
+from preprocessing.labeller_weights import LabellerWeights
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import setting
 
@@ -33,6 +35,7 @@ class TrackingSettings:
     detection_confidence: float = setting(
         0.5, "Score from which on MediaPipe's detector has found a face", minimum=0.0, maximum=1.0
     )
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
     tracking_confidence: float = setting(
         0.5, "Score of the face mesh below which a face is lost", minimum=0.0, maximum=1.0
     )
@@ -72,6 +75,17 @@ class TrackingSettings:
         pictures = self.maximum_faces * 2 * MAXIMUM_CLIP_FRAMES
         bound = int((self.memory_mebibytes * 2**20 / (3 * pictures)) ** 0.5)
         return min(self.window_side_px, bound)
+
+
+def recipe_settings(settings: TrackingSettings) -> dict[str, Any]:
+    """Of all settings those that decide what is found; the default detector's are told without its name."""
+    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    detector = told.pop("detector")
+    if detector.backend == DEFAULT:
+        return told
+    del told["detection_confidence"]  # of the default's own scale
+    chosen = {"backend": detector.backend, "insightface_confidence": detector.insightface_confidence}
+    return {**told, "detector": chosen}
 
 
 @dataclass(frozen=True)
@@ -136,11 +150,19 @@ class _Face:
 
 
 class FaceTracker:
-    """Follows the faces of one video at a time; meshes are kept for the next video."""
+    """Follows the faces of one video at a time; meshes are kept for the next video.
 
-    def __init__(self, settings: TrackingSettings) -> None:
+    Args:
+        settings: how.
+        weights: that the detector runs; the default wants none.
+
+    Raises:
+        FileNotFoundError, ValueError: as `open_detector`.
+    """
+
+    def __init__(self, settings: TrackingSettings, weights: LabellerWeights | None = None) -> None:
         self._settings = settings
-        self._detector = FaceDetector(settings.detection_confidence)
+        self._detector = open_detector(settings.detector, settings.detection_confidence, weights)
         self._idle: list[FaceMesh] = []
         self._faces: list[_Face] = []
         self._next_track = 0
@@ -212,8 +234,7 @@ class FaceTracker:
             known = any(_overlap(box, face.box) > 0.2 for face in self._faces)
             if known or len(self._faces) == self._settings.maximum_faces:
                 continue
-            # The detector's box is about four fifths of the mesh's.
-            centre, side = _window_of(box, 1.25 * self._settings.window_scale)
+            centre, side = _window_of(box, self._detector.mesh_over_box * self._settings.window_scale)
             mesh = self._idle.pop() if self._idle else self._new_mesh()
             self._faces.append(_Face(self._next_track, FaceWindow(centre, side), mesh, box))
             self._next_track += 1

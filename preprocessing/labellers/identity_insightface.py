@@ -6,19 +6,18 @@ length one. onnx and onnxruntime are imported when a network is opened.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
+from preprocessing.labellers.onnx_network import open_session
 from preprocessing.schema import Clip
 
 NAME: Final = "insightface"
 VERSION: Final = "1"
-PROVIDERS: Final = ("CUDAExecutionProvider", "CPUExecutionProvider")
-"""Of onnxruntime, the fastest first; those that a machine's build has are used."""
 
 
 class FaceEmbedder:
@@ -30,8 +29,6 @@ class FaceEmbedder:
     """
 
     def __init__(self, weights: Path) -> None:
-        if not weights.is_file():
-            raise FileNotFoundError(f"no weights at {weights}")
         self._session = open_session(weights)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = [one.shape for one in inputs]
@@ -68,28 +65,6 @@ class FaceEmbedder:
                 f"need [{len(faces)}, D], finite and not zero: are these its weights?"
             )
         return (found / lengths).astype(np.float32)
-
-
-def open_session(weights: Path) -> Any:
-    """An onnxruntime session of a file, on the fastest provider that the machine has.
-
-    Raises:
-        ValueError: it cannot be read as an ONNX model.
-    """
-    import onnx
-    import onnxruntime
-    from google.protobuf.message import DecodeError
-
-    try:
-        # Before onnxruntime, whose errors have no class of their own to catch.
-        onnx.checker.check_model(str(weights))
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{weights} cannot be read as an ONNX model: {told}") from error
-    there = onnxruntime.get_available_providers()
-    return onnxruntime.InferenceSession(
-        str(weights), providers=[provider for provider in PROVIDERS if provider in there]
-    )
 
 
 def _face(jpeg: bytes, landmarks_px: NDArray[np.float32]) -> NDArray[np.uint8]:

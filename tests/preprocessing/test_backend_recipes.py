@@ -18,9 +18,10 @@ from storage.manifest import FileRecord, Manifest
 from storage.publishing import Published, Recipe
 
 BATCH = Batch("b00000", (SourceVideo("0123456789abcdef", Path("ann.mp4"), "ann.mp4", "ann"),))
-# Taken on the day before backends came in, of the same settings, versions and inputs.
+# Taken on the day before backends came in, of the same settings, versions and inputs; of face_tracks before
+# its detector could be chosen, of code version 6.
 FINGERPRINTS = {
-    "face_tracks": "47be5e2f1c0d26b77f213081606c6ffdd0b554090d4b624ddd3e23c60a6bac88",
+    "face_tracks": "89494bb43f39bed04d7fddbd33c749a282655d9813204fb63d5f9cf0c0fda14a",
     "clips": "a715076d2b90fe516f298074f10f8f317caa2758ed10818387970841af6f78e0",
     "pose_labels": "9359a4c42eb0ed0714624391a215bb0edb2385ac63c00a1157b97465f5b9c246",
     "gaze_labels": "6abcbca0a59a22fc6bad5925eba6e62f1118ec33f7dad0c19f0ddb6e2b172e3b",
