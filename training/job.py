@@ -30,8 +30,15 @@ class TrainingJob:
 
     @staticmethod
     def read(file: Path) -> "TrainingJob":
-        """Read what `write` wrote."""
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: a newer version wrote it, with settings that this one does not know.
+        """
         values = json.loads(file.read_text("utf-8"))
+        known = {field.name for field in dataclasses.fields(TrainingChoice)}
+        if unknown := sorted(values["choice"].keys() - known):
+            raise ValueError(f"{file} has settings unknown here, {', '.join(unknown)}: a newer pdfgc trained it")
         return TrainingJob(
             root=values["root"],
             stage=values["stage"],

@@ -70,6 +70,16 @@ def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -
     assert TrainingJob.read(tmp_path / "job.json").choice == TrainingChoice(run="old")
 
 
+def test_a_run_of_a_newer_version_is_told_as_one(tmp_path: Path) -> None:
+    job = TrainingJob(root=str(tmp_path), stage="stage2_pose", choice=TrainingChoice(), work=tmp_path)
+    job.write(tmp_path / "job.json")
+    told = json.loads((tmp_path / "job.json").read_text("utf-8"))
+    told["choice"]["warp"] = 9
+    (tmp_path / "job.json").write_text(json.dumps(told), "utf-8")
+    with pytest.raises(ValueError, match=r"job\.json has settings unknown here, warp: a newer pdfgc"):
+        TrainingJob.read(tmp_path / "job.json")
+
+
 def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file: Path) -> None:
     require_outside_files(TrainingChoice(l2cs_weights=str(file)))
     wrong = TrainingChoice(l2cs_weights="gaze.pkl")
