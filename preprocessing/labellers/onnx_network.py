@@ -29,7 +29,8 @@ def open_session(weights: Path, threads: int = 0) -> Any:
         onnx.checker.check_model(str(weights))
     except (DecodeError, onnx.checker.ValidationError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{weights} cannot be read as an ONNX model: {told}") from error
+        # From None: of a failed step the innermost error is told, and onnx's says less.
+        raise ValueError(f"{weights} cannot be read as an ONNX model: {told}") from None
     there = onnxruntime.get_available_providers()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -112,6 +112,7 @@ def test_missing_and_truncated_files_are_one_line(tmp_path: Path, network: Path)
     with pytest.raises(ValueError, match=r"cut\.onnx cannot be read as an ONNX model") as caught:
         ScrfdDetector(tmp_path / "cut.onnx")
     assert len(str(caught.value).splitlines()) == 1
+    assert caught.value.__cause__ is None  # of a failed step the innermost error is told
 
 
 def test_other_networks_are_told_by_what_they_take_and_give(tmp_path: Path, network: Path) -> None:
