@@ -76,6 +76,13 @@ class EvaluationChoice:
         default="",
         metadata={"description": "fid_inception (of `pdfgc weights`), or its file; empty: FID is missing"},
     )
+    face_landmarker_weights: str = field(
+        default="",
+        metadata={
+            "description": "face_landmarker (of `pdfgc weights`), or its task file, for expression by "
+            "blendshapes; empty: these rows are missing"
+        },
+    )
     official_panels: str = field(
         default="",
         metadata={

@@ -2,7 +2,8 @@
 
 Rows of self and cross videos: following errors and correlations, landmark distances where there is a truth,
 and the control matrix of following; of the control videos: the matrix of changes. Where the clips are the
-demo corpus's, the same against its truth, under a scorer's name of its own.
+demo corpus's, the same against its truth, under a scorer's name of its own. Where MediaPipe's FaceLandmarker
+is given, expression once more by its blendshapes, likewise.
 """
 
 import os
@@ -20,14 +21,15 @@ from evaluation.figures import FIGURES_TABLE, OFFICIAL_PUBLISHED, write_figures
 from evaluation.generated_files import GENERATED_VIDEOS, GeneratedVideos, open_generated
 from preprocessing.process_pool import default_workers
 from preprocessing.table_schema import column, table_schema
-from storage.fingerprint import file_sha256
+from storage.fingerprint import JsonValue, file_sha256
 from storage.publishing import BuildReport, Published, Recipe, materialise
+from training.outside_weights import OutsideFile, outside_file, write_outside_weights
 
 if TYPE_CHECKING:  # its module loads OpenCV
     from evaluation.control_rows import ControlTable
 
 CONTROL_EVALUATION: Final = "control_evaluation"
-CODE_VERSION: Final = "1"
+CODE_VERSION: Final = "2"
 MATRIX_TABLE: Final = "control_matrix.parquet"
 OFFICIAL_VARIABLE: Final = "PDFGC_OFFICIAL_PANELS"
 MATRIX_SCHEMA: Final = table_schema(
@@ -56,13 +58,14 @@ def run_control_evaluation(
 
     Args:
         root: With the published `generated_videos`.
-        choice: Whose run; and where the released model's published panels lie.
+        choice: Whose run; where the released model's published panels lie; the FaceLandmarker's weights.
         workers: Processes that read faces; None: one a core.
         force: Measure anew.
         progress: Lines for people.
 
     Raises:
-        ValueError: there are no videos.
+        FileNotFoundError: weights are named and are not there.
+        ValueError: there are no videos, or weights are not what they should be.
         RuntimeError: a process that reads faces died.
     """
     from evaluation.clip_truth import sources_with_truth
@@ -70,17 +73,20 @@ def run_control_evaluation(
     videos, made = open_generated(root, choice.run)
     panels = official_folder(choice)
     sources = sources_with_truth(root, made)
-    settings = {
+    settings: dict[str, JsonValue] = {
         "official_panels": {path.name: file_sha256(path) for path in panel_files(panels)},
         "clips_with_truth": len(sources),
     }
+    landmarker = outside_file(choice.face_landmarker_weights, "face_landmarker_weights")
+    if landmarker is not None:
+        settings["face_landmarker_sha256"] = landmarker.sha256
     inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
     recipe = Recipe(CONTROL_EVALUATION, choice.run, CODE_VERSION, settings, inputs)
     processes = default_workers() if workers is None else workers
     return materialise(
         root,
         recipe,
-        lambda work: _measure(_Task(root, made, panels, sources, processes), work, progress),
+        lambda work: _measure(_Task(root, made, panels, sources, landmarker, processes), work, progress),
         force=force,
     )
 
@@ -115,6 +121,7 @@ class _Task:
     made: GeneratedVideos
     panels: Path | None
     sources: Mapping[str, Path]
+    landmarker: OutsideFile | None
     workers: int
 
 
@@ -135,15 +142,34 @@ def _measure(task: _Task, work: Path, progress: Progress) -> BuildReport:
         add_rows(table, task.made.protocol, readings, truths)
         add_follow(table, task.made.protocol, readings, truths)
         add_change(table, task.made.protocol, readings, truths)
+    _add_blendshapes(table, task, progress)
     if task.panels is not None:
         progress("reading the released model's published videos")
         _add_official(table, task.panels)
     write_figures(work / FIGURES_TABLE, table.rows)
+    write_outside_weights(work, [task.landmarker])
     pq.write_table(pa.Table.from_pylist(table.cells, schema=MATRIX_SCHEMA), work / MATRIX_TABLE)
     scores = {f"{name} score": round(value, 4) for name, value in table.scores.items()}
     return BuildReport(
         counts={"figures": len(table.rows), "clips_with_truth": len(task.sources), **scores}, refusals={}
     )
+
+
+def _add_blendshapes(table: "ControlTable", task: _Task, progress: Progress) -> None:
+    from evaluation.blendshape_readings import scorer_name
+    from evaluation.control_rows import add_blendshape_rows, add_change, add_follow
+    from evaluation.metrics.blendshape_following import missing_rows
+    from evaluation.video_readings import read_blendshapes
+
+    if task.landmarker is None:
+        table.rows.extend(missing_rows())
+        return
+    scorer, protocol = scorer_name(task.landmarker.sha256), task.made.protocol
+    progress(f"reading the blendshapes of {len(protocol.reenactments)} videos by {scorer}")
+    readings = read_blendshapes(task.made, task.landmarker.path, task.workers)
+    add_blendshape_rows(table, protocol, readings, scorer)
+    add_follow(table, protocol, readings, scorer=scorer)
+    add_change(table, protocol, readings, scorer=scorer)
 
 
 def _add_official(table: "ControlTable", folder: Path) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from evaluation.blendshape_readings import BlendshapeReadings
 from evaluation.controls import Control
 from evaluation.demo_truth import SCORER as TRUTH
 from evaluation.face_readings import SCORER, FaceReadings
 from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow
+from evaluation.metrics.blendshape_following import blendshape_rows
 from evaluation.metrics.control_matrix import (
     ControlMatrix,
     ControlPair,
@@ -17,6 +19,7 @@ from evaluation.metrics.control_matrix import (
 )
 from evaluation.metrics.following_error import following_rows
 from evaluation.metrics.landmark_distance import landmark_distance_rows
+from evaluation.readings import AnyReadings
 from evaluation.reenactment import Reenactment, ReenactmentProtocol
 from evaluation.video_readings import VideoReadings, cut
 
@@ -41,7 +44,10 @@ class ControlTable:
 
 
 def add_rows(
-    table: ControlTable, protocol: ReenactmentProtocol, readings: VideoReadings, truths: Truths | None = None
+    table: ControlTable,
+    protocol: ReenactmentProtocol,
+    readings: VideoReadings[FaceReadings],
+    truths: Truths | None = None,
 ) -> None:
     """Following and landmark distance of every self and cross video, in all its rows.
 
@@ -52,7 +58,7 @@ def add_rows(
         truths: By clip: drivers as they were rendered, in place of their readings.
     """
     for one in (*protocol.of_kind("self"), *protocol.of_kind("cross")):
-        drivers = _drivers(one, readings, truths)
+        drivers = _drivers(one, readings.clips if truths is None else truths)
         for row, output in _outputs(one, readings).items():
             names = {"protocol": one.protocol, "row": row, "video": one.name}
             scorer = SCORER if truths is None else AGAINST_TRUTH
@@ -62,21 +68,44 @@ def add_rows(
                 table.rows += landmark_distance_rows(output, true, **names)
 
 
+def add_blendshape_rows(
+    table: ControlTable,
+    protocol: ReenactmentProtocol,
+    readings: VideoReadings[BlendshapeReadings],
+    scorer: str,
+) -> None:
+    """Following of every self and cross video by blendshapes, in all its rows."""
+    for one in (*protocol.of_kind("self"), *protocol.of_kind("cross")):
+        drivers = _drivers(one, readings.clips)
+        for row, output in _outputs(one, readings).items():
+            table.rows += blendshape_rows(
+                output, drivers, protocol=one.protocol, row=row, video=one.name, scorer=scorer
+            )
+
+
 def add_follow(
-    table: ControlTable, protocol: ReenactmentProtocol, readings: VideoReadings, truths: Truths | None = None
+    table: ControlTable,
+    protocol: ReenactmentProtocol,
+    readings: VideoReadings[AnyReadings],
+    truths: Mapping[str, AnyReadings] | None = None,
+    scorer: str = SCORER,
 ) -> None:
     """The matrix of following over all cross videos, a row each for the model and the baselines."""
-    videos: dict[str, list[FollowedVideo]] = {}
+    videos: dict[str, list[FollowedVideo[AnyReadings]]] = {}
     for one in protocol.of_kind("cross"):
-        drivers = _drivers(one, readings, truths)
+        drivers = _drivers(one, readings.clips if truths is None else truths)
         for row, output in _outputs(one, readings).items():
             videos.setdefault(row, []).append(FollowedVideo(output, drivers, one.name))
     for row, followed in videos.items():
-        _add(table, control_follow(followed), "cross", row, truths)
+        _add(table, control_follow(followed), "cross", row, scorer if truths is None else AGAINST_TRUTH)
 
 
 def add_change(
-    table: ControlTable, protocol: ReenactmentProtocol, readings: VideoReadings, truths: Truths | None = None
+    table: ControlTable,
+    protocol: ReenactmentProtocol,
+    readings: VideoReadings[AnyReadings],
+    truths: Mapping[str, AnyReadings] | None = None,
+    scorer: str = SCORER,
 ) -> None:
     """The matrix of changes over all control videos, a row each for the model and the baselines."""
     groups: dict[str, list[Reenactment]] = {}
@@ -88,7 +117,7 @@ def add_change(
             _pair(protocol.named(base), changed, readings, truths, row) for base, changed in groups.items()
         ]
         if pairs:
-            _add(table, control_change(pairs), "control", row, truths)
+            _add(table, control_change(pairs), "control", row, scorer if truths is None else AGAINST_TRUTH)
 
 
 def add_matrix(table: ControlTable, matrix: ControlMatrix, row: str, scorer: str = SCORER) -> None:
@@ -111,18 +140,16 @@ def add_matrix(table: ControlTable, matrix: ControlMatrix, row: str, scorer: str
         table.scores[" ".join([matrix.metric, row, *([] if scorer == SCORER else [scorer])])] = matrix.score
 
 
-def _add(table: ControlTable, matrix: ControlMatrix, protocol: str, row: str, truths: Truths | None) -> None:
-    scorer = SCORER if truths is None else AGAINST_TRUTH
+def _add(table: ControlTable, matrix: ControlMatrix, protocol: str, row: str, scorer: str) -> None:
     table.rows += matrix.rows(protocol=protocol, row=row, scorer=scorer)
     add_matrix(table, matrix, row, scorer)
 
 
-def _drivers(one: Reenactment, readings: VideoReadings, truths: Truths | None) -> dict[Control, FaceReadings]:
-    source = readings.clips if truths is None else truths
+def _drivers(one: Reenactment, source: Mapping[str, AnyReadings]) -> dict[Control, AnyReadings]:
     return {control: cut(source[key], one.frames) for control, key in one.drivers.items()}
 
 
-def _outputs(one: Reenactment, readings: VideoReadings) -> dict[str, FaceReadings]:
+def _outputs(one: Reenactment, readings: VideoReadings[AnyReadings]) -> dict[str, AnyReadings]:
     """A video's readings by row; a cross video has no truth."""
     outputs = {MODEL: readings.made[one.name]}
     if one.protocol == "self":
@@ -135,8 +162,8 @@ def _outputs(one: Reenactment, readings: VideoReadings) -> dict[str, FaceReading
 def _pair(
     base: Reenactment,
     changed: Sequence[Reenactment],
-    readings: VideoReadings,
-    truths: Truths | None,
+    readings: VideoReadings[AnyReadings],
+    truths: Mapping[str, AnyReadings] | None,
     row: str,
 ) -> ControlPair:
     source = readings.clips if truths is None else truths

@@ -8,7 +8,7 @@ MediaPipe is loaded when a `FaceReader` is built, never when this module is impo
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 from typing import Final
 
@@ -85,6 +85,25 @@ class FaceReadings:
 
     def __len__(self) -> int:
         return len(self.found)
+
+    @property
+    def measures(self) -> Mapping[str, Control]:
+        """`MEASURES`."""
+        return MEASURES
+
+    def at(self, places: NDArray[np.int64]) -> "FaceReadings":
+        """The readings of some frames, in that order."""
+        return replace(
+            self,
+            found=self.found[places],
+            landmarks_px=self.landmarks_px[places],
+            mouth_opening=self.mouth_opening[places],
+            pose_rad=self.pose_rad[places],
+            gaze_rad=self.gaze_rad[places],
+            blink=self.blink[places],
+            brow_raise=self.brow_raise[places],
+            smile=self.smile[places],
+        )
 
     def measure(self, name: str) -> NDArray[np.float64]:
         """[T] one of `MEASURES`, NaN where it was not read; angles in degrees, blink is both eyes' mean.

@@ -71,7 +71,7 @@ def official_figures(folder: Path | None, reader: FaceReader, *, protocol: str =
     return OfficialFigures(tuple(rows), matrix)
 
 
-def _read(path: Path, reader: FaceReader) -> FollowedVideo:
+def _read(path: Path, reader: FaceReader) -> FollowedVideo[FaceReadings]:
     drivers: dict[Control, FaceReadings] = {
         control: reader.read(panel_frames(path, panel)) for control, panel in DRIVER_PANELS.items()
     }

@@ -9,12 +9,14 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from evaluation.controls import CONTROLS
-from evaluation.face_readings import MEASURES
 from evaluation.figures import ROWS, FigureRow
+from evaluation.measures import ALL_MEASURES
 from evaluation.metrics.control_matrix import CHANGE, FOLLOW
 
 MATRIX_TABLE: Final = "control_matrix.parquet"
-CELL_METRIC: Final = re.compile(rf"({CHANGE}|{FOLLOW})_(gain_)?({'|'.join(CONTROLS)})_({'|'.join(MEASURES)})")
+CELL_METRIC: Final = re.compile(
+    rf"({CHANGE}|{FOLLOW})_(gain_)?({'|'.join(CONTROLS)})_({'|'.join(ALL_MEASURES)})"
+)
 MATRIX_NAMES: Final = {CHANGE: "one driver changed alone", FOLLOW: "every driver from another clip"}
 """What people call a matrix's protocol; another one goes by its own name."""
 
@@ -44,7 +46,7 @@ class MatrixCell:
     @property
     def own(self) -> bool:
         """The measure belongs to the driver's own control."""
-        return MEASURES[self.measure] == self.driver
+        return ALL_MEASURES[self.measure] == self.driver
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class ReportMatrix:
 
     def measures_of(self, control: str) -> int:
         """How many of the measures belong to a control: the width of its column group."""
-        return sum(MEASURES[measure] == control for measure in self.measures)
+        return sum(ALL_MEASURES[measure] == control for measure in self.measures)
 
 
 def split_cells(rows: Sequence[FigureRow]) -> tuple[list[FigureRow], list[FigureRow]]:
@@ -103,10 +105,12 @@ def read_matrix(path: Path) -> list[MatrixCell]:
     """
     names = tuple(MatrixCell.__dataclass_fields__)
     cells = [MatrixCell(**record) for record in pq.read_table(path, columns=list(names)).to_pylist()]
-    unknown = {cell.measure for cell in cells} - set(MEASURES)
+    unknown = {cell.measure for cell in cells} - set(ALL_MEASURES)
     unknown |= {cell.driver for cell in cells} - set(CONTROLS)
     if unknown:
-        raise ValueError(f"{path} holds {sorted(unknown)}; measures are {list(MEASURES)}, drivers {CONTROLS}")
+        raise ValueError(
+            f"{path} holds {sorted(unknown)}; measures are {list(ALL_MEASURES)}, drivers {CONTROLS}"
+        )
     return cells
 
 
@@ -124,7 +128,7 @@ def build_matrices(cells: Sequence[MatrixCell]) -> list[ReportMatrix]:
 def _matrix(cells: Sequence[MatrixCell]) -> ReportMatrix:
     first = cells[0]
     found = {(cell.driver, cell.measure): cell for cell in cells}
-    measures = tuple(name for name in MEASURES if any(cell.measure == name for cell in cells))
+    measures = tuple(name for name in ALL_MEASURES if any(cell.measure == name for cell in cells))
     drivers = tuple(name for name in CONTROLS if any(cell.driver == name for cell in cells))
     lines = tuple(tuple(found.get((driver, measure)) for measure in measures) for driver in drivers)
     own = [cell.followed for cell in cells if cell.own and cell.followed is not None]

@@ -3,16 +3,18 @@
 Only the folder of `generated_videos` is read. MediaPipe is loaded in the processes that read.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import Generic
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluation.blendshape_readings import BlendshapeReader, BlendshapeReadings
 from evaluation.face_readings import FaceReader, FaceReadings
-from evaluation.generated_files import GeneratedVideos, squeezed, video_frames
+from evaluation.generated_files import GeneratedVideos, Pictures, squeezed, video_frames
+from evaluation.readings import AnyReadings
 from evaluation.reenactment import Reenactment
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.process_pool import Crashed, map_in_processes
@@ -30,7 +32,7 @@ class _Video:
 
 
 @dataclass(frozen=True)
-class VideoReadings:
+class VideoReadings(Generic[AnyReadings]):
     """Readings of all that a table of control holds.
 
     Attributes:
@@ -40,18 +42,18 @@ class VideoReadings:
         portraits: By reenactment, one frame through the networks' side.
     """
 
-    clips: Mapping[str, FaceReadings]
-    shown: Mapping[str, FaceReadings]
-    made: Mapping[str, FaceReadings]
-    portraits: Mapping[str, FaceReadings]
+    clips: Mapping[str, AnyReadings]
+    shown: Mapping[str, AnyReadings]
+    made: Mapping[str, AnyReadings]
+    portraits: Mapping[str, AnyReadings]
 
-    def still(self, reenactment: Reenactment) -> FaceReadings:
+    def still(self, reenactment: Reenactment) -> AnyReadings:
         """Of the portrait, held for the whole video: read once, so that no jitter looks like motion."""
         portrait = self.portraits[reenactment.name]
-        return _at(portrait, np.zeros(reenactment.frames, np.int64))
+        return portrait.at(np.zeros(reenactment.frames, np.int64))
 
 
-def read_everything(made: GeneratedVideos, workers: int) -> VideoReadings:
+def read_everything(made: GeneratedVideos, workers: int) -> VideoReadings[FaceReadings]:
     """Read clips first: the levels of a person's eyes come from that person's clip.
 
     Args:
@@ -62,52 +64,60 @@ def read_everything(made: GeneratedVideos, workers: int) -> VideoReadings:
         ValueError: a video is not what its list says.
         RuntimeError: a process died.
     """
-    frames = {key: facts.frames for key, facts in made.facts.clips.items()}
+    clips = _read_all(_read, _clips(made), workers)
+    # The person of the portrait: whether the eyes stand open is told by how far they do in the truth.
+    rest = _rest(made, {key: readings.levels for key, readings in clips.items()})
+    return _gathered(made, clips, _read_all(_read, rest, workers))
+
+
+def read_blendshapes(made: GeneratedVideos, model: Path, workers: int) -> VideoReadings[BlendshapeReadings]:
+    """The same videos as the FaceLandmarker of a task file reads them. Raises as `read_everything`."""
+    read = partial(_read_blendshapes, model)
+    clips = _read_all(read, _clips(made), workers)
+    rest = _rest(made, dict.fromkeys(made.facts.clips))
+    return _gathered(made, clips, _read_all(read, rest, workers))
+
+
+def cut(readings: AnyReadings, frames: int) -> AnyReadings:
+    """The first frames of readings."""
+    return readings.at(np.arange(min(frames, len(readings))))
+
+
+def _clips(made: GeneratedVideos) -> list[_Video]:
+    return [_Video(key, made.clip(key), facts.frames, None, None) for key, facts in made.facts.clips.items()]
+
+
+def _rest(made: GeneratedVideos, levels: Mapping[str, OpennessLevels | None]) -> list[_Video]:
+    """All but the clips as they are; `levels` by clip."""
     side_px = made.facts.side_px
-    clips = _read_all(
-        [_Video(key, made.clip(key), count, None, None) for key, count in frames.items()], workers
-    )
-    rest: list[_Video] = []
-    for key, count in frames.items():
-        rest.append(_Video(f"shown {key}", made.clip(key), count, side_px, clips[key].levels))
+    rest = [
+        _Video(f"shown {key}", made.clip(key), facts.frames, side_px, levels[key])
+        for key, facts in made.facts.clips.items()
+    ]
     for one in made.protocol.reenactments:
-        # The person of the portrait: whether the eyes stand open is told by how far they do in the truth.
-        levels = clips[one.portrait].levels
-        rest.append(_Video(f"made {one.name}", made.video(one.name), one.frames, None, levels))
-        first = one.portrait_frame + 1
-        rest.append(_Video(f"still {one.name}", made.clip(one.portrait), first, side_px, levels))
-    found = _read_all(rest, workers)
+        known, first = levels[one.portrait], one.portrait_frame + 1
+        rest.append(_Video(f"made {one.name}", made.video(one.name), one.frames, None, known))
+        rest.append(_Video(f"still {one.name}", made.clip(one.portrait), first, side_px, known))
+    return rest
+
+
+def _gathered(
+    made: GeneratedVideos, clips: Mapping[str, AnyReadings], found: Mapping[str, AnyReadings]
+) -> VideoReadings[AnyReadings]:
     names = [one.name for one in made.protocol.reenactments]
     return VideoReadings(
         clips=clips,
-        shown={key: found[f"shown {key}"] for key in frames},
+        shown={key: found[f"shown {key}"] for key in made.facts.clips},
         made={name: found[f"made {name}"] for name in names},
-        portraits={name: _at(found[f"still {name}"], np.array([-1])) for name in names},
+        portraits={name: found[f"still {name}"].at(np.array([-1])) for name in names},
     )
 
 
-def cut(readings: FaceReadings, frames: int) -> FaceReadings:
-    """The first frames of readings."""
-    return _at(readings, np.arange(min(frames, len(readings))))
-
-
-def _at(readings: FaceReadings, places: NDArray[np.int64]) -> FaceReadings:
-    return replace(
-        readings,
-        found=readings.found[places],
-        landmarks_px=readings.landmarks_px[places],
-        mouth_opening=readings.mouth_opening[places],
-        pose_rad=readings.pose_rad[places],
-        gaze_rad=readings.gaze_rad[places],
-        blink=readings.blink[places],
-        brow_raise=readings.brow_raise[places],
-        smile=readings.smile[places],
-    )
-
-
-def _read_all(videos: Sequence[_Video], workers: int) -> dict[str, FaceReadings]:
-    found: dict[str, FaceReadings] = {}
-    for video, readings in map_in_processes(_read, videos, min(workers, len(videos))):
+def _read_all(
+    read: Callable[[_Video], AnyReadings], videos: Sequence[_Video], workers: int
+) -> dict[str, AnyReadings]:
+    found: dict[str, AnyReadings] = {}
+    for video, readings in map_in_processes(read, videos, min(workers, len(videos))):
         if isinstance(readings, Crashed):
             raise RuntimeError(f"the process that read {video.path} died: {readings.detail}")
         found[video.name] = readings
@@ -115,13 +125,23 @@ def _read_all(videos: Sequence[_Video], workers: int) -> dict[str, FaceReadings]
 
 
 def _read(video: _Video) -> FaceReadings:
-    pictures = video_frames(video.path, video.frames)
-    side_px = video.side_px
-    if side_px is not None:
-        return _reader().read((squeezed(picture, side_px) for picture in pictures), video.levels)
-    return _reader().read(pictures, video.levels)
+    return _reader().read(_pictures(video), video.levels)
+
+
+def _read_blendshapes(model: Path, video: _Video) -> BlendshapeReadings:
+    return _blendshape_reader(model).read(_pictures(video))
+
+
+def _pictures(video: _Video) -> Pictures:
+    pictures, side_px = video_frames(video.path, video.frames), video.side_px
+    return pictures if side_px is None else (squeezed(picture, side_px) for picture in pictures)
 
 
 @cache
 def _reader() -> FaceReader:
     return FaceReader()
+
+
+@cache
+def _blendshape_reader(model: Path) -> BlendshapeReader:
+    return BlendshapeReader(model)

@@ -1,7 +1,8 @@
 """The control matrix: change one driver alone, and see which measures go with it.
 
 A cell [control d, measure m] tells how m went when d's driver was another clip's. On the diagonal, where m
-belongs to d (`MEASURES`), 1 is perfect following; off it, 0 is no leak. Two protocols, never in one table:
+belongs to d (`ALL_MEASURES`), 1 is perfect following; off it, 0 is no leak. Two protocols, never in one
+table:
 
 * `control_change`: two videos of one portrait, one driven by A's clip throughout, one with d alone from
   B's. The change of m between both videos against the difference of m between B's clip and A's.
@@ -21,15 +22,17 @@ mean of those 16 videos' own scores. Wholly entangled controls score 0 in `contr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic
 
 import numpy as np
 
 from evaluation.controls import CONTROLS, Control
-from evaluation.face_readings import MEASURES, SCORER, FaceReadings
+from evaluation.face_readings import SCORER
 from evaluation.figures import Direction, FigureRow
+from evaluation.measures import ALL_MEASURES
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.metrics.series import STILL_BELOW, Agreement, Array, both_read, compare_series
+from evaluation.readings import AnyReadings, Readings
 
 ALL_PAIRS: Final = "all pairs"
 CHANGE: Final = "control_change"
@@ -48,19 +51,19 @@ class ControlPair:
         name: of the pair.
     """
 
-    base: FaceReadings = field(repr=False)
-    source: FaceReadings = field(repr=False)
-    own: FaceReadings = field(repr=False)
-    changed: Mapping[Control, FaceReadings] = field(repr=False)
+    base: Readings = field(repr=False)
+    source: Readings = field(repr=False)
+    own: Readings = field(repr=False)
+    changed: Mapping[Control, Readings] = field(repr=False)
     name: str
 
 
 @dataclass(frozen=True)
-class FollowedVideo:
+class FollowedVideo(Generic[AnyReadings]):
     """One video and its drivers, by control; some may be missing."""
 
-    output: FaceReadings = field(repr=False)
-    drivers: Mapping[Control, FaceReadings] = field(repr=False)
+    output: AnyReadings = field(repr=False)
+    drivers: Mapping[Control, AnyReadings] = field(repr=False)
     name: str
 
 
@@ -81,7 +84,7 @@ class ControlCell:
     @property
     def on_diagonal(self) -> bool:
         """Whether the measure belongs to the control."""
-        return MEASURES[self.measure] == self.control
+        return ALL_MEASURES[self.measure] == self.control
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class ControlMatrix:
 
     Attributes:
         metric: `CHANGE` or `FOLLOW`.
-        cells: control by control, in the order of `MEASURES` within.
+        cells: control by control, in the order of the readers' measures within.
     """
 
     metric: str
@@ -195,12 +198,12 @@ def control_change(pairs: Sequence[ControlPair]) -> ControlMatrix:
         )
         for control in CONTROLS
         if any(control in pair.changed for pair in pairs)
-        for measure in MEASURES
+        for measure in pairs[0].base.measures
     ]
     return ControlMatrix(CHANGE, tuple(cells))
 
 
-def control_follow(videos: Sequence[FollowedVideo]) -> ControlMatrix:
+def control_follow(videos: Sequence[FollowedVideo[AnyReadings]]) -> ControlMatrix:
     """The matrix of following; a control that no video has a driver of has no cells.
 
     Raises:
@@ -216,7 +219,7 @@ def control_follow(videos: Sequence[FollowedVideo]) -> ControlMatrix:
         )
         for control in CONTROLS
         if any(control in video.drivers for video in videos)
-        for measure in MEASURES
+        for measure in videos[0].output.measures
     ]
     return ControlMatrix(FOLLOW, tuple(cells))
 
@@ -230,7 +233,7 @@ def _change(pair: ControlPair, control: Control, measure: str) -> tuple[Array, A
     return changed - base, source - own
 
 
-def _follow(video: FollowedVideo, control: Control, measure: str) -> tuple[Array, Array]:
+def _follow(video: FollowedVideo[AnyReadings], control: Control, measure: str) -> tuple[Array, Array]:
     return video.output.measure(measure), video.drivers[control].measure(measure)
 
 

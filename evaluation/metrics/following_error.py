@@ -16,6 +16,7 @@ from evaluation.face_readings import MEASURES, SCORER, FaceReadings
 from evaluation.figures import FigureRow
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.metrics.series import MINIMUM_FRAMES, STILL_BELOW, both_read, compare_series
+from evaluation.readings import Readings
 from preprocessing.frame_of_reference import direction_from_gaze
 
 FACE_FOUND: Final = "face_found_share"
@@ -69,12 +70,12 @@ def following_rows(
     rows.append(shown.figure(GAZE_ERROR, _gaze_error(output, drivers.get("eye")), "degrees", "lower"))
     rows.append(shown.figure(BLINK_ERROR, _blink_error(output, drivers.get("eye")), "", "lower"))
     for measure, control in MEASURES.items():
-        followed = _correlation(output, drivers.get(control), measure)
+        followed = correlation_figure(output, drivers.get(control), measure)
         rows.append(shown.figure(correlation_name(measure), followed, "", "higher"))
     return rows
 
 
-def found_row(output: FaceReadings, shown: MeasuredVideo) -> FigureRow:
+def found_row(output: Readings, shown: MeasuredVideo) -> FigureRow:
     """In which share of its frames a face was found."""
     share = Figure(float(output.found.mean())) if len(output) else Figure(None, "no frame")
     return shown.figure(FACE_FOUND, share, "", "higher")
@@ -87,7 +88,7 @@ def _pose_errors(output: FaceReadings, driver: FaceReadings | None, angle: str) 
     made, true = both_read(output.measure(angle), driver.measure(angle))
     error = made - true
     centred = error - error.mean() if len(error) else error
-    return _mean(np.abs(error)), _mean(np.abs(centred))
+    return mean_figure(np.abs(error)), mean_figure(np.abs(centred))
 
 
 def _gaze_error(output: FaceReadings, driver: FaceReadings | None) -> Figure:
@@ -97,7 +98,7 @@ def _gaze_error(output: FaceReadings, driver: FaceReadings | None) -> Figure:
     made, true = (direction_from_gaze(read.gaze_rad[:frames]) for read in (output, driver))
     cosine = (made * true).sum(axis=1)
     cosine = cosine[np.isfinite(cosine)]
-    return _mean(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+    return mean_figure(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
 def _blink_error(output: FaceReadings, driver: FaceReadings | None) -> Figure:
@@ -105,17 +106,19 @@ def _blink_error(output: FaceReadings, driver: FaceReadings | None) -> Figure:
         return Figure(None, "no eye driver")
     frames = min(len(output), len(driver))
     error = np.abs(output.blink[:frames].astype(np.float64) - driver.blink[:frames]).mean(axis=1)
-    return _mean(error[np.isfinite(error)])
+    return mean_figure(error[np.isfinite(error)])
 
 
-def _correlation(output: FaceReadings, driver: FaceReadings | None, measure: str) -> Figure:
+def correlation_figure(output: Readings, driver: Readings | None, measure: str) -> Figure:
+    """How far a measure went with the driver's; missing where there is none, or either stood still."""
     if driver is None:
-        return Figure(None, f"no {MEASURES[measure]} driver")
+        return Figure(None, f"no {output.measures[measure]} driver")
     agreement = compare_series(output.measure(measure), driver.measure(measure), STILL_BELOW[measure])
     return Figure(agreement.correlation, agreement.missing_because)
 
 
-def _mean(errors: NDArray[np.float64]) -> Figure:
+def mean_figure(errors: NDArray[np.float64]) -> Figure:
+    """The mean of the errors of frames; missing under `MINIMUM_FRAMES` of them."""
     if len(errors) < MINIMUM_FRAMES:
         return Figure(None, f"read in {len(errors)} frames of both, need {MINIMUM_FRAMES}")
     return Figure(float(errors.mean()))

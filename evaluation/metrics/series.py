@@ -24,12 +24,17 @@ STILL_BELOW: Final[Mapping[str, float]] = MappingProxyType(
         "blink": 0.03,
         "brow_raise": 0.01,
         "smile": 0.02,
+        "blendshape_jaw_open": 0.01,
+        "blendshape_smile": 0.04,
+        "blendshape_brow_raise": 0.03,
+        "blendshape_brow_down": 0.015,
     }
 )
 """Standard deviation below which a measure does not move, in the measure's unit.
 
 About the most that the mesh made of 40 repeats of one picture (twelve persons of the demo corpus); its
-tracker never quite rests. Without it a frozen video would get a correlation: of noise.
+tracker never quite rests. Without it a frozen video would get a correlation: of noise. Blendshapes, each
+frame's by itself, do rest: theirs is about the most that noise of two levels in the picture made of them.
 """
 
 

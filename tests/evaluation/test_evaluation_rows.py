@@ -41,7 +41,7 @@ def videos() -> ReenactmentProtocol:
     return ReenactmentProtocol("x", 0, "test", "digest", made)
 
 
-def perfect() -> VideoReadings:
+def perfect() -> VideoReadings[FaceReadings]:
     """A model that turns the head as its pose driver does."""
     made = {one.name: CLIPS[one.drivers["pose"]] for one in videos().reenactments}
     portraits = {one.name: cut(CLIPS[one.portrait], 1) for one in videos().reenactments}

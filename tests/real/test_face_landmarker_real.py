@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from evaluation.blendshape_readings import BlendshapeReader
 from preprocessing.clip_store import read_clips
 from preprocessing.demo_corpus.camera import HEAD_REST_CM, Camera
 from preprocessing.demo_corpus.expression import Controls, FaceRig, build_rig
@@ -117,6 +118,20 @@ def test_blendshapes_tell_what_the_face_does_and_on_which_side(
     to_image_right = looked_at(landmarker, rig, Controls(), gaze=(0.0, 0.4))
     to_image_left = looked_at(landmarker, rig, Controls(), gaze=(0.0, -0.4))
     assert score(to_image_right, "eyeLookOutLeft") > score(to_image_left, "eyeLookOutLeft") + 0.1
+
+
+def test_the_evaluation_reads_the_same_off_videos_of_any_side(model: Path, rig: FaceRig) -> None:
+    expressions = (Controls(), Controls(mouth_opening_cm=1.5), Controls(smile=1.0), Controls(brow_raise=1.0))
+    crops = [crop_of(rig, one, np.zeros(3), np.zeros(2)) for one in expressions]
+    small = [np.asarray(cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA), np.uint8) for crop in crops]
+    with BlendshapeReader(model) as reader, FaceLandmarker(model) as landmarker:
+        read, read_small = reader.read(crops), reader.read(small)
+        np.testing.assert_array_equal(read.blendshapes, landmarker.label(crops).blendshapes)
+    for shown in (read, read_small):
+        assert shown.found.all()
+        assert shown.measure("blendshape_jaw_open").argmax() == 1
+        assert shown.measure("blendshape_smile").argmax() == 2
+        assert shown.measure("blendshape_brow_raise").argmax() == 3
 
 
 def test_a_picture_without_a_face_is_told_as_such_and_disturbs_nobody(
