@@ -97,6 +97,13 @@ def read_coefficients(folder: Path) -> dict[str, NDArray[np.float32]]:
     return _by_clip(table["key"].to_numpy(), flat.reshape(-1, COEFFICIENT_COUNT))
 
 
+def read_blendshapes(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """FaceLandmarker's blendshapes by clip key, [T, 52] in frame order; {} where it did not run."""
+    if not (folder / BLENDSHAPES_TABLE).is_file():
+        return {}
+    return read_labels(folder, BLENDSHAPES, BLENDSHAPES_TABLE)
+
+
 def read_labels(
     folder: Path, names: tuple[str, ...], table_name: str = LABELS_TABLE
 ) -> dict[str, NDArray[np.float32]]:

@@ -23,6 +23,7 @@ MAXIMUM_CLIP_FRAMES: Final = 64
 LANDMARK_COUNT: Final = 478  # MediaPipe face mesh with attention and irises
 MEL_BANDS: Final = 80
 COEFFICIENT_COUNT: Final = 257  # Deep3DFaceRecon
+BLENDSHAPE_COUNT: Final = 52  # MediaPipe's FaceLandmarker
 KEY_PATTERN: Final = re.compile(r"[a-z0-9_-]+")  # no dot: WebDataset's key ends at the first one
 
 
@@ -85,6 +86,7 @@ class ClipLabels:
     lip_sync: dict[str, float]  # by score name; {} where the clip's sound is silent
     labellers: dict[str, str]  # label -> "backend version"
     coefficients: NDArray[np.float32] | None = field(default=None, repr=False)  # [T, 257] Deep3D
+    blendshapes: NDArray[np.float32] | None = field(default=None, repr=False)  # [T, 52] 0 to 1; NaN: no face
 
     def __post_init__(self) -> None:
         frames = len(self.pose)
@@ -99,6 +101,8 @@ class ClipLabels:
                 raise ValueError(f"labels: lip sync {name} is {score}, which is not finite")
         if self.coefficients is not None:
             check_array("labels", "coefficients", self.coefficients, (frames, COEFFICIENT_COUNT))
+        if self.blendshapes is not None:
+            _check_blendshapes(self.blendshapes, frames)
 
 
 @dataclass(frozen=True)
@@ -153,3 +157,13 @@ def check_array(
         raise ValueError(f"{owner}: {name} holds a value that is not finite")
     if bound is not None and array.size and np.abs(array).max() > bound:
         raise ValueError(f"{owner}: {name} reaches {np.abs(array).max()}, need at most {bound}")
+
+
+def _check_blendshapes(blendshapes: NDArray[np.float32], frames: int) -> None:
+    missing = np.isnan(blendshapes)
+    known = np.where(missing, np.float32(0.0), blendshapes)
+    check_array("labels", "blendshapes", known, (frames, BLENDSHAPE_COUNT), bound=1.0)
+    if known.min(initial=0.0) < 0.0:
+        raise ValueError(f"labels: blendshapes have {known.min()}, need 0 to 1")
+    if (missing.any(axis=1) != missing.all(axis=1)).any():
+        raise ValueError("labels: a frame has some of its blendshapes, need all or none")

@@ -1,8 +1,9 @@
 """Clips and samples as WebDataset members, and back. The one place that knows the members' names.
 
 Members of a sample: `NNN.jpg` per frame, `audio.flac`, `landmarks.npy`, `mel.npy`, `pose.npy`,
-`gaze.npy`, `blink.npy`, `coefficients.npy` where Deep3D ran, `anchors.NN.jpg` (the composite) and
-`anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`, `meta.json`. No pickles.
+`gaze.npy`, `blink.npy`, `coefficients.npy` where Deep3D ran, `blendshapes.npy` where FaceLandmarker did,
+`anchors.NN.jpg` (the composite) and `anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`,
+`meta.json`. No pickles.
 """
 
 import io
@@ -66,6 +67,8 @@ def encode_sample(sample: ClipSample) -> dict[str, bytes]:
     }
     if labels.coefficients is not None:
         members["coefficients.npy"] = encode_array(labels.coefficients)
+    if labels.blendshapes is not None:
+        members["blendshapes.npy"] = encode_array(labels.blendshapes)
     for number, anchor in enumerate(sample.anchors):
         members[f"anchors.{number:02d}.jpg"] = anchor.composite_jpeg
         members[f"anchors.{number:02d}.eyes.jpg"] = anchor.eyes_jpeg
@@ -116,9 +119,8 @@ def _decode_sample(key: str, members: Mapping[str, bytes], meta: Mapping[str, An
         blink=decode_array(key, members, "blink.npy"),
         lip_sync=meta["lip_sync"],
         labellers=meta["labellers"],
-        coefficients=decode_array(key, members, "coefficients.npy")
-        if "coefficients.npy" in members
-        else None,
+        coefficients=_optional_array(key, members, "coefficients.npy"),
+        blendshapes=_optional_array(key, members, "blendshapes.npy"),
     )
     anchors = [
         EyeAnchor(
@@ -153,6 +155,10 @@ def decode_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[n
     if array.dtype != np.float32:
         raise ValueError(f"{key}: member {name} is {array.dtype}, need float32")
     return cast("NDArray[np.float32]", array)
+
+
+def _optional_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32] | None:
+    return decode_array(key, members, name) if name in members else None
 
 
 def encode_flac(sound: NDArray[np.float32]) -> bytes:

@@ -14,7 +14,14 @@ from preprocessing.clip_archive import ArchiveWriter, Place, read_members
 from preprocessing.clip_members import read_some_members
 from preprocessing.clip_store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
 from preprocessing.eye_anchors import ANCHORS_TAR, read_anchor_rows
-from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_coefficients, read_labels
+from preprocessing.frame_labels import (
+    BLINK_NAMES,
+    GAZE_NAMES,
+    POSE_NAMES,
+    read_blendshapes,
+    read_coefficients,
+    read_labels,
+)
 from preprocessing.lip_sync_scores import read_lip_sync
 from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, EyeAnchor
 from preprocessing.shards import encode_sample
@@ -113,6 +120,7 @@ class _Samples:
         self._labellers = labellers
         self._poses = read_labels(inputs.pose_labels, POSE_NAMES)
         self._coefficients = read_coefficients(inputs.pose_labels)
+        self._blendshapes = read_blendshapes(inputs.pose_labels)
         self._gazes = read_labels(inputs.gaze_labels, GAZE_NAMES)
         self._blinks = read_labels(inputs.gaze_labels, BLINK_NAMES)
         self._lip_sync = read_lip_sync(inputs.lip_sync_scores)
@@ -130,6 +138,7 @@ class _Samples:
             lip_sync=self._lip_sync.get(clip.key, {}),
             labellers=self._labellers,
             coefficients=self._coefficients.get(clip.key),
+            blendshapes=self._blendshapes.get(clip.key),
         )
         anchors = tuple(self._anchor(anchor) for anchor in self._anchors.get(clip.key, []))
         return ClipSample(clip, labels, _mel_of(clip), anchors)

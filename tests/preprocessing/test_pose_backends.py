@@ -1,14 +1,19 @@
 """What the backends of pose_labels share, and how the FaceLandmarker's gaps are filled."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from preprocessing.frame_labels import (
+    BLENDSHAPES_SCHEMA,
+    BLENDSHAPES_TABLE,
     COEFFICIENTS_SCHEMA,
     COEFFICIENTS_TABLE,
+    read_blendshapes,
     read_coefficients,
     write_labels,
 )
@@ -20,6 +25,7 @@ from preprocessing.labeller_weights import (
     read_who_labelled,
     write_who_labelled,
 )
+from preprocessing.labellers.face_landmarker import BLENDSHAPES
 from preprocessing.labellers.pose_backend import mean_face_residual_px
 from preprocessing.labellers.pose_face_landmarker import bridged
 from preprocessing.labellers.pose_mean_face import label_pose
@@ -69,6 +75,20 @@ def test_coefficients_come_back_by_clip_in_frame_order(tmp_path: Path) -> None:
     told = {key: {"coefficients": value} for key, value in values.items()}
     write_labels(tmp_path, COEFFICIENTS_SCHEMA, told, COEFFICIENTS_TABLE)
     found = read_coefficients(tmp_path)
+    assert list(found) == ["a", "b"]
+    for key, value in values.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_blendshapes_come_back_by_clip_in_frame_order_with_the_frames_that_have_none(tmp_path: Path) -> None:
+    assert read_blendshapes(tmp_path) == {}
+    values = {key: np.random.default_rng(n).random((3, 52), np.float32) for n, key in enumerate("ba")}
+    values["a"][1] = np.nan
+    told: dict[str, Mapping[str, NDArray[np.generic]]] = {
+        key: dict(zip(BLENDSHAPES, value.T, strict=True)) for key, value in values.items()
+    }
+    write_labels(tmp_path, BLENDSHAPES_SCHEMA, told, BLENDSHAPES_TABLE)
+    found = read_blendshapes(tmp_path)
     assert list(found) == ["a", "b"]
     for key, value in values.items():
         np.testing.assert_array_equal(found[key], value)

@@ -66,6 +66,21 @@ def test_labels_stay_in_range() -> None:
         replace(labels, lip_sync={"confidence": float("inf")})
 
 
+def test_blendshapes_are_shares_and_a_frame_has_all_of_them_or_none() -> None:
+    labels = random_sample(frames=3).labels
+    shapes = np.full((3, 52), 0.25, np.float32)
+    shapes[1] = np.nan
+    assert replace(labels, blendshapes=shapes).blendshapes is shapes
+    with pytest.raises(ValueError, match=r"blendshapes is float32\[2, 52\], need float32\[3, 52\]"):
+        replace(labels, blendshapes=shapes[:2])
+    for value, told in ((1.5, "blendshapes reaches 1.5"), (-0.5, "blendshapes have -0.5, need 0 to 1")):
+        with pytest.raises(ValueError, match=told):
+            replace(labels, blendshapes=np.where(np.arange(52) == 7, np.float32(value), shapes))
+    shapes[2, 7] = np.nan
+    with pytest.raises(ValueError, match="a frame has some of its blendshapes, need all or none"):
+        replace(labels, blendshapes=shapes)
+
+
 def test_a_sample_joins_what_belongs_together() -> None:
     sample = random_sample(frames=3)
     with pytest.raises(ValueError, match="3 frames but labels for 2"):

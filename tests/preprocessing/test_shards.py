@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def test_a_sample_comes_back_from_its_tar_to_the_bit(
         archive.write("before", {"txt": b""})
         place = archive.write(KEY, encode_sample(sample))
     assert same(decode_sample(KEY, read_members(tmp_path / "a.tar", place)), sample)
+
+
+def test_blendshapes_are_a_member_where_there_are_any_and_change_nothing_else() -> None:
+    sample = random_sample(frames=2)
+    shapes = np.full((2, 52), 0.25, np.float32)
+    shapes[1] = np.nan
+    members = encode_sample(replace(sample, labels=replace(sample.labels, blendshapes=shapes)))
+    read = decode_sample(KEY, members).labels.blendshapes
+    assert read is not None
+    np.testing.assert_array_equal(read, shapes)
+    del members["blendshapes.npy"]
+    assert members == encode_sample(sample)
+    assert decode_sample(KEY, members).labels.blendshapes is None
 
 
 def test_a_clip_without_labels_comes_back_to_the_bit() -> None:
