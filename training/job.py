@@ -38,7 +38,7 @@ class TrainingJob:
         values = json.loads(file.read_text("utf-8"))
         known = {field.name for field in dataclasses.fields(TrainingChoice)}
         if unknown := sorted(values["choice"].keys() - known):
-            raise ValueError(f"{file} has settings unknown here, {', '.join(unknown)}: a newer pdfgc trained it")
+            raise ValueError(f"{file} has settings unknown here, {', '.join(unknown)}: of a newer pdfgc")
         return TrainingJob(
             root=values["root"],
             stage=values["stage"],

@@ -8,6 +8,7 @@ detector is opened.
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,7 +61,7 @@ class ScrfdDetector:
             [N, 5] left, top, right, bottom in pixels, cut at the picture's edge, and the score, best first.
         """
         height, width = image.shape[:2]
-        found, _ = self._network.detect(np.ascontiguousarray(image[..., ::-1]))  # takes BGR, as OpenCV reads
+        found, _ = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         boxes = np.asarray(found, np.float32).reshape(-1, 5)
         # A box far beyond the picture would be a window larger than memory.
         boxes[:, :4] = boxes[:, :4].clip(0, np.array([width, height] * 2, np.float32))

@@ -76,7 +76,7 @@ def test_a_run_of_a_newer_version_is_told_as_one(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "job.json").read_text("utf-8"))
     told["choice"]["warp"] = 9
     (tmp_path / "job.json").write_text(json.dumps(told), "utf-8")
-    with pytest.raises(ValueError, match=r"job\.json has settings unknown here, warp: a newer pdfgc"):
+    with pytest.raises(ValueError, match=r"job\.json has settings unknown here, warp: of a newer pdfgc"):
         TrainingJob.read(tmp_path / "job.json")
 
 
