@@ -1,6 +1,6 @@
 """Following faces: the logic with stand-ins, the rest with MediaPipe on pictures of installed packages."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,15 +199,15 @@ def test_a_window_beyond_the_frame_is_black() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"detect_every_frames": 0},
-        {"detect_every_frames": 51},
-        {"maximum_faces": 0},
-        {"memory_mebibytes": 8, "maximum_faces": 16},
+        lambda: TrackingSettings(detect_every_frames=0),
+        lambda: TrackingSettings(detect_every_frames=51),
+        lambda: TrackingSettings(maximum_faces=0),
+        lambda: TrackingSettings(memory_mebibytes=8, maximum_faces=16),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
+def test_settings_out_of_range_are_refused(settings: Callable[[], TrackingSettings]) -> None:
     with pytest.raises(ValueError, match="need"):
-        TrackingSettings(**settings)
+        settings()
 
 
 @pytest.fixture(scope="module")
