@@ -1,6 +1,6 @@
 """The asset `accepted_run`: the run that later ones are held against."""
 
-from dagster import AssetExecutionContext, Config, DataVersion, MaterializeResult, asset
+from dagster import AssetExecutionContext, Config, DataVersion, asset
 from pydantic import Field
 
 from evaluation.figures import SCHEMA
@@ -8,6 +8,7 @@ from evaluation.newest_run import with_run
 from evaluation.report_summary import EVALUATION_REPORT
 from pipelines.acceptance import AcceptanceRules, accept_unless_worse, acceptance_metadata
 from pipelines.assets.evaluation_report import evaluation_report
+from pipelines.materialised import Materialised
 from pipelines.passing_failures import tried_again
 from pipelines.resources import Evaluation, Workspace
 from pipelines.table_columns import column_schema
@@ -35,7 +36,7 @@ def accepted_run(
     workspace: Workspace,
     evaluation_choice: Evaluation,
     acceptance: AcceptanceRules,
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """The run that every later evaluation is held against: materialising this accepts a run's report.
 
     The comparison is made anew, and a run that is worse is refused unless `even_if_worse` is set. Figures are
@@ -48,7 +49,7 @@ def accepted_run(
             root, run, config.note, acceptance.to_settings(), even_if_worse=config.even_if_worse
         )
     context.log.info("run %s is accepted: %s", run, accepted.note)
-    return MaterializeResult(
+    return Materialised(
         metadata=acceptance_metadata(root, accepted, against),
         data_version=DataVersion(accepted.report_content),
     )

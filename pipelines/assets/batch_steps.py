@@ -9,13 +9,13 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     DataVersion,
-    MaterializeResult,
     asset,
 )
 
 from pipelines.assets.source_videos import source_videos
 from pipelines.deployed_settings import deployed
 from pipelines.labeller_weights import labeller_weights
+from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.partitions import batches
 from pipelines.passing_failures import tried_again
@@ -109,7 +109,7 @@ def _step_asset(name: str) -> AssetsDefinition:
     )
     def step(
         context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
-    ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+    ) -> Materialised:
         root, key = workspace.open(), context.partition_key
         settings = preprocessing.to_settings()
         with tried_again(context):
@@ -126,7 +126,7 @@ def _step_asset(name: str) -> AssetsDefinition:
         context.log.info("%s", what_happened(published))
         # Apart from the rest: Dagster keeps a result's metadata twice, with the step's output as well.
         context.add_asset_metadata(step_pictures(root, name, key, settings))
-        return MaterializeResult(
+        return Materialised(
             metadata=published_metadata(published),
             check_results=run_checks(root, name, key, settings),
             data_version=DataVersion(published.manifest.content_digest),

@@ -4,7 +4,6 @@ from dagster import (
     AssetCheckResult,
     AssetExecutionContext,
     DataVersion,
-    MaterializeResult,
     MetadataValue,
     asset,
     asset_check,
@@ -12,6 +11,7 @@ from dagster import (
 
 from pipelines.assets.batch_steps import step_assets
 from pipelines.automation import after_batches
+from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.passing_failures import tried_again
 from pipelines.resources import DatasetChoice, Workspace
@@ -36,7 +36,7 @@ from storage.root import local_copy
 )
 def dataset(
     context: AssetExecutionContext, workspace: Workspace, dataset_choice: DatasetChoice
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """The whole data set: an index into all shards, splits by identity, statistics and a card.
 
     Training reads this index. Batches without shards are left out until they have them.
@@ -47,7 +47,7 @@ def dataset(
             root, dataset_choice.to_settings(), force=workspace.force, progress=context.log.info
         )
     card = local_copy(published.directory) / "dataset_card.md"
-    return MaterializeResult(
+    return Materialised(
         metadata=published_metadata(published)
         | {"card": MetadataValue.path(str(card))}
         | dataset_pictures(root),

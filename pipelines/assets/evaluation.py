@@ -8,7 +8,6 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     DataVersion,
-    MaterializeResult,
     MetadataValue,
     asset,
 )
@@ -33,6 +32,7 @@ from pipelines.evaluation_checks import (
     videos_check,
     videos_check_spec,
 )
+from pipelines.materialised import Materialised
 from pipelines.metadata import picture, published_metadata
 from pipelines.passing_failures import tried_again
 from pipelines.resources import Evaluation, Workspace
@@ -57,7 +57,7 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 )
 def generated_videos(
     context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """A run's videos, by a list of portraits and drivers that the seed draws from the data set.
 
     Self: a clip drives its own first frame. Cross: lip, pose, eye and expression from four clips of other
@@ -68,7 +68,7 @@ def generated_videos(
     with tried_again(context):
         published = run_generated_videos(root, choice, force=workspace.force, progress=context.log.info)
     sheet = local_copy(published.directory) / CONTACT_SHEET
-    return MaterializeResult(
+    return Materialised(
         metadata={"run": choice.run, "picture: videos and drivers": picture(sheet.read_bytes())}
         | published_metadata(published),
         check_results=[videos_check(root, choice.run)],
@@ -101,14 +101,14 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
     )
     def measured(
         context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
-    ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+    ) -> Materialised:
         root = workspace.open()
         choice = with_run(root, evaluation_choice.to_choice(), GENERATED_VIDEOS)
         with tried_again(context):
             published = evaluation.measure(context, root, choice, workspace)
         folder = local_copy(published.directory)
         rows = read_figures(folder / FIGURES_TABLE)
-        return MaterializeResult(
+        return Materialised(
             metadata={"run": choice.run, "figures": _table(rows)}
             | published_metadata(published)
             | _missing(rows),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dagster import AssetExecutionContext, DataVersion, MaterializeResult, MetadataValue, asset
+from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
 from evaluation.figures import read_figures
 from evaluation.newest_run import with_run
@@ -11,6 +11,7 @@ from evaluation.report_sources import EVALUATIONS
 from evaluation.report_summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
 from pipelines.acceptance import AcceptanceRules, accepted_check, accepted_check_spec
 from pipelines.automation import after_any_of
+from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.resources import Evaluation, Workspace
 from pipelines.table_columns import column_schema
@@ -33,7 +34,7 @@ def evaluation_report(
     workspace: Workspace,
     evaluation_choice: Evaluation,
     acceptance: AcceptanceRules,
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
 
     Every metric on which a baseline is ahead of the model is marked.
@@ -41,7 +42,7 @@ def evaluation_report(
     root = workspace.open()
     run = with_run(root, evaluation_choice.to_choice(), EVALUATIONS[-1]).run
     published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
-    return MaterializeResult(
+    return Materialised(
         metadata=report_metadata(published),
         check_results=[accepted_check(root, run, acceptance.to_settings())],
         data_version=DataVersion(published.manifest.content_digest),

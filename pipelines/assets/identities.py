@@ -2,11 +2,12 @@
 
 import json
 
-from dagster import AssetExecutionContext, DataVersion, MaterializeResult, MetadataValue, asset
+from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
 from pipelines.assets.batch_steps import step_assets
 from pipelines.config_form import form_of, settings_from
 from pipelines.labeller_weights import labeller_weights
+from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.partitions import batches
 from pipelines.passing_failures import tried_again
@@ -39,7 +40,7 @@ ReportForm = form_of(IdentityReportSettings)
 )
 def identity_embeddings(
     context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """Who is seen in each clip, by InsightFace's recognition network (`pdfgc weights fetch buffalo_l`)."""
     root, key, settings = workspace.open(), context.partition_key, preprocessing.to_settings()
     with tried_again(context):
@@ -53,7 +54,7 @@ def identity_embeddings(
             weights=labeller_weights(settings, [STEP]).get(STEP),
         )
     context.log.info("%s", what_happened(published))
-    return MaterializeResult(
+    return Materialised(
         metadata=published_metadata(published), data_version=DataVersion(published.manifest.content_digest)
     )
 
@@ -69,7 +70,7 @@ def identity_report(
     context: AssetExecutionContext,
     config: ReportForm,  # pyright: ignore[reportInvalidTypeForm]  (made at run time)
     workspace: Workspace,
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """Clips of two people, clips under another's name, one person under two names; nothing is changed."""
     with tried_again(context):
         published = run_identity_report(
@@ -83,7 +84,7 @@ def identity_report(
         if isinstance(rows, list) and rows
     }
     report = local_copy(published.directory) / REPORT_NAME
-    return MaterializeResult(
+    return Materialised(
         metadata=published_metadata(published) | findings | {"report": MetadataValue.path(str(report))},
         data_version=DataVersion(published.manifest.content_digest),
     )

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from dagster import AssetExecutionContext, Config, MaterializeResult, MetadataValue, asset
+from dagster import AssetExecutionContext, Config, MetadataValue, asset
 from pydantic import Field
 
 from pipelines.labeller_weights import labeller_weights
+from pipelines.materialised import Materialised
 from pipelines.passing_failures import tried_again
 from pipelines.resources import Preprocessing, Workspace
 from preprocessing.kept_plan import keep_plan
@@ -29,7 +30,7 @@ def reprocessing_plan(
     config: ReprocessingOrder,
     workspace: Workspace,
     preprocessing: Preprocessing,
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+) -> Materialised:
     """Batches whose fingerprint no longer fits: code or labeller version, settings, changed or missing files.
 
     The sensor `planned_batches` starts exactly the stale steps of these batches and those that read them, a
@@ -42,7 +43,7 @@ def reprocessing_plan(
         plan = plan_reprocessing(root, settings, config.batches, context.log.info, weights)
         path = keep_plan(root, context.run.run_id, plan, dry_run=config.dry_run)
     estimate = {} if plan.seconds is None else {"estimated seconds": round(plan.seconds, 1)}
-    return MaterializeResult(
+    return Materialised(
         metadata={
             "what happens": _what_happens(plan, dry_run=config.dry_run),
             "stale batches": len(plan.stale),

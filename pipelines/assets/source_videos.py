@@ -1,7 +1,8 @@
 """The asset `source_videos`: every video ever seen, accepted or refused with a reason."""
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
+from dagster import AssetExecutionContext, MetadataValue, asset
 
+from pipelines.materialised import Materialised
 from pipelines.metadata import refusal_table
 from pipelines.partitions import add_batches
 from pipelines.passing_failures import tried_again
@@ -23,9 +24,7 @@ from preprocessing.source_videos import (
     owners=["team:data"],
     metadata={"dagster/column_schema": column_schema(CATALOG_SCHEMA)},
 )
-def source_videos(
-    context: AssetExecutionContext, workspace: Workspace, sources: Sources
-) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+def source_videos(context: AssetExecutionContext, workspace: Workspace, sources: Sources) -> Materialised:
     """Scan the folders of talking videos; known files are not read again.
 
     New videos are grouped into batches of whole identities: each becomes a partition of the assets
@@ -38,7 +37,7 @@ def source_videos(
     new = add_batches(context.instance, batches)
     catalog = report.catalog
     refusals = report.refusals
-    return MaterializeResult(
+    return Materialised(
         metadata={
             "videos": catalog.num_rows,
             "accepted": catalog.num_rows - sum(refusals.values()),

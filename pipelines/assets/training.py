@@ -7,13 +7,13 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     DataVersion,
-    MaterializeResult,
     MetadataValue,
     asset,
 )
 
 from pipelines.assets.dataset import dataset
 from pipelines.deployed_settings import deployed
+from pipelines.materialised import Materialised
 from pipelines.metadata import picture, what_happened
 from pipelines.operations_settings import OperationsSettings
 from pipelines.passing_failures import tried_again
@@ -60,7 +60,7 @@ def _stage_asset(name: str) -> AssetsDefinition:
     )
     def stage(
         context: AssetExecutionContext, workspace: Workspace, training_choice: Training
-    ) -> MaterializeResult:  # type: ignore[type-arg]  (Dagster knows the bare class)
+    ) -> Materialised:
         root, choice = workspace.open(), training_choice.to_choice()
         with tried_again(context):
             published = run_stage(
@@ -73,7 +73,7 @@ def _stage_asset(name: str) -> AssetsDefinition:
             )
         context.log.info("%s", what_happened(published))
         made = _Made(published, Trained(root, name, choice.run, local_copy(published.directory)))
-        return MaterializeResult(
+        return Materialised(
             metadata=_metadata(made),
             check_results=run_training_checks(made.trained),
             data_version=DataVersion(published.manifest.content_digest),

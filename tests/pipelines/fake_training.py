@@ -11,19 +11,19 @@ from dagster import (
     AssetSelection,
     DagsterInstance,
     Definitions,
-    MaterializeResult,
     asset,
     define_asset_job,
     in_process_executor,
 )
 
+from pipelines.materialised import Materialised
 from pipelines.training_job import run_job
 from pipelines.training_launch import Watching, launch_training
 from training.process_group import Ending
 
 
 @asset(pool="gpu")
-def fake_stage(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[type-arg]
+def fake_stage(context: AssetExecutionContext) -> Materialised:
     """Counts to its goal."""
     work = Path(os.environ["FAKE_WORK"])
     launch_training(
@@ -34,7 +34,7 @@ def fake_stage(context: AssetExecutionContext) -> MaterializeResult:  # type: ig
         ending=Ending(grace_seconds=0.5),
         watching=Watching(line_seconds=0.3, look_seconds=0.8),
     )
-    return MaterializeResult(metadata={"step": int((work / "checkpoint.txt").read_text())})
+    return Materialised(metadata={"step": int((work / "checkpoint.txt").read_text())})
 
 
 definitions = Definitions(
