@@ -48,6 +48,7 @@ class ClipRow:
 
     key: str
     identity: str
+    video_id: str  # first 16 hex digits of the source's sha256
     frames: int
     place: Place
 
@@ -57,7 +58,13 @@ def accepted_clips(folder: Path) -> list[ClipRow]:
     table = read_clip_table(folder)
     rows = table.filter(pc.field("accepted")).to_pylist()
     return [
-        ClipRow(row["key"], row["identity"], row["frames"], Place(row["offset_bytes"], row["size_bytes"]))
+        ClipRow(
+            row["key"],
+            row["identity"],
+            row["video_id"],
+            row["frames"],
+            Place(row["offset_bytes"], row["size_bytes"]),
+        )
         for row in rows
     ]
 

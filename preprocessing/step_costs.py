@@ -11,6 +11,7 @@ KEPT: Final[Mapping[str, str]] = {
     "clips": "clips",
     "lip_sync_scores": "scored",
     "eye_anchors": "anchors",
+    "shards": "samples",
     "dataset": "samples",
 }
 """Which count tells what a step kept; its refusals stand beside it."""

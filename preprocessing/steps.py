@@ -236,7 +236,7 @@ STEPS: Final[Mapping[str, Step]] = {
             "shards",
             ("clips", "pose_labels", "gaze_labels", "lip_sync_scores", "eye_anchors"),
             lambda _: training_shards.CODE_VERSION,
-            lambda settings: settings.shards,
+            lambda settings: training_shards.recipe_settings(settings.shards),
             _nothing,
             _build_shards,
         ),

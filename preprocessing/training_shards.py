@@ -1,7 +1,8 @@
 """The step `shards`: clips, labels and anchors of a batch become WebDataset tars for training."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,9 @@ from preprocessing.frame_labels import (
     read_coefficients,
     read_labels,
 )
+from preprocessing.lip_sync_filter import LipSyncFilter, ScoredClip, judge_lip_sync, write_verdicts
 from preprocessing.lip_sync_scores import read_lip_sync
+from preprocessing.moved_sound import moved_anchors, moved_clip, moved_labels
 from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, EyeAnchor
 from preprocessing.shards import encode_sample
 from preprocessing.table_schema import column, table_schema
@@ -50,10 +53,17 @@ class ShardSettings:
     maximum_shard_mebibytes: int = setting(
         256, "A shard is closed at the first sample that reaches this", minimum=1
     )
+    lip_sync: LipSyncFilter = field(default_factory=LipSyncFilter)
 
     def __post_init__(self) -> None:
         if self.maximum_shard_mebibytes < 1:
             raise ValueError(f"maximum_shard_mebibytes is {self.maximum_shard_mebibytes}, need at least 1")
+
+
+def recipe_settings(settings: ShardSettings) -> dict[str, Any]:
+    """Of all settings those that decide the shards; a filter that does nothing is not told."""
+    size = {"maximum_shard_mebibytes": settings.maximum_shard_mebibytes}
+    return size | ({"lip_sync": settings.lip_sync} if settings.lip_sync.active else {})
 
 
 @dataclass(frozen=True)
@@ -76,15 +86,22 @@ def make_shards(
         batch: names the shards: `<batch>-NNN.tar`.
         inputs: what was made of the batch.
         labellers: label -> "backend version", kept in each sample.
-        settings: size of a shard.
-        folder: where the shards and `index.parquet` are written.
+        settings: size of a shard, and what is done about lip sync.
+        folder: where the shards and `index.parquet` are written, and, where lip sync is filtered,
+            `lip_sync_filter.parquet` with what became of each clip.
     """
     samples = _Samples(inputs, dict(labellers))
+    scored = samples.scored()
+    verdicts = judge_lip_sync(scored, settings.lip_sync)
+    if settings.lip_sync.active:
+        write_verdicts(scored, verdicts, folder)
     rows: list[dict[str, Any]] = []
     writer: ArchiveWriter | None = None
     name, shards = "", 0
-    for row in accepted_clips(inputs.clips):
-        sample = samples.read(row)
+    for row in samples.rows:
+        if verdicts[row.key].refusal:
+            continue
+        sample = samples.read(row, verdicts[row.key].moved_frames)
         if writer is None:
             name, shards = f"{batch}-{shards:03d}.tar", shards + 1
             writer = ArchiveWriter(folder / name)
@@ -96,7 +113,7 @@ def make_shards(
     if writer is not None:
         writer.close()
     pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), folder / INDEX_TABLE)
-    counts = {
+    counts: dict[str, int | float] = {
         "samples": len(rows),
         "frames": sum(row["frames"] for row in rows),
         "anchors": sum(row["anchors"] for row in rows),
@@ -104,7 +121,10 @@ def make_shards(
         "shards": shards,
         "bytes": sum((folder / shard).stat().st_size for shard in {row["shard"] for row in rows}),
     }
-    return BuildReport(counts=counts, refusals={})
+    if settings.lip_sync.active:
+        counts["samples_with_moved_sound"] = sum(verdict.moved_frames != 0 for verdict in verdicts.values())
+    refusals = Counter(verdict.refusal for verdict in verdicts.values() if verdict.refusal)
+    return BuildReport(counts=counts, refusals=dict(refusals))
 
 
 def read_index(folder: Path) -> pa.Table:
@@ -124,12 +144,21 @@ class _Samples:
         self._gazes = read_labels(inputs.gaze_labels, GAZE_NAMES)
         self._blinks = read_labels(inputs.gaze_labels, BLINK_NAMES)
         self._lip_sync = read_lip_sync(inputs.lip_sync_scores)
-        self._rows = {row.key: row for row in accepted_clips(inputs.clips)}
+        self.rows = accepted_clips(inputs.clips)
+        self._row_of = {row.key: row for row in self.rows}
         self._anchors: dict[str, list[dict[str, Any]]] = {}
         for anchor in read_anchor_rows(inputs.eye_anchors):
             self._anchors.setdefault(anchor["key"], []).append(anchor)
 
-    def read(self, row: ClipRow) -> ClipSample:
+    def scored(self) -> list[ScoredClip]:
+        """The clips with their lip sync scores."""
+        return [
+            ScoredClip(row.key, row.video_id, row.frames, self._lip_sync.get(row.key, {}))
+            for row in self.rows
+        ]
+
+    def read(self, row: ClipRow, late_frames: int) -> ClipSample:
+        """The sample of a clip whose sound comes late by this and is moved forward; negative: early."""
         clip = read_clip(self._inputs.clips, row)
         labels = ClipLabels(
             pose=_of(self._poses, "pose_labels", clip),
@@ -141,13 +170,16 @@ class _Samples:
             blendshapes=self._blendshapes.get(clip.key),
         )
         anchors = tuple(self._anchor(anchor) for anchor in self._anchors.get(clip.key, []))
+        if late_frames != 0:
+            anchors = moved_anchors(anchors, clip.frame_count, late_frames)
+            labels, clip = moved_labels(labels, late_frames), moved_clip(clip, late_frames)
         return ClipSample(clip, labels, _mel_of(clip), anchors)
 
     def _anchor(self, anchor: Mapping[str, Any]) -> EyeAnchor:
         place = Place(anchor["offset_bytes"], anchor["size_bytes"])
         composite = read_members(self._inputs.eye_anchors / ANCHORS_TAR, place)["jpg"]
         eyes = f"{anchor['eyes_frame']:03d}.jpg"
-        eyes_place = self._rows[anchor["eyes_key"]].place
+        eyes_place = self._row_of[anchor["eyes_key"]].place
         return EyeAnchor(
             base_frame=anchor["base_frame"],
             eyes_key=anchor["eyes_key"],

@@ -64,6 +64,7 @@ def write_clips(folder: Path, clips: Sequence[Clip]) -> Path:
             {
                 "key": clip.key,
                 "identity": clip.identity,
+                "video_id": clip.source.video_id,
                 "frames": clip.frame_count,
                 "accepted": True,
                 "reason": "",
