@@ -153,7 +153,7 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="face_landmarker",
         purpose="MediaPipe FaceLandmarker: 478 points, 52 blendshapes, a facial transformation matrix",
-        used_by="labeller face_landmarker",
+        used_by="labeller face_landmarker of pose_labels; blendshape rows of control_evaluation",
         page="https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
         licence=Licence(
             "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "yes", "Any use, with its notice."
@@ -193,7 +193,7 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="syncnet_v2",
         purpose="SyncNet: how far lips lie from sound",
-        used_by="the scorer syncnet_v2 (LSE-C, LSE-D): lip_sync_evaluation, pdfgc score",
+        used_by="labeller syncnet_v2 of lip_sync_scores; LSE-C, LSE-D: lip_sync_evaluation, pdfgc score",
         page="https://www.robots.ox.ac.uk/~vgg/software/lipsync/",
         licence=Licence(
             "MIT",
