@@ -11,7 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-SHOWN_KEYS: Final = 5
+SHOWN_KEYS: Final = 3
+WAY_OUT: Final = "`pdfgc weights fetch NAME` gets the published file, or says where it is"
 WRAPPERS: Final = ("state_dict", "model_state_dict", "params_ema", "params", "model", "network", "net")
 """Names under which training programs put a state dict into a larger dict, in the order tried."""
 
@@ -26,6 +27,9 @@ UNREADABLE: Final = (
     LookupError,
 )
 """What `torch.load` raises over files cut short or garbled: found by cutting and by random changes."""
+
+REFUSED_OBJECT: Final = re.compile(r"GLOBAL ([\w.]+)")
+"""How torch tells what a pickle wanted to import."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def load_checkpoint(
         misfits += [f"{key}: not known to the network" for key in sorted(foreign)]
     loaded = sorted(key for key in expected if key in found)
     if misfits or not loaded:
-        raise ValueError(misfit_message(file, network, misfits, len(found)))
+        told = f"{file} ({len(found)} keys) does not fit {type(network).__name__}"
+        raise ValueError(f"{told}: {misfit_message(misfits, official)}")
     network.load_state_dict({key: found[key] for key in loaded}, strict=False)
     return LoadReport(file, tuple(loaded), tuple(sorted(aside | foreign)), tuple(missing))
 
@@ -119,16 +124,25 @@ def read_state_dict(file: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Ten
         raise FileNotFoundError(f"no weights at {file}")
     try:
         payload = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # From None, and not in torch's words: they advise to unpickle such a file all the same.
+        raise ValueError(f"{file} cannot be read as weights: {_why_refused(error)}; {WAY_OUT}") from None
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{file} cannot be read as weights: it is cut short, no torch file, or holds objects other than"
-            f" tensors, which are never unpickled ({reason})"
+            f"{file} cannot be read as weights: it is cut short, damaged or no torch file "
+            f"({reason.strip()}); {WAY_OUT}"
         ) from error
     state = unwrap(file, payload, (*wrappers, *WRAPPERS))
     if all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): tensor for key, tensor in state.items()}
     return state
+
+
+def _why_refused(error: pickle.UnpicklingError) -> str:
+    if (found := REFUSED_OBJECT.search(str(error))) is not None:
+        return f"it holds {found[1]}, and objects other than tensors are never unpickled"
+    return "it is cut short, damaged or no torch file"
 
 
 def unwrap(file: Path, payload: Any, wrappers: tuple[str, ...]) -> dict[str, Tensor]:
@@ -143,18 +157,16 @@ def unwrap(file: Path, payload: Any, wrappers: tuple[str, ...]) -> dict[str, Ten
         if tensors and not known:
             return tensors
         if not known and len(payload) != 1:
-            raise ValueError(f"{file} holds no state dict: {', '.join(map(str, list(payload)[:SHOWN_KEYS]))}")
+            shown = ", ".join(map(str, list(payload)[:SHOWN_KEYS])) or "nothing"
+            raise ValueError(f"{file} holds no state dict but {shown}; {WAY_OUT}")
         payload = payload[known[0]] if known else next(iter(payload.values()))
-    raise ValueError(f"{file} holds no state dict but a {type(payload).__name__}")
+    raise ValueError(f"{file} holds no state dict but a {type(payload).__name__}; {WAY_OUT}")
 
 
-def misfit_message(file: Path, network: nn.Module, misfits: list[str], key_count: int) -> str:
-    """The one error of a file that does not fit, with the first keys that don't."""
-    if not misfits:
-        return f"{file} ({key_count} keys) does not fit {type(network).__name__}: it shares no key with it"
-    shown = "".join(f"\n  {misfit}" for misfit in misfits[:SHOWN_KEYS])
-    more = f"\n  and {len(misfits) - SHOWN_KEYS} more" if len(misfits) > SHOWN_KEYS else ""
-    return (
-        f"{file} ({key_count} keys) does not fit {type(network).__name__}:"
-        f" {len(misfits)} keys do not{shown}{more}"
-    )
+def misfit_message(misfits: list[str], official: OfficialFile) -> str:
+    """Why a file does not fit, in one line: the first keys that don't, and which file would."""
+    shown = [*misfits[:SHOWN_KEYS]]
+    if len(misfits) > SHOWN_KEYS:
+        shown.append(f"{len(misfits) - SHOWN_KEYS} more")
+    why = f"{len(misfits)} keys do not ({', '.join(shown)})" if misfits else "it shares no key with it"
+    return f"{why}; need {official.names[0]}: {WAY_OUT}" if official.names else why

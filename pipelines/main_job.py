@@ -16,6 +16,7 @@ from upath import UPath
 
 from pipelines.dead_runs import clear_dead_runs, process_tags
 from pipelines.definitions import definitions
+from pipelines.step_errors import step_error
 from preprocessing.remote_sources import SourcePath
 from preprocessing.source_videos import accepted_identities, batch_keys, load_catalog
 from preprocessing.steps import STEPS
@@ -85,10 +86,8 @@ def why_failed(result: ExecuteInProcessResult) -> str:
             looked = event.asset_check_evaluation_data
             if looked.blocking and not looked.passed and looked.severity == AssetCheckSeverity.ERROR:
                 return f"{event.step_key}: {looked.check_name}: {looked.description}"
-        if event.is_step_failure and (error := event.step_failure_data.error) is not None:
-            while error.cause is not None:
-                error = error.cause
-            return f"{event.step_key}: {error.message.strip()}"
+        if event.is_step_failure and (error := step_error(event)) is not None:
+            return f"{event.step_key}: {error}"
     return "See the run in the UI (`make dev`)."
 
 

@@ -14,10 +14,19 @@ from typing import Final
 from models.pretrained import PRETRAINED, PretrainedWeights, file_for_setting, pretrained_named
 from storage.atomic import write_atomically
 from storage.licences import Acceptance, accept, require_acceptance
-from storage.weights_folder import FoundFile, find_file, find_files, remembered_sha256, weights_folder
+from storage.weights_folder import (
+    SNIFFED_BYTES,
+    FoundFile,
+    find_file,
+    find_files,
+    refuse_web_page,
+    remembered_sha256,
+    weights_folder,
+)
 from storage.weights_rows import FetchProgress
 
 OUTSIDE_WEIGHTS_NAME: Final = "outside_weights.json"
+WAY_OUT: Final = "`pdfgc weights fetch NAME` gets the published file, or says where it is"
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ def outside_file(told: str, setting: str) -> OutsideFile | None:
         raise FileNotFoundError(
             f"{setting}: no file {path}, and no weights of that name; it takes {', '.join(taken)}"
         )
+    with path.open("rb") as opened:
+        refuse_web_page(opened.read(SNIFFED_BYTES), f"{setting}: {path}", WAY_OUT)
     return OutsideFile(setting, path, remembered_sha256(path), None, None)
 
 

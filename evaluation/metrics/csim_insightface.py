@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evaluation.figures import FigureRow
 from evaluation.metrics.picture_batches import Pictures
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
+from preprocessing.labellers.onnx_network import WAY_OUT, require_onnx
 
 NAME: Final = "csim_insightface"
 MISSING: Final = (
@@ -38,8 +39,6 @@ class ArcFace:
     """
 
     def __init__(self, weights: Path) -> None:
-        if not weights.is_file():
-            raise FileNotFoundError(f"no weights at {weights}")
         self._model = _open_model(weights)
         with weights.open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -107,22 +106,17 @@ def csim_insightface_row(
 
 def _open_model(weights: Path) -> Any:
     """The recognition model of a file, on the CPU."""
-    import onnx
     import onnxruntime
-    from google.protobuf.message import DecodeError
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
-    try:
-        # Before onnxruntime, whose errors have no class of their own to catch.
-        onnx.checker.check_model(str(weights))
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ValueError(
-            f"{weights} cannot be read as an ONNX model: {str(error).splitlines()[0]}"
-        ) from error
+    require_onnx(weights)
     session = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
     if (outputs := len(session.get_outputs())) != 1:
-        raise ValueError(f"{weights}: a recognition model has one output, this has {outputs}")
+        raise ValueError(
+            f"{weights}: a recognition model has one output, this has {outputs}; need w600k_r50.onnx: "
+            f"{WAY_OUT}"
+        )
     model = ArcFaceONNX(str(weights), session=session)
     if tuple(model.input_size) != (FACE_SIDE_PX, FACE_SIDE_PX):
-        raise ValueError(f"{weights} takes faces of {model.input_size}, need {FACE_SIDE_PX} px")
+        raise ValueError(f"{weights} takes faces of {model.input_size}, need {FACE_SIDE_PX} px; {WAY_OUT}")
     return model

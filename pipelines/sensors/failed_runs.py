@@ -13,6 +13,7 @@ from dagster import DagsterEvent, DefaultSensorStatus, RunFailureSensorContext, 
 from pipelines.dagster_home import HOME_VARIABLE
 from pipelines.deployed_settings import deployed
 from pipelines.operations_settings import OperationsSettings
+from pipelines.step_errors import step_error
 
 PARTITION_TAG: Final = "dagster/partition"
 WILL_RETRY_TAG: Final = "dagster/will_retry"
@@ -27,7 +28,7 @@ MESSAGE_SECONDS: Final = 10  # a webhook that does not answer must not hold up t
     description="A line of every failed run in failures.log of Dagster's home, and to the webhook.",
 )
 def failed_runs(context: RunFailureSensorContext) -> None:
-    """Tell of a failed run: the step, the innermost error, and where to look."""
+    """Tell of a failed run: the step, its error, and where to look."""
     settings = deployed(OperationsSettings)
     run = context.dagster_run
     failures = context.get_step_failure_events()
@@ -44,14 +45,11 @@ def failed_runs(context: RunFailureSensorContext) -> None:
 
 
 def failure_line(job: str, batch: str, failures: Sequence[DagsterEvent]) -> str:
-    """Such as ``preprocess of b00001: clips: ValueError: …``: the first failed step's innermost error."""
+    """Such as ``preprocess of b00001: clips: ValueError: …``: what the first failed step raised."""
     line = f"{job} of {batch}: " if batch else f"{job}: "
     for event in failures:
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        if error is not None:
-            return f"{line}{event.step_key}: {first_line(error.message)}"
+        if (error := step_error(event)) is not None:
+            return f"{line}{event.step_key}: {first_line(error)}"
     return line
 
 

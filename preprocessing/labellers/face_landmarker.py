@@ -33,6 +33,7 @@ from preprocessing.frame_of_reference import (
 )
 from storage.settings import setting
 
+WAY_OUT: Final = "`pdfgc weights fetch face_landmarker` gets the published file"
 NAME: Final = "face_landmarker"
 VERSION: Final = "1"
 BLENDSHAPES: Final = (
@@ -89,7 +90,7 @@ class FaceLandmarker:
         if not model.is_file():
             raise FileNotFoundError(f"no model of {NAME} at {model}")
         if not zipfile.is_zipfile(model):  # told before MediaPipe, which tells it in pages
-            raise ValueError(f"{model} is no MediaPipe task file, or is cut short")
+            raise ValueError(f"{model} is no MediaPipe task file, or is cut short; {WAY_OUT}")
         self._landmarker = _open_model(model, settings or FaceLandmarkerSettings())
 
     def label(self, crops: Iterable[NDArray[np.uint8]]) -> FaceLandmarks:
@@ -177,8 +178,9 @@ def _open_model(model: Path, settings: FaceLandmarkerSettings) -> Any:
     try:
         return vision.FaceLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{model} is no FaceLandmarker's task file: {told}") from error
+        # Its first sentence: after it all files of the bundle are told.
+        told = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
+        raise ValueError(f"{model} is no FaceLandmarker's task file ({told}); {WAY_OUT}") from error
 
 
 def _decode(jpeg: bytes) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.labellers.onnx_network import open_session
+from preprocessing.labellers.onnx_network import WAY_OUT, open_session
 
 NAME: Final = "insightface"
 VERSION: Final = "1"
@@ -85,13 +85,13 @@ def _check_layout(weights: Path, session: Any) -> None:
     ):
         raise ValueError(
             f"{weights} takes {taken} and has {len(outputs)} outputs; a SCRFD with five points takes "
-            f"[1, 3, {INPUT_SIDE_PX}, {INPUT_SIDE_PX}] and has {len(wanted)}"
+            f"[1, 3, {INPUT_SIDE_PX}, {INPUT_SIDE_PX}] and has {len(wanted)}, as det_10g.onnx does; {WAY_OUT}"
         )
     black = np.full((1, 3, INPUT_SIDE_PX, INPUT_SIDE_PX), -127.5 / 128, np.float32)
     given = session.run(None, {inputs[0].name: black})
     shapes = [one.shape[-2:] for one in given]
     if shapes != wanted:
-        raise ValueError(f"{weights} gives {shapes}; a SCRFD with five points gives {wanted}")
+        raise ValueError(f"{weights} gives {shapes}; a SCRFD with five points gives {wanted}; {WAY_OUT}")
     scores = np.concatenate([one.ravel() for one in given[: len(STRIDES_PX)]])
     if not all(np.isfinite(one).all() for one in given) or scores.min() < 0 or scores.max() > 1:
         raise ValueError(

@@ -22,10 +22,7 @@ def network_from_hub(entry: str, checkpoint: Path) -> Any:
     project = Path(__file__).parents[2]
     # In a checkout it stands beside the packages, in an installed wheel inside of `models`.
     folder = next(place for place in (project, project / "models") if (place / "hubconf.py").is_file())
-    try:
-        return torch.hub.load(str(folder), entry, source="local", checkpoint=checkpoint)
-    except ValueError as error:  # of a file that does not fit, a line a key
-        raise ValueError("; ".join(line.strip() for line in str(error).splitlines())) from error
+    return torch.hub.load(str(folder), entry, source="local", checkpoint=checkpoint)
 
 
 def fastest_device() -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
-from preprocessing.labellers.onnx_network import open_session
+from preprocessing.labellers.onnx_network import WAY_OUT, open_session
 from preprocessing.schema import Clip
 
 NAME: Final = "insightface"
@@ -35,7 +35,7 @@ class FaceEmbedder:
         if len(inputs) != 1 or len(outputs) != 1 or shape[0][1:] != [3, FACE_SIDE_PX, FACE_SIDE_PX]:
             raise ValueError(
                 f"{weights} takes {shape} and has {len(outputs)} outputs; a recognition network takes "
-                f"[n, 3, {FACE_SIDE_PX}, {FACE_SIDE_PX}] and has one"
+                f"[n, 3, {FACE_SIDE_PX}, {FACE_SIDE_PX}] and has one, as w600k_r50.onnx does; {WAY_OUT}"
             )
         self._at_once = shape[0][0] if isinstance(shape[0][0], int) else None  # faces, where a file fixes it
 

@@ -96,6 +96,19 @@ def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
     assert proof.exists()
 
 
+def test_what_a_pickle_holds_is_told_and_nobody_is_told_to_unpickle_it(tmp_path: Path) -> None:
+    file = saved(tmp_path, {**weights(), "extra": Hostile(tmp_path / "it ran")})
+    with pytest.raises(ValueError, match=r"it holds posix\.mkdir, and objects other than tensors") as caught:
+        read_state_dict(file)
+    file = saved(tmp_path, torch.nn.DataParallel(network()))
+    with pytest.raises(ValueError, match=r"holds torch\.nn\.parallel\.data_parallel\.DataParallel, and"):
+        read_state_dict(file)
+    assert "weights_only" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert caught.value.__cause__ is None  # nor in the traceback
+    assert caught.value.__suppress_context__
+
+
 @pytest.mark.parametrize("old_format", [False, True])
 def test_a_file_cut_anywhere_gives_one_error_that_names_it(tmp_path: Path, *, old_format: bool) -> None:
     file = tmp_path / "network.pth"
@@ -141,12 +154,17 @@ def test_what_does_not_fit_is_named_in_one_error_and_nothing_is_loaded(tmp_path:
     assert all(torch.equal(value, before[key]) for key, value in loaded.state_dict().items())
 
 
-def test_only_the_first_five_keys_are_shown(tmp_path: Path) -> None:
+def test_only_the_first_three_keys_are_shown_in_one_line_with_the_file_that_is_needed(tmp_path: Path) -> None:
     state = weights() | {f"stranger{index}": torch.zeros(1) for index in range(8)}
     with pytest.raises(ValueError, match="8 keys do not") as caught:
         load_checkpoint(network(), saved(tmp_path, state), PLAIN)
-    assert str(caught.value).count("stranger") == 5
-    assert str(caught.value).endswith("and 3 more")
+    told = "stranger{}: not known to the network"
+    first = ", ".join(told.format(index) for index in range(3))
+    assert str(caught.value) == (
+        f"{tmp_path / 'network.pth'} ({len(state)} keys) does not fit Sequential: 8 keys do not "
+        f"({first}, 5 more); need network.pth: `pdfgc weights fetch NAME` gets the published file, or says "
+        "where it is"
+    )
 
 
 def test_named_unused_keys_are_left_aside_and_reported(tmp_path: Path) -> None:

@@ -12,18 +12,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.emonet import EXPRESSIONS, EmoNet, EmoNetConfig, load_emonet
+from tests.models.weights import TOY_EMONET as TOY
 from tests.models.weights import parameter_count, randomise
-
-TOY = EmoNetConfig(
-    image_side_px=32,
-    stem_channels=8,
-    middle_channels=8,
-    channels=16,
-    hourglass_depth=2,
-    landmark_count=3,
-    block_count=2,
-    hidden_width=6,
-)
 
 
 def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
@@ -94,7 +84,7 @@ def test_what_training_left_in_a_file_is_left_aside_and_a_missing_weight_is_not(
     assert int(load_emonet(tmp_path / "emonet.pth").state_dict()["al0.bias"][0]) > 0
     del state["al0.bias"]
     torch.save(state, tmp_path / "emonet.pth")
-    with pytest.raises(ValueError, match=r"does not fit EmoNet: 1 keys do not\n.*al0\.bias: missing in"):
+    with pytest.raises(ValueError, match=r"does not fit EmoNet: 1 keys do not \(al0\.bias: missing in"):
         load_emonet(tmp_path / "emonet.pth")
 
 

@@ -17,9 +17,9 @@ from pipelines.sensors.failed_runs import failed_runs, post, run_failure
 @op
 def breaks() -> None:
     try:
-        raise FileNotFoundError("the disk with the videos is away\nand a second line")
-    except FileNotFoundError as error:
-        raise RuntimeError("could not go on") from error
+        raise KeyError("of a library")
+    except KeyError as error:
+        raise FileNotFoundError("the disk with the videos is away\nand a second line") from error
 
 
 @job

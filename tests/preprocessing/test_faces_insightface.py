@@ -106,13 +106,7 @@ def test_a_file_of_the_side_that_is_run_is_taken_and_of_another_not(tmp_path: Pa
 
 
 def test_missing_and_truncated_files_are_one_line(tmp_path: Path, network: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^no weights at .*det_10g\.onnx$"):
-        ScrfdDetector(tmp_path / "det_10g.onnx")
-    (tmp_path / "cut.onnx").write_bytes(network.read_bytes()[:400])
-    with pytest.raises(ValueError, match=r"cut\.onnx cannot be read as an ONNX model") as caught:
-        ScrfdDetector(tmp_path / "cut.onnx")
-    assert len(str(caught.value).splitlines()) == 1
-    assert caught.value.__cause__ is None  # of a failed step the innermost error is told
+    assert_missing_and_cut_files_are_told(ScrfdDetector, network, tmp_path)
 
 
 def test_other_networks_are_told_by_what_they_take_and_give(tmp_path: Path, network: Path) -> None:

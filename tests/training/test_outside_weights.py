@@ -88,6 +88,16 @@ def test_what_a_setting_cannot_take_is_one_line() -> None:
         outside_file("alexnet", "csim_weights")
 
 
+def test_a_page_saved_in_the_place_of_a_file_of_ones_own_is_told_as_one(folder: Path) -> None:
+    page = folder / "epoch_20.pth"
+    page.write_text("\n<!DOCTYPE html><html>Quota exceeded</html>")
+    with pytest.raises(
+        ValueError, match=r"^deep3d_weights: .*epoch_20\.pth is a web page, not weights"
+    ) as caught:
+        outside_file(str(page), "deep3d_weights")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_one_file_of_a_set_serves_the_setting_that_means_it(folder: Path) -> None:
     accept_licence("buffalo_l")
     (folder / "buffalo_l/w600k_r50.onnx").write_bytes(CONTENT)

@@ -96,7 +96,11 @@ def test_weights_that_are_missing_absent_or_wrong_are_told(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_arcface(tmp_path / "absent.onnx")
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ValueError, match="cannot be read as an ONNX model"):
+    with pytest.raises(ValueError, match="cannot be read as an ONNX model") as caught:
         load_arcface(tmp_path / "text.onnx")
+    assert str(caught.value).count("text.onnx") == 1
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(ValueError, match=r"empty\.onnx cannot be read as an ONNX model"):
+        load_arcface(tmp_path / "empty.onnx")
     with pytest.raises(ValueError, match=r"takes faces of \(64, 64\), need 112 px"):
         load_arcface(write_model(tmp_path / "small.onnx", side_px=64))
