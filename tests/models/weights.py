@@ -3,6 +3,19 @@
 import torch
 from torch import nn
 
+from models.emonet import EmoNetConfig
+
+TOY_EMONET = EmoNetConfig(
+    image_side_px=32,
+    stem_channels=8,
+    middle_channels=8,
+    channels=16,
+    hourglass_depth=2,
+    landmark_count=3,
+    block_count=2,
+    hidden_width=6,
+)
+
 
 def randomise(network: nn.Module, seed: int) -> None:
     """Draw every parameter and buffer of the network; what must be positive (variances) is."""

@@ -1,9 +1,10 @@
 """A folder of the step `clips` with clips of noise, whose landmarks are the mean face's in a known pose."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from preprocessing.candidates import encode_jpeg
@@ -80,3 +81,15 @@ def write_clips(folder: Path, clips: Sequence[Clip]) -> Path:
 def weights_at(path: Path, digit: str = "a") -> LabellerWeights:
     """A file of weights as `pipelines` hands it down."""
     return LabellerWeights(path, digit * 64, '["made by a test"]')
+
+
+def assert_missing_and_cut_files_are_told(
+    opened: Callable[[Path], object], network: Path, folder: Path
+) -> None:
+    """Of an ONNX backend: one line that names the file, and nothing behind it."""
+    with pytest.raises(FileNotFoundError, match=r"^no weights at .*missing\.onnx$"):
+        opened(folder / "missing.onnx")
+    (folder / "cut.onnx").write_bytes(network.read_bytes()[: len(network.read_bytes()) // 4])
+    with pytest.raises(ValueError, match=r"cut\.onnx cannot be read as an ONNX model") as caught:
+        opened(folder / "cut.onnx")
+    assert len(str(caught.value).splitlines()) == 1

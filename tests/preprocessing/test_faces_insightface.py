@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from preprocessing.labellers import faces_insightface
 from preprocessing.labellers.faces_insightface import ScrfdDetector
 from preprocessing.labellers.onnx_network import open_session
+from tests.preprocessing.backend_makers import assert_missing_and_cut_files_are_told
 from tests.preprocessing.scrfd_makers import write_colour_detector, write_fixed_detector
 from tests.preprocessing.test_identity import write_network
 

@@ -20,7 +20,13 @@ from preprocessing.identity_report import REPORT_NAME, IdentityReportSettings, m
 from preprocessing.labeller_weights import read_who_labelled
 from preprocessing.labellers.identity_insightface import FaceEmbedder
 from preprocessing.schema import Clip
-from tests.preprocessing.backend_makers import coloured, made_clip, weights_at, write_clips
+from tests.preprocessing.backend_makers import (
+    assert_missing_and_cut_files_are_told,
+    coloured,
+    made_clip,
+    weights_at,
+    write_clips,
+)
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -129,12 +135,7 @@ def test_embeddings_of_different_networks_are_not_compared(tmp_path: Path, netwo
 
 
 def test_missing_wrong_and_truncated_files_are_one_line(tmp_path: Path, network: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^no weights at .*w600k_r50\.onnx$"):
-        FaceEmbedder(tmp_path / "w600k_r50.onnx")
-    (tmp_path / "cut.onnx").write_bytes(network.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"cut\.onnx cannot be read as an ONNX model") as caught:
-        FaceEmbedder(tmp_path / "cut.onnx")
-    assert len(str(caught.value).splitlines()) == 1
+    assert_missing_and_cut_files_are_told(FaceEmbedder, network, tmp_path)
     other = write_network(tmp_path / "other.onnx", side_px=96)
     with pytest.raises(ValueError, match=r"other\.onnx takes .*96, 96.* a recognition network takes"):
         FaceEmbedder(other)

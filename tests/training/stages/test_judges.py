@@ -13,7 +13,7 @@ from models.face_reconstruction import FaceReconstruction, FaceReconstructionCon
 from models.l2cs import L2CS, L2CSConfig
 from models.perceptual_features import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models.residual_trunk import ResidualTrunkConfig
-from tests.models.weights import randomise
+from tests.models.weights import TOY_EMONET, randomise
 from tests.training.stages.stage_makers import TOY
 from tests.training.stages.test_stage1_motion import make_batch as make_pairs
 from tests.training.stages.test_stage3_expression import make_batch as make_windows
@@ -37,16 +37,7 @@ def toy_reconstruction(_: Path) -> FaceReconstruction:
 
 
 def toy_emonet(_: Path) -> EmoNet:
-    config = EmoNetConfig(
-        image_side_px=32,
-        stem_channels=8,
-        middle_channels=8,
-        channels=16,
-        hourglass_depth=2,
-        landmark_count=3,
-        block_count=2,
-    )
-    network = EmoNet(config).eval()
+    network = EmoNet(TOY_EMONET).eval()
     randomise(network, seed=32)
     return network
 
