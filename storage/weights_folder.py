@@ -6,6 +6,7 @@ was fetched from where, and of files whose digest nobody published, the digest o
 
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from storage.work import building_lock
 WEIGHTS_VARIABLE: Final = "PDFGC_WEIGHTS"
 RECORD_NAME: Final = "record.json"
 SNIFFED_BYTES: Final = 512
+ZIP_START: Final = b"PK\x03\x04"  # of a zip that holds anything
 MEGABYTE: Final = 1_000_000
 
 
@@ -122,10 +124,12 @@ def check_content(
         refuse_web_page(opened.read(SNIFFED_BYTES), called, way_out)
     size_bytes = path.stat().st_size
     if file.size_bytes is not None and size_bytes != file.size_bytes:
-        what = "is cut short" if size_bytes < file.size_bytes else f"is not {row.name}'s {file.name}"
+        cut = "cut short or " if size_bytes < file.size_bytes else ""
         raise ValueError(
-            f"{called} {what}: it has {size_bytes} bytes, should have {file.size_bytes}; {way_out}"
+            f"{called} is {cut}not {row.name}'s {file.name}: it has {size_bytes} bytes, should have "
+            f"{file.size_bytes}; {way_out}"
         )
+    refuse_cut_zip(path, called, way_out)  # before its digest is kept as that of the first one used
     sha256 = remembered_sha256(path)
     if file.sha256 is not None and sha256 != file.sha256:
         raise ValueError(
@@ -153,6 +157,18 @@ def refuse_web_page(first_bytes: bytes, where: str, way_out: str) -> None:
         raise ValueError(
             f"{where} is a web page, not weights (a login or a form stands before them?): {way_out}"
         )
+
+
+def refuse_cut_zip(path: Path, where: str, way_out: str) -> None:
+    """Tell a zip without its end: what torch saves is one, and so are task files.
+
+    Raises:
+        ValueError: it is one.
+    """
+    with path.open("rb") as opened:
+        begins_as_zip = opened.read(len(ZIP_START)) == ZIP_START
+    if begins_as_zip and not zipfile.is_zipfile(path):
+        raise ValueError(f"{where} is cut short: it begins as a zip and does not end as one; {way_out}")
 
 
 def record_path(row: WeightsRow, folder: Path) -> Path:

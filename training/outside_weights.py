@@ -19,6 +19,7 @@ from storage.weights_folder import (
     FoundFile,
     find_file,
     find_files,
+    refuse_cut_zip,
     refuse_web_page,
     remembered_sha256,
     weights_folder,
@@ -26,7 +27,6 @@ from storage.weights_folder import (
 from storage.weights_rows import FetchProgress
 
 OUTSIDE_WEIGHTS_NAME: Final = "outside_weights.json"
-WAY_OUT: Final = "`pdfgc weights fetch NAME` gets the published file, or says where it is"
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,16 @@ def outside_file(told: str, setting: str) -> OutsideFile | None:
         found = find_file(weights, file_for_setting(weights, setting), weights_folder())
         return OutsideFile(setting, found.path, found.sha256, told, _record(weights, (found,)))
     path = Path(told).expanduser()
+    taken = [name for name, row in PRETRAINED.items() if any(setting in file.settings for file in row.files)]
     if not path.is_file():
-        taken = [
-            name for name, row in PRETRAINED.items() if any(setting in file.settings for file in row.files)
-        ]
         raise FileNotFoundError(
             f"{setting}: no file {path}, and no weights of that name; it takes {', '.join(taken)}"
         )
+    where = f"{setting}: {path}"
+    way_out = f"for the published file run: pdfgc weights fetch {' or '.join(taken)}"
     with path.open("rb") as opened:
-        refuse_web_page(opened.read(SNIFFED_BYTES), f"{setting}: {path}", WAY_OUT)
+        refuse_web_page(opened.read(SNIFFED_BYTES), where, way_out)
+    refuse_cut_zip(path, where, way_out)
     return OutsideFile(setting, path, remembered_sha256(path), None, None)
 
 

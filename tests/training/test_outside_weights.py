@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,30 @@ def test_a_page_saved_in_the_place_of_a_file_of_ones_own_is_told_as_one(folder: 
     ) as caught:
         outside_file(str(page), "deep3d_weights")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_torch_file_that_is_cut_short_is_told_before_its_digest_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = PRETRAINED["deep3d_facerecon"]  # nobody published its file's digest: the first one used is trusted
+    files = tuple(replace(file, size_bytes=None, sha256=None) for file in row.files)
+    monkeypatch.setitem(pretrained.PRETRAINED, row.name, replace(row, files=files))
+    whole = folder / "whole.pth"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(5000))
+    lying = folder / "deep3d_facerecon/epoch_20.pth"
+    lying.parent.mkdir()
+    lying.write_bytes(whole.read_bytes()[:-20])
+    accept_licence("deep3d_facerecon")
+    for told in ("deep3d_facerecon", str(lying)):
+        with pytest.raises(
+            ValueError, match=r"epoch_20\.pth is cut short: .* run: pdfgc weights fetch deep3d_facerecon$"
+        ):
+            outside_file(told, "deep3d_weights")
+    whole.replace(lying)
+    found = outside_file("deep3d_facerecon", "deep3d_weights")
+    assert found is not None
+    assert found.sha256 == hashlib.sha256(lying.read_bytes()).hexdigest()
 
 
 def test_one_file_of_a_set_serves_the_setting_that_means_it(folder: Path) -> None:
