@@ -158,7 +158,9 @@ def test_a_model_cut_short_or_of_another_kind_is_one_line(model: Path, tmp_path:
         FaceLandmarker(wrong)
     middle = len(whole) // 2
     wrong.write_bytes(whole[:middle] + bytes(200_000) + whole[middle + 200_000 :])
-    with pytest.raises(ValueError, match=r"^.*wrong\.task is no FaceLandmarker's task file: [^\n]*$"):
+    with pytest.raises(
+        ValueError, match=r"^.*wrong\.task is no FaceLandmarker's task file \([^\n]*\); `pdfgc[^\n]*$"
+    ):
         FaceLandmarker(wrong)
 
 

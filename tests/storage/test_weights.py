@@ -329,7 +329,7 @@ def test_a_damaged_file_in_the_folder_is_refused_with_the_way_out(tmp_path: Path
     for content, told in (
         (
             CONTENT[:-1],
-            r"is cut short or not net's net\.pth: it has 54999 bytes, should have 55000; remove it and run: pdf",
+            r"is cut short or not net's net\.pth: it has 54999 bytes, should have 55000; remove it and run",
         ),
         (CONTENT + b"x", r"is not net's net.pth: it has 55001 bytes"),
         (CONTENT[::-1], r"is not net's net.pth: its sha256 is"),
