@@ -115,7 +115,7 @@ def print_summary(root: UPath, seconds: float, console: Console) -> None:
     table.add_row(
         "eye anchors", _sum(made["eye_anchors"], "anchors"), _reasons(_refusals(made["eye_anchors"]))
     )
-    table.add_row("samples", _sum(made["shards"], "samples"), "")
+    table.add_row("samples", _sum(made["shards"], "samples"), _reasons(_refusals(made["shards"])))
     table.add_row("shards", _sum(made["shards"], "shards"), f"{_bytes(made['shards'])}")
     table.add_row("time", f"{seconds:.1f} s", _times(made))
     console.print(table)

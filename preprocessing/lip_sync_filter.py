@@ -1,8 +1,8 @@
 """Which clips' sound goes with their lips, and how far a video's sound is to be moved.
 
 A sound that comes early or late does so for a whole file, while a single clip's offset is uncertain by a
-frame or more: the offset is the median of the video's sure clips. Whether somebody else speaks is a question
-to each clip alone: its confidence.
+frame or more: the offset is the median of the video's sure clips, and believed where most of them lie near
+it. Whether somebody else speaks is a question to each clip alone: its confidence.
 """
 
 from collections import defaultdict
@@ -19,7 +19,9 @@ from preprocessing.moved_sound import kept_frames
 from preprocessing.table_schema import column, table_schema
 from storage.settings import setting
 
+VERSION: Final = "1"
 MAXIMUM_OFFSET_FRAMES: Final = 31  # as far as any scorer looks
+NEAR_FRAMES: Final = 2  # a clip's own offset is uncertain by a frame, its median by another
 VERDICTS_TABLE: Final = "lip_sync_filter.parquet"
 VERDICTS_SCHEMA: Final = table_schema(
     column("key", pa.string(), "clip's key"),
@@ -29,7 +31,14 @@ VERDICTS_SCHEMA: Final = table_schema(
     column("moved_frames", pa.int32(), "by how much the clip's sound was moved forward"),
     column("refusal", pa.string(), "why the clip is left out; empty: it is a sample"),
 )
-Refusal = Literal["", "lip_sync_not_scored", "lip_sync_unsure", "lip_sync_far_off", "lip_sync_too_short"]
+Refusal = Literal[
+    "",
+    "lip_sync_not_scored",
+    "lip_sync_unsure",
+    "lip_sync_unsettled",  # the video's sure clips do not agree how late its sound comes
+    "lip_sync_far_off",
+    "lip_sync_too_short",
+]
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,7 @@ class LipSyncFilter:
             )
         if not 2 <= self.minimum_frames <= 64:
             raise ValueError(f"minimum_frames is {self.minimum_frames}, need 2 to 64")
-        wants_offset = self.correct_offset or self.maximum_offset_frames < MAXIMUM_OFFSET_FRAMES
-        if wants_offset and not self.active:
+        if self.goes_by_offset and not self.active:
             raise ValueError(
                 f"correct_offset {self.correct_offset} and maximum_offset_frames {self.maximum_offset_frames}"
                 " go by the offsets of sure clips: set minimum_confidence, which is 0, above 0"
@@ -80,6 +88,11 @@ class LipSyncFilter:
     def active(self) -> bool:
         """Whether anything is filtered or moved."""
         return self.minimum_confidence > 0.0
+
+    @property
+    def goes_by_offset(self) -> bool:
+        """Whether it counts how late a video's sound comes."""
+        return self.correct_offset or self.maximum_offset_frames < MAXIMUM_OFFSET_FRAMES
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,11 @@ def judge_lip_sync(clips: Sequence[ScoredClip], settings: LipSyncFilter) -> dict
     """The verdict on each clip of whole videos, by key; all pass where the filter is not active."""
     if not settings.active:
         return {clip.key: LipSyncVerdict() for clip in clips}
-    late = _late_frames_by_video(clips, settings)
+    offsets: dict[str, list[float]] = defaultdict(list)
+    for clip in clips:
+        if clip.score.get("confidence", -np.inf) >= settings.minimum_confidence:
+            offsets[clip.video_id].append(clip.score["offset_frames"])
+    late = {video: _late_sound(found) for video, found in offsets.items()}
     return {clip.key: _verdict(clip, late.get(clip.video_id), settings) for clip in clips}
 
 
@@ -125,25 +142,29 @@ def write_verdicts(clips: Sequence[ScoredClip], verdicts: Mapping[str, LipSyncVe
     pq.write_table(pa.Table.from_pylist(rows, schema=VERDICTS_SCHEMA), folder / VERDICTS_TABLE)
 
 
-def _verdict(clip: ScoredClip, late_frames: int | None, settings: LipSyncFilter) -> LipSyncVerdict:
-    if "confidence" not in clip.score:
-        return LipSyncVerdict("lip_sync_not_scored", late_frames)
-    if clip.score["confidence"] < settings.minimum_confidence:
-        return LipSyncVerdict("lip_sync_unsure", late_frames)
-    assert late_frames is not None, f"{clip.key} is sure, so its video has an offset"
-    if abs(late_frames) > settings.maximum_offset_frames:
-        return LipSyncVerdict("lip_sync_far_off", late_frames)
+@dataclass(frozen=True)
+class _LateSound:
+    frames: int
+    settled: bool  # whether most sure clips lie near it
+
+
+def _late_sound(offsets_frames: Sequence[float]) -> _LateSound:
+    """Of the offsets of a video's sure clips their median; between two frames the one that moves less."""
+    median = float(np.median(offsets_frames))
+    near = np.abs(np.asarray(offsets_frames) - median) <= NEAR_FRAMES
+    return _LateSound(int(np.trunc(median)), bool(near.mean() > 0.5))
+
+
+def _verdict(clip: ScoredClip, late: _LateSound | None, settings: LipSyncFilter) -> LipSyncVerdict:
+    if late is None or clip.score.get("confidence", -np.inf) < settings.minimum_confidence:
+        refusal = "lip_sync_unsure" if "confidence" in clip.score else "lip_sync_not_scored"
+        return LipSyncVerdict(refusal, None if late is None else late.frames)
+    if settings.goes_by_offset and not late.settled:
+        return LipSyncVerdict("lip_sync_unsettled", late.frames)
+    if abs(late.frames) > settings.maximum_offset_frames:
+        return LipSyncVerdict("lip_sync_far_off", late.frames)
     if not settings.correct_offset:
-        return LipSyncVerdict("", late_frames)
-    if len(kept_frames(clip.frames, late_frames)) < settings.minimum_frames:
-        return LipSyncVerdict("lip_sync_too_short", late_frames)
-    return LipSyncVerdict("", late_frames, late_frames)
-
-
-def _late_frames_by_video(clips: Sequence[ScoredClip], settings: LipSyncFilter) -> dict[str, int]:
-    """Median offset of each video's sure clips; between two frames the one that moves less."""
-    offsets: dict[str, list[float]] = defaultdict(list)
-    for clip in clips:
-        if clip.score.get("confidence", -np.inf) >= settings.minimum_confidence:
-            offsets[clip.video_id].append(clip.score["offset_frames"])
-    return {video: int(np.trunc(np.median(found))) for video, found in offsets.items()}
+        return LipSyncVerdict("", late.frames)
+    if len(kept_frames(clip.frames, late.frames)) < settings.minimum_frames:
+        return LipSyncVerdict("lip_sync_too_short", late.frames)
+    return LipSyncVerdict("", late.frames, late.frames)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from preprocessing import lip_sync_filter
 from preprocessing.clip_archive import ArchiveWriter, Place, read_members
 from preprocessing.clip_members import read_some_members
 from preprocessing.clip_store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
@@ -63,7 +64,9 @@ class ShardSettings:
 def recipe_settings(settings: ShardSettings) -> dict[str, Any]:
     """Of all settings those that decide the shards; a filter that does nothing is not told."""
     size = {"maximum_shard_mebibytes": settings.maximum_shard_mebibytes}
-    return size | ({"lip_sync": settings.lip_sync} if settings.lip_sync.active else {})
+    if not settings.lip_sync.active:
+        return size
+    return size | {"lip_sync": settings.lip_sync, "lip_sync_filter": lip_sync_filter.VERSION}
 
 
 @dataclass(frozen=True)

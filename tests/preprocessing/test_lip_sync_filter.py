@@ -62,6 +62,15 @@ def test_a_video_too_far_off_is_left_out_whole_with_or_without_correction() -> N
         assert verdicts["a"].refusal == ""
 
 
+def test_a_video_whose_clips_do_not_agree_is_left_out_where_its_offset_counts() -> None:
+    clips = [clip("a", -7.0), clip("b", 0.0), clip("one", 4.0, video="w"), clip("most", 1.0, video="x")]
+    clips += [clip("too", 3.0, video="x"), clip("not", -15.0, video="x")]
+    moved = judge_lip_sync(clips, LipSyncFilter(3.0, correct_offset=True))
+    assert moved["a"] == moved["b"] == LipSyncVerdict("lip_sync_unsettled", -3)
+    assert [moved[key].moved_frames for key in ("one", "most", "too", "not")] == [4, 1, 1, 1]
+    assert judge_lip_sync(clips, LipSyncFilter(3.0))["a"] == LipSyncVerdict("", -3)
+
+
 def test_a_clip_that_moving_makes_too_short_is_left_out() -> None:
     clips = [clip("short", 4.0, frames=28), clip("just", 4.0, frames=29)]
     verdicts = judge_lip_sync(clips, LipSyncFilter(3.0, correct_offset=True))
