@@ -16,6 +16,7 @@ from preprocessing.checks import (
     CheckOutcome,
     check_anchors_verified,
     check_checksums,
+    check_clips_left_out,
     check_gaze_in_range,
     check_labels_complete,
     check_pose_in_range,
@@ -89,6 +90,12 @@ STEP_CHECKS: Final[Mapping[str, tuple[StepCheck, ...]]] = {
         ),
     ),
     "shards": (
+        StepCheck(
+            "most_clips_packed",
+            "No more than half of the clips were left out for their lip sync.",
+            blocking=False,
+            look=lambda made, _: check_clips_left_out(made["shards"]),
+        ),
         StepCheck(
             "checksums",
             "Every shard is there and has the sha256 of its manifest.",

@@ -41,6 +41,21 @@ def check_refused_share(clips: Path) -> CheckOutcome:
     )
 
 
+def check_clips_left_out(shards: Published) -> CheckOutcome:
+    """Most clips became samples; only a filter of the step `shards` leaves some out."""
+    refusals = shards.manifest.refusals
+    left_out = sum(refusals.values())
+    clips = left_out + int(shards.manifest.counts["samples"])
+    share = left_out / clips if clips else 0.0
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refusals.items())) or "none"
+    return CheckOutcome(
+        share <= MAXIMUM_REFUSED_SHARE,
+        f"{share:.0%} of {clips} clips were left out ({reasons}); more than {MAXIMUM_REFUSED_SHARE:.0%} would "
+        "be odd: look whether the thresholds of `shards.lip_sync` are in its scorer's units",
+        {"refused_share": share, "clips": clips},
+    )
+
+
 def check_pose_in_range(pose_labels: Path) -> CheckOutcome:
     """Every pose is finite and one that a head in the crop can have."""
     pose = _stack(read_labels(pose_labels, POSE_NAMES), len(POSE_NAMES))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from preprocessing.checks import (
+    CheckOutcome,
     check_checksums,
+    check_clips_left_out,
     check_gaze_in_range,
     check_labels_complete,
     check_pose_in_range,
@@ -110,3 +112,18 @@ def test_a_flipped_bit_is_found_by_its_files_name(tmp_path: Path) -> None:
     outcome = check_checksums(published)
     assert not outcome.passed
     assert outcome.explanation == "damaged or missing: shard.tar"
+
+
+def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: Path) -> None:
+    def outcome_of(samples: int, left_out: int) -> CheckOutcome:
+        recipe = Recipe("shards", "b0", "1", {"left_out": left_out}, {})
+        report = BuildReport({"samples": samples}, {"lip_sync_unsure": left_out} if left_out else {})
+        return check_clips_left_out(materialise(open_root(str(tmp_path)), recipe, lambda _: report))
+
+    assert outcome_of(3, 0).passed
+    assert outcome_of(2, 2).passed
+    assert outcome_of(0, 0).passed
+    failed = outcome_of(1, 3)
+    assert not failed.passed
+    assert failed.explanation.startswith("75% of 4 clips were left out (lip_sync_unsure 3)")
+    assert failed.figures == {"refused_share": 0.75, "clips": 4}
