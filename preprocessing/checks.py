@@ -50,8 +50,8 @@ def check_clips_left_out(shards: Published) -> CheckOutcome:
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refusals.items())) or "none"
     return CheckOutcome(
         share <= MAXIMUM_REFUSED_SHARE,
-        f"{share:.0%} of {clips} clips were left out ({reasons}); more than {MAXIMUM_REFUSED_SHARE:.0%} would "
-        "be odd: look whether the thresholds of `shards.lip_sync` are in its scorer's units",
+        f"{share:.0%} of {clips} clips were left out ({reasons}); more than {MAXIMUM_REFUSED_SHARE:.0%} "
+        "would be odd: look whether the thresholds of `shards.lip_sync` are in its scorer's units",
         {"refused_share": share, "clips": clips},
     )
 
