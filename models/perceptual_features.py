@@ -16,6 +16,7 @@ from typing_extensions import override
 from models.checkpoint_file import OfficialFile, load_checkpoint
 
 BLOCK_LENGTHS: Final = (2, 2, 4, 4, 4)
+VGG19_CHANNELS: Final = (64, 128, 256, 512, 512)
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)  # torchvision's normalisation of its weights' input
 IMAGENET_DEVIATION: Final = (0.229, 0.224, 0.225)
 TORCHVISION_FILE: Final = OfficialFile(
@@ -28,7 +29,7 @@ TORCHVISION_FILE: Final = OfficialFile(
 class PerceptualConfig:
     """Widths and input; the defaults are VGG19's."""
 
-    block_channels: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
+    block_channels: tuple[int, int, int, int, int] = VGG19_CHANNELS
     normalise_input: bool = True
     """Give the network what torchvision's weights were trained on. Unverified: whether the paper's loss
     did, or fed [-1, 1] as it is, is not known."""

@@ -109,10 +109,14 @@ def _has_ended(supervisor: "subprocess.Popen[bytes]", within_seconds: float) -> 
 
 
 def failure(exit_code: int, lines: Sequence[str]) -> str:
-    """What a person should read first, then the last lines of the standard error."""
-    cause = first_error(lines)
+    """The error that ended it, in one line; the last lines of the standard error only where it told none.
+
+    All of them were passed on to this process's own.
+    """
+    if (cause := first_error(lines)) is not None:
+        return f"{cause} (exit code {exit_code})"
     last = "\n".join(f"  {line}" for line in list(lines)[-LINES_SHOWN:])
-    return f"{cause or 'no error was printed'} (exit code {exit_code}). Its last lines:\n{last}"
+    return f"no error was printed (exit code {exit_code}). Its last lines:\n{last}"
 
 
 def first_error(lines: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from models.perceptual_features import VGG19_CHANNELS
 from models.presets import NetworkPreset
 from training.choice import RELEASED_SETTING, TrainingChoice
 from training.outside_files import outside_files
@@ -73,4 +74,10 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
     if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
         weights = dataclasses.replace(settings.weights, decorrelation=0.0)
         settings = dataclasses.replace(settings, weights=weights)
-    return StagePlan(preset.network_preset, settings, loop, cadence, outside_files(stage, choice))
+    files = outside_files(stage, choice)
+    networks = preset.network_preset
+    if any(file.setting == "vgg19_weights" for file in files):
+        # Like the other outside networks it has its own widths, whatever the preset's.
+        perceptual = dataclasses.replace(networks.perceptual, block_channels=VGG19_CHANNELS)
+        networks = dataclasses.replace(networks, perceptual=perceptual)
+    return StagePlan(networks, settings, loop, cadence, files)

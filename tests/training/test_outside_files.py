@@ -54,6 +54,15 @@ def test_a_network_makes_the_stages_stale_that_use_it_and_no_others(file: Path) 
     assert plan_stage("stage1_motion", choice).outside.l2cs is None
 
 
+def test_vgg19_has_its_own_widths_whatever_the_preset(file: Path) -> None:
+    def widths(choice: TrainingChoice) -> tuple[int, ...]:
+        return plan_stage("stage1_motion", choice).networks.perceptual.block_channels
+
+    tiny = TrainingChoice(preset="tiny_cpu")
+    assert widths(tiny) == (16, 32, 48, 64, 64)
+    assert widths(dataclasses.replace(tiny, vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
+
+
 def test_runs_that_do_without_keep_their_recipes() -> None:
     for stage in STAGE_NAMES:
         told = stage_settings(stage, TrainingChoice())

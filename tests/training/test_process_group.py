@@ -102,7 +102,7 @@ def test_what_a_command_leaves_behind_goes_with_its_end(tmp_path: Path) -> None:
 
 def test_a_failure_says_its_error_first_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(
-        CommandFailedError, match=r"^ValueError: the batch holds 3 rows, need 4 \(exit code 1"
+        CommandFailedError, match=r"^ValueError: the batch holds 3 rows, need 4 \(exit code 1\)$"
     ):
         run_command(stubborn(tmp_path, "fail"), ending=ENDING)
     nothing_is_left(tmp_path)
