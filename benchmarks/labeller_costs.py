@@ -9,6 +9,7 @@ is removed: the labels are worth nothing, the costs are the published networks'.
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -20,6 +21,7 @@ from models.face_reconstruction import FaceReconstruction
 from models.l2cs import L2CS, L2CSConfig
 from models.presets import preset_named
 from models.syncnet import SyncNet
+from preprocessing.labellers.clip_network import ClipNetwork
 from preprocessing.labellers.gaze_l2cs import INPUT_SIDE_PX, L2CSGaze
 from preprocessing.labellers.hub_network import network_from_hub
 from preprocessing.labellers.lip_sync_syncnet import SyncNetScores
@@ -45,13 +47,13 @@ def backends(folder: Path) -> dict[str, tuple[Label, Network]]:
         pictures, mfcc = torch.zeros(frames, 3, 224, 224, dtype=torch.uint8), torch.zeros(4 * frames, 13)
         return network.embed_frames(pictures), network.embed_mfcc(mfcc)
 
-    def look(clip: Clip) -> object:
-        return gaze.label(clip, np.zeros((clip.frame_count, 6), np.float32))
+    def whole(labeller: ClipNetwork[Any, object]) -> Label:
+        return lambda clip: labeller.label(labeller.prepare(clip))
 
     return {
-        "deep3d": (pose.label, lambda frames: pose.coefficients(_black(frames, 224))),
-        "l2cs": (look, lambda frames: gaze.seen(_black(frames, INPUT_SIDE_PX))),
-        "syncnet_v2": (SyncNetScores(network).score, sync_alone),
+        "deep3d": (whole(pose), lambda frames: pose.coefficients(_black(frames, 224))),
+        "l2cs": (whole(gaze), lambda frames: gaze.seen(_black(frames, INPUT_SIDE_PX))),
+        "syncnet_v2": (whole(SyncNetScores(network)), sync_alone),
     }
 
 

@@ -29,7 +29,7 @@ from preprocessing.labeller_weights import (
 )
 from preprocessing.labellers import blink_lids, gaze_iris, gaze_l2cs, pose_mean_face
 from preprocessing.labellers.blink_lids import OpennessLevels
-from preprocessing.schema import Clip
+from preprocessing.labellers.clip_network import ClipNetwork, label_clips
 from storage.publishing import BuildReport
 from storage.settings import setting
 
@@ -39,8 +39,8 @@ STEP: Final = "gaze_labels"
 LEVELS_NAME: Final = "openness_levels.json"
 IRIS_TABLE: Final = "iris_labels.parquet"
 BackendName = Literal["iris", "l2cs"]
-LabelClip = Callable[[Clip, NDArray[np.float32]], NDArray[np.float64]]
-"""A clip and its pose [T, 6] to gaze [T, 2] in the head, however shut its eyes."""
+GazeNetwork = ClipNetwork[Any, NDArray[np.float32]]
+"""A clip to gaze [T, 2] as its network tells it, however shut its eyes."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,21 @@ class GazeBackend:
 
     name: str
     version: str
-    open: Callable[[Path], AbstractContextManager[LabelClip]]  # of its weights' file
+    open: Callable[[Path], AbstractContextManager[GazeNetwork]]  # of its weights' file
+    in_head: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
+    """What the network tells, and the pose [T, 6], to gaze [T, 2] in the head."""
     weights: str  # set of the list that it runs unless told otherwise
     takes: str  # what the list calls the setting
 
 
 BACKENDS: Final[Mapping[str, GazeBackend]] = {
     "l2cs": GazeBackend(
-        gaze_l2cs.NAME, gaze_l2cs.VERSION, gaze_l2cs.open_backend, "l2cs_gaze360", "l2cs_weights"
+        gaze_l2cs.NAME,
+        gaze_l2cs.VERSION,
+        gaze_l2cs.open_backend,
+        gaze_l2cs.gaze_in_head,
+        "l2cs_gaze360",
+        "l2cs_weights",
     ),
 }
 """Beside the default, `iris`, which needs landmarks alone."""
@@ -122,13 +129,13 @@ def make_gaze_labels(
         write_labels(folder, GAZE_SCHEMA, labels)
         return report
     file = weights_of(STEP, settings.backend, weights)
-    with backend.open(file.path) as label:
+    with backend.open(file.path) as network:
         labels, report = _label_by_irises(clips, poses, settings, folder)
         write_labels(folder, GAZE_SCHEMA, labels, IRIS_TABLE)
         reach_rad = settings.iris.reach_rad
-        for clip in read_clips(clips):
+        for clip, seen in label_clips(read_clips(clips), network):
             columns = labels[clip.key]
-            gaze = np.clip(label(clip, poses[clip.key]), -reach_rad, reach_rad)
+            gaze = np.clip(backend.in_head(seen, poses[clip.key]), -reach_rad, reach_rad)
             told = gaze_iris.bridge_gaze(gaze, np.asarray(columns["valid"], np.bool_)).astype(np.float32)
             labels[clip.key] = {**columns, "pitch_rad": told[:, 0], "yaw_rad": told[:, 1]}
     write_labels(folder, GAZE_SCHEMA, labels)

@@ -1,7 +1,7 @@
 """The step `lip_sync_scores`: does the sound of each clip go with its lips, and how late is it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from preprocessing.labeller_weights import (
     write_who_labelled,
 )
 from preprocessing.labellers import lip_sync_energy, lip_sync_syncnet, mouth_opening
+from preprocessing.labellers.clip_network import ClipNetwork, label_clips
 from preprocessing.schema import Clip
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
@@ -28,7 +29,7 @@ from storage.settings import setting
 LABELLER: Final = f"{lip_sync_energy.NAME} {lip_sync_energy.VERSION}"
 STEP: Final = "lip_sync_scores"
 BackendName = Literal["energy", "syncnet_v2"]
-ScoreClip = Callable[[Clip], dict[str, float]]
+LipSyncNetwork = ClipNetwork[Any, dict[str, float]]
 SCORES_TABLE: Final = "lip_sync.parquet"
 SCORES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "clip's key"),
@@ -68,7 +69,7 @@ class LipSyncBackend:
 
     name: str
     version: str
-    open: Callable[[Path], AbstractContextManager[ScoreClip]]  # of its weights' file
+    open: Callable[[Path], AbstractContextManager[LipSyncNetwork]]  # of its weights' file
     weights: str  # set of the list that it runs unless told otherwise
     takes: str  # what the list calls the setting
 
@@ -120,11 +121,12 @@ def make_lip_sync_scores(
     """
     backend = BACKENDS.get(settings.backend)
     if backend is None:
-        return _write(clips, lambda clip: _by_energy(clip, settings), LABELLER, SCORES_SCHEMA, folder)
+        by_energy = ((clip, _by_energy(clip, settings)) for clip in read_clips(clips))
+        return _write(by_energy, LABELLER, SCORES_SCHEMA, folder)
     file = weights_of(STEP, settings.backend, weights)
     scorer = labeller_name(backend.name, backend.version, file)
-    with backend.open(file.path) as score:
-        report = _write(clips, score, scorer, DISTANCES_SCHEMA, folder)
+    with backend.open(file.path) as network:
+        report = _write(label_clips(read_clips(clips), network), scorer, DISTANCES_SCHEMA, folder)
     write_who_labelled(folder, {"lip_sync": scorer}, file)
     return report
 
@@ -134,10 +136,12 @@ def _by_energy(clip: Clip, settings: LipSyncScoreSettings) -> dict[str, float]:
     return lip_sync_energy.score_lip_sync(opening, clip.sound, settings.energy)
 
 
-def _write(clips: Path, score: ScoreClip, scorer: str, schema: pa.Schema, folder: Path) -> BuildReport:
+def _write(
+    scored_clips: Iterable[tuple[Clip, dict[str, float]]], scorer: str, schema: pa.Schema, folder: Path
+) -> BuildReport:
     rows: list[dict[str, Any]] = [
-        {"key": clip.key, "video_id": clip.source.video_id, "scorer": scorer, **score(clip)}
-        for clip in read_clips(clips)
+        {"key": clip.key, "video_id": clip.source.video_id, "scorer": scorer, **scores}
+        for clip, scores in scored_clips
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / SCORES_TABLE)
     scored = [row for row in rows if "confidence" in row]

@@ -3,7 +3,7 @@
 Backends are in `BACKENDS`; adding one is a file in `preprocessing.labellers` and a line there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from preprocessing.labeller_weights import (
     write_who_labelled,
 )
 from preprocessing.labellers import pose_deep3d, pose_face_landmarker, pose_mean_face
+from preprocessing.labellers.clip_network import ClipNetwork, label_clips
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, FaceLandmarkerSettings
 from preprocessing.labellers.pose_backend import LabelledPose
 from preprocessing.schema import Clip
@@ -40,7 +41,7 @@ from storage.settings import setting
 LABELLER: Final = f"{pose_mean_face.NAME} {pose_mean_face.VERSION}"
 STEP: Final = "pose_labels"
 BackendName = Literal["mean_face", "deep3d", "face_landmarker"]
-LabelClip = Callable[[Clip], LabelledPose]
+PoseNetwork = ClipNetwork[Any, LabelledPose]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class PoseBackend:
     name: str
     version: str
     settings: Callable[[PoseLabelSettings], Mapping[str, Any]]  # those that belong to it
-    open: Callable[[PoseLabelSettings, Path], AbstractContextManager[LabelClip]]  # of its weights' file
+    open: Callable[[PoseLabelSettings, Path], AbstractContextManager[PoseNetwork]]  # of its weights' file
     weights: str  # set of the list that it runs unless told otherwise
     takes: str  # what the list calls the setting
 
@@ -128,10 +129,10 @@ def make_pose_labels(
     """
     backend = BACKENDS.get(settings.backend)
     if backend is None:
-        return _write(clips, lambda clip: _by_mean_face(clip, settings), folder)
+        return _write(((clip, _by_mean_face(clip, settings)) for clip in read_clips(clips)), folder)
     file = weights_of(STEP, settings.backend, weights)
-    with backend.open(settings, file.path) as label:
-        report = _write(clips, label, folder)
+    with backend.open(settings, file.path) as network:
+        report = _write(label_clips(read_clips(clips), network), folder)
     write_who_labelled(folder, {"pose": labeller_name(backend.name, backend.version, file)}, file)
     return report
 
@@ -141,13 +142,12 @@ def _by_mean_face(clip: Clip, settings: PoseLabelSettings) -> LabelledPose:
     return LabelledPose(fitted.pose, fitted.residual_px)
 
 
-def _write(clips: Path, label: LabelClip, folder: Path) -> BuildReport:
+def _write(labelled_clips: Iterable[tuple[Clip, LabelledPose]], folder: Path) -> BuildReport:
     poses: dict[str, Mapping[str, NDArray[np.generic]]] = {}
     coefficients: dict[str, Mapping[str, NDArray[np.generic]]] = {}
     blendshapes: dict[str, Mapping[str, NDArray[np.generic]]] = {}
     frames, bridged = 0, 0
-    for clip in read_clips(clips):
-        labelled = label(clip)
+    for clip, labelled in labelled_clips:
         columns = {name: labelled.pose[:, number] for number, name in enumerate(POSE_NAMES)}
         poses[clip.key] = columns | {"residual_px": labelled.residual_px.astype(np.float32)}
         if labelled.coefficients is not None:

@@ -117,7 +117,7 @@ class FaceLandmarker:
 
     def label_jpegs(self, frames: Iterable[bytes]) -> FaceLandmarks:
         """Label a clip's frames (`Clip.frames_jpeg`)."""
-        return self.label(_decode(frame) for frame in frames)
+        return self.label(decoded(frame) for frame in frames)
 
     def _look(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The matrix [4, 4] and the 52 scores of a crop; NaN where no face is found."""
@@ -183,6 +183,7 @@ def _open_model(model: Path, settings: FaceLandmarkerSettings) -> Any:
         raise ValueError(f"{model} is no FaceLandmarker's task file ({told}); {WAY_OUT}") from error
 
 
-def _decode(jpeg: bytes) -> NDArray[np.uint8]:
+def decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    """[H, W, 3] RGB of a JPEG file."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
     return np.asarray(picture, np.uint8)

@@ -8,7 +8,7 @@ That line is known from the head's place; turned by it and back by the head's ro
 head coordinates, as `preprocessing.frame_of_reference` wants it.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ FRAMES_AT_ONCE: Final = {"cpu": 2, "cuda": 32}  # a CPU's cache holds no more ma
 
 
 class L2CSGaze:
-    """A network, ready for clips.
+    """A network, ready for clips (`ClipNetwork`).
 
     Args:
         network: [N, 3, 448, 448] -> [N, 2] pitch, yaw rad against the line to the camera; a torch module.
@@ -48,13 +48,14 @@ class L2CSGaze:
         self._device = fastest_device()
         self._network = network.to(self._device)
 
-    def label(self, clip: Clip, pose: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Gaze [T, 2] pitch, yaw rad in head coordinates of a clip whose head pose is [T, 6]."""
-        faces = [
-            face_picture(jpeg, points)
-            for jpeg, points in zip(clip.frames_jpeg, clip.landmarks_px, strict=True)
-        ]
-        return gaze_in_head(self.seen(faces), pose)
+    def prepare(self, clip: Clip) -> list[NDArray[np.uint8]]:
+        """T faces [448, 448, 3] RGB."""
+        places = zip(clip.frames_jpeg, clip.landmarks_px, strict=True)
+        return [face_picture(jpeg, points) for jpeg, points in places]
+
+    def label(self, ready: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """[T, 2] pitch, yaw rad against the line from camera to face; `gaze_in_head` tells it in the head."""
+        return self.seen(ready)
 
     def seen(self, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """[N, 2] against the line to the camera, of N faces [448, 448, 3] RGB, some at once."""
@@ -80,9 +81,9 @@ class L2CSGaze:
 
 
 @contextmanager
-def open_backend(file: Path) -> Generator[Callable[[Clip, NDArray[np.float32]], NDArray[np.float64]]]:
+def open_backend(file: Path) -> Generator[L2CSGaze]:
     """The labeller of the published file. Raises as `network_from_hub`."""
-    yield L2CSGaze(network_from_hub(ENTRY, file)).label
+    yield L2CSGaze(network_from_hub(ENTRY, file))
 
 
 def gaze_in_head(seen_rad: NDArray[np.floating[Any]], pose: NDArray[np.float32]) -> NDArray[np.float64]:

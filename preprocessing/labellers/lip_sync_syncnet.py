@@ -9,13 +9,14 @@ programs put zeros there, which in a clip this short would decide the figures; h
 instants that have sound.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from preprocessing.labellers.hub_network import network_from_hub
 from preprocessing.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
@@ -29,8 +30,16 @@ WINDOW_FRAMES: Final = 5
 MINIMUM_INSTANTS: Final = 2 * MAXIMUM_SHIFT_FRAMES  # the largest shift is then measured on half of them
 
 
+class SeenAndHeard(NamedTuple):
+    """What the network is given of a clip."""
+
+    instants: int  # at which lips and sound are compared
+    pictures: NDArray[np.uint8]  # [T, 224, 224, 3] blue, green, red
+    mfcc: NDArray[np.float32]  # [N, 13], a hundred a second
+
+
 class SyncNetScores:
-    """A network, ready for clips.
+    """A network, ready for clips (`ClipNetwork`).
 
     Args:
         network: of the hub's `syncnet_clip`: `embed_frames` and `embed_mfcc`.
@@ -39,7 +48,19 @@ class SyncNetScores:
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def score(self, clip: Clip) -> dict[str, float]:
+    def prepare(self, clip: Clip) -> SeenAndHeard | None:
+        """A clip's pictures and its sound; None where it is shorter than 35 frames or digital silence."""
+        instants = min(clip.frame_count, len(clip.sound) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
+        if instants < MINIMUM_INSTANTS or not clip.sound.any():
+            return None
+        pictures = [
+            cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in clip.frames_jpeg
+        ]
+        return SeenAndHeard(
+            instants, np.stack(pictures).astype(np.uint8, copy=False), mfcc(clip.sound).astype(np.float32)
+        )
+
+    def label(self, ready: SeenAndHeard | None) -> dict[str, float]:
         """Scores of a clip.
 
         Returns:
@@ -50,19 +71,13 @@ class SyncNetScores:
         Raises:
             ValueError: the network gives what is not finite.
         """
-        count = min(clip.frame_count, len(clip.sound) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
-        if count < MINIMUM_INSTANTS or not clip.sound.any():
+        if ready is None:
             return {}
         import torch
 
-        pictures = [
-            cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in clip.frames_jpeg
-        ]
-        frames = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-        video = self._network.embed_frames(frames).numpy()[:count]
-        sound = self._network.embed_mfcc(torch.from_numpy(mfcc(clip.sound).astype(np.float32))).numpy()[
-            :count
-        ]
+        frames = torch.from_numpy(ready.pictures).permute(0, 3, 1, 2)
+        video = self._network.embed_frames(frames).numpy()[: ready.instants]
+        sound = self._network.embed_mfcc(torch.from_numpy(ready.mfcc)).numpy()[: ready.instants]
         distances = distances_by_shift(video, sound, "left out")
         if not np.isfinite(distances).all():
             raise ValueError(f"{NAME}: distances that are not finite: are these its weights?")
@@ -75,6 +90,6 @@ class SyncNetScores:
 
 
 @contextmanager
-def open_backend(file: Path) -> Generator[Callable[[Clip], dict[str, float]]]:
+def open_backend(file: Path) -> Generator[SyncNetScores]:
     """The scorer of the published file. Raises as `network_from_hub`."""
-    yield SyncNetScores(network_from_hub(ENTRY, file)).score
+    yield SyncNetScores(network_from_hub(ENTRY, file))

@@ -89,8 +89,8 @@ class Watched(torch.nn.Module):
 
 def test_pictures_are_normalised_as_imagenets() -> None:
     clip = made_clip("a", [np.full((224, 224, 3), (124, 116, 104), np.uint8)])
-    pose = np.zeros((1, 6), np.float32)
-    told = L2CSGaze(Watched()).label(clip, pose)
+    gaze = L2CSGaze(Watched())
+    told = gaze.label(gaze.prepare(clip))
     assert told[0] == pytest.approx([0.0, 0.0], abs=0.03)
 
 

@@ -43,9 +43,14 @@ def clip_of(frames: int, **changes: Any) -> Clip:
     return Clip(**{**{name: getattr(clip, name) for name in clip.__dataclass_fields__}, **changes})
 
 
+def score(network: Delayed, clip: Clip) -> dict[str, float]:
+    scorer = SyncNetScores(network)
+    return scorer.label(scorer.prepare(clip))
+
+
 @pytest.mark.parametrize("late", [0, 3, -5])
 def test_a_sound_that_comes_late_has_a_positive_offset(late: int) -> None:
-    scores = SyncNetScores(Delayed(late)).score(clip_of(50))
+    scores = score(Delayed(late), clip_of(50))
     assert scores["offset_frames"] == late
     assert scores["distance"] == pytest.approx(0.0, abs=1e-4)
     assert scores["confidence"] == pytest.approx(2**0.5, abs=1e-4)
@@ -58,12 +63,12 @@ def test_frames_are_shown_blue_first() -> None:
             assert frames[0].float().mean(dim=(1, 2)).tolist() == pytest.approx([200, 20, 10], abs=3)
             return super().embed_frames(frames)
 
-    assert SyncNetScores(Colour(0)).score(clip_of(40))
+    assert score(Colour(0), clip_of(40))
 
 
 def test_a_short_or_silent_clip_is_not_scored() -> None:
-    assert SyncNetScores(Delayed(0)).score(clip_of(34)) == {}
-    assert SyncNetScores(Delayed(0)).score(clip_of(40, sound=np.zeros(40 * 640, np.float32))) == {}
+    assert score(Delayed(0), clip_of(34)) == {}
+    assert score(Delayed(0), clip_of(40, sound=np.zeros(40 * 640, np.float32))) == {}
 
 
 def test_a_file_of_the_published_layout_scores_clips(tmp_path: Path) -> None:
