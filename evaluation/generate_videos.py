@@ -24,6 +24,7 @@ from evaluation.generated_files import (
     portrait_path,
     video_path,
 )
+from evaluation.outside_files import require_outside_files
 from evaluation.reenactment import (
     Reenactment,
     ReenactmentProtocol,
@@ -57,9 +58,9 @@ def run_generated_videos(
     What is published: `evaluation.generated_files`.
 
     Raises:
-        FileNotFoundError: the protocol file is not there.
-        ValueError: there is no data set, the run is not trained, the split gives no video, or the protocol
-            file is of another data set.
+        FileNotFoundError: the protocol file, or a file of weights that is named, is not there.
+        ValueError: there is no data set, the run is not trained, the split gives no video, the protocol
+            file is of another data set, or weights that are named may not be used.
     """
     index, protocol = plan(root, choice)
     for note in protocol.notes:
@@ -75,9 +76,12 @@ def run_generated_videos(
         },
         inputs=run_inputs(root, choice.run),
     )
-    return materialise(
-        root, recipe, lambda work: _make(root, choice, index, protocol, work, progress), force=force
-    )
+
+    def build(work: Path) -> BuildReport:
+        require_outside_files(choice)
+        return _make(root, choice, index, protocol, work, progress)
+
+    return materialise(root, recipe, build, force=force)
 
 
 def plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentProtocol]:

@@ -1,7 +1,7 @@
 """From a trained run and its data set to published videos."""
 
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import av
@@ -62,6 +62,13 @@ def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twic
     with Image.open(made.folder / CONTACT_SHEET) as sheet:
         assert sheet.width > 700
     assert run(root).reason == "nothing to do: same inputs, code version and settings"
+
+
+def test_weights_of_the_evaluation_that_cannot_be_used_are_told_before_a_video_is_made(root: UPath) -> None:
+    for setting in (field.name for field in fields(EvaluationChoice) if field.name.endswith("_weights")):
+        choice = replace(TOY_EVALUATION, run="toy", self_videos=2, **{setting: "nowhere.pth"})
+        with pytest.raises(FileNotFoundError, match=f"^{setting}: no file nowhere.pth, and no weights of"):
+            run(root, choice)
 
 
 def test_other_counts_are_other_videos(root: UPath) -> None:
