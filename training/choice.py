@@ -34,13 +34,13 @@ OUTSIDE_SETTINGS: Final = ("vgg19_weights", "deep3d_weights", "emonet_weights", 
 RELEASED_SETTING: Final = "start_from"
 """Names the released networks, several files."""
 
-_JUDGES: Final = ("deep3d_weights", "emonet_weights")
+_PICTURE_LOSSES: Final = ("vgg19_weights", "deep3d_weights", "emonet_weights")
 _OF_STAGE: Final = {
-    "stage1_motion": (*_JUDGES, RELEASED_SETTING),
+    "stage1_motion": (*_PICTURE_LOSSES, RELEASED_SETTING),
     "stage2_lip": (RELEASED_SETTING,),
     "stage2_eye": (RELEASED_SETTING,),
     "stage2_pose": (RELEASED_SETTING,),
-    "stage3_expression": (*_JUDGES, "l2cs_weights", RELEASED_SETTING),
+    "stage3_expression": (*_PICTURE_LOSSES, "l2cs_weights", RELEASED_SETTING),
 }
 
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
@@ -154,4 +154,4 @@ class TrainingChoice:
 
 def outside_settings(stage: str) -> tuple[str, ...]:
     """Which of `OUTSIDE_SETTINGS` and `RELEASED_SETTING` are part of a stage's recipe."""
-    return ("vgg19_weights", *_OF_STAGE.get(stage, ()))
+    return _OF_STAGE.get(stage, ())

@@ -36,8 +36,8 @@ def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
 def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
     """The settings that decide the weights, with those of the networks."""
     plan = plan_stage(stage, choice)
-    # Beside vgg19 only networks that take part are named: a setting that came later makes no run stale that
-    # does without it.
+    # Beside vgg19, whose place is always there, only networks that take part are named: a setting that came
+    # later makes no run stale that does without it.
     return {
         "networks": to_json_value(plan.networks, "networks"),
         "stage": to_json_value(plan.settings, "stage"),

@@ -44,6 +44,7 @@ def stale(setting: str, value: str) -> list[str]:
 
 
 def test_a_network_makes_the_stages_stale_that_use_it_and_no_others(file: Path) -> None:
+    assert stale("vgg19_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("deep3d_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("emonet_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("l2cs_weights", str(file)) == ["stage3_expression"]

@@ -9,10 +9,11 @@ import torch
 from upath import UPath
 
 from models import pretrained
+from models.perceptual_features import PerceptualConfig, PerceptualFeatures
 from storage.publishing import Published
 from storage.root import local_copy
 from tests.training.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, same
-from training import reload
+from training import reload, run_preset
 from training.checkpoint import CHECKPOINTS_FOLDER, read_checkpoint
 from training.choice import TrainingChoice
 from training.job import TrainingJob
@@ -172,22 +173,24 @@ def test_whose_weights_took_part_is_published_by_name_and_terms(
     row = pretrained.PRETRAINED["vgg19"]
     file = tmp_path / "vgg19" / row.files[0].name
     file.parent.mkdir()
-    file.write_bytes(b"perception has no use for it")
+    narrow = PerceptualConfig(block_channels=(4, 4, 4, 4, 4))
+    monkeypatch.setattr(run_preset, "VGG19_CHANNELS", narrow.block_channels)
+    torch.save(PerceptualFeatures(narrow).state_dict(), file)
     files = (dataclasses.replace(row.files[0], size_bytes=None, sha256=None),)
     monkeypatch.setitem(pretrained.PRETRAINED, "vgg19", dataclasses.replace(row, files=files))
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("PDFGC_ACCEPT_LICENCES", raising=False)
     choice = dataclasses.replace(chosen("named", 2), vgg19_weights="vgg19")
     with pytest.raises(ValueError, match="vgg19: its licence must be accepted by name once"):
-        made(toy_root, choice, launcher)
+        made(toy_root, choice, launcher, "stage1_motion")
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "vgg19")
-    published = made(toy_root, choice, launcher)
+    published = made(toy_root, choice, launcher, "stage1_motion")
     (told,) = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
     assert (told["setting"], told["weights"]) == ("vgg19_weights", "vgg19")
     assert told["sha256"] == published.manifest.settings["vgg19_sha256"]
     assert told["licence"]["acceptance"]["licence"] == "BSD-3-Clause"
     by_path = dataclasses.replace(choice, vgg19_weights=str(file))
-    assert not made(toy_root, by_path, launcher).built
+    assert not made(toy_root, by_path, launcher, "stage1_motion").built
 
 
 def test_a_job_that_ends_without_a_checkpoint_is_an_error(toy_root: UPath) -> None:
