@@ -1,176 +1,116 @@
-"""What a labeller backend costs a frame, how it agrees with the default labels, how near the truth it comes.
+"""What backends that run a network cost: CPU milliseconds a frame, and of those the network's alone.
 
-Reads what the steps published under a root; makes nothing anew. Where a source video has its truth beside it
-(the demo corpus), errors are told, and the constants that map the backend into our frame are fitted again.
+Reads clips that a root holds. Weights are random and of the published files' layouts, made in a folder that
+is removed: the labels are worth nothing, the costs are the published networks'. FaceLandmarker's own file is
+run where it is named. Detectors, which look at whole pictures now and then: `benchmarks.detector_costs`.
 
-    python -m benchmarks.labellers ROOT [--model FILE] [--every N] [--json FILE]
+    python -m benchmarks.labellers ROOT [--clips N] [--face-landmarker FILE] [--json FILE]
 """
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import least_squares
+import torch
 
-from benchmarks.label_accuracy import labelled_clips, truth_of
+from benchmarks.label_accuracy import labelled_clips
 from benchmarks.measuring import cpu_seconds, show, write_json
-from preprocessing.demo_corpus.truth import read_truth
-from preprocessing.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
-from preprocessing.labellers.face_landmarker import BLENDSHAPES, CAMERA_FOCAL_PX, FaceLandmarker
-from preprocessing.labellers.pose_mean_face import label_pose
-from training.outside_weights import find_weights
+from models.face_reconstruction import FaceReconstruction
+from models.l2cs import L2CS, L2CSConfig
+from models.presets import preset_named
+from models.syncnet import SyncNet
+from preprocessing.labellers.clip_network import ClipNetwork
+from preprocessing.labellers.face_landmarker import FaceLandmarker
+from preprocessing.labellers.gaze_l2cs import INPUT_SIDE_PX, L2CSGaze
+from preprocessing.labellers.hub_network import network_from_hub
+from preprocessing.labellers.lip_sync_syncnet import SyncNetScores
+from preprocessing.labellers.pose_deep3d import Deep3DPose
+from preprocessing.labellers.pose_face_landmarker import DecodedClip, LandmarkerPose
+from preprocessing.schema import Clip
 
-Array = NDArray[np.float64]
-AXES = ("pitch, degrees", "yaw, degrees", "roll, degrees", "x, cm", "y, cm", "z, cm")
-# Of the truth's table; the blendshapes whose mean goes with it. Image-left is the person's right.
-EXPRESSIONS = {
-    "mouth_opening_cm": ("jawOpen",),
-    "smile": ("mouthSmileLeft", "mouthSmileRight"),
-    "brow_raise": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
-    "blink_left": ("eyeBlinkRight",),
-    "blink_right": ("eyeBlinkLeft",),
-}
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Frames in which the backend found a face: its labels, the default ones, the truth."""
-
-    matrix: Array  # [N, 4, 4]
-    backend: Array  # [N, 6] degrees and cm, as AXES
-    default: Array
-    truth: Array  # [N, 6] NaN where there is none
-    blendshapes: Array  # [N, 52]
-    default_blink: Array  # [N, 2]
-    true_expression: Array  # [N, 5] as EXPRESSIONS; NaN where there is none
-    looked_at: int
-    cpu_milliseconds: dict[str, float]  # a frame, by backend
+Label = Callable[[Clip], object]
+Network = Callable[[Clip], object]
+"""As many frames through the network alone."""
 
 
-def look(root: Path, model: Path, every: int) -> Frames:
-    """Label every so-manieth frame of every clip by the backend."""
-    parts: list[tuple[Array, ...]] = []
-    spent = {"face_landmarker": 0.0, "mean_face (pose alone, of landmarks)": 0.0}
-    looked_at = 0
-    with FaceLandmarker(model) as backend:
-        for labelled in labelled_clips(root):
-            frames = slice(None, None, every)
-            start = cpu_seconds()
-            told = backend.label_jpegs(labelled.clip.frames_jpeg[frames])
-            spent["face_landmarker"] += cpu_seconds() - start
-            start = cpu_seconds()
-            label_pose(labelled.clip.landmarks_px[frames])
-            spent["mean_face (pose alone, of landmarks)"] += cpu_seconds() - start
-            looked_at += len(told.found)
-            count = labelled.clip.frame_count
-            expression, truth = np.full((count, len(EXPRESSIONS)), np.nan), truth_of(labelled)
-            if truth is not None:
-                table = read_truth(labelled.source.with_suffix(".truth.parquet"))
-                part = table.slice(labelled.clip.source.first_frame, count)
-                expression = np.stack([part[name].to_numpy() for name in EXPRESSIONS], axis=1)
-            true_pose = np.full((count, 6), np.nan) if truth is None else truth.pose
-            rows = (told.matrix, told.pose, labelled.pose[frames], true_pose[frames], told.blendshapes)
-            rows = (*rows, labelled.blink[frames], expression[frames])
-            parts.append(tuple(row[told.found].astype(np.float64) for row in rows))
-    if not parts:
-        raise click.ClickException(f"{root} holds no accepted clip")
-    matrix, pose, default, truth, shapes, blink, expression = map(np.concatenate, zip(*parts, strict=True))
-    cost = {name: 1000.0 * seconds / looked_at for name, seconds in spent.items()}
-    pose, default, truth = in_degrees(pose), in_degrees(default), in_degrees(truth)
-    return Frames(matrix, pose, default, truth, shapes, blink, expression, looked_at, cost)
+def backends(folder: Path) -> dict[str, tuple[Label, Network]]:
+    """A clip, from its JPEGs to its labels; and as many frames through the network."""
+    deep3d = FaceReconstruction(preset_named("official").face_reconstruction)
+    torch.save({"net_recon": deep3d.state_dict()}, folder / "deep3d.pth")
+    torch.save(L2CS(L2CSConfig()).state_dict(), folder / "l2cs.pkl")
+    torch.save(SyncNet().state_dict(), folder / "syncnet.model")
+    pose = Deep3DPose(network_from_hub("deep3d_reconstruction", folder / "deep3d.pth"))
+    gaze = L2CSGaze(network_from_hub("l2cs", folder / "l2cs.pkl"))
+    network = network_from_hub("syncnet_clip", folder / "syncnet.model")
 
+    def sync_alone(clip: Clip) -> object:
+        frames = clip.frame_count
+        pictures, mfcc = torch.zeros(frames, 3, 224, 224, dtype=torch.uint8), torch.zeros(4 * frames, 13)
+        return network.embed_frames(pictures), network.embed_mfcc(mfcc)
 
-def in_degrees(pose: Array) -> Array:
-    """Poses [N, 6] with degrees in place of radians."""
-    return np.concatenate([np.degrees(pose[:, :3]), pose[:, 3:]], axis=1)
-
-
-def agreement(frames: Frames) -> dict[str, float]:
-    """The backend against the default labels."""
-    apart = np.abs(frames.backend - frames.default)
-    figures = {f"{axis}, median": float(value) for axis, value in zip(AXES, np.median(apart, 0), strict=True)}
-    for number, name in enumerate(("blink_left", "blink_right")):
-        scores = expression_of(frames, EXPRESSIONS[name])
-        figures[f"{name}, correlation"] = correlation(scores, frames.default_blink[:, number])
-    return figures
-
-
-def errors(frames: Frames, pose: Array) -> dict[str, float]:
-    """A labeller's pose against the truth: median error, median bias and slope of each axis."""
-    figures: dict[str, float] = {}
-    for number, axis in enumerate(AXES):
-        told, true = pose[:, number], frames.truth[:, number]
-        figures[f"{axis}, median error"] = float(np.median(np.abs(told - true)))
-        figures[f"{axis}, median bias"] = float(np.median(told - true))
-        figures[f"{axis}, share of the true change"] = float(np.polyfit(true, told, 1)[0])
-    return figures
-
-
-def expression_errors(frames: Frames) -> dict[str, float]:
-    """How blendshapes go with what the demo corpus' faces do, all people together."""
     return {
-        f"{name}, correlation": correlation(expression_of(frames, shapes), frames.true_expression[:, number])
-        for number, (name, shapes) in enumerate(EXPRESSIONS.items())
+        "deep3d": (_whole(pose), lambda clip: pose.coefficients(_black(clip.frame_count, 224))),
+        "l2cs": (_whole(gaze), lambda clip: gaze.seen(_black(clip.frame_count, INPUT_SIDE_PX))),
+        "syncnet_v2": (_whole(SyncNetScores(network)), sync_alone),
     }
 
 
-def fitted_constants(frames: Frames) -> dict[str, float]:
-    """HEAD_ORIGIN_CM (its x is 0 by symmetry) and CENTIMETRES_PER_UNIT of `face_landmarker`."""
-    rotation, place = frames.matrix[:, :3, :3], frames.matrix[:, :3, 3]
-    depth_cm = REFERENCE_DISTANCE_CM - frames.truth[:, 5]
-    seen_px = CROP_FOCAL_PX * frames.truth[:, 3:5] / depth_cm[:, None]
+def _face_landmarker(model: FaceLandmarker) -> tuple[Label, Network]:
+    labeller = LandmarkerPose(model)
+    pictures: dict[str, DecodedClip] = {}
 
-    def origin(height_and_depth: Array) -> Array:
-        return rotation @ np.array([0.0, *height_and_depth]) + place
+    def alone(clip: Clip) -> object:
+        return model.label(pictures[clip.key].pictures)
 
-    def misses_px(height_and_depth: Array) -> Array:
-        found = origin(height_and_depth)
-        return (CAMERA_FOCAL_PX * found[:, :2] / -found[:, 2:] - seen_px).ravel()
+    def label(clip: Clip) -> object:
+        pictures[clip.key] = labeller.prepare(clip)
+        return labeller.label(pictures[clip.key])
 
-    fitted = np.asarray(least_squares(misses_px, [3.0, 2.0], loss="huber").x)
-    scale = depth_cm / (CROP_FOCAL_PX / CAMERA_FOCAL_PX * -origin(fitted)[:, 2])
-    return {"origin y": float(fitted[0]), "origin z": float(fitted[1]), "cm a unit": float(np.median(scale))}
+    return label, alone
 
 
-def expression_of(frames: Frames, shapes: tuple[str, ...]) -> Array:
-    """[N] the mean of blendshapes."""
-    return frames.blendshapes[:, [BLENDSHAPES.index(shape) for shape in shapes]].mean(axis=1)
+def _whole(labeller: ClipNetwork[Any, object]) -> Label:
+    return lambda clip: labeller.label(labeller.prepare(clip))
 
 
-def correlation(one: Array, other: Array) -> float:
-    """Pearson's."""
-    return float(np.corrcoef(one, other)[0, 1])
+def _black(frames: int, side_px: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    return [np.zeros((side_px, side_px, 3), np.uint8)] * frames
 
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path, exists=True))
+@click.option("--clips", type=click.IntRange(min=1), default=2, show_default=True, help="How many.")
 @click.option(
-    "--model", type=click.Path(path_type=Path), help="FaceLandmarker's task file; else of the list."
-)
-@click.option(
-    "--every", type=click.IntRange(min=1), default=4, show_default=True, help="Every so-manieth frame."
+    "--face-landmarker", "model", type=click.Path(path_type=Path, exists=True), help="Its task file."
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
-def main(root: Path, model: Path | None, every: int, json_path: Path | None) -> None:
-    """Compare the backend face_landmarker with the default labellers and with the truth."""
-    frames = look(root, find_weights("face_landmarker") if model is None else model, every)
-    found = {"frames": frames.looked_at, "without a face": frames.looked_at - len(frames.matrix)}
-    tables = {
-        "CPU milliseconds a frame": frames.cpu_milliseconds,
-        "face_landmarker against the default labels": agreement(frames),
-    }
-    if np.isfinite(frames.truth).all():
-        tables |= {
-            "face_landmarker against the truth": errors(frames, frames.backend),
-            "default labels against the truth": errors(frames, frames.default),
-            "blendshapes against the truth": expression_errors(frames),
-            "constants fitted to the truth": fitted_constants(frames),
-        }
-    for title, figures in tables.items():
-        show(f"{title} ({found['frames']} frames)", ("what", "figure"), list(figures.items()))
-    write_json(json_path, {**found, **tables})
+def main(root: Path, clips: int, model: Path | None, json_path: Path | None) -> None:
+    """Measure every backend on the first clips."""
+    taken = [labelled.clip for labelled, _ in zip(labelled_clips(root), range(clips), strict=False)]
+    frames = sum(clip.frame_count for clip in taken)
+    rows: list[tuple[str, float, float, float]] = []
+    with ExitStack() as opened:
+        measured = backends(Path(opened.enter_context(tempfile.TemporaryDirectory())))
+        if model is not None:
+            measured["face_landmarker"] = _face_landmarker(opened.enter_context(FaceLandmarker(model)))
+        for name, (label, network) in measured.items():
+            label(taken[0])  # the first call chooses kernels
+            start = cpu_seconds()
+            for clip in taken:
+                label(clip)
+            whole = cpu_seconds() - start
+            start = cpu_seconds()
+            for clip in taken:
+                network(clip)
+            alone = cpu_seconds() - start
+            rows.append((name, 1000 * whole / frames, 1000 * alone / frames, whole / alone))
+    head = ("backend", "CPU ms a frame", "network alone", "ratio")
+    show(f"{frames} frames of {len(taken)} clips", head, rows)
+    write_json(json_path, {name: dict(zip(head[1:], row, strict=True)) for name, *row in rows})
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ CANVAS_SIDE_PX: Final = CANVAS_CROPS * CROP_SIDE_PX
 CAMERA_OPENING_DEGREES: Final = 63.0  # of MediaPipe's camera, top to bottom (FaceGeometry's default)
 CAMERA_FOCAL_PX: Final = CANVAS_SIDE_PX / 2 / float(np.tan(np.radians(CAMERA_OPENING_DEGREES / 2)))
 # Midway between the eyeballs in the coordinates that the matrix carries, and how many of our centimetres one
-# of its is: least squares against the truth of the demo corpus (`benchmarks.labellers` fits them again).
+# of its is: least squares against the truth of the demo corpus; `benchmarks.landmarker_agreement` fits them
+# again.
 HEAD_ORIGIN_CM: Final = (0.0, 2.98, 2.13)
 CENTIMETRES_PER_UNIT: Final = 0.945
 
