@@ -81,8 +81,8 @@ def write_batch(root: Path, clips: list[Clip]) -> tuple[Path, Path, Path]:
     with ArchiveWriter(folders[0] / CLIPS_TAR) as archive:
         for clip in clips:
             place = archive.write(clip.key, encode_clip(clip))
-            facts = {"key": clip.key, "identity": clip.identity, "frames": FRAMES, "accepted": True}
-            rows.append(facts | dataclasses.asdict(place))
+            facts = {"key": clip.key, "identity": clip.identity, "video_id": clip.source.video_id}
+            rows.append(facts | {"frames": FRAMES, "accepted": True} | dataclasses.asdict(place))
     write_clip_table(folders[0], rows)
     make_pose_labels(folders[0], PoseLabelSettings(), folders[1])
     make_gaze_labels(folders[0], folders[1], GazeLabelSettings(), folders[2])
