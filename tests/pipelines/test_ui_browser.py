@@ -39,6 +39,9 @@ REPORT_STAGE1 = """mutation {
     eventType: ASSET_MATERIALIZATION, assetKey: {path: ["stage1_motion"]}
   }) { __typename }
 }"""
+OBSERVATIONS = """{
+  assetOrError(assetKey: {path: ["stage2_pose"]}) {... on Asset {assetObservations(limit: 1) {runId}}}
+}"""
 STEPS = 100_000  # more than the test lets it train
 
 
@@ -165,6 +168,8 @@ def test_a_stage_is_launched_watched_cancelled_and_resumed(page: Page, deploymen
     asked(page, REPORT_STAGE1)
     first = launch_pose(page)
     expect(page.get_by_text("img/s").first).to_be_visible()
+    # The page of events shows what there was when it was opened, until somebody refreshes it.
+    wait_for(page, lambda: bool(asked(page, OBSERVATIONS)["assetOrError"]["assetObservations"]))
     page.goto("/assets/stage2_pose?view=events")
     expect(page.get_by_text("Observed in run").first).to_be_visible()
     page.goto("/assets/stage2_pose")
