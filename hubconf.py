@@ -17,19 +17,19 @@ from models.appearance import AppearanceEncoder as _AppearanceEncoder
 from models.audio import AudioEncoder as _AudioEncoder
 from models.checkpoint_file import OfficialFile as _OfficialFile
 from models.checkpoint_file import load_checkpoint as _load_checkpoint
-from models.emonet import EmoNet as _EmoNet
-from models.emonet import EmoNetConfig as _EmoNetConfig
-from models.emonet import emonet_file as _emonet_file
-from models.face_reconstruction import FaceReconstruction as _FaceReconstruction
+from models.external.emonet import EmoNet as _EmoNet
+from models.external.emonet import EmoNetConfig as _EmoNetConfig
+from models.external.emonet import emonet_file as _emonet_file
+from models.external.face_reconstruction import FaceReconstruction as _FaceReconstruction
+from models.external.l2cs import L2CS as _L2CS
+from models.external.l2cs import L2CS_FILE as _L2CS_FILE
+from models.external.l2cs import L2CSConfig as _L2CSConfig
+from models.external.syncnet import SYNCNET_FILE as _SYNCNET_FILE
+from models.external.syncnet import SyncNet as _SyncNet
+from models.external.syncnet_clip import ClipSyncNet as _ClipSyncNet
 from models.generator import Generator as _Generator
-from models.l2cs import L2CS as _L2CS
-from models.l2cs import L2CS_FILE as _L2CS_FILE
-from models.l2cs import L2CSConfig as _L2CSConfig
 from models.motion import MotionEncoder as _MotionEncoder
 from models.presets import preset_named as _preset_named
-from models.syncnet import SYNCNET_FILE as _SYNCNET_FILE
-from models.syncnet import SyncNet as _SyncNet
-from models.syncnet_clip import ClipSyncNet as _ClipSyncNet
 
 _Network = _TypeVar("_Network", bound=nn.Module)
 

@@ -52,8 +52,8 @@ def nothing_to_do(root: Path) -> tuple[Cost, Cost]:
     from dagster import DagsterInstance
 
     from pipelines.definitions import definitions
-    from preprocessing.source_videos import batch_keys, load_batch
-    from preprocessing.steps import STEPS, PreprocessingSettings, run_step
+    from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
+    from preprocessing.sources.source_videos import batch_keys, load_batch
     from storage.root import open_root
 
     opened = open_root(str(root))

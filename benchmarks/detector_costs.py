@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.measuring import cpu_seconds, show, write_json
 from benchmarks.scrfd_network import write_scrfd_10g
-from preprocessing.face_mesh import FaceDetector
+from preprocessing.faces.mesh import FaceDetector
 from preprocessing.labellers.faces_insightface import INPUT_SIDE_PX, THREADS, ScrfdDetector
 from preprocessing.labellers.onnx_network import open_session
 

@@ -31,12 +31,12 @@ from dagster import DagsterInstance
 from benchmarks.instance_filling import events, fill
 from benchmarks.measuring import show, write_json
 from benchmarks.ui_queries import page_queries
-from pipelines.dagster_home import INSTANCE_FILE, INSTANCE_SETTINGS
 from pipelines.definitions import definitions
-from pipelines.partitions import batches as batch_partitions
-from preprocessing.steps import STEPS
-from tests.pipelines.postgres_server import free_port, postgres_server
-from training.orphans import die_with_parent
+from pipelines.operations.dagster_home import INSTANCE_FILE, INSTANCE_SETTINGS
+from pipelines.preprocessing.partitions import batches as batch_partitions
+from preprocessing.orchestration.steps import STEPS
+from tests.factories.postgres_server import free_port, postgres_server
+from training.launch.orphans import die_with_parent
 
 POSTGRES_SETTINGS: Final = Path(__file__).parent.parent / "deploy" / "dagster.postgres.yaml"
 MIB: Final = 2**20

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measuring import show, write_json
-from preprocessing.clip_store import read_clips
-from preprocessing.demo_corpus.truth import filming_camera, pose_in_crop, read_truth
-from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
-from preprocessing.frame_of_reference import direction_from_gaze
+from demo_corpus.truth import filming_camera, pose_in_crop, read_truth
+from preprocessing.clips.store import read_clips
+from preprocessing.faces.frame_of_reference import direction_from_gaze
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
+from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.schema import Clip
-from preprocessing.source_videos import batch_keys, load_batch
+from preprocessing.sources.source_videos import batch_keys, load_batch
 from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 

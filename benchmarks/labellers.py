@@ -19,10 +19,10 @@ import torch
 
 from benchmarks.label_accuracy import labelled_clips
 from benchmarks.measuring import cpu_seconds, show, write_json
-from models.face_reconstruction import FaceReconstruction
-from models.l2cs import L2CS, L2CSConfig
+from models.external.face_reconstruction import FaceReconstruction
+from models.external.l2cs import L2CS, L2CSConfig
+from models.external.syncnet import SyncNet
 from models.presets import preset_named
-from models.syncnet import SyncNet
 from preprocessing.labellers.clip_network import ClipNetwork
 from preprocessing.labellers.face_landmarker import FaceLandmarker
 from preprocessing.labellers.gaze_l2cs import INPUT_SIDE_PX, L2CSGaze

@@ -16,11 +16,11 @@ from scipy.optimize import least_squares
 
 from benchmarks.label_accuracy import labelled_clips, truth_of
 from benchmarks.measuring import cpu_seconds, show, write_json
-from preprocessing.demo_corpus.truth import read_truth
-from preprocessing.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from demo_corpus.truth import read_truth
+from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, CAMERA_FOCAL_PX, FaceLandmarker
 from preprocessing.labellers.pose_mean_face import label_pose
-from training.outside_weights import find_weights
+from weights.resolve import find_weights
 
 Array = NDArray[np.float64]
 AXES = ("pitch, degrees", "yaw, degrees", "roll, degrees", "x, cm", "y, cm", "z, cm")

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measuring import Cost, cost_of, show, write_json
-from evaluation.metrics.lse_syncnet_frame import squash
-from evaluation.metrics.syncnet_scorer import SyncNetScorer
-from models.syncnet import SyncNet
-from preprocessing.decoding import DecodeSettings, decode_sound, open_video
-from preprocessing.lip_sync_distance import distances_by_shift
-from preprocessing.mfcc import mfcc
+from evaluation.metrics.lip_sync.lse_syncnet_frame import squash
+from evaluation.metrics.lip_sync.syncnet import SyncNetScorer
+from models.external.syncnet import SyncNet
+from preprocessing.audio.lip_sync_distance import distances_by_shift
+from preprocessing.audio.mfcc import mfcc
+from preprocessing.media.decoding import DecodeSettings, decode_sound, open_video
 
 PUBLISHED_BATCH: Final = 20
 Embedded = tuple[NDArray[np.float32], NDArray[np.float32]]

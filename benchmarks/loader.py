@@ -32,10 +32,10 @@ from upath import UPath
 
 from benchmarks.loader_peers import LOADERS, PREFETCH_BATCHES, Task, pictures_of, read_jpegs, write_layouts
 from benchmarks.measuring import show, write_json
-from training.data import BatchStream, LoaderSettings
-from training.data_index import open_current
-from training.data_shards import ReaderSettings, decode_picture
-from training.data_sources import ClipPairSettings, ClipPairSource
+from training.data.index import open_current
+from training.data.loader import BatchStream, LoaderSettings
+from training.data.shard_reader import ReaderSettings, decode_picture
+from training.data.sources import ClipPairSettings, ClipPairSource
 
 OURS, OURS_MANY, FLOOR = "ours", "ours, nothing remembered", "decoding alone"
 PACKAGES = ("torch", "torchvision", "webdataset", "litdata", "mosaicml-streaming", "numpy")

@@ -1,7 +1,7 @@
 """The same crops in the layouts of other loaders, and those loaders as a competent user sets them up.
 
 Every one yields without end the same thing: two random frames of a random clip, decoded by
-`training.data_shards.decode_picture`, as uint8 [B, 3, 224, 224] each. Whole-clip layouts hold a clip's
+`training.data.shard_reader.decode_picture`, as uint8 [B, 3, 224, 224] each. Whole-clip layouts hold a clip's
 JPEG files end to end with an array of where each ends, so that reading a sample is one copy, and only
 the two frames drawn are decoded. Frame layouts hold a frame an item and read two of them at random.
 
@@ -26,9 +26,9 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from typing_extensions import override
 from webdataset.compat import WebDataset
 
-from preprocessing.clip_archive import Place, read_members
-from training.data_index import ClipIndex
-from training.data_shards import decode_picture
+from preprocessing.archive import Place, read_members
+from training.data.index import ClipIndex
+from training.data.shard_reader import decode_picture
 
 PREFETCH_BATCHES = 2  # a worker; torch's own choice and ours
 PIECE_BYTES = 16 * 2**20  # of a shard or chunk: small, so that every worker has several

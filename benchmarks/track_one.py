@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from preprocessing.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
 
 PEAK_NAME: Final = "peak_mebibytes.txt"
 

@@ -1,6 +1,7 @@
 """Images a second of every training stage, and the share of its time outside the device step.
 
-Drives the loop's own step (`training.loop.Loop`) on the training split of ROOT, with each of these settings:
+Drives the trainer's own step (`training.engine.trainer.Loop`) on the training split of ROOT, with each of
+these settings:
 
 * "float32": eager, no channels-last weights; the reference of every ratio
 * the preset's own precision and memory format; where both differ from the reference, also its precision alone
@@ -41,22 +42,22 @@ from typing_extensions import override
 from upath import UPath
 
 from benchmarks.measuring import show, write_json
-from pipelines.training_launch import threads
+from pipelines.training.launch import threads
 from storage.root import open_root
-from training.batches import Batch
-from training.choice import STAGE_NAMES, PresetName, TrainingChoice
-from training.configuration import stage_inputs
-from training.data_index import ClipIndex, open_current
-from training.distributed import Process, join
-from training.loop import Loop, LoopPlan
-from training.meter import Meter
-from training.reporting import TextReporter
-from training.run_preset import RUN_PRESETS, StagePlan, plan_stage
-from training.settings import LoopSettings
+from training.data.batches import Batch
+from training.data.index import ClipIndex, open_current
+from training.engine.distributed import Process, join
+from training.engine.meter import Meter
+from training.engine.optimizer_step import Turn
+from training.engine.settings import LoopSettings
+from training.engine.trainer import Loop, LoopPlan
+from training.jobs.config import STAGE_NAMES, PresetName, TrainingChoice
+from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
+from training.jobs.recipe import stage_inputs
+from training.jobs.reporting import TextReporter
+from training.jobs.worker import read_parents
 from training.stages.all_stages import build_stage
 from training.stages.stage import Stage, StageContext
-from training.turn import Turn
-from training.worker import read_parents
 
 REFERENCE: Final = "float32"
 WARM_UP_STEPS: Final = 3  # the first compile, choose kernels and make Adam's moments
@@ -193,7 +194,7 @@ def start(
 def start_one(
     stage: str, context: StageContext, plan: StagePlan, index: ClipIndex, process: Process, work: Path
 ) -> TimedLoop:
-    """One variant's loop, built as `training.worker` does."""
+    """One variant's loop, built as `training.jobs.worker` does."""
     torch.manual_seed(plan.loop.seed)
     built = build_stage(stage, context, plan.settings)
     work.mkdir()

@@ -10,7 +10,7 @@ from typing import Final
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.checkpoint_file import LoadReport, OfficialFile, load_checkpoint
-from models.face_reconstruction import FaceReconstruction, FaceReconstructionConfig
+from models.external.face_reconstruction import FaceReconstruction, FaceReconstructionConfig
 from models.generator import Generator
 from models.motion import MotionEncoder
 from models.presets import NetworkPreset

@@ -6,12 +6,12 @@ from typing import Final
 from models.appearance import AppearanceConfig
 from models.audio import AudioConfig
 from models.discriminator import DiscriminatorConfig
-from models.face_reconstruction import FaceReconstructionConfig
+from models.external.face_reconstruction import FaceReconstructionConfig
+from models.external.vgg19 import PerceptualConfig
 from models.generator import GeneratorConfig
 from models.landmark_trunk import LandmarkTrunkConfig
 from models.motion import MotionConfig
 from models.perception import PerceptionConfig
-from models.perceptual_features import PerceptualConfig
 from models.residual_trunk import ResidualTrunkConfig
 from models.style_vector import StyleWidths
 

@@ -8,21 +8,13 @@ from dagster import (
     in_process_executor,
 )
 
-from pipelines.acceptance import AcceptanceRules
-from pipelines.animate_job import animate
-from pipelines.assets.accepted_run import accepted_run
-from pipelines.assets.batch_steps import step_assets
-from pipelines.assets.dataset import dataset, identities_disjoint
-from pipelines.assets.evaluation import evaluation_assets
-from pipelines.assets.evaluation_report import evaluation_report
-from pipelines.assets.identities import identity_embeddings, identity_report
-from pipelines.assets.reprocessing_plan import reprocessing_plan
-from pipelines.assets.source_videos import source_videos
-from pipelines.assets.training import stage_assets
-from pipelines.automation import MINIMUM_INTERVAL_SECONDS
-from pipelines.collection_job import collect_garbage
-from pipelines.console import plain_console
+from pipelines.cli.console import plain_console
 from pipelines.deployed_settings import deployed
+from pipelines.evaluation.acceptance import AcceptanceRules
+from pipelines.evaluation.accepted_run import accepted_run
+from pipelines.evaluation.animate_job import animate
+from pipelines.evaluation.assets import evaluation_assets
+from pipelines.evaluation.report import evaluation_report
 from pipelines.jobs import (
     accept_job,
     evaluate_job,
@@ -33,13 +25,21 @@ from pipelines.jobs import (
     train_all,
     train_jobs,
 )
-from pipelines.operations_settings import OperationsSettings
+from pipelines.operations.automation import MINIMUM_INTERVAL_SECONDS
+from pipelines.operations.collection_job import collect_garbage
+from pipelines.operations.failed_runs import failed_runs
+from pipelines.operations.schedules import nightly_reprocessing, weekly_collection, weekly_training
+from pipelines.operations.settings import OperationsSettings
+from pipelines.preprocessing.batch_steps import step_assets
+from pipelines.preprocessing.dataset import dataset, identities_disjoint
+from pipelines.preprocessing.identities import identity_embeddings, identity_report
+from pipelines.preprocessing.new_videos import new_videos
+from pipelines.preprocessing.planned_batches import planned_batches
+from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
+from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import DatasetChoice, Evaluation, Preprocessing, Sources, Training, Workspace
-from pipelines.schedules import nightly_reprocessing, weekly_collection, weekly_training
-from pipelines.sensors.dataset_changed import dataset_changed
-from pipelines.sensors.failed_runs import failed_runs
-from pipelines.sensors.new_videos import new_videos
-from pipelines.sensors.planned_batches import planned_batches
+from pipelines.training.assets import stage_assets
+from pipelines.training.dataset_changed import dataset_changed
 
 _OPERATIONS = deployed(OperationsSettings)
 

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
-from evaluation.against_accepted import AcceptanceSettings
-from evaluation.choice import EvaluationChoice
-from pipelines.collection_settings import CollectionSettings
+from evaluation.comparison.against_baseline import AcceptanceSettings
+from evaluation.config import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
-from pipelines.operations_settings import OperationsSettings
-from preprocessing.dataset import DatasetSettings
-from preprocessing.source_videos import SourceSettings
-from preprocessing.steps import PreprocessingSettings
-from training.choice import TrainingChoice
+from pipelines.operations.collection_settings import CollectionSettings
+from pipelines.operations.settings import OperationsSettings
+from preprocessing.dataset.joining import DatasetSettings
+from preprocessing.orchestration.steps import PreprocessingSettings
+from preprocessing.sources.source_videos import SourceSettings
+from training.jobs.config import TrainingChoice
 
 PREFIX: Final = "PDFGC__"
 BETWEEN: Final = "__"

@@ -2,15 +2,15 @@
 
 from dagster import AssetSelection, define_asset_job
 
-from pipelines.assets.accepted_run import accepted_run
-from pipelines.assets.batch_steps import step_assets
-from pipelines.assets.dataset import dataset
-from pipelines.assets.evaluation import evaluation_assets
-from pipelines.assets.evaluation_report import evaluation_report
-from pipelines.assets.reprocessing_plan import reprocessing_plan
-from pipelines.assets.source_videos import source_videos
-from pipelines.assets.training import stage_assets
-from training.choice import STAGE_NAMES
+from pipelines.evaluation.accepted_run import accepted_run
+from pipelines.evaluation.assets import evaluation_assets
+from pipelines.evaluation.report import evaluation_report
+from pipelines.preprocessing.batch_steps import step_assets
+from pipelines.preprocessing.dataset import dataset
+from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
+from pipelines.preprocessing.source_videos import source_videos
+from pipelines.training.assets import stage_assets
+from training.jobs.config import STAGE_NAMES
 
 preprocess = define_asset_job(
     "preprocess",

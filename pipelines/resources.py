@@ -7,15 +7,15 @@ from dagster import Config, ConfigurableResource
 from pydantic import Field
 from upath import UPath
 
-from evaluation.choice import EvaluationChoice
+from evaluation.config import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import deployed
-from preprocessing.dataset import DatasetSettings
-from preprocessing.remote_sources import SourcePath, source_path, split_folders
-from preprocessing.source_videos import SourceSettings
-from preprocessing.steps import PreprocessingSettings
+from preprocessing.dataset.joining import DatasetSettings
+from preprocessing.orchestration.steps import PreprocessingSettings
+from preprocessing.sources.remote import SourcePath, source_path, split_folders
+from preprocessing.sources.source_videos import SourceSettings
 from storage.root import open_root
-from training.choice import TrainingChoice
+from training.jobs.config import TrainingChoice
 
 VIDEOS_VARIABLE = "PDFGC_VIDEOS"
 

@@ -1,6 +1,6 @@
-"""Derive the mean face `preprocessing/mean_face_478.csv` from videos and stills of many people.
+"""Derive the mean face `preprocessing/faces/mean_face_478.csv` from videos and stills of many people.
 
-    python scripts/derive_mean_face.py --videos FOLDER... --out preprocessing/mean_face_478.csv
+    python scripts/derive_mean_face.py --videos FOLDER... --out preprocessing/faces/mean_face_478.csv
 
 A folder holds one sub-folder per person, or files named `person__anything`. The portraits that
 scikit-image and insightface carry are added. Every person weighs the same, whatever their footage.
@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
-from preprocessing import face_points
-from preprocessing.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from preprocessing.faces import landmark_groups as face_points
+from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
 from preprocessing.labellers.pose_mean_face import PoseSettings, fit_rigid_points
-from preprocessing.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ DEEP3D_NOSE_TIP: Final = 1  # fits its nose point to 1 mm; vertex 4, the other c
 # the mesh's own depth says, and what anatomy does (front of the cornea about 1 cm in front of the
 # outer corner, which lies 0.34 cm behind that midpoint; the iris 0.3 cm deeper than the cornea).
 # The mesh puts irises below where the picture shows them: by .12 of the iris's radius in the median of
-# 14 real clips of ten people (-.05 to .32), measured with `preprocessing.iris_refinement`.
+# 14 real clips of ten people (-.05 to .32), measured with `preprocessing.faces.iris_refinement`.
 IRISES_LIE_LOW_CM: Final = 0.07
 IRIS_BEFORE_CORNERS_CM: Final = 0.28
 

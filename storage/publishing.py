@@ -20,6 +20,7 @@ from typing import Any, Final
 from upath import UPath
 
 from storage.atomic import remove, remove_dead_partials
+from storage.build_directory import building_lock, collect_files, place_locally, prepare, told_beside
 from storage.changes import input_changes, setting_changes
 from storage.fingerprint import JsonValue, fingerprint, to_json_value
 from storage.manifest import MANIFEST_NAME, Manifest
@@ -27,7 +28,6 @@ from storage.peak_memory import watched_memory
 from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
 from storage.transfer import damage, is_local, local_path, read_bytes, read_sha256, upload
-from storage.work import building_lock, collect_files, place_locally, prepare, told_beside
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")  # safe as a file name and in a URL
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.alignment import fit_similarity
-from preprocessing.face_points import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS, MOUTH_CORNERS, NOSE_TIP
+from preprocessing.faces.alignment import fit_similarity
+from preprocessing.faces.landmark_groups import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS, MOUTH_CORNERS, NOSE_TIP
 
 LANDMARK_SIDE_PX: Final = 224
 FACE_SIDE_PX: Final = 112

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_points import (
+from preprocessing.faces.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_LEFT_LOWER_LID,
     IMAGE_LEFT_UPPER_LID,

@@ -24,13 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocessing.face_points import (
-    IMAGE_LEFT_EYE_CORNERS,
-    IMAGE_RIGHT_EYE_CORNERS,
-    MOUTH_CORNERS,
-    NOSE_TIP,
-)
-from preprocessing.frame_of_reference import (
+from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     CROP_SIDE_PX,
@@ -39,7 +33,13 @@ from preprocessing.frame_of_reference import (
     rotation_from_angles,
     turn_to_camera,
 )
-from preprocessing.mean_face import load_mean_face
+from preprocessing.faces.landmark_groups import (
+    IMAGE_LEFT_EYE_CORNERS,
+    IMAGE_RIGHT_EYE_CORNERS,
+    MOUTH_CORNERS,
+    NOSE_TIP,
+)
+from preprocessing.faces.mean_face import load_mean_face
 
 MODEL_POINTS: Final = (
     (-0.31149, 0.29036, 0.13378),

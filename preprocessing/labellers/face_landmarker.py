@@ -11,7 +11,7 @@ The rotation is told as it comes. By its geometry it should turn with the line o
 on crops moved by 150 px on the canvas it does by 0.28 of that, less than 1° for a face in the middle of its
 crop. Against the demo corpus' truth the pitch lies 1.0° too low (the face is told to look up too far).
 
-Frame of reference, angles and signs: `preprocessing.frame_of_reference`.
+Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
 """
 
 import zipfile
@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.frame_of_reference import (
+from preprocessing.faces.frame_of_reference import (
     CROP_FOCAL_PX,
     CROP_SIDE_PX,
     REFERENCE_DISTANCE_CM,

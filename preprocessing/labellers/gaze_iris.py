@@ -21,13 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_points import (
-    IMAGE_LEFT_EYE_CORNERS,
-    IMAGE_LEFT_IRIS,
-    IMAGE_RIGHT_EYE_CORNERS,
-    IMAGE_RIGHT_IRIS,
-)
-from preprocessing.frame_of_reference import (
+from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
@@ -36,7 +30,13 @@ from preprocessing.frame_of_reference import (
     project_to_crop,
     rotation_from_angles,
 )
-from preprocessing.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
+from preprocessing.faces.landmark_groups import (
+    IMAGE_LEFT_EYE_CORNERS,
+    IMAGE_LEFT_IRIS,
+    IMAGE_RIGHT_EYE_CORNERS,
+    IMAGE_RIGHT_IRIS,
+)
+from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import setting
 

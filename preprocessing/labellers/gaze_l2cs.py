@@ -3,9 +3,9 @@
 The network is shown what its authors' programs show it: the face's box, squashed to 224 px, enlarged to 448,
 with ImageNet's mean and deviation. The box is that of the landmarks, where theirs is a face detector's.
 
-It tells the gaze against the line from the camera to the face (`models.l2cs`), pitch and yaw with our signs.
-That line is known from the head's place; turned by it and back by the head's rotation, the gaze is one in
-head coordinates, as `preprocessing.frame_of_reference` wants it.
+It gives the gaze relative to the line from the camera to the face (`models.external.l2cs`), pitch and yaw
+with our signs. That line is known from the head's place; turned by it and back by the
+head's rotation, the gaze is one in head coordinates, as `preprocessing.faces.frame_of_reference` wants it.
 """
 
 from collections.abc import Generator, Sequence
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.frame_of_reference import (
+from preprocessing.faces.frame_of_reference import (
     CROP_SIDE_PX,
     direction_from_gaze,
     gaze_from_direction,

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.audio.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
+from preprocessing.audio.mfcc import mfcc
 from preprocessing.labellers.hub_network import network_from_hub
-from preprocessing.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
-from preprocessing.mfcc import mfcc
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip
 
 NAME: Final = "syncnet_v2"

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_points import (
+from preprocessing.faces.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_RIGHT_EYE_CORNERS,
     INNER_LIP_LOWER_MIDDLE,

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_points import POSE_POINTS
-from preprocessing.frame_of_reference import project_to_crop, rotation_from_angles
-from preprocessing.mean_face import load_mean_face
+from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.landmark_groups import POSE_POINTS
+from preprocessing.faces.mean_face import load_mean_face
 
 
 class LabelledPose(NamedTuple):

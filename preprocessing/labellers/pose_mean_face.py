@@ -2,13 +2,13 @@
 
 The face mesh's own depth is pulled towards a frontal face, so only its image points are used:
 for every frame, the rotation and translation are sought that project the rigid points of
-`preprocessing.mean_face` onto the landmarks. A Huber weight keeps single bad points from steering
+`preprocessing.faces.mean_face` onto the landmarks. A Huber weight keeps single bad points from steering
 the fit, all frames are solved at once, and nothing is smoothed over time.
 
 What limits it: the mesh itself lags behind a nodding head. On the demo corpus it follows 0.95 of
 the yaw but 0.75 of the pitch, even where the true shape is fitted instead of the mean face.
 
-Frame of reference, angles and signs: `preprocessing.frame_of_reference`.
+Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.face_points import POSE_POINTS
-from preprocessing.frame_of_reference import (
+from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,
 )
-from preprocessing.mean_face import load_mean_face
+from preprocessing.faces.landmark_groups import POSE_POINTS
+from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import setting
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from preprocessing.clip_archive import Place, read_members
-from preprocessing.clip_store import ClipRow, accepted_clips, read_clip
-from preprocessing.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
-from preprocessing.frame_of_reference import CROP_SIDE_PX
+from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
+from preprocessing.archive import Place, read_members
+from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
+from preprocessing.faces.frame_of_reference import CROP_SIDE_PX
 from preprocessing.pictures.drawing import (
     BAD,
     FAINT_INK,

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocessing.clip_archive import Place, read_members
-from preprocessing.clip_store import accepted_clips, read_clip
-from preprocessing.face_points import (
+from preprocessing.archive import Place, read_members
+from preprocessing.clips.store import accepted_clips, read_clip
+from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.frame_of_reference import CROP_SIDE_PX
+from preprocessing.faces.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,
     IMAGE_LEFT_EYEBROW,
@@ -23,8 +25,6 @@ from preprocessing.face_points import (
     LIPS_INNER,
     LIPS_OUTER,
 )
-from preprocessing.face_tracks import CANDIDATES_SCHEMA
-from preprocessing.frame_of_reference import CROP_SIDE_PX
 from preprocessing.pictures.drawing import (
     FAINT_INK,
     MAXIMUM_PICTURE_BYTES,

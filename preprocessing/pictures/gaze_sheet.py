@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocessing.clip_store import ClipRow, accepted_clips, read_clip
-from preprocessing.face_points import (
-    IMAGE_LEFT_EYE_CORNERS,
-    IMAGE_LEFT_IRIS,
-    IMAGE_RIGHT_EYE_CORNERS,
-    IMAGE_RIGHT_IRIS,
-)
-from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
-from preprocessing.frame_of_reference import (
+from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
+from preprocessing.faces.frame_of_reference import (
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
     direction_from_gaze,
     rotation_from_angles,
 )
+from preprocessing.faces.landmark_groups import (
+    IMAGE_LEFT_EYE_CORNERS,
+    IMAGE_LEFT_IRIS,
+    IMAGE_RIGHT_EYE_CORNERS,
+    IMAGE_RIGHT_IRIS,
+)
+from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.pictures.drawing import (
     FAINT_INK,
     MAXIMUM_PICTURE_BYTES,

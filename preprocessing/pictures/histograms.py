@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocessing.clip_store import read_clip_table
-from preprocessing.clips import ClipSettings
-from preprocessing.frame_labels import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
-from preprocessing.lip_sync_scores import SCORES_SCHEMA, SCORES_TABLE
+from preprocessing.clips.selection import ClipSettings
+from preprocessing.clips.store import read_clip_table
+from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
+from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.pictures.drawing import MAXIMUM_PICTURE_BYTES, draw_message
 
 BINS: Final = 40

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocessing.clip_store import ClipRow, accepted_clips, read_clip
-from preprocessing.frame_labels import POSE_NAMES, read_labels
-from preprocessing.frame_of_reference import CROP_SIDE_PX, project_to_crop, rotation_from_angles
+from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
+from preprocessing.faces.frame_of_reference import CROP_SIDE_PX, project_to_crop, rotation_from_angles
+from preprocessing.labels.tables import POSE_NAMES, read_labels
 from preprocessing.pictures.drawing import (
     FAINT_INK,
     MAXIMUM_PICTURE_BYTES,

@@ -3,9 +3,9 @@
 import pytest
 
 from models.presets import PRESETS
-from tests.training.stages.stage_makers import TOY
-from tests.training.toy_run import TOY_RUN
-from training.run_preset import RUN_PRESETS
+from tests.factories.stages import TOY
+from tests.factories.toy_run import TOY_RUN
+from training.jobs.plan import RUN_PRESETS
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import torch
 import torchvision
 from upath import UPath
 
-from evaluation.choice import EvaluationChoice
+from evaluation.animation.loading import load_talking_head
+from evaluation.config import EvaluationChoice
 from evaluation.figures import read_figures
-from evaluation.lip_sync_scoring import score_videos
-from evaluation.quality_evaluation import run_quality_evaluation
-from evaluation.talking_head_loading import load_talking_head
-from models import pretrained
+from evaluation.suites.quality import run_quality_evaluation
+from evaluation.suites.score_videos import score_videos
 from storage.root import local_copy, open_root
-from tests.evaluation.head_files import write_released_tiny
-from tests.evaluation.report_makers import publish_evaluations
+from tests.factories.head_files import write_released_tiny
+from tests.factories.report import publish_evaluations
+from weights import catalog as pretrained
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from torch.nn import functional
 
 from models.audio import AudioEncoder, ExcitedBlock, SpectrogramTrunk, SqueezeExcitation
 from models.presets import OFFICIAL, TINY
+from tests.factories.weights import randomise
 from tests.models.test_motion import normalised
-from tests.models.weights import randomise
 
 Weights = dict[str, Tensor]
 

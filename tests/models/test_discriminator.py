@@ -3,7 +3,7 @@ from torch.nn import functional
 
 from models.discriminator import DiscriminatorConfig, MultiScaleDiscriminator, PatchDiscriminator
 from models.presets import OFFICIAL, TINY
-from tests.models.weights import parameter_count
+from tests.factories.weights import parameter_count
 
 
 def test_the_official_discriminator_has_5527682_parameters_under_26_keys() -> None:

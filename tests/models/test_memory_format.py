@@ -3,7 +3,7 @@ import torch
 
 from models.generator import Generator, GeneratorConfig
 from models.memory_format import to_channels_last
-from tests.models.weights import randomise
+from tests.factories.weights import randomise
 
 
 def test_the_generator_takes_channels_last_weights_and_stays_the_same_network() -> None:

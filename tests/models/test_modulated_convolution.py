@@ -14,7 +14,7 @@ from models.modulated_convolution import (
     Upsample,
     upsampling_kernel,
 )
-from tests.models.weights import randomise
+from tests.factories.weights import randomise
 
 
 def zeros_between(maps: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ from torch import nn
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.discriminator import MultiScaleDiscriminator
-from models.face_reconstruction import FaceReconstruction
+from models.external.face_reconstruction import FaceReconstruction
+from models.external.vgg19 import PerceptualFeatures
 from models.generator import Generator
 from models.motion import MotionEncoder
-from models.perceptual_features import PerceptualFeatures
 from models.presets import OFFICIAL, PRESETS, TINY, NetworkPreset, preset_named
 from models.style_vector import StyleVector, StyleWidths
-from tests.models.weights import parameter_count
+from tests.factories.weights import parameter_count
 
 
 def test_the_official_preset_has_the_released_widths() -> None:

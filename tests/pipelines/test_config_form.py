@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 
 from pipelines.config_form import form_of, settings_from
-from preprocessing.source_videos import SourceSettings
-from preprocessing.steps import PreprocessingSettings
+from preprocessing.orchestration.steps import PreprocessingSettings
+from preprocessing.sources.source_videos import SourceSettings
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def test_dagster_takes_the_embedded_settings(tmp_path: Path) -> None:
 def test_the_embedded_settings_are_those_that_a_new_home_gets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.dagster_home import ensure_dagster_home
+    from pipelines.operations.dagster_home import ensure_dagster_home
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     home = ensure_dagster_home()

@@ -7,9 +7,9 @@ import pytest
 
 from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import SECTIONS, deployed, setting_rows
-from pipelines.operations_settings import OperationsSettings
-from preprocessing.steps import PreprocessingSettings
-from training.choice import TrainingChoice
+from pipelines.operations.settings import OperationsSettings
+from preprocessing.orchestration.steps import PreprocessingSettings
+from training.jobs.config import TrainingChoice
 
 FACE = "PDFGC__PREPROCESSING__CLIPS__MINIMUM_FACE_SIZE_PX"
 

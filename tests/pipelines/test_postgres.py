@@ -26,13 +26,13 @@ from click.testing import CliRunner
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus, RunsFilter
 from upath import UPath
 
-from preprocessing.demo_corpus.corpus import make_corpus
-from preprocessing.demo_corpus.settings import CorpusSettings
-from preprocessing.steps import STEPS
+from demo_corpus.corpus import make_corpus
+from demo_corpus.settings import CorpusSettings
+from preprocessing.orchestration.steps import STEPS
 from storage.publishing import current
 from tests.conftest import REPOSITORY
-from tests.pipelines.postgres_server import NoPostgresError, free_port, postgres_server
-from training.orphans import die_with_parent
+from tests.factories.postgres_server import NoPostgresError, free_port, postgres_server
+from training.launch.orphans import die_with_parent
 
 pytestmark = pytest.mark.slow
 DEPLOY: Final = REPOSITORY / "deploy"
@@ -240,8 +240,8 @@ def test_two_batches_at_once_survive_the_daemons_death_whole_and_once(
 
 def contents_on_sqlite(videos: Path, folder: Path, batch: str) -> dict[str, str]:
     """The same batch under another root, through Dagster with its embedded settings."""
-    from pipelines.dagster_home import ensure_dagster_home
     from pipelines.definitions import definitions
+    from pipelines.operations.dagster_home import ensure_dagster_home
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PDFGC_ROOT", str(folder / "root"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from preprocessing.schema import check_array
-from tests.preprocessing.clip_makers import random_clip, random_sample
+from tests.factories.clips import random_clip, random_sample
 
 
 def test_a_clip_and_a_sample_that_fit_are_built() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from webdataset.compat import WebDataset
 
-from preprocessing.clip_archive import ArchiveWriter, read_members
+from preprocessing.archive import ArchiveWriter, read_members
 from preprocessing.shards import (
     decode_clip,
     decode_flac,
@@ -21,7 +21,7 @@ from preprocessing.shards import (
     encode_flac,
     encode_sample,
 )
-from tests.preprocessing.clip_makers import KEY, random_clip, random_sample, same
+from tests.factories.clips import KEY, random_clip, random_sample, same
 
 
 @pytest.mark.parametrize(("coefficients", "anchors"), [(True, 2), (False, 0)])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.animate import animate
-from evaluation.animate_order import AnimateOrder
-from evaluation.driver_media import read_pictures, read_sound
-from evaluation.drivers import FaceFollower
+from evaluation.animation.animate import animate
+from evaluation.animation.drivers import FaceFollower
+from evaluation.animation.media import read_pictures, read_sound
+from evaluation.animation.request import AnimateOrder
 from storage.root import open_root
-from tests.evaluation.head_files import write_released_tiny
+from tests.factories.head_files import write_released_tiny
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

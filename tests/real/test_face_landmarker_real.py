@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.blendshape_readings import BlendshapeReader
-from preprocessing.clip_store import read_clips
-from preprocessing.demo_corpus.camera import HEAD_REST_CM, Camera
-from preprocessing.demo_corpus.expression import Controls, FaceRig, build_rig
-from preprocessing.demo_corpus.head import build_head
-from preprocessing.demo_corpus.portraits import BUNDLED, load_bundled
-from preprocessing.demo_corpus.render import place, render_frame
-from preprocessing.demo_corpus.truth import apparent_pose, pose_in_crop
-from preprocessing.frame_labels import BLINK_NAMES, POSE_NAMES, read_labels
-from preprocessing.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM, rotation_from_angles
+from demo_corpus.camera import HEAD_REST_CM, Camera
+from demo_corpus.expression import Controls, FaceRig, build_rig
+from demo_corpus.head import build_head
+from demo_corpus.portraits import BUNDLED, load_bundled
+from demo_corpus.render import place, render_frame
+from demo_corpus.truth import apparent_pose, pose_in_crop
+from evaluation.readings.blendshapes import BlendshapeReader
+from preprocessing.clips.store import read_clips
+from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM, rotation_from_angles
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, FaceLandmarker, FaceLandmarks
-from preprocessing.steps import Batch, PreprocessingSettings, SourceVideo, run_step
+from preprocessing.labels.tables import BLINK_NAMES, POSE_NAMES, read_labels
+from preprocessing.orchestration.steps import Batch, PreprocessingSettings, SourceVideo, run_step
 from storage.root import local_copy, open_root
 from tests.conftest import REPOSITORY
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.metrics.lip_encoders_scorer import LipEncodersScorer, load_lip_encoders
-from preprocessing.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
+from evaluation.metrics.lip_sync.lip_encoders import LipEncodersScorer, load_lip_encoders
+from preprocessing.audio.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip
 from preprocessing.shards import decode_sample
 from storage.publishing import current
 from storage.root import open_root
-from training.data_index import open_current
+from training.data.index import open_current
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

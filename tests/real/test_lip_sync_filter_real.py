@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing.clip_archive import Place, read_members
+from preprocessing.archive import Place, read_members
+from preprocessing.audio.lip_sync_filter import LipSyncFilter
+from preprocessing.dataset.packing import ShardSettings, read_index
 from preprocessing.labellers import lip_sync_energy, mouth_opening
-from preprocessing.lip_sync_filter import LipSyncFilter
+from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
 from preprocessing.schema import ClipSample
 from preprocessing.shards import decode_sample
-from preprocessing.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
-from preprocessing.training_shards import ShardSettings, read_index
 from storage.root import open_root
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

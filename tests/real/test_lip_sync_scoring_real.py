@@ -5,14 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.metrics.face_crops import TrackProtocol, crop_squares
-from evaluation.metrics.lip_sync_distance import LipSyncScore, NotScored
-from evaluation.metrics.lse_syncnet_frame import score_whole_frames
-from evaluation.metrics.lse_syncnet_track import choose_track, find_tracks, read_crops, score_face_track
-from evaluation.metrics.syncnet_scorer import SyncNetScorer, load_syncnet_scorer
-from models.syncnet import SyncNet
-from preprocessing.face_mesh import FaceMesh
-from tests.models.weights import randomise
+from evaluation.metrics.lip_sync.distance import LipSyncScore, NotScored
+from evaluation.metrics.lip_sync.face_crops import TrackProtocol, crop_squares
+from evaluation.metrics.lip_sync.lse_syncnet_frame import score_whole_frames
+from evaluation.metrics.lip_sync.lse_syncnet_track import (
+    choose_track,
+    find_tracks,
+    read_crops,
+    score_face_track,
+)
+from evaluation.metrics.lip_sync.syncnet import SyncNetScorer, load_syncnet_scorer
+from models.external.syncnet import SyncNet
+from preprocessing.faces.mesh import FaceMesh
+from tests.factories.weights import randomise
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from upath import UPath
 
-from preprocessing.clip_archive import Place, read_members
-from preprocessing.clip_store import read_clip_table, read_clips
+from preprocessing.archive import Place, read_members
+from preprocessing.clips.store import read_clip_table, read_clips
+from preprocessing.dataset.packing import read_index
+from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.labellers import lip_sync_energy, mouth_opening
+from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
 from preprocessing.schema import Clip
 from preprocessing.shards import decode_sample
-from preprocessing.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
-from preprocessing.tracking import FaceTracker, TrackingSettings
-from preprocessing.training_shards import read_index
 from storage.publishing import Published
 from storage.root import open_root
 

@@ -7,7 +7,7 @@ import pytest
 from upath import UPath
 
 from storage.publishing import current, staleness, verify
-from tests.storage.builds import FILES, files_below, killed_at_every_change, materialise_small, recipe
+from tests.factories.builds import FILES, files_below, killed_at_every_change, materialise_small, recipe
 
 
 def test_a_build_killed_anywhere_shows_nothing_or_everything_and_the_next_run_completes_it(

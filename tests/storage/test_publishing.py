@@ -12,9 +12,8 @@ import pytest
 from upath import UPath
 
 from storage.publishing import BuildReport, Recipe, current, materialise, staleness, verify
-from tests.storage.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.conftest import REPOSITORY
+from tests.factories.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
 
 
 def never(work: Path) -> BuildReport:
@@ -216,7 +215,7 @@ import json, logging, os, sys, time
 from pathlib import Path
 from upath import UPath
 from storage.publishing import materialise
-from tests.storage.builds import build, recipe
+from tests.factories.builds import build, recipe
 
 logging.basicConfig(level=logging.INFO)
 meeting = Path(sys.argv[2])
@@ -306,7 +305,7 @@ def test_finding_nothing_to_do_imports_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from storage.root import open_root\n"
-        "from tests.storage.builds import materialise_small\n"
+        "from tests.factories.builds import materialise_small\n"
         f"assert not materialise_small(open_root({str(tmp_path)!r})).built\n"
         "heavy = {'dagster', 'filelock', 'numpy', 'obstore', 'pyarrow', 'requests', 'torch'}\n"
         "print(sorted(heavy & sys.modules.keys()))"

@@ -5,9 +5,9 @@ import torch
 from upath import UPath
 
 from models.presets import PRESETS
-from tests.training.stages.stage_makers import TOY
-from tests.training.toy_run import TOY_RUN, make_root
-from training.run_preset import RUN_PRESETS
+from tests.factories.stages import TOY
+from tests.factories.toy_run import TOY_RUN, make_root
+from training.jobs.plan import RUN_PRESETS
 
 
 @pytest.fixture(scope="session")

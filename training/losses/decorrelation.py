@@ -35,9 +35,9 @@ def decorrelation_loss(
     Independent samples still give a mean square of 1 / (B + N − 1): the floor of the loss.
 
     Args:
-        expression: F̄_e of the batch: means over the window, `training.window.in_window_mean`.
+        expression: F̄_e of the batch: means over the window, `training.losses.window.in_window_mean`.
         audio: F_a of the batch, the same samples.
-        past_expression: F̄_e of earlier batches, from a `training.memory_bank.MemoryBank`; N may be 0.
+        past_expression: F̄_e of earlier batches, from a `training.losses.memory_bank.MemoryBank`; N may be 0.
         past_audio: F_a of the same earlier samples, row by row.
         pairs: Which dimensions are compared.
 

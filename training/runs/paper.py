@@ -10,10 +10,10 @@ Expected figures: the released model's own, in the evaluation's report.
 
 from typing import Final
 
-from training.data_lip import LipWindowSettings
-from training.data_sources import ExpressionWindowSettings
+from training.data.lip_windows import LipWindowSettings
+from training.data.sources import ExpressionWindowSettings
+from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
 from training.runs.preset import RunPreset
-from training.settings import Cadence, LoopSettings, OptimiserSettings
 from training.stages.perception import PerceptionSettings
 from training.stages.stage1_motion import MotionSettings
 from training.stages.stage2_eye import EyeSettings

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from models.presets import NetworkPreset, preset_named
-from training.settings import Cadence, LoopSettings
+from training.engine.settings import Cadence, LoopSettings
 from training.stages.perception import PerceptionSettings
 from training.stages.stage1_motion import MotionSettings
 from training.stages.stage2_eye import EyeSettings

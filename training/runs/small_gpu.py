@@ -9,9 +9,9 @@ Unverified: as `paper`, with fewer steps and higher rates, which are ours.
 import dataclasses
 from typing import Final
 
+from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
-from training.settings import Cadence, LoopSettings, OptimiserSettings
 
 _QUICK: Final = OptimiserSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)
 _HEAD: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)

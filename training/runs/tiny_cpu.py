@@ -11,12 +11,12 @@ Losses are the method's; weights, rates and sizes are ours, chosen on the demo c
 
 from typing import Final
 
-from training.augmentation import ColourJitter, MotionAugmentation, WindowAugmentation
-from training.data_lip import LipWindowSettings
-from training.data_sources import ClipPairSettings, ExpressionWindowSettings
+from training.data.augmentation import ColourJitter, MotionAugmentation, WindowAugmentation
+from training.data.lip_windows import LipWindowSettings
+from training.data.sources import ClipPairSettings, ExpressionWindowSettings
+from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
 from training.losses.pose import PoseScale
 from training.runs.preset import RunPreset
-from training.settings import Cadence, LoopSettings, OptimiserSettings
 from training.stages.perception import PerceptionSettings, PerceptionWeights
 from training.stages.stage1_motion import MotionSettings, MotionWeights
 from training.stages.stage2_eye import EyeSettings

@@ -1,4 +1,4 @@
-"""The stages by name: adding one adds a line here, one in `training.choice` and one in the presets."""
+"""The stages by name: adding one adds a line here, one in `training.jobs.config` and one in the presets."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,7 +20,7 @@ def build_stage(name: str, context: StageContext, settings: Any) -> Stage[Any]:
     """The stage of that name.
 
     Args:
-        name: one of `training.choice.STAGE_NAMES`.
+        name: one of `training.jobs.config.STAGE_NAMES`.
         settings: the stage's own dataclass.
         context: networks and parents' weights.
     """

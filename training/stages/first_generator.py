@@ -6,7 +6,7 @@ import torch
 
 from models.generator import Generator
 from models.presets import NetworkPreset
-from training.weights import StageWeights
+from training.engine.stage_weights import StageWeights
 
 
 def start_from_first(generator: Generator, first: StageWeights, networks: NetworkPreset) -> None:

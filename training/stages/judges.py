@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from models.emonet import EmoNet, Emotion, load_emonet
-from models.face_reconstruction import FaceReconstruction
-from models.l2cs import L2CS, load_l2cs
+from models.external.emonet import EmoNet, Emotion, load_emonet
+from models.external.face_reconstruction import FaceReconstruction
+from models.external.l2cs import L2CS, load_l2cs
+from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models.official import load_face_reconstruction
 from models.perception import Perceived, PerceptionNetwork
-from models.perceptual_features import IMAGENET_DEVIATION, IMAGENET_MEAN
 from training.stages.face_views import DEEP3D_VIEW, EMONET_VIEW, L2CS_VIEW, see
 from training.stages.stage import OutsideWeights, StageContext
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from models.motion import MotionEncoder
-from training.augmentation import MotionAugmentation, augment_motion
-from training.batches import RowFacts
-from training.data_frames import to_network_input
+from training.data.augmentation import MotionAugmentation, augment_motion
+from training.data.batches import RowFacts
+from training.data.frames import to_network_input
 from training.stages.stage import Frozen, StageContext
 
 Arguments = ParamSpec("Arguments")

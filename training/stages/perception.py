@@ -9,14 +9,14 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.perception import Perceived, PerceptionConfig, PerceptionNetwork
-from training.augmentation import ColourJitter, MotionAugmentation, augment_motion
-from training.batches import LabelledFrames
-from training.data_frames import to_network_input
-from training.data_index import ClipIndex
-from training.data_sources import LabelledFrameSource
+from training.data.augmentation import ColourJitter, MotionAugmentation, augment_motion
+from training.data.batches import LabelledFrames
+from training.data.frames import to_network_input
+from training.data.index import ClipIndex
+from training.data.sources import LabelledFrameSource
+from training.engine.settings import OptimiserSettings
 from training.losses.distances import mean_absolute_difference
 from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
-from training.settings import OptimiserSettings
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from models.presets import NetworkPreset
-from training.batches import Batch
-from training.data import LoaderSettings
-from training.data_index import ClipIndex
-from training.data_sources import Source
-from training.settings import OptimiserSettings
-from training.weights import StageWeights
+from training.data.batches import Batch
+from training.data.index import ClipIndex
+from training.data.loader import LoaderSettings
+from training.data.sources import Source
+from training.engine.settings import OptimiserSettings
+from training.engine.stage_weights import StageWeights
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
 

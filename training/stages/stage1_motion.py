@@ -13,21 +13,21 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.appearance import Appearance, AppearanceEncoder
+from models.external.vgg19 import PerceptualFeatures
 from models.generator import Generator, GeneratorConfig
 from models.landmark_trunk import LandmarkTrunk
-from models.perceptual_features import PerceptualFeatures
 from models.presets import NetworkPreset
-from training.augmentation import MotionAugmentation, augment_motion
-from training.batches import ClipPairs
-from training.data_frames import to_network_input
-from training.data_index import ClipIndex
-from training.data_sources import ClipPairSettings, ClipPairSource
+from training.data.augmentation import MotionAugmentation, augment_motion
+from training.data.batches import ClipPairs
+from training.data.frames import to_network_input
+from training.data.index import ClipIndex
+from training.data.sources import ClipPairSettings, ClipPairSource
+from training.engine.settings import OptimiserSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
 from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
-from training.settings import OptimiserSettings
 from training.stages.adversary import (
     Adversary,
     AdversarySettings,

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from training.augmentation import MotionAugmentation
-from training.batches import EyeAnchors, LabelledFrames
-from training.choice import EYE_AXES_PART
-from training.data import BatchStream, LoaderSettings
-from training.data_eyes import EyeAnchorSource
-from training.data_index import ClipIndex
-from training.data_shards import ReaderSettings, ShardReader
-from training.data_sources import LabelledFrameSource
-from training.eye_axes import EyeAxes, eye_labels
+from training.data.augmentation import MotionAugmentation
+from training.data.batches import EyeAnchors, LabelledFrames
+from training.data.eye_anchors import EyeAnchorSource
+from training.data.index import ClipIndex
+from training.data.loader import BatchStream, LoaderSettings
+from training.data.shard_reader import ReaderSettings, ShardReader
+from training.data.sources import LabelledFrameSource
+from training.engine.settings import OptimiserSettings
+from training.jobs.config import EYE_AXES_PART
 from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.eye_contrastive import eye_contrastive_loss
-from training.settings import OptimiserSettings
+from training.stages.eye_axes import EyeAxes, eye_labels
 from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 

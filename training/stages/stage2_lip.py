@@ -15,14 +15,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.audio import AudioEncoder
-from training.augmentation import MotionAugmentation
-from training.batches import LipWindows
-from training.data_index import ClipIndex
-from training.data_lip import LipWindowSettings, LipWindowSource
+from training.data.augmentation import MotionAugmentation
+from training.data.batches import LipWindows
+from training.data.index import ClipIndex
+from training.data.lip_windows import LipWindowSettings, LipWindowSource
+from training.engine.settings import OptimiserSettings
 from training.losses.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
 from training.losses.distances import cosine_similarity
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.settings import OptimiserSettings
 from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from training.batches import LabelledFrames
-from training.data_index import ClipIndex
-from training.data_sources import LabelledFrameSource
+from training.data.batches import LabelledFrames
+from training.data.index import ClipIndex
+from training.data.sources import LabelledFrameSource
+from training.engine.settings import OptimiserSettings
 from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
-from training.settings import OptimiserSettings
 from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 

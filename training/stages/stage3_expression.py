@@ -14,24 +14,25 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.appearance import Appearance
+from models.external.vgg19 import PerceptualFeatures
 from models.generator import Generator
 from models.motion import MotionEncoder
-from models.perceptual_features import PerceptualFeatures
 from models.style_vector import StyleVector
-from training.augmentation import WindowAugmentation, augment_window
-from training.batches import ExpressionWindows
-from training.data_frames import to_network_input
-from training.data_index import ClipIndex
-from training.data_sources import ExpressionWindowSettings, ExpressionWindowSource
+from training.data.augmentation import WindowAugmentation, augment_window
+from training.data.batches import ExpressionWindows
+from training.data.frames import to_network_input
+from training.data.index import ClipIndex
+from training.data.sources import ExpressionWindowSettings, ExpressionWindowSource
+from training.engine.settings import OptimiserSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
 from training.losses.decorrelation import DimensionPairs, decorrelation_loss
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
+from training.losses.memory_bank import MemoryBank
 from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
-from training.memory_bank import MemoryBank
-from training.settings import OptimiserSettings
+from training.losses.window import in_window_mean
 from training.stages.adversary import (
     Adversary,
     AdversarySettings,
@@ -47,7 +48,6 @@ from training.stages.generator_noise import hold_noise_at_zero
 from training.stages.judges import Judgement, judges_of
 from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
-from training.window import in_window_mean
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from preprocessing.clip_archive import ArchiveWriter
-from preprocessing.clips import ClipSettings
-from preprocessing.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
-from preprocessing.face_tracks import CANDIDATES_SCHEMA
-from preprocessing.lip_sync_scores import SCORES_SCHEMA, SCORES_TABLE
+from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
+from preprocessing.archive import ArchiveWriter
+from preprocessing.clips.selection import ClipSettings
+from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
 from preprocessing.pictures.contact_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet, gaze_arrow_px
@@ -29,7 +29,7 @@ from preprocessing.pictures.histograms import (
 )
 from preprocessing.pictures.pose_sheet import draw_pose_sheet, project_axes
 from preprocessing.shards import encode_array
-from tests.preprocessing.pictures.published_steps import (
+from tests.factories.published_steps import (
     grey_jpeg,
     key_of,
     make_clip,

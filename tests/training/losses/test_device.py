@@ -17,11 +17,11 @@ from training.losses.decorrelation import decorrelation_loss
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.losses.feature_matching import feature_matching_loss
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
+from training.losses.memory_bank import MemoryBank
 from training.losses.perceptual import perceptual_loss
 from training.losses.pose import PoseScale, pose_loss
 from training.losses.r1_penalty import r1_penalty
-from training.memory_bank import MemoryBank
-from training.window import in_window_mean
+from training.losses.window import in_window_mean
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

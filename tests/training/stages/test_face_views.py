@@ -5,16 +5,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from preprocessing.alignment import (
+from preprocessing.faces.alignment import (
     IMAGE_LEFT_EYE,
     IMAGE_RIGHT_EYE,
     AlignmentSettings,
     crop_transforms,
     transform_landmarks,
 )
-from preprocessing.face_points import FACE_OVAL, IMAGE_LEFT_EYEBROW, IMAGE_RIGHT_EYEBROW, MOUTH_CORNERS
-from preprocessing.frame_of_reference import project_to_crop
-from preprocessing.mean_face import load_mean_face
+from preprocessing.faces.frame_of_reference import project_to_crop
+from preprocessing.faces.landmark_groups import (
+    FACE_OVAL,
+    IMAGE_LEFT_EYEBROW,
+    IMAGE_RIGHT_EYEBROW,
+    MOUTH_CORNERS,
+)
+from preprocessing.faces.mean_face import load_mean_face
 from training.stages.face_views import DEEP3D_VIEW, EMONET_VIEW, L2CS_VIEW, FaceView, see
 
 NOSE_TIP, CHIN = 1, 152

@@ -8,23 +8,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.emonet import EmoNet, EmoNetConfig
-from models.face_reconstruction import FaceReconstruction, FaceReconstructionConfig
-from models.l2cs import L2CS, L2CSConfig
-from models.perceptual_features import IMAGENET_DEVIATION, IMAGENET_MEAN
+from models.external.emonet import EmoNet, EmoNetConfig
+from models.external.face_reconstruction import FaceReconstruction, FaceReconstructionConfig
+from models.external.l2cs import L2CS, L2CSConfig
+from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models.residual_trunk import ResidualTrunkConfig
-from tests.models.weights import TOY_EMONET, randomise
-from tests.training.stages.stage_makers import TOY
+from tests.factories.stages import TOY
+from tests.factories.toy_run import toy_parents
+from tests.factories.weights import TOY_EMONET, randomise
 from tests.training.stages.test_stage1_motion import make_batch as make_pairs
 from tests.training.stages.test_stage3_expression import make_batch as make_windows
-from tests.training.toy_run import toy_parents
+from training.engine.optimizer_step import weighted_total
 from training.stages import judges
 from training.stages.face_views import DEEP3D_VIEW, EMONET_VIEW, L2CS_VIEW, see
 from training.stages.judges import Judges, judges_of
 from training.stages.stage import Frozen, OutsideWeights, Stage, StageContext
 from training.stages.stage1_motion import MotionSettings, MotionStage
 from training.stages.stage3_expression import ExpressionSettings, ExpressionStage
-from training.turn import weighted_total
 
 FILES = OutsideWeights(deep3d=Path("deep3d"), emonet=Path("emonet"), l2cs=Path("l2cs"))
 TRUNK = ResidualTrunkConfig(image_side_px=32, stem_channels=4, block_counts=(1, 1, 1, 1))

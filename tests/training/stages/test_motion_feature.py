@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from models.motion import MotionEncoder
-from tests.training.stages.stage_makers import (
+from tests.factories.stages import (
     TOY,
     TOY_SIDE_PX,
     context_on_stage1,
@@ -11,8 +11,8 @@ from tests.training.stages.stage_makers import (
     row_facts,
     toy_weights,
 )
-from training.augmentation import MotionAugmentation, augment_motion
-from training.data_frames import to_network_input
+from training.data.augmentation import MotionAugmentation, augment_motion
+from training.data.frames import to_network_input
 from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, seeds_of_pictures
 
 

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from models.perception import Perceived, PerceptionNetwork
-from tests.training.stages.stage_makers import TOY, TOY_SIDE_PX, random_frames, row_facts
-from training.augmentation import ColourJitter, MotionAugmentation
-from training.batches import LabelledFrames
+from tests.factories.stages import TOY, TOY_SIDE_PX, random_frames, row_facts
+from training.data.augmentation import ColourJitter, MotionAugmentation
+from training.data.batches import LabelledFrames
 from training.losses.pose import PoseScale
 from training.stages.perception import PerceptionSettings, PerceptionStage, distance_to_mean
 from training.stages.stage import StageContext

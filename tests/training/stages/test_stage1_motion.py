@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.stages.stage_makers import TOY, random_frames, row_facts
-from tests.training.toy_run import parent_parts, toy_parents
-from training.batches import ClipPairs
-from training.settings import LoopSettings
+from tests.factories.stages import TOY, random_frames, row_facts
+from tests.factories.toy_run import parent_parts, toy_parents
+from training.data.batches import ClipPairs
+from training.engine.optimizer_step import Turn, weighted_total
+from training.engine.settings import LoopSettings
+from training.engine.stage_weights import collect
 from training.stages.adversary import AdversarySettings
 from training.stages.stage import StageContext
 from training.stages.stage1_motion import MotionSettings, MotionStage
-from training.turn import Turn, weighted_total
-from training.weights import collect
 
 ROWS = 3
 

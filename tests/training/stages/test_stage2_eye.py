@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tests.training.stages.stage_makers import (
+from tests.factories.stages import (
     context_on_stage1,
     parts_with_gradients,
     random_frames,
     row_facts,
 )
-from training.augmentation import MotionAugmentation
-from training.batches import EyeAnchors, RowFacts
+from training.data.augmentation import MotionAugmentation
+from training.data.batches import EyeAnchors, RowFacts
+from training.engine.stage_weights import collect
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.stages.stage2_eye import EyeSettings, EyeStage
-from training.weights import collect
 
 ROWS = 4
 

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tests.training.data_makers import make_data_set
-from tests.training.stages.stage_makers import (
+from tests.factories.stages import (
     context_on_stage1,
     parts_with_gradients,
     random_frames,
     row_facts,
 )
-from training.augmentation import MotionAugmentation
-from training.batches import LipWindows, RowFacts
-from training.data_index import read_clip_index
-from training.data_lip import LipWindowSettings
+from tests.factories.training_data import make_data_set
+from training.data.augmentation import MotionAugmentation
+from training.data.batches import LipWindows, RowFacts
+from training.data.index import read_clip_index
+from training.data.lip_windows import LipWindowSettings
+from training.engine.stage_weights import collect
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.stages.stage2_lip import LipSettings, LipStage, finds_its_own, too_near
-from training.weights import collect
 
 ROWS, NEGATIVES = 4, 3
 

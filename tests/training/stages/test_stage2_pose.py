@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tests.training.stages.stage_makers import (
+from tests.factories.stages import (
     context_on_stage1,
     parts_with_gradients,
     random_frames,
     row_facts,
 )
-from training.batches import LabelledFrames, RowFacts
+from training.data.batches import LabelledFrames, RowFacts
+from training.engine.stage_weights import collect
 from training.losses.pose import PoseScale, pose_loss
 from training.stages.stage2_pose import PoseSettings, PoseStage
-from training.weights import collect
 
 ROWS = 4
 SCALE = PoseScale(angle_rad=0.5, translation_cm=4.0)

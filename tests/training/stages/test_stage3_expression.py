@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.stages.stage_makers import TOY, random_frames, row_facts
-from tests.training.toy_run import toy_parents
-from training.batches import ExpressionWindows
+from tests.factories.stages import TOY, random_frames, row_facts
+from tests.factories.toy_run import toy_parents
+from training.data.batches import ExpressionWindows
+from training.engine.optimizer_step import Turn, weighted_total
+from training.engine.settings import LoopSettings
+from training.engine.stage_weights import collect
 from training.losses.decorrelation import decorrelation_loss
-from training.settings import LoopSettings
 from training.stages.expression_correlation import CorrelationTally
 from training.stages.stage import Frozen, StageContext
 from training.stages.stage3_expression import ExpressionModel, ExpressionSettings, ExpressionStage
-from training.turn import Turn, weighted_total
-from training.weights import collect
 
 ROWS, FRAMES = 3, 3
 SETTINGS = ExpressionSettings(memory_rows=4)

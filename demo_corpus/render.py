@@ -1,0 +1,168 @@
+"""One frame of a talking head: skin by one remap, then eyeballs, lash lines and the mouth's inside."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo_corpus.camera import HEAD_REST_CM, Camera
+from demo_corpus.expression import EYELIDS, Controls, FaceRig
+from demo_corpus.eyes import paint_eyeball
+from demo_corpus.mouth import paint_mouth
+from demo_corpus.raster import dense_map, signed_areas_px
+from demo_corpus.topology import LOWER_INNER_LIP, UPPER_INNER_LIP, eye_loop
+from preprocessing.faces.frame_of_reference import direction_from_gaze, rotation_from_angles
+
+MASK_BITS: Final = 4
+LASH_SHARE: Final = 0.55
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a head is in one frame: camera coordinates = rotation @ head + position."""
+
+    rotation: NDArray[np.float64]  # [3, 3]
+    position_cm: NDArray[np.float64]  # [3] the head's origin, from the reference point
+
+
+def place(angles_rad: NDArray[np.float64], position_cm: NDArray[np.float64]) -> Placement:
+    """From pitch, yaw, roll and the head origin's place."""
+    return Placement(rotation_from_angles(angles_rad), np.asarray(position_cm, np.float64))
+
+
+def project_head(
+    rig: FaceRig, vertices_cm: NDArray[np.float64], placement: Placement, camera: Camera
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Picture points [V, 2] of a moved face and its vertices' depths towards the camera [V] cm."""
+    posed = vertices_cm @ placement.rotation.T + placement.position_cm
+    follow = rig.head.follow[:, None]
+    resting = camera.project(vertices_cm + HEAD_REST_CM)
+    return camera.project(posed) * follow + resting * (1 - follow), posed[:, 2]
+
+
+def render_frame(
+    rig: FaceRig, controls: Controls, placement: Placement, gaze_rad: NDArray[np.float64], camera: Camera
+) -> NDArray[np.uint8]:
+    """The picture [side, side, 3] RGB of a head.
+
+    Args:
+        rig: the head and how it moves.
+        controls: what the face does.
+        placement: where the head is.
+        gaze_rad: [2] pitch, yaw of both eyes in head coordinates.
+        camera: the camera.
+    """
+    import cv2
+
+    head = rig.head
+    vertices = rig.vertices_cm(controls)
+    screen, depth = project_head(rig, vertices, placement, camera)
+    rings, face = np.split(head.triangles, [head.face_triangles_from])
+    face = face[np.argsort(depth[face].mean(axis=1), kind="stable")]
+    order = np.concatenate([rings, face])
+    # The mesh covers the picture without a gap, so where a triangle shows its back, another one shows
+    # its face in front of it. Backs come first: they only fill what rounding leaves between faces.
+    fronts = signed_areas_px(screen[order]) * signed_areas_px(head.texture_px[order]) > 0
+    order = np.concatenate([order[~fronts], order[fronts]])
+    map_x, map_y, _ = dense_map(screen, head.texture_px, order, camera.side_px)
+    picture = cv2.remap(head.texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = np.asarray(picture, np.uint8)
+    origin = (camera.position_cm - placement.position_cm) @ placement.rotation
+    _draw_mouth(picture, screen, vertices, placement, origin, camera)
+    direction = direction_from_gaze(gaze_rad)
+    for side in range(2):
+        _draw_eye(picture, rig, side, screen, placement, origin, direction, camera)
+    return picture
+
+
+def _draw_eye(
+    picture: NDArray[np.uint8],
+    rig: FaceRig,
+    side: int,
+    screen: NDArray[np.float64],
+    placement: Placement,
+    origin_cm: NDArray[np.float64],
+    direction: NDArray[np.float64],
+    camera: Camera,
+) -> None:
+    """Paint one eyeball into its lid opening, then the lash line over it."""
+    import cv2
+
+    upper, lower, _ = EYELIDS[side]
+    opening = _opening(screen[eye_loop(upper, lower)], camera.side_px)
+    if opening is not None:
+        pixels, share = opening
+        rays = camera.ray(pixels) @ placement.rotation
+        pixel_cm = (origin_cm[2] - rig.head.eyeballs_cm[side, 2]) / camera.focal_px
+        colour = paint_eyeball(
+            origin_cm, rays, rig.head.eyeballs_cm[side], direction, rig.head.iris_colour, 0.92, pixel_cm
+        )
+        # The upper lid and its lashes throw a shadow on the eyeball.
+        lid_y = np.interp(pixels[:, 0], *_rising(screen[list(upper)]))
+        below_cm = (pixels[:, 1] - lid_y) * pixel_cm
+        colour *= (1 - 0.5 * np.exp(-np.maximum(below_cm, 0.0) / 0.15))[:, None]
+        _blend(picture, pixels, share, colour)
+    line = np.rint(screen[list(upper)] * (1 << MASK_BITS)).astype(np.int32)
+    layer = np.zeros(picture.shape[:2], np.uint8)
+    thickness = max(1, round(camera.side_px / 300))
+    cv2.polylines(layer, [line], False, (255,), thickness, cv2.LINE_AA, MASK_BITS)
+    rows, columns = np.nonzero(layer)
+    share = layer[rows, columns] / 255 * LASH_SHARE
+    _blend(picture, np.column_stack([columns, rows]), share, np.array([[30.0, 20.0, 18.0]]))
+
+
+def _draw_mouth(
+    picture: NDArray[np.uint8],
+    screen: NDArray[np.float64],
+    vertices: NDArray[np.float64],
+    placement: Placement,
+    origin_cm: NDArray[np.float64],
+    camera: Camera,
+) -> None:
+    opening = _opening(screen[eye_loop(UPPER_INNER_LIP, LOWER_INNER_LIP)], camera.side_px)
+    if opening is None:
+        return
+    pixels, share = opening
+    rays = camera.ray(pixels) @ placement.rotation
+    _blend(picture, pixels, share, paint_mouth(origin_cm, rays, vertices))
+
+
+def _rising(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The x and y of a row of points, sorted by x as np.interp wants them."""
+    order = np.argsort(points[:, 0], kind="stable")
+    return points[order, 0], points[order, 1]
+
+
+def _opening(
+    polygon_px: NDArray[np.float64], side_px: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Pixels [N, 2] inside a polygon and how far inside they are, [N] 0..1; None where it is shut."""
+    import cv2
+
+    low = np.maximum(np.floor(polygon_px.min(axis=0)).astype(int) - 2, 0)
+    high = np.minimum(np.ceil(polygon_px.max(axis=0)).astype(int) + 3, side_px)
+    width, height = high - low
+    if width <= 0 or height <= 0:
+        return None
+    finer = 4  # supersampling: lids are a few pixels high
+    mask = np.zeros((height * finer, width * finer), np.uint8)
+    inside = (polygon_px - low + 0.5) * finer - 0.5
+    cv2.fillPoly(mask, [np.rint(inside * (1 << MASK_BITS)).astype(np.int32)], (255,), cv2.LINE_8, MASK_BITS)
+    share = cv2.resize(mask, (int(width), int(height)), interpolation=cv2.INTER_AREA) / 255
+    rows, columns = np.nonzero(share)
+    if not len(rows):
+        return None
+    return np.column_stack([columns, rows]) + low.astype(np.float64), share[rows, columns]
+
+
+def _blend(
+    picture: NDArray[np.uint8],
+    pixels: NDArray[np.float64] | NDArray[np.intp],
+    share: NDArray[np.float64],
+    colour: NDArray[np.float64],
+) -> None:
+    """Lay colours over the picture, in place."""
+    columns, rows = pixels.astype(np.intp).T
+    mixed = picture[rows, columns] * (1 - share[:, None]) + colour * share[:, None]
+    picture[rows, columns] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

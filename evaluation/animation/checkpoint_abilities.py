@@ -1,0 +1,47 @@
+"""What a checkpoint can do, told without loading it. Imports no torch: the page asks."""
+
+from pathlib import Path
+from typing import Final
+
+from safetensors import safe_open
+from upath import UPath
+
+from storage.publishing import current
+from storage.root import local_copy
+from training.jobs.config import EYE_AXES_PART, STAGE_NAMES
+from training.jobs.job import TrainingJob
+from training.jobs.stage_run import JOB_NAME
+
+EYE_STAGE: Final = "stage2_eye"
+WEIGHTS_NAME: Final = "weights.safetensors"
+RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the list of outside weights
+
+
+def is_released(checkpoint: str) -> bool:
+    """Whether a checkpoint is told as released files: a folder, or the name that they have in the list."""
+    return bool(checkpoint) and (checkpoint == RELEASED_NAME or Path(checkpoint).expanduser().is_dir())
+
+
+def parts_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
+    """Whether gaze and blinks can have strengths of their own.
+
+    They can in released files, and in runs whose eye stage measured which is which.
+
+    Args:
+        root: of training runs.
+        checkpoint: a folder, taken for one of released files, their name in the list, or a run's; none of
+            these: False.
+    """
+    if not checkpoint:
+        return False
+    if is_released(checkpoint):
+        return True
+    last = None if "/" in checkpoint else current(root, STAGE_NAMES[-1], checkpoint)
+    if last is None:
+        return False
+    choice = TrainingJob.read(local_copy(last.directory) / JOB_NAME).choice
+    eye = current(root, EYE_STAGE, choice.parents_run or choice.run)
+    if eye is None or WEIGHTS_NAME not in eye.manifest.files:
+        return False
+    with safe_open(local_copy(eye.directory) / WEIGHTS_NAME, framework="np") as weights:
+        return any(name.startswith(f"{EYE_AXES_PART}.") for name in weights.keys())  # noqa: SIM118

@@ -1,0 +1,255 @@
+"""Faces that drive: stills and videos of any size as aligned 224 px crops at 25 fps, in two passes.
+
+The first pass follows the face with the tracker of `face_tracks` and keeps a few numbers a frame; the second
+cuts the crops, with the average over the whole shot that the first one knows. Training averages over a clip
+of at most 64 frames; over a shot, a head that is held tilted stays tilted. All else is the same: the
+windows that the tracker cuts, the official alignment, one resampling.
+
+Where a driver is too short its last frame is held; where its face is lost, the last one seen. Before its
+first face stands the first one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.animation.media import read_pictures, read_still
+from preprocessing.faces.alignment import (
+    CROP_SIDE_PX,
+    IMAGE_LEFT_EYE,
+    IMAGE_RIGHT_EYE,
+    INNER_LIPS,
+    NETWORK_LEFT_PX,
+    NETWORK_SIDE_PX,
+    OFFICIAL_SMOOTHING,
+    OFFICIAL_TARGET_PX,
+    fit_similarity,
+)
+from preprocessing.faces.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
+from preprocessing.media.shots import ShotDetector, ShotSettings
+
+STILL_LOOKS: Final = 5  # at a still, until the tracker's window has settled on the face
+
+
+@dataclass(frozen=True)
+class DriverSettings:
+    """How a driver's face is found."""
+
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    shots: ShotSettings = field(default_factory=ShotSettings)
+    second_face_size: float = 0.5  # of the first one's; smaller faces are people in the background
+    second_face_share: float = 0.1  # of the frames: more, and nobody knows whom to follow
+
+
+@dataclass(frozen=True)
+class FacePlace:
+    """Where the face of one frame is, in source pixels."""
+
+    shot: int
+    points_px: NDArray[np.float64]  # [3, 2] image-left eye, image-right eye, mouth
+    window_centre_px: NDArray[np.float64]  # [2] x, y
+    window_side_px: int
+
+
+@dataclass(frozen=True)
+class FaceDriver:
+    """A followed face.
+
+    Attributes:
+        path: the file.
+        settings: how the face was found.
+        first_index: grid index of the first picture.
+        places: one a picture, None where no face was found.
+    """
+
+    path: Path
+    settings: DriverSettings
+    first_index: int
+    places: tuple[FacePlace | None, ...]
+    is_still: bool
+
+    @property
+    def frames(self) -> int:
+        """How many frames at 25 fps it has by itself, from time 0 on."""
+        return self.first_index + len(self.places)
+
+    @property
+    def frames_without_face(self) -> int:
+        """In how many the face was lost."""
+        return sum(place is None for place in self.places)
+
+    def crops(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """`count` aligned crops [224, 224, 3] RGB from time 0 on; repeated ones are the same object."""
+        crops = self._found_crops()
+        first = next(crops)
+        found = next(index for index, place in enumerate(self.places) if place is not None)
+        whole = chain(repeat(first, self.first_index + found + 1), crops)
+        yielded, last = 0, first
+        for last in islice(whole, count):
+            yield last
+            yielded += 1
+        yield from repeat(last, count - yielded)
+
+    def _found_crops(self) -> Iterator[NDArray[np.uint8]]:
+        """Crops from the first found face on, one a picture."""
+        aligners = {shot: Aligner(points) for shot, points in self._mean_points().items()}
+        last: NDArray[np.uint8] | None = None
+        for place, image in zip(self.places, self._images(), strict=False):
+            if place is not None:
+                last = self._cut(image, place, aligners[place.shot].transform(place.points_px))
+            if last is not None:
+                yield last
+
+    def _images(self) -> Iterator[NDArray[np.uint8]]:
+        still = read_still(self.path) if self.is_still else None
+        if still is not None:
+            yield still
+            return
+        for frame in read_pictures(self.path):
+            yield frame.image
+
+    def _mean_points(self) -> dict[int, NDArray[np.float64]]:
+        by_shot: dict[int, list[NDArray[np.float64]]] = {}
+        for place in self.places:
+            if place is not None:
+                by_shot.setdefault(place.shot, []).append(place.points_px)
+        return {shot: np.mean(points, axis=0) for shot, points in by_shot.items()}
+
+    def _cut(
+        self, image: NDArray[np.uint8], place: FacePlace, transform: NDArray[np.float64]
+    ) -> NDArray[np.uint8]:
+        """The crop, from the tracker's own window as in training."""
+        window = FaceWindow(place.window_centre_px, float(place.window_side_px))
+        picture, to_window = window.cut(image, self.settings.tracking.bounded_window_side_px())
+        to_crop = np.vstack([transform, [0, 0, 1]]) @ np.linalg.inv(np.vstack([to_window, [0, 0, 1]]))
+        size = (CROP_SIDE_PX, CROP_SIDE_PX)
+        return np.asarray(cv2.warpAffine(picture, to_crop[:2], size, flags=cv2.INTER_LINEAR), np.uint8)
+
+
+class Aligner:
+    """The official alignment of `preprocessing.faces.alignment`, frame by frame, the average known before."""
+
+    def __init__(self, mean_points_px: NDArray[np.float64]) -> None:
+        self._similarity = fit_similarity(mean_points_px, OFFICIAL_TARGET_PX)
+        self._pin: NDArray[np.float64] | None = None
+
+    def transform(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[2, 3] source px -> crop px of the next frame, whose eyes and mouth are [3, 2] in source px."""
+        mouth = self._similarity[:, :2] @ points_px[2] + self._similarity[:, 2]
+        pin = OFFICIAL_TARGET_PX[2] - mouth
+        if self._pin is not None:
+            pin = OFFICIAL_SMOOTHING * self._pin + (1 - OFFICIAL_SMOOTHING) * pin
+        self._pin = pin
+        zoom = CROP_SIDE_PX / NETWORK_SIDE_PX
+        cut = np.array([-NETWORK_LEFT_PX + 0.5, 0.5]) * zoom - 0.5
+        transform = zoom * self._similarity
+        transform[:, 2] += zoom * pin + cut
+        return transform
+
+
+class FaceFollower:
+    """Finds the face of one file after the other; a context manager, as its tracker holds graphs."""
+
+    def __init__(self, settings: DriverSettings | None = None) -> None:
+        self.settings = settings or DriverSettings()
+        self._tracker = FaceTracker(self.settings.tracking)
+
+    def __enter__(self) -> "FaceFollower":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._tracker.close()
+
+    def follow(
+        self, path: Path, maximum_frames: int | None = None, progress: Callable[[int], None] | None = None
+    ) -> FaceDriver:
+        """The face of a still or of a video.
+
+        Args:
+            path: the file; it is only read.
+            maximum_frames: no more of a video is looked at.
+            progress: called with the number of frames looked at.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it cannot be read, shows no face, or shows two of like size.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}")
+        self._tracker.begin_video()
+        still = read_still(path)
+        if still is not None:
+            looks = [self._tracker.step(still) for _ in range(STILL_LOOKS)]
+            survey = _Survey(self.settings)
+            survey.add(0, looks[-1])
+        else:
+            survey = self._survey(path, maximum_frames, progress)
+        survey.check(path)
+        return FaceDriver(
+            path, self.settings, survey.first_index, tuple(survey.places), is_still=still is not None
+        )
+
+    def _survey(
+        self, path: Path, maximum_frames: int | None, progress: Callable[[int], None] | None
+    ) -> "_Survey":
+        survey, shots, shot = _Survey(self.settings), ShotDetector(self.settings.shots), 0
+        for frame in islice(read_pictures(path), maximum_frames):
+            if not survey.places:
+                survey.first_index = frame.index
+            if shots.begins_shot(frame.index, frame.image) and survey.places:
+                shot += 1
+                self._tracker.begin_shot()
+            survey.add(shot, self._tracker.step(frame.image))
+            if progress is not None:
+                progress(len(survey.places))
+        return survey
+
+
+@dataclass
+class _Survey:
+    settings: DriverSettings
+    first_index: int = 0
+    places: list[FacePlace | None] = field(default_factory=list)
+    frames_with_two: int = 0
+
+    def add(self, shot: int, views: list[FaceView]) -> None:
+        """Take the largest face of the next frame."""
+        by_size = sorted(views, key=lambda view: -_size_px(view))
+        self.places.append(_place(shot, by_size[0]) if by_size else None)
+        if len(by_size) > 1 and _size_px(by_size[1]) > self.settings.second_face_size * _size_px(by_size[0]):
+            self.frames_with_two += 1
+
+    def check(self, path: Path) -> None:
+        """Raise ValueError where there is no face, or more than one."""
+        frames, found = len(self.places), sum(place is not None for place in self.places)
+        if not found:
+            looked = f"any of its {frames} frames" if frames > 1 else "it"
+            raise ValueError(f"{path}: no face was found in {looked}")
+        if self.frames_with_two > self.settings.second_face_share * found:
+            where = f" in {self.frames_with_two} of {frames} frames" if frames > 1 else ""
+            raise ValueError(f"{path}: shows two faces of like size{where}; give one that shows one person")
+
+
+def eyes_and_mouth(landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The three points [3, 2] that the official alignment takes of landmarks [478, 3]."""
+    points = landmarks_px[:, :2].astype(np.float64)
+    return np.stack(
+        [points[list(group)].mean(axis=0) for group in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, INNER_LIPS)]
+    )
+
+
+def _place(shot: int, view: FaceView) -> FacePlace:
+    zoom, left, top = view.window_transform[0, 0], *view.window_transform[:, 2]
+    side = round(len(view.window) / zoom)
+    corner = np.round(0.5 - (np.array([left, top]) + 0.5) / zoom)
+    return FacePlace(shot, eyes_and_mouth(view.landmarks_px), corner + side / 2, side)
+
+
+def _size_px(view: FaceView) -> float:
+    return float(np.ptp(view.landmarks_px[:, :2], axis=0).max())

@@ -1,0 +1,164 @@
+"""A talking head by its checkpoint's name: a training run under the root, or a folder of released files."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+from upath import UPath
+
+from evaluation.animation.checkpoint_abilities import RELEASED_NAME, is_released
+from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measured_parts
+from evaluation.animation.postprocessing import OFFICIAL_HABITS, InferenceHabits, Neutral
+from evaluation.animation.request import Device, OfficialNetworkPreset
+from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
+from models.appearance import Appearance
+from models.generator import Generator
+from models.motion import MotionCodes, MotionEncoder
+from models.official import OfficialNetworks, load_official
+from models.presets import NetworkPreset, preset_named
+from storage.publishing import current, verify
+from storage.root import local_copy
+from training.engine.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
+from training.engine.stage_weights import StageWeights, read_weights
+from training.jobs.job import TrainingJob
+from training.jobs.published_settings import read_settings
+from training.jobs.stage_run import JOB_NAME
+from training.jobs.worker import read_parents
+from training.stages.frozen_encoders import FrozenEncoders
+from training.stages.stage import StageContext
+from training.stages.stage3_expression import ExpressionSettings
+from weights.resolve import find_weights
+
+LAST_STAGE: Final = "stage3_expression"
+
+
+class TrainedNetworks(HeadNetworks):
+    """What stages 1 to 3 left: the frozen encoders, the expression head, the lip code's layers, G."""
+
+    def __init__(self, networks: NetworkPreset, encoders: FrozenEncoders, stage3: StageWeights) -> None:
+        super().__init__()
+        self.encoders = encoders
+        motion = MotionEncoder(networks.motion)
+        self.expression = nn.Sequential(motion.to_emo, motion.emo_embed)
+        self.lip_code = motion.mouth_embed
+        self.generator = Generator(networks.generator)
+        stage3.load_into("motion.to_emo", motion.to_emo)
+        stage3.load_into("motion.emo_embed", motion.emo_embed)
+        stage3.load_into("lip_code", self.lip_code)
+        stage3.load_into("generator", self.generator)
+
+    @override
+    def appearance_of(self, image: Tensor) -> Appearance:
+        appearance: Appearance = self.encoders.appearance(image)
+        return appearance
+
+    @override
+    def motion_of(self, image: Tensor) -> FaceMotion:
+        feature: Tensor = self.encoders.trunk(image)
+        return FaceMotion(self.encoders.pose(feature), self.encoders.eye(feature), self.expression(feature))
+
+    @override
+    def lip_of(self, mel: Tensor) -> Tensor:
+        code: Tensor = self.lip_code(self.encoders.audio(mel))
+        return code
+
+
+class ReleasedNetworks(HeadNetworks):
+    """The authors' four networks."""
+
+    def __init__(self, networks: OfficialNetworks) -> None:
+        super().__init__()
+        self.appearance, self.motion = networks.appearance, networks.motion
+        self.audio, self.generator = networks.audio, networks.generator
+
+    @override
+    def appearance_of(self, image: Tensor) -> Appearance:
+        appearance: Appearance = self.appearance(image)
+        return appearance
+
+    @override
+    def motion_of(self, image: Tensor) -> FaceMotion:
+        codes: MotionCodes = self.motion(image)
+        return FaceMotion(codes.pose, codes.eye, codes.expression)
+
+    @override
+    def lip_of(self, mel: Tensor) -> Tensor:
+        code: Tensor = self.audio(mel).lip_code
+        return code
+
+
+def load_talking_head(
+    checkpoint: str,
+    root: UPath,
+    device: Device = "auto",
+    *,
+    official_habits: bool | None = None,
+    neutral: Neutral | None = None,
+    official_networks: OfficialNetworkPreset = "official",
+) -> TalkingHead:
+    """A talking head ready to render.
+
+    Args:
+        checkpoint: a folder with the four released files, their name in the list of outside weights
+            (`pdfgc_official`), else the name of a training run.
+        root: where training runs are published.
+        device: auto takes the GPU where there is one.
+        official_habits: `OFFICIAL_HABITS` or none; None: as the checkpoint wants, released files have them.
+        neutral: what a control left out is held at; None: as the habits say.
+        official_networks: the preset whose shapes the released files have.
+
+    Raises:
+        FileNotFoundError: a released file is absent.
+        ValueError: no such run or folder, a stage that is not trained, or weights that do not fit or are not
+            what they should be.
+    """
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', and there is no CUDA device here; take 'cpu' or 'auto'")
+    released = is_released(checkpoint)
+    habits = (
+        OFFICIAL_HABITS if (released if official_habits is None else official_habits) else InferenceHabits()
+    )
+    if neutral is not None:
+        habits = replace(habits, neutral=neutral)
+    if released:
+        folder = find_weights(checkpoint) if checkpoint == RELEASED_NAME else Path(checkpoint).expanduser()
+        networks = ReleasedNetworks(load_official(folder, preset_named(official_networks)))
+        return TalkingHead(f"released files in {folder}", networks, habits, 1, OFFICIAL_EYE_PARTS, place)
+    trained, window_frames, eye_parts = load_run(root, checkpoint)
+    return TalkingHead(f"run {checkpoint!r}", trained, habits, window_frames, eye_parts, place)
+
+
+def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | None]:
+    """The networks of a run, moving averages where there are any, K of its expression window, its eye parts.
+
+    Raises:
+        ValueError: the run, or one of its stages, is not trained, or is damaged.
+    """
+    published = None if "/" in run or not run else current(root, LAST_STAGE, run)
+    if published is None:
+        known = sorted(folder.name for folder in (root / "assets" / LAST_STAGE).glob("*"))
+        told = f"runs there: {', '.join(known)}" if known else f"no run there has trained {LAST_STAGE}"
+        raise ValueError(
+            f"{run!r} is no folder of released files, and no run of that name has trained {LAST_STAGE} "
+            f"under {root} ({told})"
+        )
+    if wrong := verify(published):
+        raise ValueError(
+            f"{LAST_STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}"
+        )
+    folder = local_copy(published.directory)
+    choice = TrainingJob.read(folder / JOB_NAME).choice
+    # As it was trained: the preset of that name may have changed since.
+    networks = read_settings(NetworkPreset, published, "networks")
+    settings = read_settings(ExpressionSettings, published, "stage")
+    tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
+    if (folder / AVERAGES_NAME).is_file():
+        tensors |= read_weights(folder / AVERAGES_NAME).tensors
+    context = StageContext(networks, read_parents(root, LAST_STAGE, choice))
+    weights = StageWeights(f"{LAST_STAGE} of run {run!r}", tensors)
+    trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
+    return trained, settings.windows.window_frames, measured_parts(context.parents["stage2_eye"])

@@ -1,0 +1,161 @@
+"""Pictures and sound of whatever a person gives: stills, videos with or without sound, sound files.
+
+Pictures come on the 25 fps grid of `preprocessing.media.decoding`, sound on the same timeline, so those of
+one file stay in step. Files are only read. This module is for workers: it loads FFmpeg's libraries.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.stream import Disposition
+from av.video.frame import VideoFrame as SourceFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from preprocessing.media.container import RefusedVideo, display_geometry, open_media, stream_start
+from preprocessing.media.decoding import DecodeSettings, VideoFrame, decode_sound, open_video
+from preprocessing.media.packets import decode_tolerantly, demux_tolerantly
+from preprocessing.media.sound import SoundTrack
+from preprocessing.media.timeline import PlaceCounter
+from preprocessing.schema import FRAMES_PER_SECOND
+
+STILL_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""Pillow's names; of an animated one the first picture counts."""
+SOUND_DEMUXERS: Final = ("wav", "w64", "mp3", "flac", "ogg", "aac", "aiff", "au", "caf", "mov", "matroska")
+SILENT_RMS: Final = 1e-4  # -80 dB of full scale: what the mel features cannot make louder
+
+
+def read_still(path: Path) -> NDArray[np.uint8] | None:
+    """A still picture as [H, W, 3] RGB, turned as its metadata says; None where the file is none.
+
+    Raises:
+        ValueError: it is a picture that cannot be read.
+    """
+    try:
+        with Image.open(path, formats=STILL_FORMATS) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
+    except UnidentifiedImageError:
+        return None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: this picture cannot be read: {error}") from error
+
+
+def read_pictures(path: Path) -> Iterator[VideoFrame]:
+    """A video's pictures with consecutive grid indices; the first one may be above 0.
+
+    Raises:
+        ValueError: the file is no video or cannot be read.
+    """
+    settings = DecodeSettings()
+    with _told_of(path):
+        try:
+            video = open_video(path, settings)
+        except RefusedVideo as refusal:
+            if refusal.reason != "no_sound":
+                raise
+            yield from _read_silent_video(path)
+            return
+        with video:
+            yield from video
+
+
+def read_sound(path: Path) -> NDArray[np.float32]:
+    """A video's or a sound file's sound, [n] mono at 16 kHz; two hours take 460 MB.
+
+    Raises:
+        ValueError: there is none, it is silent, or it cannot be read.
+    """
+    with _told_of(path):
+        try:
+            sound = decode_sound(path, DecodeSettings())
+        except RefusedVideo as refusal:
+            if refusal.reason not in ("no_video", "not_a_video"):
+                raise
+            sound = _read_sound_file(path)
+    if not len(sound):
+        raise ValueError(f"{path}: its sound is empty")
+    level = float(np.abs(sound).max())
+    if level < SILENT_RMS:
+        raise ValueError(f"{path}: its sound is silent (it reaches {level:.1e} of full scale)")
+    return sound
+
+
+def _read_silent_video(path: Path) -> Iterator[VideoFrame]:
+    """Pictures of a video without sound, on the grid that starts with the first picture."""
+    counter, reformatter, interval = PlaceCounter(), VideoReformatter(), Fraction(1, FRAMES_PER_SECOND)
+    shown: SourceFrame | None = None
+    with open_media(path) as container:
+        skipped = Disposition.attached_pic | Disposition.timed_thumbnails
+        stream = next(video for video in container.streams.video if not video.disposition & skipped)
+        zero = stream_start(stream)
+
+        def show(places: range) -> Iterator[VideoFrame]:
+            if shown is None or not places:
+                return
+            geometry = display_geometry(stream, shown)
+            size = {"width": geometry.width_px, "height": geometry.height_px}
+            image = np.asarray(reformatter.reformat(shown, format="rgb24", **size).to_ndarray(), np.uint8)
+            image = np.ascontiguousarray(np.rot90(image, geometry.quarter_turns))
+            yield from (VideoFrame(place, image, float(counter.shown_since)) for place in places)
+
+        for packet in demux_tolerantly(container, [stream], lambda: None):
+            for frame in decode_tolerantly(packet, lambda: None):
+                if not isinstance(frame, SourceFrame):
+                    continue
+                start = counter.shown_since + interval
+                if frame.pts is not None and frame.time_base is not None:
+                    start = frame.pts * frame.time_base - zero
+                if shown is not None and start <= counter.shown_since:
+                    continue
+                places = counter.advance(start)
+                yield from show(places)
+                shown = frame
+                if frame.duration and frame.time_base is not None:
+                    interval = frame.duration * frame.time_base
+        yield from show(counter.finish(interval))
+        if shown is None:
+            raise RefusedVideo("damaged", "no picture could be decoded")
+
+
+def _read_sound_file(path: Path) -> NDArray[np.float32]:
+    locks = {"protocol_whitelist": "file", "format_whitelist": ",".join(SOUND_DEMUXERS)}
+    blocks: list[NDArray[np.float32]] = []
+    try:
+        container = av.open(str(path.absolute()), "r", container_options=locks, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        raise RefusedVideo("unreadable", "neither a sound file nor a video that can be read") from error
+    with container:
+        if not container.streams.audio:
+            raise RefusedVideo("no_sound", "no sound stream")
+        stream = container.streams.audio[0]
+        track = SoundTrack(stream_start(stream), blocks.append)
+        for packet in demux_tolerantly(container, [stream], lambda: None):
+            for frame in decode_tolerantly(packet, lambda: None):
+                if isinstance(frame, AudioFrame):
+                    track.add(frame)
+        track.finish()
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+@contextmanager
+def _told_of(path: Path) -> Generator[None]:
+    """A refusal as one line that names the file.
+
+    Raises:
+        ValueError: in place of `RefusedVideo`.
+        FileNotFoundError: there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        yield
+    except RefusedVideo as refusal:
+        raise ValueError(f"{path}: {refusal.detail}") from refusal

@@ -1,0 +1,116 @@
+"""The talking head: codes of a portrait, of faces and of sound in, pictures out.
+
+One interface over the networks of a trained run and over the released ones; what only the released ones
+want (gains, smoothing, controls switched off by zeros) stands in `InferenceHabits`.
+
+Shape letters: N frames, S side of the pictures, D width of a code.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from evaluation.animation.eye_parts import EyeParts
+from evaluation.animation.postprocessing import InferenceHabits
+from models.appearance import Appearance
+from models.generator import Generator
+from models.style_vector import StyleVector
+from training.data.frames import to_network_input
+
+
+@dataclass(frozen=True)
+class FaceMotion:
+    """How faces move: pose [N, 6], eye [N, 6] and expression [N, 30] codes, or [D] of one frame."""
+
+    pose: Tensor
+    eye: Tensor
+    expression: Tensor
+
+
+class HeadNetworks(nn.Module, ABC):
+    """The networks behind a talking head; pictures are [N, 3, S, S] RGB in [-1, 1]."""
+
+    generator: Generator
+
+    @abstractmethod
+    def appearance_of(self, image: Tensor) -> Appearance:
+        """Who it is."""
+
+    @abstractmethod
+    def motion_of(self, image: Tensor) -> FaceMotion:
+        """How the face moves, frame by frame."""
+
+    @abstractmethod
+    def lip_of(self, mel: Tensor) -> Tensor:
+        """Lip codes [N, D] of mel windows [N, 1, 80, 20]."""
+
+
+class TalkingHead:
+    """Encodes and renders on one device, without gradients; the same input gives the same picture.
+
+    Attributes:
+        name: the checkpoint, for messages.
+        side_px: S.
+        habits: what is done to the codes.
+        expression_window_frames: K frames around a frame whose mean is its expression; 1 takes it alone.
+        eye_parts: which parts of the eye code are gaze and blinks; None where nobody measured it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        networks: HeadNetworks,
+        habits: InferenceHabits,
+        expression_window_frames: int,
+        eye_parts: EyeParts | None,
+        device: torch.device,
+    ) -> None:
+        self.name = name
+        self.habits = habits
+        self.expression_window_frames = expression_window_frames
+        self.eye_parts = eye_parts
+        self._networks = networks.to(device).eval()
+        self.device = device
+        self.side_px = networks.generator.config.image_side_px
+
+    @torch.inference_mode()
+    def appearance(self, crop: NDArray[np.uint8]) -> Appearance:
+        """Who an aligned crop [H, W, 3] shows: code [1, D] and map [1, C, s, s]."""
+        return self._networks.appearance_of(self._input([crop]))
+
+    @torch.inference_mode()
+    def motion(self, crops: Sequence[NDArray[np.uint8]]) -> FaceMotion:
+        """Codes of N aligned crops [H, W, 3], each by itself, with the habits' gains."""
+        motion = self._networks.motion_of(self._input(crops))
+        return FaceMotion(
+            pose=motion.pose,
+            eye=self.habits.eye_gain * motion.eye,
+            expression=self.habits.expression_gain * motion.expression,
+        )
+
+    @torch.inference_mode()
+    def lip(self, mels: NDArray[np.float32]) -> Tensor:
+        """Lip codes [N, D] of mel windows [N, 1, 80, 20] in [0, 1], with the habits' gain."""
+        return self.habits.lip_gain * self._networks.lip_of(torch.from_numpy(mels).to(self.device))
+
+    @torch.inference_mode()
+    def render(self, style: StyleVector, appearance: Appearance) -> NDArray[np.uint8]:
+        """Pictures [N, S, S, 3] RGB of N styles, all of one appearance map [1, C, s, s].
+
+        The generator's noise is the weights' own, the same in every frame: no flicker, and a frame does not
+        depend on those rendered with it.
+        """
+        vector = style.to_vector().to(self.device)
+        maps = appearance.map.expand(len(vector), -1, -1, -1)
+        pictures: Tensor = self._networks.generator(vector, maps, noise="stored")
+        levels = ((pictures + 1.0) * 127.5).round().clamp(0.0, 255.0).to(torch.uint8)
+        return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+    def _input(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+        frames = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+        return to_network_input(frames.to(self.device), self.side_px)

@@ -1,0 +1,73 @@
+"""A talking head that encodes what it has seen before only once.
+
+An evaluation's videos share their clips: a clip that drives a video's eyes drives another's pose. The codes
+kept are a few kilobytes a frame.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import override
+
+from evaluation.animation.talking_head import FaceMotion, TalkingHead
+from models.appearance import Appearance
+from models.style_vector import StyleVector
+
+Item = TypeVar("Item")
+
+
+class RememberingHead(TalkingHead):
+    """Behaves as the head that it is made of."""
+
+    def __init__(self, head: TalkingHead) -> None:
+        self.name, self.habits, self.side_px = head.name, head.habits, head.side_px
+        self.expression_window_frames = head.expression_window_frames
+        self.eye_parts, self.device = head.eye_parts, head.device
+        self._head = head
+        self._motions: dict[bytes, FaceMotion] = {}
+        self._lips: dict[bytes, Tensor] = {}
+
+    @override
+    def appearance(self, crop: NDArray[np.uint8]) -> Appearance:
+        return self._head.appearance(crop)
+
+    @override
+    def motion(self, crops: Sequence[NDArray[np.uint8]]) -> FaceMotion:
+        rows = _remembered(self._motions, crops, lambda new: _motion_rows(self._head.motion(new)))
+        return FaceMotion(
+            torch.stack([row.pose for row in rows]),
+            torch.stack([row.eye for row in rows]),
+            torch.stack([row.expression for row in rows]),
+        )
+
+    @override
+    def lip(self, mels: NDArray[np.float32]) -> Tensor:
+        return torch.stack(_remembered(self._lips, mels, lambda new: list(self._head.lip(np.stack(new)))))
+
+    @override
+    def render(self, style: StyleVector, appearance: Appearance) -> NDArray[np.uint8]:
+        return self._head.render(style, appearance)
+
+
+def _remembered(
+    known: dict[bytes, Item],
+    arrays: Sequence[NDArray[Any]] | NDArray[Any],
+    encode: Callable[[list[NDArray[Any]]], Sequence[Item]],
+) -> list[Item]:
+    """What is known of each array, in order; of those that are not, `encode` is asked once."""
+    digests = [
+        hashlib.sha1(np.ascontiguousarray(array).data, usedforsecurity=False).digest() for array in arrays
+    ]
+    new = {digest: array for digest, array in zip(digests, arrays, strict=True) if digest not in known}
+    if new:
+        known |= dict(zip(new, encode(list(new.values())), strict=True))
+    return [known[digest] for digest in digests]
+
+
+def _motion_rows(motion: FaceMotion) -> list[FaceMotion]:
+    return [FaceMotion(*codes) for codes in zip(motion.pose, motion.eye, motion.expression, strict=True)]

@@ -1,0 +1,79 @@
+"""Clips of the data set as drivers and portraits: crops and sound, straight from the shards.
+
+Labels are left in the shard. Imports no torch.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.archive import Place, read_members
+from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipSource
+from preprocessing.shards import decode_clip
+from training.data.index import ClipIndex
+
+
+@dataclass(frozen=True)
+class DrivingClip:
+    """A clip that drives: a `performance.Face`, and the sound heard with it.
+
+    path: the clip's key, by which drivers of one clip are encoded once. sound: [T * 640] float32 mono 16 kHz.
+    """
+
+    path: Path
+    identity: str
+    source: ClipSource
+    frames_jpeg: tuple[bytes, ...]
+    sound: NDArray[np.float32]
+
+    def crops(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """The first `count` aligned crops [224, 224, 3] RGB.
+
+        Raises:
+            ValueError: the clip is shorter, or a frame is no JPEG file.
+        """
+        if count > len(self.frames_jpeg):
+            raise ValueError(f"{self.path}: {count} frames asked for, it has {len(self.frames_jpeg)}")
+        yield from map(self._decoded, self.frames_jpeg[:count])
+
+    def sound_of(self, frames: int) -> NDArray[np.float32]:
+        """The sound of the first frames."""
+        return self.sound[: frames * SAMPLES_PER_FRAME]
+
+    def _decoded(self, jpeg: bytes) -> NDArray[np.uint8]:
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None:  # pyright: ignore[reportUnnecessaryComparison]  (OpenCV's types leave it out)
+            raise ValueError(f"{self.path}: a frame of {len(jpeg)} bytes is not a JPEG file")
+        return image.astype(np.uint8, copy=False)
+
+
+class ClipReader:
+    """Reads clips of an index by key; holds none."""
+
+    def __init__(self, index: ClipIndex) -> None:
+        self._index = index
+        self._numbers: Mapping[str, int] = {index.key(clip): clip for clip in range(len(index))}
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of all clips."""
+        return tuple(self._numbers)
+
+    def read(self, key: str) -> DrivingClip:
+        """A clip.
+
+        Raises:
+            ValueError: the shard does not hold what the index says.
+        """
+        clip = self._decoded(key)
+        return DrivingClip(Path(key), clip.identity, clip.source, clip.frames_jpeg, clip.sound)
+
+    def _decoded(self, key: str) -> Clip:
+        number = self._numbers[key]
+        place = Place(int(self._index.offsets_bytes[number]), int(self._index.sizes_bytes[number]))
+        shard = self._index.shard_paths[int(self._index.shards[number])]
+        return decode_clip(key, read_members(shard, place))

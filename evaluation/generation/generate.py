@@ -1,0 +1,206 @@
+"""The videos of an evaluation: drawn from the data set, made by a trained run, published.
+
+Importing this imports no torch; making videos does.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+from upath import UPath
+
+from evaluation.config import EvaluationChoice
+from evaluation.generation.files import (
+    CONTACT_SHEET,
+    FACTS_NAME,
+    GENERATED_VIDEOS,
+    PROTOCOL_NAME,
+    ClipFacts,
+    GeneratedVideos,
+    VideoFacts,
+    clip_path,
+    portrait_path,
+    video_path,
+)
+from evaluation.generation.pretrained_files import require_outside_files
+from evaluation.generation.reenactment import (
+    Reenactment,
+    ReenactmentProtocol,
+    VideoCounts,
+    draw_protocol,
+    read_protocol,
+    require_clips,
+    write_protocol,
+)
+from preprocessing.media.encoding import EncodeSettings, write_video
+from preprocessing.schema import FRAMES_PER_SECOND
+from storage.fingerprint import fingerprint, to_json_value
+from storage.publishing import BuildReport, Published, Recipe, current, materialise
+from storage.root import local_copy
+from training.data.index import ClipIndex, NoSamplesError, open_current
+from training.engine.weights_digest import weights_digest
+
+CODE_VERSION: Final = "1"
+LAST_STAGE: Final = "stage3_expression"
+NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
+"""What is measured must not be the codec's loss; H.264 in yuv420p still halves the colours' resolution."""
+FRAMES_AT_ONCE: Final = 16  # as `animate`: of a chunk every code and picture is held
+Progress = Callable[[str], None]
+
+
+def run_generated_videos(
+    root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
+) -> Published:
+    """Make a run's videos unless they are there; a killed run goes on at the first video that is missing.
+
+    What is published: `evaluation.generation.files`.
+
+    Raises:
+        FileNotFoundError: the protocol file, or a file of weights that is named, is not there.
+        ValueError: there is no data set, the run is not trained, the split gives no video, the protocol
+            file is of another data set, or weights that are named may not be used.
+    """
+    index, protocol = plan(root, choice)
+    for note in protocol.notes:
+        progress(note)
+    recipe = Recipe(
+        asset=GENERATED_VIDEOS,
+        partition=choice.run,
+        code_version=CODE_VERSION,
+        settings={
+            "protocol": protocol.name,
+            "protocol_sha256": fingerprint(asdict(protocol)),
+            "encoding": to_json_value(NEAR_LOSSLESS, "encoding"),
+        },
+        inputs=run_inputs(root, choice.run),
+    )
+
+    def build(work: Path) -> BuildReport:
+        require_outside_files(choice)
+        return _make(root, choice, index, protocol, work, progress)
+
+    return materialise(root, recipe, build, force=force)
+
+
+def plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentProtocol]:
+    """The clips of the split, and the list of videos: drawn, or read from the protocol file.
+
+    Raises:
+        FileNotFoundError: the protocol file is not there.
+        ValueError: as `run_generated_videos`.
+    """
+    dataset = current(root, "dataset", "whole")
+    if dataset is None:
+        raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
+    digest = dataset.manifest.content_digest
+    if choice.protocol_file:
+        protocol = read_protocol(Path(choice.protocol_file).expanduser())
+        index = open_current(root, protocol.split)
+        keys = [index.key(clip) for clip in range(len(index))]
+        require_clips(protocol, keys, f"the data set's split {protocol.split}")
+        return index, protocol
+    try:
+        index = open_current(root, choice.split)
+    except NoSamplesError as error:
+        raise ValueError(
+            f"no video can be made: {error}. Choose another split, or add people: splits are by person"
+        ) from error
+    counts = VideoCounts(choice.self_videos, choice.cross_videos, choice.control_bases, choice.frames)
+    return index, draw_protocol(index, digest, choice.seed, choice.split, counts)
+
+
+def run_inputs(root: UPath, run: str) -> dict[str, str]:
+    """Content digests of the data set and of the weights that a run's talking head is made of.
+
+    Raises:
+        ValueError: the run has not trained its last stage, or one that it stands on is gone.
+    """
+    from training.jobs.job import TrainingJob
+    from training.jobs.recipe import stage_inputs
+    from training.jobs.stage_run import JOB_NAME
+
+    published = current(root, LAST_STAGE, run)
+    if published is None:
+        known = sorted(folder.name for folder in (root / "assets" / LAST_STAGE).glob("*"))
+        told = f"runs that have: {', '.join(known) or 'none'}"
+        raise ValueError(f"run {run!r} has not trained {LAST_STAGE} under {root}; {told}")
+    choice = TrainingJob.read(local_copy(published.directory) / JOB_NAME).choice
+    inputs = stage_inputs(root, LAST_STAGE, choice)
+    used = {name: digest for name, digest in inputs.items() if name != "perception"}  # of training alone
+    return used | {LAST_STAGE: weights_digest(published)}
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What is needed for every video."""
+
+    head: Any  # TalkingHead, whose module loads torch
+    reader: Any  # ClipReader
+    folder: Path
+
+
+def _make(
+    root: UPath,
+    choice: EvaluationChoice,
+    index: ClipIndex,
+    protocol: ReenactmentProtocol,
+    work: Path,
+    progress: Progress,
+) -> BuildReport:
+    from evaluation.animation.loading import load_talking_head
+    from evaluation.generation.cached_head import RememberingHead
+    from evaluation.generation.contact_sheet import choose_shown, draw_video_sheet, joined
+    from evaluation.generation.driving_clips import ClipReader
+
+    for name in ("videos", "clips", "portraits"):
+        (work / name).mkdir(exist_ok=True)
+    reader = ClipReader(index)
+    head = RememberingHead(load_talking_head(choice.run, root, choice.device))
+    making = _Making(head, reader, work)
+    progress(f"{len(protocol.reenactments)} videos of {len(protocol.clips())} clips by {making.head.name}")
+    clips = {key: _write_clip(making, key) for key in protocol.clips()}
+    for done, reenactment in enumerate(protocol.reenactments, start=1):
+        if not video_path(work, reenactment.name).is_file():
+            _write_video(making, reenactment)
+            progress(
+                f"{reenactment.name}: {reenactment.frames} frames ({done} of {len(protocol.reenactments)})"
+            )
+    facts = VideoFacts(making.head.name, making.head.side_px, clips)
+    facts.write(work / FACTS_NAME)
+    write_protocol(work / PROTOCOL_NAME, protocol)
+    made = GeneratedVideos(work, protocol, facts)
+    shown = {one.name: one for one in (choose_shown(made), protocol.reenactments[0])}
+    (work / CONTACT_SHEET).write_bytes(joined([draw_video_sheet(made, one) for one in shown.values()]))
+    frames = sum(reenactment.frames for reenactment in protocol.reenactments)
+    kinds = {f"{kind}_videos": len(protocol.of_kind(kind)) for kind in ("self", "cross", "control")}
+    return BuildReport(
+        counts={"videos": len(protocol.reenactments), **kinds, "clips": len(clips), "frames": frames},
+        refusals={},
+    )
+
+
+def _write_clip(making: _Making, key: str) -> ClipFacts:
+    clip = making.reader.read(key)
+    frames = len(clip.frames_jpeg)
+    path = clip_path(making.folder, key)
+    if not path.is_file():
+        write_video(path, clip.crops(frames), FRAMES_PER_SECOND, clip.sound, settings=NEAR_LOSSLESS)
+    source = clip.source
+    return ClipFacts(clip.identity, source.video_id, source.relative_path, source.first_frame, frames)
+
+
+def _write_video(making: _Making, reenactment: Reenactment) -> None:
+    from evaluation.animation.rendering import FACE_CONTROLS, Performance, perform
+    from evaluation.animation.request import Strengths
+
+    clips = {key: making.reader.read(key) for key in reenactment.clips()}
+    *_, portrait = clips[reenactment.portrait].crops(reenactment.portrait_frame + 1)
+    Image.fromarray(portrait).save(portrait_path(making.folder, reenactment.name))
+    sound = clips[reenactment.drivers["lip"]].sound_of(reenactment.frames)
+    faces = {control: clips[reenactment.drivers[control]] for control in FACE_CONTROLS}
+    performance = Performance(portrait, sound, faces, reenactment.frames)
+    pictures = perform(making.head, performance, Strengths(), FRAMES_AT_ONCE)
+    path = video_path(making.folder, reenactment.name)
+    write_video(path, pictures, FRAMES_PER_SECOND, sound, settings=NEAR_LOSSLESS)

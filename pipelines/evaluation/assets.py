@@ -1,0 +1,173 @@
+"""The assets of evaluation: a run's videos, and what is measured of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    DataVersion,
+    MetadataValue,
+    asset,
+)
+from upath import UPath
+
+from evaluation.config import EvaluationChoice
+from evaluation.figures import FIGURES_TABLE, SCHEMA, FigureRow, read_figures
+from evaluation.generation.files import CONTACT_SHEET, GENERATED_VIDEOS
+from evaluation.generation.generate import run_generated_videos
+from evaluation.generation.newest_run import with_run
+from evaluation.report.summary import markdown_tables
+from evaluation.suites.control import CONTROL_EVALUATION, MATRIX_TABLE, run_control_evaluation
+from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION, run_lip_sync_evaluation
+from evaluation.suites.quality import QUALITY_EVALUATION, run_quality_evaluation
+from pipelines.evaluation.checks import (
+    FIGURE_CHECKS,
+    figure_check_specs,
+    run_figure_checks,
+    videos_check,
+    videos_check_spec,
+)
+from pipelines.materialised import Materialised
+from pipelines.metadata import picture, published_metadata
+from pipelines.operations.automation import after_any_of
+from pipelines.operations.retries import tried_again
+from pipelines.preprocessing.dataset import dataset
+from pipelines.resources import Evaluation, Workspace
+from pipelines.table_columns import column_schema
+from pipelines.training.assets import GPU_POOL, stage_assets
+from storage.publishing import Published
+from storage.root import local_copy
+from training.jobs.config import STAGE_NAMES
+
+Measure = Callable[[AssetExecutionContext, UPath, EvaluationChoice, Workspace], Published]
+LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
+
+
+@asset(
+    name=GENERATED_VIDEOS,
+    deps=[dataset, stage_assets[-1]],
+    group_name="evaluation",
+    pool=GPU_POOL,
+    kinds={"pytorch", "mp4"},
+    owners=["team:evaluation"],
+    check_specs=[videos_check_spec()],
+    automation_condition=after_any_of(STAGE_NAMES[-1]),
+)
+def generated_videos(
+    context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
+) -> Materialised:
+    """A run's videos, by a list of portraits and drivers that the seed draws from the data set.
+
+    Self: a clip drives its own first frame. Cross: lip, pose, eye and expression from four clips of other
+    people. Control: a self video of which one driver alone was changed.
+    """
+    root = workspace.open()
+    choice = with_run(root, evaluation_choice.to_choice(), STAGE_NAMES[-1])
+    with tried_again(context):
+        published = run_generated_videos(root, choice, force=workspace.force, progress=context.log.info)
+    sheet = local_copy(published.directory) / CONTACT_SHEET
+    return Materialised(
+        metadata={"run": choice.run, "picture: videos and drivers": picture(sheet.read_bytes())}
+        | published_metadata(published),
+        check_results=[videos_check(root, choice.run)],
+        data_version=DataVersion(published.manifest.content_digest),
+    )
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """An evaluation as an asset."""
+
+    name: str
+    deps: Sequence[AssetsDefinition]
+    kinds: frozenset[str]
+    measure: Measure
+    description: str
+
+
+def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
+    @asset(
+        name=evaluation.name,
+        deps=[generated_videos, *evaluation.deps],
+        group_name="evaluation",
+        kinds=set(evaluation.kinds),
+        owners=["team:evaluation"],
+        check_specs=figure_check_specs(evaluation.name),
+        description=evaluation.description,
+        automation_condition=after_any_of(GENERATED_VIDEOS),
+        metadata={"dagster/column_schema": column_schema(SCHEMA)},
+    )
+    def measured(
+        context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
+    ) -> Materialised:
+        root = workspace.open()
+        choice = with_run(root, evaluation_choice.to_choice(), GENERATED_VIDEOS)
+        with tried_again(context):
+            published = evaluation.measure(context, root, choice, workspace)
+        folder = local_copy(published.directory)
+        rows = read_figures(folder / FIGURES_TABLE)
+        return Materialised(
+            metadata={"run": choice.run, "figures": _table(rows)}
+            | published_metadata(published)
+            | _missing(rows),
+            check_results=run_figure_checks(evaluation.name, rows),
+            data_version=DataVersion(published.manifest.content_digest),
+        )
+
+    return measured
+
+
+def _table(rows: Sequence[FigureRow]) -> MetadataValue:
+    return MetadataValue.md(markdown_tables(rows))
+
+
+def _missing(rows: Sequence[FigureRow]) -> dict[str, Any]:
+    """How many figures are missing, by reason."""
+    reasons: dict[str, int] = {}
+    for row in rows:
+        if row.missing_because:
+            reasons[row.missing_because] = reasons.get(row.missing_because, 0) + 1
+    if not reasons:
+        return {}
+    lines = [f"- {count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])]
+    return {"missing figures by reason": MetadataValue.md("\n".join(lines))}
+
+
+lip_sync_evaluation: Final = _evaluation_asset(
+    _Evaluation(
+        LIP_SYNC_EVALUATION,
+        (LIP_STAGE,),
+        frozenset({"pytorch", "parquet"}),
+        lambda context, root, choice, workspace: run_lip_sync_evaluation(
+            root, choice, force=workspace.force, progress=context.log.info
+        ),
+        "How well lips and sound fit: LSE-C, LSE-D, offset by each scorer, and NLSE-C beside the truth's.",
+    )
+)
+control_evaluation: Final = _evaluation_asset(
+    _Evaluation(
+        CONTROL_EVALUATION,
+        (),
+        frozenset({"mediapipe", "parquet"}),
+        lambda context, root, choice, workspace: run_control_evaluation(
+            root, choice, workers=workspace.worker_count(), force=workspace.force, progress=context.log.info
+        ),
+        "How nearly the videos follow their drivers, and what each driver alone moves: the control matrix "
+        f"({MATRIX_TABLE}).",
+    )
+)
+quality_evaluation: Final = _evaluation_asset(
+    _Evaluation(
+        QUALITY_EVALUATION,
+        (),
+        frozenset({"pytorch", "parquet"}),
+        lambda context, root, choice, workspace: run_quality_evaluation(
+            root, choice, force=workspace.force, progress=context.log.info
+        ),
+        "How good the pictures are and whether they show the portrait's person.",
+    )
+)
+evaluation_assets: Final = (generated_videos, lip_sync_evaluation, control_evaluation, quality_evaluation)
+assert set(FIGURE_CHECKS) == {one.key.to_user_string() for one in evaluation_assets[1:]}

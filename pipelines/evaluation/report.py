@@ -1,0 +1,60 @@
+"""The asset `evaluation_report`: one page that holds all it shows, and its figures as Parquet."""
+
+from typing import Any
+
+from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
+
+from evaluation.figures import read_figures
+from evaluation.generation.newest_run import with_run
+from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
+from evaluation.report.sources import EVALUATIONS
+from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
+from pipelines.evaluation.acceptance import AcceptanceRules, accepted_check, accepted_check_spec
+from pipelines.materialised import Materialised
+from pipelines.metadata import published_metadata
+from pipelines.operations.automation import after_any_of
+from pipelines.resources import Evaluation, Workspace
+from pipelines.table_columns import column_schema
+from storage.publishing import Published
+from storage.root import local_copy
+
+
+@asset(
+    deps=list(EVALUATIONS),
+    group_name="evaluation",
+    kinds={"html", "parquet"},
+    owners=["team:training"],
+    code_version=CODE_VERSION,
+    check_specs=[accepted_check_spec()],
+    automation_condition=after_any_of(*EVALUATIONS),
+    metadata={"dagster/column_schema": column_schema(SUMMARY_SCHEMA)},
+)
+def evaluation_report(
+    context: AssetExecutionContext,
+    workspace: Workspace,
+    evaluation_choice: Evaluation,
+    acceptance: AcceptanceRules,
+) -> Materialised:
+    """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
+
+    Every metric on which a baseline is ahead of the model is marked.
+    """
+    root = workspace.open()
+    run = with_run(root, evaluation_choice.to_choice(), EVALUATIONS[-1]).run
+    published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
+    return Materialised(
+        metadata=report_metadata(published),
+        check_results=[accepted_check(root, run, acceptance.to_settings())],
+        data_version=DataVersion(published.manifest.content_digest),
+    )
+
+
+def report_metadata(published: Published) -> dict[str, Any]:
+    """Where the page lies, the tables, and what every step shows."""
+    folder = local_copy(published.directory)
+    tables = markdown_tables(read_figures(folder / REPORT_TABLE))
+    return {
+        "run": published.manifest.partition,
+        "report": MetadataValue.path(str(folder / REPORT_PAGE)),
+        "table: means": MetadataValue.md(tables),
+    } | published_metadata(published)

@@ -1,0 +1,66 @@
+"""The job `collect_garbage`: what `pdfgc gc` does, with a form, for a schedule."""
+
+from typing import TYPE_CHECKING, Final
+
+from dagster import Config, MetadataValue, Nothing, OpExecutionContext, Out, job, op
+from pydantic import Field
+
+from pipelines.config_form import form_of, settings_from
+from pipelines.deployed_settings import deployed
+from pipelines.operations.collection_settings import CollectionSettings
+from pipelines.operations.retries import tried_again
+from pipelines.resources import Workspace
+
+STEP: Final = "collect_garbage"  # in a run's configuration
+
+if TYPE_CHECKING:  # the form is made at run time from the settings' dataclass
+    CollectionForm = Config
+else:
+    CollectionForm = form_of(CollectionSettings, deployed=deployed(CollectionSettings))
+
+
+class CollectForm(Config):
+    """What a person chooses of a collection."""
+
+    remove: bool = Field(default=False, description="Remove what is found; else it is only listed")
+    settings: CollectionForm = Field(default=CollectionForm(), description="How long old builds stay")
+
+
+@op(
+    out=Out(Nothing),
+    tags={"kind": "storage"},
+    description="Find builds, work directories and copies that nothing refers to; remove them where asked.",
+)
+def collect_what_nothing_refers_to(
+    context: OpExecutionContext, config: CollectForm, workspace: Workspace
+) -> None:
+    """One collection."""
+    from pipelines.operations.collection import collect, counts, markdown_table, told_lines
+
+    with tried_again(context):
+        collection = collect(
+            workspace.open(),
+            settings_from(CollectionSettings, config.settings),
+            remove=config.remove,
+            progress=context.log.info,
+        )
+    garbage, removal = collection.garbage, collection.removal
+    removed = () if removal is None else removal.removed
+    for line in told_lines(garbage):
+        context.log.info("%s", line)
+    context.add_output_metadata(
+        {
+            "table: found": MetadataValue.md(markdown_table(collection)),
+            "found": len(garbage.findings),
+            "bytes found": garbage.size_bytes,
+            "removed": len(removed),
+            "bytes removed": sum(finding.size_bytes for finding in removed),
+            **{f"found: {kind}": number for kind, number in counts(garbage).items()},
+        }
+    )
+
+
+@job(description="List, or remove, what nothing refers to: `pdfgc gc` as a form.")
+def collect_garbage() -> None:
+    """The job of one op."""
+    collect_what_nothing_refers_to.alias(STEP)()

@@ -1,0 +1,90 @@
+"""The assets of identities, off by default: in no job and no plan, made when a person asks for them."""
+
+import json
+
+from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
+
+from pipelines.config_form import form_of, settings_from
+from pipelines.materialised import Materialised
+from pipelines.metadata import published_metadata, what_happened
+from pipelines.operations.retries import tried_again
+from pipelines.preprocessing.batch_steps import step_assets
+from pipelines.preprocessing.labeller_weights import labeller_weights
+from pipelines.preprocessing.partitions import batches
+from pipelines.resources import Preprocessing, Workspace
+from pipelines.table_columns import column_schema
+from preprocessing.labels.identity import CODE_VERSION, EMBEDDINGS_SCHEMA, STEP
+from preprocessing.labels.identity_report import CODE_VERSION as REPORT_VERSION
+from preprocessing.labels.identity_report import (
+    REPORT_NAME,
+    IdentityReportSettings,
+    run_identity_report,
+)
+from preprocessing.orchestration.steps import run_step
+from preprocessing.sources.source_videos import load_batch
+from storage.root import local_copy
+from storage.transfer import read_bytes
+
+ROWS_SHOWN = 50
+ReportForm = form_of(IdentityReportSettings)
+
+
+@asset(
+    deps=[next(step for step in step_assets if step.key.to_user_string() == "clips")],
+    partitions_def=batches,
+    group_name="identities",
+    kinds={"onnx", "parquet"},
+    owners=["team:data"],
+    code_version=CODE_VERSION,
+    metadata={"dagster/column_schema": column_schema(EMBEDDINGS_SCHEMA)},
+)
+def identity_embeddings(
+    context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
+) -> Materialised:
+    """Who is seen in each clip, by InsightFace's recognition network (`pdfgc weights fetch buffalo_l`)."""
+    root, key, settings = workspace.open(), context.partition_key, preprocessing.to_settings()
+    with tried_again(context):
+        published = run_step(
+            root,
+            STEP,
+            load_batch(root, key),
+            settings,
+            force=workspace.force,
+            progress=context.log.info,
+            weights=labeller_weights(settings, [STEP]).get(STEP),
+        )
+    context.log.info("%s", what_happened(published))
+    return Materialised(
+        metadata=published_metadata(published), data_version=DataVersion(published.manifest.content_digest)
+    )
+
+
+@asset(
+    deps=[identity_embeddings],
+    group_name="identities",
+    kinds={"json"},
+    owners=["team:data"],
+    code_version=REPORT_VERSION,
+)
+def identity_report(
+    context: AssetExecutionContext,
+    config: ReportForm,  # pyright: ignore[reportInvalidTypeForm]  (made at run time)
+    workspace: Workspace,
+) -> Materialised:
+    """Clips of two people, clips under another's name, one person under two names; nothing is changed."""
+    with tried_again(context):
+        published = run_identity_report(
+            workspace.open(), settings_from(IdentityReportSettings, config), force=workspace.force
+        )
+    context.log.info("%s", what_happened(published))
+    told = json.loads(read_bytes(published.directory / REPORT_NAME))
+    findings = {
+        name.replace("_", " "): MetadataValue.json(rows[:ROWS_SHOWN])
+        for name, rows in told.items()
+        if isinstance(rows, list) and rows
+    }
+    report = local_copy(published.directory) / REPORT_NAME
+    return Materialised(
+        metadata=published_metadata(published) | findings | {"report": MetadataValue.path(str(report))},
+        data_version=DataVersion(published.manifest.content_digest),
+    )

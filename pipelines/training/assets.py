@@ -1,0 +1,120 @@
+"""The assets of training: one a stage."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    DataVersion,
+    MetadataValue,
+    asset,
+)
+
+from pipelines.deployed_settings import deployed
+from pipelines.materialised import Materialised
+from pipelines.metadata import picture, what_happened
+from pipelines.operations.retries import tried_again
+from pipelines.operations.settings import OperationsSettings
+from pipelines.preprocessing.dataset import dataset
+from pipelines.resources import Training, Workspace
+from pipelines.training.checks import Trained, run_training_checks, training_check_specs
+from pipelines.training.launch import Watching, launch_training
+from pipelines.training.pictures import draw_losses, figure_table
+from pipelines.training.record import newest_sample, read_figures, read_losses
+from storage.publishing import Published
+from storage.root import local_copy
+from training.jobs.config import STAGE_NAMES, STAGE_PARENTS
+from training.jobs.stage_run import run_stage
+
+GPU_POOL: Final = "gpu"  # its limit stands in dagster.yaml: how many stages train at once
+DESCRIPTIONS: Final = {
+    "perception": "A small network that finds landmarks, pose, gaze and blinks, trained from the shards' own "
+    "labels. Frozen afterwards, it stands in for outside networks in the losses that want one.",
+    "stage1_motion": "Appearance, motion and generator, by driving a frame with another of the same clip.",
+    "stage2_lip": "The lip code: frames and the sound heard with them are drawn together, others apart.",
+    "stage2_eye": "The eye code, from pictures that share nothing but their eyes.",
+    "stage2_pose": "The pose code: six numbers of the head's turn and place.",
+    "stage3_expression": "The expression code: what lips, eyes and pose leave untold; and the generator.",
+}
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A published stage and where its files can be read."""
+
+    published: Published
+    trained: Trained
+
+
+def _stage_asset(name: str) -> AssetsDefinition:
+    @asset(
+        name=name,
+        deps=[dataset, *STAGE_PARENTS[name]],
+        group_name="training",
+        pool=GPU_POOL,
+        kinds={"pytorch"},
+        owners=["team:training"],
+        check_specs=training_check_specs(name),
+        description=DESCRIPTIONS[name],
+    )
+    def stage(
+        context: AssetExecutionContext, workspace: Workspace, training_choice: Training
+    ) -> Materialised:
+        root, choice = workspace.open(), training_choice.to_choice()
+        with tried_again(context):
+            published = run_stage(
+                root,
+                name,
+                choice,
+                lambda job, processes: launch_training(context, job, processes, watching=_watching()),
+                force=workspace.force,
+                progress=context.log.info,
+            )
+        context.log.info("%s", what_happened(published))
+        made = _Made(published, Trained(root, name, choice.run, local_copy(published.directory)))
+        return Materialised(
+            metadata=_metadata(made),
+            check_results=run_training_checks(made.trained),
+            data_version=DataVersion(published.manifest.content_digest),
+        )
+
+    return stage
+
+
+def _watching() -> Watching:
+    settings = deployed(OperationsSettings)
+    return Watching(settings.progress_seconds, settings.picture_seconds)
+
+
+def _metadata(made: _Made) -> dict[str, Any]:
+    """First what happened and the pictures, then the figures, then the costs."""
+    folder, manifest = made.trained.folder, made.published.manifest
+    records, sample = read_losses(folder), newest_sample(folder)
+    metadata: dict[str, Any] = {
+        "what happened": what_happened(made.published),
+        "run": made.trained.run,
+        "held-out figures": figure_table(read_figures(folder)),
+    }
+    if records:
+        last = records[-1]
+        metadata |= {
+            "picture: losses": picture(draw_losses(records)),
+            "steps": last.step,
+            "images per second": round(last.images_per_second, 2),
+            "seconds per step": round(last.seconds_per_step, 4),
+            **{f"loss: {loss}": float(f"{value:.4g}") for loss, value in last.losses.items()},
+        }
+    if sample is not None:
+        metadata["picture: samples"] = picture(sample.read_bytes())
+    return metadata | {
+        "seconds": round(manifest.seconds, 2),
+        "code version": manifest.code_version,
+        "folder": MetadataValue.path(str(made.published.directory)),
+        "TensorBoard": MetadataValue.text(f"tensorboard --logdir '{folder}'"),
+        "fingerprint": manifest.fingerprint[:16],
+        "content": manifest.content_digest[:16],
+    }
+
+
+stage_assets: Final = [_stage_asset(name) for name in STAGE_NAMES]

@@ -1,0 +1,309 @@
+"""The step `eye_anchors`: which eyes go into which face, and whether the swap came out right.
+
+For frames v2 of every clip a frame v1 is sought that shows a head turned alike and eyes that look
+elsewhere or blink differently, a set share of them of the same identity and the rest of another
+person. Every composite is measured: its gaze and blink must be v1's, the rest of its face must be
+v2's, else it is refused with the error. The next partner is tried then.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from preprocessing.anchors.eye_swap import EyeSwapSettings, swap_eyes
+from preprocessing.anchors.pairs import EyeState, Pair, PairSettings, choose_pairs
+from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarget, Measured
+from preprocessing.archive import ArchiveWriter, Place
+from preprocessing.archive_members import read_some_members
+from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
+from preprocessing.faces.candidates import encode_jpeg
+from preprocessing.faces.mesh import MEDIAPIPE_VERSION
+from preprocessing.labellers.blink_lids import OpennessLevels
+from preprocessing.labels.gaze import gaze_by_irises, read_levels
+from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
+from preprocessing.process_pool import Crashed, default_workers, map_in_processes
+from preprocessing.shards import decode_array
+from preprocessing.table_schema import column, table_schema
+from storage.publishing import BuildReport
+from storage.settings import setting
+
+CODE_VERSION: Final = f"3+mediapipe{MEDIAPIPE_VERSION}"
+VALID_NAMES: Final = ("valid",)
+ANCHORS_TAR: Final = "anchors.tar"
+ANCHORS_TABLE: Final = "anchors.parquet"
+ANCHORS_SCHEMA: Final = table_schema(
+    column("key", pa.string(), "clip of v2, whose face is kept"),
+    column("base_frame", pa.int32(), "v2's frame within its clip"),
+    column("identity", pa.string(), "v2's identity"),
+    column("eyes_key", pa.string(), "clip of v1, whose eyes are taken"),
+    column("eyes_frame", pa.int32(), "v1's frame within its clip"),
+    column("eyes_identity", pa.string(), "v1's identity"),
+    column("fell_back", pa.bool_(), "whether no v1 of the kind that was due (own identity, other) fitted"),
+    column("accepted", pa.bool_(), "whether the composite was verified"),
+    column("reason", pa.string(), "why not; empty where accepted"),
+    column("pose_distance_rad", pa.float32(), "angle between the two heads"),
+    column("gaze_distance_rad", pa.float32(), "angle between v1's and v2's gaze"),
+    column("gaze_error_rad", pa.float32(), "angle between the composite's gaze and v1's"),
+    column("blink_error", pa.float32(), "composite's blink against v1's, the larger of both eyes"),
+    column("rest_error_px", pa.float32(), "mean landmark distance off the eyes, against v2"),
+    column("offset_bytes", pa.int64(), "where the composite begins in anchors.tar; -1 where refused"),
+    column("size_bytes", pa.int64(), "bytes of the composite in anchors.tar"),
+)
+
+
+@dataclass(frozen=True)
+class EyeAnchorSettings:
+    """Which anchors are made and which are kept.
+
+    The bounds are what the verifier is off by where nothing was swapped: of untouched frames of 20
+    persons' real clips, measured against their own labels, 99 in 100 lie within 4.9 degrees of
+    gaze, 0.16 of blink and 2.2 px off the eyes. At most half the distance that v1 and v2 must keep:
+    what is accepted is nearer to v1's eyes than to v2's.
+    """
+
+    anchors_per_clip: int = setting(2, "Anchors that are tried for every clip", minimum=0, maximum=32)
+    attempts: int = setting(3, "Partners tried for one frame before it is given up", minimum=1, maximum=32)
+    maximum_gaze_error_rad: float = setting(
+        math.radians(5.0),
+        "How far an anchor's measured gaze may lie from its giver's",
+        minimum=0.0,
+        maximum=1.57,
+    )
+    maximum_blink_error: float = setting(
+        0.2, "How far an anchor's measured blink may lie from its giver's", minimum=0.0, maximum=1.0
+    )
+    maximum_rest_error_px: float = setting(
+        2.0, "How far the face beside the eyes may move from the taker's", minimum=0.0
+    )
+    jpeg_quality: int = setting(95, "Of the composites", minimum=50, maximum=100)
+    pairs: PairSettings = field(default_factory=PairSettings)
+    swap: EyeSwapSettings = field(default_factory=EyeSwapSettings)
+
+    def __post_init__(self) -> None:
+        if self.anchors_per_clip < 0 or self.attempts < 1:
+            raise ValueError(
+                f"{self.anchors_per_clip} anchors a clip, {self.attempts} attempts: need at least 0 and 1"
+            )
+        gaze, blink = self.pairs.minimum_gaze_distance_rad / 2, self.pairs.minimum_blink_distance / 2
+        if self.maximum_gaze_error_rad > gaze or self.maximum_blink_error > blink:
+            raise ValueError(
+                f"gaze may err by {self.maximum_gaze_error_rad} rad, blink by {self.maximum_blink_error}: "
+                f"need at most half of what sets v1 apart from v2, {gaze} rad and {blink}"
+            )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame and its labels."""
+
+    clip: ClipRow
+    frame: int
+    pose: NDArray[np.float32]  # [6] pitch, yaw, roll rad; x, y, z cm
+    gaze: NDArray[np.float32]  # [2]
+    blink: NDArray[np.float32]  # [2]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An anchor to be made."""
+
+    base: _Frame  # v2
+    partners: tuple[_Frame, ...]  # v1, in the order to try them
+    fell_back: bool
+
+
+@dataclass(frozen=True)
+class _Task:
+    clips: Path  # clips.tar
+    base: ClipRow
+    wanted: tuple[_Wanted, ...]
+    levels: Mapping[str, OpennessLevels]  # of the partners' persons
+    settings: EyeAnchorSettings
+
+
+def make_eye_anchors(
+    clips: Path,
+    pose_labels: Path,
+    gaze_labels: Path,
+    settings: EyeAnchorSettings,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[str], None] = print,
+) -> BuildReport:
+    """Make and verify a batch's eye anchors.
+
+    Args:
+        clips: folder of the step `clips`.
+        pose_labels: folder of the step `pose_labels`.
+        gaze_labels: folder of the step `gaze_labels`.
+        settings: how many, how near, how good.
+        folder: where `anchors.tar` and `anchors.parquet` are written.
+        workers: processes, one a core by default; 0 works in this process.
+        progress: takes a line now and then.
+    """
+    rows = accepted_clips(clips)
+    poses = read_labels(pose_labels, POSE_NAMES)
+    gazes = gaze_by_irises(gaze_labels, GAZE_NAMES)  # composites are measured by irises
+    blinks = read_labels(gaze_labels, BLINK_NAMES)
+    seen = read_labels(gaze_labels, VALID_NAMES)
+    states = [
+        EyeState(
+            row.key,
+            row.identity,
+            poses[row.key],
+            gazes[row.key],
+            blinks[row.key],
+            seen[row.key][:, 0] > 0.0,
+        )
+        for row in rows
+    ]
+    pairs = choose_pairs(states, settings.pairs, settings.anchors_per_clip, settings.attempts)
+    by_key = {row.key: row for row in rows}
+    levels = read_levels(gaze_labels)
+
+    def labelled(key: str, frame: int) -> _Frame:
+        return _Frame(by_key[key], frame, poses[key][frame], gazes[key][frame], blinks[key][frame])
+
+    def task(row: ClipRow, of_clip: Sequence[Pair]) -> _Task:
+        wanted = tuple(
+            _Wanted(
+                labelled(row.key, pair.base_frame),
+                tuple(labelled(*partner) for partner in pair.partners),
+                pair.fell_back,
+            )
+            for pair in of_clip
+        )
+        persons = {partner.clip.identity for each in wanted for partner in each.partners}
+        return _Task(clips / CLIPS_TAR, row, wanted, {name: levels[name] for name in persons}, settings)
+
+    tasks = [task(row, pairs.get(row.key, ())) for row in rows]
+    return _write(tasks, folder, default_workers() if workers is None else workers, progress)
+
+
+def _write(tasks: list[_Task], folder: Path, workers: int, progress: Callable[[str], None]) -> BuildReport:
+    made: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
+    for number, (task, outcome) in enumerate(map_in_processes(_make_for_clip, tasks, workers), start=1):
+        if isinstance(outcome, Crashed):
+            raise RuntimeError(f"{task.base.key}: making its eye anchors killed a process: {outcome.detail}")
+        made[task.base.key] = outcome
+        if number % 100 == 0 or number == len(tasks):
+            progress(f"{number} of {len(tasks)} clips have their eye anchors")
+    rows: list[dict[str, Any]] = []
+    with ArchiveWriter(folder / ANCHORS_TAR) as archive:
+        for key in sorted(made):
+            for number, (row, jpeg) in enumerate(made[key]):
+                place = archive.write(f"{key}-a{number:02d}", {"jpg": jpeg}) if jpeg else Place(-1, 0)
+                rows.append(row | asdict(place))
+    pq.write_table(pa.Table.from_pylist(rows, schema=ANCHORS_SCHEMA), folder / ANCHORS_TABLE)
+    accepted = [row for row in rows if row["accepted"]]
+    counts = {
+        "clips": len(tasks),
+        "composites": sum(row["eyes_key"] != "" for row in rows),
+        "anchors": len(accepted),
+        "clips_with_anchors": len({row["key"] for row in accepted}),
+        "anchors_across_identities": sum(row["identity"] != row["eyes_identity"] for row in accepted),
+        "anchors_within_identity": sum(row["identity"] == row["eyes_identity"] for row in accepted),
+        "anchors_fallen_back": sum(row["fell_back"] for row in accepted),
+    }
+    return BuildReport(counts=counts, refusals=dict(Counter(row["reason"] for row in rows if row["reason"])))
+
+
+def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
+    """Rows of one clip with the composites of the accepted ones (b"" else)."""
+    if not task.wanted:
+        return [(_row(task.base, -1, None) | {"reason": "no_pair"}, b"")]
+    made: list[tuple[dict[str, Any], bytes]] = []
+    for number, wanted in enumerate(task.wanted):
+        base = wanted.base
+        picture, landmarks_px = _read_frame(task.clips, base)
+        if number == 0:
+            _verifier().start_clip(picture)
+        for eyes in wanted.partners:
+            composite = swap_eyes(picture, landmarks_px, *_read_frame(task.clips, eyes), task.settings.swap)
+            jpeg = encode_jpeg(composite, task.settings.jpeg_quality)
+            target = EyeTarget(eyes.gaze, eyes.blink, task.levels[eyes.clip.identity])
+            # The composite is measured as it will be read: from its JPEG.
+            measured = _verifier().measure(decode_jpeg(jpeg), BaseFace(landmarks_px, base.pose), target)
+            reason = refusal(measured, task.settings)
+            row = _row(base.clip, base.frame, eyes) | _distances(base, eyes) | {"reason": reason}
+            row |= {"fell_back": wanted.fell_back} | (asdict(measured) if measured else {})
+            made.append((row | {"accepted": not reason}, b"" if reason else jpeg))
+            if not reason:
+                break
+    return made
+
+
+def _read_frame(clips: Path, frame: _Frame) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """RGB picture [224, 224, 3] and landmarks [478, 3]."""
+    picture, landmarks = f"{frame.frame:03d}.jpg", "landmarks.npy"
+    members = read_some_members(clips, frame.clip.place, (picture, landmarks))
+    return decode_jpeg(members[picture]), decode_array(frame.clip.key, members, landmarks)[frame.frame]
+
+
+def _row(base: ClipRow, base_frame: int, eyes: _Frame | None) -> dict[str, Any]:
+    return {
+        "key": base.key,
+        "base_frame": base_frame,
+        "identity": base.identity,
+        "eyes_key": eyes.clip.key if eyes else "",
+        "eyes_frame": eyes.frame if eyes else -1,
+        "eyes_identity": eyes.clip.identity if eyes else "",
+        "fell_back": False,
+        "accepted": False,
+    }
+
+
+def _distances(base: _Frame, eyes: _Frame) -> dict[str, float]:
+    return {
+        "pose_distance_rad": float(np.linalg.norm((eyes.pose - base.pose)[:3])),
+        "gaze_distance_rad": float(np.linalg.norm(eyes.gaze - base.gaze)),
+    }
+
+
+def refusal(measured: Measured | None, settings: EyeAnchorSettings) -> str:
+    """The first bound that fails, by name; empty where all hold."""
+    if measured is None:
+        return "no_face"
+    if measured.rest_error_px > settings.maximum_rest_error_px:
+        return "rest_of_face_moved"
+    if measured.blink_error > settings.maximum_blink_error:
+        return "blink_differs"
+    if measured.gaze_error_rad > settings.maximum_gaze_error_rad:
+        return "gaze_differs"
+    return ""
+
+
+@cache
+def _verifier() -> AnchorVerifier:
+    return AnchorVerifier()
+
+
+def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """RGB image [H, W, 3] of a JPEG file."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  (OpenCV's types leave it out)
+        raise ValueError(f"{len(data)} bytes are not a JPEG file")
+    return image.astype(np.uint8, copy=False)
+
+
+def read_anchor_rows(folder: Path) -> list[dict[str, Any]]:
+    """Accepted anchors of a batch, by clip."""
+    table = pq.read_table(folder / ANCHORS_TABLE, schema=ANCHORS_SCHEMA)
+    return [row for row in table.to_pylist() if row["accepted"]]
+
+
+def accepted_share(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Share of the composites that were verified; nan where none was tried."""
+    tried = [row for row in rows if row["eyes_key"]]
+    return sum(bool(row["accepted"]) for row in tried) / len(tried) if tried else math.nan

@@ -1,0 +1,234 @@
+"""Choosing v1 for v2: a head turned alike, eyes in another state, of the same person or another; seeded.
+
+A set share of a clip's anchors takes v1 from the same identity: whatever the splits, those never cross
+them. The rest crosses identities, which sets the eyes apart from whose they are.
+
+Only frames whose eyes are surely labelled take part: clearly open with a gaze that was seen, or
+clearly shut, and not moving between neighbouring frames.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.faces.frame_of_reference import REFERENCE_DISTANCE_CM
+from storage.settings import setting
+
+UNSURE, OPEN, SHUT = 0, 1, 2
+CANDIDATE_EVERY_FRAMES: Final = 2  # neighbouring frames show the same eyes
+MAXIMUM_CANDIDATES: Final = 16_384  # frames of a batch that are offered as v1; bounds the cost a pair
+TRIES_PER_ANCHOR: Final = 4  # frames v2 looked at before a clip is left with fewer anchors
+SHUFFLED_NEAREST: Final = 16  # clips, nearest in pose, among which partners are drawn for variety
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """Which frames go together."""
+
+    seed: int = setting(0, "Of the order in which partners are tried", minimum=0)
+    maximum_pose_distance_rad: float = setting(
+        math.radians(12.0), "Between the heads of giver and taker", minimum=0.0, maximum=1.57
+    )
+    maximum_size_ratio: float = setting(
+        1.25, "Of the two heads' distances from the crop camera", minimum=1.0, maximum=4.0
+    )
+    minimum_gaze_distance_rad: float = setting(
+        math.radians(10.0), "Either open eyes look elsewhere by this much,", minimum=0.0, maximum=1.57
+    )
+    minimum_blink_distance: float = setting(
+        0.5, "or they are open in one and shut in the other, blinks this far apart", minimum=0.0, maximum=1.0
+    )
+    open_below_blink: float = setting(0.4, "Both eyes below: clearly open", minimum=0.0, maximum=1.0)
+    shut_above_blink: float = setting(0.7, "Both eyes above: clearly shut", minimum=0.0, maximum=1.0)
+    maximum_blink_step: float = setting(
+        0.25, "To either neighbouring frame; beyond, the lids are on their way", minimum=0.0, maximum=1.0
+    )
+    maximum_gaze_step_rad: float = setting(
+        math.radians(4.0),
+        "Of open eyes to either neighbouring frame; beyond, the gaze jumps",
+        minimum=0.0,
+        maximum=1.57,
+    )
+    within_identity_share: float = field(
+        default=0.5,
+        metadata={
+            "description": "Share of a clip's anchors whose eyes are of the same identity, from another clip "
+            "where one fits; the rest crosses identities. Where one kind finds no eyes, the other is tried",
+            "minimum": 0.0,
+            "maximum": 1.0,
+        },
+    )
+    minimum_gap_frames: int = field(
+        default=12,  # half a second: mouth and head have moved on, v1 is not just v2 with other eyes
+        metadata={"description": "Distance of two frames of one clip that may be paired", "minimum": 1},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.within_identity_share <= 1.0:
+            raise ValueError(f"within_identity_share is {self.within_identity_share}, need 0 to 1")
+        if self.minimum_gap_frames < 1:
+            raise ValueError(f"minimum_gap_frames is {self.minimum_gap_frames}, need at least 1")
+
+
+@dataclass(frozen=True)
+class EyeState:
+    """Labels of one clip."""
+
+    key: str
+    identity: str
+    pose: NDArray[np.float32]  # [T, 6]
+    gaze: NDArray[np.float32]  # [T, 2]
+    blink: NDArray[np.float32]  # [T, 2]
+    gaze_seen: NDArray[np.bool_]  # [T] False where the gaze is bridged over a blink
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A frame v2 and the frames that may lend it their eyes, in the order to try them."""
+
+    base_frame: int
+    partners: tuple[tuple[str, int], ...]  # (clip key, frame)
+    fell_back: bool = False  # no frame of the kind that was due, within or across identities, fits
+
+
+def eye_kinds(state: EyeState, settings: PairSettings) -> NDArray[np.int8]:
+    """[T] OPEN, SHUT, or UNSURE: half shut, moving, one eye shut, or open without a gaze seen."""
+    steady = _largest_step(state.blink[:, :1], state.blink[:, 1:]) <= settings.maximum_blink_step
+    still = _largest_step(state.gaze) <= settings.maximum_gaze_step_rad
+    is_open = (state.blink.max(axis=1) <= settings.open_below_blink) & state.gaze_seen & steady & still
+    is_shut = (state.blink.min(axis=1) >= settings.shut_above_blink) & steady
+    return np.where(is_open, OPEN, np.where(is_shut, SHUT, UNSURE)).astype(np.int8)
+
+
+def choose_pairs(
+    states: Sequence[EyeState], settings: PairSettings, anchors_per_clip: int, attempts: int
+) -> dict[str, list[Pair]]:
+    """Pairs of every clip that has any, by key.
+
+    A clip's frames v2 are drawn by lot from its own key and the seed; so is whether one more is within the
+    identity where the share makes no whole number. By turns their partners rather look elsewhere or are
+    rather open against shut. Each partner of a frame is another clip's; within the identity, frames of
+    the clip itself are tried last.
+
+    Args:
+        states: labels of the batch's clips.
+        settings: which frames go together.
+        anchors_per_clip: frames v2 of a clip at most.
+        attempts: partners of a frame at most.
+    """
+    if not states:
+        return {}
+    kinds = {state.key: eye_kinds(state, settings) for state in states}
+    pool = _Pool(states, kinds, settings)
+    chosen: dict[str, list[Pair]] = {}
+    for state in states:
+        random = np.random.default_rng(_seed(settings.seed, state.key))
+        sure = np.flatnonzero(kinds[state.key] != UNSURE)
+        turn = int(random.integers(2))
+        within_count = math.floor(settings.within_identity_share * anchors_per_clip + random.random())
+        frames: list[int] = random.permutation(sure)[: TRIES_PER_ANCHOR * anchors_per_clip].tolist()
+        pairs: list[Pair] = []
+        for number in range(anchors_per_clip):
+            due = number < within_count
+            gaze_first = (turn + number) % 2 == 0
+            for within in (due, not due):
+                found = _first_pair(pool, state, kinds[state.key], frames, within, gaze_first, random)
+                if found is not None:
+                    base_frame, partners = found
+                    frames.remove(base_frame)
+                    pairs.append(Pair(base_frame, partners[:attempts], fell_back=within != due))
+                    break
+        if pairs:
+            chosen[state.key] = sorted(pairs, key=lambda pair: pair.base_frame)
+    return chosen
+
+
+class _Pool:
+    """The batch's frames that may be v1, as arrays."""
+
+    def __init__(
+        self, states: Sequence[EyeState], kinds: Mapping[str, NDArray[np.int8]], settings: PairSettings
+    ) -> None:
+        self._settings = settings
+        self._keys = np.array([state.key for state in states])
+        steps = [np.flatnonzero(kinds[state.key] != UNSURE)[::CANDIDATE_EVERY_FRAMES] for state in states]
+        clip = np.repeat(np.arange(len(states)), [len(step) for step in steps])
+        frames = np.concatenate(steps)
+        kept = np.sort(np.random.default_rng(settings.seed).permutation(len(frames))[:MAXIMUM_CANDIDATES])
+        self._clip, self._frames = clip[kept], frames[kept]
+        parts = list(zip(states, steps, strict=True))
+        self._identities = np.array([state.identity for state in states])[self._clip]
+        self._kind = np.concatenate([kinds[state.key][step] for state, step in parts])[kept]
+        pose = np.concatenate([state.pose[step] for state, step in parts])[kept]
+        self._angles, self._distance_cm = pose[:, :3], REFERENCE_DISTANCE_CM - pose[:, 5]
+        self._gaze = np.concatenate([state.gaze[step] for state, step in parts])[kept]
+        self._blink = np.concatenate([state.blink[step] for state, step in parts])[kept]
+
+    def partners(
+        self,
+        state: EyeState,
+        frame: int,
+        kind: int,
+        within: bool,
+        gaze_first: bool,
+        random: np.random.Generator,
+    ) -> tuple[tuple[str, int], ...]:
+        """Frames that may be v1, in the order to try them."""
+        settings = self._settings
+        pose_distance = np.linalg.norm(self._angles - state.pose[frame, :3], axis=1)
+        ratio = self._distance_cm / (REFERENCE_DISTANCE_CM - state.pose[frame, 5])
+        alike = pose_distance <= settings.maximum_pose_distance_rad
+        alike &= np.maximum(ratio, 1.0 / ratio) <= settings.maximum_size_ratio
+        alike &= (self._identities == state.identity) == within
+        is_own = self._keys[self._clip] == state.key
+        alike &= ~is_own | (np.abs(self._frames - frame) >= settings.minimum_gap_frames)
+        gaze_distance = np.linalg.norm(self._gaze - state.gaze[frame], axis=1)
+        blink_distance = np.abs(self._blink - state.blink[frame]).min(axis=1)
+        elsewhere = alike & (self._kind == OPEN) & (kind == OPEN)
+        elsewhere &= gaze_distance >= settings.minimum_gaze_distance_rad
+        otherwise = alike & (self._kind != kind) & (blink_distance >= settings.minimum_blink_distance)
+        order = (elsewhere, otherwise) if gaze_first else (otherwise, elsewhere)
+        tiers = [fits & whose for whose in (~is_own, is_own) for fits in order]
+        picked = np.concatenate([self._draw(np.flatnonzero(fits), pose_distance, random) for fits in tiers])
+        return tuple((str(self._keys[self._clip[place]]), int(self._frames[place])) for place in picked)
+
+    def _draw(
+        self, places: NDArray[np.int64], pose_distance: NDArray[np.float32], random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """One place of each of the clips nearest in pose, shuffled."""
+        nearest = places[np.argsort(pose_distance[places], kind="stable")]
+        _, first = np.unique(self._clip[nearest], return_index=True)
+        return random.permutation(nearest[np.sort(first)][:SHUFFLED_NEAREST])
+
+
+def _first_pair(
+    pool: _Pool,
+    state: EyeState,
+    kinds: NDArray[np.int8],
+    frames: Sequence[int],
+    within: bool,
+    gaze_first: bool,
+    random: np.random.Generator,
+) -> tuple[int, tuple[tuple[str, int], ...]] | None:
+    """The first of a clip's frames that has partners of the kind, and these; None where none has."""
+    for frame in frames:
+        partners = pool.partners(state, frame, int(kinds[frame]), within, gaze_first, random)
+        if partners:
+            return frame, partners
+    return None
+
+
+def _largest_step(*columns: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[T] largest distance to either neighbouring frame, of any of the [T, N] columns."""
+    steps = [np.linalg.norm(np.diff(column, axis=0), axis=1) for column in columns]
+    between = np.concatenate([[0.0], np.max(steps, axis=0), [0.0]])
+    return np.maximum(between[:-1], between[1:])
+
+
+def _seed(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")

@@ -1,0 +1,229 @@
+"""The step `clips`: candidates that pass every threshold become clips with their sound.
+
+No video is read here: a changed threshold costs the time to copy files. Every refusal is a row
+with its reason, its score and the bound that it failed.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from preprocessing.archive import ArchiveWriter, Place
+from preprocessing.archive_members import read_some_members
+from preprocessing.clips.store import CLIPS_TAR, write_clip_table
+from preprocessing.faces.alignment import CropMode
+from preprocessing.faces.face_tracks import read_candidates, read_video_facts
+from preprocessing.labellers import mouth_opening, pose_mean_face
+from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, SCHEMA_VERSION, Clip, ClipSource
+from preprocessing.shards import decode_array, encode_clip
+from storage.publishing import BuildReport
+from storage.settings import setting
+
+CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+HEAD_ANGLE_EVERY_FRAMES: Final = 4  # a head turns slowly against 25 frames a second
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """Thresholds. A clip that fails one is refused with the threshold's reason."""
+
+    minimum_face_size_px: float = setting(
+        64.0, "Face box in the source; smaller ones make a blur of a 224 px crop", minimum=0.0
+    )
+    minimum_sharpness: float = setting(8.0, "Variance of the Laplacian of the 224 px crop", minimum=0.0)
+    minimum_brightness: float = setting(
+        25.0, "Mean grey level of the crop, 0 to 255", minimum=0.0, maximum=255.0
+    )
+    maximum_brightness: float = setting(
+        235.0, "Mean grey level of the crop, 0 to 255", minimum=0.0, maximum=255.0
+    )
+    maximum_step: float = setting(
+        0.25, "Step between neighbouring frames in face sizes; beyond, the tracker slipped", minimum=0.0
+    )
+    maximum_outside_share: float = setting(
+        0.2, "Share of a crop that may lie beyond the picture's edge", minimum=0.0, maximum=1.0
+    )
+    maximum_head_angle_rad: float = setting(
+        math.radians(60.0), "Head turn; beyond, one eye is hidden", minimum=0.0, maximum=math.pi
+    )
+    minimum_mouth_motion: float = setting(
+        0.01, "Standard deviation of the mouth opening, in face scales; below, nobody speaks", minimum=0.0
+    )
+    minimum_speech_level_dbfs: float = setting(
+        -55.0, "Level of the loudest second of the clip; below, it is silent", minimum=-120.0, maximum=0.0
+    )
+    keep_other_faces: bool = setting(False, "Faces beside the main one become identities of their own")
+
+
+@dataclass(frozen=True)
+class SourceOfClips:
+    """What the catalog knows of a video."""
+
+    identity: str
+    relative_path: str
+
+
+def make_clips(
+    sources: Mapping[str, SourceOfClips],
+    face_tracks: Path,
+    crop_mode: CropMode,
+    settings: ClipSettings,
+    folder: Path,
+) -> BuildReport:
+    """Choose a batch's clips.
+
+    Args:
+        sources: the batch's videos by video id.
+        face_tracks: folder that `make_face_tracks` wrote.
+        crop_mode: the alignment that `face_tracks` used; kept with each clip.
+        settings: thresholds.
+        folder: where `clips.tar` and `clips.parquet` are written.
+    """
+    rows: list[dict[str, Any]] = []
+    with ArchiveWriter(folder / CLIPS_TAR) as archive:
+        for candidate in read_candidates(face_tracks).to_pylist():
+            source = sources[candidate["video_id"]]
+            row = _row(candidate, source)
+            if candidate["offset_bytes"] >= 0:
+                clip = _cut_clip(candidate, source, row["identity"], crop_mode, face_tracks)
+                row |= clip.scores
+                row |= _first_refusal(row, candidate["main_face"], settings)
+                if row["accepted"]:
+                    place = archive.write(clip.key, encode_clip(clip))
+                    row |= {"offset_bytes": place.offset_bytes, "size_bytes": place.size_bytes}
+            rows.append(row)
+    rows.sort(key=lambda row: row["key"])
+    write_clip_table(folder, rows)
+    return _report(rows, face_tracks)
+
+
+def _row(candidate: Mapping[str, Any], source: SourceOfClips) -> dict[str, Any]:
+    main = candidate["main_face"]
+    row = {name: candidate[name] for name in ("key", "video_id", "track", "first_frame", "frames")}
+    row |= {name: candidate[name] for name in ("face_size_px", "largest_step", "outside_share")}
+    return row | {
+        "identity": source.identity if main else f"{source.identity} face {candidate['track']}",
+        "relative_path": source.relative_path,
+        "accepted": False,
+        "reason": "too_short",
+        "score": float(candidate["frames"]),
+        "threshold": float(candidate["minimum_frames"]),
+        "offset_bytes": -1,
+        "size_bytes": 0,
+    }
+
+
+def _cut_clip(
+    candidate: Mapping[str, Any],
+    source: SourceOfClips,
+    identity: str,
+    crop_mode: CropMode,
+    face_tracks: Path,
+) -> Clip:
+    video = face_tracks / candidate["video_id"]
+    place = Place(candidate["offset_bytes"], candidate["size_bytes"])
+    pictures = [f"{number:03d}.jpg" for number in range(candidate["frames"])]
+    names = (*pictures, "landmarks.npy", "transforms.npy")
+    members = read_some_members(video / "candidates.tar", place, names)
+    landmarks_px = decode_array(candidate["key"], members, "landmarks.npy")
+    sound = cut_sound(video / "sound.flac", candidate["first_frame"], candidate["frames"])
+    score_names = ("face_size_px", "largest_step", "outside_share", "sharpness", "brightness")
+    scores = {name: float(candidate[name]) for name in score_names}
+    return Clip(
+        key=candidate["key"],
+        identity=identity,
+        source=ClipSource(
+            video_id=candidate["video_id"],
+            relative_path=source.relative_path,
+            track=candidate["track"],
+            first_frame=candidate["first_frame"],
+            crop_mode=crop_mode,
+            crop_transforms=decode_array(candidate["key"], members, "transforms.npy"),
+        ),
+        frames_jpeg=tuple(members[name] for name in pictures),
+        landmarks_px=landmarks_px,
+        sound=sound,
+        scores=scores | _talking_scores(landmarks_px, sound),
+    )
+
+
+def cut_sound(path: Path, first_frame: int, frames: int) -> NDArray[np.float32]:
+    """The sound of some frames: samples 640 first_frame to 640 (first_frame + frames).
+
+    A video's sound may end a little before its pictures do; the rest is silence.
+    """
+    start, count = first_frame * SAMPLES_PER_FRAME, frames * SAMPLES_PER_FRAME
+    with soundfile.SoundFile(path) as file:
+        file.seek(min(start, file.frames))
+        sound = np.asarray(file.read(count, dtype="float32"), np.float32)
+    return np.pad(sound, (0, count - len(sound)))
+
+
+def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32]) -> dict[str, float]:
+    pose = pose_mean_face.label_pose(
+        landmarks_px[::HEAD_ANGLE_EVERY_FRAMES], pose_mean_face.PoseSettings()
+    ).pose
+    # The face's own axis makes this angle with the camera's, whatever the roll.
+    off_axis = np.arccos(np.cos(pose[:, 0]) * np.cos(pose[:, 1]))
+    return {
+        "head_angle_rad": float(off_axis.max()),
+        "mouth_motion": float(mouth_opening.measure_mouth_opening(landmarks_px).std()),
+        "speech_level_dbfs": _loudest_second_dbfs(sound),
+    }
+
+
+def _loudest_second_dbfs(sound: NDArray[np.float32]) -> float:
+    window = min(SAMPLE_RATE_HZ, len(sound))
+    energy = np.concatenate([[0.0], np.cumsum(sound.astype(np.float64) ** 2)])
+    loudest = float((energy[window:] - energy[:-window]).max()) / window
+    return 10.0 * math.log10(max(loudest, 1e-12))
+
+
+def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettings) -> dict[str, Any]:
+    """Accepted, or the first bound that fails, in the order that a person would look."""
+    if not main_face and not settings.keep_other_faces:
+        score = row["face_size_px"]
+        return {"accepted": False, "reason": "not_the_main_face", "score": score, "threshold": None}
+    below = [
+        ("face_too_small", "face_size_px", settings.minimum_face_size_px),
+        ("blurred", "sharpness", settings.minimum_sharpness),
+        ("too_dark", "brightness", settings.minimum_brightness),
+        ("mouth_still", "mouth_motion", settings.minimum_mouth_motion),
+        ("no_speech", "speech_level_dbfs", settings.minimum_speech_level_dbfs),
+    ]
+    above = [
+        ("too_bright", "brightness", settings.maximum_brightness),
+        ("tracker_slipped", "largest_step", settings.maximum_step),
+        ("beyond_the_picture", "outside_share", settings.maximum_outside_share),
+        ("turned_away", "head_angle_rad", settings.maximum_head_angle_rad),
+    ]
+    failed = [bound for bound in below if row[bound[1]] < bound[2]]
+    failed += [bound for bound in above if row[bound[1]] > bound[2]]
+    if failed:
+        reason, name, threshold = failed[0]
+        return {"accepted": False, "reason": reason, "score": row[name], "threshold": threshold}
+    return {"accepted": True, "reason": "", "score": None, "threshold": None}
+
+
+def _report(rows: list[dict[str, Any]], face_tracks: Path) -> BuildReport:
+    accepted = [row for row in rows if row["accepted"]]
+    refusals: dict[str, int] = {}
+    for row in rows:
+        if not row["accepted"]:
+            refusals[row["reason"]] = refusals.get(row["reason"], 0) + 1
+    videos = read_video_facts(face_tracks)
+    counts = {
+        "videos": len(videos),
+        "videos_with_clips": len({row["video_id"] for row in accepted}),
+        "candidates": len(rows),
+        "clips": len(accepted),
+        "frames": sum(row["frames"] for row in accepted),
+        "identities": len({row["identity"] for row in accepted}),
+    }
+    return BuildReport(counts=counts, refusals=refusals)

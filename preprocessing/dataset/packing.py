@@ -1,0 +1,235 @@
+"""The step `shards`: clips, labels and anchors of a batch become WebDataset tars for training."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from preprocessing.anchors.eye_anchors import ANCHORS_TAR, read_anchor_rows
+from preprocessing.archive import ArchiveWriter, Place, read_members
+from preprocessing.archive_members import read_some_members
+from preprocessing.audio import lip_sync_filter
+from preprocessing.audio.lip_sync_filter import LipSyncFilter, ScoredClip, judge_lip_sync, write_verdicts
+from preprocessing.audio.sound_shift import moved_anchors, moved_clip, moved_labels
+from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
+from preprocessing.labels.lip_sync import read_lip_sync
+from preprocessing.labels.tables import (
+    BLINK_NAMES,
+    GAZE_NAMES,
+    POSE_NAMES,
+    read_blendshapes,
+    read_coefficients,
+    read_labels,
+)
+from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, EyeAnchor
+from preprocessing.shards import encode_sample
+from preprocessing.table_schema import column, table_schema
+from storage.publishing import BuildReport
+from storage.settings import setting
+
+CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
+INDEX_TABLE: Final = "index.parquet"
+INDEX_SCHEMA: Final = table_schema(
+    column("key", pa.string(), "sample's key"),
+    column("identity", pa.string(), "who is seen"),
+    column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
+    column("frames", pa.int32(), "number of frames"),
+    column("anchors", pa.int32(), "number of eye anchors"),
+    column("shard", pa.string(), "file that holds the sample"),
+    column("offset_bytes", pa.int64(), "where the sample begins in the shard"),
+    column("size_bytes", pa.int64(), "bytes of the sample in the shard"),
+)
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """How samples are packed."""
+
+    maximum_shard_mebibytes: int = setting(
+        256, "A shard is closed at the first sample that reaches this", minimum=1
+    )
+    lip_sync: LipSyncFilter = field(default_factory=LipSyncFilter)
+
+    def __post_init__(self) -> None:
+        if self.maximum_shard_mebibytes < 1:
+            raise ValueError(f"maximum_shard_mebibytes is {self.maximum_shard_mebibytes}, need at least 1")
+
+
+def recipe_settings(settings: ShardSettings) -> dict[str, Any]:
+    """Of all settings those that decide the shards; a filter that does nothing is not told."""
+    size = {"maximum_shard_mebibytes": settings.maximum_shard_mebibytes}
+    if not settings.lip_sync.active:
+        return size
+    return size | {"lip_sync": settings.lip_sync, "lip_sync_filter": lip_sync_filter.VERSION}
+
+
+@dataclass(frozen=True)
+class ShardInputs:
+    """Folders of the steps that a shard is made of."""
+
+    clips: Path
+    pose_labels: Path
+    gaze_labels: Path
+    lip_sync_scores: Path
+    eye_anchors: Path
+
+
+def make_shards(
+    batch: str, inputs: ShardInputs, labellers: Mapping[str, str], settings: ShardSettings, folder: Path
+) -> BuildReport:
+    """Pack a batch's samples.
+
+    Args:
+        batch: names the shards: `<batch>-NNN.tar`.
+        inputs: what was made of the batch.
+        labellers: label -> "backend version", kept in each sample.
+        settings: size of a shard, and what is done about lip sync.
+        folder: where the shards and `index.parquet` are written, and, where lip sync is filtered,
+            `lip_sync_filter.parquet` with what became of each clip.
+    """
+    samples = _Samples(inputs, dict(labellers))
+    scored = samples.scored()
+    verdicts = judge_lip_sync(scored, settings.lip_sync)
+    if settings.lip_sync.active:
+        write_verdicts(scored, verdicts, folder)
+    rows: list[dict[str, Any]] = []
+    writer: ArchiveWriter | None = None
+    name, shards = "", 0
+    for row in samples.rows:
+        if verdicts[row.key].refusal:
+            continue
+        sample = samples.read(row, verdicts[row.key].moved_frames)
+        if writer is None:
+            name, shards = f"{batch}-{shards:03d}.tar", shards + 1
+            writer = ArchiveWriter(folder / name)
+        place = writer.write(row.key, encode_sample(sample))
+        rows.append(_index_row(sample, name, place))
+        if writer.size_bytes >= settings.maximum_shard_mebibytes * 2**20:
+            writer.close()
+            writer = None
+    if writer is not None:
+        writer.close()
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), folder / INDEX_TABLE)
+    counts: dict[str, int | float] = {
+        "samples": len(rows),
+        "frames": sum(row["frames"] for row in rows),
+        "anchors": sum(row["anchors"] for row in rows),
+        "identities": len({row["identity"] for row in rows}),
+        "shards": shards,
+        "bytes": sum((folder / shard).stat().st_size for shard in {row["shard"] for row in rows}),
+    }
+    if settings.lip_sync.active:
+        counts["samples_with_moved_sound"] = sum(verdict.moved_frames != 0 for verdict in verdicts.values())
+    refusals = Counter(verdict.refusal for verdict in verdicts.values() if verdict.refusal)
+    return BuildReport(counts=counts, refusals=dict(refusals))
+
+
+def read_index(folder: Path) -> pa.Table:
+    """The samples of a batch, by key."""
+    return pq.read_table(folder / INDEX_TABLE, schema=INDEX_SCHEMA)
+
+
+class _Samples:
+    """Joins what the steps made of each clip."""
+
+    def __init__(self, inputs: ShardInputs, labellers: dict[str, str]) -> None:
+        self._inputs = inputs
+        self._labellers = labellers
+        self._poses = read_labels(inputs.pose_labels, POSE_NAMES)
+        self._coefficients = read_coefficients(inputs.pose_labels)
+        self._blendshapes = read_blendshapes(inputs.pose_labels)
+        self._gazes = read_labels(inputs.gaze_labels, GAZE_NAMES)
+        self._blinks = read_labels(inputs.gaze_labels, BLINK_NAMES)
+        self._lip_sync = read_lip_sync(inputs.lip_sync_scores)
+        self.rows = accepted_clips(inputs.clips)
+        self._row_of = {row.key: row for row in self.rows}
+        self._anchors: dict[str, list[dict[str, Any]]] = {}
+        for anchor in read_anchor_rows(inputs.eye_anchors):
+            self._anchors.setdefault(anchor["key"], []).append(anchor)
+
+    def scored(self) -> list[ScoredClip]:
+        """The clips with their lip sync scores."""
+        return [
+            ScoredClip(row.key, row.video_id, row.frames, self._lip_sync.get(row.key, {}))
+            for row in self.rows
+        ]
+
+    def read(self, row: ClipRow, late_frames: int) -> ClipSample:
+        """The sample of a clip whose sound comes late by this and is moved forward; negative: early."""
+        clip = read_clip(self._inputs.clips, row)
+        labels = ClipLabels(
+            pose=_of(self._poses, "pose_labels", clip),
+            gaze=_of(self._gazes, "gaze_labels", clip),
+            blink=_of(self._blinks, "gaze_labels", clip),
+            lip_sync=self._lip_sync.get(clip.key, {}),
+            labellers=self._labellers,
+            coefficients=self._coefficients.get(clip.key),
+            blendshapes=self._blendshapes.get(clip.key),
+        )
+        anchors = tuple(self._anchor(anchor) for anchor in self._anchors.get(clip.key, []))
+        if late_frames != 0:
+            anchors = moved_anchors(anchors, clip.frame_count, late_frames)
+            labels, clip = moved_labels(labels, late_frames), moved_clip(clip, late_frames)
+        return ClipSample(clip, labels, _mel_of(clip), anchors)
+
+    def _anchor(self, anchor: Mapping[str, Any]) -> EyeAnchor:
+        place = Place(anchor["offset_bytes"], anchor["size_bytes"])
+        composite = read_members(self._inputs.eye_anchors / ANCHORS_TAR, place)["jpg"]
+        eyes = f"{anchor['eyes_frame']:03d}.jpg"
+        eyes_place = self._row_of[anchor["eyes_key"]].place
+        return EyeAnchor(
+            base_frame=anchor["base_frame"],
+            eyes_key=anchor["eyes_key"],
+            eyes_frame=anchor["eyes_frame"],
+            eyes_identity=anchor["eyes_identity"],
+            composite_jpeg=composite,
+            eyes_jpeg=read_some_members(self._inputs.clips / CLIPS_TAR, eyes_place, (eyes,))[eyes],
+            gaze_error_rad=anchor["gaze_error_rad"],
+            blink_error=anchor["blink_error"],
+            rest_error_px=anchor["rest_error_px"],
+        )
+
+
+def _mel_of(clip: Clip) -> NDArray[np.float32]:
+    """Mel features of a clip, computed by one thread: a clip is too short to share out.
+
+    Torch's second thread takes its time even where it has nothing to do: with two, a clip's features
+    cost four times the CPU time.
+    """
+    # Imports torch, which the rest of this module does without.
+    import torch
+
+    from preprocessing.audio.mel import mel_features
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return mel_features(clip.sound)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _of(labels: Mapping[str, NDArray[np.float32]], step: str, clip: Clip) -> NDArray[np.float32]:
+    if clip.key not in labels:
+        raise ValueError(f"{step} has no labels of clip {clip.key}: make {step} again from the same clips")
+    return labels[clip.key]
+
+
+def _index_row(sample: ClipSample, shard: str, place: Place) -> dict[str, Any]:
+    clip = sample.clip
+    return {
+        "key": clip.key,
+        "identity": clip.identity,
+        "video_id": clip.source.video_id,
+        "frames": clip.frame_count,
+        "anchors": len(sample.anchors),
+        "shard": shard,
+        "offset_bytes": place.offset_bytes,
+        "size_bytes": place.size_bytes,
+    }

@@ -1,0 +1,172 @@
+"""What the samples of all shards say together: counts and distributions, in bounded memory.
+
+Of each sample only the labels and `meta.json` are read, at the place that the index tells; no
+picture and no sound is decoded. Distributions are counts in narrow bins, so that a million clips
+weigh as much as one.
+"""
+
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.archive import Place
+from preprocessing.shards import decode_array
+
+LABEL_MEMBERS: Final = frozenset({"meta.json", "anchors.json", "pose.npy", "gaze.npy", "blink.npy"})
+PERCENTILES: Final = (1, 5, 25, 50, 75, 95, 99)
+BINS: Final = 2000  # a percentile is known to a two-thousandth of the quantity's range
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is counted; values beyond the range are counted at its ends."""
+
+    name: str
+    title: str
+    unit: str
+    low: float
+    high: float
+
+
+QUANTITIES: Final = (
+    Quantity("pitch", "Head pitch (+ looks down)", "degrees", -90.0, 90.0),
+    Quantity("yaw", "Head yaw (+ looks to the image's right)", "degrees", -90.0, 90.0),
+    Quantity("roll", "Head roll (+ counter-clockwise)", "degrees", -90.0, 90.0),
+    Quantity("gaze_pitch", "Gaze pitch in the head (+ looks down)", "degrees", -60.0, 60.0),
+    Quantity("gaze_yaw", "Gaze yaw in the head (+ image's right)", "degrees", -60.0, 60.0),
+    Quantity("blink", "Blink, both eyes", "0 open, 1 shut", 0.0, 1.0),
+    Quantity("face_size", "Face size in the source", "px", 0.0, 2000.0),
+    Quantity("lip_sync_offset", "Lip-sync offset (+ the sound comes late)", "frames", -20.0, 20.0),
+    Quantity("lip_sync_confidence", "Lip-sync confidence", "the scorer's own", 0.0, 20.0),
+)
+
+
+@dataclass(frozen=True)
+class SampleLabels:
+    """What a sample's labels and meta data tell."""
+
+    schema_version: int
+    labellers: Mapping[str, str]
+    lip_sync: Mapping[str, float]
+    scores: Mapping[str, float]
+    eyes: tuple[tuple[str, str], ...]  # (identity, clip key) of every anchor's eyes
+    pose: NDArray[np.float32] = field(repr=False)  # [T, 6]
+    gaze: NDArray[np.float32] = field(repr=False)  # [T, 2]
+    blink: NDArray[np.float32] = field(repr=False)  # [T, 2]
+
+
+def read_labels_at(shard: IO[bytes], place: Place, key: str) -> SampleLabels:
+    """Labels of the sample at `place` of an open shard.
+
+    Raises:
+        ValueError: if the sample of that key does not begin there, or lacks a label.
+    """
+    members = _read_members(shard, place, key)
+    meta, anchors = json.loads(members["meta.json"]), json.loads(members["anchors.json"])
+    return SampleLabels(
+        schema_version=meta["schema_version"],
+        labellers=meta["labellers"],
+        lip_sync=meta["lip_sync"],
+        scores=meta["scores"],
+        eyes=tuple((anchor["eyes_identity"], anchor["eyes_key"]) for anchor in anchors),
+        pose=decode_array(key, members, "pose.npy"),
+        gaze=decode_array(key, members, "gaze.npy"),
+        blink=decode_array(key, members, "blink.npy"),
+    )
+
+
+def _read_members(shard: IO[bytes], place: Place, key: str) -> dict[str, bytes]:
+    shard.seek(place.offset_bytes)
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=shard, mode="r:") as tar:
+            for info in tar:
+                name, _, extension = info.name.partition(".")
+                if name != key or info.offset >= place.offset_bytes + place.size_bytes:
+                    break
+                extracted = tar.extractfile(info) if extension in LABEL_MEMBERS else None
+                if extracted is not None:
+                    members[extension] = extracted.read()
+                if len(members) == len(LABEL_MEMBERS):
+                    return members
+    except tarfile.TarError as error:
+        raise ValueError(f"{key}: no tar member at byte {place.offset_bytes} ({error})") from error
+    missing = sorted(LABEL_MEMBERS - members.keys())
+    raise ValueError(f"{key}: its sample at byte {place.offset_bytes} lacks {missing}; re-make the shards")
+
+
+class Distribution:
+    """Counts in narrow bins over a quantity's range; the ends and the mean are exact."""
+
+    def __init__(self, quantity: Quantity) -> None:
+        self.quantity = quantity
+        self.edges: NDArray[np.float64] = np.linspace(quantity.low, quantity.high, BINS + 1)
+        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self._sum = 0.0
+        self._smallest, self._largest = np.inf, -np.inf
+
+    def add(self, values: NDArray[np.floating[Any]]) -> None:
+        """Count values of any shape."""
+        low, high = self.quantity.low, self.quantity.high
+        places = ((np.asarray(values, np.float64).ravel() - low) * (BINS / (high - low))).astype(np.int64)
+        self.counts += np.bincount(places.clip(0, BINS - 1), minlength=BINS)
+        self._sum += float(np.sum(values, dtype=np.float64))
+        self._smallest = min(self._smallest, float(np.min(values)))
+        self._largest = max(self._largest, float(np.max(values)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Number of values, mean, ends and percentiles; the latter four null where there is no value."""
+        total = int(self.counts.sum())
+        facts: dict[str, Any] = {"unit": self.quantity.unit, "values": total}
+        if not total:
+            return facts | {"mean": None, "minimum": None, "maximum": None, "percentiles": None}
+        cumulative = np.concatenate([[0], np.cumsum(self.counts)])
+        wanted = np.array(PERCENTILES) / 100 * total
+        values = np.interp(wanted, cumulative, self.edges).clip(self._smallest, self._largest)
+        return facts | {
+            "mean": round(self._sum / total, 4),
+            "minimum": round(self._smallest, 4),
+            "maximum": round(self._largest, 4),
+            "percentiles": {
+                str(name): round(float(value), 4) for name, value in zip(PERCENTILES, values, strict=True)
+            },
+        }
+
+
+class LabelStatistics:
+    """Distributions over all samples. Lip-sync figures of different scorers never share one."""
+
+    def __init__(self) -> None:
+        self.distributions: dict[str, Distribution] = {
+            quantity.name: Distribution(quantity)
+            for quantity in QUANTITIES
+            if not quantity.name.startswith("lip_sync")
+        }
+
+    def add(self, labels: SampleLabels) -> None:
+        """Count one sample."""
+        for number, name in enumerate(("pitch", "yaw", "roll")):
+            self.distributions[name].add(np.degrees(labels.pose[:, number]))
+        for number, name in enumerate(("gaze_pitch", "gaze_yaw")):
+            self.distributions[name].add(np.degrees(labels.gaze[:, number]))
+        self.distributions["blink"].add(labels.blink)
+        if "face_size_px" in labels.scores:
+            self.distributions["face_size"].add(np.array(labels.scores["face_size_px"]))
+        for score, name in (("offset_frames", "lip_sync_offset"), ("confidence", "lip_sync_confidence")):
+            if score in labels.lip_sync:
+                distribution = self._of_scorer(name, labels.labellers["lip_sync"])
+                distribution.add(np.array(labels.lip_sync[score]))
+
+    def to_json(self) -> dict[str, Any]:
+        """By the quantity's name."""
+        return {name: distribution.to_json() for name, distribution in self.distributions.items()}
+
+    def _of_scorer(self, name: str, scorer: str) -> Distribution:
+        quantity = next(quantity for quantity in QUANTITIES if quantity.name == name)
+        named = replace(quantity, name=f"{name} by {scorer}", unit=f"{quantity.unit}, by {scorer}")
+        return self.distributions.setdefault(named.name, Distribution(named))

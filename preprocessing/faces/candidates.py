@@ -1,0 +1,202 @@
+"""Candidate clips: what a face track is cut into while the video runs by.
+
+A candidate is at most 64 frames of one track, aligned and encoded. Whether it becomes a clip is the
+`clips` step's decision, by scores and thresholds, so a changed threshold needs no video again.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.faces.alignment import (
+    CROP_SIDE_PX,
+    AlignmentSettings,
+    crop_transforms,
+    transform_landmarks,
+)
+from preprocessing.faces.tracking import FaceView
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+from storage.settings import setting
+
+SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly
+OUTSIDE_EVERY_FRAMES: Final = 4  # and a face takes time to walk out of the picture
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """How tracks are cut."""
+
+    minimum_frames: int = setting(
+        25, "Shorter pieces are refused: too short to learn from", minimum=2, maximum=32
+    )
+    jpeg_quality: int = setting(95, "Of the crops", minimum=50, maximum=100)
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.minimum_frames <= MAXIMUM_CLIP_FRAMES // 2:
+            raise ValueError(f"minimum_frames is {self.minimum_frames}, need 2 to {MAXIMUM_CLIP_FRAMES // 2}")
+        if not 50 <= self.jpeg_quality <= 100:
+            raise ValueError(f"jpeg_quality is {self.jpeg_quality}, need 50 to 100")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An aligned piece of a track."""
+
+    track: int
+    shot: int
+    first_frame: int
+    frames_jpeg: tuple[bytes, ...]  # () where the piece is too short
+    landmarks_px: NDArray[np.float32]  # [T, 478, 3] crop px
+    crop_transforms: NDArray[np.float32]  # [T, 2, 3] source px -> crop px
+    scores: dict[str, float]
+
+    @property
+    def frame_count(self) -> int:
+        """T, the number of frames, also where the piece is too short to have pictures."""
+        return len(self.landmarks_px)
+
+
+@dataclass
+class _Run:
+    """The frames of one track that are not yet part of a candidate."""
+
+    shot: int
+    first_frame: int
+    views: list[FaceView]
+
+
+class CandidateCutter:
+    """Collects views of tracks and hands out candidates as soon as they are full."""
+
+    def __init__(self, settings: CandidateSettings, alignment: AlignmentSettings) -> None:
+        self._settings = settings
+        self._alignment = alignment
+        self._runs: dict[int, _Run] = {}
+
+    def add(
+        self, index: int, shot: int, views: list[FaceView], frame_size: tuple[int, int]
+    ) -> list[Candidate]:
+        """Take the faces of one frame; give back what became complete.
+
+        Args:
+            index: frame number on the 25 fps grid.
+            shot: number of the shot.
+            views: the frame's faces.
+            frame_size: (height, width) of the source in pixels.
+        """
+        present = {view.track for view in views}
+        done: list[Candidate] = []
+        for track in [track for track in self._runs if track not in present]:
+            done += self._finish(self._runs.pop(track), frame_size)
+        for view in views:
+            run = self._runs.setdefault(view.track, _Run(shot, index, []))
+            run.views.append(view)
+            # As long as fewer than 64 + minimum frames wait, the rest can be split without loss.
+            if len(run.views) == MAXIMUM_CLIP_FRAMES + self._settings.minimum_frames:
+                done.append(self._cut(run, MAXIMUM_CLIP_FRAMES, frame_size))
+        return done
+
+    def finish(self, frame_size: tuple[int, int]) -> list[Candidate]:
+        """End every track: the shot or the video is over."""
+        done = [piece for run in self._runs.values() for piece in self._finish(run, frame_size)]
+        self._runs = {}
+        return done
+
+    def _finish(self, run: _Run, frame_size: tuple[int, int]) -> list[Candidate]:
+        pieces: list[Candidate] = []
+        if len(run.views) > MAXIMUM_CLIP_FRAMES:
+            pieces.append(self._cut(run, len(run.views) // 2, frame_size))
+        pieces.append(self._cut(run, len(run.views), frame_size))
+        return pieces
+
+    def _cut(self, run: _Run, frames: int, frame_size: tuple[int, int]) -> Candidate:
+        views, run.views = run.views[:frames], run.views[frames:]
+        first_frame, run.first_frame = run.first_frame, run.first_frame + frames
+        landmarks_px = np.stack([view.landmarks_px for view in views])
+        transforms = crop_transforms(landmarks_px, self._alignment)
+        scores = {
+            "face_size_px": _face_size_px(landmarks_px),
+            "largest_step": _largest_step(landmarks_px),
+            "outside_share": _outside_share(views, transforms, frame_size),
+        }
+        jpegs: tuple[bytes, ...] = ()
+        if frames >= self._settings.minimum_frames:
+            jpegs, picture_scores = self._encode(views, transforms)
+            scores |= picture_scores
+        moved = transform_landmarks(landmarks_px, transforms)
+        return Candidate(views[0].track, run.shot, first_frame, jpegs, moved, transforms, scores)
+
+    def _encode(
+        self, views: list[FaceView], transforms: NDArray[np.float32]
+    ) -> tuple[tuple[bytes, ...], dict[str, float]]:
+        jpegs: list[bytes] = []
+        sharpness: list[float] = []
+        brightness: list[float] = []
+        for number, (view, transform) in enumerate(zip(views, transforms, strict=True)):
+            crop = _warp(view, transform)
+            if number % SCORE_EVERY_FRAMES == 0:
+                grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+                sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+                brightness.append(float(grey.mean()))
+            jpegs.append(encode_jpeg(crop, self._settings.jpeg_quality))
+        return tuple(jpegs), {
+            "sharpness": float(np.median(sharpness)),
+            "brightness": float(np.median(brightness)),
+        }
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG file of an RGB image [H, W, 3]."""
+    blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert encoded
+    return data.tobytes()
+
+
+def _warp(view: FaceView, transform: NDArray[np.float32]) -> NDArray[np.uint8]:
+    to_source = np.linalg.inv(np.vstack([view.window_transform, [0.0, 0.0, 1.0]]))
+    to_crop = np.vstack([transform.astype(np.float64), [0.0, 0.0, 1.0]]) @ to_source
+    size = (CROP_SIDE_PX, CROP_SIDE_PX)
+    return np.asarray(cv2.warpAffine(view.window, to_crop[:2], size, flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _face_size_px(landmarks_px: NDArray[np.float32]) -> float:
+    """Longer side of the face's box in the source, the clip's median."""
+    sides = np.ptp(landmarks_px[..., :2], axis=1).max(axis=1)
+    return float(np.median(sides))
+
+
+def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
+    """Largest mean movement of the landmarks between neighbouring frames, in face sizes.
+
+    A tracker that slips jumps; a person does not.
+    """
+    if len(landmarks_px) < 2:
+        return 0.0
+    moves = np.diff(landmarks_px[..., :2], axis=0)
+    steps = np.hypot(moves[..., 0], moves[..., 1]).mean(axis=1)
+    return float(steps.max() / _face_size_px(landmarks_px))
+
+
+def _outside_share(
+    views: list[FaceView], transforms: NDArray[np.float32], frame_size: tuple[int, int]
+) -> float:
+    """Largest share of a crop that is black: beyond the source frame, or beyond the window kept of it.
+
+    The second happens where a square crop stands still while the face walks out of it.
+    """
+    ticks = np.linspace(0.0, CROP_SIDE_PX - 1.0, 15)
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    views, transforms = views[::OUTSIDE_EVERY_FRAMES], transforms[::OUTSIDE_EVERY_FRAMES]
+    inverse = np.linalg.inv(transforms[:, :, :2].astype(np.float64))
+    source = np.einsum("tij,tnj->tni", inverse, grid[None] - transforms[:, None, :, 2])
+    height, width = frame_size
+    to_window = np.stack([view.window_transform for view in views])
+    window = np.einsum("tij,tnj->tni", to_window[:, :, :2], source) + to_window[:, None, :, 2]
+    sides = np.array([len(view.window) for view in views])[:, None]
+    outside = (source < -0.5).any(axis=-1) | (source[..., 0] > width - 0.5) | (source[..., 1] > height - 0.5)
+    outside |= (window < -0.5).any(axis=-1) | (window.max(axis=-1) > sides - 0.5)
+    return float(outside.mean(axis=1).max())

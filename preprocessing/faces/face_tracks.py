@@ -1,0 +1,388 @@
+"""The step `face_tracks`: one decode of each video into shots, tracks, candidate clips and sound.
+
+For each video a folder `<video_id>/`: `candidates.tar` (crops, landmarks and crop transforms of the
+candidates, one WebDataset sample each), `candidates.parquet` (a row a piece of track, also those too
+short), `sound.flac` (16 kHz mono on the same timeline) and `video.json`. A folder appears whole or
+not at all, so a killed run goes on with the next video.
+"""
+
+import errno
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+
+from preprocessing.archive import ArchiveWriter, Place
+from preprocessing.faces import detectors as face_detectors
+from preprocessing.faces import tracking
+from preprocessing.faces.alignment import AlignmentSettings
+from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
+from preprocessing.faces.mesh import MEDIAPIPE_VERSION
+from preprocessing.faces.tracking import FaceTracker, TrackingSettings
+from preprocessing.labellers.weights import (
+    LabellerWeights,
+    WantedWeights,
+    weights_of,
+    write_who_labelled,
+)
+from preprocessing.media.container import RefusedVideo
+from preprocessing.media.decoding import DecodeSettings, open_video
+from preprocessing.media.shots import ShotDetector, ShotSettings
+from preprocessing.process_pool import Crashed, default_workers, map_in_processes
+from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+from preprocessing.shards import encode_array
+from preprocessing.sources.remote import SourcePath, fetched
+from preprocessing.table_schema import column, table_schema
+from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
+from storage.fingerprint import file_sha256
+from storage.publishing import BuildReport
+
+CODE_VERSION: Final = f"6+mediapipe{MEDIAPIPE_VERSION}"
+
+CANDIDATES_SCHEMA: Final = table_schema(
+    column("key", pa.string(), "candidate's key: video, track, first frame"),
+    column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
+    column("track", pa.int32(), "face track within the video"),
+    column("shot", pa.int32(), "shot within the video"),
+    column("first_frame", pa.int64(), "first frame on the 25 fps grid"),
+    column("frames", pa.int32(), "number of frames"),
+    column("minimum_frames", pa.int32(), "pieces shorter than this are too short"),
+    column("offset_bytes", pa.int64(), "where the sample begins in candidates.tar; -1 where too short"),
+    column("size_bytes", pa.int64(), "bytes of the sample in candidates.tar"),
+    column("main_face", pa.bool_(), "no larger face is in the picture at the same time"),
+    column("face_size_px", pa.float64(), "longer side of the face's box in the source, median, px"),
+    column("largest_step", pa.float64(), "largest movement between neighbouring frames, face sizes"),
+    column("outside_share", pa.float64(), "largest share of a crop beyond the picture that was kept"),
+    column("sharpness", pa.float64(), "variance of the crop's Laplacian, median"),
+    column("brightness", pa.float64(), "mean grey level of the crop, 0 to 255, median"),
+)
+
+
+@dataclass(frozen=True)
+class FaceTrackSettings:
+    """Settings of the step; each changes what it writes, so each is part of its fingerprint."""
+
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    shots: ShotSettings = field(default_factory=ShotSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
+
+
+@dataclass(frozen=True)
+class VideoToTrack:
+    """A video of the batch."""
+
+    video_id: str
+    path: SourcePath  # an object of a bucket is copied into `folder` while it is tracked
+
+
+@dataclass(frozen=True)
+class _Task:
+    video: VideoToTrack
+    folder: Path
+    settings: FaceTrackSettings
+    weights: LabellerWeights | None = None
+
+
+def code_version(settings: FaceTrackSettings) -> str:
+    """Of the step: its own and its detector's."""
+    detector = face_detectors.detector_name(settings.tracking.detector)
+    return CODE_VERSION if detector is None else f"{CODE_VERSION}+{detector}"
+
+
+def recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
+    """Of all settings those that decide the step's files."""
+    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return told | {"tracking": tracking.recipe_settings(settings.tracking)}
+
+
+def wanted_weights(settings: FaceTrackSettings) -> WantedWeights | None:
+    """What the detector runs; None for the default."""
+    return face_detectors.wanted_weights(settings.tracking.detector)
+
+
+def make_face_tracks(
+    videos: Sequence[VideoToTrack],
+    settings: FaceTrackSettings,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[str], None] = print,
+    weights: LabellerWeights | None = None,
+) -> BuildReport:
+    """Track the faces of a batch of videos.
+
+    Args:
+        videos: the batch.
+        settings: how.
+        folder: where to write; videos that it holds already are not read again.
+        workers: processes, one a core by default; 0 works in this process.
+        progress: takes one line a video.
+        weights: that the detector runs; the default wants none.
+
+    Returns:
+        Counts of videos, frames, shots, tracks and candidates, and the refusals by reason.
+
+    Raises:
+        FileNotFoundError: the detector's weights are not there.
+        ValueError: the detector wants weights and has none, or the file is not what it runs.
+    """
+    _mark(settings.tracking, weights, folder)
+    waiting = [video for video in videos if not (folder / video.video_id).exists()]
+    if len(waiting) < len(videos):
+        progress(f"{len(videos) - len(waiting)} of {len(videos)} videos were done before")
+    tasks = [_Task(video, folder, settings, weights) for video in waiting]
+    workers = default_workers() if workers is None else workers
+    for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
+        if isinstance(outcome, Crashed):
+            told = _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
+            remove_dead_partials(folder)  # copies of objects that died with their readers
+        else:
+            told = outcome
+        progress(f"{number} of {len(tasks)}: {task.video.path.name}: {told}")
+    return _report(videos, folder)
+
+
+def _mark(settings: TrackingSettings, weights: LabellerWeights | None, folder: Path) -> None:
+    """Tell who finds the faces, where it is not the default; refuse weights before any video is read."""
+    name = face_detectors.detector_name(settings.detector, weights)
+    if name is None:
+        return
+    face_detectors.open_detector(settings.detector, settings.detection_confidence, weights).close()
+    file = weights_of(face_detectors.STEP, settings.detector.backend, weights)
+    write_who_labelled(folder, {"faces": name}, file)
+
+
+def track_video(task: _Task) -> str:
+    """Read one video; returns one line that says what was found."""
+    partial = _partial_folder(task)
+    started = time.monotonic()
+    try:
+        with _at_hand(task) as path:
+            facts = _read(task, path, partial)
+    except RefusedVideo as refusal:
+        shutil.rmtree(partial)
+        return _publish_refusal(task, refusal)
+    _publish(task, partial, facts)
+    seconds = time.monotonic() - started
+    return (
+        f"{facts['frames']} frames, {facts['shots']} shots, {facts['tracks']} tracks, "
+        f"{facts['candidates']} candidates in {seconds:.1f} s"
+    )
+
+
+@contextmanager
+def _at_hand(task: _Task) -> Generator[Path, None, None]:
+    """The video as a local file; of an object a copy that lasts as long as the block.
+
+    Raises:
+        RefusedVideo: `source_missing`, `source_changed` or `still_changing`: the object is not the video any
+            more that the catalog knows.
+        OSError: the object cannot be fetched now; later it may.
+    """
+    video = task.video
+    if isinstance(video.path, Path):
+        yield video.path
+        return
+    with fetched(video.path, task.folder / f"{video.video_id}{video.path.suffix}") as (copy, _):
+        sha256 = file_sha256(copy)
+        if not sha256.startswith(video.video_id):
+            raise RefusedVideo("source_changed", f"{video.path} holds other content: sha256 {sha256[:16]}")
+        yield copy
+
+
+def _read(task: _Task, path: Path, partial: Path) -> dict[str, Any]:
+    settings = task.settings
+    tracker = _tracker(settings.tracking, task.weights)
+    tracker.begin_video()
+    shots = ShotDetector(settings.shots)
+    cutter = CandidateCutter(settings.candidates, settings.alignment)
+    rows: list[dict[str, Any]] = []
+    frames = shot = 0
+    frame_size = (0, 0)
+    with (
+        soundfile.SoundFile(
+            partial / "sound.flac", "w", SAMPLE_RATE_HZ, 1, subtype="PCM_16", format="FLAC"
+        ) as sound,
+        ArchiveWriter(partial / "candidates.tar") as archive,
+        open_video(path, settings.decode, sound.write) as decoded,
+    ):
+
+        def write(pieces: list[Candidate]) -> list[dict[str, Any]]:
+            return _write(pieces, task.video.video_id, settings.candidates.minimum_frames, archive)
+
+        for frame in decoded:
+            frame_size = (frame.image.shape[0], frame.image.shape[1])
+            if shots.begins_shot(frame.index, frame.image) and frames:
+                shot += 1
+                tracker.begin_shot()
+                rows += write(cutter.finish(frame_size))
+            views = tracker.step(frame.image)
+            rows += write(cutter.add(frame.index, shot, views, frame_size))
+            frames += 1
+        rows += write(cutter.finish(frame_size))
+    mark_main_faces(rows)
+    rows.sort(key=lambda row: row["key"])
+    pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
+    return {
+        "video_id": task.video.video_id,
+        "frames": frames,
+        "seconds": frames / FRAMES_PER_SECOND,
+        "shots": shot + (frames > 0),
+        "tracks": len({row["track"] for row in rows}),
+        "candidates": sum(row["offset_bytes"] >= 0 for row in rows),
+        "damaged_packets": decoded.damaged_packets,
+        "refused": "" if rows else "no_face",
+        "detail": "" if rows else f"no face in {frames} frames",
+    }
+
+
+@cache
+def _tracker(settings: TrackingSettings, weights: LabellerWeights | None) -> FaceTracker:
+    """One tracker a process: its graphs cost as much to build as fifty frames to track."""
+    return FaceTracker(settings, weights)
+
+
+def candidate_key(video_id: str, track: int, first_frame: int) -> str:
+    """The key of a candidate and of the clip that it may become."""
+    return f"{video_id}-t{track:02d}-f{first_frame:07d}"
+
+
+def _write(
+    candidates: list[Candidate], video_id: str, minimum_frames: int, archive: ArchiveWriter
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for candidate in candidates:
+        key = candidate_key(video_id, candidate.track, candidate.first_frame)
+        place = Place(-1, 0)
+        if candidate.frames_jpeg:
+            members = {f"{number:03d}.jpg": jpeg for number, jpeg in enumerate(candidate.frames_jpeg)}
+            members["landmarks.npy"] = encode_array(candidate.landmarks_px)
+            members["transforms.npy"] = encode_array(candidate.crop_transforms)
+            place = archive.write(key, members)
+        rows.append(
+            {
+                "key": key,
+                "video_id": video_id,
+                "track": candidate.track,
+                "shot": candidate.shot,
+                "first_frame": candidate.first_frame,
+                "frames": candidate.frame_count,
+                "minimum_frames": minimum_frames,
+                **asdict(place),
+                "main_face": True,
+                **candidate.scores,
+            }
+        )
+    return rows
+
+
+def mark_main_faces(rows: list[dict[str, Any]]) -> None:
+    """Write `main_face` into the candidate rows of one video.
+
+    Of the tracks that are in the picture at the same time, the larger is the main one. Whole tracks
+    are compared, not pieces: two people of like size would change places from clip to clip, and each
+    would be taken for the other.
+    """
+    spans: dict[int, _TrackSpan] = {}
+    for row in rows:
+        span = spans.setdefault(row["track"], _TrackSpan(row["first_frame"]))
+        span.end_frame = max(span.end_frame, row["first_frame"] + row["frames"])
+        span.first_frame = min(span.first_frame, row["first_frame"])
+        span.size_px_frames += row["face_size_px"] * row["frames"]
+        span.frames += row["frames"]
+    for row in rows:
+        end_frame, own = row["first_frame"] + row["frames"], spans[row["track"]]
+        row["main_face"] = not any(
+            other.first_frame < end_frame and row["first_frame"] < other.end_frame and other.outgrows(own)
+            for other in spans.values()
+        )
+
+
+@dataclass
+class _TrackSpan:
+    first_frame: int
+    end_frame: int = 0
+    size_px_frames: float = 0.0
+    frames: int = 0
+
+    def outgrows(self, other: "_TrackSpan") -> bool:
+        return self.size_px_frames / self.frames > other.size_px_frames / other.frames
+
+
+def _partial_folder(task: _Task) -> Path:
+    partial = partial_path(task.folder / task.video.video_id)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def _publish_refusal(task: _Task, refusal: RefusedVideo) -> str:
+    partial = _partial_folder(task)
+    pq.write_table(pa.Table.from_pylist([], schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
+    facts = {"video_id": task.video.video_id, "refused": refusal.reason, "detail": refusal.detail}
+    counts = dict.fromkeys(("frames", "shots", "tracks", "candidates", "damaged_packets"), 0)
+    _publish(task, partial, facts | counts | {"seconds": 0.0})
+    return f"refused: {refusal.reason}: {refusal.detail}"
+
+
+def _publish(task: _Task, partial: Path, facts: dict[str, Any]) -> None:
+    (partial / "video.json").write_text(json.dumps(facts, sort_keys=True, indent=1))
+    for path in sorted(partial.iterdir()):
+        flush_file(path)  # the name must not outlive the bytes in a power cut
+    try:
+        partial.rename(task.folder / task.video.video_id)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(partial)  # an orphan of a killed run was quicker, with the same bytes
+
+
+def read_candidates(folder: Path) -> pa.Table:
+    """All candidate rows of a batch, by key."""
+    paths = _of_whole_videos(folder, "candidates.parquet")
+    tables = [pq.read_table(path, schema=CANDIDATES_SCHEMA) for path in paths]
+    return pa.concat_tables(tables) if tables else CANDIDATES_SCHEMA.empty_table()
+
+
+def read_video_facts(folder: Path) -> list[dict[str, Any]]:
+    """What was read of each video of a batch, by video id."""
+    return [json.loads(path.read_text()) for path in _of_whole_videos(folder, "video.json")]
+
+
+def _of_whole_videos(folder: Path, name: str) -> list[Path]:
+    """The file of every video of a batch, without those that a worker may still be writing."""
+    return sorted(path for path in folder.glob(f"*/{name}") if PARTIAL_MARK not in path.parent.name)
+
+
+def _report(videos: Sequence[VideoToTrack], folder: Path) -> BuildReport:
+    facts = read_video_facts(folder)
+    rows = read_candidates(folder)
+    frames = np.asarray(rows["frames"], np.int64)
+    written = np.asarray(rows["offset_bytes"], np.int64) >= 0
+    refusals: dict[str, int] = {}
+    for video in facts:
+        if video["refused"]:
+            refusals[video["refused"]] = refusals.get(video["refused"], 0) + 1
+    counts = {
+        "videos": len(videos),
+        "frames": sum(video["frames"] for video in facts),
+        "seconds_of_video": sum(video["seconds"] for video in facts),
+        "shots": sum(video["shots"] for video in facts),
+        "tracks": sum(video["tracks"] for video in facts),
+        "candidates": int(written.sum()),
+        "frames_in_candidates": int(frames[written].sum()),
+        "frames_in_short_pieces": int(frames[~written].sum()),
+        "damaged_packets": sum(video["damaged_packets"] for video in facts),
+    }
+    return BuildReport(counts=counts, refusals=refusals)

@@ -1,0 +1,311 @@
+"""Every face of a shot, followed from frame to frame.
+
+A detector looks at the whole picture at the start of a shot, every so often, and when a face is lost;
+between, each face has a face mesh of its own on a square window that follows it. So a small face in a large
+picture is seen as large as any, and a frame costs one mesh a face. Whoever detects, the mesh is MediaPipe's.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.faces.detectors import DEFAULT, DetectorSettings, open_detector
+from preprocessing.faces.iris_refinement import refine_irises
+from preprocessing.faces.mesh import FaceMesh
+from preprocessing.labellers.weights import LabellerWeights
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+from storage.settings import setting
+
+RETRY_FRAMES: Final = 5  # a fifth of a second without a face that could not be followed anyway
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Settings of the face tracker."""
+
+    detect_every_frames: int = setting(
+        25, "Frames between looks for new faces: one that walks in is found within a second", minimum=1
+    )
+    detect_every_steady_frames: int = setting(
+        50, "The same after a look that found nobody new; at least detect_every_frames", minimum=1
+    )
+    detection_confidence: float = setting(
+        0.5, "Score from which on MediaPipe's detector has found a face", minimum=0.0, maximum=1.0
+    )
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    tracking_confidence: float = setting(
+        0.5, "Score of the face mesh below which a face is lost", minimum=0.0, maximum=1.0
+    )
+    maximum_faces: int = setting(4, "Faces followed at once in a video", minimum=1, maximum=32)
+    window_scale: float = setting(
+        2.2,
+        "Side of the window around a face, over the longer side of its mesh's box",
+        minimum=1.0,
+        maximum=8.0,
+    )
+    window_side_px: int = setting(
+        384,
+        "Larger windows are shrunk to this; the crop is at most about its own size",
+        minimum=128,
+        maximum=4096,
+    )
+    memory_mebibytes: int = setting(
+        512, "Bound on the pictures held for each video that is being read", minimum=16
+    )
+
+    def __post_init__(self) -> None:
+        if self.detect_every_frames < 1 or self.maximum_faces < 1:
+            raise ValueError(f"need detect_every_frames and maximum_faces of at least 1, got {self}")
+        if self.detect_every_steady_frames < self.detect_every_frames:
+            raise ValueError(
+                f"detect_every_steady_frames is {self.detect_every_steady_frames}, "
+                f"need at least detect_every_frames, {self.detect_every_frames}"
+            )
+        if self.bounded_window_side_px() < 2 * 64:
+            raise ValueError(
+                f"memory_mebibytes {self.memory_mebibytes} holds windows of only "
+                f"{self.bounded_window_side_px()} px for {self.maximum_faces} faces; need 128 px"
+            )
+
+    def bounded_window_side_px(self) -> int:
+        """Side of the largest window that keeps all buffered windows within `memory_mebibytes`."""
+        pictures = self.maximum_faces * 2 * MAXIMUM_CLIP_FRAMES
+        bound = int((self.memory_mebibytes * 2**20 / (3 * pictures)) ** 0.5)
+        return min(self.window_side_px, bound)
+
+
+def recipe_settings(settings: TrackingSettings) -> dict[str, Any]:
+    """Of all settings those that decide what is found; the default detector's are told without its name."""
+    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    detector = told.pop("detector")
+    if detector.backend == DEFAULT:
+        return told
+    del told["detection_confidence"]  # of the default's own scale
+    chosen = {"backend": detector.backend, "insightface_confidence": detector.insightface_confidence}
+    return {**told, "detector": chosen}
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """One face in one frame, with the picture around it."""
+
+    track: int
+    landmarks_px: NDArray[np.float32]  # [478, 3] source pixels
+    window: NDArray[np.uint8]  # [S, S, 3] RGB
+    window_transform: NDArray[np.float64]  # [2, 3] source px -> window px
+
+
+@dataclass
+class FaceWindow:
+    """A square of the source, in source pixels; it glides after the face."""
+
+    centre: NDArray[np.float64]  # [2] x, y
+    side: float
+
+    def follow(self, box: NDArray[np.float64], scale: float) -> bool:
+        """Glide towards a box [left, top, right, bottom]; False where it cannot keep up.
+
+        A step moves the picture under the mesh's own region of interest, so it stays small.
+        """
+        centre, side = _window_of(box, scale)
+        step = np.clip(centre - self.centre, -0.02 * self.side, 0.02 * self.side)
+        self.centre = self.centre + step
+        self.side = float(np.clip(side, 0.98 * self.side, 1.02 * self.side))
+        inside = np.abs(centre - self.centre).max() < 0.2 * self.side
+        return bool(inside and 0.6 < side / self.side < 1.4)
+
+    def cut(self, image: NDArray[np.uint8], largest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """The window's picture, black beyond the frame, and the map [2, 3] into it."""
+        side = max(32, round(self.side))
+        shrink = max(1, side // largest_px)
+        side = -(-side // shrink) * shrink
+        left, top = (int(value) for value in np.round(self.centre - side / 2))
+        picture = _cut_padded(image, left, top, side)
+        # Areas of whole pixels, then bilinear for what is left: the mean over areas of broken size
+        # costs three times a face mesh.
+        if shrink > 1:
+            picture = _resize(picture, side // shrink, cv2.INTER_AREA)
+        shown = min(len(picture), largest_px)
+        if shown < len(picture):
+            picture = _resize(picture, shown, cv2.INTER_LINEAR)
+        if picture.base is not None:
+            picture = picture.copy()  # a view would keep the whole frame in memory while a clip waits
+        zoom = shown / side
+        transform = np.array(
+            [[zoom, 0.0, (0.5 - left) * zoom - 0.5], [0.0, zoom, (0.5 - top) * zoom - 0.5]], np.float64
+        )
+        return picture, transform
+
+
+@dataclass
+class _Face:
+    track: int
+    window: FaceWindow
+    mesh: FaceMesh
+    box: NDArray[np.float64]
+    frames: int = 0  # in which the mesh saw it
+
+
+class FaceTracker:
+    """Follows the faces of one video at a time; meshes are kept for the next video.
+
+    Args:
+        settings: how.
+        weights: that the detector runs; the default wants none.
+
+    Raises:
+        FileNotFoundError, ValueError: as `open_detector`.
+    """
+
+    def __init__(self, settings: TrackingSettings, weights: LabellerWeights | None = None) -> None:
+        self._settings = settings
+        self._detector = open_detector(settings.detector, settings.detection_confidence, weights)
+        self._idle: list[FaceMesh] = []
+        self._faces: list[_Face] = []
+        self._next_track = 0
+        self._since_detection = 0
+        self._look_again_after = settings.detect_every_frames
+        self._look_now = True
+
+    def begin_video(self) -> None:
+        """Forget the video before; tracks are numbered from 0 again."""
+        self.begin_shot()
+        self._next_track = 0
+
+    def begin_shot(self) -> None:
+        """End every track."""
+        for face in self._faces:
+            self._release(face)
+        self._faces = []
+        self._look_now = True
+
+    def step(self, image: NDArray[np.uint8]) -> list[FaceView]:
+        """Follow every face into the next frame.
+
+        Args:
+            image: [H, W, 3] RGB.
+
+        Returns:
+            The faces of this frame; a track that is missing here has ended for good.
+        """
+        self._since_detection += 1
+        if self._look_now or self._since_detection >= self._look_again_after:
+            self._take_up_new_faces(image)
+        views = []
+        for face in list(self._faces):
+            view = self._follow(face, image)
+            if view is None:
+                self._faces.remove(face)
+                self._release(face)
+                self._look_soon(face.frames)
+            else:
+                face.frames += 1
+                views.append(view)
+        return self._without_twins(views)
+
+    def close(self) -> None:
+        """Free every graph."""
+        self.begin_shot()
+        for mesh in self._idle:
+            mesh.close()
+        self._idle = []
+        self._detector.close()
+
+    def _look_soon(self, frames_seen: int) -> None:
+        """Look for a face that was lost: at once, or a little later where it hardly was one.
+
+        A face on a poster or a blur is found by the detector and dropped by the mesh, over and over;
+        a look in every frame would treble the cost of the whole video.
+        """
+        if frames_seen >= RETRY_FRAMES:
+            self._look_now = True
+        else:
+            self._look_again_after = min(self._look_again_after, self._since_detection + RETRY_FRAMES)
+
+    def _take_up_new_faces(self, image: NDArray[np.uint8]) -> None:
+        # A look at once (a new shot, a lost face) is followed by one soon, whatever it finds.
+        settled = bool(self._faces) and not self._look_now
+        self._since_detection = 0
+        self._look_now = False
+        for box in self._detector.find(image)[:, :4].astype(np.float64):
+            known = any(_overlap(box, face.box) > 0.2 for face in self._faces)
+            if known or len(self._faces) == self._settings.maximum_faces:
+                continue
+            centre, side = _window_of(box, self._detector.mesh_over_box * self._settings.window_scale)
+            mesh = self._idle.pop() if self._idle else self._new_mesh()
+            self._faces.append(_Face(self._next_track, FaceWindow(centre, side), mesh, box))
+            self._next_track += 1
+            settled = False
+        settings = self._settings
+        self._look_again_after = (
+            settings.detect_every_steady_frames if settled else settings.detect_every_frames
+        )
+
+    def _new_mesh(self) -> FaceMesh:
+        return FaceMesh(tracking=True, minimum_confidence=self._settings.tracking_confidence)
+
+    def _release(self, face: _Face) -> None:
+        face.mesh.forget()
+        self._idle.append(face.mesh)
+
+    def _follow(self, face: _Face, image: NDArray[np.uint8]) -> FaceView | None:
+        window, transform = face.window.cut(image, self._settings.bounded_window_side_px())
+        found = face.mesh.find(window)
+        if found is None:
+            return None
+        found = refine_irises(window, found)
+        zoom = transform[0, 0]
+        landmarks = found.astype(np.float64)
+        landmarks[:, :2] -= transform[:, 2]
+        landmarks /= zoom
+        low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+        face.box = np.concatenate([low, high])
+        if not face.window.follow(face.box, self._settings.window_scale):
+            face.window = FaceWindow(*_window_of(face.box, self._settings.window_scale))
+            face.mesh.forget()
+        return FaceView(face.track, landmarks.astype(np.float32), window, transform)
+
+    def _without_twins(self, views: list[FaceView]) -> list[FaceView]:
+        """Two meshes may slide onto one face: the older track keeps it."""
+        kept: list[FaceView] = []
+        boxes: dict[int, NDArray[np.float64]] = {face.track: face.box for face in self._faces}
+        for view in sorted(views, key=lambda view: view.track):
+            if any(_overlap(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):
+                twin = next(face for face in self._faces if face.track == view.track)
+                self._faces.remove(twin)
+                self._release(twin)
+            else:
+                kept.append(view)
+        return kept
+
+
+def _resize(picture: NDArray[np.uint8], side: int, interpolation: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=interpolation), np.uint8)
+
+
+def _window_of(box: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], float]:
+    size = box[2:] - box[:2]
+    return (box[:2] + box[2:]) / 2, float(scale * size.max())
+
+
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Intersection over union of two boxes."""
+    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = max(0.0, float(width)) * max(0.0, float(height))
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
+    return shared / max(1e-9, areas[0] + areas[1] - shared)
+
+
+def _cut_padded(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    inside = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
+    if inside.shape[:2] == (side, side):
+        return inside
+    pads = (max(0, -top), max(0, top + side - height), max(0, -left), max(0, left + side - width))
+    vertical, horizontal = pads[0] + pads[1] + inside.shape[0], pads[2] + pads[3] + inside.shape[1]
+    if vertical != side or horizontal != side:  # wholly outside the frame
+        return np.zeros((side, side, 3), np.uint8)
+    return np.asarray(cv2.copyMakeBorder(inside, *pads, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)

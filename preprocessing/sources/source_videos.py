@@ -1,0 +1,199 @@
+"""The step `source_videos`: the catalog of every video ever seen, kept under the root."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from preprocessing.orchestration.steps import Batch, SourceVideo
+from preprocessing.sources.batches import BatchSettings, assign_batches
+from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
+from preprocessing.sources.remote import BucketPath, SourcePath, source_path
+from preprocessing.sources.scan import ScanSettings, scan
+from storage.atomic import partial_path, remove_dead_partials
+from storage.root import scratch_directory
+from storage.transfer import is_local, local_path, read_bytes, write_bytes
+
+CATALOG_FOLDER: Final = "catalog"
+CATALOG_NAME: Final = "videos.parquet"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """How videos are found and grouped."""
+
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    batches: BatchSettings = field(default_factory=BatchSettings)
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What a scan found."""
+
+    catalog: pa.Table
+    files_found: int
+    files_read: int
+    newly_missing: int
+    unreadable_folders: tuple[str, ...]
+    new_batches: tuple[str, ...]
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Refused files by reason."""
+        refused = self.catalog.filter(pc.field("status") != ACCEPTED)
+        return dict(Counter(refused["reason"].to_pylist()))
+
+
+def scan_sources(
+    root: UPath,
+    folders: Sequence[SourcePath],
+    settings: SourceSettings,
+    progress: Callable[[str], None] = print,
+) -> SourceReport:
+    """Bring the catalog up to date.
+
+    Args:
+        root: where the catalog lies.
+        folders: folders of videos or prefixes of buckets, beside those that were scanned before.
+        settings: how to scan and to group.
+        progress: takes a line now and then.
+
+    Raises:
+        FileNotFoundError: a folder that is not there; the catalog stays as it was.
+        OSError: a bucket that cannot be listed; the catalog stays as it was.
+        ValueError: no folder was ever named.
+    """
+    from filelock import FileLock
+
+    lock_folder = scratch_directory(root)
+    lock_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_folder / "catalog.lock"):
+        known = load_catalog(root)
+        before = set() if known is None else set(_batches_of(known))
+        wanted = wanted_folders(known, folders)
+        if not wanted:
+            raise ValueError(
+                "no folder of videos was named: give `folders` in the launchpad, PDFGC_VIDEOS, or "
+                "`pdfgc demo --videos FOLDER`"
+            )
+
+        def tell(done: int, total: int) -> None:
+            if done % 100 == 0 or done == total:
+                progress(f"{done} of {total} new files hashed and probed")
+
+        copies = lock_folder / "sources"
+        if copies.is_dir():
+            remove_dead_partials(copies)
+        found = scan(wanted, known, settings.scan, tell, scratch=copies)
+        catalog = assign_batches(found.table, settings.batches)
+        _save_catalog(root, catalog)
+    return SourceReport(
+        catalog=catalog,
+        files_found=found.files_found,
+        files_read=found.files_read,
+        newly_missing=found.newly_missing,
+        unreadable_folders=found.unreadable_folders,
+        new_batches=tuple(sorted(set(_batches_of(catalog)) - before)),
+    )
+
+
+def wanted_folders(known: pa.Table | None, folders: Sequence[SourcePath]) -> list[SourcePath]:
+    """The folders named, absolute, and those of the catalog, each once: local ones before buckets."""
+    before = [] if known is None else [source_path(folder) for folder in set(known["root"].to_pylist())]
+    wanted = {folder.absolute() for folder in (*folders, *before)}
+    local = sorted(folder for folder in wanted if isinstance(folder, Path))
+    return [*local, *sorted(folder for folder in wanted if isinstance(folder, BucketPath))]
+
+
+def accepted_identities(catalog: pa.Table) -> set[str]:
+    """Everybody of whom at least one video was accepted."""
+    return set(catalog.filter(pc.field("status") == ACCEPTED)["identity"].to_pylist())
+
+
+def load_catalog(root: UPath) -> pa.Table | None:
+    """The catalog, or None before the first scan."""
+    folder = root / CATALOG_FOLDER
+    if not (folder / CATALOG_NAME).exists():
+        return None
+    if is_local(root):
+        return read_catalog(local_path(folder / CATALOG_NAME))
+    with _scratch_catalog(root) as copy:
+        copy.write_bytes(read_bytes(folder / CATALOG_NAME))
+        return read_catalog(copy)
+
+
+def batch_keys(root: UPath) -> list[str]:
+    """Every batch, in order."""
+    catalog = load_catalog(root)
+    return [] if catalog is None else sorted(set(_batches_of(catalog)))
+
+
+def load_batch(root: UPath, key: str) -> Batch:
+    """The videos of a batch.
+
+    Raises:
+        ValueError: the catalog knows no such batch.
+    """
+    catalog = load_catalog(root)
+    rows = [] if catalog is None else catalog.filter(pc.field("batch") == key).to_pylist()
+    if not rows:
+        raise ValueError(f"the catalog under {root} has no batch {key!r}; materialise source_videos first")
+    return _batch(key, rows)
+
+
+def load_batches(root: UPath) -> list[Batch]:
+    """Every batch, in order, from one look at the catalog."""
+    catalog = load_catalog(root)
+    rows_of_batch: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in [] if catalog is None else catalog.filter(pc.field("batch").is_valid()).to_pylist():
+        rows_of_batch[row["batch"]].append(row)
+    return [_batch(key, rows) for key, rows in sorted(rows_of_batch.items())]
+
+
+def count_missing(root: UPath) -> dict[str, int]:
+    """How many videos of a batch are no longer where they were; batches without any are left out."""
+    catalog = load_catalog(root)
+    if catalog is None:
+        return {}
+    gone = catalog.filter(pc.field("batch").is_valid() & ~pc.field("present"))
+    return dict(Counter(gone["batch"].to_pylist()))
+
+
+def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> Batch:
+    videos = [
+        SourceVideo(row["video_id"], source_path(row["path"]), row["relative_path"], row["identity"])
+        for row in sorted(rows, key=lambda row: row["video_id"])
+    ]
+    return Batch(key, tuple(videos))
+
+
+def _batches_of(catalog: pa.Table) -> list[str]:
+    return [batch for batch in catalog["batch"].to_pylist() if batch is not None]
+
+
+def _save_catalog(root: UPath, catalog: pa.Table) -> None:
+    target = root / CATALOG_FOLDER / CATALOG_NAME
+    if is_local(root):
+        write_catalog(local_path(target), catalog)
+        return
+    with _scratch_catalog(root) as copy:
+        write_catalog(copy, catalog)
+        write_bytes(target, copy.read_bytes())
+
+
+@contextmanager
+def _scratch_catalog(root: UPath) -> Generator[Path, None, None]:
+    """A path for a bucket's catalog, of this call alone: a sensor may read it while a scan writes."""
+    folder = scratch_directory(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = partial_path(folder / CATALOG_NAME)
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)

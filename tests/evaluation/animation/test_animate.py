@@ -1,0 +1,152 @@
+"""From files to a video, and what is said when one is of no use."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from evaluation.animation.animate import animate
+from evaluation.animation.media import read_sound
+from evaluation.animation.request import AnimateOrder, AnimateProgress, Strengths
+from pipelines.cli.main import main
+from storage.root import open_root
+from tests.factories.head_files import publish_toy_run, write_released_tiny
+from tests.factories.videos import face_pictures, voice, write_face_video
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_released_tiny(folder / "released")
+    (face,) = face_pictures(1)
+    Image.fromarray(face).save(folder / "face.png")
+    write_face_video(folder / "driver.mp4", 14)
+    sound = np.zeros(10 * 640, np.float32)
+    sound[4 * 640 :] = voice(6, 1)
+    soundfile.write(folder / "speech.wav", sound, 16_000)
+    return folder
+
+
+def order(files: Path, output: Path, **changes: object) -> AnimateOrder:
+    fields = {"checkpoint": str(files / "released"), "device": "cpu", "official_networks": "tiny"}
+    return AnimateOrder(appearance=files / "face.png", output=output, **(fields | changes))  # type: ignore[arg-type]
+
+
+def run(files: Path, tmp_path: Path, *arguments: str | Path) -> Result:
+    root = {"PDFGC_ROOT": str(tmp_path / "root")}
+    command = ["animate", "--device", "cpu", *map(str, arguments)]
+    if "--checkpoint" not in command:
+        command += ["--checkpoint", "toy"]
+    if "--appearance" not in command:
+        command += ["--appearance", str(files / "face.png")]
+    return CliRunner().invoke(main, [*command, "-o", str(tmp_path / "out.mp4")], env=root)
+
+
+def test_the_video_is_as_long_as_the_sound_and_starts_with_it(files: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in files.glob("*.*")}
+    told: list[AnimateProgress] = []
+    video, grid = tmp_path / "made" / "out.mp4", tmp_path / "made" / "grid.mp4"
+    drivers = {"lip": files / "speech.wav", "pose": files / "driver.mp4", "eye": files / "face.png"}
+    report = animate(
+        order(files, video, grid=grid, **drivers), told.append, open_root(str(tmp_path / "root"))
+    )
+    assert (report.frames, report.seconds, report.side_px) == (10, 0.4, 64)
+    assert report.notes == ("no driver for expression: held neutral",)
+    assert told[-1] == AnimateProgress("writing the grid", 10, 10)
+    assert AnimateProgress("following the face of driver.mp4", 10, 10) in told
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.average_rate, stream.frames) == (64, 64, 25, 10)
+        assert stream.codec_context.name == "h264"
+    made = read_sound(video)
+    assert int(np.flatnonzero(np.abs(made) > 0.02)[0]) == pytest.approx(4 * 640, abs=80)
+    with av.open(str(grid)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (4 * 224, 248, 10)
+        picture = next(container.decode(stream)).to_ndarray(format="rgb24")
+    portrait, eye = picture[24:, :224].astype(int), picture[24:, 3 * 224 :].astype(int)
+    assert np.abs(portrait - eye).mean() < 6  # the same face
+    assert sorted(path.name for path in video.parent.iterdir()) == ["grid.mp4", "out.mp4"]
+    assert {path: path.read_bytes() for path in files.glob("*.*")} == before
+
+
+def test_without_sound_the_longest_driver_decides_and_a_shorter_one_holds(
+    files: Path, tmp_path: Path
+) -> None:
+    write_face_video(tmp_path / "short.mp4", 6)
+    drivers = {"pose": files / "driver.mp4", "expression": tmp_path / "short.mp4"}
+    report = animate(order(files, tmp_path / "out.mp4", **drivers), root=open_root(str(tmp_path / "root")))
+    assert report.frames == 14
+    assert report.notes == (
+        "short.mp4: ends after 6 of 14 frames, the rest holds its last",
+        "no driver for lip, eye: held neutral",
+    )
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_the_seconds_that_are_asked_for_count(files: Path, tmp_path: Path) -> None:
+    changes = {"lip": files / "speech.wav", "seconds": 0.6}
+    report = animate(order(files, tmp_path / "out.mp4", **changes), root=open_root(str(tmp_path / "root")))
+    assert report.frames == 15
+    assert len(read_sound(tmp_path / "out.mp4")) >= 15 * 640
+
+
+def test_an_order_that_cannot_be_is_refused(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"out\.avi: what is written is mp4"):
+        order(files, tmp_path / "out.avi")
+    with pytest.raises(ValueError, match=r"driver\.mp4 is one of the inputs; write elsewhere"):
+        order(files, files / "driver.mp4", pose=files / "driver.mp4")
+    with pytest.raises(ValueError, match="cannot hold both the video and the grid"):
+        order(files, tmp_path / "out.mp4", grid=tmp_path / "out.mp4")
+    with pytest.raises(ValueError, match=r"strengths go from 0 to 5, got \{'pose': 9.0\}"):
+        Strengths(pose=9.0)
+
+
+@pytest.mark.usefixtures("toy_presets")
+def test_every_input_of_no_use_is_one_line_and_leaves_nothing(files: Path, tmp_path: Path) -> None:
+    publish_toy_run(tmp_path / "root", "toy")
+    Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(tmp_path / "black.png")
+    (face,) = face_pictures(1)
+    Image.fromarray(np.concatenate([face, face[:, ::-1]], axis=1)).save(tmp_path / "two.png")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8_000, np.float32), 16_000)
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "text.wav").write_text("no sound")
+    lip, driver = ("--lip", files / "speech.wav"), ("--pose", files / "driver.mp4")
+    cases: list[tuple[tuple[str | Path, ...], str]] = [
+        (
+            (*lip, "--checkpoint", "nobody"),
+            "'nobody' is no folder of released files, and no run of that name",
+        ),
+        ((*lip, "--pose", tmp_path / "none.mp4"), f"no file {tmp_path / 'none.mp4'}"),
+        (
+            (*lip, "--appearance", tmp_path / "black.png"),
+            f"{tmp_path / 'black.png'}: no face was found in it",
+        ),
+        ((*lip, "--appearance", tmp_path / "two.png"), f"{tmp_path / 'two.png'}: shows two faces"),
+        (("--lip", tmp_path / "silent.wav"), f"{tmp_path / 'silent.wav'}: its sound is silent"),
+        (("--lip", tmp_path / "text.wav"), f"{tmp_path / 'text.wav'}: neither a sound file nor a video"),
+        ((*lip, "--eye", tmp_path / "text.mp4"), f"{tmp_path / 'text.mp4'}: its content is none of"),
+        (("--eye", files / "face.png"), "nothing tells how long the video is"),
+        ((*driver, "--gaze-strength", "0"), "run 'toy': gaze and blinks cannot be set apart"),
+    ]
+    for arguments, message in cases:
+        result = run(files, tmp_path, *arguments)
+        assert result.exit_code == 1, result.output
+        assert result.output.startswith(f"Error: {message}"), result.output
+        assert result.output.count("\n") == 1
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.usefixtures("toy_presets")
+def test_the_command_makes_the_video_and_says_so(files: Path, tmp_path: Path) -> None:
+    publish_toy_run(tmp_path / "root", "toy")
+    result = run(files, tmp_path, "--lip", files / "speech.wav", "--pose", files / "driver.mp4")
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'out.mp4'}: 0.40 s, 10 frames of 32 px by run 'toy'" in result.output
+    assert "no driver for eye, expression: held neutral" in result.output
+    assert (tmp_path / "out.mp4").is_file()

@@ -1,0 +1,72 @@
+"""Gaze, blinks and the rest of an eye code, each by a strength of its own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measured_parts, parts_of_dimensions
+from evaluation.animation.loading import load_talking_head
+from evaluation.animation.rendering import eye_strength
+from evaluation.animation.request import Strengths
+from tests.factories.head_files import fitted_axes, publish_toy_run
+from tests.factories.pixel_head import pixel_head
+from training.engine.stage_weights import StageWeights
+from training.stages.eye_axes import EyeAxes
+
+OBLIQUE = EyeParts(  # gaze along (1, 0, 0), blinks along (1, 1, 0)
+    gaze=torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+    blink=torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]),
+)
+
+
+def test_each_part_goes_by_its_own_strength() -> None:
+    change = torch.tensor([3.0, 2.0, 5.0])  # 1 of gaze, 2 of blinks, 5 of neither
+    for strengths, expected in {
+        (1.0, 1.0, 1.0): [3.0, 2.0, 5.0],
+        (1.0, 0.0, 0.0): [1.0, 0.0, 0.0],
+        (0.0, 1.0, 0.0): [2.0, 2.0, 0.0],
+        (0.0, 0.0, 1.0): [0.0, 0.0, 5.0],
+        (3.0, 0.5, 0.0): [4.0, 1.0, 0.0],
+    }.items():
+        assert (change @ OBLIQUE.strength(*strengths)).tolist() == expected
+
+
+def test_gaze_alone_is_untouched_by_blinks_at_strength_0() -> None:
+    gaze_alone = torch.tensor([1.5, 0.0, 0.0])
+    assert (gaze_alone @ OBLIQUE.strength(1.0, 0.0, 1.0)).tolist() == gaze_alone.tolist()
+
+
+def test_the_released_codes_dimensions_are_a_diagonal() -> None:
+    strength = OFFICIAL_EYE_PARTS.strength(gaze=2.0, blink=0.5, rest=0.3)
+    assert torch.equal(strength, torch.diag(torch.tensor([0.5, 0.5, 2.0, 2.0, 0.5, 0.5])))
+
+
+def test_one_strength_for_all_is_that_number() -> None:
+    for parts in (OFFICIAL_EYE_PARTS, None):
+        head, _ = pixel_head(eye_parts=parts)
+        assert eye_strength(head, Strengths()) == 1.0
+        assert eye_strength(head, Strengths(eye=0.5, gaze=0.5)) == 0.5
+    head, _ = pixel_head(eye_parts=parts_of_dimensions(6, gaze=(0,), blink=(1,)))
+    both = eye_strength(head, Strengths(gaze=0.0, blink=0.0))
+    assert torch.equal(torch.as_tensor(both), torch.diag(torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 1.0])))
+
+
+@pytest.mark.usefixtures("toy_presets")
+def test_a_run_has_the_parts_that_its_eye_stage_measured(tmp_path: Path) -> None:
+    head = load_talking_head("able", publish_toy_run(tmp_path, "able", eye_axes=fitted_axes()), "cpu")
+    assert head.eye_parts is not None
+    expected = parts_of_dimensions(6, gaze=(0, 1), blink=(2, 3))
+    torch.testing.assert_close(head.eye_parts.gaze, expected.gaze, atol=0.02, rtol=0)
+    torch.testing.assert_close(head.eye_parts.blink, expected.blink, atol=0.02, rtol=0)
+    assert load_talking_head("old", publish_toy_run(tmp_path, "old"), "cpu").eye_parts is None
+
+
+def test_what_was_never_measured_or_is_in_pieces_is_refused() -> None:
+    assert measured_parts(StageWeights("old", {"motion.to_eye.0.bias": torch.zeros(1)})) is None
+    whole = {f"eye_axes.{name}": value for name, value in EyeAxes().state_dict().items()}
+    with pytest.raises(ValueError, match="was never measured"):
+        measured_parts(StageWeights("unfinished", whole))
+    del whole["eye_axes.axes"]
+    with pytest.raises(ValueError, match=r"torn: eye_axes does not fit EyeAxes .*axes: missing"):
+        measured_parts(StageWeights("torn", whole))

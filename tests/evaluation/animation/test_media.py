@@ -1,0 +1,78 @@
+"""Whatever a person gives is read, or refused in one line that names it."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from PIL import Image
+
+from evaluation.animation.media import read_pictures, read_sound, read_still
+from preprocessing.media.decoding import DecodeSettings, open_video
+from preprocessing.media.encoding import write_video
+from tests.factories.media import Recipe, draw_picture, make_video, read_number
+
+
+def tone(seconds: float, rate: int) -> NDArray[np.float32]:
+    return (0.3 * np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_a_sound_file_comes_as_16_khz_mono_from_its_own_start(suffix: str, tmp_path: Path) -> None:
+    sound = np.zeros(44_100, np.float32)
+    sound[22_050:] = tone(0.5, 44_100)
+    path = tmp_path / f"speech{suffix}"
+    soundfile.write(path, np.stack([sound, sound], axis=1), 44_100)
+    read = read_sound(path)
+    assert abs(len(read) - 16_000) <= 16_000 * 0.06  # mp3 ends with a whole frame
+    onset = int(np.flatnonzero(np.abs(read) > 0.1)[0])
+    assert abs(onset - 8_000) <= 80  # 5 ms
+
+
+def test_a_videos_sound_lies_on_the_timeline_of_its_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "late.mp4"
+    make_video(path, Recipe(seconds=1.4, audio_offset_seconds=0.2))
+    sound, recipe = read_sound(path), Recipe(seconds=1.4, audio_offset_seconds=0.2)
+    onset = int(np.flatnonzero(np.abs(sound) > 0.1)[0]) / 16_000
+    assert onset == pytest.approx(recipe.chirp_times[0], abs=0.01)
+
+
+def test_silence_no_sound_and_no_media_are_told_in_one_line(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8_000, np.float32), 16_000)
+    with pytest.raises(ValueError, match=r"silent\.wav: its sound is silent"):
+        read_sound(tmp_path / "silent.wav")
+    write_video(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
+    with pytest.raises(ValueError, match=r"mute\.mp4: no sound stream"):
+        read_sound(tmp_path / "mute.mp4")
+    (tmp_path / "text.wav").write_text("#EXTM3U\nother.wav\n")
+    with pytest.raises(ValueError, match=r"text\.wav: neither a sound file nor a video"):
+        read_sound(tmp_path / "text.wav")
+    (tmp_path / "empty.mp3").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty\.mp3: the file is empty"):
+        read_sound(tmp_path / "empty.mp3")
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.wav"):
+        read_sound(tmp_path / "none.wav")
+    with pytest.raises(ValueError, match=r"text\.wav: its content is none of"):
+        list(read_pictures(tmp_path / "text.wav"))
+
+
+def test_a_video_without_sound_has_the_places_of_one_with_sound(tmp_path: Path) -> None:
+    recipe = Recipe(fps=Fraction(30), seconds=0.8)
+    make_video(tmp_path / "sound.mp4", recipe)
+    with open_video(tmp_path / "sound.mp4", DecodeSettings()) as decoded:
+        with_sound = [(frame.index, read_number(frame.image)) for frame in decoded]
+    write_video(tmp_path / "mute.mp4", [draw_picture(number, False) for number in recipe.numbers], 30)
+    mute = [(frame.index, read_number(frame.image)) for frame in read_pictures(tmp_path / "mute.mp4")]
+    assert mute == with_sound
+
+
+def test_a_still_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(whole)
+    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:900])
+    with pytest.raises(ValueError, match=r"cut\.png: this picture cannot be read"):
+        read_still(tmp_path / "cut.png")
+    (tmp_path / "text.png").write_text("no picture")
+    assert read_still(tmp_path / "text.png") is None

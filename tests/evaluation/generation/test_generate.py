@@ -1,0 +1,147 @@
+"""From a trained run and its data set to published videos."""
+
+from collections.abc import Generator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from upath import UPath
+
+from evaluation.config import EvaluationChoice
+from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
+from evaluation.generation.cached_head import RememberingHead
+from evaluation.generation.driving_clips import ClipReader, DrivingClip
+from evaluation.generation.files import CONTACT_SHEET, GeneratedVideos, open_generated
+from evaluation.generation.generate import plan, run_generated_videos
+from evaluation.generation.reenactment import write_protocol
+from storage.publishing import Published
+from tests.factories.evaluation_root import TOY_EVALUATION, evaluation_root
+from tests.factories.pixel_head import colour, pixel_head
+from training.data.index import open_current
+
+
+def run(root: UPath, choice: EvaluationChoice = TOY_EVALUATION) -> Published:
+    return run_generated_videos(root, choice, progress=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Generator[UPath]:
+    with evaluation_root(tmp_path_factory.mktemp("evaluation") / "root") as made:
+        yield made
+
+
+def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twice(root: UPath) -> None:
+    published = run(root)
+    assert published.manifest.counts == {
+        "videos": 8,
+        "self_videos": 3,
+        "cross_videos": 1,
+        "control_videos": 4,
+        "clips": 3,
+        "frames": sum(one.frames for one in plan(root, TOY_EVALUATION)[1].reenactments),
+    }
+    assert set(published.manifest.inputs) == {
+        "dataset",
+        "stage1_motion",
+        "stage2_lip",
+        "stage2_eye",
+        "stage2_pose",
+        "stage3_expression",
+    }
+    made = open_generated(root, "toy")[1]
+    for one in made.protocol.reenactments:
+        with av.open(str(made.video(one.name))) as container:
+            stream = container.streams.video[0]
+            assert (stream.width, stream.frames, stream.average_rate) == (32, one.frames, 25)
+            assert container.streams.audio
+    assert sorted(path.stem for path in (made.folder / "clips").iterdir()) == sorted(made.protocol.clips())
+    with Image.open(made.folder / CONTACT_SHEET) as sheet:
+        assert sheet.width > 700
+    assert run(root).reason == "nothing to do: same inputs, code version and settings"
+
+
+def test_weights_of_the_evaluation_that_cannot_be_used_are_told_before_a_video_is_made(root: UPath) -> None:
+    for setting in (field.name for field in fields(EvaluationChoice) if field.name.endswith("_weights")):
+        choice = replace(TOY_EVALUATION, run="toy", self_videos=2, **{setting: "nowhere.pth"})
+        with pytest.raises(FileNotFoundError, match=f"^{setting}: no file nowhere.pth, and no weights of"):
+            run(root, choice)
+
+
+def test_other_counts_are_other_videos(root: UPath) -> None:
+    published = run(root, replace(TOY_EVALUATION, self_videos=1, cross_videos=0, control_bases=0))
+    assert published.built
+    assert published.manifest.counts["videos"] == 1
+    assert run(root).reason.startswith("nothing to do: built before, made current again")
+
+
+def test_rows_of_a_self_video_are_at_the_networks_side_and_the_truth_is_the_clip(root: UPath) -> None:
+    run(root)
+    made = open_generated(root, "toy")[1]
+    self_video, cross_video = made.protocol.of_kind("self")[0], made.protocol.of_kind("cross")[0]
+    rows = {
+        row: pictures(made, self_video.name, row) for row in (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)
+    }
+    assert {stack.shape for stack in rows.values()} == {(self_video.frames, 32, 32, 3)}
+    assert np.array_equal(rows[GROUND_TRUTH], rows[COPY_TARGET])
+    # H.264 near its best: the portrait is the first frame of the clip, as a PNG.
+    assert np.abs(rows[COPY_PORTRAIT][0].astype(int) - rows[GROUND_TRUTH][0]).mean() < 3
+    assert np.array_equal(rows[COPY_PORTRAIT][0], rows[COPY_PORTRAIT][-1])
+    assert made.row_frames(cross_video, GROUND_TRUTH) is None
+
+
+def pictures(made: GeneratedVideos, name: str, row: str) -> NDArray[np.uint8]:
+    frames = made.row_frames(made.protocol.named(name), row)
+    assert frames is not None
+    return np.stack(list(frames))
+
+
+def test_a_protocol_file_is_made_again_and_one_of_another_data_set_refused(
+    root: UPath, tmp_path: Path
+) -> None:
+    protocol = plan(root, TOY_EVALUATION)[1]
+    write_protocol(tmp_path / "list.json", protocol)
+    again = EvaluationChoice(run="toy", protocol_file=str(tmp_path / "list.json"))
+    assert plan(root, again)[1] == protocol
+    text = (tmp_path / "list.json").read_text()
+    (tmp_path / "list.json").write_text(text.replace(protocol.reenactments[0].portrait, "gone"))
+    with pytest.raises(ValueError, match=r"the data set's split train lacks 1 of 3 clips .* such as gone"):
+        plan(root, again)
+
+
+def test_what_is_missing_is_told_before_any_work(root: UPath) -> None:
+    with pytest.raises(
+        ValueError, match=r"no video can be made: .*no clip in split test; .*Choose another split"
+    ):
+        run(root, replace(TOY_EVALUATION, split="test"))
+    with pytest.raises(
+        ValueError, match=r"run 'nobody' has not trained stage3_expression .*; runs that have: toy"
+    ):
+        run(root, replace(TOY_EVALUATION, run="nobody"))
+    with pytest.raises(ValueError, match="run 'nobody' has no generated videos"):
+        open_generated(root, "nobody")
+
+
+def test_a_clip_comes_with_its_sound_and_is_not_read_beyond_its_end(root: UPath) -> None:
+    index = open_current(root, "train")
+    clip: DrivingClip = ClipReader(index).read(index.key(0))
+    assert len(list(clip.crops(12))) == 12
+    assert len(clip.sound_of(5)) == 5 * 640
+    with pytest.raises(ValueError, match="13 frames asked for, it has 12"):
+        list(clip.crops(13))
+
+
+def test_what_was_seen_before_is_encoded_once_and_gives_the_same_codes() -> None:
+    head, networks = pixel_head()
+    remembering = RememberingHead(head)
+    crops = [colour(10, 20, 30), colour(40, 50, 60), colour(10, 20, 30)]
+    first = remembering.motion(crops)
+    again = remembering.motion([np.array(crop) for crop in crops[::-1]])
+    assert networks.encoded == 2
+    assert first.pose.equal(again.pose.flip(0))
+    assert first.expression.equal(head.motion(crops).expression)
+    mels = np.linspace(0, 1, 2 * 80 * 20, dtype=np.float32).reshape(2, 1, 80, 20)
+    assert remembering.lip(mels[[1, 0, 1]]).equal(head.lip(mels)[[1, 0, 1]])

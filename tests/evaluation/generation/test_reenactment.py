@@ -1,0 +1,136 @@
+"""Which videos are drawn, and that the file tells them again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation.generation.reenactment import (
+    CONTROLS,
+    Reenactment,
+    ReenactmentProtocol,
+    VideoCounts,
+    draw_protocol,
+    read_protocol,
+    require_clips,
+    write_protocol,
+)
+from training.data.index import ClipIndex
+
+COUNTS = VideoCounts(self_videos=3, cross_videos=4, control_bases=2, frames=64)
+CLIPS = [(f"{person}-{number}", person, 64 if number < 3 else 36) for person in "abc" for number in range(4)]
+
+
+def index_of(clips: Sequence[tuple[str, str, int]]) -> ClipIndex:
+    zeros = np.zeros(len(clips), np.int64)
+    return ClipIndex(
+        split="test",
+        key_column=pa.array([key for key, _, _ in clips]),
+        identity_column=pa.array([identity for _, identity, _ in clips]),
+        shard_paths=(),
+        shard_names=(),
+        shards=zeros,
+        offsets_bytes=zeros,
+        sizes_bytes=zeros,
+        frame_counts=np.array([frames for _, _, frames in clips]),
+        anchor_counts=zeros,
+        split_of_identity={},
+    )
+
+
+def drawn(
+    clips: Sequence[tuple[str, str, int]] = CLIPS, seed: int = 0, counts: VideoCounts = COUNTS
+) -> ReenactmentProtocol:
+    return draw_protocol(index_of(clips), "digest", seed, "test", counts)
+
+
+def person(key: str) -> str:
+    return key[0]
+
+
+def test_the_same_seed_draws_the_same_videos_whatever_the_order_of_the_index() -> None:
+    assert drawn() == drawn(CLIPS[::-1])
+    assert drawn() != drawn(seed=1)
+
+
+def test_self_videos_are_of_different_people_and_driven_by_themselves() -> None:
+    selves = drawn().of_kind("self")
+    assert [one.name for one in selves] == ["self-00", "self-01", "self-02"]
+    assert {person(one.portrait) for one in selves} == set("abc")
+    for one in selves:
+        assert one.clips() == (one.portrait,)
+        assert (one.portrait_frame, one.frames) == (0, 64)
+
+
+def test_cross_videos_are_driven_by_four_long_clips_of_other_people() -> None:
+    crosses = drawn().of_kind("cross")
+    assert len(crosses) == 4
+    for one in crosses:
+        assert len(set(one.drivers.values())) == 4
+        assert person(one.portrait) not in set(map(person, one.drivers.values()))
+        assert one.frames == 64
+    assert len({tuple(one.drivers.values()) for one in crosses}) > 1
+
+
+def test_a_base_is_changed_in_one_control_at_a_time_by_another_person() -> None:
+    protocol = drawn()
+    controls = protocol.of_kind("control")
+    assert [one.changed() for one in controls] == [*CONTROLS, *CONTROLS]
+    assert [one.base for one in controls] == ["self-00"] * 4 + ["self-01"] * 4
+    for one in controls:
+        assert one.base is not None
+        assert protocol.named(one.base).portrait == one.portrait
+        assert person(one.drivers[one.changed()]) != person(one.portrait)
+
+
+def test_the_length_is_that_of_the_shortest_driver_and_no_more_than_asked_for() -> None:
+    short = [("a", "a", 30), ("b", "b", 20)]
+    protocol = drawn(short, counts=VideoCounts(2, 2, 1, 25))
+    assert {one.name: one.frames for one in protocol.of_kind("self")} in (
+        {"self-00": 25, "self-01": 20},
+        {"self-00": 20, "self-01": 25},
+    )
+    assert {one.frames for one in protocol.of_kind("control")} == {20}
+
+
+def test_too_few_clips_make_fewer_videos_and_say_so() -> None:
+    protocol = drawn([("a", "anna", 64), ("b", "anna", 64), ("c", "bert", 9)])
+    assert protocol.notes == (
+        "2 of 3 self videos: the split has 2 clips of 1 people",
+        "the split has one person: drivers are other clips of the same person",
+    )
+    (only,) = drawn([("a", "anna", 64)]).reenactments
+    assert only.name == "self-00"
+
+
+def test_no_clip_that_is_long_enough_is_one_error() -> None:
+    with pytest.raises(ValueError, match="split test: no video can be made of 0 clips of 10 frames or more"):
+        drawn([("a", "anna", 9)])
+
+
+def test_the_file_tells_the_list_again(tmp_path: Path) -> None:
+    write_protocol(tmp_path / "protocol.json", drawn())
+    assert read_protocol(tmp_path / "protocol.json") == drawn()
+    (tmp_path / "wrong.json").write_text('{"name": "x", "seed": "y"}')
+    with pytest.raises(ValueError, match=r"wrong\.json: no list of reenactments \(seed: "):
+        read_protocol(tmp_path / "wrong.json")
+
+
+def test_a_list_of_another_data_set_is_refused() -> None:
+    keys = [key for key, _, _ in CLIPS]
+    require_clips(drawn(), keys, "here")
+    with pytest.raises(ValueError, match=r"here lacks \d+ of \d+ clips of the list test-seed0, such as a-0"):
+        require_clips(drawn(), [key for key in keys if person(key) != "a"], "here")
+
+
+def test_what_is_no_list_cannot_be_built() -> None:
+    one = drawn().reenactments[0]
+    with pytest.raises(ValueError, match="names twice: \\['self-00'\\]"):
+        ReenactmentProtocol("x", 0, "test", "digest", (one, one))
+    with pytest.raises(ValueError, match="drivers of \\['lip'\\]"):
+        Reenactment("x", "self", "a", 0, {"lip": "a"}, 5)
+    with pytest.raises(ValueError, match="protocol control with base None"):
+        replace(one, protocol="control")

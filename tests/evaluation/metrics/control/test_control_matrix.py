@@ -1,0 +1,117 @@
+"""The control matrix on series whose outcome is known."""
+
+import numpy as np
+import pytest
+
+from evaluation.controls import Control
+from evaluation.figures import MODEL
+from evaluation.metrics.control.control_matrix import (
+    ALL_PAIRS,
+    ControlPair,
+    FollowedVideo,
+    control_change,
+    control_follow,
+)
+from evaluation.readings.face import MEASURES, FaceReadings
+from tests.factories.readings import readings
+
+TIMES = np.arange(40) / 40
+WAVE = np.sin(2 * np.pi * TIMES)
+OTHER = np.sin(4 * np.pi * TIMES)  # orthogonal to WAVE over the 40 frames
+
+
+def test_a_change_that_follows_the_drivers_difference_is_one_at_its_gain() -> None:
+    pair = ControlPair(
+        base=readings(mouth=0.1 * OTHER),
+        source=readings(mouth=0.4 + WAVE + OTHER),
+        own=readings(mouth=OTHER),
+        changed={"lip": readings(mouth=0.2 + 0.1 * OTHER + 0.5 * WAVE)},
+        name="one",
+    )
+    cell = control_change([pair]).cell("lip", "mouth_opening")
+    assert cell.pooled.correlation == pytest.approx(1.0, abs=1e-5)
+    assert cell.pooled.gain == pytest.approx(0.5, abs=1e-5)
+    assert cell.pairs["one"] == cell.pooled
+
+
+def test_what_does_not_move_has_no_correlation_and_says_so() -> None:
+    still = readings(mouth=0.3)
+    pair = ControlPair(still, readings(mouth=WAVE), still, {"lip": still}, "one")
+    cell = control_change([pair]).cell("lip", "mouth_opening")
+    assert cell.pooled.correlation is None
+    assert cell.pooled.missing_because == "the video's does not move"
+
+
+def test_a_measure_that_stands_still_counts_as_not_followed_in_the_score_alone() -> None:
+    drivers: dict[Control, FaceReadings] = {"lip": readings(mouth=WAVE, smile=WAVE)}
+    frozen = control_follow([FollowedVideo(readings(), drivers, "v")])
+    assert frozen.cell("lip", "mouth_opening").pooled.correlation is None
+    assert (frozen.follow, frozen.leak, frozen.score) == (0.0, 0.0, 0.0)
+
+
+def test_drivers_that_stand_still_tell_nothing() -> None:
+    matrix = control_follow([FollowedVideo(readings(mouth=WAVE), {"lip": readings()}, "v")])
+    assert (matrix.follow, matrix.leak, matrix.score) == (None, None, None)
+    row = matrix.rows(protocol="cross", row=MODEL)[-1]
+    assert row.missing_because == "no cell on or off the diagonal has a correlation"
+
+
+def test_a_pair_that_stands_still_thins_the_pooled_correlation() -> None:
+    videos = [
+        FollowedVideo(readings(mouth=WAVE), {"lip": readings(mouth=WAVE)}, "follows"),
+        FollowedVideo(readings(), {"lip": readings(mouth=WAVE)}, "frozen"),
+    ]
+    cell = control_follow(videos).cell("lip", "mouth_opening")
+    # Half the driver's power has no answer: 1 / sqrt(1 * 2), and half the gain.
+    assert cell.pooled.correlation == pytest.approx(2**-0.5, abs=1e-5)
+    assert cell.pooled.gain == pytest.approx(0.5, abs=1e-5)
+
+
+def test_the_score_is_the_mean_diagonal_less_the_mean_magnitude_off_it() -> None:
+    drivers: dict[Control, FaceReadings] = {
+        "lip": readings(mouth=WAVE, smile=OTHER),
+        "pose": readings(mouth=-OTHER),
+    }
+    output = readings(mouth=3 * WAVE + 4 * OTHER, smile=OTHER)
+    matrix = control_follow([FollowedVideo(output, drivers, "v")])
+    # lip/mouth .6 is the only cell on the diagonal; off it lip/smile 1 and pose/mouth -.8.
+    assert matrix.cell("lip", "mouth_opening").pooled.correlation == pytest.approx(0.6, abs=1e-5)
+    assert matrix.follow == pytest.approx(0.6, abs=1e-5)
+    assert matrix.leak == pytest.approx(0.9, abs=1e-5)
+    assert matrix.score == pytest.approx(-0.3, abs=1e-5)
+
+
+def test_pairs_are_pooled_without_what_they_differ_in_constantly() -> None:
+    videos = [
+        FollowedVideo(readings(mouth=5 + WAVE), {"lip": readings(mouth=WAVE)}, "high"),
+        FollowedVideo(readings(mouth=WAVE), {"lip": readings(mouth=9 + WAVE)}, "low"),
+    ]
+    cell = control_follow(videos).cell("lip", "mouth_opening")
+    assert cell.pooled.correlation == pytest.approx(1.0, abs=1e-5)
+    assert cell.pooled.frames == 80
+
+
+def test_rows_hold_each_pairs_cells_and_its_score() -> None:
+    output = readings(mouth=3 * WAVE + 4 * OTHER, smile=OTHER)
+    drivers: dict[Control, FaceReadings] = {
+        "lip": readings(mouth=WAVE, smile=OTHER),
+        "pose": readings(mouth=-OTHER),
+    }
+    rows = control_follow([FollowedVideo(output, drivers, "v")]).rows(protocol="cross", row=MODEL)
+    assert len(rows) == 2 * 2 * len(MEASURES) + 2
+    figures = {row.metric: row for row in rows}
+    assert figures["control_follow_lip_mouth_opening"].value == pytest.approx(0.6, abs=1e-5)
+    assert figures["control_follow_gain_lip_mouth_opening"].value == pytest.approx(3.0, abs=1e-5)
+    assert figures["control_follow_score"].value == pytest.approx(-0.3, abs=1e-5)
+    assert figures["control_follow_score"].video == ALL_PAIRS
+    assert figures["control_follow_score_one_pair"].value == pytest.approx(-0.3, abs=1e-5)
+    assert figures["control_follow_score_one_pair"].video == "v"
+    assert figures["control_follow_lip_yaw"].missing_because == "the driver's does not move"
+    assert {row.better for row in rows if row.metric == "control_follow_pose_mouth_opening"} == {"neither"}
+
+
+def test_nothing_to_compare_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one pair"):
+        control_change([])
+    with pytest.raises(ValueError, match="at least one video"):
+        control_follow([])

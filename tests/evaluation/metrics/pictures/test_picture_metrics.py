@@ -1,0 +1,114 @@
+"""PSNR, SSIM and blur of hand-made pictures."""
+
+from collections.abc import Callable
+from math import log10
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from evaluation.figures import FigureRow
+from evaluation.metrics.pictures.batches import PICTURES_AT_ONCE, paired_batches, picture_batches
+from evaluation.metrics.pictures.psnr_ssim import psnr_ssim_rows
+from evaluation.metrics.pictures.sharpness import blur_effect_row
+
+Picture = NDArray[np.uint8]
+
+SSIM_ROUNDING = 3e-4  # of float32 on flat pictures, see `psnr_ssim`
+
+
+def flat(value: int, side_px: int = 16) -> Picture:
+    return np.full((side_px, side_px, 3), value, np.uint8)
+
+
+def noise(count: int, side_px: int = 32) -> list[Picture]:
+    return list(np.random.default_rng(4).integers(0, 256, (count, side_px, side_px, 3)).astype(np.uint8))
+
+
+def compared(generated: list[Picture], truth: list[Picture]) -> tuple[FigureRow, FigureRow]:
+    psnr, ssim = psnr_ssim_rows(iter(generated), iter(truth), protocol="self", row="model", video="v")
+    return psnr, ssim
+
+
+def blur_of(pictures: list[Picture]) -> FigureRow:
+    return blur_effect_row(iter(pictures), protocol="self", row="model", video="v")
+
+
+def test_psnr_is_of_the_mean_error_of_the_whole_video_and_ssim_a_mean_of_pictures() -> None:
+    # Errors 5 and 0: mean squared 12.5. Flat pictures a, b have SSIM (2ab + C) / (a² + b² + C), C = 2.55².
+    psnr, ssim = compared([flat(100), flat(60)], [flat(105), flat(60)])
+    assert psnr.value == pytest.approx(10 * log10(255**2 / 12.5), abs=1e-6)
+    first = (2 * 100 * 105 + 2.55**2) / (100**2 + 105**2 + 2.55**2)
+    assert ssim.value == pytest.approx((first + 1.0) / 2, abs=SSIM_ROUNDING)
+    assert (psnr.metric, psnr.unit, psnr.better, psnr.scorer) == ("psnr_16px", "dB", "higher", "torchmetrics")
+    assert (ssim.metric, ssim.protocol, ssim.row, ssim.video) == ("ssim_16px", "self", "model", "v")
+
+
+def test_the_truth_itself_has_no_psnr_and_says_why() -> None:
+    pictures = noise(2)
+    psnr, ssim = compared(pictures, pictures)
+    assert psnr.value is None
+    assert psnr.missing_because == "equal to the truth, pixel for pixel: PSNR is infinite"
+    assert ssim.value == pytest.approx(1.0, abs=SSIM_ROUNDING)
+
+
+def test_more_pictures_than_fit_one_batch_count_alike() -> None:
+    count = PICTURES_AT_ONCE + 3
+    psnr, _ = compared([flat(100)] * (count - 1) + [flat(110)], [flat(100)] * count)
+    assert psnr.value == pytest.approx(10 * log10(255**2 / (100 / count)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("generated", "truth", "message"),
+    [
+        ([flat(1)] * 2, [flat(1)] * 3, r"\[2, 3, 16, 16\] against true ones \[3, 3, 16, 16\]"),
+        ([flat(1)] * 16, [flat(1)] * 17, "zip"),
+        ([flat(1)], [flat(1, 32)], r"\[1, 3, 16, 16\] against true ones \[1, 3, 32, 32\]"),
+        ([], [], "v: no pictures to compare"),
+    ],
+)
+def test_videos_that_do_not_match_are_refused(
+    generated: list[Picture], truth: list[Picture], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compared(generated, truth)
+
+
+def test_batches_hold_every_picture_once_in_order_and_one_size_only() -> None:
+    pictures = noise(PICTURES_AT_ONCE + 1)
+    batches = list(picture_batches(iter(pictures)))
+    assert [len(batch) for batch in batches] == [PICTURES_AT_ONCE, 1]
+    np.testing.assert_array_equal(batches[1][0].permute(1, 2, 0).numpy(), pictures[-1])
+    with pytest.raises(ValueError, match=r"pictures must all be \[16, 16, 3\], got \[8, 8, 3\]"):
+        list(picture_batches([flat(1), flat(1, 8)]))
+    assert not list(paired_batches([], []))
+
+
+def gaussian(sigma_px: float) -> Callable[[Picture], Picture]:
+    return lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), np.uint8)
+
+
+def blur_value(pictures: list[Picture]) -> float:
+    value = blur_of(pictures).value
+    assert value is not None
+    return value
+
+
+def test_the_more_a_picture_is_blurred_the_higher_its_blur() -> None:
+    sharp = noise(1, side_px=64)[0]
+    values = [blur_value([gaussian(sigma)(sharp)]) for sigma in (0.3, 1.0, 2.0, 4.0)]
+    assert values == sorted(values)
+    assert values[0] < 0.3
+    assert values[-1] > 0.6
+
+
+def test_blur_of_a_video_is_the_mean_of_its_pictures_but_the_flat_ones() -> None:
+    sharp = noise(1, side_px=64)[0]
+    blurred = gaussian(2.0)(sharp)
+    both = blur_of([sharp, flat(7, 64), blurred])
+    assert both.value == pytest.approx((blur_value([sharp]) + blur_value([blurred])) / 2)
+    assert (both.metric, both.better, both.scorer) == ("blur_effect_64px", "lower", "skimage")
+    assert blur_of([flat(7)]).missing_because == "every picture is flat"
+    with pytest.raises(ValueError, match="need pictures of one size"):
+        blur_of([])

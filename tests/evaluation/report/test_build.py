@@ -1,0 +1,227 @@
+"""The report of published evaluations: the page holds all it shows and says what it must."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typing_extensions import override
+from upath import UPath
+
+from evaluation.figures import read_figures
+from evaluation.generation.reenactment import Reenactment
+from evaluation.report.build import (
+    MEGABYTE,
+    ROOM_FOR_TEXT_BYTES,
+    ReportSettings,
+    run_report,
+)
+from evaluation.report.sources import read_sources
+from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, SUMMARY_TABLE
+from evaluation.report.videos import plan_panels, take_turns
+from storage.publishing import Published
+from storage.root import local_copy
+from tests.factories.report import CONTROLS, HOSTILE, publish_evaluations, small_protocol
+
+VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
+
+
+class PageReader(HTMLParser):
+    """Collects text, attributes, and whether tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.open: list[str] = []
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    @override
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    @override
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def values(self, tag: str, name: str) -> list[str]:
+        return [value for found, attribute, value in self.attributes if (found, attribute) == (tag, name)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    root = UPath(tmp_path_factory.mktemp("root"))
+    publish_evaluations(root)
+    return run_report(root, "default", ReportSettings(), progress=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def html(made: Published) -> str:
+    return (local_copy(made.directory) / REPORT_PAGE).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> PageReader:
+    reader = PageReader()
+    reader.feed(html)
+    assert reader.open == []
+    return reader
+
+
+def text_of(page: PageReader) -> str:
+    return re.sub(r"\s+", " ", "".join(page.text))
+
+
+def test_the_page_names_no_address_outside_itself(html: str, page: PageReader) -> None:
+    addresses = [value for _, name, value in page.attributes if name in ("src", "href", "poster", "srcset")]
+    assert addresses
+    assert all(value.startswith(("data:", "#")) for value in addresses)
+    assert "://" not in html
+    assert "@import" not in html
+    assert re.findall(r"url\(", html) == []
+    assert page.values("script", "src") == []
+
+
+def test_links_inside_the_page_lead_somewhere(page: PageReader) -> None:
+    anchors = {value for _, name, value in page.attributes if name == "id"}
+    links = {value[1:] for value in page.values("a", "href")}
+    assert links <= anchors
+
+
+def test_what_comes_from_data_is_escaped(html: str, page: PageReader) -> None:
+    assert HOSTILE not in html
+    assert HOSTILE in text_of(page)
+
+
+def test_videos_are_inside_with_sound_and_their_names_in_words(page: PageReader) -> None:
+    sources = page.values("video", "src")
+    assert len(sources) == 3
+    assert all(source.startswith("data:video/mp4;base64,") for source in sources)
+    assert len(page.values("video", "poster")) == 3
+    assert "self-00, from left to right: portrait; generated; truth, and all drivers" in page.values(
+        "video", "aria-label"
+    )
+    assert page.values("html", "lang") == ["en"]
+
+
+def test_an_embedded_video_is_h264_with_sound(page: PageReader, tmp_path: Path) -> None:
+    import base64
+
+    import av
+
+    path = tmp_path / "video.mp4"
+    path.write_bytes(base64.b64decode(page.values("video", "src")[1].partition(",")[2]))
+    with av.open(str(path)) as container:
+        video, sound = container.streams.video[0], container.streams.audio[0]
+        # Portrait, generated and four drivers of 160 px with gaps of 4 px.
+        assert (video.codec_context.name, video.width, video.height) == ("h264", 6 * 160 + 5 * 4, 160)
+        assert video.frames == 10
+        assert sound.codec_context.name == "aac"
+
+
+def test_a_metric_that_a_baseline_wins_is_told_in_words(page: PageReader) -> None:
+    text = text_of(page)
+    assert "▲ beats the model" in text
+    assert "a baseline is ahead in 3 (2 clearly)" in text
+    assert "cross · against “copy the portrait” · mediapipe_mesh gaze_error +2.00 ± 0.25 ° (n 3)" in text
+
+
+def test_the_heading_tells_what_was_measured(page: PageReader) -> None:
+    text = text_of(page)
+    for told in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 1"):
+        assert told in text
+
+
+def test_missing_figures_say_why(page: PageReader) -> None:
+    assert "no syncnet_v2.model was given" in text_of(page)
+
+
+def test_the_tables_lie_beside_the_page(made: Published) -> None:
+    folder = local_copy(made.directory)
+    assert len(read_figures(folder / REPORT_TABLE)) == made.manifest.counts["figures"]
+    summary = pq.read_table(folder / SUMMARY_TABLE)
+    assert summary.schema.equals(SUMMARY_SCHEMA)
+    (gaze,) = [
+        row
+        for row in summary.to_pylist()
+        if (row["metric"], row["row"]) == ("gaze_error", "copy the portrait")
+    ]
+    assert (gaze["mean"], gaze["videos"], gaze["mark"]) == (4.5, 3, "beats the model")
+
+
+def test_a_report_is_made_once(made: Published) -> None:
+    root = UPath(made.directory.parent.parent.parent.parent)
+    again = run_report(root, "default", ReportSettings(), progress=lambda _: None)
+    assert not again.built
+
+
+def test_videos_that_do_not_fit_are_left_out_and_told(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    publish_evaluations(root)
+    # Room for one video of about 11 kB, not for two.
+    settings = ReportSettings(largest_page_mb=(ROOM_FOR_TEXT_BYTES + 18_000) / MEGABYTE)
+    published = run_report(root, "default", settings, progress=lambda _: None)
+    assert published.manifest.counts["videos in the page"] == 1
+    html = (local_copy(published.directory) / REPORT_PAGE).read_text("utf-8")
+    assert "1 of 3 videos stand in this page" in html
+
+
+def test_a_run_without_evaluations_is_told_what_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no generated_videos, .* yet: pdfgc evaluate --run nobody"):
+        run_report(UPath(tmp_path), "nobody", ReportSettings(), progress=lambda _: None)
+
+
+def test_evaluations_of_other_videos_are_refused(tmp_path: Path) -> None:
+    publish_evaluations(UPath(tmp_path), measured="e" * 64, with_videos=False)
+    with pytest.raises(ValueError, match="control_evaluation of run 'default' measured videos eeee"):
+        read_sources(UPath(tmp_path), "default")
+
+
+def test_settings_without_room_are_refused() -> None:
+    with pytest.raises(ValueError, match="largest_page_mb is 1"):
+        ReportSettings(largest_page_mb=1.0)
+
+
+def test_panels_show_every_driving_clip_once() -> None:
+    titles = {
+        one.name: [(panel.title, panel.path.name) for panel in plan_panels(Path(), one)]
+        for one in small_protocol().reenactments
+    }
+    assert titles == {
+        "self-00": [
+            ("portrait", "self-00.png"),
+            ("generated", "self-00.mp4"),
+            ("truth, and all drivers", "anna.mp4"),
+        ],
+        "cross-00": [
+            ("portrait", "cross-00.png"),
+            ("generated", "cross-00.mp4"),
+            ("drives lip", "bela.mp4"),
+            ("drives pose", "cleo.mp4"),
+            ("drives eye", "dora.mp4"),
+            ("drives expression", "emil.mp4"),
+        ],
+        "control-00-pose": [
+            ("unchanged", "self-00.mp4"),
+            ("generated", "control-00-pose.mp4"),
+            ("drives lip, eye, expression", "anna.mp4"),
+            ("drives pose", "bela.mp4"),
+        ],
+    }
+
+
+def test_protocols_take_turns() -> None:
+    selves = [Reenactment(f"self-{n}", "self", "a", 0, dict.fromkeys(CONTROLS, "a"), 10) for n in range(3)]
+    cross = Reenactment("cross-0", "cross", "a", 0, dict.fromkeys(CONTROLS, "b"), 10)
+    names = [one.name for one in take_turns([*selves, cross])]
+    assert names == ["self-0", "cross-0", "self-1", "self-2"]

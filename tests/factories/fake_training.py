@@ -1,0 +1,48 @@
+"""An asset that trains with the FAKE worker, for tests of starting and cancelling. FAKE_WORK says where.
+
+``python -m tests.factories.fake_training`` runs it as `pdfgc train` runs a stage.
+"""
+
+import os
+from pathlib import Path
+
+from dagster import (
+    AssetExecutionContext,
+    AssetSelection,
+    DagsterInstance,
+    Definitions,
+    asset,
+    define_asset_job,
+    in_process_executor,
+)
+
+from pipelines.cli.training_job import run_job
+from pipelines.materialised import Materialised
+from pipelines.training.launch import Watching, launch_training
+from training.launch.process_group import Ending
+
+
+@asset(pool="gpu")
+def fake_stage(context: AssetExecutionContext) -> Materialised:
+    """Counts to its goal."""
+    work = Path(os.environ["FAKE_WORK"])
+    launch_training(
+        context,
+        work / "job.json",
+        processes=1,
+        worker="tests.factories.fake_training_worker",
+        ending=Ending(grace_seconds=0.5),
+        watching=Watching(line_seconds=0.3, look_seconds=0.8),
+    )
+    return Materialised(metadata={"step": int((work / "checkpoint.txt").read_text())})
+
+
+definitions = Definitions(
+    assets=[fake_stage],
+    jobs=[define_asset_job("train_fake", selection=AssetSelection.assets(fake_stage))],
+    executor=in_process_executor,
+)
+
+if __name__ == "__main__":
+    with DagsterInstance.get() as instance:
+        run_job(definitions.resolve_job_def("train_fake"), instance, {})

@@ -1,0 +1,227 @@
+"""Published evaluations made up for the report's tests: figures by formula, videos of flat colours."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from upath import UPath
+
+from evaluation.controls import CONTROLS, Control
+from evaluation.figures import (
+    COPY_PORTRAIT,
+    COPY_TARGET,
+    FIGURES_TABLE,
+    GROUND_TRUTH,
+    MODEL,
+    Direction,
+    FigureRow,
+    write_figures,
+)
+from evaluation.generation.files import (
+    FACTS_NAME,
+    GENERATED_VIDEOS,
+    PROTOCOL_NAME,
+    ClipFacts,
+    VideoFacts,
+    clip_path,
+    portrait_path,
+    video_path,
+)
+from evaluation.generation.reenactment import Reenactment, ReenactmentProtocol, write_protocol
+from evaluation.readings.face import MEASURES
+from evaluation.report.matrix import MATRIX_TABLE, MatrixCell
+from evaluation.report.sources import CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET
+from preprocessing.media.encoding import write_video
+from storage.publishing import BuildReport, Published, Recipe, materialise
+
+FRAMES = 10
+CLIPS = ("anna", "bela", "cleo", "dora", "emil")
+HOSTILE = '<script>alert("x")</script>'
+
+
+def figures(
+    metric: str,
+    values: Mapping[str, Sequence[float | None]],
+    *,
+    protocol: str = "self",
+    scorer: str = "mediapipe_mesh",
+    unit: str = "",
+    better: Direction = "lower",
+    because: str = "no face",
+) -> list[FigureRow]:
+    """Rows of one metric: by row, a value a video; None has `because` as its reason."""
+    return [
+        FigureRow(
+            metric,
+            protocol,
+            row,
+            scorer,
+            f"{protocol}-{place:02d}",
+            value,
+            unit,
+            better,
+            because if value is None else "",
+        )
+        for row, series in values.items()
+        for place, value in enumerate(series)
+    ]
+
+
+def control_figures() -> list[FigureRow]:
+    """The model beats the still portrait clearly on yaw, and does not on gaze."""
+    return [
+        *figures(
+            "pose_error_yaw",
+            {
+                MODEL: [1.0, 2.0, 1.5],
+                GROUND_TRUTH: [0.2, 0.1, 0.3],
+                COPY_PORTRAIT: [8.0, 9.1, 8.4],
+                COPY_TARGET: [0.2, 0.1, 0.3],
+            },
+            unit="°",
+        ),
+        *figures(
+            "gaze_error",
+            {MODEL: [6.0, 7.0, 6.5], COPY_PORTRAIT: [4.0, 5.1, 4.4], COPY_TARGET: [1.0, 1.1, 0.9]},
+            protocol="cross",
+            unit="°",
+        ),
+    ]
+
+
+def lip_sync_figures() -> list[FigureRow]:
+    """Two scorers, of which one has no weights."""
+    return [
+        *figures(
+            "lse_c",
+            {MODEL: [2.0, 2.2], GROUND_TRUTH: [5.0, 5.5], COPY_PORTRAIT: [0.4, 0.6], COPY_TARGET: [5.0, 5.5]},
+            scorer="lip_encoders:default:0123abcd",
+            better="higher",
+        ),
+        *figures(
+            "lse_c",
+            {MODEL: [None, None], GROUND_TRUTH: [None, None]},
+            scorer="syncnet_v2",
+            better="higher",
+            because="no syncnet_v2.model was given",
+        ),
+    ]
+
+
+def quality_figures() -> list[FigureRow]:
+    """One that is measured, one whose reason carries markup."""
+    return [
+        *figures(
+            "psnr",
+            {MODEL: [18.0, 18.4], COPY_PORTRAIT: [18.5, 18.1]},
+            scorer="torchmetrics",
+            unit="dB",
+            better="higher",
+        ),
+        *figures("csim", {MODEL: [None, None]}, scorer="insightface", better="higher", because=HOSTILE),
+    ]
+
+
+def matrix_cells() -> list[MatrixCell]:
+    """0.8 on every own measure, −0.1 elsewhere."""
+    return [
+        MatrixCell(row, "mediapipe_mesh", "control", driver, measure, *_cell(control == driver), False, 3)
+        for row in (MODEL, COPY_PORTRAIT)
+        for driver in CONTROLS
+        for measure, control in MEASURES.items()
+    ]
+
+
+def _cell(own: bool) -> tuple[float, float]:
+    return (0.8, 0.9) if own else (-0.1, -0.05)
+
+
+def small_protocol(dataset: str = "d" * 64) -> ReenactmentProtocol:
+    """A self, a cross and a control video."""
+    anna: dict[Control, str] = dict.fromkeys(CONTROLS, "anna")
+    made = (
+        Reenactment("self-00", "self", "anna", 0, anna, FRAMES),
+        Reenactment("cross-00", "cross", "anna", 0, dict(zip(CONTROLS, CLIPS[1:], strict=True)), FRAMES),
+        Reenactment("control-00-pose", "control", "anna", 0, {**anna, "pose": "bela"}, FRAMES, "self-00"),
+    )
+    return ReenactmentProtocol("test-seed0", 0, "test", dataset, made, ("2 of 6 cross videos",))
+
+
+def publish_evaluations(
+    root: UPath,
+    run: str = "default",
+    *,
+    protocol: ReenactmentProtocol | None = None,
+    control: Sequence[FigureRow] | None = None,
+    measured: str | None = None,
+    with_videos: bool = True,
+) -> None:
+    """Publish made-up videos and evaluations of a run.
+
+    Args:
+        root: where.
+        run: partition.
+        protocol: `small_protocol()` if None.
+        control: rows of `control_evaluation`; `control_figures()` if None.
+        with_videos: False: the list of videos without the videos.
+        measured: content digest of the videos that the evaluations say they measured; the true one if None.
+    """
+    list_of_videos = protocol or small_protocol()
+    inputs = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
+
+    def fill_videos(folder: Path) -> None:
+        _facts(folder, list_of_videos)
+        if with_videos:
+            _videos(folder, list_of_videos)
+
+    videos = _publish(root, GENERATED_VIDEOS, run, inputs, fill_videos)
+    from_videos = {GENERATED_VIDEOS: measured or videos.manifest.content_digest}
+    for asset, rows in (
+        (CONTROL_ASSET, control_figures() if control is None else control),
+        (LIP_SYNC_ASSET, lip_sync_figures()),
+        (QUALITY_ASSET, quality_figures()),
+    ):
+        _publish(root, asset, run, from_videos, lambda folder, rows=rows: _figures(folder, rows))
+
+
+def _publish(
+    root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: Callable[[Path], None]
+) -> Published:
+    def build(folder: Path) -> BuildReport:
+        fill(folder)
+        return BuildReport(counts={}, refusals={})
+
+    return materialise(root, Recipe(asset, run, "1", {}, inputs), build)
+
+
+def _figures(folder: Path, rows: Sequence[FigureRow]) -> None:
+    write_figures(folder / FIGURES_TABLE, rows)
+    pq.write_table(pa.Table.from_pylist([asdict(cell) for cell in matrix_cells()]), folder / MATRIX_TABLE)
+
+
+def _facts(folder: Path, protocol: ReenactmentProtocol) -> None:
+    clips = {key: ClipFacts(key, key, f"{key}.mp4", 0, FRAMES) for key in CLIPS}
+    VideoFacts("run 'default'", 64, clips).write(folder / FACTS_NAME)
+    write_protocol(folder / PROTOCOL_NAME, protocol)
+
+
+def _videos(folder: Path, protocol: ReenactmentProtocol) -> None:
+    for name in ("videos", "clips", "portraits"):
+        (folder / name).mkdir()
+    for place, key in enumerate(CLIPS):
+        _video(clip_path(folder, key), 40 * place + 40, 224)
+    for place, one in enumerate(protocol.reenactments):
+        _video(video_path(folder, one.name), 60 * place + 30, 64)
+        portrait = np.full((224, 224, 3), 200, np.uint8)
+        Image.fromarray(portrait).save(portrait_path(folder, one.name))
+
+
+def _video(path: Path, grey: int, side_px: int) -> None:
+    """A flat picture with a tone."""
+    frames = (np.full((side_px, side_px, 3), grey, np.uint8) for _ in range(FRAMES))
+    time = np.arange(FRAMES * 640) / 16_000
+    write_video(path, frames, 25, (0.3 * np.sin(2 * np.pi * 220 * time)).astype(np.float32))

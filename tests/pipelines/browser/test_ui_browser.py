@@ -1,0 +1,221 @@
+"""Dagster's UI as a person uses it: a batch made, its pictures seen, a stage trained, cancelled, resumed."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from upath import UPath
+
+from demo_corpus.corpus import make_corpus
+from demo_corpus.settings import CorpusSettings
+from models.motion import MotionEncoder
+from models.presets import TINY
+from preprocessing.sources.source_videos import batch_keys
+from tests.conftest import REPOSITORY
+from tests.factories.postgres_server import free_port
+from tests.factories.toy_run import publish_weights
+from training.engine.checkpoint import CHECKPOINTS_FOLDER
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Error as PlaywrightError
+
+from tests.factories.browser import headless_chromium
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+CORPUS = CorpusSettings(identities=3, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=0)
+PDFGC = Path(sys.executable).with_name("pdfgc")
+SOON_MS = 240_000  # a bound that only a failure reaches, on however busy a machine
+REPORT_STAGE1 = """mutation {
+  reportRunlessAssetEvents(eventParams: {
+    eventType: ASSET_MATERIALIZATION, assetKey: {path: ["stage1_motion"]}
+  }) { __typename }
+}"""
+OBSERVATIONS = """{
+  assetOrError(assetKey: {path: ["stage2_pose"]}) {... on Asset {assetObservations(limit: 1) {runId}}}
+}"""
+STEPS = 100_000  # more than the test lets it train
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A UI that is being served over a root with one batch and its data set."""
+
+    url: str
+    root: UPath
+    batch: str
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with headless_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployment]:
+    assert browser.is_connected()  # asked for first: without a browser nothing is made
+    folder = tmp_path_factory.mktemp("deployment")
+    make_corpus(folder / "corpus", CORPUS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PDFGC_ROOT", str(folder / "root"))
+        patch.setenv("DAGSTER_HOME", "")
+        patch.setenv("PDFGC__OPERATIONS__PROGRESS_SECONDS", "1")
+        patch.setenv("PDFGC__OPERATIONS__PICTURE_SECONDS", "3")
+        # Dagster's loop and the browser's do not go together in one process.
+        command = [PDFGC, "preprocess", folder / "corpus"]
+        made = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert made.returncode == 0, made.stdout + made.stderr
+        root = UPath(folder / "root")
+        publish_weights(root, "stage1_motion", "default", {"motion.model": MotionEncoder(TINY.motion).model})
+        with served(folder) as url:
+            yield Deployment(url, root, batch_keys(root)[0])
+
+
+@contextmanager
+def served(folder: Path) -> Generator[str]:
+    """`pdfgc dev` in a session of its own, ended with all that it started."""
+    port = free_port()
+    command = [PDFGC, "dev", "--port", str(port)]
+    with (folder / "dev.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY, start_new_session=True)
+        below = psutil.Process(process.pid)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            children = below.children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            psutil.wait_procs([below, *children], timeout=30)
+            for child in [below, *children]:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            process.wait()
+
+
+@pytest.fixture
+def page(browser: Browser, deployment: Deployment) -> Generator[Page]:
+    page = browser.new_page(base_url=deployment.url, viewport={"width": 1500, "height": 1000})
+    page.set_default_timeout(SOON_MS)
+    expect.set_options(timeout=SOON_MS)
+    _wait_until_served(page)
+    yield page
+    page.close()
+
+
+def _wait_until_served(page: Page) -> None:
+    for _ in range(240):
+        try:
+            if page.request.get("/server_info").ok:
+                return
+        except PlaywrightError:
+            time.sleep(1)
+    raise TimeoutError("the UI was not served within four minutes")
+
+
+def asked(page: Page, query: str) -> Any:
+    """GraphQL's answer."""
+    return page.request.post("/graphql", data={"query": query}).json()["data"]
+
+
+def run_of(page: Page, job: str) -> dict[str, Any]:
+    """The newest run with this job's name that a person launched."""
+    runs = asked(page, "{runsOrError(limit: 20) {... on Runs {results {runId jobName status tags {key}}}}}")
+    by_hand = [
+        run
+        for run in runs["runsOrError"]["results"]
+        if run["jobName"] == job and not any(tag["key"] == "dagster/sensor_name" for tag in run["tags"])
+    ]
+    return by_hand[0] if by_hand else {"runId": "", "status": "none"}
+
+
+def wait_for(page: Page, look: Callable[[], bool]) -> None:
+    """Poll until something holds; a UI that is asked too often gets slower."""
+    end = time.monotonic() + SOON_MS / 1000
+    while not look():
+        assert time.monotonic() < end, page.inner_text("body")[-2000:]
+        page.wait_for_timeout(500)
+
+
+def test_a_batch_is_made_by_hand_and_its_contact_sheet_seen(page: Page, deployment: Deployment) -> None:
+    page.goto("/assets/clips")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="All", exact=True).click()
+    expect(dialog.get_by_text(deployment.batch).or_(dialog.get_by_text("1 partition")).first).to_be_visible()
+    before = run_of(page, "__ASSET_JOB")["runId"]
+    dialog.get_by_role("button", name="Launch").last.click()
+    wait_for(page, lambda: run_of(page, "__ASSET_JOB")["runId"] not in ("", before))
+    wait_for(page, lambda: run_of(page, "__ASSET_JOB")["status"] == "SUCCESS")
+    page.goto(f"/assets/clips?view=partitions&partition={deployment.batch}")
+    expect(page.get_by_text("nothing to do").first).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="picture: contact sheet")
+    row.get_by_text("Show Markdown").click()
+    picture = page.get_by_role("dialog").get_by_role("img", name="picture")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 200
+
+
+def test_a_stage_is_launched_watched_cancelled_and_resumed(page: Page, deployment: Deployment) -> None:
+    # Dagster does not know of the stage before, whose weights the fixture published: it would ask.
+    asked(page, REPORT_STAGE1)
+    first = launch_pose(page)
+    expect(page.get_by_text("img/s").first).to_be_visible()
+    # The page of events shows what there was when it was opened, until somebody refreshes it.
+    wait_for(page, lambda: bool(asked(page, OBSERVATIONS)["assetOrError"]["assetObservations"]))
+    page.goto("/assets/stage2_pose?view=events")
+    expect(page.get_by_text("Observed in run").first).to_be_visible()
+    page.goto("/assets/stage2_pose")
+    row = page.get_by_role("row").filter(has_text="picture: losses")
+    row.get_by_text("Show Markdown").click()
+    curve = page.get_by_role("dialog").get_by_role("img", name="picture")
+    expect(curve).to_be_visible()
+    assert curve.evaluate("image => image.naturalWidth") > 200
+    wait_for(page, lambda: bool(kept_states(deployment)))  # else there would be nothing to go on from
+    cancel(page, first)
+    assert kept_states(deployment)
+    second = launch_pose(page)
+    expect(page.get_by_text("resumed at step").first).to_be_visible()
+    cancel(page, second)
+
+
+def kept_states(deployment: Deployment) -> list[Path]:
+    """The checkpoints that lie in the root."""
+    return list(Path(str(deployment.root)).rglob(f"{CHECKPOINTS_FOLDER}/step-*/manifest.json"))
+
+
+def launch_pose(page: Page) -> str:
+    """Fill the launchpad of `stage2_pose` and launch; gives the run's id, its page is shown."""
+    page.goto("/assets/stage2_pose")
+    # The arrow beside the button has no name.
+    page.get_by_role("button", name="Materialize").first.locator("xpath=following::button[1]").click()
+    page.get_by_text("Open launchpad").click()
+    page.locator(".CodeMirror-lines").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    settings = f"        steps: {STEPS}\n        preset: tiny_cpu\n"
+    page.keyboard.insert_text(f"resources:\n  training_choice:\n    config:\n      settings:\n{settings}")
+    launch = (
+        page.get_by_role("dialog")
+        .get_by_role("button", name="Materialize")
+        .or_(page.get_by_role("button", name="Materialize"))
+    )
+    expect(launch.last).to_be_enabled()
+    launch.last.click()
+    page.wait_for_url("**/runs/**")
+    return page.url.rsplit("/", 1)[1]
+
+
+def cancel(page: Page, run: str) -> None:
+    """Terminate a run on its page; returns when it is cancelled."""
+    page.goto(f"/runs/{run}")
+    page.get_by_role("button", name="Terminate").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Terminate").last.click()
+    wait_for(page, lambda: run_of(page, "__ASSET_JOB")["status"] == "CANCELED")

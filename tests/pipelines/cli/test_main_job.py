@@ -1,0 +1,231 @@
+"""The main job on a small corpus, through Dagster: what comes out, and what a second run does."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, SensorResult, SkipReason, build_sensor_context
+from rich.console import Console
+from upath import UPath
+
+from demo_corpus.corpus import make_corpus
+from demo_corpus.settings import CorpusSettings
+from pipelines.cli.main_job import MainJob, run_main_job
+from pipelines.definitions import definitions
+from pipelines.deployed_settings import deployed
+from pipelines.operations.dagster_home import ensure_dagster_home
+from pipelines.preprocessing.planned_batches import planned_batches
+from preprocessing.dataset.whole import DATASET, WHOLE
+from preprocessing.orchestration.reprocessing import plan_reprocessing
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, why_stale
+from preprocessing.sources.source_videos import SourceSettings, batch_keys, load_batch, scan_sources
+from storage.publishing import current
+
+pytestmark = pytest.mark.slow
+CORPUS = CorpusSettings(identities=3, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=0)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    make_corpus(folder, CORPUS)
+    (folder / "broken.mp4").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[UPath]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("root")
+        patch.setenv("PDFGC_ROOT", str(folder))
+        patch.setenv("DAGSTER_HOME", "")
+        ensure_dagster_home()
+        run(corpus)
+        yield UPath(folder)
+
+
+def run(corpus: Path, *, force: bool = False) -> str:
+    """Run the main job; returns what it printed."""
+    console = Console(file=io.StringIO(), width=200)
+    run_main_job(MainJob((corpus,), force=force, workers=1), console)
+    printed = console.file
+    assert isinstance(printed, io.StringIO)
+    return printed.getvalue()
+
+
+def test_every_step_of_every_batch_and_the_data_set_are_there(root: UPath) -> None:
+    keys = batch_keys(root)
+    assert len(keys) == 1
+    made = {name: current(root, name, keys[0]) for name in STEPS}
+    assert all(made.values())
+    shards, dataset = made["shards"], current(root, DATASET, WHOLE)
+    assert shards is not None
+    assert dataset is not None
+    assert shards.manifest.counts["samples"] == dataset.manifest.counts["samples"] == 3
+
+
+def test_a_second_run_finds_nothing_to_do_and_prints_the_same_counts(root: UPath, corpus: Path) -> None:
+    before = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
+    printed = run(corpus)
+    after = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
+    for name in STEPS:
+        one, other = before[name], after[name]
+        assert one is not None
+        assert other is not None
+        assert one.manifest.finished_at == other.manifest.finished_at, name
+    assert "zero_bytes 1" in printed
+    assert "samples" in printed
+
+
+def test_dagster_knows_the_batch_its_figures_its_pictures_and_its_checks(root: UPath) -> None:
+    key = batch_keys(root)[0]
+    with DagsterInstance.get() as instance:
+        assert instance.get_dynamic_partitions("batches") == [key]
+        event = instance.get_latest_materialization_event(AssetKey("clips"))
+        assert event is not None
+        materialization = event.asset_materialization
+        assert materialization is not None
+        assert materialization.partition == key
+        assert materialization.metadata["clips"].value == 3
+        shown = str(materialization.metadata["picture: contact sheet"].value)
+        assert shown.startswith("![picture](data:image/jpeg;base64,")
+        assert len(shown) < 100_000
+
+
+def test_a_changed_threshold_makes_stale_only_what_depends_on_it(root: UPath) -> None:
+    settings = PreprocessingSettings()
+    settings = replace(settings, clips=replace(settings.clips, minimum_sharpness=9.5))
+    batch = load_batch(root, batch_keys(root)[0])
+    reasons = {name: why_stale(root, name, batch, settings) for name in STEPS}
+    assert reasons.pop("clips") == "setting minimum_sharpness: 8.0 -> 9.5"
+    assert set(reasons.values()) == {None}
+
+
+def test_a_damaged_shard_is_found_and_stops_what_follows(root: UPath) -> None:
+    from pipelines.preprocessing.checks import run_checks
+
+    key = batch_keys(root)[0]
+    shards = current(root, "shards", key)
+    assert shards is not None
+    tar = Path(str(shards.directory)) / f"{key}-000.tar"
+    whole = tar.read_bytes()
+    try:
+        tar.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+        results = run_checks(root, "shards", key, PreprocessingSettings())
+        (result,) = [result for result in results if not result.passed]
+        assert result.check_name == "checksums"
+        assert f"{key}-000.tar" in str(result.description)
+    finally:
+        tar.write_bytes(whole)
+    assert all(result.passed for result in run_checks(root, "shards", key, PreprocessingSettings()))
+
+
+def test_the_plan_names_the_stale_steps_and_all_that_read_them_with_reason_and_time(root: UPath) -> None:
+    settings = PreprocessingSettings()
+    iris = replace(settings.gaze_labels.iris, vertical_gain=1.5)
+    changed = replace(settings, gaze_labels=replace(settings.gaze_labels, iris=iris))
+    assert plan_reprocessing(root, settings).stale == ()
+    plan = plan_reprocessing(root, changed)
+    (batch,) = plan.stale
+    assert batch.why == "gaze_labels: setting iris.vertical_gain: 1.25 -> 1.5"
+    assert batch.steps == ("gaze_labels", "eye_anchors", "shards")
+    made = [current(root, step, batch.batch) for step in batch.steps]
+    assert plan.seconds == pytest.approx(sum(one.manifest.seconds for one in made if one is not None))
+    with pytest.raises(ValueError, match="no such batch: b99999"):
+        plan_reprocessing(root, settings, ["b99999"])
+
+
+def test_a_newer_labeller_makes_its_label_and_what_reads_it_stale_not_the_crops(
+    root: UPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = STEPS["lip_sync_scores"]
+    monkeypatch.setitem(STEPS, step.name, replace(step, code_version=lambda _: "newer"))
+    (batch,) = plan_reprocessing(root, PreprocessingSettings()).stale
+    assert batch.why == f"lip_sync_scores: code version {step.code_version(PreprocessingSettings())} -> newer"
+    assert batch.steps == ("lip_sync_scores", "shards")
+
+
+def test_the_plan_finds_missing_files(root: UPath) -> None:
+    poses = current(root, "pose_labels", batch_keys(root)[0])
+    assert poses is not None
+    path = Path(str(poses.directory)) / next(iter(poses.manifest.files))
+    away = path.with_name("away")
+    path.rename(away)
+    try:
+        (batch,) = plan_reprocessing(root, PreprocessingSettings()).stale
+        assert path.name in batch.reasons["pose_labels"]
+        assert batch.steps[0] == "pose_labels"
+        assert "clips" not in batch.steps
+    finally:
+        away.rename(path)
+
+
+def test_a_batch_whose_videos_are_gone_keeps_its_clips(root: UPath, corpus: Path, tmp_path: Path) -> None:
+    settings = PreprocessingSettings()
+    shots = replace(settings.face_tracks.shots, threshold=30.0)
+    changed = replace(settings, face_tracks=replace(settings.face_tracks, shots=shots))
+    assert plan_reprocessing(root, changed).stale[0].steps[0] == "face_tracks"
+    away = tmp_path / "away.mp4"
+    video = next(path for path in sorted(corpus.rglob("*.mp4")) if path.name != "broken.mp4")
+    video.rename(away)
+    try:
+        scan_sources(root, [corpus], SourceSettings(), lambda _: None)
+        plan = plan_reprocessing(root, changed)
+        assert plan.stale == ()
+        (held,) = plan.held_back
+        assert held.reason == "setting shots.threshold: 27.0 -> 30.0"
+        assert (held.missing_videos, held.videos) == (1, 3)
+    finally:
+        away.rename(video)
+        scan_sources(root, [corpus], SourceSettings(), lambda _: None)
+
+
+def sensor_result(instance: DagsterInstance, cursor: str | None = None) -> SensorResult | SkipReason:
+    result = planned_batches(build_sensor_context(instance, cursor=cursor))
+    assert isinstance(result, (SensorResult, SkipReason))
+    return result
+
+
+def test_the_job_reprocess_stale_makes_exactly_the_stale_steps_again(
+    root: UPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDFGC__PREPROCESSING__EYE_ANCHORS__SWAP__COLOUR_SPREAD", "0.4")
+    changed = deployed(PreprocessingSettings)
+    form = {"eye_anchors": {"swap": {"colour_spread": 0.4}}}
+    resources = {"preprocessing": {"config": {"settings": form}}}
+    with DagsterInstance.get() as instance:
+
+        def plan(*, dry_run: bool) -> SensorResult | SkipReason:
+            run_config = {
+                "resources": resources,
+                "ops": {"reprocessing_plan": {"config": {"dry_run": dry_run}}},
+            }
+            job = definitions.resolve_job_def("reprocess_stale")
+            assert job.execute_in_process(instance=instance, run_config=run_config).success
+            return sensor_result(instance)
+
+        assert isinstance(plan(dry_run=True), SkipReason)
+        result = plan(dry_run=False)
+        assert isinstance(result, SensorResult)
+        assert isinstance(plan(dry_run=True), SensorResult)  # a look ends nothing that is being carried out
+        (request,) = result.run_requests or []
+        steps = list(request.asset_selection or [])
+        assert [key.to_user_string() for key in steps] == ["eye_anchors", "shards"]
+        assert request.tags["pdfgc/why"] == "eye_anchors: setting swap.colour_spread: 0.35 -> 0.4"
+        again = sensor_result(instance, result.cursor)
+        assert isinstance(again, SkipReason)
+        before = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
+        job = definitions.resolve_job_def("preprocess").get_subset(asset_selection=set(steps))
+        done = job.execute_in_process(
+            instance=instance,
+            partition_key=request.partition_key,
+            run_config={"resources": resources | {"workspace": {"config": {"workers": 1}}}},
+        )
+        assert done.success
+    after = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
+    made = {name for name in STEPS if before[name] != after[name]}
+    assert "eye_anchors" in made
+    assert made <= {"eye_anchors", "shards"}
+    assert plan_reprocessing(root, changed).stale == ()

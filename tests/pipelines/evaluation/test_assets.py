@@ -1,0 +1,65 @@
+"""Checks of the evaluations, and the options of `pdfgc evaluate`."""
+
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from evaluation.config import EvaluationChoice
+from evaluation.figures import COPY_PORTRAIT, MODEL, FigureRow
+from pipelines.cli.evaluation_options import evaluation_options
+from pipelines.evaluation.checks import beats_still_portrait, every_metric_measured, has_figures
+from pipelines.resources import Evaluation
+
+
+def figure(row: str, value: float | None, metric: str = "yaw_error") -> FigureRow:
+    because = "" if value is not None else "no face"
+    return FigureRow(metric, "self", row, "mesh", "self-00", value, "degrees", "lower", because)
+
+
+def test_the_model_must_be_nearer_than_the_still_portrait() -> None:
+    look = beats_still_portrait("yaw_error")
+    assert look([figure(MODEL, 2.0), figure(COPY_PORTRAIT, 3.0)]).passed
+    verdict = look([figure(MODEL, 3.0), figure(COPY_PORTRAIT, 3.0)])
+    assert not verdict.passed
+    assert verdict.explanation == "yaw_error, model to still portrait: self (mesh) 3 to 3"
+    assert look([figure(MODEL, 3.0)]).explanation == "yaw_error: nothing to compare"
+
+
+def test_a_table_without_a_figure_of_the_model_is_of_no_use() -> None:
+    assert has_figures([figure(MODEL, 1.0), figure(MODEL, None, "gaze_error")]).passed
+    assert not has_figures([figure(MODEL, None), figure(COPY_PORTRAIT, 1.0)]).passed
+
+
+def test_a_metric_without_any_figure_is_told_with_its_reason() -> None:
+    assert every_metric_measured([figure(MODEL, 1.0), figure(MODEL, None)]).passed
+    verdict = every_metric_measured([figure(MODEL, 1.0), figure(MODEL, None, "gaze_error")])
+    assert not verdict.passed
+    assert verdict.explanation == "gaze_error (self): no face"
+
+
+def test_the_form_gives_the_choice_that_it_shows() -> None:
+    assert Evaluation().to_choice() == EvaluationChoice()
+    changed = Evaluation(settings={"run": "a", "split": "validation", "frames": 10})
+    assert changed.to_choice() == EvaluationChoice(run="a", split="validation", frames=10)
+
+
+def chosen(*arguments: str) -> Any:
+    made: list[EvaluationChoice] = []
+
+    def keep(choice: EvaluationChoice) -> None:
+        made.append(choice)
+
+    result = CliRunner().invoke(click.command()(evaluation_options(keep)), arguments)
+    return made[0] if made else result.output
+
+
+def test_every_field_of_the_choice_is_an_option() -> None:
+    assert chosen() == EvaluationChoice()
+    assert chosen("--run", "a", "--split", "train", "--control-bases", "0", "--csim-weights", "w.onnx") == (
+        EvaluationChoice(run="a", split="train", control_bases=0, csim_weights="w.onnx")
+    )
+    assert "not in the range" in chosen("--frames", "65")
+    with pytest.raises(ValueError, match="frames is 0, need 1 to 64"):
+        EvaluationChoice(frames=0)

@@ -1,0 +1,19 @@
+"""What the asset `evaluation_report` shows of made-up evaluations."""
+
+from pathlib import Path
+
+from upath import UPath
+
+from evaluation.report.build import ReportSettings, run_report
+from pipelines.evaluation.report import report_metadata
+from tests.factories.report import publish_evaluations
+
+
+def test_the_asset_shows_its_tables_and_where_the_page_lies(tmp_path: Path) -> None:
+    publish_evaluations(UPath(tmp_path), with_videos=False)
+    published = run_report(UPath(tmp_path), "default", ReportSettings(most_videos=0), progress=lambda _: None)
+    metadata = report_metadata(published)
+    assert Path(metadata["report"].value).is_file()
+    assert "| gaze_error ↓ (°) | 6.5 ± 1.2 |" in metadata["table: means"].value
+    assert "▲ 4.5 ± 1.4" in metadata["table: means"].value
+    assert (metadata["baseline ahead"], metadata["run"]) == (3, "default")

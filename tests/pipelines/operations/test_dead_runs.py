@@ -1,0 +1,120 @@
+"""Runs whose process or code server is gone are ended; those that may live are left alone."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunStatus, job, op
+
+from pipelines.operations.dead_runs import (
+    CODE_SERVER_TAG,
+    PROCESS_TAG,
+    NewServer,
+    clear_dead_runs,
+    process_tags,
+)
+
+
+@op
+def nothing() -> None:
+    """Does nothing."""
+
+
+@job
+def idle() -> None:
+    """A job to make runs of."""
+    nothing()
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
+    with DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as made:
+        yield made
+
+
+def run_of(
+    instance: DagsterInstance, tags: dict[str, str], status: DagsterRunStatus = DagsterRunStatus.STARTED
+) -> str:
+    return instance.create_run_for_job(idle, tags=tags, status=status).run_id
+
+
+def status_of(instance: DagsterInstance, run: str) -> DagsterRunStatus:
+    found = instance.get_run_by_id(run)
+    assert found is not None
+    return found.status
+
+
+def served_at(**place: object) -> dict[str, str]:
+    return {CODE_SERVER_TAG: json.dumps({"host": "localhost", **place})}
+
+
+def test_a_run_of_a_killed_process_is_marked_failed_and_those_of_living_ones_stay(
+    instance: DagsterInstance,
+) -> None:
+    me, machine = psutil.Process(), socket.gethostname()
+    living = run_of(instance, process_tags())
+    number_taken_by_another = run_of(instance, {PROCESS_TAG: f"{machine} {me.pid} {me.create_time() - 5}"})
+    another_machine = run_of(instance, {PROCESS_TAG: f"elsewhere {me.pid} 1.0"})
+    untagged = run_of(instance, {})
+    assert clear_dead_runs(instance) == [number_taken_by_another]
+    assert status_of(instance, number_taken_by_another) is DagsterRunStatus.FAILURE
+    assert {status_of(instance, run) for run in (living, another_machine, untagged)} == {
+        DagsterRunStatus.STARTED
+    }
+
+
+def test_a_run_is_dead_where_nobody_listens_at_its_code_servers_socket(
+    instance: DagsterInstance, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "living"))
+        server.listen()
+        living = run_of(instance, served_at(socket=str(tmp_path / "living")))
+        gone = run_of(instance, served_at(socket=str(tmp_path / "gone")))
+        assert clear_dead_runs(instance) == [gone]
+    assert clear_dead_runs(instance) == [living]  # its file is there, nobody listens
+
+
+def test_a_run_launched_before_its_code_server_started_anew_is_dead(instance: DagsterInstance) -> None:
+    run = run_of(instance, served_at(port=4000), DagsterRunStatus.NOT_STARTED)
+    another_servers = run_of(instance, served_at(port=4001), DagsterRunStatus.NOT_STARTED)
+    for launched in (run, another_servers):
+        starting = DagsterEvent(DagsterEventType.RUN_STARTING.value, idle.name)
+        instance.report_dagster_event(starting, run_id=launched)
+    hour = 3600.0
+    assert clear_dead_runs(instance) == []  # that a server was started is not told
+    assert clear_dead_runs(instance, NewServer("localhost", 4000, time.time() - hour)) == []
+    assert clear_dead_runs(instance, NewServer("localhost", 4000, time.time() + hour)) == [run]
+    assert status_of(instance, another_servers) is DagsterRunStatus.STARTING
+
+
+def test_of_a_database_for_several_machines_sockets_say_nothing(tmp_path: Path) -> None:
+    with DagsterInstance.ephemeral() as shared:
+        run_of(shared, served_at(socket=str(tmp_path / "on another machine")))
+        assert clear_dead_runs(shared) == []
+
+
+def test_a_dead_run_that_was_being_cancelled_is_cancelled_and_one_that_was_not_launched_waits_on(
+    instance: DagsterInstance, tmp_path: Path
+) -> None:
+    gone = served_at(socket=str(tmp_path / "gone"))
+    canceling = run_of(instance, gone, DagsterRunStatus.CANCELING)
+    starting = run_of(instance, gone, DagsterRunStatus.STARTING)
+    waiting = run_of(instance, gone, DagsterRunStatus.NOT_STARTED)
+    assert set(clear_dead_runs(instance)) == {canceling, starting}
+    assert status_of(instance, canceling) is DagsterRunStatus.CANCELED
+    assert status_of(instance, starting) is DagsterRunStatus.FAILURE
+    assert status_of(instance, waiting) is DagsterRunStatus.NOT_STARTED
+
+
+def test_a_dead_run_gives_back_its_place_in_the_pool(instance: DagsterInstance, tmp_path: Path) -> None:
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("gpu", 1)
+    run = run_of(instance, served_at(socket=str(tmp_path / "gone")))
+    assert storage.claim_concurrency_slot("gpu", run, "stage").is_claimed
+    clear_dead_runs(instance)
+    assert storage.claim_concurrency_slot("gpu", "another run", "stage").is_claimed

@@ -1,0 +1,90 @@
+"""The sensor that tells of failed runs."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance, build_run_status_sensor_context, job, op
+from typing_extensions import override
+
+from pipelines.operations.failed_runs import failed_runs, post, run_failure
+
+
+@op
+def breaks() -> None:
+    try:
+        raise KeyError("of a library")
+    except KeyError as error:
+        raise FileNotFoundError("the disk with the videos is away\nand a second line") from error
+
+
+@job
+def breaking() -> None:
+    breaks()
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    messages: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        @override
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", messages
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_failed_run_makes_one_line_and_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, messages = received
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("PDFGC__OPERATIONS__WEBHOOK", url)
+    monkeypatch.setenv("PDFGC__OPERATIONS__WEBSERVER", "https://dagster.example/")
+    with DagsterInstance.ephemeral() as instance:
+        tags = {"dagster/partition": "b00001"}
+        result = breaking.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        context = build_run_status_sensor_context(
+            "failed_runs", result.get_run_failure_event(), instance, run
+        ).for_run_failure()
+        failed_runs(context)
+    (line,) = (tmp_path / "failures.log").read_text().splitlines()
+    told = "breaking of b00001: breaks: FileNotFoundError: the disk with the videos is away"
+    assert line.partition(" ")[2] == f"{told} (https://dagster.example/runs/{result.run_id})"
+    assert messages == [
+        {
+            "text": told,
+            "run": result.run_id,
+            "job": "breaking",
+            "url": f"https://dagster.example/runs/{result.run_id}",
+        }
+    ]
+
+
+def test_an_address_that_is_none_of_the_web_is_refused() -> None:
+    with pytest.raises(ValueError, match="WEBHOOK is 'file:///etc/passwd'"):
+        post("file:///etc/passwd", {})
+
+
+def test_a_killed_run_is_told_in_plain_words() -> None:
+    told = run_failure("This run has been marked as failed from outside the execution context.")
+    assert told == "the run's process is gone: killed, out of memory, or its machine went down"
+    assert run_failure("Timed out\nafter 3 s") == "Timed out"

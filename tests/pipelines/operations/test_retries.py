@@ -1,0 +1,74 @@
+"""What is tried again, and what is not."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+from dagster import AssetExecutionContext, ExecuteInProcessResult, asset, materialize
+
+from pipelines.operations.retries import can_pass, tried_again
+from pipelines.operations.settings import OperationsSettings
+
+SETTINGS = OperationsSettings(retries=2, retry_seconds=0.0)
+
+
+def run(fail: Callable[[int], None]) -> tuple[ExecuteInProcessResult, list[int]]:
+    """Materialise an asset that fails as `fail` says; its tries by number."""
+    tries: list[int] = []
+
+    @asset
+    def shaky(context: AssetExecutionContext) -> None:
+        with tried_again(context, SETTINGS):
+            tries.append(context.retry_number)
+            fail(context.retry_number)
+
+    return materialize([shaky], raise_on_error=False), tries
+
+
+def test_a_lost_connection_is_tried_again_until_it_holds() -> None:
+    def fail(number: int) -> None:
+        if number < 2:
+            raise ConnectionResetError("the bucket hung up")
+
+    result, tries = run(fail)
+    assert result.success
+    assert tries == [0, 1, 2]
+
+
+def test_after_the_last_try_its_own_error_is_told() -> None:
+    def fail(number: int) -> None:
+        raise TimeoutError(f"no answer to try {number}")
+
+    result, tries = run(fail)
+    assert not result.success
+    assert tries == [0, 1, 2]
+    innermost = next(event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    while innermost is not None and innermost.cause is not None:
+        innermost = innermost.cause
+    assert innermost is not None
+    assert "no answer to try 2" in innermost.message
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("gone.mp4"), ValueError("wrong"), OSError(errno.ENOSPC, "disk full")]
+)
+def test_what_waiting_does_not_mend_fails_at_once(error: Exception) -> None:
+    def fail(_: int) -> None:
+        raise error
+
+    result, tries = run(fail)
+    assert not result.success
+    assert tries == [0]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENETUNREACH, errno.EBUSY])
+def test_a_network_file_system_that_is_away_can_pass(number: int) -> None:
+    assert can_pass(OSError(number, "away"))
+
+
+def test_a_buckets_refusals_do_not_pass_and_its_silence_can() -> None:
+    from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
+
+    assert can_pass(GenericError("error sending request"))
+    assert not can_pass(PermissionDeniedError("403"))
+    assert not can_pass(UnauthenticatedError("401"))

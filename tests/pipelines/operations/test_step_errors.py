@@ -1,0 +1,54 @@
+"""Which of a failed step's errors is told."""
+
+from collections.abc import Callable
+
+from dagster import (
+    RetryRequested,
+    asset,
+    materialize,
+)
+
+from pipelines.operations.step_errors import step_error
+from preprocessing.process_pool import map_in_processes
+
+
+def told(fail: Callable[[], None]) -> str | None:
+    """The error that is told of an asset that fails so."""
+
+    @asset
+    def failing() -> None:
+        fail()
+
+    result = materialize([failing], raise_on_error=False)
+    return step_error(next(event for event in result.all_events if event.is_step_failure))
+
+
+def test_the_error_that_names_the_file_is_told_not_the_librarys_below() -> None:
+    def fail() -> None:
+        try:
+            raise EOFError("Ran out of input")
+        except EOFError as error:
+            raise ValueError("epoch_20.pth is cut short") from error
+
+    assert told(fail) == "ValueError: epoch_20.pth is cut short"
+
+
+def refuse(item: int) -> int:
+    raise ValueError(f"det_10g.onnx is cut short, says {item}")
+
+
+def test_an_error_of_a_pools_process_is_told_without_its_traceback() -> None:
+    def fail() -> None:
+        list(map_in_processes(refuse, [3], workers=1))
+
+    assert told(fail) == "ValueError: det_10g.onnx is cut short, says 3"
+
+
+def test_of_what_was_to_be_tried_again_its_reason_is_told() -> None:
+    def fail() -> None:
+        try:
+            raise ConnectionResetError("the bucket hung up")
+        except ConnectionResetError as error:
+            raise RetryRequested(max_retries=0) from error
+
+    assert told(fail) == "ConnectionResetError: the bucket hung up"

@@ -1,0 +1,56 @@
+"""How folders and buckets of videos are named: the variable, the launchpad, the command line."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipelines.cli.main import main
+from pipelines.resources import Sources
+from preprocessing.sources.remote import BucketPath
+
+BUCKET = BucketPath("bucket", "some/videos")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PDFGC_ROOT", str(tmp_path / "root"))
+    monkeypatch.delenv("PDFGC_VIDEOS", raising=False)
+    return tmp_path / "root"
+
+
+def test_the_variable_names_folders_and_buckets_like_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDFGC_VIDEOS", "/videos:s3://bucket/some/videos:~/more")
+    assert Sources().all_folders() == [Path("/videos"), BUCKET, Path.home() / "more"]
+    monkeypatch.setenv("PDFGC_VIDEOS", "")
+    assert Sources().all_folders() == []
+
+
+def test_folders_of_the_launchpad_come_before_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDFGC_VIDEOS", "/videos")
+    assert Sources(folders=["s3://bucket/some/videos/", "/a:b"]).all_folders() == [BUCKET, Path("/a:b")]
+
+
+@pytest.mark.parametrize("command", [["preprocess"], ["demo", "--videos"]])
+def test_a_url_of_another_kind_is_refused_before_anything_runs(root: Path, command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "gs://bucket/videos"])
+    assert result.exit_code == 2
+    assert "of gs:// nothing is known; name a folder or s3://bucket" in " ".join(result.output.split())
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("command", [["preprocess"], ["demo", "--videos"]])
+def test_a_prefix_without_objects_is_one_clear_line(root: Path, bucket: str, command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, f"{bucket}/videos"])
+    assert result.exit_code == 1
+    assert result.output == f"Error: {bucket}/videos is no folder of videos\n"
+    assert not root.exists()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_one_clear_line(root: Path) -> None:
+    result = CliRunner().invoke(main, ["preprocess", "s3://no-such-bucket/videos"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: s3://no-such-bucket/videos cannot be listed: ")
+    assert result.output.count("\n") == 1
+    assert not root.exists()

@@ -1,0 +1,145 @@
+"""What a training's asset shows and checks, and the command line's options."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pipelines.cli.training_options import training_options
+from pipelines.resources import Training
+from pipelines.training.checks import finite, held_out_beats_chance, loss_fell
+from pipelines.training.launch import torchrun_command
+from pipelines.training.pictures import draw_losses, figure_table
+from pipelines.training.record import HeldOutFigure, LossRecord, newest_sample, read_figures, read_losses
+from training.jobs.config import TrainingChoice
+
+
+def record(step: int, total: float, **losses: float) -> LossRecord:
+    return LossRecord(step, total, losses, seconds_per_step=0.5, images_per_second=32.0)
+
+
+def figure(value: float, chance: float | None, *, higher: bool = True, decides: bool = True) -> HeldOutFigure:
+    return HeldOutFigure("top-1", value, chance, higher, " %", rows=64, decides=decides)
+
+
+def test_losses_are_read_without_held_out_lines_and_without_a_half_written_one(tmp_path: Path) -> None:
+    line = {"step": 10, "total": 1.5, "losses": {"pose": 3.0}, "rates": {"model": 1e-3}}
+    speed = {"seconds_per_step": 0.5, "images_per_second": 32.0}
+    lines = [
+        json.dumps(line | speed),
+        json.dumps({"step": 10, "held_out": {"error": 4.0}}),
+        '{"step": 20, "to',
+    ]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert read_losses(tmp_path) == [record(10, 1.5, pose=3.0)]
+
+
+def test_before_the_first_report_there_are_no_losses_and_no_samples(tmp_path: Path) -> None:
+    assert read_losses(tmp_path) == []
+    assert newest_sample(tmp_path) is None
+
+
+def test_the_newest_sample_is_that_of_the_latest_step(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for step in (900, 1000):
+        (tmp_path / "samples" / f"step-{step:08d}.jpg").touch()
+    assert newest_sample(tmp_path) == tmp_path / "samples" / "step-00001000.jpg"
+
+
+def test_the_loss_fell_if_the_last_tenth_is_below_the_first() -> None:
+    # Of 20 reports a tenth is two: means 9.5 and 2.5.
+    falling = [record(step, total) for step, total in enumerate([10.0, 9.0, *[50.0] * 16, 2.0, 3.0])]
+    verdict = loss_fell(falling)
+    assert verdict.passed
+    assert verdict.figures == {"first": 9.5, "last": 2.5}
+    assert not loss_fell(falling[::-1]).passed
+    assert not loss_fell(falling[:1]).passed
+
+
+def test_a_nan_in_any_loss_is_told_with_its_step() -> None:
+    assert finite([record(10, 1.0, pose=2.0)]).passed
+    verdict = finite([record(10, 1.0, pose=2.0), record(20, 1.0, pose=math.nan), record(30, math.inf)])
+    assert not verdict.passed
+    assert verdict.explanation == "not finite at steps [20, 30]"
+    assert not finite([]).passed
+
+
+@pytest.mark.parametrize(
+    ("figures", "passed"),
+    [
+        ([figure(30.0, 25.0)], True),
+        ([figure(25.0, 25.0)], False),
+        ([figure(4.0, 6.0, higher=False)], True),
+        ([figure(6.5, 6.0, higher=False)], False),
+        ([figure(math.nan, 6.0, higher=False)], False),
+        ([figure(30.0, 25.0), figure(1.0, 2.0, decides=False), figure(0.1, None)], True),
+        ([figure(0.1, None)], False),
+    ],
+)
+def test_figures_that_decide_must_beat_chance(
+    tmp_path: Path, figures: list[HeldOutFigure], passed: bool
+) -> None:
+    (tmp_path / "figures.json").write_text(json.dumps([vars(one) for one in figures]))
+    assert held_out_beats_chance(tmp_path).passed is passed
+    assert len(read_figures(tmp_path)) == len(figures)
+
+
+def test_the_table_marks_what_is_behind_chance() -> None:
+    text = str(figure_table([figure(30.0, 25.0), figure(20.0, 25.0)]).value)
+    assert text.splitlines()[2:] == [
+        "| top-1 | 30 % | 25 % | higher | yes | 64 |",
+        "| top-1 | 20 % | 25 % | higher | **no** | 64 |",
+    ]
+
+
+def test_loss_curves_are_a_small_png_for_a_long_run_with_many_losses() -> None:
+    losses = {f"loss {number}": 1.0 for number in range(7)}
+    data = draw_losses([record(step, 1 / (step + 1), **losses) for step in range(5000)])
+    assert data.startswith(b"\x89PNG")
+    assert len(data) < 150_000
+    with pytest.raises(ValueError, match="no metrics yet"):
+        draw_losses([])
+
+
+def test_the_form_gives_the_choice_that_it_shows() -> None:
+    assert Training().to_choice() == TrainingChoice()
+    changed = Training(settings={"preset": "small_gpu", "steps": 7, "decorrelation": False})
+    assert changed.to_choice() == TrainingChoice(preset="small_gpu", steps=7, decorrelation=False)
+
+
+def chosen(*arguments: str) -> Any:
+    made: list[TrainingChoice] = []
+
+    def keep(choice: TrainingChoice) -> None:
+        made.append(choice)
+
+    result = CliRunner().invoke(click.command()(training_options(keep)), arguments)
+    return made[0] if made else result.output
+
+
+def test_every_field_of_the_choice_is_an_option() -> None:
+    assert chosen() == TrainingChoice()
+    assert chosen("--preset", "paper", "--workers", "-1", "--no-decorrelation", "--parents-run", "a") == (
+        TrainingChoice(preset="paper", workers=-1, decorrelation=False, parents_run="a")
+    )
+
+
+def test_a_wrong_value_is_a_usage_error() -> None:
+    assert "not in the range x>=0" in chosen("--steps", "-1")
+    assert "the training run needs a name" in chosen("--run", "")
+
+
+def test_torchrun_starts_so_many_processes_on_this_machine_alone(tmp_path: Path) -> None:
+    command = torchrun_command(tmp_path / "job.json", 4)
+    assert command[3:] == [
+        "--standalone",
+        "--nnodes=1",
+        "--nproc-per-node=4",
+        "-m",
+        "pipelines.training.worker",
+        str(tmp_path / "job.json"),
+    ]

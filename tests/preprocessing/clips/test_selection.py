@@ -1,0 +1,186 @@
+"""Which candidates become clips: every refusal with its score and bound, sound cut to the sample."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from preprocessing.archive import ArchiveWriter
+from preprocessing.clips.selection import ClipSettings, SourceOfClips, cut_sound, make_clips
+from preprocessing.clips.store import accepted_clips, read_clip, read_clip_table, read_clips
+from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.landmark_groups import INNER_LIP_LOWER_MIDDLE
+from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.shards import encode_array
+from storage.publishing import BuildReport
+from tests.factories.clips import random_jpeg
+
+VIDEO = "0123456789abcdef"
+FRAMES = 30
+GOOD = {
+    "video_id": VIDEO,
+    "track": 0,
+    "shot": 0,
+    "first_frame": 10,
+    "frames": FRAMES,
+    "minimum_frames": 25,
+    "main_face": True,
+    "face_size_px": 100.0,
+    "largest_step": 0.02,
+    "outside_share": 0.0,
+    "sharpness": 50.0,
+    "brightness": 120.0,
+}
+
+
+def talking_face(yaw_rad: float = 0.0, opening_px: float = 12.0) -> NDArray[np.float32]:
+    """The mean face in the crop [30, 478, 3], whose lower lip goes down by `opening_px` and up again."""
+    turned = load_mean_face().vertices_cm @ rotation_from_angles(np.array([0.0, yaw_rad, 0.0])).T
+    landmarks = np.concatenate([project_to_crop(turned), -10.15 * turned[:, 2:]], axis=1)
+    frames = np.repeat(landmarks[None].astype(np.float32), FRAMES, axis=0)
+    frames[::2, list(INNER_LIP_LOWER_MIDDLE), 1] += opening_px
+    return frames
+
+
+def run(
+    folder: Path,
+    candidates: list[dict[str, Any]],
+    settings: ClipSettings | None = None,
+    landmarks: NDArray[np.float32] | None = None,
+    loudness: float = 0.1,
+) -> tuple[BuildReport, list[dict[str, Any]]]:
+    """`make_clips` over one video's candidates; the report and the rows."""
+    video = folder / "face_tracks" / VIDEO
+    video.mkdir(parents=True)
+    lot = np.random.default_rng(0)
+    sound = (loudness * lot.uniform(-1, 1, 100 * 640)).astype(np.float32)
+    soundfile.write(video / "sound.flac", sound, 16_000, subtype="PCM_16")
+    rows: list[dict[str, Any]] = []
+    with ArchiveWriter(video / "candidates.tar") as archive:
+        for candidate in candidates:
+            key = f"{VIDEO}-t{candidate['track']:02d}-f{candidate['first_frame']:07d}"
+            members = {f"{number:03d}.jpg": random_jpeg(lot) for number in range(FRAMES)}
+            members["landmarks.npy"] = encode_array(talking_face() if landmarks is None else landmarks)
+            members["transforms.npy"] = encode_array(np.zeros((FRAMES, 2, 3), np.float32))
+            place = archive.write(key, members)
+            offset = place.offset_bytes if candidate["frames"] == FRAMES else -1
+            rows.append({"key": key, "offset_bytes": offset, "size_bytes": place.size_bytes, **candidate})
+    pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), video / "candidates.parquet")
+    (video / "video.json").write_text("{}")
+    target = folder / "clips"
+    target.mkdir()
+    sources = {VIDEO: SourceOfClips("Zoë", "Zoë/a b.mp4")}
+    report = make_clips(sources, folder / "face_tracks", "official", settings or ClipSettings(), target)
+    return report, read_clip_table(target).to_pylist()
+
+
+def test_a_good_candidate_becomes_a_clip_with_its_own_sound(tmp_path: Path) -> None:
+    report, (row,) = run(tmp_path, [GOOD])
+    assert (row["accepted"], row["reason"], row["score"], row["threshold"]) == (True, "", None, None)
+    assert dict(report.refusals) == {}
+    assert {name: report.counts[name] for name in ("videos", "videos_with_clips", "clips", "frames")} == {
+        "videos": 1, "videos_with_clips": 1, "clips": 1, "frames": FRAMES,
+    }  # fmt: skip
+    (clip,) = read_clips(tmp_path / "clips")
+    whole, _ = soundfile.read(tmp_path / "face_tracks" / VIDEO / "sound.flac", dtype="float32")
+    np.testing.assert_array_equal(clip.sound, whole[10 * 640 : 40 * 640])
+    np.testing.assert_array_equal(clip.landmarks_px, talking_face())
+    assert (clip.identity, clip.source.relative_path, clip.source.crop_mode) == (
+        "Zoë",
+        "Zoë/a b.mp4",
+        "official",
+    )
+    assert clip.source.first_frame == 10
+    assert clip.scores["head_angle_rad"] == pytest.approx(0.0, abs=0.02)
+    assert clip.scores["speech_level_dbfs"] == pytest.approx(-24.8, abs=0.2)  # 20 log10(0.1 / sqrt 3)
+    assert clip.scores["mouth_motion"] == row["mouth_motion"]
+
+
+REFUSALS: list[tuple[str, dict[str, Any], str, float]] = [
+    ("face_too_small", {"face_size_px": 63.0}, "face_size_px", 64.0),
+    ("blurred", {"sharpness": 7.0}, "sharpness", 8.0),
+    ("too_dark", {"brightness": 24.0}, "brightness", 25.0),
+    ("too_bright", {"brightness": 236.0}, "brightness", 235.0),
+    ("tracker_slipped", {"largest_step": 0.26}, "largest_step", 0.25),
+    ("beyond_the_picture", {"outside_share": 0.21}, "outside_share", 0.2),
+]
+
+
+@pytest.mark.parametrize(("reason", "change", "name", "threshold"), REFUSALS)
+def test_a_candidate_beyond_a_bound_is_a_row_with_score_and_bound(
+    tmp_path: Path, reason: str, change: dict[str, Any], name: str, threshold: float
+) -> None:
+    report, (row,) = run(tmp_path, [GOOD | change])
+    assert (row["accepted"], row["reason"], row["score"], row["threshold"]) == (
+        False,
+        reason,
+        change[name],
+        threshold,
+    )
+    assert row["offset_bytes"] == -1
+    assert dict(report.refusals) == {reason: 1}
+    assert accepted_clips(tmp_path / "clips") == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("turned_away", {"landmarks": talking_face(yaw_rad=1.2)}),
+        ("mouth_still", {"landmarks": talking_face(opening_px=0.0)}),
+        ("no_speech", {"loudness": 0.0005}),
+    ],
+)
+def test_what_is_measured_on_the_clip_refuses_it_too(
+    tmp_path: Path, reason: str, change: Mapping[str, Any]
+) -> None:
+    _, (row,) = run(tmp_path, [GOOD], **change)
+    assert row["reason"] == reason
+    names = {"turned_away": "head_angle_rad", "mouth_still": "mouth_motion", "no_speech": "speech_level_dbfs"}
+    assert row["score"] == row[names[reason]]
+    bounds = {"turned_away": np.pi / 3, "mouth_still": 0.01, "no_speech": -55.0}
+    assert row["threshold"] == pytest.approx(bounds[reason])
+
+
+def test_the_first_bound_that_fails_is_the_reason(tmp_path: Path) -> None:
+    all_wrong = GOOD | {name: value for _, change, _, _ in REFUSALS for name, value in change.items()}
+    _, (row,) = run(tmp_path, [all_wrong], landmarks=talking_face(opening_px=0.0), loudness=0.0005)
+    assert row["reason"] == "face_too_small"
+    settings = ClipSettings(minimum_face_size_px=0.0, minimum_sharpness=0.0)
+    _, (row,) = run(tmp_path / "again", [all_wrong], settings, talking_face(opening_px=0.0))
+    assert row["reason"] == "mouth_still"
+
+
+def test_a_piece_too_short_is_a_row_with_its_length(tmp_path: Path) -> None:
+    _, rows = run(tmp_path, [GOOD, GOOD | {"first_frame": 40, "frames": 24}])
+    assert [row["accepted"] for row in rows] == [True, False]
+    assert (rows[1]["reason"], rows[1]["score"], rows[1]["threshold"]) == ("too_short", 24.0, 25.0)
+
+
+def test_other_faces_are_refused_or_become_persons_of_their_own(tmp_path: Path) -> None:
+    other = GOOD | {"track": 3, "main_face": False}
+    _, rows = run(tmp_path, [GOOD, other])
+    assert [(row["identity"], row["reason"]) for row in rows] == [
+        ("Zoë", ""),
+        ("Zoë face 3", "not_the_main_face"),
+    ]
+    assert rows[1]["score"] == 100.0
+    _, kept = run(tmp_path / "kept", [GOOD, other], ClipSettings(keep_other_faces=True))
+    assert [row["accepted"] for row in kept] == [True, True]
+    clips = tmp_path / "kept" / "clips"
+    assert [read_clip(clips, row).identity for row in accepted_clips(clips)] == ["Zoë", "Zoë face 3"]
+
+
+def test_sound_that_ends_before_the_picture_is_silent_there(tmp_path: Path) -> None:
+    steps = np.arange(1, 1001, dtype=np.int16)
+    soundfile.write(tmp_path / "sound.flac", steps, 16_000, subtype="PCM_16")
+    cut = cut_sound(tmp_path / "sound.flac", first_frame=1, frames=1)
+    np.testing.assert_array_equal(cut[:360], (steps[640:] / 2**15).astype(np.float32))
+    np.testing.assert_array_equal(cut[360:], np.zeros(280))
+    np.testing.assert_array_equal(cut_sound(tmp_path / "sound.flac", first_frame=9, frames=2), np.zeros(1280))

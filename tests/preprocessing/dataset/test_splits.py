@@ -1,0 +1,101 @@
+"""Splits: disjoint by construction, stable while data grows, sensible when small."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocessing.dataset.splits import Split, SplitSettings, assign_splits
+
+NAMES = st.lists(st.text("abcdef ", min_size=1, max_size=6), unique=True, max_size=40)
+DEFAULT = SplitSettings()
+
+
+def numbered(count: int) -> list[str]:
+    return [f"person-{number}" for number in range(count)]
+
+
+@given(NAMES, st.randoms(use_true_random=False))
+def test_the_order_of_the_identities_changes_nothing(names: list[str], lot: object) -> None:
+    shuffled = list(names)
+    getattr(lot, "shuffle")(shuffled)  # noqa: B009  (hypothesis' own Random type)
+    assert assign_splits(shuffled, {}, DEFAULT) == assign_splits(names, {}, DEFAULT)
+
+
+@settings(deadline=None)
+@given(st.lists(NAMES, max_size=6))
+def test_no_identity_ever_changes_its_split_while_data_grows(batches: list[list[str]]) -> None:
+    before: dict[str, Split] = {}
+    seen: set[str] = set()
+    for batch in batches:
+        seen |= set(batch)
+        after = assign_splits(seen, before, DEFAULT)
+        assert after.keys() == seen
+        assert {name: after[name] for name in before} == before
+        before = after
+
+
+def test_identities_that_are_gone_keep_their_split() -> None:
+    assert assign_splits([], {"gone": "test"}, DEFAULT) == {"gone": "test"}
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, {}), (1, {"train": 1}), (2, {"train": 2}), (3, {"train": 2, "validation": 1})]
+)
+def test_a_tiny_corpus_trains_first(count: int, sizes: dict[str, int]) -> None:
+    # A share of nothing by hash: only the rule for small corpora fills the splits.
+    tiny = SplitSettings(validation_share=1e-9, test_share=1e-9)
+    assert Counter(assign_splits(numbered(count), {}, tiny).values()) == sizes
+
+
+def test_six_identities_fill_every_split() -> None:
+    tiny = SplitSettings(validation_share=1e-9, test_share=1e-9)
+    sizes = Counter(assign_splits(numbered(6), {}, tiny).values())
+    assert sizes == {"train": 4, "validation": 1, "test": 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "minimum", "sizes"),
+    [
+        (9, 2, {"train": 6, "validation": 2, "test": 1}),
+        (12, 2, {"train": 8, "validation": 2, "test": 2}),
+        (12, 1, {"train": 10, "validation": 1, "test": 1}),
+        (12, 0, {"train": 12}),
+        (100, 3, {"train": 94, "validation": 3, "test": 3}),
+    ],
+)
+def test_each_held_out_split_has_its_least_number(count: int, minimum: int, sizes: dict[str, int]) -> None:
+    tiny = SplitSettings(validation_share=1e-9, test_share=1e-9, minimum_identities=minimum)
+    assert Counter(assign_splits(numbered(count), {}, tiny).values()) == sizes
+
+
+def test_what_is_short_is_filled_from_the_new_alone_and_what_a_lot_filled_counts() -> None:
+    tiny = SplitSettings(validation_share=1e-9, test_share=1e-9)
+    before: dict[str, Split] = {f"old-{number}": "train" for number in range(10)}
+    before |= {"old-10": "validation", "old-11": "test", "old-12": "test"}
+    assert assign_splits(before, before, tiny) == before
+    after = assign_splits([*before, *numbered(3)], before, tiny)
+    assert Counter(after[name] for name in numbered(3)) == {"train": 2, "validation": 1}
+
+
+def test_a_share_of_zero_leaves_the_split_empty() -> None:
+    none = SplitSettings(validation_share=0.0, test_share=0.0)
+    assert set(assign_splits(numbered(50), {}, none).values()) == {"train"}
+
+
+def test_shares_hold_in_a_large_corpus_and_the_seed_deals_anew() -> None:
+    sizes = Counter(assign_splits(numbered(4000), {}, DEFAULT).values())
+    # 200 expected of each; the standard deviation of the draw is 14.
+    assert abs(sizes["validation"] - 200) < 60
+    assert abs(sizes["test"] - 200) < 60
+    other = assign_splits(numbered(4000), {}, SplitSettings(seed=1))
+    assert other != assign_splits(numbered(4000), {}, DEFAULT)
+
+
+@pytest.mark.parametrize(("validation", "test"), [(-0.1, 0.1), (0.1, -0.1), (0.5, 0.5)])
+def test_shares_that_leave_nothing_to_train_on_are_refused(validation: float, test: float) -> None:
+    with pytest.raises(ValueError, match="must each be at least 0 and together below 1"):
+        SplitSettings(validation_share=validation, test_share=test)
+    with pytest.raises(ValueError, match="minimum_identities is -1"):
+        SplitSettings(minimum_identities=-1)

@@ -1,0 +1,124 @@
+"""The two crops: where the points land, and that a pixel's centre stays its centre."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from preprocessing.faces.alignment import (
+    IMAGE_LEFT_EYE,
+    IMAGE_RIGHT_EYE,
+    INNER_LIPS,
+    AlignmentSettings,
+    crop_transforms,
+    fit_similarity,
+    transform_landmarks,
+)
+
+OFFICIAL = AlignmentSettings()
+SQUARE = AlignmentSettings(mode="square")
+# The official places in the 224 px frame, then rows 0:192 and columns 16:208 enlarged to 224.
+EYES_AND_MOUTH_PX = np.array([[87.0, 59.0], [137.0, 59.0], [112.0, 120.0]])
+IN_THE_CROP_PX = (EYES_AND_MOUTH_PX - [16.0, 0.0] + 0.5) * 7 / 6 - 0.5
+
+
+def face(points: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Landmarks [T, 478, 3] with both eyes and the mouth at points [T, 3, 2], the rest at the mouth."""
+    landmarks = np.zeros((len(points), 478, 3), np.float32)
+    landmarks[..., :2] = points[:, 2:]
+    landmarks[:, list(IMAGE_LEFT_EYE), :2] = points[:, :1]
+    landmarks[:, list(IMAGE_RIGHT_EYE), :2] = points[:, 1:2]
+    landmarks[:, list(INNER_LIPS), :2] = points[:, 2:]
+    return landmarks
+
+
+def test_eyes_and_mouth_land_on_the_official_places_after_the_networks_cut() -> None:
+    turned = np.array([[0.0, -2.0], [2.0, 0.0]])  # a quarter turn, twice the size
+    landmarks = face((EYES_AND_MOUTH_PX @ turned.T + [300.0, 40.0])[None])
+    moved = transform_landmarks(landmarks, crop_transforms(landmarks, OFFICIAL))
+    for group, expected in zip((IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, INNER_LIPS), IN_THE_CROP_PX, strict=True):
+        np.testing.assert_allclose(moved[0, list(group), :2], np.tile(expected, (len(group), 1)), atol=1e-3)
+
+
+def test_the_mouth_is_pinned_in_every_frame_with_a_fifth_of_the_frame_before() -> None:
+    # Same size throughout; the head moves 0, 10, 0 px to the right: average 10/3.
+    shifts = np.array([0.0, 10.0, 0.0])
+    landmarks = face(EYES_AND_MOUTH_PX + shifts[:, None, None] * [1.0, 0.0])
+    moved = transform_landmarks(landmarks, crop_transforms(landmarks, OFFICIAL))
+    wanted = 10 / 3 - shifts  # what would hold each mouth still
+    pin = [wanted[0], 0.2 * wanted[0] + 0.8 * wanted[1]]
+    pin.append(0.2 * pin[1] + 0.8 * wanted[2])
+    expected = IN_THE_CROP_PX[2, 0] + (np.array(pin) - wanted) * 7 / 6
+    np.testing.assert_allclose(moved[:, INNER_LIPS[0], 0], expected, atol=1e-4)
+    np.testing.assert_allclose(moved[:, INNER_LIPS[0], 1], IN_THE_CROP_PX[2, 1], atol=1e-4)
+
+
+def test_one_map_does_what_alignment_cut_and_enlargement_do_in_turn() -> None:
+    """A bright dot goes through OpenCV's own warp, slice and resize, and through our one map."""
+    picture = np.zeros((260, 260), np.float32)
+    cv2.circle(picture, (131, 97), 6, (1.0,), -1, cv2.LINE_AA)
+    turn, shift = np.array([[1.1, 0.1], [-0.1, 1.1]]), np.array([4.0, -9.0])
+    places = (EYES_AND_MOUTH_PX - shift) @ np.linalg.inv(turn).T
+    transform = crop_transforms(face(places[None]), OFFICIAL)[0].astype(np.float64)
+    aligned = cv2.warpAffine(picture, np.column_stack([turn, shift]), (224, 224))
+    stepwise = cv2.resize(aligned[0:192, 16:208], (224, 224))
+    at_once = cv2.warpAffine(picture, transform, (224, 224))
+    np.testing.assert_allclose(centre_of(at_once), centre_of(stepwise), atol=0.05)
+    landmark = np.zeros((1, 478, 3), np.float32)
+    landmark[..., :2] = (131, 97)
+    np.testing.assert_allclose(
+        centre_of(at_once),
+        transform_landmarks(landmark, transform[None].astype(np.float32))[0, 0, :2],
+        atol=0.05,
+    )
+
+
+def test_the_square_crop_is_the_average_box_enlarged_and_stands_still() -> None:
+    landmarks = np.zeros((2, 478, 3), np.float32)
+    landmarks[:, 0, :2], landmarks[:, 1:, :2] = (10.0, 20.0), (50.0, 120.0)  # box 40 x 100 at (30, 70)
+    landmarks[1, :, 0] += 8.0  # average centre (34, 70)
+    transforms = crop_transforms(landmarks, SQUARE)
+    zoom = 224 / 180
+    np.testing.assert_allclose(
+        transforms[0], [[zoom, 0, 111.5 - 34 * zoom], [0, zoom, 111.5 - 70 * zoom]], atol=1e-4
+    )
+    np.testing.assert_array_equal(transforms[0], transforms[1])
+
+
+def test_the_square_crop_of_a_whole_picture_is_opencvs_resize() -> None:
+    # Box of 100 px in the middle of a 180 px picture: the crop is the picture, enlarged.
+    landmarks = np.zeros((1, 478, 3), np.float32)
+    landmarks[:, 0, :2], landmarks[:, 1:, :2] = 39.5, 139.5
+    picture = np.zeros((180, 180), np.float32)
+    cv2.circle(picture, (60, 121), 5, (1.0,), -1, cv2.LINE_AA)
+    warped = cv2.warpAffine(picture, crop_transforms(landmarks, SQUARE)[0].astype(np.float64), (224, 224))
+    np.testing.assert_allclose(centre_of(warped), centre_of(cv2.resize(picture, (224, 224))), atol=0.02)
+
+
+def test_depth_takes_the_maps_scale() -> None:
+    landmarks = np.zeros((1, 478, 3), np.float32)
+    landmarks[..., 2] = -4.0
+    transform = np.array([[[0.0, -3.0, 1.0], [3.0, 0.0, 2.0]]], np.float32)
+    np.testing.assert_allclose(transform_landmarks(landmarks, transform)[0, 0], [1.0, 2.0, -12.0])
+
+
+def test_the_similarity_is_the_least_squares_one() -> None:
+    source = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    exact = fit_similarity(source, source @ np.array([[0.0, 3.0], [-3.0, 0.0]]) + [5.0, 7.0])
+    np.testing.assert_allclose(exact, [[0.0, -3.0, 5.0], [3.0, 0.0, 7.0]], atol=1e-12)
+    mirrored = fit_similarity(source, source * [-1.0, 1.0])  # a mirror is no similarity: best is no turn
+    assert np.linalg.det(mirrored[:, :2]) >= 0.0
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"landmarks are \(2, 468, 3\)"):
+        crop_transforms(np.zeros((2, 468, 3), np.float32), OFFICIAL)
+    with pytest.raises(ValueError, match="all lie in one place"):
+        crop_transforms(np.zeros((2, 478, 3), np.float32), OFFICIAL)
+
+
+def centre_of(picture: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Centre of mass (x, y) of a bright dot on black."""
+    weights = np.asarray(picture, np.float64)
+    rows, columns = np.indices(weights.shape)
+    return np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum()

@@ -1,0 +1,141 @@
+"""How tracks are cut: no frame lost, no clip too long, short pieces counted."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from preprocessing.faces.alignment import AlignmentSettings
+from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings, encode_jpeg
+from preprocessing.faces.tracking import FaceView
+from tests.preprocessing.faces.test_alignment import centre_of
+
+SIZE = (300, 400)  # height, width
+SQUARE = AlignmentSettings(mode="square")
+
+
+def view(track: int = 0, left: float = 150.0, window: NDArray[np.uint8] | None = None) -> FaceView:
+    """A face of 40 x 50 px whose window begins at (80, 60)."""
+    landmarks = np.zeros((478, 3), np.float32)
+    landmarks[:, 0] = np.linspace(left, left + 40, 478)
+    landmarks[:, 1] = np.linspace(110, 160, 478)
+    picture = np.zeros((220, 220, 3), np.uint8) if window is None else window
+    return FaceView(track, landmarks, picture, np.array([[1.0, 0.0, -80.0], [0.0, 1.0, -60.0]]))
+
+
+def cut(frames: int, minimum: int = 25) -> list[Candidate]:
+    cutter = CandidateCutter(CandidateSettings(minimum_frames=minimum), SQUARE)
+    done: list[Candidate] = []
+    for index in range(7, 7 + frames):
+        done += cutter.add(index, 2, [view()], SIZE)
+    return done + cutter.finish(SIZE)
+
+
+@pytest.mark.parametrize(
+    ("frames", "pieces"),
+    [
+        (25, [25]),
+        (64, [64]),
+        (65, [32, 33]),
+        (75, [37, 38]),
+        (88, [44, 44]),
+        (89, [64, 25]),
+        (128, [64, 64]),
+        (200, [64, 64, 36, 36]),
+    ],
+)
+def test_a_track_is_cut_without_losing_a_frame(frames: int, pieces: list[int]) -> None:
+    candidates = cut(frames)
+    assert [candidate.frame_count for candidate in candidates] == pieces
+    assert [candidate.first_frame for candidate in candidates] == [
+        7 + sum(pieces[:n]) for n in range(len(pieces))
+    ]
+    assert all(len(candidate.frames_jpeg) == candidate.frame_count for candidate in candidates)
+    assert {candidate.shot for candidate in candidates} == {2}
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 260), st.integers(2, 32))
+def test_every_frame_is_in_one_piece_and_only_a_short_track_gives_a_short_one(
+    frames: int, minimum: int
+) -> None:
+    lengths = [candidate.frame_count for candidate in cut(frames, minimum)]
+    assert sum(lengths) == frames
+    assert max(lengths) <= 64
+    assert min(lengths) >= minimum or lengths == [frames]
+
+
+def test_a_short_piece_is_told_without_pictures() -> None:
+    (short,) = cut(24)
+    assert (short.frame_count, short.frames_jpeg, short.first_frame) == (24, (), 7)
+    assert set(short.scores) == {"face_size_px", "largest_step", "outside_share"}
+
+
+def test_a_track_that_ends_is_handed_out_while_the_other_goes_on() -> None:
+    cutter = CandidateCutter(CandidateSettings(), SQUARE)
+    for index in range(30):
+        assert cutter.add(index, 0, [view(0), view(1, left=170.0)], SIZE) == []
+    (ended,) = cutter.add(30, 0, [view(1, left=170.0)], SIZE)
+    assert (ended.track, ended.first_frame, ended.frame_count) == (0, 0, 30)
+    (going_on,) = cutter.finish(SIZE)
+    assert (going_on.track, going_on.first_frame, going_on.frame_count) == (1, 0, 31)
+    assert cutter.finish(SIZE) == []
+
+
+def test_scores_are_told_in_face_sizes() -> None:
+    cutter = CandidateCutter(CandidateSettings(minimum_frames=2), SQUARE)
+    cutter.add(0, 0, [view(left=150.0)], SIZE)
+    cutter.add(1, 0, [view(left=155.0)], SIZE)
+    (candidate,) = cutter.finish(SIZE)
+    assert candidate.scores["face_size_px"] == pytest.approx(50.0)
+    assert candidate.scores["largest_step"] == pytest.approx(5 / 50)
+    assert candidate.scores["outside_share"] == 0.0
+    assert (candidate.scores["sharpness"], candidate.scores["brightness"]) == (0.0, 0.0)
+
+
+def test_a_crop_beyond_the_frame_or_beyond_the_window_counts_as_outside() -> None:
+    # The square crop is 90 px wide and centred on the face: x from 125 to 215 where left is 150.
+    assert outside_share(left=150.0, size=SIZE) == 0.0
+    assert outside_share(left=150.0, size=(300, 170)) == pytest.approx(
+        0.5, abs=1 / 15
+    )  # the frame ends at 170
+    assert outside_share(left=234.0, size=SIZE) == 0.0  # 209 to 299, the window's last column
+    assert outside_share(left=279.0, size=SIZE) == pytest.approx(0.5, abs=1 / 15)  # half beyond the window
+
+
+def outside_share(left: float, size: tuple[int, int]) -> float:
+    cutter = CandidateCutter(CandidateSettings(), SQUARE)
+    cutter.add(0, 0, [view(left=left)], size)
+    return cutter.finish(size)[0].scores["outside_share"]
+
+
+def test_the_picture_and_the_landmarks_of_a_crop_agree() -> None:
+    window = np.zeros((220, 220, 3), np.uint8)
+    cv2.circle(window, (170 - 80, 135 - 60), 4, (255, 255, 255), -1, cv2.LINE_AA)  # the box's middle
+    cutter = CandidateCutter(CandidateSettings(minimum_frames=2), SQUARE)
+    for index in range(2):
+        cutter.add(index, 0, [view(window=window)], SIZE)
+    (candidate,) = cutter.finish(SIZE)
+    picture = cv2.imdecode(np.frombuffer(candidate.frames_jpeg[0], np.uint8), cv2.IMREAD_GRAYSCALE)
+    middle = candidate.landmarks_px[0, [0, -1], :2].mean(axis=0)
+    np.testing.assert_allclose(middle, [111.5, 111.5], atol=0.01)
+    np.testing.assert_allclose(centre_of(np.where(picture > 30, picture, 0)), middle, atol=0.1)
+
+
+def test_a_jpeg_keeps_red_red() -> None:
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    blue, _, decoded_red = cv2.imdecode(np.frombuffer(encode_jpeg(red, 95), np.uint8), cv2.IMREAD_COLOR)[8, 8]
+    assert decoded_red > 250
+    assert blue < 5
+
+
+@pytest.mark.parametrize(
+    ("minimum", "quality", "told"),
+    [(1, 95, "minimum_frames is 1"), (33, 95, "is 33"), (25, 49, "jpeg_quality is 49")],
+)
+def test_settings_out_of_range_are_refused(minimum: int, quality: int, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        CandidateSettings(minimum, quality)

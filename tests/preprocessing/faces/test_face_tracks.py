@@ -1,0 +1,186 @@
+"""One decode of a video into shots, tracks, candidates and sound; refusals are rows."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from preprocessing.archive import Place, read_members
+from preprocessing.faces import face_tracks
+from preprocessing.faces.face_tracks import (
+    CANDIDATES_SCHEMA,
+    FaceTrackSettings,
+    make_face_tracks,
+    read_candidates,
+    read_video_facts,
+)
+from preprocessing.media.encoding import EncodeSettings, write_video
+from tests.factories.videos import face_pictures, to_track, voice, write_face_video
+
+SETTINGS = FaceTrackSettings()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of two shots (40 frames, then 30 of another picture), and three that are refused."""
+    folder = tmp_path_factory.mktemp("videos")
+    pictures = face_pictures(40) + [
+        np.asarray(255 - picture[::-1], np.uint8) for picture in face_pictures(30)
+    ]
+    sound = np.zeros(70 * 640, np.float32)
+    sound[20 * 640] = 0.9  # a click where frame 20 begins
+    write_video(folder / "cut.mp4", pictures, 25, sound, 16_000, EncodeSettings(preset="ultrafast"))
+    grey = [np.full((128, 128, 3), 90 + number, np.uint8) for number in range(30)]
+    write_video(folder / "nobody.mp4", grey, 25, voice(30), 16_000)
+    write_face_video(folder / "whole.mp4", 30)
+    (folder / "damaged.mp4").write_bytes((folder / "whole.mp4").read_bytes()[:4000])
+    (folder / "text.mp4").write_text("not a video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, int | float], dict[str, int]]:
+    target = tmp_path_factory.mktemp("face_tracks")
+    videos = [to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "damaged", "text")]
+    report = make_face_tracks(videos, SETTINGS, target, workers=0, progress=lambda _: None)
+    return target, dict(report.counts), dict(report.refusals)
+
+
+def test_shots_are_cut_at_the_cut_and_no_candidate_crosses_it(
+    folder: Path, made: tuple[Path, dict[str, int | float], dict[str, int]]
+) -> None:
+    target, counts, _ = made
+    name = to_track(folder / "cut.mp4").video_id
+    (facts,) = (facts for facts in read_video_facts(target) if facts["video_id"] == name)
+    assert (facts["frames"], facts["shots"], facts["seconds"]) == (70, 2, 2.8)
+    (row,) = (row for row in read_candidates(target).to_pylist() if row["shot"] == 0)
+    assert (row["key"], row["first_frame"], row["frames"]) == (f"{name}-t00-f0000000", 0, 40)
+    assert row["main_face"]
+    assert counts["candidates"] == sum(
+        row["offset_bytes"] >= 0 for row in read_candidates(target).to_pylist()
+    )
+    place = Place(row["offset_bytes"], row["size_bytes"])
+    members = read_members(target / name / "candidates.tar", place)
+    assert sorted(members) == [f"{number:03d}.jpg" for number in range(40)] + [
+        "landmarks.npy",
+        "transforms.npy",
+    ]
+
+
+def test_sound_is_in_step_with_the_pictures(
+    folder: Path, made: tuple[Path, dict[str, int | float], dict[str, int]]
+) -> None:
+    path = made[0] / to_track(folder / "cut.mp4").video_id / "sound.flac"
+    sound, rate_hz = soundfile.read(path)
+    assert rate_hz == 16_000
+    assert len(sound) >= 70 * 640
+    assert abs(int(np.argmax(np.abs(sound))) - 20 * 640) <= 16  # AAC smears a click by under 1 ms
+
+
+def test_videos_that_give_nothing_are_refused_with_a_reason(
+    made: tuple[Path, dict[str, int | float], dict[str, int]],
+) -> None:
+    target, counts, refusals = made
+    assert refusals["no_face"] == 1
+    assert refusals["not_a_video"] == 1
+    assert sum(refusals.values()) == 3
+    assert counts["videos"] == len(read_video_facts(target)) == 4
+    assert all(bool(facts["detail"]) == bool(facts["refused"]) for facts in read_video_facts(target))
+
+
+def test_videos_that_are_there_are_not_read_again(
+    folder: Path, made: tuple[Path, dict[str, int | float], dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_nothing(*_: object) -> None:
+        raise AssertionError("a video was read again")
+
+    monkeypatch.setattr(face_tracks, "_read", read_nothing)
+    videos = [to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "damaged", "text")]
+    lines: list[str] = []
+    report = make_face_tracks(videos, SETTINGS, made[0], workers=0, progress=lines.append)
+    assert (dict(report.counts), dict(report.refusals)) == made[1:]
+    assert lines == ["4 of 4 videos were done before"]
+
+
+def die(_: object) -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+@pytest.mark.slow
+def test_a_video_that_kills_its_reader_becomes_a_refusal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face_tracks, "track_video", die)
+    report = make_face_tracks(
+        [to_track(folder / "cut.mp4")], SETTINGS, tmp_path, workers=1, progress=lambda _: None
+    )
+    assert dict(report.refusals) == {"reader_crashed": 1}
+
+
+def test_what_a_worker_may_still_be_writing_is_not_read(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([{"key": "a", "frames": 30}], schema=CANDIDATES_SCHEMA)
+    for name in ("aa", "bb.partial-1-0f"):
+        (tmp_path / name).mkdir()
+        pq.write_table(table, tmp_path / name / "candidates.parquet")
+        (tmp_path / name / "video.json").write_text("{}")
+    assert len(read_candidates(tmp_path)) == 1
+    assert read_video_facts(tmp_path) == [{}]
+    assert len(read_candidates(tmp_path / "aa")) == 0
+
+
+def row(track: int, first_frame: int, frames: int, size_px: float) -> dict[str, int | float]:
+    return {"track": track, "first_frame": first_frame, "frames": frames, "face_size_px": size_px}
+
+
+@pytest.mark.parametrize(
+    ("rows", "main"),
+    [
+        ([row(0, 0, 64, 100), row(1, 0, 64, 120)], [False, True]),  # two at once: the larger
+        ([row(0, 0, 64, 100), row(1, 64, 64, 120)], [True, True]),  # one after the other
+        # Sizes cross within the video; the whole tracks decide, so nobody changes places.
+        (
+            [row(0, 0, 64, 100), row(0, 64, 64, 130), row(1, 0, 64, 110), row(1, 64, 64, 110)],
+            [True, True, False, False],
+        ),
+        ([row(0, 0, 64, 100), row(0, 64, 64, 100), row(1, 70, 30, 150)], [True, False, True]),
+    ],
+)
+def test_the_main_face_is_the_larger_track_among_those_in_the_picture(
+    rows: list[dict[str, int | float]], main: list[bool]
+) -> None:
+    face_tracks.mark_main_faces(rows)
+    assert [row["main_face"] for row in rows] == main
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> None:
+    """Peak memory for 10 s and for 70 s; the pictures of a second alone are 5 MB."""
+    peaks_kib: list[int] = []
+    loop = face_pictures(50)
+    # Not getrusage: a child's ru_maxrss starts at what its parent holds.
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks\n"
+        "video = VideoToTrack('a', Path(sys.argv[1]))\n"
+        "make_face_tracks([video], FaceTrackSettings(), Path(sys.argv[2]), workers=0)\n"
+        "lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "print([line.split()[1] for line in lines if line.startswith('VmHWM')][0])\n"
+    )
+    for seconds in (10, 70):
+        path = tmp_path / f"{seconds}.mp4"
+        pictures = (loop[number % 50] for number in range(25 * seconds))
+        write_video(path, pictures, 25, voice(25 * seconds), 16_000, EncodeSettings(preset="ultrafast"))
+        command = [sys.executable, "-c", script, str(path), str(tmp_path / f"made{seconds}")]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks_kib.append(int(done.stdout.split()[-1]))
+    assert peaks_kib[1] - peaks_kib[0] < 40 * 1024, peaks_kib

@@ -1,0 +1,272 @@
+"""Following faces: the logic with stand-ins, the rest with MediaPipe on pictures of installed packages."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import insightface
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.data import astronaut
+
+from preprocessing.faces.mesh import FaceDetector, FaceMesh
+from preprocessing.faces.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
+from tests.preprocessing.faces.test_alignment import centre_of
+
+Picture = NDArray[np.uint8]
+FACE_PX = 60
+BLACK: Picture = np.zeros((400, 600, 3), np.uint8)
+
+
+@dataclass
+class FakeFaces:
+    """Stands in for MediaPipe: a face is a grey square whose level nobody else in the picture has."""
+
+    detections: int = 0
+    forgotten: int = 0
+    meshes: int = 0
+
+    def detect(self, image: Picture) -> NDArray[np.float32]:
+        """Every square, darkest first."""
+        self.detections += 1
+        boxes = [[*box_of(image, level), 1.0] for level in levels_of(image)]
+        return np.asarray(boxes, np.float32).reshape(-1, 5)
+
+    def find(self, image: Picture) -> NDArray[np.float32] | None:
+        """Corner to corner over the square that fills most of the window."""
+        sizes = {level: int((image[..., 0] == level).sum()) for level in levels_of(image)}
+        if not sizes:
+            return None
+        left, top, right, bottom = box_of(image, max(sizes, key=lambda level: sizes[level]))
+        landmarks = np.zeros((478, 3), np.float32)
+        landmarks[:, 0], landmarks[:, 1] = np.linspace(left, right, 478), np.linspace(top, bottom, 478)
+        return landmarks
+
+
+def levels_of(image: Picture) -> list[int]:
+    return [int(level) for level in np.unique(image) if level > 0]
+
+
+def box_of(image: Picture, level: int) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(image[..., 0] == level)
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
+def picture_of(*faces: tuple[int, int, int]) -> Picture:
+    """Faces: (left, top, grey level)."""
+    picture = BLACK.copy()
+    for left, top, level in faces:
+        picture[top : top + FACE_PX, left : left + FACE_PX] = level
+    return picture
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeFaces:
+    """MediaPipe's two classes, with the fake inside."""
+    faces = FakeFaces()
+
+    def fake_init_mesh(_: FaceMesh, *, tracking: bool, minimum_confidence: float) -> None:
+        assert (tracking, minimum_confidence) == (True, 0.5)
+        faces.meshes += 1
+
+    def fake_forget(_: FaceMesh) -> None:
+        faces.forgotten += 1
+
+    monkeypatch.setattr(FaceMesh, "__init__", fake_init_mesh)
+    monkeypatch.setattr(FaceMesh, "find", lambda _, image: faces.find(image))
+    monkeypatch.setattr(FaceMesh, "forget", fake_forget)
+    monkeypatch.setattr(FaceDetector, "__init__", lambda *_: None)
+    monkeypatch.setattr(FaceDetector, "find", lambda _, image: faces.detect(image))
+    return faces
+
+
+def tracks(views: list[FaceView]) -> list[int]:
+    return sorted(view.track for view in views)
+
+
+def test_every_face_is_followed_and_numbered(fake: FakeFaces) -> None:
+    tracker = FaceTracker(TrackingSettings())
+    for step in range(30):
+        views = tracker.step(picture_of((100 + step, 100, 80), (400 - step, 250, 200)))
+        assert tracks(views) == [0, 1]
+        for view in views:
+            left = (100 + step, 400 - step)[view.track]
+            np.testing.assert_allclose(view.landmarks_px[0, 0], left, atol=0.51)
+            shown = view.window_transform @ [*view.landmarks_px[239, :2], 1.0]
+            assert view.window[round(shown[1]), round(shown[0]), 0] == (80, 200)[view.track]
+    assert fake.meshes == 2
+
+
+def test_a_face_that_walks_in_is_found_at_the_next_look_and_one_that_leaves_ends(fake: FakeFaces) -> None:
+    tracker = FaceTracker(TrackingSettings(detect_every_frames=5))
+    seen = [tracks(tracker.step(picture_of((100, 100, 80)))) for _ in range(2)]
+    seen += [tracks(tracker.step(picture_of((100, 100, 80), (400, 200, 200)))) for _ in range(6)]
+    assert seen == [[0]] * 5 + [[0, 1]] * 3  # looked at frames 0, 5
+    assert tracks(tracker.step(picture_of((400, 200, 200)))) == [1]
+    assert fake.forgotten == 1
+    # The face comes back: a track that ended has ended, this is a new one, with the idle mesh.
+    looks = fake.detections
+    assert tracks(tracker.step(picture_of((400, 200, 200), (100, 100, 80)))) == [1, 2]
+    assert fake.detections == looks + 1  # at once, because a face was lost
+    assert fake.meshes == 2
+
+
+def test_looks_grow_rare_while_nobody_new_is_found(fake: FakeFaces) -> None:
+    tracker = FaceTracker(TrackingSettings(detect_every_frames=2, detect_every_steady_frames=4))
+    one, two = picture_of((100, 100, 80)), picture_of((100, 100, 80), (400, 200, 200))
+    looks: list[int] = []
+    for index in range(16):
+        before = fake.detections
+        views = tracker.step(one if index < 8 else two)
+        assert tracks(views) == ([0] if index < 10 else [0, 1])
+        looks += [index] * (fake.detections - before)
+    assert looks == [0, 2, 6, 10, 12]  # soon again after somebody new, then at 16
+    tracker.begin_shot()
+    tracker.step(two)
+    assert fake.detections == len(looks) + 1
+
+
+def test_what_the_mesh_never_confirms_is_not_looked_for_in_every_frame(
+    fake: FakeFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaceMesh, "find", lambda *_: None)
+    tracker = FaceTracker(TrackingSettings())
+    for _ in range(26):
+        assert tracker.step(picture_of((100, 100, 50))) == []
+    assert fake.detections == 6  # frames 0, 5, 10, 15, 20, 25
+
+
+def test_no_more_faces_than_the_setting_says(fake: FakeFaces) -> None:
+    tracker = FaceTracker(TrackingSettings(maximum_faces=2))
+    picture = picture_of((50, 100, 80), (250, 100, 120), (450, 100, 200))
+    assert tracks(tracker.step(picture)) == [0, 1]
+    assert fake.meshes == 2
+
+
+def test_a_new_shot_ends_every_track_and_a_new_video_counts_from_zero(fake: FakeFaces) -> None:
+    tracker = FaceTracker(TrackingSettings())
+    picture = picture_of((100, 100, 80))
+    assert tracks(tracker.step(picture)) == [0]
+    tracker.begin_shot()
+    assert tracks(tracker.step(picture)) == [1]
+    tracker.begin_video()
+    assert tracks(tracker.step(picture)) == [0]
+    assert (fake.meshes, fake.forgotten) == (1, 2)
+
+
+@pytest.mark.usefixtures("fake")
+def test_of_two_tracks_on_one_face_the_older_keeps_it() -> None:
+    tracker = FaceTracker(TrackingSettings())
+    assert tracks(tracker.step(picture_of((100, 100, 80), (200, 100, 200)))) == [0, 1]
+    # One square is gone, the other stands between the two windows: both meshes find it.
+    assert tracks(tracker.step(picture_of((150, 100, 80)))) == [0]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_window_keeps_no_frame_alive_and_is_bounded() -> None:
+    small = FaceTracker(TrackingSettings()).step(picture_of((100, 100, 80)))[0].window
+    assert small.base is None
+    assert small.shape == (162, 162, 3)  # 59 px between the corners x 1.25 x 2.2
+    bounded = TrackingSettings(memory_mebibytes=32)
+    assert bounded.bounded_window_side_px() == 147  # 4 faces x 128 windows of 3 x 147^2 bytes in 32 MiB
+    view = FaceTracker(bounded).step(picture_of((100, 100, 80)))[0]
+    assert view.window.shape == (147, 147, 3)
+    np.testing.assert_allclose(view.landmarks_px[[0, -1], :2], [[100, 100], [159, 159]], atol=1.0)
+
+
+@pytest.mark.parametrize("side_px", [200, 384, 500, 800, 1900])
+def test_a_window_of_any_size_maps_a_dot_to_where_it_shows_it(side_px: int) -> None:
+    image = np.zeros((1200, 1600, 3), np.uint8)
+    cv2.circle(image, (701, 503), 12, (255, 255, 255), -1, cv2.LINE_AA)
+    window = FaceWindow(np.array([640.3, 555.8]), float(side_px))
+    picture, transform = window.cut(image, 384)
+    assert picture.shape == (min(side_px, 384), min(side_px, 384), 3)
+    np.testing.assert_allclose(centre_of(picture[..., 0]), transform @ [701.0, 503.0, 1.0], atol=0.1)
+
+
+def test_a_window_beyond_the_frame_is_black() -> None:
+    image = np.full((100, 100, 3), 255, np.uint8)
+    picture, transform = FaceWindow(np.array([0.0, 50.0]), 64.0).cut(image, 384)
+    assert transform.tolist() == [[1.0, 0.0, 32.0], [0.0, 1.0, -18.0]]
+    assert (picture[:, :32] == 0).all()
+    assert (picture[:, 32:] == 255).all()
+    nowhere, _ = FaceWindow(np.array([-500.0, 50.0]), 64.0).cut(image, 384)
+    assert not nowhere.any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda: TrackingSettings(detect_every_frames=0),
+        lambda: TrackingSettings(detect_every_frames=51),
+        lambda: TrackingSettings(maximum_faces=0),
+        lambda: TrackingSettings(memory_mebibytes=8, maximum_faces=16),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: Callable[[], TrackingSettings]) -> None:
+    with pytest.raises(ValueError, match="need"):
+        settings()
+
+
+@pytest.fixture(scope="module")
+def group() -> Picture:
+    """The group photo that insightface carries: six people."""
+    path = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
+    return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tracker() -> Iterator[FaceTracker]:
+    tracker = FaceTracker(TrackingSettings(detect_every_frames=4))
+    yield tracker
+    tracker.close()
+
+
+def follow(tracker: FaceTracker, pictures: list[Picture]) -> list[dict[int, NDArray[np.float32]]]:
+    tracker.begin_video()
+    return [{view.track: view.landmarks_px for view in tracker.step(picture)} for picture in pictures]
+
+
+def drifting(picture: Picture, frames: int) -> list[Picture]:
+    height, width = picture.shape[:2]
+    maps = (np.array([[1.0, 0.0, 2.0 * step], [0.0, 1.0, step]]) for step in range(frames))
+    return [np.asarray(cv2.warpAffine(picture, each, (width, height)), np.uint8) for each in maps]
+
+
+def test_the_faces_of_a_real_picture_are_followed_at_once(tracker: FaceTracker, group: Picture) -> None:
+    followed = follow(tracker, drifting(group, 5))
+    assert len(followed[0]) >= 3
+    assert followed[0].keys() == followed[-1].keys()
+    for track, landmarks in followed[0].items():
+        moved = (followed[4][track] - landmarks)[:, :2].mean(axis=0)
+        np.testing.assert_allclose(moved, [8.0, 4.0], atol=1.0)
+    middles = [landmarks[:, :2].mean(axis=0) for landmarks in followed[0].values()]
+    apart = [np.linalg.norm(one - other) for one in middles for other in middles if one is not other]
+    assert min(apart) > 50
+
+
+def test_a_real_face_that_appears_is_taken_up_and_one_that_leaves_ends(tracker: FaceTracker) -> None:
+    face: Picture = astronaut()[:300, 80:380]
+    blank = np.full_like(face, 128)
+    alone = np.concatenate([face, blank], axis=1)
+    both = np.concatenate([face, face[:, ::-1]], axis=1)
+    other = np.concatenate([blank, face[:, ::-1]], axis=1)
+    followed = follow(tracker, [alone] * 2 + [both] * 4 + [other] * 2)
+    assert [sorted(views) for views in followed] == [[0]] * 4 + [[0, 1]] * 2 + [[1]] * 2
+    assert followed[5][1][:, 0].min() > 300
+
+
+def test_landmarks_depend_on_the_video_alone(tracker: FaceTracker, group: Picture) -> None:
+    video = drifting(astronaut(), 6)
+    first = follow(tracker, video)
+    follow(tracker, drifting(group, 3))
+    again = follow(tracker, video)
+    fresh_tracker = FaceTracker(TrackingSettings(detect_every_frames=4))
+    fresh = follow(fresh_tracker, video)
+    fresh_tracker.close()
+    assert [sorted(views) for views in first] == [[0]] * 6
+    for one, two, three in zip(first, again, fresh, strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[0], three[0])

@@ -1,0 +1,144 @@
+"""SCRFD's boxes, of toy detectors of its layout: a red, green or blue place is a face of one of its sizes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from preprocessing.labellers import faces_insightface
+from preprocessing.labellers.faces_insightface import ScrfdDetector
+from preprocessing.labellers.onnx_network import open_session
+from tests.factories.backends import assert_missing_and_cut_files_are_told
+from tests.factories.scrfd import write_colour_detector, write_fixed_detector
+from tests.preprocessing.labels.test_identity import write_network
+
+Picture = NDArray[np.uint8]
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+PURE = (255 - 127.5) / 128  # a channel at its most as the network sees it; half of the way from its least
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_colour_detector(tmp_path_factory.mktemp("network") / "colours.onnx")
+
+
+@pytest.fixture(scope="module")
+def detector(network: Path) -> ScrfdDetector:
+    return ScrfdDetector(network)
+
+
+def picture(
+    width: int, height: int, *patches: tuple[tuple[int, int, int], tuple[int, int, int, int]]
+) -> Picture:
+    """Black, with patches of a colour at (left, top, right, bottom)."""
+    made = np.zeros((height, width, 3), np.uint8)
+    for colour, (left, top, right, bottom) in patches:
+        made[top:bottom, left:right] = colour
+    return made
+
+
+# The longer side is seen at 640 px: 1200 px shrink to it by 15/8, so that a place of 8 px is one of 15.
+# Place (column, row) of stride s lies at (s column, s row); its box is 1 s, 2 s, 3 s, 4 s about that.
+@pytest.mark.parametrize(
+    ("image", "box"),
+    [
+        # Place (10, 5) of 8: at (80, 40), from 72, 24 to 104, 72 of those seen, times 15/8.
+        (picture(1200, 300, (RED, (150, 75, 165, 90))), (135, 45, 195, 135)),
+        (picture(300, 1200, (RED, (75, 150, 90, 165))), (60, 120, 120, 210)),  # upright: place (5, 10)
+        # Place (5, 3) of 16: at (80, 48), from 64, 16 to 128, 112.
+        (picture(1200, 300, (GREEN, (150, 90, 180, 120))), (120, 30, 240, 210)),
+        # Place (2, 2) of 32: at (64, 64), from 32, 0 to 160, 192, of which 160 are in the picture.
+        (picture(1200, 300, (BLUE, (120, 120, 180, 180))), (60, 0, 300, 300)),
+        # As large as seen; place (0, 0) of 8: what lies beyond the picture is cut off.
+        (picture(640, 640, (RED, (0, 0, 8, 8))), (0, 0, 24, 32)),
+        # A small picture is enlarged by 2: place (10, 5) is at (40, 20), its box half as large.
+        (picture(320, 200, (RED, (40, 20, 44, 24))), (36, 12, 52, 36)),
+    ],
+)
+def test_a_face_is_where_its_place_and_distances_say(
+    detector: ScrfdDetector, image: Picture, box: tuple[int, ...]
+) -> None:
+    """Of the two anchors of a place, whose boxes overlap by nearly all, the better is kept."""
+    found = detector.find(image)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, :4], [box], atol=1e-3)
+    if image.shape[1] != 320:  # enlarged, a patch's edge runs into its surroundings
+        np.testing.assert_allclose(found[:, 4], PURE, atol=1e-5)
+
+
+def test_nobody_is_an_empty_table(detector: ScrfdDetector) -> None:
+    assert detector.find(picture(320, 200)).shape == (0, 5)
+
+
+def test_faces_beside_each_other_are_all_told_best_first_and_overlapping_ones_once(
+    detector: ScrfdDetector,
+) -> None:
+    dim = (200, 0, 0)
+    # Boxes 32 x 48: shifted by 8 px they share 24 of 40 columns, 0.6 of both; by 24 px 8 of 56, 0.14.
+    apart = picture(640, 640, (dim, (80, 80, 88, 88)), (RED, (104, 80, 112, 88)))
+    found = detector.find(apart)
+    np.testing.assert_allclose(found[:, :4], [[96, 64, 128, 112], [72, 64, 104, 112]], atol=1e-3)
+    np.testing.assert_allclose(found[:, 4], [PURE, (200 / 128) / 2], atol=1e-5)
+    near = picture(640, 640, (dim, (80, 80, 88, 88)), (RED, (88, 80, 96, 88)))
+    np.testing.assert_allclose(detector.find(near)[:, :4], [[80, 64, 112, 112]], atol=1e-3)
+
+
+def test_the_confidence_is_the_networks_own_score(network: Path) -> None:
+    image = picture(640, 640, ((154, 0, 0), (80, 80, 88, 88)))  # 154 / 128 / 2 is 0.6016
+    assert len(ScrfdDetector(network, 0.6).find(image)) == 1
+    assert len(ScrfdDetector(network, 0.61).find(image)) == 0
+
+
+def test_a_box_turned_inside_out_is_none(tmp_path: Path) -> None:
+    detector = ScrfdDetector(write_fixed_detector(tmp_path / "fixed.onnx", (300, 100, 200, 200)))
+    assert detector.find(picture(640, 640)).shape == (0, 5)
+
+
+def test_a_file_of_the_side_that_is_run_is_taken_and_of_another_not(tmp_path: Path) -> None:
+    image = picture(640, 640, (RED, (80, 80, 88, 88)))
+    fixed = ScrfdDetector(write_colour_detector(tmp_path / "640.onnx", (640, 640)))
+    np.testing.assert_allclose(fixed.find(image)[:, :4], [[72, 64, 104, 112]], atol=1e-3)
+    other = write_colour_detector(tmp_path / "320.onnx", (320, 320))
+    with pytest.raises(ValueError, match=r"320\.onnx takes \[\[1, 3, 320, 320\]\] and has 9 outputs; a SC"):
+        ScrfdDetector(other)
+
+
+def test_missing_and_truncated_files_are_one_line(tmp_path: Path, network: Path) -> None:
+    assert_missing_and_cut_files_are_told(ScrfdDetector, network, tmp_path)
+
+
+def test_other_networks_are_told_by_what_they_take_and_give(tmp_path: Path, network: Path) -> None:
+    recognition = write_network(tmp_path / "w600k_r50.onnx")
+    with pytest.raises(ValueError, match=r"50\.onnx takes \[\['n', 3, 112, 112\]\] and has 1 outputs; a S"):
+        ScrfdDetector(recognition)
+    model = onnx.load(network)
+    swapped = sorted(model.graph.output, key=lambda output: output.name)  # boxes, points, scores
+    del model.graph.output[:]
+    model.graph.output.extend(swapped)
+    onnx.save(model, tmp_path / "swapped.onnx")
+    with pytest.raises(ValueError, match=r"swapped\.onnx gives \[\(3200, 4\), .*; a SCRFD .*gives \[\(12800"):
+        ScrfdDetector(tmp_path / "swapped.onnx")
+
+
+def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
+    for score, told in ((1.5, "0 to 1.5"), (float("nan"), "nan to nan")):
+        path = write_fixed_detector(tmp_path / "wild.onnx", (100, 100, 200, 200), score)
+        with pytest.raises(ValueError, match=rf"wild\.onnx gives scores of {told}, need 0 to 1, and all"):
+            ScrfdDetector(path)
+
+
+def test_a_picture_is_seen_by_one_thread_whatever_the_machine(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def watch(weights: Path, threads: int) -> Any:
+        opened.append(open_session(weights, threads))
+        return opened[-1]
+
+    monkeypatch.setattr(faces_insightface, "open_session", watch)
+    ScrfdDetector(network)
+    assert [session.get_session_options().intra_op_num_threads for session in opened] == [1]

@@ -1,0 +1,171 @@
+"""The whole chain of steps: re-run, changed, forced, killed at any point, run twice at once.
+
+Videos are written once; the undisturbed run is what all others are compared with.
+"""
+
+import dataclasses
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from preprocessing.clips.selection import ClipSettings
+from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, run_step, why_stale
+from storage.publishing import Published, current
+from storage.root import open_root
+from tests.factories.videos import source_video, write_face_video
+
+pytestmark = pytest.mark.slow
+
+# A photo's chin that goes up and down hardly opens the mouth.
+CLIPS = ClipSettings(minimum_mouth_motion=0.001)
+SETTINGS = PreprocessingSettings(clips=CLIPS)
+KILLS = 4
+# The undisturbed run has as many as there are cores: sums must not come out otherwise for that.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+BELOW_CLIPS = [name for name in STEPS if name not in ("face_tracks", "clips")]
+
+
+@dataclass(frozen=True)
+class Made:
+    """The undisturbed run."""
+
+    videos: Path
+    root: UPath
+    shards: dict[str, str]  # file, and member of a tar -> sha256
+    seconds: float
+
+
+def batch_of(videos: Path) -> Batch:
+    return Batch("batch-0000", tuple(source_video(path) for path in sorted(videos.iterdir())))
+
+
+def run_chain(
+    root: UPath, videos: Path, settings: PreprocessingSettings = SETTINGS, *, force: bool = False
+) -> list[str]:
+    """Run every step in this process; the names of those that built."""
+    batch = batch_of(videos)
+    made = {
+        name: run_step(root, name, batch, settings, force=force, workers=0, progress=lambda _: None)
+        for name in STEPS
+    }
+    assert all(made[name].built or made[name].reason.startswith("nothing to do") for name in made)
+    return [name for name in made if made[name].built]
+
+
+def shards(root: UPath) -> dict[str, str]:
+    """Of every file and, so that a difference says where it lies, of every member of a tar."""
+    published = published_of(root, "shards")
+    digests = {name: record.sha256 for name, record in published.manifest.files.items()}
+    for name in [name for name in digests if name.endswith(".tar")]:
+        with tarfile.open(str(published.directory / name)) as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                assert content is not None
+                digests[member.name] = hashlib.sha256(content.read()).hexdigest()
+    return digests
+
+
+def published_of(root: UPath, name: str) -> Published:
+    published = current(root, name, "batch-0000")
+    assert published is not None
+    return published
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("chain")
+    (folder / "videos").mkdir()
+    write_face_video(folder / "videos" / "ann.mp4", 70)
+    write_face_video(folder / "videos" / "bob.mp4", 30, mirrored=True, seed=1)
+    (folder / "videos" / "text.mp4").write_text("not a video")
+    root = open_root(str(folder / "root"))
+    started = time.monotonic()
+    assert run_chain(root, folder / "videos") == list(STEPS)
+    seconds = time.monotonic() - started
+    assert published_of(root, "shards").manifest.counts["samples"] == 3
+    return Made(folder / "videos", root, shards(root), seconds)
+
+
+def test_a_second_run_finds_nothing_to_do(made: Made) -> None:
+    assert run_chain(made.root, made.videos) == []
+    batch = batch_of(made.videos)
+    assert {name: why_stale(made.root, name, batch, SETTINGS) for name in STEPS} == dict.fromkeys(STEPS)
+
+
+def test_a_threshold_that_changes_no_clip_stops_at_the_clips(made: Made) -> None:
+    clips = dataclasses.replace(CLIPS, minimum_face_size_px=CLIPS.minimum_face_size_px - 1)
+    assert run_chain(made.root, made.videos, dataclasses.replace(SETTINGS, clips=clips)) == ["clips"]
+    assert run_chain(made.root, made.videos) == []  # changed back: what was built is made current again
+
+
+def test_a_threshold_that_refuses_a_clip_changes_what_reads_clips_alone(made: Made) -> None:
+    rows = published_of(made.root, "clips").manifest.counts
+    clips = ClipSettings(minimum_mouth_motion=10.0)  # nobody's mouth moves that much
+    settings = dataclasses.replace(SETTINGS, clips=clips)
+    assert run_chain(made.root, made.videos, settings) == ["clips", *BELOW_CLIPS]
+    refused = published_of(made.root, "clips").manifest
+    assert dict(refused.refusals)["mouth_still"] == rows["clips"]
+    assert published_of(made.root, "shards").manifest.counts["samples"] == 0
+    # Why a clip is refused is nobody's input: another bound refuses the same ones.
+    again = dataclasses.replace(SETTINGS, clips=ClipSettings(minimum_mouth_motion=11.0))
+    assert run_chain(made.root, made.videos, again) == ["clips"]
+    assert run_chain(made.root, made.videos) == []
+    assert shards(made.root) == made.shards
+
+
+def test_a_step_whose_input_is_missing_says_which(made: Made, tmp_path: Path) -> None:
+    root = open_root(str(tmp_path))
+    with pytest.raises(ValueError, match="clips of batch batch-0000 reads face_tracks, not made yet"):
+        run_step(root, "clips", batch_of(made.videos), SETTINGS)
+    assert why_stale(root, "clips", batch_of(made.videos), SETTINGS) == "face_tracks not there yet"
+
+
+def start(made: Made, root: Path) -> "subprocess.Popen[bytes]":
+    script = (
+        "import sys; from pathlib import Path; from storage.root import open_root\n"
+        "from tests.preprocessing.orchestration.test_killed_steps import run_chain\n"
+        "if __name__ == '__main__':\n"
+        "    run_chain(open_root(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(root), str(made.videos)],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | ONE_THREAD,
+    )
+
+
+def test_killed_at_any_point_the_next_run_makes_the_same_shards(made: Made, tmp_path: Path) -> None:
+    lot = random.Random(7)
+    for _ in range(KILLS):
+        process = start(made, tmp_path)
+        try:
+            process.wait(timeout=lot.uniform(0.2, 1.2) * made.seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    root = open_root(str(tmp_path))
+    run_chain(root, made.videos)
+    assert shards(root) == made.shards
+    assert not list((tmp_path / "assets").rglob("*.partial-*"))
+
+
+def test_two_runs_of_one_batch_at_once_make_the_same_shards(made: Made, tmp_path: Path) -> None:
+    runs = [start(made, tmp_path) for _ in range(2)]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert shards(open_root(str(tmp_path))) == made.shards
+
+
+def test_forced_everything_is_made_again_alike(made: Made) -> None:
+    before = {name: published_of(made.root, name).manifest.content_digest for name in STEPS}
+    assert run_chain(made.root, made.videos, force=True) == list(STEPS)
+    assert {name: published_of(made.root, name).manifest.content_digest for name in STEPS} == before

@@ -1,0 +1,331 @@
+"""Videos in a bucket through the catalog, tracking and all steps. moto's server plays the store."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from preprocessing.clips.selection import ClipSettings
+from preprocessing.faces import face_tracks
+from preprocessing.faces.face_tracks import (
+    FaceTrackSettings,
+    VideoToTrack,
+    make_face_tracks,
+    read_video_facts,
+)
+from preprocessing.media.encoding import write_video
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
+from preprocessing.process_pool import Crashed
+from preprocessing.sources import scan as catalog
+from preprocessing.sources.catalog import CatalogRow, rows_of
+from preprocessing.sources.probe import ProbeSettings, VideoFacts
+from preprocessing.sources.remote import BucketPath, source_path
+from preprocessing.sources.scan import ScanSettings, scan
+from preprocessing.sources.source_videos import (
+    SourceSettings,
+    batch_keys,
+    load_batch,
+    load_catalog,
+    scan_sources,
+)
+from storage.bucket import open_store
+from storage.root import open_root
+from tests.factories.videos import video_id, write_face_video
+
+SETTINGS = ScanSettings(threads=1)
+FACTS = VideoFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two small videos of different content."""
+    folder = tmp_path_factory.mktemp("videos")
+    paths = [folder / f"{index}.mp4" for index in range(2)]
+    for index, path in enumerate(paths):
+        frames = [np.full((16, 16, 3), 60 * index + 40, np.uint8)] * 30
+        write_video(path, frames, 25, np.zeros(30 * 640, np.float32))
+    return paths
+
+
+def put(bucket: str, name: str, content: bytes) -> None:
+    open_store(bucket, patient=False).put(name, content)
+
+
+def below(bucket: str, prefix: str = "videos") -> BucketPath:
+    return BucketPath(bucket.removeprefix("s3://"), prefix)
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def by_name(table: pa.Table) -> dict[str, CatalogRow]:
+    return {row.relative_path: row for row in rows_of(table)}
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_row_tells_where_the_object_lies_whose_it_is_and_its_content(
+    bucket: str, tmp_path: Path, videos: list[Path]
+) -> None:
+    content = videos[0].read_bytes()
+    for name in ("p 1/x/a.mp4", "flat.MP4", "notes.txt", ".hidden/b.mp4", "p 1/.c.mp4"):
+        put(bucket, f"videos/{name}", content)
+    put(bucket, "videos2/d.mp4", content)
+    put(bucket, "videos/empty.mp4", b"")
+    before = time.time_ns() - 10**9
+    rows = by_name(scan([below(bucket)], None, SETTINGS, scratch=tmp_path / "copies").table)
+    assert {name: (row.status, row.reason, row.identity) for name, row in rows.items()} == {
+        "flat.MP4": ("accepted", "", "flat"),
+        "p 1/x/a.mp4": ("duplicate", "duplicate", "p 1"),
+        "empty.mp4": ("refused", "zero_bytes", "empty"),
+    }
+    row = rows["flat.MP4"]
+    assert row.path == f"{bucket}/videos/flat.MP4"
+    assert row.root == f"{bucket}/videos"
+    assert row.sha256 == hashlib.sha256(content).hexdigest()
+    assert row.size_bytes == len(content)
+    assert abs(row.modified_ns - before) < 60 * 10**9
+    assert row.facts is not None
+    assert row.facts.frame_count == 30
+    assert files_in(tmp_path) == []
+
+
+def test_known_objects_are_not_fetched_again(
+    bucket: str, tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(bucket, "videos/a.mp4", videos[0].read_bytes())
+    first = scan([below(bucket)], None, SETTINGS, scratch=tmp_path)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a known object was fetched")
+
+    monkeypatch.setattr(catalog, "fetched", fail)
+    second = scan([below(bucket)], first.table, SETTINGS, scratch=tmp_path)
+    assert (second.files_found, second.files_read) == (1, 0)
+    assert second.table.equals(first.table)
+
+
+def test_no_more_copies_lie_on_the_disk_than_threads_read(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        put(bucket, f"videos/{number}.mp4", b"%d" % number)
+    counts: list[int] = []
+
+    def look(path: Path, _: ProbeSettings) -> VideoFacts:
+        assert path.is_relative_to(tmp_path)
+        counts.append(len(files_in(tmp_path)))
+        return FACTS
+
+    monkeypatch.setattr(catalog, "probe", look)
+    result = scan([below(bucket)], None, ScanSettings(threads=2), scratch=tmp_path)
+    assert (result.files_read, len(counts)) == (5, 5)
+    assert set(counts) <= {1, 2}
+    assert files_in(tmp_path) == []
+
+
+def test_an_object_replaced_or_removed_since_it_was_listed_is_looked_at_again_next_time(
+    bucket: str, tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone.mp4", "new.mp4"):
+        put(bucket, f"videos/{name}", b"old")
+
+    def find_and_change(roots: list[BucketPath]) -> tuple[list[catalog.FoundFile], list[str]]:
+        found = find_videos(roots)
+        open_store(bucket, patient=False).delete("videos/gone.mp4")
+        put(bucket, "videos/new.mp4", videos[0].read_bytes())
+        return found
+
+    find_videos = catalog.find_videos
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "find_videos", find_and_change)
+        first = scan([below(bucket)], None, SETTINGS, scratch=tmp_path)
+    reasons = {name: row.reason for name, row in by_name(first.table).items()}
+    assert reasons == {"gone.mp4": "source_missing", "new.mp4": "still_changing"}
+    second = scan([below(bucket)], first.table, SETTINGS, scratch=tmp_path)
+    assert {name: row.status for name, row in by_name(second.table).items()} == {"new.mp4": "accepted"}
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_prefix_or_bucket_that_is_away_must_not_empty_the_catalog(
+    bucket: str, tmp_path: Path, videos: list[Path]
+) -> None:
+    put(bucket, "videos/a.mp4", videos[0].read_bytes())
+    root = UPath(tmp_path)
+    scan_sources(root, [below(bucket)], SourceSettings())
+    known = load_catalog(root)
+    assert known is not None
+    open_store(bucket, patient=False).delete("videos/a.mp4")
+    with pytest.raises(FileNotFoundError, match="videos is no folder: no object lies there"):
+        scan_sources(root, [], SourceSettings())
+    with pytest.raises(OSError, match="s3://no-such-bucket/x cannot be listed"):
+        scan([BucketPath("no-such-bucket", "x")], None, SETTINGS)
+    unchanged = load_catalog(root)
+    assert unchanged is not None
+    assert unchanged.equals(known)
+
+
+def test_a_video_that_moves_from_a_folder_to_a_bucket_keeps_its_batch(
+    bucket: str, tmp_path: Path, videos: list[Path]
+) -> None:
+    folder, root = tmp_path / "folder", UPath(tmp_path / "root")
+    for name, video in zip(("a/1.mp4", "b/2.mp4"), videos, strict=True):
+        (folder / name).parent.mkdir(parents=True)
+        shutil.copyfile(video, folder / name)
+    (key,) = scan_sources(root, [folder], SourceSettings()).new_batches
+    put(bucket, "videos/a/1.mp4", videos[0].read_bytes())
+    (folder / "a/1.mp4").unlink()
+    report = scan_sources(root, [below(bucket)], SourceSettings())
+    assert report.new_batches == ()
+    places = {video.relative_path: video.path for video in load_batch(root, key).videos}
+    assert places == {"a/1.mp4": source_path(f"{bucket}/videos/a/1.mp4"), "b/2.mp4": folder / "b/2.mp4"}
+    assert files_in(tmp_path / "root" / ".building") == [tmp_path / "root" / ".building" / "catalog.lock"]
+
+
+def test_a_scan_removes_the_copies_that_a_killed_one_left(tmp_path: Path, videos: list[Path]) -> None:
+    left = tmp_path / ".building" / "sources" / f"source.partial-{dead_process()}-00.mp4"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    scan_sources(UPath(tmp_path), [videos[0].parent], SourceSettings())
+    assert not left.exists()
+
+
+def test_a_catalog_in_a_bucket_leaves_nothing_in_the_scratch_folder(
+    bucket: str, tmp_path: Path, videos: list[Path]
+) -> None:
+    put(bucket, "videos/a.mp4", videos[0].read_bytes())
+    root = open_root(f"{bucket}/root")
+    report = scan_sources(root, [below(bucket)], SourceSettings())
+    known = load_catalog(root)
+    assert known is not None
+    assert known.equals(report.catalog)
+    assert [path.name for path in files_in(tmp_path / "scratch")] == ["catalog.lock"]
+
+
+def test_fresh_files_are_left_for_a_later_scan_if_so_wanted(tmp_path: Path, videos: list[Path]) -> None:
+    shutil.copyfile(videos[0], tmp_path / "a.mp4")
+    patient = ScanSettings(threads=1, settle_seconds=1000)
+    waiting = scan([tmp_path], None, patient)
+    assert (waiting.files_found, waiting.files_read, waiting.table.num_rows) == (1, 0, 0)
+    known = scan([tmp_path], None, SETTINGS).table
+    shutil.copyfile(videos[1], tmp_path / "a.mp4")
+    assert scan([tmp_path], known, patient).table.equals(known)
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "settled"), [(59.9, False), (60.0, True), (-59.9, False), (-60.0, True), (1e9, True)]
+)
+def test_a_file_is_settled_when_its_time_is_not_about_now(age_seconds: float, settled: bool) -> None:
+    now_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+    modified_ns = now_ns - round(age_seconds * 1e9)
+    file = catalog.FoundFile("/a.mp4", Path("/"), 1, modified_ns, "/a.mp4", "a.mp4", "a")
+    assert catalog.is_settled(file, 60, now_ns) is settled
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two people's videos, long enough for a clip each."""
+    folder = tmp_path_factory.mktemp("faces")
+    for seed, name in enumerate(("one/a.mp4", "two/b.mp4")):
+        (folder / name).parent.mkdir()
+        write_face_video(folder / name, 30, mirrored=bool(seed), seed=seed)
+    return folder
+
+
+def tracked(videos: list[VideoToTrack], folder: Path) -> dict[str, str]:
+    """Reason by video id, of `make_face_tracks`; "" for what was read."""
+    make_face_tracks(videos, FaceTrackSettings(), folder, workers=0, progress=lambda _: None)
+    return {facts["video_id"]: facts["refused"] for facts in read_video_facts(folder)}
+
+
+def test_an_object_that_is_not_the_video_any_more_is_refused_and_no_copy_stays(
+    bucket: str, tmp_path: Path
+) -> None:
+    put(bucket, "changed.mp4", b"other content")
+    videos = [VideoToTrack(name * 16, below(bucket, f"{name}.mp4")) for name in ("a", "b")]
+    changed = VideoToTrack("c" * 16, below(bucket, "changed.mp4"))
+    assert tracked([*videos, changed], tmp_path) == {
+        "a" * 16: "source_missing",
+        "b" * 16: "source_missing",
+        "c" * 16: "source_changed",
+    }
+    sha256 = hashlib.sha256(b"other content").hexdigest()
+    details = [facts["detail"] for facts in read_video_facts(tmp_path)]
+    assert details == [
+        f"{bucket}/a.mp4 is not there any more",
+        f"{bucket}/b.mp4 is not there any more",
+        f"{bucket}/changed.mp4 holds other content: sha256 {sha256[:16]}",
+    ]
+    assert sorted({path.name for path in files_in(tmp_path)}) == ["candidates.parquet", "video.json"]
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_away_stops_tracking_and_refuses_nothing(tmp_path: Path) -> None:
+    video = VideoToTrack("a" * 16, BucketPath("no-such-bucket", "a.mp4"))
+    with pytest.raises(OSError, match="no-such-bucket"):
+        tracked([video], tmp_path)
+    assert read_video_facts(tmp_path) == []
+    assert files_in(tmp_path) == []
+
+
+def test_a_refused_objects_copy_is_removed(bucket: str, tmp_path: Path) -> None:
+    put(bucket, "text.mp4", b"not a video")
+    name = hashlib.sha256(b"not a video").hexdigest()[:16]
+    assert tracked([VideoToTrack(name, below(bucket, "text.mp4"))], tmp_path) == {name: "not_a_video"}
+    assert sorted(path.name for path in files_in(tmp_path)) == ["candidates.parquet", "video.json"]
+
+
+def test_the_copy_of_a_reader_that_died_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"aa.partial-{dead_process()}-00.mp4").touch()
+
+    def crash(_: object, tasks: list[object], __: int) -> list[tuple[object, Crashed]]:
+        return [(task, Crashed("as if")) for task in tasks]
+
+    monkeypatch.setattr(face_tracks, "map_in_processes", crash)
+    assert tracked([VideoToTrack("a" * 16, BucketPath("bucket", "a.mp4"))], tmp_path) == {
+        "a" * 16: "reader_crashed"
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["a" * 16]
+
+
+@pytest.mark.slow
+def test_the_same_videos_give_the_same_shards_from_a_bucket_and_from_a_folder(
+    bucket: str, tmp_path: Path, faces: Path
+) -> None:
+    for path in files_in(faces):
+        put(bucket, f"videos/{path.relative_to(faces).as_posix()}", path.read_bytes())
+    settings = PreprocessingSettings(clips=ClipSettings(minimum_mouth_motion=0.0))  # this face hardly speaks
+    made: list[dict[str, tuple[str, str]]] = []
+    for name, source in (("folder", faces), ("bucket", below(bucket))):
+        root = UPath(tmp_path / name)
+        scan_sources(root, [source], SourceSettings())
+        (key,) = batch_keys(root)
+        batch = load_batch(root, key)
+        assert {video.video_id for video in batch.videos} == {video_id(path) for path in files_in(faces)}
+        published = {
+            step: run_step(root, step, batch, settings, workers=0, progress=lambda _: None) for step in STEPS
+        }
+        assert published["shards"].manifest.counts["samples"] == 2
+        made.append(
+            {
+                step: (each.manifest.fingerprint, each.manifest.content_digest)
+                for step, each in published.items()
+            }
+        )
+        assert not [path for path in files_in(tmp_path / name) if path.suffix == ".mp4"]
+    assert made[0] == made[1]

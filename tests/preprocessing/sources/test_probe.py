@@ -1,0 +1,188 @@
+"""Facts of videos, and every reason to refuse one, with files broken here."""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg
+import pytest
+
+from preprocessing.media.container import RefusedVideo
+from preprocessing.sources.probe import ProbeSettings, probe
+from tests.factories.media import (
+    AAC,
+    MPEG1,
+    MPEG4_MP3,
+    PCM,
+    VP8_OPUS,
+    X264,
+    Recipe,
+    make_video,
+    run_ffmpeg,
+)
+
+SETTINGS = ProbeSettings()
+
+
+def reason_of(path: Path, settings: ProbeSettings = SETTINGS) -> str:
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(RefusedVideo) as caught:
+        probe(path, settings)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+    assert caught.value.detail
+    return caught.value.reason
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole videos of three seconds, one for each container."""
+    folder = tmp_path_factory.mktemp("sources")
+    make_video(folder / "late.mp4", Recipe())
+    make_video(folder / "fast.mp4", Recipe(output={"movflags": "+faststart"}))
+    make_video(folder / "a.mov", Recipe(codecs={**X264, **PCM}))
+    make_video(folder / "a.mkv", Recipe(".mkv"))
+    make_video(folder / "a.webm", Recipe(".webm", codecs=VP8_OPUS))
+    make_video(folder / "a.avi", Recipe(".avi", codecs=MPEG4_MP3))
+    make_video(folder / "a.mpg", Recipe(".mpg", codecs=MPEG1))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "video_codec", "audio_codec"),
+    [
+        ("late.mp4", "h264", "aac"),
+        ("a.mov", "h264", "pcm_s16le"),
+        ("a.mkv", "h264", "aac"),
+        ("a.webm", "vp8", "opus"),
+        ("a.avi", "mpeg4", "mp3float"),
+        ("a.mpg", "mpeg1video", "mp2float"),
+    ],
+)
+def test_whole_videos_are_accepted(sources: Path, name: str, video_codec: str, audio_codec: str) -> None:
+    facts = probe(sources / name, SETTINGS)
+    assert facts.video_codec == video_codec
+    assert facts.audio_codec in (audio_codec, audio_codec.removesuffix("float"))
+    assert facts.duration_seconds == pytest.approx(3.0, abs=0.1)
+    assert (facts.width_px, facts.height_px, facts.sample_rate_hz, facts.channels) == (64, 64, 48_000, 2)
+
+
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(60)])
+def test_steady_rates_are_told_exactly_and_steady(tmp_path: Path, fps: Fraction) -> None:
+    make_video(tmp_path / "a.mp4", Recipe(fps=fps))
+    facts = probe(tmp_path / "a.mp4", SETTINGS)
+    assert facts.average_fps == pytest.approx(float(fps), abs=1e-3)
+    assert not facts.variable_rate
+
+
+def test_a_varying_rate_is_told(tmp_path: Path) -> None:
+    kept = [number for number in range(75) if number % 5 not in (1, 2)]
+    make_video(tmp_path / "a.mkv", Recipe(".mkv", kept=kept))
+    facts = probe(tmp_path / "a.mkv", SETTINGS)
+    assert (facts.frame_count, facts.variable_rate) == (len(kept), True)
+
+
+def test_starts_are_told(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mkv", Recipe(".mkv", codecs={**X264, **PCM}, audio_offset_seconds=0.333))
+    facts = probe(tmp_path / "a.mkv", SETTINGS)
+    assert (facts.video_start_seconds, facts.audio_start_seconds) == (0.0, 0.333)
+    assert facts.duration_seconds == pytest.approx(3.333, abs=0.01)
+
+
+def test_size_is_as_displayed(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", Recipe(output={"aspect": "2:1"}))
+    run_ffmpeg(
+        ffmpeg.input(str(tmp_path / "plain.mp4"), display_rotation=90).output(
+            str(tmp_path / "turned.mp4"), vcodec="copy", acodec="copy"
+        )
+    )
+    facts = probe(tmp_path / "turned.mp4", SETTINGS)
+    assert (facts.width_px, facts.height_px, facts.rotation_degrees) == (64, 128, 90)
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "fast.mp4", "a.mov", "a.mkv", "a.webm", "a.avi"])
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_cut_off_videos_are_truncated(sources: Path, tmp_path: Path, name: str, share: float) -> None:
+    whole = (sources / name).read_bytes()
+    path = tmp_path / f"with space é {name}"
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert reason_of(path) == "truncated"
+
+
+def write_playlist(folder: Path, target: Path) -> Path:
+    path = folder / "playlist.mp4"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:3,\n{target}\n#EXT-X-ENDLIST\n")
+    return path
+
+
+def write_concat(folder: Path, target: Path) -> Path:
+    path = folder / "concat.mkv"
+    path.write_text(f"ffconcat version 1.0\nfile '{target}'\n")
+    return path
+
+
+def write_text(folder: Path, _: Path) -> Path:
+    path = folder / "text.mp4"
+    path.write_text("This is no video.\n" * 100)
+    return path
+
+
+def write_picture(folder: Path, _: Path) -> Path:
+    path = folder / "picture.avi"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500))
+    return path
+
+
+@pytest.mark.parametrize("write", [write_playlist, write_concat, write_text, write_picture])
+def test_what_is_no_video_is_named_so_and_no_other_file_is_read(
+    sources: Path, tmp_path: Path, write: Callable[[Path, Path], Path]
+) -> None:
+    # The file they point to is a good video: had it been read, the probe would have taken it.
+    assert reason_of(write(tmp_path, sources / "late.mp4")) == "not_a_video"
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    assert reason_of(tmp_path / "a.mp4") == "zero_bytes"
+
+
+def test_a_head_without_sense_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").write_bytes(b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 8)
+    assert reason_of(tmp_path / "a.mkv") == "unreadable"
+
+
+def test_missing_streams(sources: Path, tmp_path: Path) -> None:
+    source = ffmpeg.input(str(sources / "late.mp4"))
+    run_ffmpeg(source.audio.output(str(tmp_path / "sound.mp4"), acodec="copy"))
+    run_ffmpeg(source.video.output(str(tmp_path / "picture.mp4"), vcodec="copy"))
+    assert reason_of(tmp_path / "sound.mp4") == "no_video"
+    assert reason_of(tmp_path / "picture.mp4") == "no_sound"
+
+
+def test_a_cover_picture_is_no_video(sources: Path, tmp_path: Path) -> None:
+    source = ffmpeg.input(str(sources / "late.mp4"))
+    cover = source.video.filter("trim", end_frame=1)
+    options = {"c:v": "png", "disposition:v:0": "attached_pic", "acodec": "copy"}
+    run_ffmpeg(ffmpeg.output(source.audio, cover, str(tmp_path / "cover.mp4"), **options))
+    assert reason_of(tmp_path / "cover.mp4") == "no_video"
+
+
+def test_what_picture_and_sound_share_must_be_long_enough(tmp_path: Path) -> None:
+    make_video(tmp_path / "short.mp4", Recipe(seconds=0.8))
+    assert reason_of(tmp_path / "short.mp4") == "too_short"
+    make_video(tmp_path / "apart.mkv", Recipe(".mkv", codecs={**X264, **AAC}, audio_offset_seconds=2.5))
+    assert reason_of(tmp_path / "apart.mkv") == "too_short"
+
+
+def test_too_large(sources: Path) -> None:
+    assert reason_of(sources / "late.mp4", ProbeSettings(maximum_side_px=63)) == "too_large"
+
+
+def test_a_refusal_comes_back_whole_from_a_worker() -> None:
+    again = pickle.loads(pickle.dumps(RefusedVideo("no_sound", "no sound stream")))  # noqa: S301 (our own bytes)
+    assert (again.reason, again.detail, str(again)) == (
+        "no_sound",
+        "no sound stream",
+        "no_sound: no sound stream",
+    )

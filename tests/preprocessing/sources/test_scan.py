@@ -1,0 +1,311 @@
+"""The catalog of sources: scanning, identity, moves, duplicates."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from preprocessing.media.encoding import write_video
+from preprocessing.schema import KEY_PATTERN
+from preprocessing.sources import scan as catalog
+from preprocessing.sources.catalog import (
+    CATALOG_SCHEMA,
+    CatalogRow,
+    read_catalog,
+    rows_of,
+    table_of,
+    write_catalog,
+)
+from preprocessing.sources.files import find_videos, identity_slug
+from preprocessing.sources.probe import ProbeSettings, VideoFacts
+from preprocessing.sources.scan import ScanSettings, scan
+
+SETTINGS = ScanSettings(threads=1)
+FACTS = VideoFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three small videos of different content."""
+    folder = tmp_path_factory.mktemp("videos")
+    paths = [folder / f"{index}.mp4" for index in range(3)]
+    for index, path in enumerate(paths):
+        frames = [np.full((16, 16, 3), 60 * index + 40, np.uint8)] * 30
+        write_video(path, frames, 25, np.zeros(30 * 640, np.float32))
+    return paths
+
+
+def lay_out(root: Path, videos: list[Path], names: list[str]) -> None:
+    for video, name in zip(videos, names, strict=False):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(video, root / name)
+
+
+def by_name(table: pa.Table) -> dict[str, CatalogRow]:
+    return {row.relative_path: row for row in rows_of(table)}
+
+
+def with_batches(table: pa.Table, key: str) -> pa.Table:
+    """Every accepted video put in batch `key`."""
+    column = pa.array(
+        [key if status == "accepted" else None for status in table["status"].to_pylist()], pa.string()
+    )
+    return table.set_column(CATALOG_SCHEMA.get_field_index("batch"), CATALOG_SCHEMA.field("batch"), column)
+
+
+def test_first_folder_names_the_person_and_a_flat_file_is_its_own(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, videos, ["id 1/video x/a clip.mp4", "Zoë Müller/b.MP4", "flat file.mp4"])
+    (tmp_path / "notes.txt").write_text("not a video")
+    rows = by_name(scan([tmp_path], None, SETTINGS).table)
+    assert {name: row.identity for name, row in rows.items()} == {
+        "id 1/video x/a clip.mp4": "id 1",
+        "Zoë Müller/b.MP4": "Zoë Müller",
+        "flat file.mp4": "flat file",
+    }
+    assert {row.status for row in rows.values()} == {"accepted"}
+
+
+def test_a_row_tells_content_and_facts(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, videos[:1], ["p/a.mp4"])
+    (row,) = rows_of(scan([tmp_path], None, SETTINGS).table)
+    digest = hashlib.sha256(videos[0].read_bytes()).hexdigest()
+    assert (row.sha256, row.video_id) == (digest, digest[:16])
+    assert row.path == str(tmp_path.resolve() / "p/a.mp4")
+    assert row.facts is not None
+    assert (row.facts.width_px, row.facts.frame_count, row.facts.video_codec) == (16, 30, "h264")
+
+
+def test_refused_files_are_rows_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mkv").write_text("hello")
+    rows = by_name(scan([tmp_path], None, SETTINGS).table)
+    assert {name: (row.status, row.reason) for name, row in rows.items()} == {
+        "empty.mp4": ("refused", "zero_bytes"),
+        "text.mkv": ("refused", "not_a_video"),
+    }
+
+
+@pytest.mark.slow
+def test_a_second_scan_of_ten_thousand_files_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        (tmp_path / f"id{number:03d}").mkdir()
+    for number in range(10_000):
+        (tmp_path / f"id{number % 100:03d}" / f"{number}.mp4").write_bytes(b"%d" % number)
+    read: list[Path] = []
+
+    def accept(path: Path, _: ProbeSettings) -> VideoFacts:
+        read.append(path)
+        return FACTS
+
+    monkeypatch.setattr(catalog, "probe", accept)
+    first = scan([tmp_path], None, SETTINGS)
+    assert (len(read), first.files_read) == (10_000, 10_000)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a known file was opened")
+
+    monkeypatch.setattr(catalog, "probe", fail)
+    monkeypatch.setattr(catalog, "hash_file", fail)
+    second = scan([tmp_path], first.table, SETTINGS)
+    assert (second.files_found, second.files_read) == (10_000, 0)
+    assert second.table.equals(first.table)
+
+
+def test_a_changed_threshold_probes_again_but_does_not_hash_again(
+    tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path, videos, ["a.mp4", "b.mp4"])
+    first = scan([tmp_path], None, SETTINGS)
+
+    def fail(_: Path) -> str:
+        raise AssertionError("hashed again")
+
+    monkeypatch.setattr(catalog, "hash_file", fail)
+    stricter = ScanSettings(ProbeSettings(minimum_seconds=5.0), threads=1)
+    second = scan([tmp_path], first.table, stricter)
+    assert second.files_read == 2
+    assert second.table["reason"].to_pylist() == ["too_short", "too_short"]
+
+
+def test_the_same_content_twice_is_one_video(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, [videos[0], videos[0], videos[1]], ["a/1.mp4", "b/copy.mp4", "c/2.mp4"])
+    rows = by_name(scan([tmp_path], None, SETTINGS).table)
+    assert rows["a/1.mp4"].status == "accepted"
+    copy = rows["b/copy.mp4"]
+    assert (copy.status, copy.reason, copy.video_id) == ("duplicate", "duplicate", rows["a/1.mp4"].video_id)
+    assert copy.detail == f"same content as {rows['a/1.mp4'].path}"
+
+
+def test_a_moved_file_keeps_its_video_and_batch(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, videos, ["a/1.mp4", "b/2.mp4"])
+    known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
+    before = by_name(known)["a/1.mp4"]
+    (tmp_path / "c").mkdir()
+    (tmp_path / "a/1.mp4").rename(tmp_path / "c/new name.mp4")
+    result = scan([tmp_path], known, SETTINGS)
+    rows = by_name(result.table)
+    assert sorted(rows) == ["b/2.mp4", "c/new name.mp4"]
+    moved = rows["c/new name.mp4"]
+    assert (moved.video_id, moved.batch, moved.identity) == (before.video_id, "b00000-12345678", "c")
+
+
+def test_a_vanished_file_keeps_its_row_until_it_is_back(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, videos, ["a/1.mp4", "b/2.mp4"])
+    known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
+    (tmp_path / "a/1.mp4").rename(tmp_path / "elsewhere")
+    gone = scan([tmp_path], known, SETTINGS)
+    row = by_name(gone.table)["a/1.mp4"]
+    assert (row.present, row.is_processed, row.batch, gone.newly_missing) == (
+        False,
+        False,
+        "b00000-12345678",
+        1,
+    )
+    (tmp_path / "elsewhere").rename(tmp_path / "a/1.mp4")
+    back = scan([tmp_path], gone.table, SETTINGS)
+    assert back.files_read == 0
+    assert back.table.equals(known)
+
+
+def test_a_duplicate_takes_over_when_the_first_file_goes(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, [videos[0], videos[0]], ["a/1.mp4", "b/copy.mp4"])
+    known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
+    (tmp_path / "a/1.mp4").unlink()
+    (row,) = rows_of(scan([tmp_path], known, SETTINGS).table)
+    assert (row.relative_path, row.status, row.batch) == ("b/copy.mp4", "accepted", "b00000-12345678")
+
+
+def test_new_content_at_an_old_path_is_a_new_video_and_the_old_row_stays(
+    tmp_path: Path, videos: list[Path]
+) -> None:
+    lay_out(tmp_path, videos, ["a.mp4"])
+    known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
+    shutil.copyfile(videos[1], tmp_path / "a.mp4")
+    os.utime(tmp_path / "a.mp4", ns=(1, 1))
+    result = scan([tmp_path], known, SETTINGS)
+    rows = {row.present: row for row in rows_of(result.table)}
+    assert rows[True].batch is None
+    assert rows[True].video_id != rows[False].video_id
+    assert rows[False].batch == "b00000-12345678"
+    again = scan([tmp_path], result.table, SETTINGS)
+    assert again.files_read == 0
+    assert again.table.equals(result.table)
+
+
+def test_a_touched_file_keeps_its_batch(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, videos, ["a.mp4"])
+    known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
+    os.utime(tmp_path / "a.mp4", ns=(1, 1))
+    (row,) = rows_of(scan([tmp_path], known, SETTINGS).table)
+    assert (row.batch, row.present, row.modified_ns) == ("b00000-12345678", True, 1)
+
+
+def test_rows_of_other_folders_are_left_alone(tmp_path: Path, videos: list[Path]) -> None:
+    lay_out(tmp_path, videos, ["one/a.mp4", "two/b.mp4"])
+    known = scan([tmp_path / "one", tmp_path / "two"], None, SETTINGS).table
+    (tmp_path / "two/b.mp4").unlink()
+    result = scan([tmp_path / "one"], known, SETTINGS)
+    assert result.table.equals(known)
+
+
+def test_a_missing_root_is_an_error_not_an_empty_catalog(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+        scan([tmp_path / "nowhere"], None, SETTINGS)
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_again_next_time(
+    tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path, videos, ["a.mp4"])
+
+    def grow(path: Path, _: ProbeSettings) -> VideoFacts:
+        with path.open("ab") as file:
+            file.write(b"more")
+        return FACTS
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "probe", grow)
+        first = scan([tmp_path], None, SETTINGS)
+    assert first.table["reason"].to_pylist() == ["still_changing"]
+    second = scan([tmp_path], first.table, SETTINGS)
+    assert (second.files_read, second.table["status"].to_pylist()) == (1, ["accepted"])
+
+
+def test_hidden_files_are_left_out_and_link_loops_end(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / ".cache").mkdir()
+    for name in ("a/1.mp4", "a/.hidden.mp4", ".cache/2.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "A link").symlink_to(tmp_path / "a")
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nothing")
+    found, unreadable = find_videos([tmp_path])
+    assert [file.relative_path for file in found] == ["a/1.mp4"]
+    assert unreadable == []
+
+
+def test_a_name_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    path.touch()
+    (row,) = rows_of(scan([tmp_path], None, SETTINGS).table)
+    assert (row.relative_path, row.reason) == ("caf\\xe9.mp4", "name_not_utf8")
+
+
+@pytest.mark.parametrize("identity", ["id10270", "Zoë Müller", "李雷", "a.b/c", "x" * 200, "..."])
+def test_slugs_fit_the_key(identity: str) -> None:
+    slug = identity_slug(identity)
+    assert KEY_PATTERN.fullmatch(slug)
+    assert len(slug) <= 41
+
+
+def test_slugs_keep_persons_apart_and_joins_spellings() -> None:
+    assert identity_slug("Zoë Müller").startswith("zoe-muller-")
+    assert identity_slug("Zoë") != identity_slug("Zoe")
+    assert identity_slug("Zoe\u0308") == identity_slug("Zo\u00eb")
+
+
+def test_the_table_survives_its_file_with_descriptions(tmp_path: Path) -> None:
+    row = CatalogRow(
+        "0" * 16,
+        "0" * 64,
+        "/r/p/a.mp4",
+        "p/a.mp4",
+        "/r",
+        "p",
+        5,
+        7,
+        True,
+        "accepted",
+        "",
+        "",
+        None,
+        "1:0",
+        FACTS,
+    )
+    path = tmp_path / "catalog" / "batch=1" / "videos.parquet"
+    write_catalog(path, table_of([row]))
+    table = read_catalog(path)
+    assert table is not None
+    assert rows_of(table) == [row]
+    assert all(table.schema.field(name).metadata[b"description"] for name in table.schema.names)
+    assert read_catalog(tmp_path / "absent.parquet") is None
+
+
+def test_another_table_is_no_catalog(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "x.parquet", pa.table({"a": [1]}))
+    with pytest.raises(ValueError, match=r"has columns \['a'\]"):
+        read_catalog(tmp_path / "x.parquet")
+
+
+def test_progress_counts_up_to_all(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.mp4").touch()
+    seen: list[tuple[int, int]] = []
+    scan([tmp_path], None, SETTINGS, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]

@@ -1,0 +1,248 @@
+import itertools
+import json
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.factories import training_data as data_makers
+from tests.factories.training_data import CLIPS, READER, damage_member, key_of, make_data_set
+from training.data.batches import Batch
+from training.data.eye_anchors import EyeAnchorSource
+from training.data.index import read_clip_index
+from training.data.lip_windows import LipWindowSettings, LipWindowSource
+from training.data.loader import BatchStream, LoaderSettings, RowDataset, single_pass, source_fingerprint
+from training.data.sampling import Cursor, OrderSettings, Slot, World
+from training.data.shard_reader import CorruptMemberError, ShardReader
+from training.data.sources import (
+    ClipPairSettings,
+    ClipPairSource,
+    ExpressionWindowSettings,
+    ExpressionWindowSource,
+    LabelledFrameSource,
+    Source,
+)
+
+TRAIN = [key_of(number) for number, clip in enumerate(CLIPS) if clip.split == "train"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    make_data_set(folder)
+    return folder
+
+
+def pairs(root: Path) -> ClipPairSource:
+    return ClipPairSource(read_clip_index(root / "assets/dataset", root, "train"), ClipPairSettings())
+
+
+def settings(rows: int, workers: int = 0, maximum_corrupt_clips: int = 0, seed: int = 0) -> LoaderSettings:
+    return LoaderSettings(
+        rows, seed=seed, workers=workers, maximum_corrupt_clips=maximum_corrupt_clips, reader=READER
+    )
+
+
+def lips(root: Path) -> LipWindowSource:
+    return LipWindowSource(pairs(root).index, LipWindowSettings())
+
+
+def eyes(root: Path) -> EyeAnchorSource:
+    index = pairs(root).index
+    return EyeAnchorSource(index, ShardReader(index, READER))
+
+
+def labelled(root: Path) -> LabelledFrameSource:
+    return LabelledFrameSource(pairs(root).index)
+
+
+def windows(root: Path) -> ExpressionWindowSource:
+    return ExpressionWindowSource(pairs(root).index, ExpressionWindowSettings())
+
+
+def same(one: Batch, other: Batch) -> bool:
+    pairs = zip(one.tensors().values(), other.tensors().values(), strict=True)
+    return one.facts == other.facts and all(torch.equal(left, right) for left, right in pairs)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_epoch_sees_every_sample_once_for_any_ranks_and_workers(
+    root: Path, ranks: int, workers: int
+) -> None:
+    # 5 clips in 3 shards, fewer than ranks x workers at the end of this table.
+    steps = -(-10 // (2 * ranks))
+    seen = Counter[tuple[int, str]]()
+    for rank in range(ranks):
+        stream = BatchStream(pairs(root), settings(2, workers=workers), World(rank, ranks))
+        for batch in itertools.islice(stream, steps):
+            assert len(batch) == 2
+            seen.update(zip(batch.facts.epochs, batch.facts.keys, strict=True))
+    for epoch in (0, 1):
+        assert {key: seen[epoch, key] for key in TRAIN} == dict.fromkeys(TRAIN, 1)
+
+
+@pytest.mark.parametrize("make", [pairs, lips, eyes, labelled, windows])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_stream_goes_on_to_the_bit(
+    root: Path, make: Callable[[Path], Source[Batch]], workers: int
+) -> None:
+    whole = list(itertools.islice(BatchStream(make(root), settings(3)), 5))
+    stopped = BatchStream(make(root), settings(3, workers=workers))
+    list(itertools.islice(stopped, 2))  # workers have read ahead of what was handed out
+    cursor = Cursor.from_json(json.loads(json.dumps(stopped.cursor.to_json())))
+    assert cursor.position == 6
+    resumed = BatchStream(make(root), settings(3, workers=workers), cursor=cursor)
+    for expected, found in zip(whole[2:], itertools.islice(resumed, 3), strict=True):
+        assert same(expected, found)
+
+
+def test_another_epoch_and_another_seed_draw_other_orders_and_frames(root: Path) -> None:
+    def rows(seed: int, epoch: int) -> list[tuple[str, int, int]]:
+        stream = itertools.islice(BatchStream(pairs(root), settings(5, seed=seed)), epoch, epoch + 1)
+        return [
+            row
+            for batch in stream
+            for row in zip(batch.facts.keys, batch.facts.frames, batch.facts.seeds, strict=True)
+        ]
+
+    drawn = {(seed, epoch): rows(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}
+    assert drawn[1, 1] == rows(1, 1)
+    assert len({tuple(key for key, _, _ in found) for found in drawn.values()}) == 4
+    assert len({tuple(sorted((key, frame) for key, frame, _ in found)) for found in drawn.values()}) == 4
+    assert len({seed for found in drawn.values() for _, _, seed in found}) == 20
+
+
+def test_a_sample_is_drawn_alike_whatever_the_batch_size_and_order(root: Path) -> None:
+    def by_key(loader: LoaderSettings) -> dict[str, tuple[int, int]]:
+        facts = [
+            batch.facts
+            for batch in itertools.islice(BatchStream(pairs(root), loader), 5 // loader.batch_size)
+        ]
+        return {
+            key: (frame, seed)
+            for one in facts
+            for key, frame, seed in zip(one.keys, one.frames, one.seeds, strict=True)
+        }
+
+    unshuffled = LoaderSettings(1, workers=0, reader=READER, order=OrderSettings(shuffle=False))
+    assert by_key(settings(5)) == by_key(unshuffled)
+
+
+def test_loading_leaves_the_global_random_numbers_alone(root: Path) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    next(iter(BatchStream(pairs(root), settings(2, workers=1))))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_single_pass_has_equal_steps_and_marks_what_fills_up(root: Path) -> None:
+    batches = [list(single_pass(pairs(root), settings(2), World(rank, 2))) for rank in range(2)]
+    assert [len(own) for own in batches] == [2, 2]
+    rows = [
+        row
+        for own in batches
+        for batch in own
+        for row in zip(batch.facts.keys, batch.facts.real, strict=True)
+    ]
+    assert sorted(key for key, real in rows if real) == TRAIN
+    assert len(rows) == 8
+
+
+def test_a_cursor_of_other_samples_settings_or_seed_is_refused(root: Path) -> None:
+    cursor = BatchStream(pairs(root), settings(2)).cursor
+    with pytest.raises(ValueError, match="has seed 0, this run has 1"):
+        BatchStream(pairs(root), settings(2, seed=1), cursor=cursor)
+    with pytest.raises(ValueError, match="has samples 5, this run has 3"):
+        BatchStream(eyes(root), settings(2), cursor=cursor)
+    with pytest.raises(ValueError, match="has fingerprint"):
+        BatchStream(ClipPairSource(pairs(root).index, ClipPairSettings(2)), settings(2), cursor=cursor)
+
+
+def test_rows_workers_and_bound_do_not_change_what_a_cursor_counts(root: Path) -> None:
+    plain = source_fingerprint(pairs(root), settings(2))
+    assert plain == source_fingerprint(pairs(root), settings(3, workers=2, maximum_corrupt_clips=4))
+    windowed = LoaderSettings(2, reader=READER, order=OrderSettings(window_samples=2))
+    assert plain != source_fingerprint(pairs(root), windowed)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_member_stops_the_run_and_is_named(tmp_path: Path, workers: int) -> None:
+    make_data_set(tmp_path)
+    for frame in range(CLIPS[3].frames):
+        damage_member(tmp_path, key_of(3), f"{frame:03d}.jpg")
+    stream = BatchStream(pairs(tmp_path), settings(5, workers=workers))
+    with pytest.raises(
+        CorruptMemberError, match=r"shard assets/shard-1\.tar, sample clip-03: member \d{3}\.jpg"
+    ):
+        next(iter(stream))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_corrupt_clips_up_to_the_bound_are_replaced_counted_and_told(tmp_path: Path, workers: int) -> None:
+    make_data_set(tmp_path)
+    for frame in range(CLIPS[3].frames):
+        damage_member(tmp_path, key_of(3), f"{frame:03d}.jpg")
+    stream = BatchStream(pairs(tmp_path), settings(5, workers=workers, maximum_corrupt_clips=1))
+    batches = list(itertools.islice(stream, 3))
+    for batch in batches:
+        assert {member.key for member in batch.facts.corrupt} == {key_of(3)}
+        assert len(batch) == 5
+        assert set(TRAIN) - set(batch.facts.keys) == {key_of(3)}
+    assert stream.cursor.corrupt_keys == (key_of(3),)
+    # The count goes on in the next run.
+    with pytest.raises(CorruptMemberError, match="1 clips cannot be read, at most 0"):
+        BatchStream(pairs(tmp_path), settings(5), cursor=stream.cursor)
+
+
+def test_one_corrupt_clip_above_the_bound_stops_the_run(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    for clip in (1, 4):
+        for frame in range(CLIPS[clip].frames):
+            damage_member(tmp_path, key_of(clip), f"{frame:03d}.jpg")
+    with pytest.raises(CorruptMemberError, match="2 clips cannot be read, at most 1") as raised:
+        list(itertools.islice(BatchStream(pairs(tmp_path), settings(5, maximum_corrupt_clips=1)), 2))
+    assert key_of(1) in str(raised.value)
+    assert key_of(4) in str(raised.value)
+
+
+def test_a_corrupt_negative_leaves_the_row_its_own_sample(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    damage_member(tmp_path, key_of(3), "mel.npy")
+    source = LipWindowSource(pairs(tmp_path).index, LipWindowSettings(0, 1))
+    stream = BatchStream(source, settings(5, maximum_corrupt_clips=1))
+    met = [batch for batch in itertools.islice(stream, 6) if len(batch.facts.corrupt) > 1]
+    assert met  # the clip itself and at least once as somebody's negative
+    for batch in met:
+        assert set(batch.facts.keys) == set(TRAIN) - {key_of(3)}
+
+
+def test_corrupt_anchor_facts_count_too(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    damage_member(tmp_path, key_of(0), "anchors.json")
+    with pytest.raises(CorruptMemberError, match=r"clip-00: member anchors\.json"):
+        BatchStream(eyes(tmp_path), settings(1))
+    assert BatchStream(eyes(tmp_path), settings(1, maximum_corrupt_clips=1)).cursor.samples == 2
+
+
+def test_a_row_data_set_survives_a_spawned_worker(root: Path) -> None:
+    rows = RowDataset(pairs(root), settings(2))
+    first = rows[Slot(0, 1, real=True)]  # has opened a shard
+    assert same(pickle.loads(pickle.dumps(rows))[Slot(0, 1, real=True)], first)  # noqa: S301 -- what was dumped here
+
+
+def test_a_batch_moves_whole(root: Path) -> None:
+    batch = next(iter(BatchStream(windows(root), settings(2))))
+    moved = batch.to("meta")
+    assert type(moved) is type(batch)
+    assert moved.facts is batch.facts
+    assert {value.device.type for value in moved.tensors().values()} == {"meta"}
+    assert moved.window.shape == (2, 5, 3, data_makers.SIDE_PX, data_makers.SIDE_PX)
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size 0"):
+        LoaderSettings(0)

@@ -1,0 +1,133 @@
+import contextlib
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from preprocessing.archive import read_members
+from preprocessing.schema import LANDMARK_COUNT
+from preprocessing.shards import decode_array
+from tests.factories.training_data import (
+    CLIPS,
+    READER,
+    SIDE_PX,
+    damage_member,
+    key_of,
+    make_data_set,
+    place_of,
+)
+from training.data.index import read_clip_index
+from training.data.shard_reader import CorruptMemberError, ReaderSettings, ShardReader, parse_tar_header
+
+
+def open_reader(root: Path, settings: ReaderSettings = READER) -> ShardReader:
+    return ShardReader(read_clip_index(root / "assets/dataset", root, "train"), settings)
+
+
+def open_files(folder: Path) -> int:
+    """How many files below a folder are open here; others come and go with the garbage collector."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own is gone by now
+            count += descriptor.readlink().is_relative_to(folder)
+    return count
+
+
+def overwrite(root: Path, key: str, at_bytes: int, data: bytes) -> None:
+    """Put `data` at a byte of a sample."""
+    path, place = place_of(root, key)
+    with path.open("r+b") as file:
+        file.seek(place.offset_bytes + at_bytes)
+        file.write(data)
+
+
+def test_rows_are_those_of_the_whole_member(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    path, place = place_of(tmp_path, key_of(3))
+    whole = decode_array(key_of(3), read_members(path, place), "landmarks.npy")
+    shape = (CLIPS[3].frames, LANDMARK_COUNT, 3)
+    found = open_reader(tmp_path).rows(2, "landmarks.npy", shape, 4, 9)  # the third clip of the split
+    assert np.array_equal(found, whole[4:9])
+
+
+def test_few_open_shards_and_few_directories_give_the_same(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    narrow = open_reader(tmp_path, ReaderSettings(SIDE_PX, directories_kept=1, shards_open=1))
+    wide = open_reader(tmp_path)
+    for clip in (0, 2, 4, 0, 3):
+        assert torch.stack(narrow.frames(clip, [1, 0, 1])).equal(torch.stack(wide.frames(clip, [1, 0, 1])))
+    wide.close()
+    assert open_files(tmp_path) == 1
+    narrow.close()
+    assert open_files(tmp_path) == 0
+
+
+@pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])
+def test_headers_are_read_as_tarfile_writes_them(format_: int) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format_) as tar:
+        info = tarfile.TarInfo("a-key.anchors.00.eyes.jpg")
+        info.size = 12_345
+        tar.addfile(info, io.BytesIO(bytes(info.size)))
+    assert parse_tar_header(buffer.getvalue()[:512]) == ("a-key.anchors.00.eyes.jpg", 12_345)
+
+
+def test_a_folder_is_no_plain_file() -> None:
+    info = tarfile.TarInfo("folder")
+    info.type = tarfile.DIRTYPE
+    with pytest.raises(ValueError, match="entry of type b'5'"):
+        parse_tar_header(info.tobuf(tarfile.USTAR_FORMAT))
+
+
+def test_a_damaged_header_names_shard_and_key(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    overwrite(tmp_path, key_of(3), 0, b"x")
+    with pytest.raises(CorruptMemberError, match=r"shard assets/shard-1\.tar, sample clip-03: .*checksum"):
+        open_reader(tmp_path).frames(2, [0])
+
+
+def test_a_shard_that_ends_early_is_told(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    path, place = place_of(tmp_path, key_of(6))
+    os.truncate(path, place.offset_bytes + 700)
+    with pytest.raises(CorruptMemberError, match=r"sample clip-06: member .* is cut off"):
+        open_reader(tmp_path).frames(4, [0])
+
+
+def test_members_that_are_not_what_they_must_be_are_named(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    for member in ("mel.npy", "anchors.json", "002.jpg"):
+        damage_member(tmp_path, key_of(0), member)
+    reader, frames = open_reader(tmp_path), CLIPS[0].frames
+    with pytest.raises(CorruptMemberError, match=r"member mel\.npy is not an array file"):
+        reader.rows(0, "mel.npy", (4 * frames + 7, 80), 0, 1)
+    with pytest.raises(CorruptMemberError, match=r"member anchors\.json is not JSON"):
+        reader.json(0, "anchors.json")
+    with pytest.raises(CorruptMemberError, match=r"member 002\.jpg cannot be decoded"):
+        reader.frames(0, [2])
+    with pytest.raises(CorruptMemberError, match=r"member 099\.jpg is missing"):
+        reader.frames(0, [99])
+    with pytest.raises(CorruptMemberError, match=rf"is float32\[{frames}, 6\], need float32\[{frames}, 5\]"):
+        reader.rows(0, "pose.npy", (frames, 5), 0, 1)
+
+
+def test_a_value_that_is_not_finite_is_corrupt_only_where_it_is_read(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    path, place = place_of(tmp_path, key_of(0))
+    data, frames = path.read_bytes(), CLIPS[0].frames
+    start = data.index(b"clip-00.pose.npy\0", place.offset_bytes) + 512 + 128 - place.offset_bytes
+    overwrite(tmp_path, key_of(0), start + 24 * 3, np.array([np.nan], np.float32).tobytes())
+    reader = open_reader(tmp_path)
+    assert reader.rows(0, "pose.npy", (frames, 6), 2, 3)[0, 0] == 2 / 64
+    with pytest.raises(CorruptMemberError, match="rows 3 to 4 hold a value that is not finite"):
+        reader.rows(0, "pose.npy", (frames, 6), 3, 4)
+
+
+def test_a_crop_of_another_side_is_corrupt(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    with pytest.raises(CorruptMemberError, match=r"is \[3, 32, 32\], need \[3, 224, 224\]"):
+        open_reader(tmp_path, ReaderSettings()).frames(0, [0])

@@ -1,0 +1,238 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.factories.training_data import (
+    CLIPS,
+    COMPOSITE,
+    EYES,
+    FRAME,
+    READER,
+    MadeClip,
+    key_of,
+    make_data_set,
+    read_pictures,
+)
+from training.data import shard_reader as data_shards
+from training.data.batches import RowFacts
+from training.data.draws import draw_other, mel_window_rows
+from training.data.eye_anchors import EyeAnchorSource
+from training.data.index import ClipIndex, Split, read_clip_index
+from training.data.lip_windows import LipWindowSettings, LipWindowSource
+from training.data.loader import BatchStream, LoaderSettings
+from training.data.shard_reader import ShardReader
+from training.data.sources import (
+    ClipPairSettings,
+    ClipPairSource,
+    ExpressionWindowSettings,
+    ExpressionWindowSource,
+    LabelledFrameSource,
+)
+
+LOADER = LoaderSettings(5, workers=0, reader=READER)
+NUMBERS = {key_of(number): number for number in range(len(CLIPS))}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    make_data_set(folder)
+    return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the size of every picture that is decoded."""
+    sizes = list[int]()
+    decode = data_shards.decode_picture
+
+    def counting(data: bytes) -> torch.Tensor:
+        sizes.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr(data_shards, "decode_picture", counting)
+    return sizes
+
+
+def index_of(root: Path, split: Split = "train") -> ClipIndex:
+    return read_clip_index(root / "assets/dataset", root, split)
+
+
+def driving(facts: RowFacts) -> list[tuple[int, int, int]]:
+    return [(NUMBERS[key], frame, FRAME) for key, frame in zip(facts.keys, facts.frames, strict=True)]
+
+
+def mel_of(clip: int, frame: int) -> torch.Tensor:
+    """[1, 80, 20] by the definition: 20 rows from 4 (t - 2), the outermost repeated."""
+    rows = [
+        min(max(row, 0), 4 * CLIPS[clip].frames + 6) for row in range(4 * (frame - 2), 4 * (frame - 2) + 20)
+    ]
+    return (torch.tensor(rows, dtype=torch.float32) / 512).expand(1, 80, 20)
+
+
+def test_pairs_are_two_frames_of_one_clip_and_only_they_are_decoded(root: Path, decoded: list[int]) -> None:
+    source = ClipPairSource(index_of(root), ClipPairSettings(minimum_gap_frames=3))
+    for batch in itertools.islice(BatchStream(source, LOADER), 8):
+        assert batch.driving.dtype == torch.uint8
+        assert read_pictures(batch.driving) == driving(batch.facts)
+        for one, other in zip(read_pictures(batch.appearance), read_pictures(batch.driving), strict=True):
+            assert (one[0], one[2]) == (other[0], FRAME)
+            assert abs(one[1] - other[1]) >= 3
+    assert len(decoded) == 8 * 5 * 2
+
+
+def test_lip_negatives_are_far_off_in_the_clip_or_of_another_clip(root: Path, decoded: list[int]) -> None:
+    source = LipWindowSource(index_of(root), LipWindowSettings(1, 3, minimum_gap_frames=3))
+    for batch in itertools.islice(BatchStream(source, LOADER), 8):
+        assert read_pictures(batch.frames) == driving(batch.facts)
+        assert batch.from_same_clip.tolist() == [[True, False, False, False]] * 5
+        for row, (clip, frame, _) in enumerate(driving(batch.facts)):
+            assert torch.equal(batch.mels[row], mel_of(clip, frame))
+            found = read_pictures(batch.negative_frames[row])
+            own, others = found[0], found[1:]
+            assert own[0] == clip
+            assert abs(own[1] - frame) >= 3
+            assert clip not in {other[0] for other in others}
+            assert len({other[0] for other in others}) == 3
+            for number, (other, at, _) in enumerate(found):
+                assert torch.equal(batch.negative_mels[row, number], mel_of(other, at))
+    assert len(decoded) == 8 * 5 * 5
+
+
+def test_every_window_tells_its_clip_and_frame(root: Path) -> None:
+    index = index_of(root)
+    for batch in itertools.islice(BatchStream(LipWindowSource(index, LipWindowSettings(2, 2, 1)), LOADER), 4):
+        for row in range(len(batch)):
+            shown = read_pictures(torch.cat([batch.frames[row][None], batch.negative_frames[row]]))
+            told = [(NUMBERS[index.key(clip)], frame) for clip, frame in batch.moments[row].tolist()]
+            assert told == [(clip, frame) for clip, frame, _ in shown]
+
+
+def test_negatives_of_a_long_clip_are_apart_from_one_another_too(root: Path) -> None:
+    source = LipWindowSource(index_of(root), LipWindowSettings(2, 0, minimum_gap_frames=2))
+    for batch in itertools.islice(BatchStream(source, LOADER), 8):
+        frames = batch.moments[:, :, 1].sort(dim=1).values
+        assert (frames.diff(dim=1) >= 2).all()
+
+
+def test_a_clip_too_short_for_its_negatives_takes_more_from_others(root: Path) -> None:
+    source = LipWindowSource(index_of(root), LipWindowSettings(3, 1, minimum_gap_frames=6))
+    for batch in itertools.islice(BatchStream(source, LOADER), 6):
+        assert batch.negative_frames.shape[:2] == (5, 4)
+        for row, (clip, frame, _) in enumerate(driving(batch.facts)):
+            own = [at for other, at, _ in read_pictures(batch.negative_frames[row]) if other == clip]
+            possible = sum(abs(at - frame) >= 6 for at in range(CLIPS[clip].frames))
+            assert len(own) == min(3, possible) == int(batch.from_same_clip[row].sum())
+            assert len(set(own)) == len(own)
+
+
+def test_negatives_of_the_shard_are_of_the_shard_unless_the_clip_is_alone_there(root: Path) -> None:
+    source = LipWindowSource(index_of(root), LipWindowSettings(0, 1, other_clips="shard"))
+    for batch in itertools.islice(BatchStream(source, LOADER), 8):
+        for row, (clip, _, _) in enumerate(driving(batch.facts)):
+            ((other, _, _),) = read_pictures(batch.negative_frames[row])
+            assert other != clip
+            assert clip == 6 or CLIPS[other].shard == CLIPS[clip].shard
+
+
+def test_a_split_of_one_clip_has_no_negatives_of_others(tmp_path: Path) -> None:
+    make_data_set(tmp_path, [MadeClip("anna", "train", 0, 12)])
+    with pytest.raises(ValueError, match="no other clip"):
+        LipWindowSource(index_of(tmp_path), LipWindowSettings(0, 1))
+    source = LipWindowSource(index_of(tmp_path), LipWindowSettings(2, 0, minimum_gap_frames=1))
+    batch = next(iter(BatchStream(source, LOADER)))
+    assert batch.from_same_clip.all()
+
+
+def test_eye_anchors_are_those_whose_eyes_are_of_the_split(root: Path, decoded: list[int]) -> None:
+    # train: anna <- bert, bert <- anna, bert <- "carl face 3"; not dora, emil (validation), nobody (unknown)
+    source = EyeAnchorSource(index_of(root), ShardReader(index_of(root), READER))
+    assert [source.name(item) for item in range(len(source.clips))] == ["clip-00#0", "clip-03#0", "clip-03#2"]
+    assert source.other_split_count == 3
+    batch = next(iter(BatchStream(source, LoaderSettings(3, workers=0, reader=READER))))
+    numbers = sorted(read_pictures(batch.anchor))
+    assert numbers == [(0, 0, COMPOSITE), (3, 0, COMPOSITE), (3, 2, COMPOSITE)]
+    assert read_pictures(batch.eyes) == [(clip, at, EYES) for clip, at, _ in read_pictures(batch.anchor)]
+    assert read_pictures(batch.base) == [(clip, at + 1, FRAME) for clip, at, _ in read_pictures(batch.anchor)]
+    assert driving(batch.facts) == read_pictures(batch.base)
+    assert len(decoded) == 9
+
+
+def test_a_split_without_usable_anchors_is_refused(root: Path, tmp_path: Path) -> None:
+    make_data_set(tmp_path, [MadeClip("anna", "train", 0, 12, ("emil",)), MadeClip("emil", "test", 0, 9)])
+    with pytest.raises(ValueError, match="1 anchors, 1 with eyes of another split"):
+        EyeAnchorSource(index_of(tmp_path), ShardReader(index_of(tmp_path), READER))
+    source = EyeAnchorSource(index_of(root, "validation"), ShardReader(index_of(root, "validation"), READER))
+    assert [source.name(item) for item in range(len(source.clips))] == ["clip-02#1"]
+
+
+def test_a_split_of_one_identity_has_the_anchors_within_it(tmp_path: Path) -> None:
+    clips = [
+        MadeClip("anna", "train", 0, 12, ("anna", "emil")),
+        MadeClip("emil", "validation", 0, 9, ("anna", "emil")),
+    ]
+    make_data_set(tmp_path, clips)
+    index = index_of(tmp_path, "validation")
+    source = EyeAnchorSource(index, ShardReader(index, READER))
+    assert [source.name(item) for item in range(len(source.clips))] == ["clip-01#1"]
+    assert source.other_split_count == 1
+
+
+def test_labels_are_those_of_the_frame(root: Path, decoded: list[int]) -> None:
+    for batch in itertools.islice(BatchStream(LabelledFrameSource(index_of(root)), LOADER), 4):
+        assert read_pictures(batch.frames) == driving(batch.facts)
+        for row, (clip, frame, _) in enumerate(driving(batch.facts)):
+            assert batch.pose[row].tolist() == [frame / 64 + clip / 1024] * 6
+            assert batch.gaze[row].tolist() == [frame / 64] * 2
+            assert batch.blink[row].tolist() == [frame / 128] * 2
+            assert torch.equal(batch.landmarks_px[row], torch.full((478, 3), 100.0 * clip + frame))
+    assert len(decoded) == 4 * 5
+
+
+def test_expression_windows_lie_around_the_driving_frame(root: Path, decoded: list[int]) -> None:
+    source = ExpressionWindowSource(index_of(root), ExpressionWindowSettings(5, minimum_gap_frames=1))
+    for batch in itertools.islice(BatchStream(source, LOADER), 6):
+        assert read_pictures(batch.driving) == driving(batch.facts)
+        for row, (clip, frame, _) in enumerate(driving(batch.facts)):
+            assert read_pictures(batch.window[row]) == [(clip, frame + step, FRAME) for step in range(-2, 3)]
+            ((other, appearance, _),) = read_pictures(batch.appearance[row])
+            assert other == clip
+            assert appearance != frame
+            assert torch.equal(batch.mels[row], mel_of(clip, frame))
+    assert 6 * 5 * 5 <= len(decoded) <= 6 * 5 * 6  # an appearance within the window is decoded once
+
+
+def test_a_clip_shorter_than_the_window_is_refused_by_name(root: Path) -> None:
+    with pytest.raises(ValueError, match="clip clip-04 has 7 frames, need 9; 1 such clips"):
+        ExpressionWindowSource(index_of(root), ExpressionWindowSettings(9))
+    with pytest.raises(ValueError, match="window_frames is 4, need an odd number"):
+        ExpressionWindowSettings(4)
+
+
+def test_mel_windows_start_two_frames_before_and_repeat_the_edges() -> None:
+    assert mel_window_rows(2, 10).tolist() == list(range(20))
+    assert mel_window_rows(0, 10).tolist() == [0] * 8 + list(range(12))
+    assert mel_window_rows(9, 10).tolist() == [*range(28, 47), 46]
+    assert mel_window_rows(0, 1).tolist() == [0] * 8 + [*range(11), 10]
+
+
+def test_another_frame_keeps_its_distance_or_is_the_farthest() -> None:
+    lot = np.random.default_rng(0)
+    assert {draw_other(10, 4, 5, lot) for _ in range(50)} == {9}
+    assert {draw_other(4, 1, 9, lot) for _ in range(20)} == {3}
+    assert {draw_other(3, 1, 1, lot) for _ in range(50)} == {0, 2}
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_shows_nobody_of_another(root: Path, split: Split) -> None:
+    index = index_of(root, split)
+    expected = [number for number, clip in enumerate(CLIPS) if clip.split == split]
+    assert [NUMBERS[index.key(clip)] for clip in range(len(index))] == expected
+    assert [index.identity(clip) for clip in range(len(index))] == [CLIPS[n].identity for n in expected]
+    source = LipWindowSource(index, LipWindowSettings(1, 3, minimum_gap_frames=1))
+    for batch in itertools.islice(BatchStream(source, LOADER), 4):
+        shown = [*read_pictures(batch.frames), *read_pictures(batch.negative_frames)]
+        assert {clip for clip, _, _ in shown} <= set(expected)

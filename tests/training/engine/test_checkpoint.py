@@ -1,0 +1,171 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.engine import checkpoint as module
+from training.engine.checkpoint import (
+    AVERAGES_NAME,
+    MANIFEST_NAME,
+    STATE_NAME,
+    WEIGHTS_NAME,
+    CheckpointFacts,
+    RankState,
+    UnfitCheckpointError,
+    keep_newest,
+    newest_checkpoint,
+    read_checkpoint,
+    require_fit,
+    write_checkpoint,
+)
+
+FACTS = CheckpointFacts("stage", 7, 2, {"loop": {"batch_size": 4, "seed": 0}}, 3)
+
+
+def write(folder: Path, step: int = 7, value: float = 1.0) -> Path:
+    network = nn.Linear(2, 1)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.5)
+    network(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    ranks = [
+        RankState(
+            {"position": 8, "corrupt_keys": ["a"]}, torch.arange(3) + rank, None, {"bank": torch.ones(2)}
+        )
+        for rank in range(2)
+    ]
+    tensors = {"net.weight": torch.full((2, 2), value)}
+    return write_checkpoint(
+        folder,
+        dataclasses.replace(FACTS, step=step),
+        tensors,
+        tensors,
+        {"model": optimiser.state_dict()},
+        ranks,
+    )
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    found = read_checkpoint(write(tmp_path, value=2.5))
+    assert found.facts == FACTS
+    assert found.weights.tensors["net.weight"].tolist() == [[2.5, 2.5], [2.5, 2.5]]
+    assert found.averages is not None
+    assert found.optimisers["model"]["param_groups"][0]["lr"] == 0.5
+    assert found.optimisers["model"]["state"][0]["step"] == 1
+    assert [rank.cpu_random.tolist() for rank in found.ranks] == [[0, 1, 2], [1, 2, 3]]
+    assert found.ranks[1].cursor == {"position": 8, "corrupt_keys": ["a"]}
+    assert found.ranks[1].own["bank"].tolist() == [1, 1]
+
+
+def test_the_state_holds_tensors_and_plain_values_alone(tmp_path: Path) -> None:
+    state = torch.load(write(tmp_path) / STATE_NAME, weights_only=True)
+    assert set(state) == {"optimisers", "ranks"}
+
+
+def test_a_write_that_fails_leaves_nothing_and_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = write(tmp_path, step=3)
+
+    def full(path: Path) -> str:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(module, "file_sha256", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path, step=6)
+    assert list(tmp_path.iterdir()) == [before]
+    assert newest_checkpoint(tmp_path) == before
+
+
+def test_folders_without_a_manifest_or_not_yet_renamed_are_not_there(tmp_path: Path) -> None:
+    whole = write(tmp_path, step=3)
+    write(tmp_path, step=6).joinpath(MANIFEST_NAME).unlink()
+    # Its owner is a process that never ends, so that nobody clears it away.
+    write(tmp_path, step=9).rename(tmp_path / "step-00000009.partial-1-ab")
+    assert newest_checkpoint(tmp_path) == whole
+    keep_newest(tmp_path, 1)
+    assert whole.is_dir()
+    assert newest_checkpoint(tmp_path / "no such folder") is None
+
+
+def test_a_dead_writers_folder_is_cleared_by_the_next_write(tmp_path: Path) -> None:
+    dead = tmp_path / f"step-00000003.partial-{2**22 + 5}-ab"  # above Linux' highest process number
+    dead.mkdir(parents=True)
+    assert list(tmp_path.iterdir()) == [dead]
+    whole = write(tmp_path)
+    assert list(tmp_path.iterdir()) == [whole]
+
+
+def test_the_newest_is_the_one_whose_manifest_says_so(tmp_path: Path) -> None:
+    late = write(tmp_path, step=20).rename(tmp_path / "a")
+    early = write(tmp_path, step=3).rename(tmp_path / "z")
+    assert newest_checkpoint(tmp_path) == late
+    keep_newest(tmp_path, 1)
+    assert late.is_dir()
+    assert not early.exists()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_NAME, AVERAGES_NAME, STATE_NAME])
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
+    folder = write(tmp_path)
+    data = bytearray((folder / name).read_bytes())
+    data[-1] ^= 1
+    (folder / name).write_bytes(data)
+    if damage == "missing":
+        (folder / name).unlink()
+    with pytest.raises(ValueError, match=rf"step-00000007/{name} is missing or damaged"):
+        read_checkpoint(folder)
+
+
+def test_a_manifest_that_is_cut_off_or_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    file = write(tmp_path) / MANIFEST_NAME
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps(manifest)[:-20])
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        newest_checkpoint(tmp_path)
+    file.write_text(json.dumps(manifest | {"checkpoint_version": 99}))
+    with pytest.raises(ValueError, match=r"manifest\.json: checkpoint of version 99, this code reads 1"):
+        read_checkpoint(file.parent)
+    with pytest.raises(FileNotFoundError, match="no checkpoint in"):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"stage": "other"}, "stage: 'stage' in the checkpoint, 'other' here"),
+        ({"schema_version": 4}, "data schema version: 3 in the checkpoint, 4 here"),
+        (
+            {"configuration": {"loop": {"batch_size": 8, "seed": 0}}},
+            r"loop\.batch_size: 4 in the checkpoint, 8 here; choose",
+        ),
+        (
+            {"configuration": {"loop": {"batch_size": 4}, "new": 1}},
+            r"loop\.seed: 0 in the checkpoint, None here; new: None in the checkpoint, 1 here",
+        ),
+    ],
+)
+def test_another_making_is_refused_with_what_differs(change: dict[str, object], told: str) -> None:
+    with pytest.raises(UnfitCheckpointError, match=told):
+        require_fit(FACTS, dataclasses.replace(FACTS, **change), "here")
+
+
+def test_other_steps_and_processes_fit() -> None:
+    require_fit(FACTS, dataclasses.replace(FACTS, step=1, ranks=5), "here")
+
+
+def test_only_as_many_as_wanted_are_kept(tmp_path: Path) -> None:
+    for step in (3, 6, 9, 12):
+        write(tmp_path, step)
+    keep_newest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000009", "step-00000012"]
+
+
+def test_the_same_step_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    write(tmp_path, value=1)
+    tensor: Tensor = read_checkpoint(write(tmp_path, value=2)).weights.tensors["net.weight"]
+    assert tensor.tolist() == [[2, 2], [2, 2]]
+    assert len(list(tmp_path.iterdir())) == 1

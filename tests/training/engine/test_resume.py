@@ -1,0 +1,141 @@
+"""A killed run that is resumed ends as one that was never disturbed, to the last bit."""
+
+import dataclasses
+import json
+import multiprocessing
+import random
+import socket
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import Tensor
+from upath import UPath
+
+from tests.factories import resume_child
+from tests.factories.toy_run import CHOICE, STEPS, same
+from training.engine.checkpoint import (
+    AVERAGES_NAME,
+    CHECKPOINTS_FOLDER,
+    WEIGHTS_NAME,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from training.engine.metrics_log import METRICS_NAME, read_metrics
+from training.jobs.job import TrainingJob
+
+pytestmark = pytest.mark.slow
+SOON_SECONDS = 300.0  # a bound that only a failure reaches
+
+
+def make_job(folder: Path, root: UPath, stage: str, ranks: int) -> Path:
+    job = folder / "job.json"
+    (folder / "work").mkdir(parents=True)
+    TrainingJob(str(root), stage, dataclasses.replace(CHOICE, processes=ranks), folder / "work").write(job)
+    return job
+
+
+def start(job: Path, ranks: int, pause_at_step: int = 0, pause_in_checkpoint: int = 0) -> list[BaseProcess]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([resume_child.__name__])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started: list[BaseProcess] = []
+    for rank in range(ranks):
+        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank)} | world if ranks > 1 else {}
+        arguments = (job, variables, pause_at_step, pause_in_checkpoint)
+        process = context.Process(target=resume_child.run, args=arguments)
+        process.start()
+        started.append(process)
+    return started
+
+
+def train(job: Path, ranks: int) -> None:
+    for process in start(job, ranks):
+        process.join(SOON_SECONDS)
+        assert process.exitcode == 0
+
+
+def kill_when(holds: Callable[[], bool], started: list[BaseProcess]) -> None:
+    """SIGKILL for all processes and all below them, once something holds."""
+    give_up_at = time.monotonic() + SOON_SECONDS
+    while not holds():
+        assert all(process.is_alive() for process in started), "a process ended too early"
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+    numbers = [process.pid or 0 for process in started]
+    below = [child for number in numbers for child in psutil.Process(number).children(recursive=True)]
+    assert below, "no loader workers"
+    for process in [*map(psutil.Process, numbers), *below]:
+        process.kill()
+    for process in started:
+        process.join(SOON_SECONDS)
+        assert process.exitcode == -9
+
+
+def ends_alike(there: Path, here: Path) -> None:
+    for name in (WEIGHTS_NAME, AVERAGES_NAME):
+        assert (there / "work" / name).read_bytes() == (here / "work" / name).read_bytes()
+    first, second = (newest_checkpoint(folder / "work" / CHECKPOINTS_FOLDER) for folder in (there, here))
+    assert first is not None
+    assert second is not None
+    a, b = read_checkpoint(first), read_checkpoint(second)
+    assert (a.facts.step, b.facts.step) == (STEPS, STEPS)
+    same(a.optimisers, b.optimisers)
+    same([vars(rank) for rank in a.ranks], [vars(rank) for rank in b.ranks])
+    assert any(not torch.equal(a.weights.tensors[name], value) for name, value in averages_of(a).items())
+
+
+def averages_of(checkpoint: Any) -> Mapping[str, Tensor]:
+    return checkpoint.averages.tensors
+
+
+def told_step(folder: Path) -> int:
+    told = read_metrics(folder / "work" / METRICS_NAME)
+    return max((line["step"] for line in told), default=0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "ranks"), [("stage3_expression", 1), ("stage1_motion", 2), ("stage3_expression", 2)]
+)
+def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
+    tmp_path: Path, toy_root: UPath, stage: str, ranks: int
+) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    train(make_job(undisturbed, toy_root, stage, ranks), ranks)
+    job = make_job(killed, toy_root, stage, ranks)
+    at = random.choice([4, 5, 7])
+    print(f"killed at step {at}")  # noqa: T201
+    kill_when(lambda: told_step(killed) == at, start(job, ranks, pause_at_step=at))
+    train(job, ranks)
+    assert f"{stage}: resumed at step {at // 3 * 3}\n" in job.with_name(resume_child.NOTES_NAME).read_text()
+    ends_alike(undisturbed, killed)
+    steps = [
+        [line["step"] for line in read_metrics(folder / "work" / METRICS_NAME) if "losses" in line]
+        for folder in (undisturbed, killed)
+    ]
+    assert steps == [list(range(1, STEPS + 1))] * 2
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
+    tmp_path: Path, toy_root: UPath
+) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    train(make_job(undisturbed, toy_root, "stage3_expression", 1), 1)
+    job, checkpoints = make_job(killed, toy_root, "stage3_expression", 1), killed / "work" / ".checkpoints"
+    kill_when(
+        lambda: any(checkpoints.glob("step-00000006.partial-*/state.pt")),
+        start(job, 1, pause_in_checkpoint=6),
+    )
+    train(job, 1)
+    assert "resumed at step 3\n" in job.with_name(resume_child.NOTES_NAME).read_text()
+    ends_alike(undisturbed, killed)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000006", "step-00000008"]
+    assert json.loads((checkpoints / "step-00000008" / "manifest.json").read_text())["step"] == STEPS

@@ -1,0 +1,132 @@
+"""Labels of different labellers: refused before a stage trains, allowed when told, then in the recipe."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from preprocessing.dataset.joining import DatasetSettings, ShardSet, make_dataset
+from storage.publishing import BuildReport, Recipe, materialise
+from storage.root import open_root
+from tests.factories.published_steps import LABELLERS, make_clip, make_sample, publish_shard
+from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.job import TrainingJob
+from training.jobs.labellers import STAGE_LABELS, allowed_mix, read_labellers, require_one_labeller
+from training.jobs.reporting import TextReporter
+from training.jobs.stage_run import run_stage
+from training.jobs.worker import train
+
+CHOICE = TrainingChoice(device="cpu")
+ALLOWED = dataclasses.replace(CHOICE, allow_mixed_labellers=True)
+DEEP3D = "deep3d 1 weights 0123abcd"
+
+
+def root_with(folder: Path, statistics: Mapping[str, Any]) -> UPath:
+    """A root whose data set is its statistics alone."""
+    root = open_root(str(folder))
+
+    def build(work: Path) -> BuildReport:
+        (work / "statistics.json").write_text(json.dumps(statistics))
+        return BuildReport({}, {})
+
+    materialise(root, Recipe("dataset", "whole", "1", dict(statistics), {}), build)
+    return root
+
+
+def told(root: UPath, stage: str, choice: TrainingChoice = CHOICE) -> list[str]:
+    lines: list[str] = []
+    require_one_labeller(root, stage, choice, lines.append)
+    return lines
+
+
+def refuse(*told: object) -> None:
+    raise AssertionError(f"started {told}")
+
+
+def test_batches_of_different_backends_are_refused_before_anything_trains_and_allowed_when_told(
+    tmp_path: Path,
+) -> None:
+    shards = dict[str, ShardSet]()
+    for batch, people, pose in (("b0", "ab", LABELLERS["pose"]), ("b1", "c", DEEP3D)):
+        samples = [
+            make_sample(make_clip(f"video{name}", name), labellers={**LABELLERS, "pose": pose})
+            for name in people
+        ]
+        location = f"assets/shards/{batch}/f00d"
+        folder = publish_shard(tmp_path / location, "000.tar", samples)
+        sha256 = hashlib.sha256((folder / "000.tar").read_bytes()).hexdigest()
+        shards[batch] = ShardSet(folder, location, {"000.tar": sha256})
+    root, settings = open_root(str(tmp_path)), DatasetSettings(allow_mixed_labellers=True, pictured_samples=1)
+    materialise(
+        root,
+        Recipe("dataset", "whole", "1", settings, {}),
+        lambda work: make_dataset(shards, {}, settings, work),
+    )
+    line = (
+        r"^perception reads labels of different labellers: pose by deep3d 1 weights 0123abcd \(samples: 1\) "
+        r"and by p 1 \(samples: 2\)\. Make the stale batches again \(.*\), then dataset, or allow it by "
+        r"allow_mixed_labellers$"
+    )
+    with pytest.raises(ValueError, match=line):
+        run_stage(root, "perception", CHOICE, refuse, progress=lambda _: None)
+    with pytest.raises(ValueError, match=line):
+        train(TrainingJob(str(root), "perception", CHOICE, tmp_path / "work"), TextReporter())
+    lines: list[str] = []
+    with pytest.raises(AssertionError, match="started"):
+        run_stage(root, "perception", ALLOWED, refuse, progress=lines.append)
+    assert [one.endswith(": allowed by allow_mixed_labellers") for one in lines] == [True]
+
+
+def test_a_stage_minds_the_labels_that_it_reads_alone(tmp_path: Path) -> None:
+    labellers = {label: {"x 1": 1, "x 2": 2} for label in ("pose", "gaze", "lip_sync")}
+    root = root_with(tmp_path, {"labellers": labellers})
+    refused = set[str]()
+    for stage in STAGE_NAMES:
+        try:
+            assert told(root, stage) == []
+        except ValueError:
+            refused.add(stage)
+    assert refused == {"perception", "stage2_eye", "stage2_pose"}
+    assert set(STAGE_LABELS) == set(STAGE_NAMES)
+    with pytest.raises(
+        ValueError, match=r"^stage2_pose reads [^;]*: pose by x 1 \(samples: 1\) and by x 2 [^;]*$"
+    ):
+        told(root, "stage2_pose")
+
+
+def test_another_detector_s_tracks_are_every_stage_s_concern(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {"labellers": {"faces": {"built in": 9, "finder 1": 1}}})
+    for stage in STAGE_NAMES:
+        with pytest.raises(ValueError, match=rf"^{stage} reads labels .*: faces by built in \(samples: 9"):
+            told(root, stage)
+
+
+def test_one_labeller_a_label_is_taken_in_silence(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {"labellers": {"pose": {"p 1": 3}, "gaze": {"g 1": 3}}})
+    assert told(root, "perception") == []
+
+
+def test_a_data_set_of_before_samples_were_counted_is_read(tmp_path: Path) -> None:
+    root = root_with(tmp_path, {"labellers": {"pose": ["p 1", "p 2"], "gaze": ["g 1"]}})
+    assert read_labellers(root) == {"pose": {"p 1": None, "p 2": None}, "gaze": {"g 1": None}}
+    with pytest.raises(ValueError, match=r"pose by p 1 \(number of samples not told\) and by p 2"):
+        told(root, "stage2_pose")
+
+
+def test_a_data_set_that_does_not_tell_is_taken_and_said_to_be_so(tmp_path: Path) -> None:
+    (line,) = told(root_with(tmp_path, {"schema_version": 1}), "perception")
+    assert line.startswith("perception: the data set does not tell who made its labels")
+
+
+def test_the_recipe_names_an_allowed_mix_and_nothing_else(tmp_path: Path) -> None:
+    mixed = root_with(tmp_path / "mixed", {"labellers": {"pose": {"p 2": 1, "p 1": 2}, "gaze": {"g 1": 3}}})
+    alike = root_with(tmp_path / "alike", {"labellers": {"pose": {"p 1": 3}}})
+    assert allowed_mix(mixed, "perception", ALLOWED) == {"mixed_labellers": {"pose": ["p 1", "p 2"]}}
+    assert allowed_mix(mixed, "perception", CHOICE) == {}
+    assert allowed_mix(mixed, "stage2_lip", ALLOWED) == {}
+    assert allowed_mix(alike, "perception", ALLOWED) == {}

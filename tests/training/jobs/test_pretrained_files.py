@@ -1,0 +1,163 @@
+"""Outside networks of a training choice: what they make stale, what is published of them, what is refused."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from storage.fingerprint import file_sha256
+from storage.root import local_copy
+from tests.factories.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter
+from tests.training.stages.test_judges import toy_emonet, toy_l2cs, toy_reconstruction
+from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.job import TrainingJob
+from training.jobs.plan import RUN_PRESETS, plan_stage
+from training.jobs.pretrained_files import outside_files, released_files, require_outside_files
+from training.jobs.recipe import stage_settings
+from training.jobs.stage_run import check_reloads, run_stage
+from training.jobs.worker import train
+from training.stages import judges
+
+BEFORE = {"networks", "stage", "loop", "processes", "vgg19_sha256"}
+"""What a recipe held before there were outside judges."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"of a network")
+    return file
+
+
+def stale(setting: str, value: str) -> list[str]:
+    """Stages whose recipe a setting changes."""
+    choice = dataclasses.replace(TrainingChoice(), **{setting: value})
+    return [
+        stage
+        for stage in STAGE_NAMES
+        if stage_settings(stage, choice) != stage_settings(stage, TrainingChoice())
+    ]
+
+
+def test_a_network_makes_the_stages_stale_that_use_it_and_no_others(file: Path) -> None:
+    assert stale("vgg19_weights", str(file)) == ["stage1_motion", "stage3_expression"]
+    assert stale("deep3d_weights", str(file)) == ["stage1_motion", "stage3_expression"]
+    assert stale("emonet_weights", str(file)) == ["stage1_motion", "stage3_expression"]
+    assert stale("l2cs_weights", str(file)) == ["stage3_expression"]
+    choice = TrainingChoice(l2cs_weights=str(file))
+    told = stage_settings("stage3_expression", choice)
+    assert told["l2cs_sha256"] == hashlib.sha256(b"of a network").hexdigest()
+    assert plan_stage("stage3_expression", choice).outside.l2cs == file
+    assert plan_stage("stage1_motion", choice).outside.l2cs is None
+
+
+def test_vgg19_has_its_own_widths_whatever_the_preset(file: Path) -> None:
+    def widths(choice: TrainingChoice) -> tuple[int, ...]:
+        return plan_stage("stage1_motion", choice).networks.perceptual.block_channels
+
+    tiny = TrainingChoice(preset="tiny_cpu")
+    assert widths(tiny) == (16, 32, 48, 64, 64)
+    assert widths(dataclasses.replace(tiny, vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
+
+
+def test_runs_that_do_without_keep_their_recipes() -> None:
+    for stage in STAGE_NAMES:
+        told = stage_settings(stage, TrainingChoice())
+        assert set(told) == BEFORE
+        assert told["vgg19_sha256"] is None
+
+
+def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -> None:
+    TrainingJob("root", "stage1_motion", TrainingChoice(run="old"), tmp_path).write(tmp_path / "job.json")
+    values: dict[str, Any] = json.loads((tmp_path / "job.json").read_text())
+    for name in ("deep3d_weights", "emonet_weights", "l2cs_weights", "start_from"):
+        assert values["choice"].pop(name) == ""
+    (tmp_path / "job.json").write_text(json.dumps(values))
+    assert TrainingJob.read(tmp_path / "job.json").choice == TrainingChoice(run="old")
+
+
+def test_a_run_of_a_newer_version_is_told_as_one(tmp_path: Path) -> None:
+    job = TrainingJob(root=str(tmp_path), stage="stage2_pose", choice=TrainingChoice(), work=tmp_path)
+    job.write(tmp_path / "job.json")
+    told = json.loads((tmp_path / "job.json").read_text("utf-8"))
+    told["choice"]["warp"] = 9
+    (tmp_path / "job.json").write_text(json.dumps(told), "utf-8")
+    with pytest.raises(ValueError, match=r"job\.json has settings unknown here, warp: of a newer pdfgc"):
+        TrainingJob.read(tmp_path / "job.json")
+
+
+def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file: Path) -> None:
+    require_outside_files(TrainingChoice(l2cs_weights=str(file)))
+    wrong = TrainingChoice(l2cs_weights="gaze.pkl")
+    assert outside_files("perception", wrong) == ()
+    with pytest.raises(FileNotFoundError, match=r"^l2cs_weights: no file gaze\.pkl, .* takes l2cs_gaze360$"):
+        require_outside_files(wrong)
+    with pytest.raises(ValueError, match=r"^emonet_weights does not take vgg19; .* emonet_8, emonet_5$"):
+        require_outside_files(TrainingChoice(emonet_weights="vgg19"))
+
+
+@pytest.mark.usefixtures("toy_presets")
+def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
+    toy_root: UPath, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+    monkeypatch.setattr(judges, "load_face_reconstruction", toy_reconstruction)
+    monkeypatch.setattr(judges, "load_emonet", toy_emonet)
+    monkeypatch.setattr(judges, "load_l2cs", toy_l2cs)
+    reporter = ListReporter()
+
+    def launch(job: Path, processes: int) -> None:
+        assert processes == 1
+        train(TrainingJob.read(job), reporter)
+
+    choice = dataclasses.replace(
+        CHOICE,
+        run="judged",
+        parents_run="toy",
+        steps=1,
+        deep3d_weights=str(file),
+        emonet_weights=str(file),
+        l2cs_weights=str(file),
+    )
+    run_stage(toy_root, "stage1_motion", choice, launch, progress=reporter.note)
+    longer = dataclasses.replace(choice, steps=2)
+    published = run_stage(toy_root, "stage1_motion", longer, launch, progress=reporter.note)
+    assert "stage1_motion: resumed at step 1" in "\n".join(reporter.lines)
+    digest = file_sha256(file)
+    settings = published.manifest.settings
+    assert {name: settings[name] for name in settings if name not in BEFORE} == {
+        "deep3d_sha256": digest,
+        "emonet_sha256": digest,
+    }
+    told = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    assert [(row["setting"], row["sha256"]) for row in told] == [
+        ("deep3d_weights", digest),
+        ("emonet_weights", digest),
+    ]
+    check_reloads(toy_root, "stage1_motion", "judged")
+    # The network that stage 3 alone asks changes nothing here.
+    without = dataclasses.replace(longer, l2cs_weights="")
+    assert not run_stage(toy_root, "stage1_motion", without, launch, progress=reporter.note).built
+
+
+def test_released_files_are_found_under_either_name_and_make_stages_1_to_3_stale(tmp_path: Path) -> None:
+    assert released_files("") == ()
+    for name in ("appearance_model.pth", "motion_mode.pth", "audio_model.pth"):
+        (tmp_path / name).write_bytes(name.encode())
+    with pytest.raises(FileNotFoundError, match=r"^start_from: no generator_model\.pth in .* it takes pdfgc"):
+        released_files(str(tmp_path))
+    (tmp_path / "generator_model.pth").write_bytes(b"generator")
+    assert stale("start_from", str(tmp_path)) == list(STAGE_NAMES[1:])
+    choice = TrainingChoice(start_from=str(tmp_path))
+    settings = stage_settings("stage2_eye", choice)
+    assert settings["start_from_sha256"][1] == hashlib.sha256(b"motion_mode.pth").hexdigest()
+    assert plan_stage("stage2_eye", choice).released_folder == tmp_path
+    (tmp_path / "motion_mode.pth").rename(tmp_path / "motion_model.pth")
+    assert stage_settings("stage2_eye", choice) == settings
+    with pytest.raises(ValueError, match=r"^start_from does not take vgg19; it takes pdfgc_official$"):
+        released_files("vgg19")

@@ -1,0 +1,171 @@
+"""Real processes that refuse to end, and every way in which their caller can end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from training.launch.orphans import SUPERVISOR_VARIABLE, die_with_parent
+from training.launch.process_group import CommandFailedError, Ending, first_error, run_command
+
+SOON_SECONDS = 60.0  # a bound that only a failure reaches
+ENDING = Ending(grace_seconds=0.5)
+
+
+def stubborn(folder: Path, manner: str) -> list[str]:
+    return [sys.executable, "-m", "tests.factories.stubborn_process", str(folder), manner]
+
+
+def processes(folder: Path) -> list[int]:
+    return [int(path.stem) for path in folder.glob("*.pid")]
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    give_up_at = time.monotonic() + SOON_SECONDS
+    while not holds():
+        assert time.monotonic() < give_up_at, f"never came: {what}"
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def nothing_is_left(folder: Path) -> None:
+    assert len(processes(folder)) == 2
+    until(lambda: not any(map(is_running, processes(folder))), "the end of all processes")
+    assert (folder / "progress.txt").read_text() == "as far as it came"
+
+
+def supervisor_of(folder: Path) -> psutil.Process:
+    """The process that the stubborn two stand under."""
+    for process in processes(folder):
+        for ancestor in psutil.Process(process).parents():
+            if "training.launch.supervisor" in ancestor.cmdline():
+                return ancestor
+    raise AssertionError("no supervisor above them")
+
+
+@pytest.fixture
+def caller(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that runs the stubborn command, once both of its processes are there."""
+    code = (
+        "import sys; from training.launch.process_group import Ending, run_command; "
+        "run_command(sys.argv[1:], ending=Ending(grace_seconds=0.5))"
+    )
+    command = [sys.executable, "-c", code, *stubborn(tmp_path, "wait")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(processes(tmp_path)) == 2, "both stubborn processes")
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_caller_that_is_ended_leaves_nothing(
+    caller: "subprocess.Popen[bytes]", tmp_path: Path, number: signal.Signals
+) -> None:
+    caller.send_signal(number)
+    assert caller.wait(SOON_SECONDS) != 0
+    nothing_is_left(tmp_path)
+
+
+def test_a_killed_supervisor_leaves_nothing(caller: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    supervisor_of(tmp_path).kill()
+    assert caller.wait(SOON_SECONDS) != 0
+    nothing_is_left(tmp_path)
+
+
+def test_caller_and_supervisor_killed_at_once_leave_no_worker_that_dies_with_its_parent(
+    caller: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    supervisor = supervisor_of(tmp_path)
+    caller.send_signal(signal.SIGSTOP)  # it cannot help while the supervisor goes
+    supervisor.kill()
+    caller.kill()
+    nothing_is_left(tmp_path)
+
+
+def test_what_a_command_leaves_behind_goes_with_its_end(tmp_path: Path) -> None:
+    run_command(stubborn(tmp_path, "end"), ending=ENDING)
+    assert not any(map(is_running, processes(tmp_path)))
+    nothing_is_left(tmp_path)
+
+
+def test_a_failure_says_its_error_first_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(
+        CommandFailedError, match=r"^ValueError: the batch holds 3 rows, need 4 \(exit code 1\)$"
+    ):
+        run_command(stubborn(tmp_path, "fail"), ending=ENDING)
+    nothing_is_left(tmp_path)
+
+
+def test_an_error_of_the_one_who_looks_ends_the_command(tmp_path: Path) -> None:
+    def look() -> None:
+        if len(processes(tmp_path)) == 2:
+            raise LookupError("seen enough")
+
+    with pytest.raises(LookupError, match="seen enough"):
+        run_command(stubborn(tmp_path, "wait"), ending=ENDING, while_running=look, look_seconds=0.05)
+    nothing_is_left(tmp_path)
+
+
+def test_a_signal_that_ends_the_command_is_in_its_exit_code() -> None:
+    with pytest.raises(CommandFailedError, match=r"no error was printed \(exit code 137\)"):
+        run_command([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+
+
+def test_the_command_gets_the_variables_and_no_input(tmp_path: Path) -> None:
+    code = "import os, pathlib, sys; pathlib.Path(os.environ['PLACE']).write_text(repr(sys.stdin.read()))"
+    run_command([sys.executable, "-c", code], environment={"PLACE": str(tmp_path / "said.txt")})
+    assert (tmp_path / "said.txt").read_text() == "''"
+
+
+def test_without_a_supervisor_nothing_is_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SUPERVISOR_VARIABLE, raising=False)
+    die_with_parent()
+    assert os.getppid() > 0
+
+
+TRACEBACK = "Traceback (most recent call last):"
+
+
+def test_the_first_error_is_the_ranks_not_the_launchers() -> None:
+    lines = [
+        f"[rank1]: {TRACEBACK}",
+        '[rank1]:   File "loop.py", line 3, in step',
+        "[rank1]: FloatingPointError: loss is nan",
+        f"[rank0]: {TRACEBACK}",
+        "[rank0]: ConnectionError: the other one went",
+        TRACEBACK,
+        '  File "run.py", line 1, in main',
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ",
+    ]
+    assert first_error(lines) == "rank1: FloatingPointError: loss is nan"
+
+
+def test_of_a_chain_the_first_error_is_the_last_link() -> None:
+    lines = [
+        TRACEBACK,
+        "KeyError: 'pose'",
+        "",
+        "The above exception was the direct cause of the following exception:",
+        "",
+        TRACEBACK,
+        "ValueError: shard 3 holds no pose",
+        "left over",
+    ]
+    assert first_error(lines) == "ValueError: shard 3 holds no pose"
+
+
+def test_a_launchers_report_alone_is_no_error_of_ours() -> None:
+    assert first_error([TRACEBACK, "torch.distributed.elastic.ChildFailedError: "]) is None
+    assert first_error(["Killed"]) is None

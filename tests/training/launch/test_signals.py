@@ -1,0 +1,74 @@
+"""A signal whose exception fell into a place that forgets exceptions still ends what it should end."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from training.launch.process_group import Ending, run_command
+from training.launch.signals import remembered_signals
+
+
+class ToldToEndError(BaseException):
+    """What the handler raises, as Dagster's does."""
+
+
+class Forgetful:
+    """Gets a signal where Python prints an exception and goes on."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def _raising_handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise ToldToEndError
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    before = signal.signal(signal.SIGTERM, end)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_forgotten_signal_is_handled_when_asked_for() -> None:
+    with remembered_signals() as handle_again:
+        handle_again()
+        forgetful = [Forgetful()]
+        forgetful.clear()
+        with pytest.raises(ToldToEndError):
+            handle_again()
+        handle_again()  # once is enough
+
+
+def test_handlers_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with remembered_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before[1]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_another_thread_has_no_signals_to_remember() -> None:
+    done: list[bool] = []
+
+    def look() -> None:
+        with remembered_signals() as handle_again:
+            handle_again()
+        done.append(True)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_a_command_ends_though_the_signal_was_forgotten() -> None:
+    forgetful = [Forgetful()]
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with pytest.raises(ToldToEndError):
+        run_command(command, ending=Ending(0.2), while_running=forgetful.clear, look_seconds=0.05)

@@ -1,0 +1,133 @@
+"""What the stages get: typed batches, one dataclass a kind.
+
+Pictures are uint8 RGB [.., 3, H, W] on the host and on the device; `training.data.frames` makes network
+input of them there. A batch of one is what a worker reads; `training.data.shared_batches` joins them.
+
+Shape letters: B rows, K negatives or frames of a window, H = W side of the stored crops (224 px).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import torch
+from torch import Tensor
+
+MEL_WINDOW_FRAMES: Final = 20  # the audio network's input
+AnyBatch = TypeVar("AnyBatch", bound="Batch")
+
+
+@dataclass(frozen=True)
+class CorruptMember:
+    """A member of a shard that could not be read."""
+
+    shard: str
+    key: str
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """Where the rows come from; stays on the host."""
+
+    keys: tuple[str, ...]  # B clips; of an eye anchor the clip that v2 is of
+    frames: tuple[int, ...]  # B, the driving frame's number in its clip
+    epochs: tuple[int, ...]  # B
+    seeds: tuple[int, ...]  # B, 63 bits of (seed, epoch, sample): what augmentations are drawn from
+    real: tuple[bool, ...]  # B, False for a row that only fills up the last batch of a single pass
+    corrupt: tuple[CorruptMember, ...] = ()  # met while reading these rows, as often as met
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all batches have in common."""
+
+    facts: RowFacts
+
+    def __len__(self) -> int:
+        return len(self.facts.keys)
+
+    def to(self: AnyBatch, device: torch.device | str, *, non_blocking: bool = False) -> AnyBatch:
+        """The same batch with its tensors on `device`."""
+        moved = {name: value.to(device, non_blocking=non_blocking) for name, value in self.tensors().items()}
+        return dataclasses.replace(self, **moved)
+
+    def pin_memory(self: AnyBatch) -> AnyBatch:
+        """The same batch in page-locked memory; torch's DataLoader calls it where it is asked to pin."""
+        return dataclasses.replace(
+            self, **{name: value.pin_memory() for name, value in self.tensors().items()}
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The batch's tensors by field."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+@dataclass(frozen=True)
+class ClipPairs(Batch):
+    """Stage 1: two different frames of one clip."""
+
+    appearance: Tensor  # uint8 [B, 3, H, W]
+    driving: Tensor  # uint8 [B, 3, H, W]
+
+
+@dataclass(frozen=True)
+class LipWindows(Batch):
+    """Lip stage: a frame with its sound, and K others with theirs, for L_a2v and L_v2a.
+
+    Negatives of the same clip come first in each row.
+    """
+
+    frames: Tensor  # uint8 [B, 3, H, W]
+    mels: Tensor  # float32 [B, 1, 80, 20] in [0, 1], the audio network's input
+    negative_frames: Tensor  # uint8 [B, K, 3, H, W]
+    negative_mels: Tensor  # float32 [B, K, 1, 80, 20]
+    from_same_clip: Tensor  # bool [B, K]
+    moments: Tensor  # int64 [B, 1 + K, 2]: clip's number in the index and frame, of the row and its negatives
+
+
+@dataclass(frozen=True)
+class EyeAnchors(Batch):
+    """Eye stage: v_a shows the eyes of v1 in the face of v2."""
+
+    eyes: Tensor  # v1, the positive: uint8 [B, 3, H, W]
+    base: Tensor  # v2, the negative: uint8 [B, 3, H, W]
+    anchor: Tensor  # v_a: uint8 [B, 3, H, W]
+
+
+@dataclass(frozen=True)
+class LabelledFrames(Batch):
+    """Pose stage and perception: a frame and its labels, in the sample's frame of reference."""
+
+    frames: Tensor  # uint8 [B, 3, H, W]
+    pose: Tensor  # float32 [B, 6]: pitch, yaw, roll rad; x, y, z cm
+    gaze: Tensor  # float32 [B, 2]: pitch, yaw rad
+    blink: Tensor  # float32 [B, 2]: image-left, image-right eye; 0 open, 1 shut
+    landmarks_px: Tensor  # float32 [B, 478, 3] in the stored crop; z < 0 nearer
+
+
+@dataclass(frozen=True)
+class ExpressionWindows(Batch):
+    """Expression stage: K frames around the driving frame, its sound, and who it is."""
+
+    appearance: Tensor  # uint8 [B, 3, H, W], another frame of the clip
+    window: Tensor  # uint8 [B, K, 3, H, W], the driving frame in the middle (K odd)
+    mels: Tensor  # float32 [B, 1, 80, 20], of the driving frame
+
+    @property
+    def driving(self) -> Tensor:
+        """The driving frame, uint8 [B, 3, H, W]."""
+        return self.window[:, self.window.shape[1] // 2]
+
+
+def join_facts(facts: Sequence[RowFacts]) -> RowFacts:
+    """The facts of several batches' rows, in order."""
+    return RowFacts(
+        **{
+            field.name: tuple(value for one in facts for value in getattr(one, field.name))
+            for field in dataclasses.fields(RowFacts)
+        }
+    )

@@ -1,0 +1,138 @@
+"""The clips of one split of a published data set, as arrays.
+
+Reads the index itself, with pyarrow: importing `preprocessing.dataset.joining` would bring the labellers
+into every worker.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from upath import UPath
+
+from preprocessing.schema import SCHEMA_VERSION
+from storage.publishing import current
+from storage.root import local_copy
+
+Split = Literal["train", "validation", "test"]
+INDEX_TABLE: Final = "index.parquet"
+STATISTICS_NAME: Final = "statistics.json"
+_COLUMNS: Final = (
+    "key",
+    "identity",
+    "main_identity",
+    "split",
+    "frames",
+    "anchors",
+    "shard",
+    "offset_bytes",
+    "size_bytes",
+)
+
+
+class NoSamplesError(ValueError):
+    """A split has nothing of the kind that is wanted."""
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """C clips of one split. Arrays and not lists of objects: a forked worker then copies none of it."""
+
+    split: Split
+    key_column: pa.StringArray  # C
+    identity_column: pa.StringArray  # C
+    shard_paths: tuple[Path, ...]  # of the shards of this split
+    shard_names: tuple[str, ...]  # the same, relative to the root
+    shards: NDArray[np.int64]  # [C] number in `shard_paths`
+    offsets_bytes: NDArray[np.int64]  # [C]
+    sizes_bytes: NDArray[np.int64]  # [C]
+    frame_counts: NDArray[np.int64]  # [C]
+    anchor_counts: NDArray[np.int64]  # [C]
+    split_of_identity: Mapping[str, Split]  # of all splits, faces beside the main one too
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def key(self, clip: int) -> str:
+        """Key of a clip."""
+        return str(self.key_column[clip].as_py())
+
+    def identity(self, clip: int) -> str:
+        """Who is seen in a clip."""
+        return str(self.identity_column[clip].as_py())
+
+
+def open_current(root: UPath, split: Split) -> ClipIndex:
+    """The current data set under a root; of a bucket, its shards are copied here first.
+
+    Raises:
+        ValueError: no data set is published there, or `read_clip_index` refuses it.
+    """
+    published = current(root, "dataset", "whole")
+    if published is None:
+        raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
+    folder = local_copy(published.directory)
+    names = sorted(set(pq.read_table(folder / INDEX_TABLE, columns=["shard"])["shard"].to_pylist()))
+    folders = {name.rpartition("/")[0] for name in names}
+    copies = {name: local_copy(root / name) for name in sorted(folders)}
+    return read_clip_index(
+        folder, {name: copies[name.rpartition("/")[0]] / Path(name).name for name in names}, split
+    )
+
+
+def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split: Split) -> ClipIndex:
+    """The clips of a split, in the index's order.
+
+    Args:
+        folder: of the data set (`index.parquet`, `statistics.json`).
+        shard_files: the root as a local folder, or where each shard of the index lies.
+        split: train, validation or test.
+
+    Raises:
+        ValueError: the data set is of another schema version, has no clip in the split, or an identity in
+            two splits.
+    """
+    version = json.loads((folder / STATISTICS_NAME).read_text("utf-8"))["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{folder}: data set of schema version {version}, this code reads {SCHEMA_VERSION}")
+    table = pq.read_table(folder / INDEX_TABLE, columns=list(_COLUMNS))
+    splits = _splits_of_identities(table)
+    chosen = table.filter(pa.array([name == split for name in table["split"].to_pylist()], pa.bool_()))
+    if not chosen.num_rows:
+        raise NoSamplesError(f"{folder}: no clip in split {split}; the data set has {table.num_rows}")
+    names = sorted(set(chosen["shard"].to_pylist()))
+    numbers = {name: number for number, name in enumerate(names)}
+    paths = [shard_files / name if isinstance(shard_files, Path) else shard_files[name] for name in names]
+    return ClipIndex(
+        split=split,
+        key_column=chosen["key"].combine_chunks(),
+        identity_column=chosen["identity"].combine_chunks(),
+        shard_paths=tuple(paths),
+        shard_names=tuple(names),
+        shards=np.array([numbers[name] for name in chosen["shard"].to_pylist()], np.int64),
+        offsets_bytes=_integers(chosen, "offset_bytes"),
+        sizes_bytes=_integers(chosen, "size_bytes"),
+        frame_counts=_integers(chosen, "frames"),
+        anchor_counts=_integers(chosen, "anchors"),
+        split_of_identity=splits,
+    )
+
+
+def _integers(table: pa.Table, name: str) -> NDArray[np.int64]:
+    return table[name].to_numpy().astype(np.int64)
+
+
+def _splits_of_identities(table: pa.Table) -> dict[str, Split]:
+    splits: dict[str, Split] = {}
+    given = table["split"].to_pylist()
+    for column in ("identity", "main_identity"):
+        for identity, split in zip(table[column].to_pylist(), given, strict=True):
+            if splits.setdefault(identity, split) != split:
+                raise ValueError(f"identity {identity!r} is in {splits[identity]} and in {split}")
+    return splits

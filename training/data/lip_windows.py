@@ -1,0 +1,93 @@
+"""Lip windows: a frame and its sound, with negatives of the same clip and of others."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from training.data.batches import LipWindows, RowFacts
+from training.data.draws import driven_by, read_mel_window
+from training.data.index import ClipIndex
+from training.data.shard_reader import ShardReader
+from training.data.sources import ClipSource
+
+
+@dataclass(frozen=True)
+class LipWindowSettings:
+    """Lip stage. K = `from_same_clip` + `from_other_clips`; the paper's K is unverified."""
+
+    from_same_clip: int = 4
+    from_other_clips: int = 4
+    minimum_gap_frames: int = 5  # within a clip; mel windows of 20 mel frames then do not overlap
+    other_clips: Literal["shard", "split"] = "split"  # "shard" reads in one place; few identities there
+
+    def __post_init__(self) -> None:
+        counts = (self.from_same_clip, self.from_other_clips)
+        if min(counts) < 0 or not sum(counts) or self.minimum_gap_frames < 1:
+            raise ValueError(
+                f"{self}: need at least 1 negative of either kind, and a gap of at least 1 frame"
+            )
+
+
+class LipWindowSource(ClipSource):
+    """A window a clip, with its negatives."""
+
+    def __init__(self, index: ClipIndex, settings: LipWindowSettings) -> None:
+        super().__init__(index)
+        if len(index) < 2 and settings.from_other_clips:
+            raise ValueError(f"{len(index)} clip in split {index.split}: no other clip for negatives")
+        self.settings = settings
+        by_shard = np.argsort(index.shards, kind="stable")
+        bounds = np.searchsorted(index.shards[by_shard], np.arange(len(index.shard_paths) + 1))
+        self._by_shard, self._bounds = by_shard, bounds
+        self._place = np.argsort(by_shard)
+
+    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> LipWindows:
+        """A frame and its sound, and K that do not belong to them.
+
+        A clip too short for `from_same_clip` frames at the gap gives what it has; the rest is made up from
+        other clips (ValueError where the split has no other).
+        """
+        frame = int(lot.integers(self.frame_count(item)))
+        own = self._draw_own(item, frame, lot)
+        missing = self.settings.from_same_clip - len(own)
+        others = self._draw_others(item, self.settings.from_other_clips + missing, lot)
+        pictures = reader.frames(item, [frame, *own])
+        negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in others]
+        moments = [(item, number) for number in own] + others
+        mels = [read_mel_window(reader, clip, number) for clip, number in moments]
+        return LipWindows(
+            driven_by(facts, frame),
+            frames=pictures[0][None],
+            mels=read_mel_window(reader, item, frame)[None],
+            negative_frames=torch.stack(negatives)[None],
+            negative_mels=torch.stack(mels)[None],
+            from_same_clip=(torch.arange(len(mels)) < len(own))[None],
+            moments=torch.tensor([(item, frame), *moments])[None],
+        )
+
+    def _draw_own(self, item: int, frame: int, lot: np.random.Generator) -> list[int]:
+        """Frames of the clip, at least the gap from `frame`, and from one another where it is long enough."""
+        gap, wanted = self.settings.minimum_gap_frames, self.settings.from_same_clip
+        numbers = np.arange(self.frame_count(item))
+        apart = numbers[np.abs(numbers - frame) >= gap]
+        steps = apart[(apart - frame) % gap == 0]
+        return [int(number) for number in lot.permutation(steps if len(steps) >= wanted else apart)[:wanted]]
+
+    def _draw_others(self, item: int, count: int, lot: np.random.Generator) -> list[tuple[int, int]]:
+        """(clip, frame) of `count` other clips, all different as long as there are enough."""
+        if not count:
+            return []
+        first, end = 0, len(self.index)
+        if self.settings.other_clips == "shard":
+            shard = int(self.index.shards[item])
+            first, end = int(self._bounds[shard]), int(self._bounds[shard + 1])
+            if end - first < 2:  # alone in its shard
+                first, end = 0, len(self.index)
+        if end - first < 2:
+            raise ValueError(f"{self.index.key(item)}: no other clip for {count} negatives")
+        place = int(self._place[item]) - first
+        chosen = lot.choice(end - first - 1, count, replace=count > end - first - 1)
+        clips = [int(self._by_shard[first + step + (step >= place)]) for step in chosen]
+        return [(clip, int(lot.integers(self.frame_count(clip)))) for clip in clips]

@@ -1,0 +1,248 @@
+"""From the data set to batches: deterministic, resumable, each sample once an epoch.
+
+`BatchStream` is endless and for training, `single_pass` ends and is for figures; `training.data.sampling`
+says in which order and how ranks share the samples. Workers only read: which rows a batch has, and every
+random number in them, is fixed by (seed, epoch, sample), so any number of workers gives the same batches.
+
+A clip that cannot be read is an error that names shard and key. With `maximum_corrupt_clips` above 0 it is
+counted instead, by key and rank: its row is drawn anew from another sample, the batch's facts tell of it,
+and one clip more than the bound is an error.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
+
+from storage.fingerprint import fingerprint
+from training.data.batches import Batch, CorruptMember, RowFacts
+from training.data.sampling import Cursor, Order, OrderSettings, Slot, World, sample_generator
+from training.data.shard_reader import CorruptMemberError, ReaderSettings, ShardReader
+from training.data.shared_batches import BatchReader, BatchWriter
+from training.data.sources import Source
+
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
+_ATTEMPTS: Final = 16  # rows drawn in place of corrupt ones before giving up, whatever the bound
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How batches are made."""
+
+    batch_size: int  # rows a rank
+    seed: int = 0
+    workers: int = 1  # processes a rank; 0 reads in the training process
+    prefetch_batches: int = 2  # a worker
+    pin_memory: bool = False
+    maximum_corrupt_clips: int = 0  # a rank, over the whole run
+    order: OrderSettings = field(default_factory=OrderSettings)
+    reader: ReaderSettings = field(default_factory=ReaderSettings)
+
+    def __post_init__(self) -> None:
+        if (
+            self.batch_size < 1
+            or self.prefetch_batches < 1
+            or min(self.workers, self.maximum_corrupt_clips) < 0
+        ):
+            raise ValueError(
+                f"batch_size {self.batch_size} and prefetch_batches {self.prefetch_batches} are at least 1, "
+                f"workers {self.workers} and maximum_corrupt_clips {self.maximum_corrupt_clips} at least 0"
+            )
+
+
+class RowDataset(Dataset[AnyBatch], Generic[AnyBatch]):
+    """A source as torch's DataLoader wants it: a slot in, a batch of one out."""
+
+    def __init__(self, source: Source[AnyBatch], settings: LoaderSettings) -> None:
+        self.source = source
+        self.settings = settings
+        self.reader = ShardReader(source.index, settings.reader)
+
+    @override
+    def __getitem__(self, index: Slot) -> AnyBatch:
+        slot, item, corrupt = index, index.item, list[CorruptMember]()
+        for attempt in range(_ATTEMPTS):
+            lot = sample_generator(self.settings.seed, slot.epoch, self.source.name(slot.item), attempt)
+            if corrupt and corrupt[-1].key == self._key(item):
+                item = int(lot.integers(len(self.source.clips)))
+            facts = RowFacts(
+                keys=(self._key(item),),
+                frames=(0,),
+                epochs=(slot.epoch,),
+                seeds=(int(lot.integers(2**63)),),
+                real=(slot.real,),
+                corrupt=tuple(corrupt),
+            )
+            try:
+                return self.source.read(self.reader, item, lot, facts)
+            except CorruptMemberError as error:
+                if self.settings.maximum_corrupt_clips == 0 or error.member is None:
+                    raise
+                corrupt.append(error.member)
+        raise CorruptMemberError(
+            f"{_ATTEMPTS} draws in a row met corrupt members: {_told(corrupt)}", corrupt[-1]
+        )
+
+    def __getitems__(self, slots: list[Slot]) -> Iterator[AnyBatch]:
+        """Rows one by one, for DataLoader: `BatchWriter` is done with each before the next is read."""
+        return map(self.__getitem__, slots)
+
+    def _key(self, item: int) -> str:
+        return self.source.index.key(int(self.source.clips[item]))
+
+
+class BatchStream(Generic[AnyBatch]):
+    """Endless batches of one rank, to be iterated once.
+
+    `cursor` is where the batches handed out so far end: keep it in the checkpoint, and a stream made with
+    it goes on with the very batch that would have come.
+    """
+
+    def __init__(
+        self,
+        source: Source[AnyBatch],
+        settings: LoaderSettings,
+        world: World | None = None,
+        cursor: Cursor | None = None,
+    ) -> None:
+        """Start at `cursor`, else at the beginning.
+
+        Raises:
+            ValueError: the cursor is of another seed or of other samples or settings.
+        """
+        self.settings, self.world = settings, world or World()
+        self.samples = len(source.clips)
+        start = Cursor(settings.seed, self.samples, source_fingerprint(source, settings))
+        if cursor is not None:
+            _require_same(cursor, start)
+        self.cursor = cursor or start
+        self._source = source
+        self._order = _order(source, settings)
+        self._corrupt = _CorruptCount(settings.maximum_corrupt_clips, self.cursor.corrupt_keys)
+        self._corrupt.add(source.corrupt)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the part of the running one."""
+        return self.cursor.position / self.samples
+
+    def __iter__(self) -> Iterator[AnyBatch]:
+        slots = self._order.stream(self.cursor.position, self.settings.batch_size, self.world)
+        for batch in _load(self._source, self.settings, slots):
+            self._corrupt.add(batch.facts.corrupt)
+            self.cursor = dataclasses.replace(
+                self.cursor,
+                position=self.cursor.position + self.settings.batch_size * self.world.ranks,
+                corrupt_keys=self._corrupt.keys,
+            )
+            yield batch
+
+
+def single_pass(
+    source: Source[AnyBatch], settings: LoaderSettings, world: World | None = None, epoch: int = 0
+) -> Iterator[AnyBatch]:
+    """Every sample once over all ranks, in the index's order; the same number of batches on every rank.
+
+    Rows that fill up the last batches have `facts.real` False and must not be counted.
+
+    Args:
+        source: the samples.
+        settings: `order` is not used.
+        world: this rank.
+        epoch: another epoch draws other frames and negatives.
+    """
+    order = _order(source, dataclasses.replace(settings, order=OrderSettings(shuffle=False)))
+    slots = order.single_pass(settings.batch_size, world or World(), epoch)
+    counted = _CorruptCount(settings.maximum_corrupt_clips, ())
+    counted.add(source.corrupt)
+    for batch in _load(source, settings, slots):
+        counted.add(batch.facts.corrupt)
+        yield batch
+
+
+def source_fingerprint(source: Source[Any], settings: LoaderSettings) -> str:
+    """Hash of the samples in order and of all that decides what is drawn from them, but the seed."""
+    return fingerprint(
+        {
+            "kind": type(source).__name__,
+            "split": source.index.split,
+            "samples": [source.name(item) for item in range(len(source.clips))],
+            "shards": source.index.shards[source.clips].tolist(),
+            "frames": source.index.frame_counts.tolist(),
+            "settings": fingerprint(source.settings),
+            "order": fingerprint(settings.order),
+        }
+    )
+
+
+class _CorruptCount:
+    """Keys of clips that could not be read, up to a bound."""
+
+    def __init__(self, maximum: int, keys: Sequence[str]) -> None:
+        self._maximum = maximum
+        self._keys = set(keys)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(sorted(self._keys))
+
+    def add(self, found: Sequence[CorruptMember]) -> None:
+        self._keys |= {member.key for member in found}
+        if len(self._keys) > self._maximum:
+            raise CorruptMemberError(
+                f"{len(self._keys)} clips cannot be read, at most {self._maximum} may be: {self.keys}; "
+                f"the last: {_told(found[-1:])}"
+            )
+
+
+def _load(
+    source: Source[AnyBatch], settings: LoaderSettings, slots: Iterator[list[Slot]]
+) -> Iterator[AnyBatch]:
+    loader = DataLoader(
+        RowDataset(source, settings),
+        batch_sampler=_Once(slots),
+        collate_fn=BatchWriter[AnyBatch](settings.batch_size, settings.prefetch_batches),
+        num_workers=settings.workers,
+        prefetch_factor=settings.prefetch_batches if settings.workers else None,
+        pin_memory=settings.pin_memory and not settings.workers,  # else the reader does it
+        # Its own: DataLoader would draw from torch's global one and shift a resumed run's noise.
+        generator=torch.Generator(),
+    )
+    if not settings.workers:
+        yield from loader
+        return
+    reader = BatchReader[AnyBatch](pin_memory=settings.pin_memory)
+    for shared in loader:
+        yield reader(shared)
+
+
+class _Once:
+    """The slots as DataLoader's batch sampler; it asks for them once."""
+
+    def __init__(self, slots: Iterator[list[Slot]]) -> None:
+        self._slots = slots
+
+    def __iter__(self) -> Iterator[list[Slot]]:
+        return self._slots
+
+
+def _order(source: Source[Any], settings: LoaderSettings) -> Order:
+    return Order(source.index.shards[source.clips], settings.seed, settings.order)
+
+
+def _require_same(cursor: Cursor, here: Cursor) -> None:
+    for name in ("seed", "samples", "fingerprint"):
+        told, found = getattr(cursor, name), getattr(here, name)
+        if told != found:
+            raise ValueError(f"the checkpoint's data cursor has {name} {told}, this run has {found}")
+
+
+def _told(members: Sequence[CorruptMember]) -> str:
+    return "; ".join(
+        f"shard {member.shard}, sample {member.key}: member {member.member} {member.reason}"
+        for member in members
+    )

@@ -1,0 +1,223 @@
+"""Single members of single samples out of a shard: nothing else is read or decoded.
+
+A sample's directory comes from its tar headers (a read of 512 bytes a member); of an array only the rows
+asked for are read. Files are read by position, so that forked workers share no state.
+"""
+
+import io
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
+from typing_extensions import override
+
+from training.data.batches import CorruptMember
+from training.data.index import ClipIndex
+
+_BLOCK_BYTES: Final = 512  # of a tar
+_ARRAY_HEADER_BYTES: Final = 256  # more than np.save writes for our shapes (128)
+_FLOAT_BYTES: Final = 4
+
+
+class CorruptMemberError(ValueError):
+    """A member is missing or is not what the contract says."""
+
+    # torch rebuilds a worker's error from its message alone, hence the default.
+    def __init__(self, message: str, member: CorruptMember | None = None) -> None:
+        super().__init__(message)
+        self.member = member
+
+
+@dataclass(frozen=True)
+class ReaderSettings:
+    """How shards are read."""
+
+    frame_side_px: int = 224  # of the stored crops
+    directories_kept: int = 4096  # samples whose directory a worker remembers, about 10 KB each
+    shards_open: int = 64  # a worker
+
+    def __post_init__(self) -> None:
+        if min(self.frame_side_px, self.directories_kept, self.shards_open) < 1:
+            raise ValueError(f"{self}: every value is at least 1")
+
+
+class ShardReader:
+    """Reads members of an index's clips. Raises CorruptMemberError that names shard, key and member."""
+
+    def __init__(self, index: ClipIndex, settings: ReaderSettings) -> None:
+        self.index = index
+        self.settings = settings
+        self._files: OrderedDict[int, int] = OrderedDict()
+        self._directories: OrderedDict[int, dict[str, tuple[int, int, bool]]] = OrderedDict()
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        # A file descriptor means nothing in a spawned process.
+        return {"index": self.index, "settings": self.settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["index"], state["settings"])
+
+    def close(self) -> None:
+        """Close the shards; the next read opens them again."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def frames(self, clip: int, numbers: Sequence[int]) -> list[Tensor]:
+        """Frames of a clip, each uint8 [3, H, W] RGB and decoded once; not stacked: a batch copies them."""
+        decoded = {number: self.picture(clip, f"{number:03d}.jpg") for number in set(numbers)}
+        return [decoded[number] for number in numbers]
+
+    def picture(self, clip: int, member: str) -> Tensor:
+        """A JPEG member, uint8 [3, H, W] RGB."""
+        data = self._member(clip, member)
+        try:
+            picture = decode_picture(data)
+        except RuntimeError as error:
+            raise self.corrupt(clip, member, f"cannot be decoded: {error}") from error
+        side_px = self.settings.frame_side_px
+        if picture.shape != (3, side_px, side_px):
+            raise self.corrupt(clip, member, f"is {list(picture.shape)}, need {[3, side_px, side_px]}")
+        return picture
+
+    def rows(
+        self, clip: int, member: str, shape: tuple[int, ...], first: int, end: int
+    ) -> NDArray[np.float32]:
+        """Rows `first` to `end` of an array member that must be float32 of `shape`; [end - first, ...]."""
+        offset, size = self._place(clip, member)
+        header = io.BytesIO(self._read(clip, member, offset, min(size, _ARRAY_HEADER_BYTES)))
+        try:
+            if np.lib.format.read_magic(header) != (1, 0):
+                raise self.corrupt(clip, member, "is not of .npy version 1.0")
+            found, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
+        except CorruptMemberError:
+            raise
+        except ValueError as error:
+            raise self.corrupt(clip, member, f"is not an array file: {error}") from error
+        if found != shape or dtype != np.float32 or fortran_order:
+            raise self.corrupt(clip, member, f"is {dtype}{list(found)}, need float32{list(shape)}")
+        row_bytes = _FLOAT_BYTES * int(np.prod(shape[1:]))
+        if header.tell() + shape[0] * row_bytes != size:
+            raise self.corrupt(clip, member, f"has {size} bytes, which is not float32{list(shape)}")
+        start = offset + header.tell() + first * row_bytes
+        data = self._read(clip, member, start, (end - first) * row_bytes)
+        values = np.frombuffer(data, np.float32).reshape(end - first, *shape[1:])
+        if not np.isfinite(values).all():
+            raise self.corrupt(clip, member, f"rows {first} to {end} hold a value that is not finite")
+        return values
+
+    def json(self, clip: int, member: str) -> Any:
+        """A JSON member."""
+        try:
+            return json.loads(self._member(clip, member))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise self.corrupt(clip, member, f"is not JSON: {error}") from error
+
+    def _member(self, clip: int, member: str) -> bytes:
+        return self._read(clip, member, *self._place(clip, member))
+
+    def _place(self, clip: int, member: str) -> tuple[int, int]:
+        if clip not in self._directories:
+            self._directories[clip] = self._directory(clip)
+            if len(self._directories) > self.settings.directories_kept:
+                self._directories.popitem(last=False)
+        self._directories.move_to_end(clip)
+        place = self._directories[clip].get(member)
+        if place is None:
+            raise self.corrupt(clip, member, "is missing")
+        offset, size, checked = place
+        if not checked:
+            self._header(clip, offset - _BLOCK_BYTES, parse_tar_header)
+            self._directories[clip][member] = (offset, size, True)
+        return offset, size
+
+    def _directory(self, clip: int) -> dict[str, tuple[int, int, bool]]:
+        """Where each member's data lies in the shard: member -> (offset, size) in bytes, header checked.
+
+        Checksums are left to the members that are read: of a hundred thousand clips nearly every sample
+        needs its directory read, and checking all of its headers would take as long as decoding.
+        """
+        prefix = f"{self.index.key(clip)}."
+        places: dict[str, tuple[int, int, bool]] = {}
+        offset = int(self.index.offsets_bytes[clip])
+        end = offset + int(self.index.sizes_bytes[clip])
+        while offset < end:
+            name, size = self._header(clip, offset, peek_tar_header)
+            data = offset + _BLOCK_BYTES
+            if not name.startswith(prefix) or data + size > end:
+                self._header(clip, offset, parse_tar_header)
+                raise self.corrupt(clip, name, f"of {size} bytes at byte {data} is not within the sample")
+            places[name.removeprefix(prefix)] = (data, size, False)
+            offset = data - (-size // _BLOCK_BYTES) * _BLOCK_BYTES
+        return places
+
+    def _header(self, clip: int, offset: int, parse: Callable[[bytes], tuple[str, int]]) -> tuple[str, int]:
+        header = self._read(clip, "(tar header)", offset, _BLOCK_BYTES)
+        try:
+            return parse(header)
+        except ValueError as error:
+            raise self.corrupt(clip, "(tar header)", f"at byte {offset}: {error}") from error
+
+    def _read(self, clip: int, member: str, offset: int, size: int) -> bytes:
+        data = os.pread(self._file(int(self.index.shards[clip])), size, offset)
+        if len(data) != size:
+            raise self.corrupt(clip, member, f"is cut off: {len(data)} of {size} bytes at byte {offset}")
+        return data
+
+    def _file(self, shard: int) -> int:
+        if shard not in self._files:
+            self._files[shard] = os.open(self.index.shard_paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._files) > self.settings.shards_open:
+                os.close(self._files.popitem(last=False)[1])
+        self._files.move_to_end(shard)
+        return self._files[shard]
+
+    def corrupt(self, clip: int, member: str, reason: str) -> CorruptMemberError:
+        """What to raise where a member holds something else than it must."""
+        shard, key = self.index.shard_names[int(self.index.shards[clip])], self.index.key(clip)
+        return CorruptMemberError(
+            f"shard {shard}, sample {key}: member {member} {reason}",
+            CorruptMember(shard, key, member, reason),
+        )
+
+
+def decode_picture(data: bytes) -> Tensor:
+    """A JPEG file as uint8 [3, H, W] RGB; raises RuntimeError where it is none or cut off."""
+    picture = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+    assert isinstance(picture, Tensor)  # a list comes of a list alone
+    return picture
+
+
+def parse_tar_header(header: bytes) -> tuple[str, int]:
+    """`peek_tar_header`, with the checksum looked at; `tarfile`'s own parser takes thrice as long.
+
+    Raises:
+        ValueError: a wrong checksum, or anything but a plain file.
+    """
+    told = int(header[148:156].rstrip(b" \0"), 8)
+    summed = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    if told != summed:
+        raise ValueError(f"checksum {summed} where the header says {told}")
+    return peek_tar_header(header)
+
+
+def peek_tar_header(header: bytes) -> tuple[str, int]:
+    """Name and size in bytes of a plain file's ustar header.
+
+    Raises:
+        ValueError: anything but a plain file.
+    """
+    if header[156:157] not in (b"0", b"\0"):
+        raise ValueError(f"entry of type {header[156:157]!r}, need a plain file")
+    name = header[:100].partition(b"\0")[0].decode("ascii")
+    if header[345]:
+        name = f"{header[345:500].partition(bytes(1))[0].decode('ascii')}/{name}"
+    return name, int(header[124:136].rstrip(b" \0"), 8)

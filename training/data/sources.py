@@ -1,0 +1,165 @@
+"""What one row of each kind of batch is made of.
+
+A source knows its samples (clips, or single eye anchors) and reads one of them as a batch of one. What is
+chosen within a sample (frames, negatives) is drawn from the generator that it is handed.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from preprocessing.schema import LANDMARK_COUNT
+from training.data.batches import Batch, ClipPairs, CorruptMember, ExpressionWindows, LabelledFrames, RowFacts
+from training.data.draws import draw_other, draw_pair, driven_by, read_mel_window
+from training.data.index import ClipIndex
+from training.data.shard_reader import ShardReader
+
+BatchOut_co = TypeVar("BatchOut_co", bound=Batch, covariant=True)
+
+
+@runtime_checkable
+class Source(Protocol, Generic[BatchOut_co]):
+    """Samples of one kind."""
+
+    @property
+    def index(self) -> ClipIndex:
+        """The clips of the split."""
+        ...
+
+    @property
+    def settings(self) -> object:
+        """Dataclass of all that decides what is drawn from a sample."""
+        ...
+
+    @property
+    def clips(self) -> NDArray[np.int64]:
+        """[N] each sample's clip."""
+        ...
+
+    def name(self, item: int) -> str:
+        """The sample's own name."""
+        ...
+
+    @property
+    def corrupt(self) -> tuple[CorruptMember, ...]:
+        """Members that could not be read when the source was made."""
+        ...
+
+    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> BatchOut_co:
+        """The sample as a batch of one; `facts.frames` is set here."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClipPairSettings:
+    """Stage 1."""
+
+    minimum_gap_frames: int = 1  # between appearance and driving frame, as far as the clip is long enough
+
+
+@dataclass(frozen=True)
+class ExpressionWindowSettings:
+    """Expression stage; the paper's window size is unverified."""
+
+    window_frames: int = 5  # K, odd: the driving frame is in the middle
+    minimum_gap_frames: int = 1  # between appearance and driving frame
+
+    def __post_init__(self) -> None:
+        if self.window_frames < 1 or self.window_frames % 2 == 0:
+            raise ValueError(f"window_frames is {self.window_frames}, need an odd number from 1")
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Nothing is chosen but what the sample's own random numbers say."""
+
+
+class ClipSource:
+    """Samples that are whole clips."""
+
+    corrupt: tuple[CorruptMember, ...] = ()
+
+    def __init__(self, index: ClipIndex, minimum_frames: int = 1) -> None:
+        short = np.flatnonzero(index.frame_counts < minimum_frames)
+        if len(short):
+            raise ValueError(
+                f"clip {index.key(int(short[0]))} has {index.frame_counts[short[0]]} frames, "
+                f"need {minimum_frames}; {len(short)} such clips"
+            )
+        self.index = index
+        self.clips = np.arange(len(index), dtype=np.int64)
+
+    def name(self, item: int) -> str:
+        """The clip's key."""
+        return self.index.key(item)
+
+    def frame_count(self, clip: int) -> int:
+        """T of a clip."""
+        return int(self.index.frame_counts[clip])
+
+
+class ClipPairSource(ClipSource):
+    """A pair a clip."""
+
+    def __init__(self, index: ClipIndex, settings: ClipPairSettings) -> None:
+        super().__init__(index, minimum_frames=2)
+        self.settings = settings
+
+    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> ClipPairs:
+        """Two different frames, each frame as likely to drive."""
+        driving, appearance = draw_pair(self.frame_count(item), self.settings.minimum_gap_frames, lot)
+        pictures = reader.frames(item, (appearance, driving))
+        return ClipPairs(driven_by(facts, driving), pictures[0][None], pictures[1][None])
+
+
+class LabelledFrameSource(ClipSource):
+    """A frame a clip, with its labels."""
+
+    settings = NoSettings()
+
+    def read(
+        self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts
+    ) -> LabelledFrames:
+        """Any frame of the clip, each as likely."""
+        frames = self.frame_count(item)
+        frame = int(lot.integers(frames))
+
+        def label(member: str, *shape: int) -> Tensor:
+            return torch.from_numpy(reader.rows(item, member, (frames, *shape), frame, frame + 1).copy())
+
+        return LabelledFrames(
+            driven_by(facts, frame),
+            frames=reader.frames(item, [frame])[0][None],
+            pose=label("pose.npy", 6),
+            gaze=label("gaze.npy", 2),
+            blink=label("blink.npy", 2),
+            landmarks_px=label("landmarks.npy", LANDMARK_COUNT, 3),
+        )
+
+
+class ExpressionWindowSource(ClipSource):
+    """A window of K frames a clip."""
+
+    def __init__(self, index: ClipIndex, settings: ExpressionWindowSettings) -> None:
+        super().__init__(index, minimum_frames=max(2, settings.window_frames))
+        self.settings = settings
+
+    def read(
+        self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts
+    ) -> ExpressionWindows:
+        """A window that lies within the clip, and another frame for the appearance."""
+        frames, half = self.frame_count(item), self.settings.window_frames // 2
+        driving = int(lot.integers(half, frames - half))
+        appearance = draw_other(frames, driving, self.settings.minimum_gap_frames, lot)
+        window = range(driving - half, driving + half + 1)
+        pictures = reader.frames(item, [appearance, *window])
+        return ExpressionWindows(
+            driven_by(facts, driving),
+            appearance=pictures[0][None],
+            window=torch.stack(pictures[1:])[None],
+            mels=read_mel_window(reader, item, driving)[None],
+        )

@@ -1,0 +1,234 @@
+"""Checkpoints: all that a run needs to go on bit by bit, written whole or not at all.
+
+    <work>/.checkpoints/step-00000200/weights.safetensors    networks by part
+                                      averages.safetensors   their moving averages, where there are any
+                                      state.pt               optimisers, each rank's own; tensors alone
+                                      manifest.json          step, configuration, cursor, sha256 of the files
+
+The manifest is written last, into a folder that is renamed into place: a folder without it is not there.
+The newest is the one whose manifest tells the highest step.
+"""
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from storage.atomic import (
+    PARTIAL_MARK,
+    flush_directory,
+    partial_path,
+    remove,
+    remove_dead_partials,
+    write_atomically,
+)
+from storage.fingerprint import file_sha256
+from training.engine.stage_weights import StageWeights, read_weights, write_weights
+from training.engine.weights_digest import AVERAGES_NAME, WEIGHTS_NAME
+
+CHECKPOINTS_FOLDER: Final = ".checkpoints"  # the dot keeps them out of what is published
+STATE_NAME: Final = "state.pt"
+MANIFEST_NAME: Final = "manifest.json"
+CHECKPOINT_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint says of itself."""
+
+    stage: str
+    step: int  # steps done
+    ranks: int
+    configuration: Mapping[str, Any]  # JSON values: all that must be the same for a resumed run
+    schema_version: int  # of the data set's samples
+
+
+@dataclass(frozen=True)
+class RankState:
+    """What each rank keeps for itself: its place in the data, random numbers, and memory banks."""
+
+    cursor: Mapping[str, Any]  # `Cursor.to_json`
+    cpu_random: Tensor
+    device_random: Tensor | None
+    own: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint, read."""
+
+    facts: CheckpointFacts
+    weights: StageWeights
+    averages: StageWeights | None
+    optimisers: Mapping[str, Any]
+    ranks: tuple[RankState, ...]
+
+
+class UnfitCheckpointError(ValueError):
+    """A checkpoint is of another configuration, stage or data schema than what should start from it."""
+
+
+def write_checkpoint(
+    folder: Path,
+    facts: CheckpointFacts,
+    weights: Mapping[str, Tensor],
+    averages: Mapping[str, Tensor],
+    optimisers: Mapping[str, Any],
+    ranks: list[RankState],
+) -> Path:
+    """Write a checkpoint into `folder` under the name of its step.
+
+    Returns:
+        Its folder.
+    """
+    target = folder / f"step-{facts.step:08d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_dead_partials(folder)
+    partial = partial_path(target)
+    partial.mkdir()
+    try:
+        write_weights(partial / WEIGHTS_NAME, weights)
+        if averages:
+            write_weights(partial / AVERAGES_NAME, averages)
+        state = {"optimisers": dict(optimisers), "ranks": [_plain(rank) for rank in ranks]}
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        with write_atomically(partial / STATE_NAME) as file:
+            file.write_bytes(buffer.getvalue())
+        manifest = {
+            "checkpoint_version": CHECKPOINT_VERSION,
+            "stage": facts.stage,
+            "step": facts.step,
+            "ranks": facts.ranks,
+            "schema_version": facts.schema_version,
+            "cursor": dict(ranks[0].cursor),
+            "configuration": dict(facts.configuration),
+            "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
+        }
+        with write_atomically(partial / MANIFEST_NAME) as file:
+            file.write_text(json.dumps(manifest, indent=1), "utf-8")
+        remove(target)  # of a run that was resumed from an earlier step
+        partial.rename(target)
+    finally:
+        remove(partial)
+    flush_directory(folder)
+    return target
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a file is not what the manifest says, or the manifest is of another version.
+    """
+    manifest = _manifest(folder)
+    for name, sha256 in manifest["files"].items():
+        if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
+            raise ValueError(f"{folder / name} is missing or damaged: its sha256 is not the manifest's")
+    state = torch.load(folder / STATE_NAME, map_location="cpu", weights_only=True)
+    averages = folder / AVERAGES_NAME
+    return Checkpoint(
+        facts=_facts(manifest),
+        weights=read_weights(folder / WEIGHTS_NAME),
+        averages=read_weights(averages) if averages.is_file() else None,
+        optimisers=state["optimisers"],
+        ranks=tuple(RankState(**rank) for rank in state["ranks"]),
+    )
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the highest step by its manifest; None where there is none."""
+    if not folder.is_dir():
+        return None
+    return max(_whole(folder), key=_step, default=None)
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Remove all but the checkpoints of the `count` highest steps."""
+    for entry in sorted(_whole(folder), key=_step)[:-count]:
+        shutil.rmtree(entry)
+
+
+def require_fit(facts: CheckpointFacts, here: CheckpointFacts, origin: str) -> None:
+    """Refuse a checkpoint that a run of another making would have to bend to itself.
+
+    Raises:
+        UnfitCheckpointError: stage, schema or configuration differ; says where and how.
+    """
+    differences = [
+        f"{name}: {then!r} in the checkpoint, {now!r} here"
+        for name, then, now in (
+            ("stage", facts.stage, here.stage),
+            ("data schema version", facts.schema_version, here.schema_version),
+        )
+        if then != now
+    ]
+    differences += differing(facts.configuration, here.configuration)
+    if differences:
+        raise UnfitCheckpointError(
+            f"{origin} does not fit: " + "; ".join(differences[:6]) + "; choose another run name, or force"
+        )
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Where two configurations differ, by dotted name."""
+    found: list[str] = []
+    for name in sorted({*then, *now}):
+        before, after, where = then.get(name), now.get(name), f"{path}{name}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differing(before, after, f"{where}.")
+        elif before != after:
+            found.append(f"{where}: {before!r} in the checkpoint, {after!r} here")
+    return found
+
+
+def _whole(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, without what a killed run had not yet renamed into place."""
+    found = [entry for entry in folder.iterdir() if (entry / MANIFEST_NAME).is_file()]
+    return [entry for entry in found if PARTIAL_MARK not in entry.name]
+
+
+def _step(folder: Path) -> int:
+    return int(_manifest(folder)["step"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST_NAME
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint in {folder}: it has no {MANIFEST_NAME}")
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if manifest.get("checkpoint_version") != CHECKPOINT_VERSION:
+        raise ValueError(
+            f"{file}: checkpoint of version {manifest.get('checkpoint_version')}, "
+            f"this code reads {CHECKPOINT_VERSION}"
+        )
+    return manifest
+
+
+def _facts(manifest: Mapping[str, Any]) -> CheckpointFacts:
+    return CheckpointFacts(
+        stage=manifest["stage"],
+        step=manifest["step"],
+        ranks=manifest["ranks"],
+        configuration=manifest["configuration"],
+        schema_version=manifest["schema_version"],
+    )
+
+
+def _plain(state: RankState) -> dict[str, Any]:
+    return {
+        "cursor": dict(state.cursor),
+        "cpu_random": state.cpu_random,
+        "device_random": state.device_random,
+        "own": dict(state.own),
+    }

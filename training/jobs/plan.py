@@ -1,0 +1,83 @@
+"""The presets by name, with what a person chose otherwise put in."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from models.external.vgg19 import VGG19_CHANNELS
+from models.presets import NetworkPreset
+from training.engine.settings import Cadence, LoopSettings
+from training.jobs.config import RELEASED_SETTING, TrainingChoice
+from training.jobs.pretrained_files import outside_files
+from training.runs.paper import RUN as PAPER
+from training.runs.preset import RunPreset
+from training.runs.small_gpu import RUN as SMALL_GPU
+from training.runs.tiny_cpu import RUN as TINY_CPU
+from training.stages.stage import OutsideWeights
+from training.stages.stage3_expression import ExpressionSettings
+from weights.resolve import OutsideFile
+
+RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu": SMALL_GPU, "paper": PAPER}
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """All that is set for one stage of a run."""
+
+    networks: NetworkPreset
+    settings: Any  # the stage's own dataclass
+    loop: LoopSettings
+    cadence: Cadence
+    outside_files: tuple[OutsideFile, ...]  # of outside networks
+
+    @property
+    def outside(self) -> OutsideWeights:
+        """Their paths by what they are for."""
+        paths = {file.setting: file.path for file in self.outside_files}
+        return OutsideWeights(
+            vgg19=paths.get("vgg19_weights"),
+            deep3d=paths.get("deep3d_weights"),
+            emonet=paths.get("emonet_weights"),
+            l2cs=paths.get("l2cs_weights"),
+        )
+
+    @property
+    def released_folder(self) -> Path | None:
+        """Where the released files lie that the stage begins as; None: it does not."""
+        paths = [file.path for file in self.outside_files if file.setting == RELEASED_SETTING]
+        return paths[0].parent if paths else None
+
+
+def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
+    """The preset's plan for a stage, changed as chosen.
+
+    Raises:
+        FileNotFoundError: a file of outside weights is not there.
+        ValueError: it is not what it should be, or its licence was not accepted.
+    """
+    preset = RUN_PRESETS[choice.preset]
+    run = preset.stage(stage)
+    loop = dataclasses.replace(
+        run.loop,
+        steps=choice.steps or run.loop.steps,
+        batch_size=choice.batch_size or run.loop.batch_size,
+        precision=run.loop.precision if choice.precision == "preset" else choice.precision,
+        seed=choice.seed,
+        maximum_corrupt_clips=choice.maximum_corrupt_clips,
+    )
+    cadence = preset.cadence
+    if choice.workers >= 0:
+        cadence = dataclasses.replace(cadence, workers=choice.workers)
+    settings = run.settings
+    if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
+        weights = dataclasses.replace(settings.weights, decorrelation=0.0)
+        settings = dataclasses.replace(settings, weights=weights)
+    files = outside_files(stage, choice)
+    networks = preset.network_preset
+    if any(file.setting == "vgg19_weights" for file in files):
+        # Like the other outside networks it has its own widths, whatever the preset's.
+        perceptual = dataclasses.replace(networks.perceptual, block_channels=VGG19_CHANNELS)
+        networks = dataclasses.replace(networks, perceptual=perceptual)
+    return StagePlan(networks, settings, loop, cadence, files)

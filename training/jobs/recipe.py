@@ -1,0 +1,89 @@
+"""All that must be the same for a run to be resumed, or for its result to be up to date."""
+
+import dataclasses
+from typing import Any
+
+from upath import UPath
+
+from storage.fingerprint import to_json_value
+from storage.publishing import Recipe, current
+from training.engine.weights_digest import weights_digest
+from training.jobs.config import RELEASED_SETTING, STAGE_PARENTS, TrainingChoice
+from training.jobs.labellers import allowed_mix
+from training.jobs.plan import plan_stage
+from training.stages.all_stages import stage_version
+from weights.resolve import OutsideFile
+
+DATASET = ("dataset", "whole")
+
+
+def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
+    """What a stage of a run is made from.
+
+    Raises:
+        ValueError: there is no data set yet, or a parent stage is not trained.
+    """
+    return Recipe(
+        asset=stage,
+        partition=choice.run,
+        code_version=stage_version(stage),
+        # Told only where it is so: the setting alone makes no run stale.
+        settings=stage_settings(stage, choice) | allowed_mix(root, stage, choice),
+        inputs=stage_inputs(root, stage, choice),
+    )
+
+
+def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
+    """The settings that decide the weights, with those of the networks."""
+    plan = plan_stage(stage, choice)
+    # Beside vgg19, whose place is always there, only networks that take part are named: a setting that came
+    # later makes no run stale that does without it.
+    return {
+        "networks": to_json_value(plan.networks, "networks"),
+        "stage": to_json_value(plan.settings, "stage"),
+        "loop": to_json_value(plan.loop, "loop"),
+        "processes": choice.processes,  # rows of a step are batch_size of each
+        "vgg19_sha256": None,
+    } | _digests(plan.outside_files)
+
+
+def _digests(files: tuple[OutsideFile, ...]) -> dict[str, str | list[str]]:
+    released = [file.sha256 for file in files if file.setting == RELEASED_SETTING]
+    single = {
+        f"{file.setting.removesuffix('_weights')}_sha256": file.sha256
+        for file in files
+        if file.setting != RELEASED_SETTING
+    }
+    return single | ({f"{RELEASED_SETTING}_sha256": released} if released else {})
+
+
+def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, str]:
+    """Content digests of the data set and of the parents' weights.
+
+    Raises:
+        ValueError: one of them is not there.
+    """
+    dataset = current(root, *DATASET)
+    if dataset is None:
+        raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
+    inputs = {"dataset": dataset.manifest.content_digest}
+    run = choice.parents_run or choice.run
+    for parent in STAGE_PARENTS[stage]:
+        published = current(root, parent, run)
+        if published is None:
+            raise ValueError(
+                f"{stage} starts from {parent}, which run {run!r} has not trained yet: train it first"
+            )
+        inputs[parent] = weights_digest(published)
+    return inputs
+
+
+def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, Any]:
+    """The recipe as a checkpoint keeps it: all but the number of steps, by which a run may be prolonged."""
+    recipe = stage_recipe(root, stage, choice)
+    settings = dict(recipe.settings_json)
+    loop = settings["loop"]
+    assert isinstance(loop, dict)
+    settings["loop"] = {name: value for name, value in loop.items() if name != "steps"}
+    values = dataclasses.asdict(recipe) | {"settings": settings}
+    return {name: to_json_value(value, name) for name, value in values.items()}
