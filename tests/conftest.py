@@ -18,7 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # shapes are annotated jaxtyping holds them together across arguments; elsewhere beartype's own hook
 # knows more (`Self`). Not in `pipelines`: Dagster and click read its functions' annotations themselves.
 install_import_hook(["models", "training", "evaluation"], "beartype.beartype")
-beartype_packages(("preprocessing", "demo_corpus", "weights", "storage"), conf=BeartypeConf(claw_is_pep526=False))
+beartype_packages(
+    ("preprocessing", "demo_corpus", "weights", "storage"), conf=BeartypeConf(claw_is_pep526=False)
+)
 
 
 @pytest.fixture(scope="session")
