@@ -13,7 +13,6 @@ from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 from upath import UPath
 
 from preprocessing.orchestration.checks import (
-    CheckOutcome,
     check_anchors_verified,
     check_checksums,
     check_clips_left_out,
@@ -23,6 +22,7 @@ from preprocessing.orchestration.checks import (
     check_refused_share,
 )
 from preprocessing.orchestration.steps import PreprocessingSettings
+from storage.checks import CheckOutcome
 from storage.publishing import Published, current
 from storage.root import local_copy
 
@@ -130,8 +130,8 @@ def check_result(outcome: CheckOutcome, *, name: str, blocking: bool) -> AssetCh
         passed=outcome.passed,
         check_name=name,
         severity=AssetCheckSeverity.ERROR if blocking else AssetCheckSeverity.WARN,
-        description=outcome.explanation,
-        metadata=dict(outcome.figures),
+        description=outcome.description,
+        metadata=dict(outcome.values),
     )
 
 

@@ -20,7 +20,7 @@ from pipelines.resources import DatasetChoice, Workspace
 from pipelines.table_columns import column_schema
 from preprocessing.dataset.joining import CODE_VERSION, INDEX_SCHEMA, check_dataset
 from preprocessing.dataset.whole import DATASET, WHOLE, run_dataset
-from preprocessing.orchestration.checks import CheckOutcome
+from storage.checks import CheckOutcome
 from storage.publishing import current
 from storage.root import local_copy
 

@@ -1,7 +1,6 @@
 """What must hold of a step's files before anything is built on them. Plain functions, no Dagster."""
 
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,21 +11,13 @@ from numpy.typing import NDArray
 from preprocessing.anchors.eye_anchors import EyeAnchorSettings, read_anchor_rows
 from preprocessing.clips.store import read_clip_table
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, LABELS_TABLE, POSE_NAMES, read_labels
+from storage.checks import CheckOutcome
 from storage.publishing import Published, verify
 
 MAXIMUM_REFUSED_SHARE: Final = 0.5  # beyond, a threshold or the data is not what one thinks
 MAXIMUM_HEAD_ANGLE_RAD: Final = math.radians(90.0)
 MAXIMUM_SHIFT_CM: Final = 60.0  # a head that far from the crop's axis is a failed fit
 MAXIMUM_GAZE_RAD: Final = math.radians(60.0)  # an eye turns about 45 degrees at most
-
-
-@dataclass(frozen=True)
-class CheckOutcome:
-    """Whether a check passed, in a sentence and in figures."""
-
-    passed: bool
-    explanation: str
-    figures: dict[str, int | float] = field(default_factory=dict)
 
 
 def check_refused_share(clips: Path) -> CheckOutcome:
@@ -100,10 +91,10 @@ def check_checksums(published: Published) -> CheckOutcome:
     """Every published file is there and has the sha256 of its manifest."""
     damaged = verify(published)
     files = len(published.manifest.files)
-    explanation = (
+    description = (
         f"{files} files are as published" if not damaged else f"damaged or missing: {', '.join(damaged)}"
     )
-    return CheckOutcome(not damaged, explanation, {"files": files, "damaged": len(damaged)})
+    return CheckOutcome(not damaged, description, {"files": files, "damaged": len(damaged)})
 
 
 def _stack(labels: dict[str, NDArray[np.float32]], width: int) -> NDArray[np.float64]:
@@ -116,11 +107,11 @@ def _check_bounds(
 ) -> CheckOutcome:
     wrong = ~np.isfinite(values) | (np.abs(values) > bounds)
     columns = [name for name, column in zip(names, wrong.T, strict=True) if column.any()]
-    explanation = f"{len(values)} frames, {what} in range"
+    description = f"{len(values)} frames, {what} in range"
     if columns:
-        explanation = (
+        description = (
             f"{int(wrong.any(axis=1).sum())} of {len(values)} frames out of range in {', '.join(columns)}"
         )
     return CheckOutcome(
-        not columns, explanation, {"frames": len(values), "wrong": float(wrong.any(axis=1).sum())}
+        not columns, description, {"frames": len(values), "wrong": float(wrong.any(axis=1).sum())}
     )

@@ -9,7 +9,6 @@ import pytest
 from preprocessing.clips.store import write_clip_table
 from preprocessing.labels.tables import GAZE_SCHEMA, POSE_NAMES, POSE_SCHEMA, write_labels
 from preprocessing.orchestration.checks import (
-    CheckOutcome,
     check_checksums,
     check_clips_left_out,
     check_gaze_in_range,
@@ -17,6 +16,7 @@ from preprocessing.orchestration.checks import (
     check_pose_in_range,
     check_refused_share,
 )
+from storage.checks import CheckOutcome
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 
@@ -50,8 +50,8 @@ def test_half_of_the_candidates_may_be_refused_but_not_more(tmp_path: Path) -> N
     )
     outcome = check_refused_share(tmp_path)
     assert not outcome.passed
-    assert outcome.figures["refused_share"] == pytest.approx(2 / 3)
-    assert "67% of 3 candidates" in outcome.explanation
+    assert outcome.values["refused_share"] == pytest.approx(2 / 3)
+    assert "67% of 3 candidates" in outcome.description
 
 
 def test_a_batch_without_candidates_is_no_reason_to_stop(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_pose_that_no_head_has_is_found(tmp_path: Path, column: int, value: fl
     write_pose(tmp_path, pose)
     outcome = check_pose_in_range(tmp_path)
     assert not outcome.passed
-    assert outcome.explanation == f"1 of 4 frames out of range in {named}"
+    assert outcome.description == f"1 of 4 frames out of range in {named}"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_labels_must_have_a_row_for_every_frame_of_every_accepted_clip(tmp_path:
     write_clip_table(clips, [clip_row("a", accepted=True), clip_row("b", accepted=False)])
     assert check_labels_complete(clips, labels).passed
     write_clip_table(clips, [clip_row("a", accepted=True, frames=4)])
-    assert check_labels_complete(clips, labels).explanation == "3 rows for 4 frames"
+    assert check_labels_complete(clips, labels).description == "3 rows for 4 frames"
 
 
 def test_a_flipped_bit_is_found_by_its_files_name(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_flipped_bit_is_found_by_its_files_name(tmp_path: Path) -> None:
     (Path(str(published.directory)) / "shard.tar").write_bytes(b"Sound")
     outcome = check_checksums(published)
     assert not outcome.passed
-    assert outcome.explanation == "damaged or missing: shard.tar"
+    assert outcome.description == "damaged or missing: shard.tar"
 
 
 def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: Path) -> None:
@@ -125,5 +125,5 @@ def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: 
     assert outcome_of(0, 0).passed
     failed = outcome_of(1, 3)
     assert not failed.passed
-    assert failed.explanation.startswith("75% of 4 clips were left out (lip_sync_unsure 3)")
-    assert failed.figures == {"refused_share": 0.75, "clips": 4}
+    assert failed.description.startswith("75% of 4 clips were left out (lip_sync_unsure 3)")
+    assert failed.values == {"refused_share": 0.75, "clips": 4}
