@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.archive import Place, read_members
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipSource
 from preprocessing.shards import decode_clip
 from training.data.index import ClipIndex
@@ -45,10 +45,10 @@ class DrivingClip:
         return self.sound[: frames * SAMPLES_PER_FRAME]
 
     def _decoded(self, jpeg: bytes) -> NDArray[np.uint8]:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if image is None:  # pyright: ignore[reportUnnecessaryComparison]  (OpenCV's types leave it out)
-            raise ValueError(f"{self.path}: a frame of {len(jpeg)} bytes is not a JPEG file")
-        return image.astype(np.uint8, copy=False)
+        try:
+            return decode_jpeg(jpeg)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
 
 
 class ClipReader:

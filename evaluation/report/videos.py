@@ -20,6 +20,7 @@ from evaluation.controls import CONTROLS
 from evaluation.generation.files import clip_path, portrait_path, video_path
 from evaluation.generation.reenactment import Reenactment
 from preprocessing.media.encoding import EncodeSettings, write_video
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 
 GAP_PX: Final = 4
@@ -173,10 +174,7 @@ def _resized(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
 
 
 def _poster(picture: NDArray[np.uint8]) -> str:
-    bgr = np.ascontiguousarray(picture[:, :, ::-1])
-    written, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, POSTER_QUALITY])
-    assert written
-    return _data_uri("image/jpeg", jpeg.tobytes())
+    return _data_uri("image/jpeg", encode_jpeg(picture, POSTER_QUALITY))
 
 
 def _data_uri(kind: str, data: bytes) -> str:

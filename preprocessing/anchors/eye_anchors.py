@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,11 +25,11 @@ from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarg
 from preprocessing.archive import ArchiveWriter, Place
 from preprocessing.archive_members import read_some_members
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
-from preprocessing.faces.candidates import encode_jpeg
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.labels.gaze import gaze_by_irises, read_levels
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
+from preprocessing.media.jpeg import decode_jpeg, encode_jpeg
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.shards import decode_array
 from preprocessing.table_schema import column, table_schema
@@ -287,14 +286,6 @@ def refusal(measured: Measured | None, settings: EyeAnchorSettings) -> str:
 @cache
 def _verifier() -> AnchorVerifier:
     return AnchorVerifier()
-
-
-def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """RGB image [H, W, 3] of a JPEG file."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  (OpenCV's types leave it out)
-        raise ValueError(f"{len(data)} bytes are not a JPEG file")
-    return image.astype(np.uint8, copy=False)
 
 
 def read_anchor_rows(folder: Path) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from preprocessing.faces.alignment import (
     transform_landmarks,
 )
 from preprocessing.faces.tracking import FaceView
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import setting
 
@@ -146,14 +147,6 @@ class CandidateCutter:
             "sharpness": float(np.median(sharpness)),
             "brightness": float(np.median(brightness)),
         }
-
-
-def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """JPEG file of an RGB image [H, W, 3]."""
-    blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert encoded
-    return data.tobytes()
 
 
 def _warp(view: FaceView, transform: NDArray[np.float32]) -> NDArray[np.uint8]:

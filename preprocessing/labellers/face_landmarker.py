@@ -21,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,7 @@ from preprocessing.faces.frame_of_reference import (
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,
 )
+from preprocessing.media.jpeg import decode_jpeg
 from storage.settings import setting
 
 WAY_OUT: Final = "`pdfgc weights fetch face_landmarker` gets the published file"
@@ -118,7 +118,7 @@ class FaceLandmarker:
 
     def label_jpegs(self, frames: Iterable[bytes]) -> FaceLandmarks:
         """Label a clip's frames (`Clip.frames_jpeg`)."""
-        return self.label(decoded(frame) for frame in frames)
+        return self.label(decode_jpeg(frame) for frame in frames)
 
     def _look(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The matrix [4, 4] and the 52 scores of a crop; NaN where no face is found."""
@@ -182,9 +182,3 @@ def _open_model(model: Path, settings: FaceLandmarkerSettings) -> Any:
         # Its first sentence: after it all files of the bundle are told.
         told = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise ValueError(f"{model} is no FaceLandmarker's task file ({told}); {WAY_OUT}") from error
-
-
-def decoded(jpeg: bytes) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB of a JPEG file."""
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return np.asarray(picture, np.uint8)

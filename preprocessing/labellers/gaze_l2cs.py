@@ -25,6 +25,7 @@ from preprocessing.faces.frame_of_reference import (
     turn_to_camera,
 )
 from preprocessing.labellers.hub_network import fastest_device, network_from_hub
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import Clip
 
 NAME: Final = "l2cs"
@@ -104,7 +105,7 @@ def gaze_in_head(seen_rad: NDArray[np.floating[Any]], pose: NDArray[np.float32])
 
 def face_picture(jpeg: bytes, landmarks_px: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[448, 448, 3] RGB of a crop: the box of its landmarks [478, 3], as far as the crop goes."""
-    crop = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+    crop = decode_jpeg(jpeg)
     low = np.clip(np.floor(landmarks_px[:, :2].min(axis=0)), 0, CROP_SIDE_PX - 2).astype(int)
     high = np.clip(np.ceil(landmarks_px[:, :2].max(axis=0)), low + 2, CROP_SIDE_PX).astype(int)
     face = cv2.resize(crop[low[1] : high[1], low[0] : high[0]], (SQUASHED_SIDE_PX, SQUASHED_SIDE_PX))

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
 from preprocessing.labellers.onnx_network import WAY_OUT, open_session
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import Clip
 
 NAME: Final = "insightface"
@@ -68,5 +68,4 @@ class FaceEmbedder:
 
 
 def _face(jpeg: bytes, landmarks_px: NDArray[np.float32]) -> NDArray[np.uint8]:
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return aligned_face(np.asarray(picture, np.uint8), landmarks_px)
+    return aligned_face(decode_jpeg(jpeg), landmarks_px)

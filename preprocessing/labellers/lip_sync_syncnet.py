@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.audio.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
 from preprocessing.audio.mfcc import mfcc
 from preprocessing.labellers.hub_network import network_from_hub
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip
 
 NAME: Final = "syncnet_v2"
@@ -53,12 +53,8 @@ class SyncNetScores:
         instants = min(clip.frame_count, len(clip.sound) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if instants < MINIMUM_INSTANTS or not clip.sound.any():
             return None
-        pictures = [
-            cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in clip.frames_jpeg
-        ]
-        return SeenAndHeard(
-            instants, np.stack(pictures).astype(np.uint8, copy=False), mfcc(clip.sound).astype(np.float32)
-        )
+        pictures = [decode_jpeg(jpeg)[..., ::-1] for jpeg in clip.frames_jpeg]  # SyncNet takes BGR
+        return SeenAndHeard(instants, np.stack(pictures), mfcc(clip.sound).astype(np.float32))
 
     def label(self, ready: SeenAndHeard | None) -> dict[str, float]:
         """Scores of a clip.

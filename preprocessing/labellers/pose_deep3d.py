@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from preprocessing.labellers.deep3d_alignment import (
 )
 from preprocessing.labellers.hub_network import fastest_device, network_from_hub
 from preprocessing.labellers.pose_backend import LabelledPose, mean_face_residual_px
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import COEFFICIENT_COUNT, Clip
 
 NAME: Final = "deep3d"
@@ -51,7 +51,9 @@ class Deep3DPose:
         """A clip's pictures, aligned by its landmarks."""
         alignment = find_alignment(clip.landmarks_px)
         places = zip(clip.frames_jpeg, alignment.scale, alignment.centre_px, strict=True)
-        pictures = [aligned_picture(_decoded(jpeg), float(scale), centre) for jpeg, scale, centre in places]
+        pictures = [
+            aligned_picture(decode_jpeg(jpeg), float(scale), centre) for jpeg, scale, centre in places
+        ]
         return AlignedClip(clip.landmarks_px, alignment, pictures)
 
     def label(self, ready: AlignedClip) -> LabelledPose:
@@ -88,7 +90,3 @@ class Deep3DPose:
 def open_backend(file: Path) -> Generator[Deep3DPose]:
     """The labeller of a checkpoint. Raises as `network_from_hub`."""
     yield Deep3DPose(network_from_hub(ENTRY, file))
-
-
-def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
-    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.labellers import face_landmarker
-from preprocessing.labellers.face_landmarker import FaceLandmarker, FaceLandmarkerSettings, decoded
+from preprocessing.labellers.face_landmarker import FaceLandmarker, FaceLandmarkerSettings
 from preprocessing.labellers.pose_backend import LabelledPose, mean_face_residual_px
 from preprocessing.labellers.pose_mean_face import label_pose
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import Clip
 
 NAME: Final = face_landmarker.NAME
@@ -37,7 +38,7 @@ class LandmarkerPose:
 
     def prepare(self, clip: Clip) -> DecodedClip:
         """A clip's pictures."""
-        return DecodedClip(clip.landmarks_px, [decoded(jpeg) for jpeg in clip.frames_jpeg])
+        return DecodedClip(clip.landmarks_px, [decode_jpeg(jpeg) for jpeg in clip.frames_jpeg])
 
     def label(self, ready: DecodedClip) -> LabelledPose:
         """Label a clip."""

@@ -22,11 +22,11 @@ from preprocessing.pictures.drawing import (
     TEXT_SIZE_PX,
     Cell,
     Line,
-    decode_picture,
     draw_message,
     draw_sheet,
     encode_picture,
     font,
+    open_jpeg,
     spread,
 )
 
@@ -92,10 +92,10 @@ def _cell(
         ((row["eyes_key"], row["eyes_frame"]), (row["key"], row["base_frame"]))
     ):
         jpeg = read_clip(clips, by_key[key]).frames_jpeg[frame]
-        strip.paste(_small(decode_picture(jpeg)), (place * step, 0))
+        strip.paste(_small(open_jpeg(jpeg)), (place * step, 0))
     if row["accepted"]:
         members = read_members(eye_anchors / ANCHORS_TAR, Place(row["offset_bytes"], row["size_bytes"]))
-        last = _small(decode_picture(members["jpg"]))
+        last = _small(open_jpeg(members["jpg"]))
     else:
         reason: str = row["reason"]
         last = _refusal(REASONS.get(reason, reason))

@@ -31,11 +31,11 @@ from preprocessing.pictures.drawing import (
     Cell,
     Colour,
     Line,
-    decode_picture,
     draw_message,
     draw_sheet,
     encode_picture,
     evenly,
+    open_jpeg,
     open_view,
     spread,
 )
@@ -139,7 +139,7 @@ def draw_faces(title: str, faces: Sequence[Face], maximum_bytes: int = MAXIMUM_P
 
 def draw_landmarks(jpeg: bytes, landmarks_px: NDArray[np.float32], side_px: int) -> Image.Image:
     """A crop with the outlines of its landmarks [478, 3], `side_px` wide and high."""
-    view = open_view(decode_picture(jpeg), (0, 0, CROP_SIDE_PX, CROP_SIDE_PX), VIEW_SIDE_PX)
+    view = open_view(open_jpeg(jpeg), (0, 0, CROP_SIDE_PX, CROP_SIDE_PX), VIEW_SIDE_PX)
     for points, colour in OUTLINES:
         outline = view.place(landmarks_px[list(points)])
         view.draw.line([*outline, outline[0]], fill=colour, width=3, joint="curve")

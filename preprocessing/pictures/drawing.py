@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from preprocessing.media.jpeg import decode_jpeg
+
 MAXIMUM_PICTURE_BYTES: Final = 60_000  # base64 adds a third; an event log stays quick with it
 FIRST_JPEG_QUALITY: Final = 88
 LAST_JPEG_QUALITY: Final = 46  # below, lines over a face dissolve: rather a smaller picture
@@ -126,9 +128,9 @@ def evenly(items: Sequence[_Item], count: int) -> list[_Item]:
     return [items[number * len(items) // count] for number in range(count)]
 
 
-def decode_picture(jpeg: bytes) -> Image.Image:
+def open_jpeg(jpeg: bytes) -> Image.Image:
     """RGB image of a JPEG file."""
-    return Image.open(io.BytesIO(jpeg)).convert("RGB")
+    return Image.fromarray(decode_jpeg(jpeg))
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ from preprocessing.pictures.drawing import (
     Cell,
     Line,
     View,
-    decode_picture,
     degrees,
     draw_message,
     draw_sheet,
     encode_picture,
+    open_jpeg,
     open_view,
     spread,
 )
@@ -113,7 +113,7 @@ def draw_eyes(
         pose: [6] of the head.
         eyes: [4] gaze pitch, yaw rad; blink of the image-left and of the image-right eye.
     """
-    view = open_view(decode_picture(jpeg), _eyes_box(landmarks_px), VIEW_WIDTH_PX)
+    view = open_view(open_jpeg(jpeg), _eyes_box(landmarks_px), VIEW_WIDTH_PX)
     irises_px = landmarks_px[[IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0]], :2]
     arrow_px = gaze_arrow_px(pose, eyes[:2])
     for iris_px in irises_px:

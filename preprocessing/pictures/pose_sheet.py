@@ -16,11 +16,11 @@ from preprocessing.pictures.drawing import (
     Cell,
     Colour,
     Line,
-    decode_picture,
     degrees,
     draw_message,
     draw_sheet,
     encode_picture,
+    open_jpeg,
     open_view,
     spread,
 )
@@ -72,7 +72,7 @@ def _cell(clips: Path, row: ClipRow, poses: NDArray[np.float32]) -> Cell:
 
 def draw_axes(jpeg: bytes, pose: NDArray[np.float32], side_px: int) -> Image.Image:
     """A crop with the axes of a head of `pose` [6], `side_px` wide and high."""
-    view = open_view(decode_picture(jpeg), (0, 0, CROP_SIDE_PX, CROP_SIDE_PX), 2 * CROP_SIDE_PX)
+    view = open_view(open_jpeg(jpeg), (0, 0, CROP_SIDE_PX, CROP_SIDE_PX), 2 * CROP_SIDE_PX)
     ends_px = project_axes(pose)
     # The nearest end is drawn last.
     depth = rotation_from_angles(pose[:3])[2]

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
-from preprocessing.faces.candidates import encode_jpeg
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.labellers.weights import LabellerWeights
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip
 

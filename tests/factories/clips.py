@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.faces.candidates import encode_jpeg
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
 
 KEY = "0123456789abcdef-t00-f0000050"

@@ -25,7 +25,7 @@ from models.motion import MotionEncoder
 from models.perception import PerceptionNetwork
 from models.presets import PRESETS
 from preprocessing.dataset.joining import INDEX_TABLE, STATISTICS_NAME
-from preprocessing.faces.candidates import encode_jpeg
+from preprocessing.media.jpeg import encode_jpeg
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories import training_data as data_makers

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from preprocessing.archive import ArchiveWriter, Place
 from preprocessing.dataset.joining import INDEX_SCHEMA, INDEX_TABLE, STATISTICS_NAME
-from preprocessing.faces.candidates import encode_jpeg
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
 from preprocessing.shards import encode_sample
 from training.data.shard_reader import ReaderSettings

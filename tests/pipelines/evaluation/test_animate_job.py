@@ -18,7 +18,7 @@ from pipelines.definitions import definitions
 from pipelines.evaluation.animate_job import AnimateForm, ProgressLines, animate_portrait
 from pipelines.resources import Workspace
 from preprocessing.media.encoding import write_video
-from preprocessing.pictures.drawing import decode_picture
+from preprocessing.media.jpeg import decode_jpeg
 from tests.factories.head_files import publish_toy_run
 from tests.factories.videos import face_pictures, voice
 
@@ -142,7 +142,7 @@ def test_progress_is_a_few_lines() -> None:
 def test_a_sheet_shows_frames_over_the_whole_length(tmp_path: Path) -> None:
     shades = [np.full((32, 96, 3), 5 * number, np.uint8) for number in range(50)]
     write_video(tmp_path / "ramp.mp4", shades, 25)
-    sheet = np.asarray(decode_picture(draw_frame_sheet(tmp_path / "ramp.mp4", 50, count=2)))
+    sheet = decode_jpeg(draw_frame_sheet(tmp_path / "ramp.mp4", 50, count=2))
     first, second = sheet[:, 8 + 165], sheet[:, 8 + 338 + 165]  # beside each other
     # Frames 0 and 25 of the ramp, whose shades are 0 and 125.
     assert (np.abs(first.astype(int) - 0).max(axis=1) < 12).sum() >= 100

@@ -18,7 +18,6 @@ from preprocessing.anchors.eye_anchors import (
     ANCHORS_TAR,
     EyeAnchorSettings,
     accepted_share,
-    decode_jpeg,
     make_eye_anchors,
     read_anchor_rows,
     refusal,
@@ -28,12 +27,12 @@ from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarg
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import AlignmentSettings, crop_transforms, transform_landmarks
-from preprocessing.faces.candidates import encode_jpeg
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.labellers.pose_mean_face import label_pose
 from preprocessing.labels.gaze import GazeLabelSettings, make_gaze_labels
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
 from preprocessing.labels.tables import LABELS_TABLE
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip
 
@@ -228,8 +227,3 @@ def test_bounds_beyond_half_of_what_sets_v1_apart_are_refused() -> None:
         EyeAnchorSettings(maximum_blink_error=0.3)
     with pytest.raises(ValueError, match="attempts"):
         EyeAnchorSettings(attempts=0)
-
-
-def test_bytes_that_are_no_jpeg_are_told() -> None:
-    with pytest.raises(ValueError, match="not a JPEG"):
-        decode_jpeg(b"nothing")

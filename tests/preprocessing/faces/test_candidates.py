@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from preprocessing.faces.alignment import AlignmentSettings
-from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings, encode_jpeg
+from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
 from preprocessing.faces.tracking import FaceView
 from tests.preprocessing.faces.test_alignment import centre_of
 
@@ -122,14 +122,6 @@ def test_the_picture_and_the_landmarks_of_a_crop_agree() -> None:
     middle = candidate.landmarks_px[0, [0, -1], :2].mean(axis=0)
     np.testing.assert_allclose(middle, [111.5, 111.5], atol=0.01)
     np.testing.assert_allclose(centre_of(np.where(picture > 30, picture, 0)), middle, atol=0.1)
-
-
-def test_a_jpeg_keeps_red_red() -> None:
-    red = np.zeros((16, 16, 3), np.uint8)
-    red[..., 0] = 255
-    blue, _, decoded_red = cv2.imdecode(np.frombuffer(encode_jpeg(red, 95), np.uint8), cv2.IMREAD_COLOR)[8, 8]
-    assert decoded_red > 250
-    assert blue < 5
 
 
 @pytest.mark.parametrize(
