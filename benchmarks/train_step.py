@@ -51,13 +51,13 @@ from training.engine.meter import Meter
 from training.engine.optimizer_step import Turn
 from training.engine.settings import LoopSettings
 from training.engine.trainer import Loop, LoopPlan
-from training.jobs.config import STAGE_NAMES, PresetName, TrainingChoice
+from training.jobs.config import PresetName, TrainingChoice
 from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
 from training.jobs.recipe import stage_inputs
 from training.jobs.reporting import TextReporter
 from training.jobs.worker import read_parents
-from training.stages.all_stages import build_stage
-from training.stages.stage import Stage, StageContext
+from training.stage_catalog import STAGE_NAMES
+from training.stages.stage import Stage, StageContext, stage_class
 
 REFERENCE: Final = "float32"
 WARM_UP_STEPS: Final = 3  # the first compile, choose kernels and make Adam's moments
@@ -196,7 +196,7 @@ def start_one(
 ) -> TimedLoop:
     """One variant's loop, built as `training.jobs.worker` does."""
     torch.manual_seed(plan.loop.seed)
-    built = build_stage(stage, context, plan.settings)
+    built = stage_class(stage)(context, plan.settings)
     work.mkdir()
     loop_plan = LoopPlan(plan.loop, plan.cadence, work, configuration={})
     return TimedLoop(built, index, loop_plan, process)

@@ -10,7 +10,7 @@ from pipelines.preprocessing.dataset import dataset
 from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.training.assets import stage_assets
-from training.jobs.config import STAGE_NAMES
+from training.stage_catalog import STAGE_NAMES
 
 preprocess = define_asset_job(
     "preprocess",

@@ -8,9 +8,9 @@ from upath import UPath
 
 from storage.publishing import current
 from storage.root import local_copy
-from training.jobs.config import EYE_AXES_PART, STAGE_NAMES
 from training.jobs.job import TrainingJob
 from training.jobs.stage_run import JOB_NAME
+from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE
 
 EYE_STAGE: Final = "stage2_eye"
 WEIGHTS_NAME: Final = "weights.safetensors"
@@ -36,7 +36,7 @@ def parts_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
         return False
     if is_released(checkpoint):
         return True
-    last = None if "/" in checkpoint else current(root, STAGE_NAMES[-1], checkpoint)
+    last = None if "/" in checkpoint else current(root, RENDERING_STAGE, checkpoint)
     if last is None:
         return False
     choice = TrainingJob.read(local_copy(last.directory) / JOB_NAME).choice

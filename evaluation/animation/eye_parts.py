@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training.engine.stage_weights import StageWeights
-from training.jobs.config import EYE_AXES_PART
+from training.stage_catalog import EYE_AXES_PART
 from training.stages.eye_axes import EyeAxes
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +26,11 @@ from training.jobs.job import TrainingJob
 from training.jobs.published_settings import read_settings
 from training.jobs.stage_run import JOB_NAME
 from training.jobs.worker import read_parents
+from training.stage_catalog import RENDERING_STAGE
 from training.stages.frozen_encoders import FrozenEncoders
 from training.stages.stage import StageContext
 from training.stages.stage3_expression import ExpressionSettings
 from weights.resolve import find_weights
-
-LAST_STAGE: Final = "stage3_expression"
 
 
 class TrainedNetworks(HeadNetworks):
@@ -138,17 +136,17 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | No
     Raises:
         ValueError: the run, or one of its stages, is not trained, or is damaged.
     """
-    published = None if "/" in run or not run else current(root, LAST_STAGE, run)
+    published = None if "/" in run or not run else current(root, RENDERING_STAGE, run)
     if published is None:
-        known = sorted(folder.name for folder in (root / "assets" / LAST_STAGE).glob("*"))
-        told = f"runs there: {', '.join(known)}" if known else f"no run there has trained {LAST_STAGE}"
+        known = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
+        told = f"runs there: {', '.join(known)}" if known else f"no run there has trained {RENDERING_STAGE}"
         raise ValueError(
-            f"{run!r} is no folder of released files, and no run of that name has trained {LAST_STAGE} "
+            f"{run!r} is no folder of released files, and no run of that name has trained {RENDERING_STAGE} "
             f"under {root} ({told})"
         )
     if wrong := verify(published):
         raise ValueError(
-            f"{LAST_STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}"
+            f"{RENDERING_STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}"
         )
     folder = local_copy(published.directory)
     choice = TrainingJob.read(folder / JOB_NAME).choice
@@ -158,7 +156,7 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | No
     tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
     if (folder / AVERAGES_NAME).is_file():
         tensors |= read_weights(folder / AVERAGES_NAME).tensors
-    context = StageContext(networks, read_parents(root, LAST_STAGE, choice))
-    weights = StageWeights(f"{LAST_STAGE} of run {run!r}", tensors)
+    context = StageContext(networks, read_parents(root, RENDERING_STAGE, choice))
+    weights = StageWeights(f"{RENDERING_STAGE} of run {run!r}", tensors)
     trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
     return trained, settings.windows.window_frames, measured_parts(context.parents["stage2_eye"])

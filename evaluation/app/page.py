@@ -35,7 +35,7 @@ from evaluation.animation.request import (
 )
 from evaluation.app.worker import BusyError, Maker, Making
 from storage.publishing import current
-from training.jobs.config import STAGE_NAMES
+from training.stage_catalog import RENDERING_STAGE
 
 FILES: Final = Path(__file__).parent / "static"
 PAGES: Final = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -215,9 +215,8 @@ def build_app(settings: PageSettings) -> Starlette:
 
 def trained_runs(root: UPath) -> list[str]:
     """Runs under the root that have trained the last stage."""
-    stage = STAGE_NAMES[-1]
-    folders = sorted(folder.name for folder in (root / "assets" / stage).glob("*"))
-    return [name for name in folders if current(root, stage, name) is not None]
+    folders = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
+    return [name for name in folders if current(root, RENDERING_STAGE, name) is not None]
 
 
 def free_path(folder: Path, portrait: str) -> Path:

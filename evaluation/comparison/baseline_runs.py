@@ -24,11 +24,12 @@ from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated
 from evaluation.figures import FigureRow
 from evaluation.generation.files import PROTOCOL_NAME
 from evaluation.generation.reenactment import ReenactmentProtocol
-from evaluation.report.sources import CHECKPOINT_INPUT, DIGEST_DIGITS
+from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import REPORT_TABLE
 from storage.publishing import current
 from storage.transfer import read_bytes, write_bytes
 from training.engine.weights_digest import weights_digest
+from training.stage_catalog import RENDERING_STAGE
 
 ACCEPTED_FOLDER: Final = "accepted"
 ACCEPTANCE_NAME: Final = "acceptance.json"
@@ -154,7 +155,7 @@ def _read_record(path: UPath) -> Acceptance | None:
 
 
 def _refuse_other_weights(root: UPath, evaluated: EvaluatedRun) -> None:
-    published = current(root, CHECKPOINT_INPUT, evaluated.run)
+    published = current(root, RENDERING_STAGE, evaluated.run)
     trained = evaluated.weights if published is None else weights_digest(published)
     if trained != evaluated.weights:
         raise ValueError(

@@ -7,10 +7,11 @@ from upath import UPath
 from evaluation.figures import FigureRow, read_figures
 from evaluation.generation.files import GENERATED_VIDEOS, PROTOCOL_NAME
 from evaluation.generation.reenactment import ReenactmentProtocol, read_protocol
-from evaluation.report.sources import CHECKPOINT_INPUT, DATASET_INPUT, find_published
+from evaluation.report.sources import DATASET_INPUT, find_published
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_TABLE
 from storage.publishing import current
 from storage.root import local_copy
+from training.stage_catalog import RENDERING_STAGE
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def read_evaluated(root: UPath, run: str) -> EvaluatedRun:
         run=run,
         report=report.directory.path.removeprefix(root.path).strip("/"),
         report_content=report.manifest.content_digest,
-        weights=videos.manifest.inputs[CHECKPOINT_INPUT],
+        weights=videos.manifest.inputs[RENDERING_STAGE],
         dataset=videos.manifest.inputs[DATASET_INPUT],
         protocol=read_protocol(local_copy(videos.directory) / PROTOCOL_NAME),
         figures=tuple(read_figures(local_copy(report.directory) / REPORT_TABLE)),

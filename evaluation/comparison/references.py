@@ -8,14 +8,14 @@ from upath import UPath
 
 from evaluation.comparison.baseline_runs import ACCEPTANCE_NAME, ACCEPTED_FOLDER, Acceptance, accepted_history
 from evaluation.generation.files import GENERATED_VIDEOS
-from evaluation.report.sources import CHECKPOINT_INPUT, EVALUATIONS
+from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import EVALUATION_REPORT
 from preprocessing.orchestration.references import batches_without_videos, read_by_step, shards_of_dataset
 from preprocessing.orchestration.steps import STEPS
 from storage.gc.findings import References
 from storage.gc.survey import ASSETS, Build, Survey
-from training.jobs.config import STAGE_NAMES
 from training.jobs.references import DATASET, read_by_stage, with_weights
+from training.stage_catalog import RENDERING_STAGE, STAGE_NAMES
 
 MEASURED: Final = (GENERATED_VIDEOS, *EVALUATIONS)
 
@@ -86,7 +86,7 @@ def _accepted_builds(root: UPath, keep_accepted: int, survey: Survey) -> dict[Bu
 def _first_builds(survey: Survey, acceptance: Acceptance) -> list[Build]:
     """The report, as far as it is there, and the weights."""
     location = acceptance.report.split("/")
-    builds = with_weights(survey, CHECKPOINT_INPUT, acceptance.weights)
+    builds = with_weights(survey, RENDERING_STAGE, acceptance.weights)
     if len(location) == 4 and location[0] == ASSETS:
         report = Build(*location[1:])
         builds += [report] if report in survey.of_partition(report.asset, report.partition) else []

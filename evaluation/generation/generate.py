@@ -41,9 +41,9 @@ from storage.publishing import BuildReport, Published, Recipe, current, material
 from storage.root import local_copy
 from training.data.index import ClipIndex, NoSamplesError, open_current
 from training.engine.weights_digest import weights_digest
+from training.stage_catalog import RENDERING_STAGE
 
 CODE_VERSION: Final = "1"
-LAST_STAGE: Final = "stage3_expression"
 NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
 """What is measured must not be the codec's loss; H.264 in yuv420p still halves the colours' resolution."""
 FRAMES_AT_ONCE: Final = 16  # as `animate`: of a chunk every code and picture is held
@@ -121,15 +121,15 @@ def run_inputs(root: UPath, run: str) -> dict[str, str]:
     from training.jobs.recipe import stage_inputs
     from training.jobs.stage_run import JOB_NAME
 
-    published = current(root, LAST_STAGE, run)
+    published = current(root, RENDERING_STAGE, run)
     if published is None:
-        known = sorted(folder.name for folder in (root / "assets" / LAST_STAGE).glob("*"))
+        known = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
         told = f"runs that have: {', '.join(known) or 'none'}"
-        raise ValueError(f"run {run!r} has not trained {LAST_STAGE} under {root}; {told}")
+        raise ValueError(f"run {run!r} has not trained {RENDERING_STAGE} under {root}; {told}")
     choice = TrainingJob.read(local_copy(published.directory) / JOB_NAME).choice
-    inputs = stage_inputs(root, LAST_STAGE, choice)
+    inputs = stage_inputs(root, RENDERING_STAGE, choice)
     used = {name: digest for name, digest in inputs.items() if name != "perception"}  # of training alone
-    return used | {LAST_STAGE: weights_digest(published)}
+    return used | {RENDERING_STAGE: weights_digest(published)}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from evaluation.generation.reenactment import ReenactmentProtocol, read_protocol
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell, read_matrix
 from storage.publishing import Published, current
 from storage.root import local_copy
+from training.stage_catalog import RENDERING_STAGE
 
 LIP_SYNC_ASSET: Final = "lip_sync_evaluation"
 CONTROL_ASSET: Final = "control_evaluation"
 QUALITY_ASSET: Final = "quality_evaluation"
 EVALUATIONS: Final = (CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET)
-CHECKPOINT_INPUT: Final = "stage3_expression"
 DATASET_INPUT: Final = "dataset"
 DIGEST_DIGITS: Final = 16  # of 64: as the rest of the project shows digests
 
@@ -52,7 +52,7 @@ class RunSources:
     @property
     def checkpoint(self) -> str:
         """Content digest of the weights that made the videos, its first digits."""
-        return self._input(CHECKPOINT_INPUT)
+        return self._input(RENDERING_STAGE)
 
     @property
     def dataset(self) -> str:

@@ -18,9 +18,10 @@ from upath import UPath
 from evaluation.config import EvaluationChoice
 from evaluation.figures import FIGURES_TABLE, write_figures
 from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated
-from evaluation.generation.generate import LAST_STAGE, run_inputs
+from evaluation.generation.generate import run_inputs
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
+from training.stage_catalog import RENDERING_STAGE
 from weights.resolve import OutsideFile, outside_file, write_outside_weights
 
 LIP_SYNC_EVALUATION: Final = "lip_sync_evaluation"
@@ -67,7 +68,7 @@ def lip_run(root: UPath, run: str) -> str:
     from training.jobs.job import TrainingJob
     from training.jobs.stage_run import JOB_NAME
 
-    published = current(root, LAST_STAGE, run)
+    published = current(root, RENDERING_STAGE, run)
     assert published is not None  # `run_inputs` has looked
     choice = TrainingJob.read(local_copy(published.directory) / JOB_NAME).choice
     return choice.parents_run or choice.run

@@ -13,7 +13,7 @@ from pipelines.cli.training_job import run_job
 from pipelines.definitions import definitions
 from pipelines.evaluation.acceptance import NOT_WORSE
 from storage.root import open_root
-from training.jobs.config import STAGE_NAMES
+from training.stage_catalog import RENDERING_STAGE
 
 JOB: Final = "evaluate"
 
@@ -34,7 +34,7 @@ def run_evaluation(order: EvaluationOrder, console: Console) -> None:
             the UI.
     """
     root = open_root()
-    order = replace(order, choice=with_run(root, order.choice, STAGE_NAMES[-1]))
+    order = replace(order, choice=with_run(root, order.choice, RENDERING_STAGE))
     resources = {
         "workspace": {"config": {"force": order.force}},
         "evaluation_choice": {"config": {"settings": asdict(order.choice)}},

@@ -18,7 +18,8 @@ from pipelines.cli.training_options import training_options
 from pipelines.cli.weights import weights
 from pipelines.one_thread import use_one_thread
 from preprocessing.sources.remote import SourcePath, is_folder, source_path
-from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.config import TrainingChoice
+from training.stage_catalog import STAGE_NAMES
 
 
 class _Source(click.ParamType[SourcePath]):

@@ -14,7 +14,8 @@ from pipelines.operations.dead_runs import clear_dead_runs, process_tags
 from pipelines.training.record import read_figures
 from storage.publishing import current
 from storage.root import local_copy, open_root
-from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.config import TrainingChoice
+from training.stage_catalog import STAGE_NAMES
 
 ALL: Final = "all"
 

@@ -39,7 +39,7 @@ from pipelines.table_columns import column_schema
 from pipelines.training.assets import GPU_POOL, stage_assets
 from storage.publishing import Published
 from storage.root import local_copy
-from training.jobs.config import STAGE_NAMES
+from training.stage_catalog import RENDERING_STAGE, STAGE_NAMES
 
 Measure = Callable[[AssetExecutionContext, UPath, EvaluationChoice, Workspace], Published]
 LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
@@ -53,7 +53,7 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
     kinds={"pytorch", "mp4"},
     owners=["team:evaluation"],
     check_specs=[videos_check_spec()],
-    automation_condition=after_any_of(STAGE_NAMES[-1]),
+    automation_condition=after_any_of(RENDERING_STAGE),
 )
 def generated_videos(
     context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
@@ -64,7 +64,7 @@ def generated_videos(
     people. Control: a self video of which one driver alone was changed.
     """
     root = workspace.open()
-    choice = with_run(root, evaluation_choice.to_choice(), STAGE_NAMES[-1])
+    choice = with_run(root, evaluation_choice.to_choice(), RENDERING_STAGE)
     with tried_again(context):
         published = run_generated_videos(root, choice, force=workspace.force, progress=context.log.info)
     sheet = local_copy(published.directory) / CONTACT_SHEET

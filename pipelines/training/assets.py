@@ -24,19 +24,10 @@ from pipelines.training.pictures import draw_losses, figure_table
 from pipelines.training.record import newest_sample, read_figures, read_losses
 from storage.publishing import Published
 from storage.root import local_copy
-from training.jobs.config import STAGE_NAMES, STAGE_PARENTS
 from training.jobs.stage_run import run_stage
+from training.stage_catalog import STAGES, StageInfo
 
 GPU_POOL: Final = "gpu"  # its limit stands in dagster.yaml: how many stages train at once
-DESCRIPTIONS: Final = {
-    "perception": "A small network that finds landmarks, pose, gaze and blinks, trained from the shards' own "
-    "labels. Frozen afterwards, it stands in for outside networks in the losses that want one.",
-    "stage1_motion": "Appearance, motion and generator, by driving a frame with another of the same clip.",
-    "stage2_lip": "The lip code: frames and the sound heard with them are drawn together, others apart.",
-    "stage2_eye": "The eye code, from pictures that share nothing but their eyes.",
-    "stage2_pose": "The pose code: six numbers of the head's turn and place.",
-    "stage3_expression": "The expression code: what lips, eyes and pose leave untold; and the generator.",
-}
 
 
 @dataclass(frozen=True)
@@ -47,16 +38,16 @@ class _Made:
     trained: Trained
 
 
-def _stage_asset(name: str) -> AssetsDefinition:
+def _stage_asset(info: StageInfo) -> AssetsDefinition:
     @asset(
-        name=name,
-        deps=[dataset, *STAGE_PARENTS[name]],
+        name=info.name,
+        deps=[dataset, *info.parents],
         group_name="training",
         pool=GPU_POOL,
         kinds={"pytorch"},
         owners=["team:training"],
-        check_specs=training_check_specs(name),
-        description=DESCRIPTIONS[name],
+        check_specs=training_check_specs(info.name),
+        description=info.description,
     )
     def stage(
         context: AssetExecutionContext, workspace: Workspace, training_choice: Training
@@ -65,14 +56,14 @@ def _stage_asset(name: str) -> AssetsDefinition:
         with tried_again(context):
             published = run_stage(
                 root,
-                name,
+                info.name,
                 choice,
                 lambda job, processes: launch_training(context, job, processes, watching=_watching()),
                 force=workspace.force,
                 progress=context.log.info,
             )
         context.log.info("%s", what_happened(published))
-        made = _Made(published, Trained(root, name, choice.run, local_copy(published.directory)))
+        made = _Made(published, Trained(root, info.name, choice.run, local_copy(published.directory)))
         return Materialised(
             metadata=_metadata(made),
             check_results=run_training_checks(made.trained),
@@ -117,4 +108,4 @@ def _metadata(made: _Made) -> dict[str, Any]:
     }
 
 
-stage_assets: Final = [_stage_asset(name) for name in STAGE_NAMES]
+stage_assets: Final = [_stage_asset(info) for info in STAGES.values()]

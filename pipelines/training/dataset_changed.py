@@ -9,7 +9,8 @@ from pipelines.resources import Workspace
 from preprocessing.dataset.change import changed_share
 from preprocessing.dataset.whole import DATASET, WHOLE
 from storage.publishing import current
-from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.config import TrainingChoice
+from training.stage_catalog import RENDERING_STAGE
 
 TRAIN_ALL = "train_all"
 
@@ -29,7 +30,7 @@ def dataset_changed(context: SensorEvaluationContext) -> RunRequest | SkipReason
         return SkipReason("there is no data set yet")
     if is_unfinished(context.instance, TRAIN_ALL):
         return SkipReason("train_all is queued or running")
-    trained = current(root, STAGE_NAMES[-1], run)
+    trained = current(root, RENDERING_STAGE, run)
     if trained is None:
         return SkipReason(f"run {run!r} was never trained to its end: start it by hand once")
     share = changed_share(root, trained.manifest.inputs["dataset"])

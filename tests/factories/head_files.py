@@ -18,10 +18,11 @@ from tests.factories.toy_run import parent_parts, publish_weights
 from tests.factories.weights import randomise
 from training.engine.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import collect, write_weights
-from training.jobs.config import EYE_AXES_PART, TrainingChoice
+from training.jobs.config import TrainingChoice
 from training.jobs.job import TrainingJob
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import JOB_NAME
+from training.stage_catalog import EYE_AXES_PART
 from training.stages.eye_axes import EyeAxes
 
 

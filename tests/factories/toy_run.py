@@ -38,7 +38,7 @@ from training.engine.stage_weights import StageWeights, collect, write_weights
 from training.jobs.config import TrainingChoice
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.reporting import TextReporter
-from training.runs.preset import RunPreset
+from training.runs.preset import RunPreset, StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages.stage1_motion import first_generator_config
 
@@ -54,17 +54,25 @@ CADENCE: Final = Cadence(
     workers=2,
     prefetch_batches=2,
 )
+_TINY: Final = TINY_CPU.stages
 TOY_RUN: Final = dataclasses.replace(
     TINY_CPU,
-    perception_loop=LOOP,
-    stage1_motion_loop=dataclasses.replace(LOOP, gradient_clip_norm=1.0),
-    stage3_expression=dataclasses.replace(
-        TINY_CPU.stage3_expression,
-        # Two rows a step: the ring is written over from the fourth step on.
-        memory_rows=7,
-        windows=ExpressionWindowSettings(window_frames=3),
-    ),
-    stage3_expression_loop=LOOP,
+    stages={
+        **_TINY,
+        "perception": dataclasses.replace(_TINY["perception"], loop=LOOP),
+        "stage1_motion": dataclasses.replace(
+            _TINY["stage1_motion"], loop=dataclasses.replace(LOOP, gradient_clip_norm=1.0)
+        ),
+        "stage3_expression": StageRun(
+            dataclasses.replace(
+                _TINY["stage3_expression"].settings,
+                # Two rows a step: the ring is written over from the fourth step on.
+                memory_rows=7,
+                windows=ExpressionWindowSettings(window_frames=3),
+            ),
+            LOOP,
+        ),
+    },
     cadence=CADENCE,
 )
 CHOICE: Final = TrainingChoice(device="cpu", run="toy")

@@ -6,7 +6,7 @@ import sys
 import pytest
 from dagster import AssetKey, Definitions
 
-from training.jobs.config import STAGE_NAMES
+from training.stage_catalog import STAGE_NAMES
 
 GRAPH = {
     "source_videos": set[str](),

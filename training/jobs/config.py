@@ -1,47 +1,9 @@
 """What a person chooses of a training run. Imports no torch: forms and command lines are made of it."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from storage.settings import setting
-
-STAGE_NAMES: Final = (
-    "perception",
-    "stage1_motion",
-    "stage2_lip",
-    "stage2_eye",
-    "stage2_pose",
-    "stage3_expression",
-)
-"""In the order in which they can be trained."""
-
-STAGE_PARENTS: Final[dict[str, tuple[str, ...]]] = {
-    "perception": (),
-    "stage1_motion": ("perception",),
-    "stage2_lip": ("stage1_motion",),
-    "stage2_eye": ("stage1_motion",),
-    "stage2_pose": ("stage1_motion",),
-    "stage3_expression": ("perception", "stage1_motion", "stage2_lip", "stage2_eye", "stage2_pose"),
-}
-"""Whose weights a stage starts from."""
-
-EYE_AXES_PART: Final = "eye_axes"
-"""Part of stage2_eye's weights that tells gaze from blinks; runs of its version 1 have none."""
-
-OUTSIDE_SETTINGS: Final = ("vgg19_weights", "deep3d_weights", "emonet_weights", "l2cs_weights")
-"""Settings that name files of outside networks."""
-
-RELEASED_SETTING: Final = "start_from"
-"""Names the released networks, several files."""
-
-_PICTURE_LOSSES: Final = ("vgg19_weights", "deep3d_weights", "emonet_weights")
-_OF_STAGE: Final = {
-    "stage1_motion": (*_PICTURE_LOSSES, RELEASED_SETTING),
-    "stage2_lip": (RELEASED_SETTING,),
-    "stage2_eye": (RELEASED_SETTING,),
-    "stage2_pose": (RELEASED_SETTING,),
-    "stage3_expression": (*_PICTURE_LOSSES, "l2cs_weights", RELEASED_SETTING),
-}
 
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
 
@@ -150,8 +112,3 @@ class TrainingChoice:
             raise ValueError(f"these must be 0 or more (workers: -1 or more): {wrong or self.workers}")
         if not self.run:
             raise ValueError("the training run needs a name")
-
-
-def outside_settings(stage: str) -> tuple[str, ...]:
-    """Which of `OUTSIDE_SETTINGS` and `RELEASED_SETTING` are part of a stage's recipe."""
-    return _OF_STAGE.get(stage, ())

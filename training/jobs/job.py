@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.atomic import write_atomically
-from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.config import TrainingChoice
+from training.stage_catalog import stage_info
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class TrainingJob:
     work: Path  # local folder that the job fills and resumes from
 
     def __post_init__(self) -> None:
-        if self.stage not in STAGE_NAMES:
-            raise ValueError(f"no stage {self.stage!r}; there are {', '.join(STAGE_NAMES)}")
+        stage_info(self.stage)
 
     def write(self, file: Path) -> None:
         """Write it as JSON."""

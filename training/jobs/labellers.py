@@ -14,19 +14,9 @@ from upath import UPath
 from storage.publishing import current
 from storage.transfer import read_bytes
 from training.jobs.config import TrainingChoice
+from training.stage_catalog import stage_info
 
 STATISTICS_NAME: Final = "statistics.json"
-FACES: Final = "faces"  # named by samples of a detector other than the built-in one
-STAGE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "perception": (FACES, "pose", "gaze", "blink"),
-    "stage1_motion": (FACES,),
-    "stage2_lip": (FACES,),
-    # Its anchors were chosen and verified by all three.
-    "stage2_eye": (FACES, "pose", "gaze", "blink"),
-    "stage2_pose": (FACES, "pose"),
-    "stage3_expression": (FACES,),
-}
-"""What a stage reads. Who found the faces decides every stage's pictures; none reads `lip_sync`."""
 
 Labellers = Mapping[str, Mapping[str, int | None]]
 """Label -> labeller -> how many samples; None where the data set does not tell."""
@@ -48,7 +38,7 @@ def read_labellers(root: UPath) -> Labellers:
 def mixed_labellers(root: UPath, stage: str) -> Labellers:
     """Of the labels that a stage reads those of more than one labeller, by name."""
     found = read_labellers(root)
-    return {label: found[label] for label in STAGE_LABELS[stage] if len(found.get(label, {})) > 1}
+    return {label: found[label] for label in stage_info(stage).labels if len(found.get(label, {})) > 1}
 
 
 def allowed_mix(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, dict[str, list[str]]]:

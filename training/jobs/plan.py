@@ -9,12 +9,13 @@ from typing import Any, Final
 from models.external.vgg19 import VGG19_CHANNELS
 from models.presets import NetworkPreset
 from training.engine.settings import Cadence, LoopSettings
-from training.jobs.config import RELEASED_SETTING, TrainingChoice
+from training.jobs.config import TrainingChoice
 from training.jobs.pretrained_files import outside_files
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
 from training.runs.tiny_cpu import RUN as TINY_CPU
+from training.stage_catalog import RELEASED_SETTING
 from training.stages.stage import OutsideWeights
 from training.stages.stage3_expression import ExpressionSettings
 from weights.resolve import OutsideFile

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from training.jobs.config import OUTSIDE_SETTINGS, RELEASED_SETTING, TrainingChoice, outside_settings
+from training.jobs.config import TrainingChoice
+from training.stage_catalog import PRETRAINED_SETTINGS, RELEASED_SETTING, stage_info
 from weights.catalog import PRETRAINED
 from weights.folder import find_files, remembered_sha256, weights_folder
 from weights.resolve import OutsideFile, licence_record, outside_file
@@ -18,7 +19,7 @@ def outside_files(stage: str, choice: TrainingChoice) -> tuple[OutsideFile, ...]
         FileNotFoundError: one is not there.
         ValueError: one is not what it should be, or its licence was not accepted.
     """
-    return _files(outside_settings(stage), choice)
+    return _files(stage_info(stage).pretrained, choice)
 
 
 def require_outside_files(choice: TrainingChoice) -> None:
@@ -26,7 +27,7 @@ def require_outside_files(choice: TrainingChoice) -> None:
 
     Raises as `outside_files`.
     """
-    _files((*OUTSIDE_SETTINGS, RELEASED_SETTING), choice)
+    _files(PRETRAINED_SETTINGS, choice)
 
 
 def _files(settings: tuple[str, ...], choice: TrainingChoice) -> tuple[OutsideFile, ...]:

@@ -8,10 +8,11 @@ from upath import UPath
 from storage.fingerprint import to_json_value
 from storage.publishing import Recipe, current
 from training.engine.weights_digest import weights_digest
-from training.jobs.config import RELEASED_SETTING, STAGE_PARENTS, TrainingChoice
+from training.jobs.config import TrainingChoice
 from training.jobs.labellers import allowed_mix
 from training.jobs.plan import plan_stage
-from training.stages.all_stages import stage_version
+from training.stage_catalog import RELEASED_SETTING, stage_info
+from training.stages.stage import stage_class
 from weights.resolve import OutsideFile
 
 DATASET = ("dataset", "whole")
@@ -26,7 +27,7 @@ def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
     return Recipe(
         asset=stage,
         partition=choice.run,
-        code_version=stage_version(stage),
+        code_version=stage_class(stage).version,
         # Told only where it is so: the setting alone makes no run stale.
         settings=stage_settings(stage, choice) | allowed_mix(root, stage, choice),
         inputs=stage_inputs(root, stage, choice),
@@ -68,7 +69,7 @@ def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, s
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
     inputs = {"dataset": dataset.manifest.content_digest}
     run = choice.parents_run or choice.run
-    for parent in STAGE_PARENTS[stage]:
+    for parent in stage_info(stage).parents:
         published = current(root, parent, run)
         if published is None:
             raise ValueError(

@@ -5,7 +5,7 @@ from typing import Final
 
 from storage.gc.survey import Build, Survey
 from training.engine.weights_digest import told_weights_digest
-from training.jobs.config import STAGE_NAMES
+from training.stage_catalog import STAGE_NAMES
 
 DATASET: Final = "dataset"
 

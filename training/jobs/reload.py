@@ -14,8 +14,7 @@ from training.jobs.plan import plan_stage
 from training.jobs.published_settings import read_settings
 from training.jobs.stage_run import CHECKPOINT_FOLDER, JOB_NAME
 from training.jobs.worker import read_parents
-from training.stages.all_stages import build_stage
-from training.stages.stage import Stage, StageContext
+from training.stages.stage import Stage, StageContext, stage_class
 
 
 def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
@@ -36,7 +35,7 @@ def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
     networks = read_settings(NetworkPreset, published, "networks")
     settings = read_settings(type(plan.settings), published, "stage")
     context = StageContext(networks, read_parents(root, stage, choice), plan.outside)
-    built = build_stage(stage, context, settings)
+    built = stage_class(stage)(context, settings)
     checkpoint = read_checkpoint(folder / CHECKPOINT_FOLDER)
     weights, averages = read_weights(folder / WEIGHTS_NAME), folder / AVERAGES_NAME
     for part, network in built.saved.items():

@@ -24,7 +24,7 @@ from training.engine.checkpoint import AVERAGES_NAME, CHECKPOINTS_FOLDER, WEIGHT
 from training.engine.distributed import Process, join
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.trainer import Loop, LoopPlan
-from training.jobs.config import STAGE_PARENTS, TrainingChoice
+from training.jobs.config import TrainingChoice
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.jobs.plan import plan_stage
@@ -32,8 +32,8 @@ from training.jobs.recipe import run_configuration
 from training.jobs.released_start import begin_as_released
 from training.jobs.reporting import Reporter, TextReporter
 from training.launch.process_group import die_with_parent
-from training.stages.all_stages import build_stage
-from training.stages.stage import Figure, StageContext
+from training.stage_catalog import stage_info
+from training.stages.stage import Figure, StageContext, stage_class
 
 FIGURES_NAME: Final = "figures.json"
 
@@ -55,7 +55,7 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         # The same beginning on every rank; then each draws noise of its own.
         torch.manual_seed(plan.loop.seed)
         context = StageContext(plan.networks, read_parents(root, job.stage, job.choice), plan.outside)
-        stage = build_stage(job.stage, context, plan.settings)
+        stage = stage_class(job.stage)(context, plan.settings)
         if plan.released_folder is not None:
             taken = begin_as_released(stage, plan.released_folder, plan.networks)
             if process.is_first:
@@ -81,7 +81,7 @@ def read_parents(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, S
     """
     run = choice.parents_run or choice.run
     parents: dict[str, StageWeights] = {}
-    for name in STAGE_PARENTS[stage]:
+    for name in stage_info(stage).parents:
         published = current(root, name, run)
         if published is None:
             raise ValueError(

@@ -13,7 +13,7 @@ from typing import Final
 from training.data.lip_windows import LipWindowSettings
 from training.data.sources import ExpressionWindowSettings
 from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
-from training.runs.preset import RunPreset
+from training.runs.preset import RunPreset, StageRun
 from training.stages.perception import PerceptionSettings
 from training.stages.stage1_motion import MotionSettings
 from training.stages.stage2_eye import EyeSettings
@@ -24,27 +24,34 @@ from training.stages.stage3_expression import ExpressionSettings
 _STEPS: Final = 500_000  # left over in the official code, of which stage is not known
 _BATCH: Final = 32  # a GPU; the same source
 
+_LOOP: Final = LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16")
+
 RUN: Final = RunPreset(
     networks="official",
-    perception=PerceptionSettings(
-        optimiser=OptimiserSettings(learning_rate=5e-4, betas=(0.9, 0.99), weight_decay=1e-4)
-    ),
-    perception_loop=LoopSettings(steps=50_000, batch_size=64, precision="bfloat16"),
-    stage1_motion=MotionSettings(),
-    stage1_motion_loop=LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16"),
-    # Temperature .07 is MoCo's; the formula's 1.0 bounds the loss far above 0 (see `FORMULA_TEMPERATURE`).
-    stage2_lip=LipSettings(
-        windows=LipWindowSettings(from_same_clip=4, from_other_clips=4),
-        temperature=0.07,
-        negatives_from_batch=True,
-    ),
-    stage2_lip_loop=LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16"),
-    stage2_eye=EyeSettings(temperature=0.07),
-    stage2_eye_loop=LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16"),
-    stage2_pose=PoseSettings(),
-    stage2_pose_loop=LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16"),
-    stage3_expression=ExpressionSettings(windows=ExpressionWindowSettings(window_frames=9)),
-    stage3_expression_loop=LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16"),
+    stages={
+        "perception": StageRun(
+            PerceptionSettings(
+                optimiser=OptimiserSettings(learning_rate=5e-4, betas=(0.9, 0.99), weight_decay=1e-4)
+            ),
+            LoopSettings(steps=50_000, batch_size=64, precision="bfloat16"),
+        ),
+        "stage1_motion": StageRun(MotionSettings(), _LOOP),
+        # Temperature .07 is MoCo's; the formula's 1.0 bounds the loss far above 0 (`FORMULA_TEMPERATURE`).
+        "stage2_lip": StageRun(
+            LipSettings(
+                windows=LipWindowSettings(from_same_clip=4, from_other_clips=4),
+                temperature=0.07,
+                negatives_from_batch=True,
+            ),
+            _LOOP,
+        ),
+        "stage2_eye": StageRun(EyeSettings(temperature=0.07), _LOOP),
+        "stage2_pose": StageRun(PoseSettings(), _LOOP),
+        "stage3_expression": StageRun(
+            ExpressionSettings(windows=ExpressionWindowSettings(window_frames=9)), _LOOP
+        ),
+    },
+    default_loop=_LOOP,
     cadence=Cadence(
         log_every_steps=100,
         checkpoint_every_steps=5_000,

@@ -1,43 +1,36 @@
-"""What a run preset holds: the networks, and for each stage its settings and its loop's."""
+"""A run preset: the networks' sizes, and how each stage trains."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from models.presets import NetworkPreset, preset_named
 from training.engine.settings import Cadence, LoopSettings
-from training.stages.perception import PerceptionSettings
-from training.stages.stage1_motion import MotionSettings
-from training.stages.stage2_eye import EyeSettings
-from training.stages.stage2_lip import LipSettings
-from training.stages.stage2_pose import PoseSettings
-from training.stages.stage3_expression import ExpressionSettings
+from training.stages.stage import stage_class
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage in a preset."""
+    """How a preset trains one stage."""
 
-    settings: Any  # the stage's own dataclass, as `RunPreset` names it
+    settings: Any  # of the stage's `settings_type`
     loop: LoopSettings
 
 
 @dataclass(frozen=True)
 class RunPreset:
-    """A whole run, stage by stage."""
+    """A whole run, stage by stage.
+
+    Attributes:
+        networks: which network preset.
+        stages: by name. A stage that is not listed trains with its own defaults and `default_loop`.
+        default_loop: of stages that are not listed.
+        cadence: of every stage.
+    """
 
     networks: Literal["official", "tiny"]
-    perception: PerceptionSettings
-    perception_loop: LoopSettings
-    stage1_motion: MotionSettings
-    stage1_motion_loop: LoopSettings
-    stage2_lip: LipSettings
-    stage2_lip_loop: LoopSettings
-    stage2_eye: EyeSettings
-    stage2_eye_loop: LoopSettings
-    stage2_pose: PoseSettings
-    stage2_pose_loop: LoopSettings
-    stage3_expression: ExpressionSettings
-    stage3_expression_loop: LoopSettings
+    stages: Mapping[str, StageRun]
+    default_loop: LoopSettings
     cadence: Cadence = Cadence()
 
     @property
@@ -46,13 +39,9 @@ class RunPreset:
         return preset_named(self.networks)
 
     def stage(self, name: str) -> StageRun:
-        """A stage's settings and loop, by its name."""
-        stages = {
-            "perception": StageRun(self.perception, self.perception_loop),
-            "stage1_motion": StageRun(self.stage1_motion, self.stage1_motion_loop),
-            "stage2_lip": StageRun(self.stage2_lip, self.stage2_lip_loop),
-            "stage2_eye": StageRun(self.stage2_eye, self.stage2_eye_loop),
-            "stage2_pose": StageRun(self.stage2_pose, self.stage2_pose_loop),
-            "stage3_expression": StageRun(self.stage3_expression, self.stage3_expression_loop),
-        }
-        return stages[name]
+        """How a stage trains.
+
+        Raises:
+            ValueError: there is no stage of that name.
+        """
+        return self.stages.get(name) or StageRun(stage_class(name).settings_type(), self.default_loop)

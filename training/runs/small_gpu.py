@@ -7,30 +7,36 @@ Unverified: as `paper`, with fewer steps and higher rates, which are ours.
 """
 
 import dataclasses
-from typing import Final
+from typing import Any, Final
 
 from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
 from training.runs.paper import RUN as PAPER
-from training.runs.preset import RunPreset
+from training.runs.preset import StageRun
 
 _QUICK: Final = OptimiserSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)
 _HEAD: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
 
-RUN: Final[RunPreset] = dataclasses.replace(
+
+def _shorter(stage: str, steps: int, batch_size: int, **settings: Any) -> StageRun:
+    """The paper's stage with fewer steps and other settings."""
+    paper = PAPER.stages[stage]
+    loop = dataclasses.replace(paper.loop, steps=steps, batch_size=batch_size)
+    return StageRun(dataclasses.replace(paper.settings, **settings), loop)
+
+
+RUN: Final = dataclasses.replace(
     PAPER,
-    perception_loop=LoopSettings(steps=4_000, batch_size=64, precision="bfloat16"),
-    stage1_motion=dataclasses.replace(PAPER.stage1_motion, optimiser=_QUICK, adversary_optimiser=_QUICK),
-    stage1_motion_loop=LoopSettings(steps=20_000, batch_size=16, precision="bfloat16"),
-    stage2_lip=dataclasses.replace(PAPER.stage2_lip, optimiser=_HEAD),
-    stage2_lip_loop=LoopSettings(steps=8_000, batch_size=32, precision="bfloat16"),
-    stage2_eye=dataclasses.replace(PAPER.stage2_eye, optimiser=_HEAD),
-    stage2_eye_loop=LoopSettings(steps=4_000, batch_size=32, precision="bfloat16"),
-    stage2_pose=dataclasses.replace(PAPER.stage2_pose, optimiser=_HEAD),
-    stage2_pose_loop=LoopSettings(steps=4_000, batch_size=64, precision="bfloat16"),
-    stage3_expression=dataclasses.replace(
-        PAPER.stage3_expression, optimiser=_QUICK, adversary_optimiser=_QUICK
-    ),
-    stage3_expression_loop=LoopSettings(steps=20_000, batch_size=16, precision="bfloat16"),
+    stages={
+        "perception": _shorter("perception", 4_000, 64),
+        "stage1_motion": _shorter("stage1_motion", 20_000, 16, optimiser=_QUICK, adversary_optimiser=_QUICK),
+        "stage2_lip": _shorter("stage2_lip", 8_000, 32, optimiser=_HEAD),
+        "stage2_eye": _shorter("stage2_eye", 4_000, 32, optimiser=_HEAD),
+        "stage2_pose": _shorter("stage2_pose", 4_000, 64, optimiser=_HEAD),
+        "stage3_expression": _shorter(
+            "stage3_expression", 20_000, 16, optimiser=_QUICK, adversary_optimiser=_QUICK
+        ),
+    },
+    default_loop=LoopSettings(steps=4_000, batch_size=32, precision="bfloat16"),
     cadence=Cadence(
         log_every_steps=50,
         checkpoint_every_steps=1_000,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -76,6 +77,7 @@ class PerceptionStage(Stage[LabelledFrames]):
 
     name = "perception"
     version = "1"
+    settings_type = PerceptionSettings
 
     def __init__(self, context: StageContext, settings: PerceptionSettings) -> None:
         self.settings = settings
@@ -122,6 +124,9 @@ class PerceptionStage(Stage[LabelledFrames]):
             )
             for name, unit in units.items()
         ]
+
+
+STAGE: Final = PerceptionStage
 
 
 def blink_loss(told: Tensor, label: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from training.data.loader import LoaderSettings
 from training.data.sources import Source
 from training.engine.settings import OptimiserSettings
 from training.engine.stage_weights import StageWeights
+from training.stage_catalog import stage_info
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
@@ -118,6 +120,7 @@ class Stage(ABC, Generic[AnyBatch]):
 
     name: ClassVar[str]
     version: ClassVar[str]  # raised when the same settings would train something else
+    settings_type: ClassVar[type[Any]]  # its defaults serve presets that do not list the stage
 
     model: Player
     adversary: Player | None
@@ -126,6 +129,10 @@ class Stage(ABC, Generic[AnyBatch]):
     adversary_optimiser: OptimiserSettings | None
     saved: Mapping[str, nn.Module]
     averaged: tuple[str, ...]  # names in `saved` of which a moving average is kept
+
+    @abstractmethod
+    def __init__(self, context: StageContext, settings: Any) -> None:
+        """Build the networks; `settings` is of `settings_type`."""
 
     @abstractmethod
     def source(self, index: ClipIndex) -> Source[AnyBatch]:
@@ -177,6 +184,17 @@ class Stage(ABC, Generic[AnyBatch]):
         self.model.to(device)
         if self.adversary is not None:
             self.adversary.to(device)
+
+
+def stage_class(name: str) -> type[Stage[Any]]:
+    """The class of a stage of the catalog: `STAGE` in `training/stages/<name>.py`.
+
+    Raises:
+        ValueError: there is no stage of that name.
+    """
+    found: type[Stage[Any]] = import_module(f"training.stages.{stage_info(name).name}").STAGE
+    assert found.name == name
+    return found
 
 
 def real_rows(batch: Batch) -> list[int]:

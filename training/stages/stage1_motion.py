@@ -7,6 +7,7 @@ unified motion feature, side by side; the four heads of E_mot take no part yet.
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -139,6 +140,7 @@ class MotionStage(Stage[ClipPairs]):
 
     name = "stage1_motion"
     version = "1"
+    settings_type = MotionSettings
 
     def __init__(self, context: StageContext, settings: MotionSettings) -> None:
         self.settings = settings
@@ -178,6 +180,9 @@ class MotionStage(Stage[ClipPairs]):
         driving = to_network_input(batch.driving, self._model.side_px)
         moved = augment_motion(driving, batch.facts.seeds, self.settings.augmentation)
         return torch.stack([appearance, driving, moved, self._model.remake(appearance, moved)], dim=1)
+
+
+STAGE: Final = MotionStage
 
 
 def first_generator_config(networks: NetworkPreset) -> GeneratorConfig:

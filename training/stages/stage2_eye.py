@@ -21,10 +21,10 @@ from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import LabelledFrameSource
 from training.engine.settings import OptimiserSettings
-from training.jobs.config import EYE_AXES_PART
 from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.eye_contrastive import eye_contrastive_loss
+from training.stage_catalog import EYE_AXES_PART
 from training.stages.eye_axes import EyeAxes, eye_labels
 from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
@@ -100,6 +100,7 @@ class EyeStage(Stage[EyeAnchors]):
 
     name = "stage2_eye"
     version = "2"
+    settings_type = EyeSettings
 
     def __init__(self, context: StageContext, settings: EyeSettings) -> None:
         self.settings = settings
@@ -169,3 +170,6 @@ class EyeStage(Stage[EyeAnchors]):
                 rows=len(told),
             )
         ]
+
+
+STAGE: Final = EyeStage

@@ -8,6 +8,7 @@ stage 3 trains them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from typing import Final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -118,6 +119,7 @@ class LipStage(Stage[LipWindows]):
 
     name = "stage2_lip"
     version = "1"
+    settings_type = LipSettings
 
     def __init__(self, context: StageContext, settings: LipSettings) -> None:
         self.settings = settings
@@ -180,6 +182,9 @@ class LipStage(Stage[LipWindows]):
             for (name, decides), told in counts.items()
             if told
         ]
+
+
+STAGE: Final = LipStage
 
 
 def finds_its_own(

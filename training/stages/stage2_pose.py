@@ -62,6 +62,7 @@ class PoseStage(Stage[LabelledFrames]):
 
     name = "stage2_pose"
     version = "1"
+    settings_type = PoseSettings
 
     def __init__(self, context: StageContext, settings: PoseSettings) -> None:
         self.settings = settings
@@ -104,6 +105,9 @@ class PoseStage(Stage[LabelledFrames]):
             raise ValueError("no row of the held-out batches counts")
         constant = pose_label.quantile(0.5, dim=0)
         return pose_figures((pose_told - pose_label).abs(), (constant - pose_label).abs())
+
+
+STAGE: Final = PoseStage
 
 
 def pose_figures(error_rad_cm: Tensor, constant_error_rad_cm: Tensor) -> list[Figure]:

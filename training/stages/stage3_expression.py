@@ -8,6 +8,7 @@ expression (mean over the window) | eye | pose; what the others leave unsaid is 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -209,6 +210,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
 
     name = "stage3_expression"
     version = "1"
+    settings_type = ExpressionSettings
 
     def __init__(self, context: StageContext, settings: ExpressionSettings) -> None:
         self.settings = settings
@@ -285,3 +287,6 @@ class ExpressionStage(Stage[ExpressionWindows]):
             expression,
             audio_feature,
         )
+
+
+STAGE: Final = ExpressionStage

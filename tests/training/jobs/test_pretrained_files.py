@@ -13,13 +13,14 @@ from storage.fingerprint import file_sha256
 from storage.root import local_copy
 from tests.factories.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter
 from tests.training.stages.test_judges import toy_emonet, toy_l2cs, toy_reconstruction
-from training.jobs.config import STAGE_NAMES, TrainingChoice
+from training.jobs.config import TrainingChoice
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS, plan_stage
 from training.jobs.pretrained_files import outside_files, released_files, require_outside_files
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import check_reloads, run_stage
 from training.jobs.worker import train
+from training.stage_catalog import STAGE_NAMES
 from training.stages import judges
 
 BEFORE = {"networks", "stage", "loop", "processes", "vgg19_sha256"}

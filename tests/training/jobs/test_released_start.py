@@ -25,8 +25,7 @@ from training.jobs.released_start import begin_as_released
 from training.jobs.stage_run import check_reloads, run_stage
 from training.jobs.worker import train
 from training.runs.tiny_cpu import RUN
-from training.stages.all_stages import build_stage
-from training.stages.stage import Stage, StageContext
+from training.stages.stage import Stage, StageContext, stage_class
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def released(tmp_path: Path) -> dict[str, dict[str, Tensor]]:
 
 def begun(name: str, folder: Path) -> tuple[Stage[Any], tuple[str, ...]]:
     torch.manual_seed(0)
-    stage = build_stage(name, StageContext(TOY, toy_parents()), RUN.stage(name).settings)
+    stage = stage_class(name)(StageContext(TOY, toy_parents()), RUN.stage(name).settings)
     return stage, begin_as_released(stage, folder, TOY)
 
 
