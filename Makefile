@@ -1,5 +1,5 @@
-# `make` alone lists the targets. Every target that needs the environment makes it first.
-# PDFGC_ROOT says where everything is written; ./pdfgc-root when it is not set.
+# `make` alone lists the targets. Targets that need the environment create it first.
+# PDFGC_ROOT is where everything is written; ./pdfgc-root if unset.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -7,9 +7,9 @@ SHELL := /bin/bash
 .PHONY: help setup demo dev test lint types format lock clean
 
 BIN := .venv/bin
-# The root is a place of one's own; a bucket can hold it, but Dagster's SQLite files cannot lie there.
+# The root can be a bucket; Dagster's SQLite files then need a local DAGSTER_HOME.
 export PDFGC_ROOT ?= $(CURDIR)/pdfgc-root
-# Exported, and read by the shell as variables: names with spaces and quotes stay whole.
+# Exported and read by the shell as variables, so that names with spaces and quotes stay intact.
 export VIDEOS
 export FORCE PYTHON
 TEST_WORKERS ?= 2
@@ -17,33 +17,33 @@ TEST_WORKERS ?= 2
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make .venv from the lock (at once when it is already so)
+setup: ## Create .venv from the lock (no-op when up to date)
 	@scripts/make_environment.sh
 
-demo: setup ## Videos to checked training shards: VIDEOS=<folder>, else a corpus made here; FORCE=1 does all anew
+demo: setup ## Videos to shards, trained stages and report: VIDEOS=<folder>, else a rendered corpus; FORCE=1 rebuilds all
 	@$(BIN)/pdfgc demo $${VIDEOS:+--videos "$$VIDEOS"} $${FORCE:+--force}
 
 dev: setup ## Dagster's UI on http://localhost:3000
 	@exec $(BIN)/pdfgc dev
 
-test: setup ## All tests but those that need a GPU
+test: setup ## Run every test that needs no GPU
 	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
-lint: setup ## ruff and the import layers
+lint: setup ## Run ruff and check the import layers
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports
 
-types: setup ## basedpyright
+types: setup ## Run basedpyright
 	@$(BIN)/basedpyright
 
-format: setup ## Put the code into ruff's format, with its safe fixes
+format: setup ## Format the code and apply ruff's safe fixes
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: setup ## Re-make requirements/*.txt from pyproject.toml; UPGRADE=1 takes newer versions
+lock: setup ## Update requirements/*.txt from pyproject.toml; UPGRADE=1 for newer versions
 	@scripts/lock.sh
 
-clean: ## Remove .venv and what the tools left; PDFGC_ROOT stays
+clean: ## Remove .venv and tool caches; PDFGC_ROOT is kept
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -not -path './pdfgc-root/*' -prune -exec rm -rf {} +

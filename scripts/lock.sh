@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Re-make requirements/lock.txt and requirements/bootstrap.txt, with hashes and without an index's name.
+# Update requirements/lock.txt and requirements/bootstrap.txt, with hashes and without index URLs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
