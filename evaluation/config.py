@@ -51,7 +51,9 @@ class EvaluationChoice:
     seed: int = field(default=0, metadata={"description": "Of the draw of clips", "minimum": 0})
     protocol_file: str = field(
         default="",
-        metadata={"description": "protocol.json of another evaluation, to be made again; empty: draw one"},
+        metadata={
+            "description": "reenactment_plan.json of another evaluation, to be made again; empty: draw one"
+        },
     )
     device: Literal["auto", "cpu", "cuda"] = field(
         default="auto", metadata={"description": "auto takes the GPU where there is one"}

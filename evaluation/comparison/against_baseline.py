@@ -26,7 +26,7 @@ from evaluation.comparison.baseline_runs import Acceptance, last_accepted, read_
 from evaluation.comparison.compare import find_obstacles
 from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated
 from evaluation.comparison.regression import Worsening, paired_worsening, unpaired_worsening
-from evaluation.figures import MODEL, FigureKey, FigureRow, Summary, summarise
+from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
 from evaluation.report.matrix import split_cells
 from storage.settings import setting
 
@@ -62,7 +62,7 @@ class AcceptanceSettings:
 class JudgedFigure:
     """One figure of the model that both runs have; `worse`: by more than is tolerated and noise gives."""
 
-    key: FigureKey
+    key: RecordKey
     accepted: Summary
     new: Summary
     worsening: Worsening
@@ -120,7 +120,7 @@ def compare_evaluated(
 ) -> AgainstAccepted:
     """As `hold_against_accepted`, of two runs that were read."""
     _refuse_unknown(settings, accepted, new)
-    obstacles = find_obstacles(accepted.protocol, new.protocol)
+    obstacles = find_obstacles(accepted.plan, new.plan)
     before, after = (_judged_rows(one.figures, settings.names) for one in (accepted, new))
     old, now = ({one.key: one for one in summarise(rows) if one.videos} for rows in (before, after))
     groups = _by_key(before), _by_key(after)
@@ -129,8 +129,8 @@ def compare_evaluated(
     for key, was in old.items():
         if key not in now:
             missing.append(figure_name(key))
-        elif (was.unit, was.better) != (now[key].unit, now[key].better):
-            told = f"was in {was.unit or 'no unit'}, {was.better} is better"
+        elif (was.unit, was.direction) != (now[key].unit, now[key].direction):
+            told = f"was in {was.unit or 'no unit'}, {was.direction} is better"
             missing.append(f"{figure_name(key)}, which {told}")
         elif worsening := _worsening(groups[0][key], groups[1][key], paired=not obstacles):
             found.append(JudgedFigure(key, was, now[key], worsening, worse=False))
@@ -138,9 +138,9 @@ def compare_evaluated(
     return AgainstAccepted(new.run, None, obstacles, figures, tuple(missing))
 
 
-def figure_name(key: FigureKey) -> str:
+def figure_name(key: RecordKey) -> str:
     """What people call a figure of the model."""
-    return f"{key.metric} ({key.protocol}, {key.scorer})"
+    return f"{key.metric} ({key.task}, {key.scorer})"
 
 
 def _refuse_unknown(settings: AcceptanceSettings, *runs: EvaluatedRun) -> None:
@@ -151,23 +151,25 @@ def _refuse_unknown(settings: AcceptanceSettings, *runs: EvaluatedRun) -> None:
         )
 
 
-def _judged_rows(rows: Sequence[FigureRow], metrics: Sequence[str] = ()) -> list[FigureRow]:
+def _judged_rows(rows: Sequence[MetricRecord], metrics: Sequence[str] = ()) -> list[MetricRecord]:
     return [
         row
         for row in split_cells(rows)[0]
-        if row.row == MODEL and row.better != "neither" and (not metrics or row.metric in metrics)
+        if row.method == MODEL and row.direction != "neither" and (not metrics or row.metric in metrics)
     ]
 
 
-def _by_key(rows: Sequence[FigureRow]) -> dict[FigureKey, list[FigureRow]]:
-    groups: dict[FigureKey, list[FigureRow]] = {}
+def _by_key(rows: Sequence[MetricRecord]) -> dict[RecordKey, list[MetricRecord]]:
+    groups: dict[RecordKey, list[MetricRecord]] = {}
     for row in rows:
         groups.setdefault(row.key, []).append(row)
     return groups
 
 
-def _worsening(first: Sequence[FigureRow], second: Sequence[FigureRow], *, paired: bool) -> Worsening | None:
-    better = first[0].better
+def _worsening(
+    first: Sequence[MetricRecord], second: Sequence[MetricRecord], *, paired: bool
+) -> Worsening | None:
+    better = first[0].direction
     assert better != "neither"
     return (paired_worsening if paired else unpaired_worsening)(first, second, better)
 

@@ -1,7 +1,7 @@
 """The history of accepted runs: what later runs are held against. Append-only, under the root.
 
     accepted/<time>-<run>/report.parquet     the report's figures
-                          protocol.json      its list of videos: evaluate a later run with this file
+                          reenactment_plan.json      its list of videos: evaluate a later run with this file
                           acceptance.json    who was accepted, and why; written last
 
 A folder without `acceptance.json` is not there. Figures are copied, so that an accepted run stays comparable
@@ -21,9 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated
-from evaluation.figures import FigureRow
-from evaluation.generation.files import PROTOCOL_NAME
-from evaluation.generation.reenactment import ReenactmentProtocol
+from evaluation.generation.files import PLAN_NAME
+from evaluation.generation.reenactment import ReenactmentPlan
+from evaluation.records import MetricRecord
 from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import REPORT_TABLE
 from storage.publishing import current
@@ -96,7 +96,7 @@ def accept_run(root: UPath, run: str, note: str, *, worse: Sequence[str] = ()) -
     )
     folder = root / acceptance.folder
     write_bytes(folder / REPORT_TABLE, read_bytes(root / evaluated.report / REPORT_TABLE))
-    write_bytes(folder / PROTOCOL_NAME, (json.dumps(asdict(evaluated.protocol), indent=1) + "\n").encode())
+    write_bytes(folder / PLAN_NAME, (json.dumps(asdict(evaluated.plan), indent=1) + "\n").encode())
     record = {"acceptance_version": ACCEPTANCE_VERSION, **asdict(acceptance)}
     write_bytes(folder / ACCEPTANCE_NAME, (json.dumps(record, indent=1) + "\n").encode())
     return acceptance
@@ -129,15 +129,15 @@ def read_accepted(root: UPath, acceptance: Acceptance) -> EvaluatedRun:
     """An accepted run as it was evaluated then."""
     folder = root / acceptance.folder
     table = pq.read_table(pa.BufferReader(read_bytes(folder / REPORT_TABLE)))
-    protocol = TypeAdapter(ReenactmentProtocol).validate_json(read_bytes(folder / PROTOCOL_NAME))
+    plan = TypeAdapter(ReenactmentPlan).validate_json(read_bytes(folder / PLAN_NAME))
     return EvaluatedRun(
         run=acceptance.run,
         report=acceptance.report,
         report_content=acceptance.report_content,
         weights=acceptance.weights,
         dataset=acceptance.dataset,
-        protocol=protocol,
-        figures=tuple(FigureRow(**record) for record in table.to_pylist()),
+        plan=plan,
+        figures=tuple(MetricRecord(**record) for record in table.to_pylist()),
     )
 
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from upath import UPath
 
 from evaluation.comparison.paired_difference import PairedDifference, paired_difference
-from evaluation.figures import MODEL, FigureKey, FigureRow, Summary, summarise
-from evaluation.generation.reenactment import ReenactmentProtocol
+from evaluation.generation.reenactment import ReenactmentPlan
+from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
 from evaluation.report.matrix import split_cells
 from evaluation.report.numbers import ARROWS, NOTHING, difference_text, summary_text
 from evaluation.report.sources import DIGEST_DIGITS, RunSources, read_sources
@@ -31,7 +31,7 @@ class ComparedFigure:
         better: Name of the run that is better and clearly so: the interval leaves out 0. Empty: neither.
     """
 
-    key: FigureKey
+    key: RecordKey
     first: Summary
     second: Summary
     difference: PairedDifference | None
@@ -68,17 +68,17 @@ def compare_runs(root: UPath, first: str, second: str) -> Comparison:
         raise ValueError(f"both runs are {first!r}; a comparison needs two")
     before, after = read_sources(root, first), read_sources(root, second)
     runs = (first, second)
-    obstacles = find_obstacles(before.protocol, after.protocol)
+    obstacles = find_obstacles(before.plan, after.plan)
     if obstacles:
         return Comparison(runs, obstacles, (), (), ())
     rows = tuple(
-        [row for row in split_cells(sources.rows)[0] if row.row == MODEL] for sources in (before, after)
+        [row for row in split_cells(sources.rows)[0] if row.method == MODEL] for sources in (before, after)
     )
     figures, unmatched = compare_figures(runs, rows[0], rows[1]), _unmatched(runs, rows[0], rows[1])
     return Comparison(runs, (), figures, unmatched, _notes(before, after))
 
 
-def find_obstacles(one: ReenactmentProtocol, other: ReenactmentProtocol) -> tuple[str, ...]:
+def find_obstacles(one: ReenactmentPlan, other: ReenactmentPlan) -> tuple[str, ...]:
     """Why figures of two lists of videos are not of the same ones; empty where they are."""
     if one.dataset != other.dataset:
         digests = (one.dataset[:DIGEST_DIGITS], other.dataset[:DIGEST_DIGITS])
@@ -89,15 +89,15 @@ def find_obstacles(one: ReenactmentProtocol, other: ReenactmentProtocol) -> tupl
     if one.reenactments != other.reenactments:
         common = {video.name for video in one.reenactments if video in other.reenactments}
         obstacles.append(
-            f"different protocols: {one.name} of {len(one.reenactments)} videos and {other.name} of "
+            f"different plans: {one.name} of {len(one.reenactments)} videos and {other.name} of "
             f"{len(other.reenactments)}, {len(common)} of them the same; give the second run the first one's "
-            "protocol.json (protocol_file)"
+            "reenactment_plan.json (protocol_file)"
         )
     return tuple(obstacles)
 
 
 def compare_figures(
-    runs: tuple[str, str], first: Sequence[FigureRow], second: Sequence[FigureRow]
+    runs: tuple[str, str], first: Sequence[MetricRecord], second: Sequence[MetricRecord]
 ) -> tuple[ComparedFigure, ...]:
     """Every figure that both have, in the first's order."""
     before = {summary.key: summary for summary in summarise(first)}
@@ -115,15 +115,15 @@ def as_json_text(comparison: Comparison) -> str:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print a table for every protocol and scorer, and what one run alone has."""
-    kinds = dict.fromkeys((figure.key.protocol, figure.key.scorer) for figure in comparison.figures)
-    for protocol, scorer in kinds:
-        table = Table(title=Text(f"{protocol}, scorer {scorer}"), title_justify="left")
+    """Print a table for every task and scorer, and what one run alone has."""
+    kinds = dict.fromkeys((figure.key.task, figure.key.scorer) for figure in comparison.figures)
+    for task, scorer in kinds:
+        table = Table(title=Text(f"{task}, scorer {scorer}"), title_justify="left")
         table.add_column("metric", overflow="fold")
         for name in (*comparison.runs, "difference", "videos", "clearly better"):
             table.add_column(Text(name), justify="right")
         for figure in comparison.figures:
-            if (figure.key.protocol, figure.key.scorer) == (protocol, scorer):
+            if (figure.key.task, figure.key.scorer) == (task, scorer):
                 table.add_row(*map(Text, _words(figure)))
         console.print(table)
     for line in (*comparison.unmatched, *comparison.notes):
@@ -139,18 +139,18 @@ def _compared(
     runs: tuple[str, str],
     first: Summary,
     second: Summary,
-    first_rows: Sequence[FigureRow],
-    second_rows: Sequence[FigureRow],
+    first_rows: Sequence[MetricRecord],
+    second_rows: Sequence[MetricRecord],
 ) -> ComparedFigure:
-    if (first.unit, first.better) != (second.unit, second.better):
+    if (first.unit, first.direction) != (second.unit, second.direction):
         raise ValueError(
-            f"{first.key.metric}: unit and direction are {(first.unit, first.better)} of {runs[0]} and "
-            f"{(second.unit, second.better)} of {runs[1]}: evaluate both with one version"
+            f"{first.key.metric}: unit and direction are {(first.unit, first.direction)} of {runs[0]} and "
+            f"{(second.unit, second.direction)} of {runs[1]}: evaluate both with one version"
         )
     difference = paired_difference(first_rows, second_rows)
     better = ""
-    if difference is not None and difference.clear and first.better != "neither":
-        better = runs[(difference.mean > 0) == (first.better == "higher")]
+    if difference is not None and difference.clear and first.direction != "neither":
+        better = runs[(difference.mean > 0) == (first.direction == "higher")]
     return ComparedFigure(first.key, first, second, difference, better)
 
 
@@ -162,12 +162,12 @@ def _notes(first: RunSources, second: RunSources) -> tuple[str, ...]:
     return (f"{told}: differences of quality say little.",)
 
 
-def _of(rows: Sequence[FigureRow], key: FigureKey) -> list[FigureRow]:
+def _of(rows: Sequence[MetricRecord], key: RecordKey) -> list[MetricRecord]:
     return [row for row in rows if row.key == key]
 
 
 def _unmatched(
-    runs: tuple[str, str], first: Sequence[FigureRow], second: Sequence[FigureRow]
+    runs: tuple[str, str], first: Sequence[MetricRecord], second: Sequence[MetricRecord]
 ) -> tuple[str, ...]:
     """Scorers, and metrics of common scorers, that one run alone has."""
     keys = [dict.fromkeys(row.key for row in rows) for rows in (first, second)]
@@ -179,7 +179,7 @@ def _unmatched(
             for scorer in dict.fromkeys(key.scorer for key in mine if key.scorer not in known)
         ]
         lines += [
-            f"{run} alone has {key.metric} ({key.protocol}, {key.scorer})"
+            f"{run} alone has {key.metric} ({key.task}, {key.scorer})"
             for key in mine
             if key.scorer in known and key not in others
         ]
@@ -188,7 +188,7 @@ def _unmatched(
 
 def _words(figure: ComparedFigure) -> tuple[str, ...]:
     unit = f"({figure.first.unit})" if figure.first.unit else ""
-    metric = " ".join(filter(None, (figure.key.metric, ARROWS[figure.first.better], unit)))
+    metric = " ".join(filter(None, (figure.key.metric, ARROWS[figure.first.direction], unit)))
     if figure.difference is None:
         return (metric, summary_text(figure.first), summary_text(figure.second), NOTHING, "0", NOT_MEASURED)
     return (

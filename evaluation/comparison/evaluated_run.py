@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from upath import UPath
 
-from evaluation.figures import FigureRow, read_figures
-from evaluation.generation.files import GENERATED_VIDEOS, PROTOCOL_NAME
-from evaluation.generation.reenactment import ReenactmentProtocol, read_protocol
+from evaluation.generation.files import GENERATED_VIDEOS, PLAN_NAME
+from evaluation.generation.reenactment import ReenactmentPlan, read_plan
+from evaluation.records import MetricRecord, read_records
 from evaluation.report.sources import DATASET_INPUT, find_published
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_TABLE
 from storage.publishing import current
@@ -24,7 +24,7 @@ class EvaluatedRun:
         report_content: Content digest of the report, 64 hex digits.
         weights: Digest of the last stage's weights that made the videos, 64 hex digits.
         dataset: Content digest of the data set that was current when the videos were made.
-        protocol: Which videos.
+        plan: Which videos.
         figures: Every figure of the report.
     """
 
@@ -33,8 +33,8 @@ class EvaluatedRun:
     report_content: str
     weights: str
     dataset: str
-    protocol: ReenactmentProtocol
-    figures: tuple[FigureRow, ...]
+    plan: ReenactmentPlan
+    figures: tuple[MetricRecord, ...]
 
 
 def read_evaluated(root: UPath, run: str) -> EvaluatedRun:
@@ -63,6 +63,6 @@ def read_evaluated(root: UPath, run: str) -> EvaluatedRun:
         report_content=report.manifest.content_digest,
         weights=videos.manifest.inputs[RENDERING_STAGE],
         dataset=videos.manifest.inputs[DATASET_INPUT],
-        protocol=read_protocol(local_copy(videos.directory) / PROTOCOL_NAME),
-        figures=tuple(read_figures(local_copy(report.directory) / REPORT_TABLE)),
+        plan=read_plan(local_copy(videos.directory) / PLAN_NAME),
+        figures=tuple(read_records(local_copy(report.directory) / REPORT_TABLE)),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.figures import FigureRow
+from evaluation.records import MetricRecord
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class PairedDifference:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def paired_difference(first: Sequence[FigureRow], second: Sequence[FigureRow]) -> PairedDifference | None:
+def paired_difference(
+    first: Sequence[MetricRecord], second: Sequence[MetricRecord]
+) -> PairedDifference | None:
     """Student's interval of the mean of `second` − `first` over the videos common to both.
 
     Videos of one person are not independent, so on few people the interval is too narrow.
@@ -54,12 +56,12 @@ def paired_difference(first: Sequence[FigureRow], second: Sequence[FigureRow]) -
     return PairedDifference(mean, mean - half, mean + half, len(common))
 
 
-def _by_video(rows: Sequence[FigureRow]) -> dict[str, float]:
+def _by_video(rows: Sequence[MetricRecord]) -> dict[str, float]:
     figures: dict[str, float] = {}
     for row in rows:
         if row.value is None:
             continue
         if row.video in figures:
-            raise ValueError(f"{row.metric}, {row.row}: video {row.video!r} has two figures")
+            raise ValueError(f"{row.metric}, {row.method}: video {row.video!r} has two figures")
         figures[row.video] = row.value
     return figures

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from evaluation.comparison.paired_difference import paired_difference
-from evaluation.figures import FigureRow
+from evaluation.records import MetricRecord
 
 BetterDirection = Literal["higher", "lower"]
 
@@ -32,7 +32,7 @@ class Worsening:
 
 
 def paired_worsening(
-    first: Sequence[FigureRow], second: Sequence[FigureRow], better: BetterDirection
+    first: Sequence[MetricRecord], second: Sequence[MetricRecord], better: BetterDirection
 ) -> Worsening | None:
     """Over the videos that both have a figure of; None where there is none."""
     difference = paired_difference(first, second)
@@ -45,7 +45,7 @@ def paired_worsening(
 
 
 def unpaired_worsening(
-    first: Sequence[FigureRow], second: Sequence[FigureRow], better: BetterDirection
+    first: Sequence[MetricRecord], second: Sequence[MetricRecord], better: BetterDirection
 ) -> Worsening | None:
     """Of the two means, each over its own videos, by Welch's t; None where a side has no figure."""
     before, after = (

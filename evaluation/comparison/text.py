@@ -11,7 +11,7 @@ from rich.text import Text
 
 from evaluation.comparison.against_baseline import AgainstAccepted, JudgedFigure, figure_name
 from evaluation.comparison.baseline_runs import Acceptance
-from evaluation.generation.files import PROTOCOL_NAME
+from evaluation.generation.files import PLAN_NAME
 from evaluation.report.numbers import interval_text, number, summary_text
 from evaluation.report.sources import DIGEST_DIGITS
 
@@ -80,7 +80,7 @@ def _reservations(against: AgainstAccepted) -> list[str]:
     assert against.accepted is not None
     notes: list[str] = []
     if against.unpaired_because:
-        file = f"{against.accepted.folder}/{PROTOCOL_NAME}"
+        file = f"{against.accepted.folder}/{PLAN_NAME}"
         notes.append(
             f"not the same videos ({'; '.join(against.unpaired_because)}): evaluate with --protocol-file "
             f"{file} of the root to pair them"

@@ -24,7 +24,7 @@ def draw_video_sheet(made: GeneratedVideos, reenactment: Reenactment) -> bytes:
     cells = _row("made", made.model_frames(reenactment), instants, made.portrait(reenactment.name))
     for key in dict.fromkeys(reenactment.drivers.values()):
         controls = [control for control, driver in reenactment.drivers.items() if driver == key]
-        told = "drives all" if reenactment.protocol == "self" else f"drives {', '.join(controls)}"
+        told = "drives all" if reenactment.task == "self" else f"drives {', '.join(controls)}"
         cells += _row(told, made.clip_frames(key, reenactment.frames), instants, None)
     explanation = (f"{made.facts.checkpoint}; {reenactment.frames} frames at 25 a second",)
     sheet = draw_sheet(
@@ -36,7 +36,7 @@ def draw_video_sheet(made: GeneratedVideos, reenactment: Reenactment) -> bytes:
 def choose_shown(made: GeneratedVideos) -> Reenactment:
     """The video to show first: one whose drivers differ, where there is one."""
     order = ("cross", "control", "self")
-    return min(made.protocol.reenactments, key=lambda reenactment: order.index(reenactment.protocol))
+    return min(made.plan.reenactments, key=lambda reenactment: order.index(reenactment.task))
 
 
 def joined(sheets: Sequence[bytes]) -> bytes:

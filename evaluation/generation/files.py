@@ -1,6 +1,6 @@
 """What `generated_videos` publishes, and how the evaluations read it. They read nothing else.
 
-    protocol.json               the list of reenactments
+    reenactment_plan.json               the list of reenactments
     facts.json                  side of the networks' pictures, and where each clip comes from
     videos/<name>.mp4           made by the run, at the networks' side, with the lip driver's sound
     clips/<key>.mp4             every clip used: 224 px crops with its sound, near-lossless
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from upath import UPath
 
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
-from evaluation.generation.reenactment import Reenactment, ReenactmentProtocol, read_protocol
+from evaluation.generation.reenactment import Reenactment, ReenactmentPlan, read_plan
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
 from storage.publishing import Published, current
 from storage.root import local_copy
 
 GENERATED_VIDEOS: Final = "generated_videos"
-PROTOCOL_NAME: Final = "protocol.json"
+PLAN_NAME: Final = "reenactment_plan.json"
 FACTS_NAME: Final = "facts.json"
 CONTACT_SHEET: Final = "contact_sheet.jpg"
 Pictures = Iterator[NDArray[np.uint8]]
@@ -76,7 +76,7 @@ class GeneratedVideos:
     """The published videos of a run, on this machine."""
 
     folder: Path
-    protocol: ReenactmentProtocol
+    plan: ReenactmentPlan
     facts: VideoFacts
 
     def video(self, name: str) -> Path:
@@ -100,29 +100,29 @@ class GeneratedVideos:
         """The first frames of a clip, S = 224."""
         return video_frames(self.clip(key), frames)
 
-    def row_frames(self, reenactment: Reenactment, row: str) -> Pictures | None:
-        """A reenactment's pictures as a row of the tables has them, all at S = `side_px`.
+    def method_frames(self, reenactment: Reenactment, method: str) -> Pictures | None:
+        """A reenactment's pictures as a method of the tables has them, all at S = `side_px`.
 
-        The baselines and the truth go through the networks' side as well, so that no row is better for
-        having more pixels. None where there is no such row: only a self video has a truth.
+        The baselines and the truth go through the networks' side as well, so that no method is better for
+        having more pixels. None where there is no such method: only a self video has a truth.
 
         Raises:
-            ValueError: no row of this name is made of a reenactment.
+            ValueError: no method of this name is made of a reenactment.
         """
-        if row == MODEL:
+        if method == MODEL:
             return self.model_frames(reenactment)
-        if row == GROUND_TRUTH:
+        if method == GROUND_TRUTH:
             return (
                 self._squeezed(self.clip_frames(reenactment.portrait, reenactment.frames))
-                if reenactment.protocol == "self"
+                if reenactment.task == "self"
                 else None
             )
-        if row == COPY_PORTRAIT:
+        if method == COPY_PORTRAIT:
             (still,) = self._squeezed(iter([self.portrait(reenactment.name)]))
             return repeat(still, reenactment.frames)
-        if row == COPY_TARGET:
+        if method == COPY_TARGET:
             return self._squeezed(self.clip_frames(reenactment.drivers["pose"], reenactment.frames))
-        raise ValueError(f"row {row!r} is not made of a reenactment")
+        raise ValueError(f"method {method!r} is not made of a reenactment")
 
     def _squeezed(self, pictures: Pictures) -> Pictures:
         return (squeezed(picture, self.facts.side_px) for picture in pictures)
@@ -153,8 +153,8 @@ def open_generated(root: UPath, run: str) -> tuple[Published, GeneratedVideos]:
     if published is None:
         raise ValueError(f"run {run!r} has no generated videos under {root}: make `generated_videos` first")
     folder = local_copy(published.directory)
-    protocol, facts = read_protocol(folder / PROTOCOL_NAME), VideoFacts.read(folder / FACTS_NAME)
-    return published, GeneratedVideos(folder, protocol, facts)
+    plan, facts = read_plan(folder / PLAN_NAME), VideoFacts.read(folder / FACTS_NAME)
+    return published, GeneratedVideos(folder, plan, facts)
 
 
 def video_frames(path: Path, frames: int) -> Pictures:

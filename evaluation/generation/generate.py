@@ -16,7 +16,7 @@ from evaluation.generation.files import (
     CONTACT_SHEET,
     FACTS_NAME,
     GENERATED_VIDEOS,
-    PROTOCOL_NAME,
+    PLAN_NAME,
     ClipFacts,
     GeneratedVideos,
     VideoFacts,
@@ -27,12 +27,12 @@ from evaluation.generation.files import (
 from evaluation.generation.pretrained_files import require_outside_files
 from evaluation.generation.reenactment import (
     Reenactment,
-    ReenactmentProtocol,
+    ReenactmentPlan,
     VideoCounts,
-    draw_protocol,
-    read_protocol,
+    draw_plan,
+    read_plan,
     require_clips,
-    write_protocol,
+    write_plan,
 )
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND
@@ -58,20 +58,20 @@ def run_generated_videos(
     What is published: `evaluation.generation.files`.
 
     Raises:
-        FileNotFoundError: the protocol file, or a file of weights that is named, is not there.
-        ValueError: there is no data set, the run is not trained, the split gives no video, the protocol
+        FileNotFoundError: the plan file, or a file of weights that is named, is not there.
+        ValueError: there is no data set, the run is not trained, the split gives no video, the plan
             file is of another data set, or weights that are named may not be used.
     """
-    index, protocol = plan(root, choice)
-    for note in protocol.notes:
+    index, plan = open_or_draw_plan(root, choice)
+    for note in plan.notes:
         progress(note)
     recipe = Recipe(
         asset=GENERATED_VIDEOS,
         partition=choice.run,
         code_version=CODE_VERSION,
         settings={
-            "protocol": protocol.name,
-            "protocol_sha256": fingerprint(asdict(protocol)),
+            "plan": plan.name,
+            "plan_sha256": fingerprint(asdict(plan)),
             "encoding": to_json_value(NEAR_LOSSLESS, "encoding"),
         },
         inputs=run_inputs(root, choice.run),
@@ -79,16 +79,16 @@ def run_generated_videos(
 
     def build(work: Path) -> BuildReport:
         require_outside_files(choice)
-        return _make(root, choice, index, protocol, work, progress)
+        return _make(root, choice, index, plan, work, progress)
 
     return materialise(root, recipe, build, force=force)
 
 
-def plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentProtocol]:
-    """The clips of the split, and the list of videos: drawn, or read from the protocol file.
+def open_or_draw_plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentPlan]:
+    """The clips of the split, and the list of videos: drawn, or read from the plan file.
 
     Raises:
-        FileNotFoundError: the protocol file is not there.
+        FileNotFoundError: the plan file is not there.
         ValueError: as `run_generated_videos`.
     """
     dataset = current(root, "dataset", "whole")
@@ -96,11 +96,11 @@ def plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentP
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
     digest = dataset.manifest.content_digest
     if choice.protocol_file:
-        protocol = read_protocol(Path(choice.protocol_file).expanduser())
-        index = open_current(root, protocol.split)
+        plan = read_plan(Path(choice.protocol_file).expanduser())
+        index = open_current(root, plan.split)
         keys = [index.key(clip) for clip in range(len(index))]
-        require_clips(protocol, keys, f"the data set's split {protocol.split}")
-        return index, protocol
+        require_clips(plan, keys, f"the data set's split {plan.split}")
+        return index, plan
     try:
         index = open_current(root, choice.split)
     except NoSamplesError as error:
@@ -108,7 +108,7 @@ def plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentP
             f"no video can be made: {error}. Choose another split, or add people: splits are by person"
         ) from error
     counts = VideoCounts(choice.self_videos, choice.cross_videos, choice.control_bases, choice.frames)
-    return index, draw_protocol(index, digest, choice.seed, choice.split, counts)
+    return index, draw_plan(index, digest, choice.seed, choice.split, counts)
 
 
 def run_inputs(root: UPath, run: str) -> dict[str, str]:
@@ -145,7 +145,7 @@ def _make(
     root: UPath,
     choice: EvaluationChoice,
     index: ClipIndex,
-    protocol: ReenactmentProtocol,
+    plan: ReenactmentPlan,
     work: Path,
     progress: Progress,
 ) -> BuildReport:
@@ -159,24 +159,22 @@ def _make(
     reader = ClipReader(index)
     head = RememberingHead(load_talking_head(choice.run, root, choice.device))
     making = _Making(head, reader, work)
-    progress(f"{len(protocol.reenactments)} videos of {len(protocol.clips())} clips by {making.head.name}")
-    clips = {key: _write_clip(making, key) for key in protocol.clips()}
-    for done, reenactment in enumerate(protocol.reenactments, start=1):
+    progress(f"{len(plan.reenactments)} videos of {len(plan.clips())} clips by {making.head.name}")
+    clips = {key: _write_clip(making, key) for key in plan.clips()}
+    for done, reenactment in enumerate(plan.reenactments, start=1):
         if not video_path(work, reenactment.name).is_file():
             _write_video(making, reenactment)
-            progress(
-                f"{reenactment.name}: {reenactment.frames} frames ({done} of {len(protocol.reenactments)})"
-            )
+            progress(f"{reenactment.name}: {reenactment.frames} frames ({done} of {len(plan.reenactments)})")
     facts = VideoFacts(making.head.name, making.head.side_px, clips)
     facts.write(work / FACTS_NAME)
-    write_protocol(work / PROTOCOL_NAME, protocol)
-    made = GeneratedVideos(work, protocol, facts)
-    shown = {one.name: one for one in (choose_shown(made), protocol.reenactments[0])}
+    write_plan(work / PLAN_NAME, plan)
+    made = GeneratedVideos(work, plan, facts)
+    shown = {one.name: one for one in (choose_shown(made), plan.reenactments[0])}
     (work / CONTACT_SHEET).write_bytes(joined([draw_video_sheet(made, one) for one in shown.values()]))
-    frames = sum(reenactment.frames for reenactment in protocol.reenactments)
-    kinds = {f"{kind}_videos": len(protocol.of_kind(kind)) for kind in ("self", "cross", "control")}
+    frames = sum(reenactment.frames for reenactment in plan.reenactments)
+    kinds = {f"{kind}_videos": len(plan.of_task(kind)) for kind in ("self", "cross", "control")}
     return BuildReport(
-        counts={"videos": len(protocol.reenactments), **kinds, "clips": len(clips), "frames": frames},
+        counts={"videos": len(plan.reenactments), **kinds, "clips": len(clips), "frames": frames},
         refusals={},
     )
 

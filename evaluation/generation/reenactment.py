@@ -17,7 +17,7 @@ from evaluation.config import ChosenSplit
 from evaluation.controls import CONTROLS, Control
 from training.data.index import ClipIndex
 
-Kind = Literal["self", "cross", "control"]
+Task = Literal["self", "cross", "control"]
 MINIMUM_FRAMES: Final = 10
 """Of shorter clips too little can be told: a lip sync scorer's instant alone takes five frames."""
 
@@ -28,7 +28,7 @@ class Reenactment:
 
     Attributes:
         name: of the video; unique in its list.
-        protocol: self: a clip drives its own first frame; cross: four clips of other people; control: a
+        task: self: a clip drives its own first frame; cross: four clips of other people; control: a
             self video of which one driver alone was changed.
         portrait: Key of the clip of which one frame is the portrait.
         portrait_frame: Which one.
@@ -41,7 +41,7 @@ class Reenactment:
     """
 
     name: str
-    protocol: Kind
+    task: Task
     portrait: str
     portrait_frame: int
     drivers: Mapping[Control, str]
@@ -51,8 +51,8 @@ class Reenactment:
     def __post_init__(self) -> None:
         if set(self.drivers) != set(CONTROLS):
             raise ValueError(f"{self.name}: drivers of {sorted(self.drivers)}, need {sorted(CONTROLS)}")
-        if (self.protocol == "control") != (self.base is not None):
-            raise ValueError(f"{self.name}: protocol {self.protocol} with base {self.base!r}")
+        if (self.task == "control") != (self.base is not None):
+            raise ValueError(f"{self.name}: task {self.task} with base {self.base!r}")
         if self.frames < 1 or self.portrait_frame < 0:
             raise ValueError(f"{self.name}: {self.frames} frames of portrait frame {self.portrait_frame}")
 
@@ -61,7 +61,7 @@ class Reenactment:
         return tuple(dict.fromkeys([self.portrait, *self.drivers.values()]))
 
     def changed(self) -> Control:
-        """The one control whose driver is not the portrait's own clip; of protocol control.
+        """The one control whose driver is not the portrait's own clip; of the task control.
 
         Raises:
             ValueError: none or several are.
@@ -73,7 +73,7 @@ class Reenactment:
 
 
 @dataclass(frozen=True)
-class ReenactmentProtocol:
+class ReenactmentPlan:
     """All videos of an evaluation.
 
     Attributes:
@@ -104,9 +104,9 @@ class ReenactmentProtocol:
                 f"{self.name}: names twice: {twice}; bases missing: {sorted(bases - set(names))}"
             )
 
-    def of_kind(self, kind: Kind) -> list[Reenactment]:
+    def of_task(self, task: Task) -> list[Reenactment]:
         """The videos of one kind."""
-        return [reenactment for reenactment in self.reenactments if reenactment.protocol == kind]
+        return [reenactment for reenactment in self.reenactments if reenactment.task == task]
 
     def named(self, name: str) -> Reenactment:
         """The video of a name."""
@@ -128,9 +128,9 @@ class VideoCounts:
     frames: int
 
 
-def draw_protocol(
+def draw_plan(
     index: ClipIndex, dataset: str, seed: int, split: ChosenSplit, counts: VideoCounts
-) -> ReenactmentProtocol:
+) -> ReenactmentPlan:
     """Draw the list: people take turns, and of a person's clips the longest come first.
 
     Args:
@@ -161,7 +161,7 @@ def draw_protocol(
             f"more (asked for {counts})"
         )
     notes = _notes(deck, counts, len(selves), len(crosses), len(controls) // len(CONTROLS))
-    return ReenactmentProtocol(f"{split}-seed{seed}", seed, split, dataset, made, notes)
+    return ReenactmentPlan(f"{split}-seed{seed}", seed, split, dataset, made, notes)
 
 
 @dataclass(frozen=True)
@@ -250,35 +250,35 @@ def _notes(deck: _Deck, counts: VideoCounts, selves: int, crosses: int, bases: i
     return tuple(notes)
 
 
-def write_protocol(path: Path, protocol: ReenactmentProtocol) -> None:
+def write_plan(path: Path, plan: ReenactmentPlan) -> None:
     """Write a list as JSON."""
-    path.write_text(json.dumps(asdict(protocol), indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps(asdict(plan), indent=1) + "\n", "utf-8")
 
 
-def read_protocol(path: Path) -> ReenactmentProtocol:
-    """Read what `write_protocol` wrote.
+def read_plan(path: Path) -> ReenactmentPlan:
+    """Read what `write_plan` wrote.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no such list; says where.
     """
     try:
-        return TypeAdapter(ReenactmentProtocol).validate_json(path.read_bytes())
+        return TypeAdapter(ReenactmentPlan).validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path}: no list of reenactments ({where}: {first['msg']})") from error
 
 
-def require_clips(protocol: ReenactmentProtocol, keys: Sequence[str], where: str) -> None:
+def require_clips(plan: ReenactmentPlan, keys: Sequence[str], where: str) -> None:
     """Hold that every clip of a list is there.
 
     Raises:
         ValueError: some are not; names them.
     """
-    missing = sorted(set(protocol.clips()) - set(keys))
+    missing = sorted(set(plan.clips()) - set(keys))
     if missing:
         raise ValueError(
-            f"{where} lacks {len(missing)} of {len(protocol.clips())} clips of the list {protocol.name}, "
+            f"{where} lacks {len(missing)} of {len(plan.clips())} clips of the list {plan.name}, "
             f"such as {', '.join(missing[:3])}: it is not the data set that the list was drawn from"
         )

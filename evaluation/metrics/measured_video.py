@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from evaluation.figures import Direction, FigureRow
+from evaluation.records import Direction, MetricRecord
 
 
 @dataclass(frozen=True)
@@ -15,23 +15,23 @@ class Figure:
 
 @dataclass(frozen=True)
 class MeasuredVideo:
-    """The columns of `FigureRow` that do not depend on the metric."""
+    """The columns of `MetricRecord` that do not depend on the metric."""
 
-    protocol: str
-    row: str
+    task: str
+    method: str
     scorer: str
     video: str
 
-    def figure(self, metric: str, figure: Figure, unit: str, better: Direction) -> FigureRow:
+    def figure(self, metric: str, figure: Figure, unit: str, direction: Direction) -> MetricRecord:
         """A row of this video."""
-        return FigureRow(
+        return MetricRecord(
             metric,
-            self.protocol,
-            self.row,
+            self.task,
+            self.method,
             self.scorer,
             self.video,
             figure.value,
             unit,
-            better,
+            direction,
             figure.missing_because,
         )

@@ -41,6 +41,6 @@ def read_truth_of_clips(
     Raises:
         ValueError: a truth ends before its clip.
     """
-    reader = ClipReader(open_current(root, made.protocol.split))
+    reader = ClipReader(open_current(root, made.plan.split))
     truths = {key: true_readings(reader.read(key).source, path) for key, path in sources.items()}
     return {key: truth for key, truth in truths.items() if truth is not None}

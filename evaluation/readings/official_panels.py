@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from evaluation.animation.media import read_pictures
 from evaluation.controls import Control
-from evaluation.figures import OFFICIAL_PUBLISHED, FigureRow
 from evaluation.metrics.control.control_matrix import ControlMatrix, FollowedVideo, control_follow
 from evaluation.metrics.control.following_error import following_rows
 from evaluation.readings.face import FaceReader, FaceReadings
+from evaluation.records import OFFICIAL_PUBLISHED, MetricRecord
 
 PANEL_SIDE_PX: Final = 224
 PANELS: Final = 5
@@ -38,18 +38,18 @@ class OfficialFigures:
         skipped_because: why nothing was measured; empty where it was.
     """
 
-    rows: tuple[FigureRow, ...]
+    rows: tuple[MetricRecord, ...]
     matrix: ControlMatrix | None
     skipped_because: str = ""
 
 
-def official_figures(folder: Path | None, reader: FaceReader, *, protocol: str = "cross") -> OfficialFigures:
+def official_figures(folder: Path | None, reader: FaceReader, *, task: str = "cross") -> OfficialFigures:
     """Measure all `official_panels_*.mp4` of a folder; what is an open eye, each panel says itself.
 
     Args:
         folder: with the published videos; None or absent is told, not raised.
         reader: reads every panel.
-        protocol: of the rows; the drivers are other videos than the portrait's.
+        task: of the rows; the drivers are other videos than the portrait's.
 
     Raises:
         ValueError: a video cannot be read or is not five panels wide.
@@ -64,10 +64,10 @@ def official_figures(folder: Path | None, reader: FaceReader, *, protocol: str =
         figure
         for video in videos
         for figure in following_rows(
-            video.output, video.drivers, protocol=protocol, row=OFFICIAL_PUBLISHED, video=video.name
+            video.output, video.drivers, task=task, method=OFFICIAL_PUBLISHED, video=video.name
         )
     ]
-    rows += matrix.rows(protocol=protocol, row=OFFICIAL_PUBLISHED)
+    rows += matrix.rows(task=task, method=OFFICIAL_PUBLISHED)
     return OfficialFigures(tuple(rows), matrix)
 
 

@@ -94,7 +94,7 @@ def _rest(made: GeneratedVideos, levels: Mapping[str, OpennessLevels | None]) ->
         _Video(f"shown {key}", made.clip(key), facts.frames, side_px, levels[key])
         for key, facts in made.facts.clips.items()
     ]
-    for one in made.protocol.reenactments:
+    for one in made.plan.reenactments:
         known, first = levels[one.portrait], one.portrait_frame + 1
         rest.append(_Video(f"made {one.name}", made.video(one.name), one.frames, None, known))
         rest.append(_Video(f"still {one.name}", made.clip(one.portrait), first, side_px, known))
@@ -104,7 +104,7 @@ def _rest(made: GeneratedVideos, levels: Mapping[str, OpennessLevels | None]) ->
 def _gathered(
     made: GeneratedVideos, clips: Mapping[str, AnyReadings], found: Mapping[str, AnyReadings]
 ) -> VideoReadings[AnyReadings]:
-    names = [one.name for one in made.protocol.reenactments]
+    names = [one.name for one in made.plan.reenactments]
     return VideoReadings(
         clips=clips,
         shown={key: found[f"shown {key}"] for key in made.facts.clips},

@@ -1,6 +1,6 @@
 """The report of a run: one HTML page that holds all it shows, and its figures as Parquet beside it.
 
-What is published: `report.html`, `report.parquet` (every figure, as `evaluation.figures` writes them) and
+What is published: `report.html`, `report.parquet` (every figure, as `evaluation.records` writes them) and
 `summary.parquet` (their means, and which baseline is ahead).
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 
 from upath import UPath
 
-from evaluation.figures import MODEL, FigureRow, summarise, write_figures
 from evaluation.generation.files import GENERATED_VIDEOS
+from evaluation.records import MODEL, MetricRecord, summarise, write_records
 from evaluation.report.contests import find_contests
 from evaluation.report.facts import heading_facts, made_of
 from evaluation.report.matrix import build_matrices, split_cells
@@ -118,7 +118,7 @@ def build_report(
         run=sources.run,
         facts=heading_facts(sources, CODE_VERSION),
         sources=made_of(sources),
-        notes=sources.protocol.notes,
+        notes=sources.plan.notes,
         verdict=verdict,
         matrices=build_matrices(sources.matrix),
         cell_tables=build_tables(cells, scorers_apart=False),
@@ -135,7 +135,7 @@ def build_report(
         videos_told=_videos_told(sources, len(videos), settings),
     )
     (folder / REPORT_PAGE).write_text(render(page), "utf-8")
-    write_figures(folder / REPORT_TABLE, rows)
+    write_records(folder / REPORT_TABLE, rows)
     write_summary(folder / SUMMARY_TABLE, rows)
     counts = {
         "figures": len(rows),
@@ -147,15 +147,15 @@ def build_report(
     return BuildReport(counts=counts, refusals={})
 
 
-def find_verdict(rows: Sequence[FigureRow]) -> Verdict:
+def find_verdict(rows: Sequence[MetricRecord]) -> Verdict:
     """Who is ahead, clear contests first; and why figures of the model are missing."""
     shown, cells = split_cells(rows)
     contests = find_contests(shown)
     counted = sorted((one for one in contests if not one.against_the_truth), key=lambda one: not one.clear)
     unmeasured = [
-        Unmeasured(f"{summary.key.metric} ({summary.key.protocol}, {summary.key.scorer})", reason)
+        Unmeasured(f"{summary.key.metric} ({summary.key.task}, {summary.key.scorer})", reason)
         for summary in summarise(shown)
-        if summary.key.row == MODEL and summary.mean is None
+        if summary.key.method == MODEL and summary.mean is None
         for reason in summary.missing
     ]
     return Verdict(
@@ -171,10 +171,10 @@ def find_verdict(rows: Sequence[FigureRow]) -> Verdict:
 def embed_videos(
     sources: RunSources, settings: ReportSettings, progress: Callable[[str], None]
 ) -> list[ReportVideo]:
-    """Videos for the page, a protocol in turn, until there are enough or no more fit."""
+    """Videos for the page, a task in turn, until there are enough or no more fit."""
     room = settings.largest_page_mb * MEGABYTE - ROOM_FOR_TEXT_BYTES
     videos: list[ReportVideo] = []
-    for reenactment in take_turns(sources.protocol.reenactments)[: settings.most_videos]:
+    for reenactment in take_turns(sources.plan.reenactments)[: settings.most_videos]:
         video = make_video(sources.folders[GENERATED_VIDEOS], reenactment, settings.videos)
         room -= video.bytes_in_page
         if room < 0:
@@ -185,12 +185,12 @@ def embed_videos(
 
 
 def _videos_told(sources: RunSources, shown: int, settings: ReportSettings) -> str:
-    whole = len(sources.protocol.reenactments)
+    whole = len(sources.plan.reenactments)
     told = f"All {whole} videos."
     if shown < whole:
         told = (
             f"{shown} of {whole} videos stand in this page: at most {settings.most_videos}, and no more than "
-            f"fit {settings.largest_page_mb:g} MB, one of each protocol in turn. All of them are published "
+            f"fit {settings.largest_page_mb:g} MB, one of each task in turn. All of them are published "
             f"as {GENERATED_VIDEOS}."
         )
     return (

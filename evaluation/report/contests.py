@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evaluation.comparison.paired_difference import PairedDifference, paired_difference
-from evaluation.figures import BASELINES, COPY_TARGET, MODEL, FigureKey, FigureRow, Summary, summarise
+from evaluation.records import BASELINES, COPY_TARGET, MODEL, MetricRecord, RecordKey, Summary, summarise
 
 SELF = "self"
 
@@ -44,29 +44,29 @@ class Contest:
     def against_the_truth(self) -> bool:
         """In self-reenactment the copied target is the truth itself: the mark to reach, not to beat."""
         key = self.baseline.key
-        return key.protocol == SELF and key.row == COPY_TARGET
+        return key.task == SELF and key.method == COPY_TARGET
 
 
-def find_contests(rows: Sequence[FigureRow]) -> list[Contest]:
-    """Every pair of model and baseline with figures of one metric, protocol and scorer, in the rows' order.
+def find_contests(rows: Sequence[MetricRecord]) -> list[Contest]:
+    """Every pair of model and baseline with figures of one metric, task and scorer, in the rows' order.
 
     Metrics without a better direction are no contest.
     """
-    by_key: dict[FigureKey, list[FigureRow]] = {}
+    by_key: dict[RecordKey, list[MetricRecord]] = {}
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
     summaries = {summary.key: summary for summary in summarise(rows)}
     contests: list[Contest] = []
     for key, model in summaries.items():
-        if key.row != MODEL or model.mean is None or model.better == "neither":
+        if key.method != MODEL or model.mean is None or model.direction == "neither":
             continue
         for name in BASELINES:
-            rival = FigureKey(key.metric, key.protocol, name, key.scorer)
+            rival = RecordKey(key.metric, key.task, name, key.scorer)
             baseline = summaries.get(rival)
             if baseline is None or baseline.mean is None:
                 continue
             difference = paired_difference(by_key[rival], by_key[key])
             higher = model.mean - baseline.mean if difference is None else difference.mean
-            advantage = higher if model.better == "higher" else -higher
+            advantage = higher if model.direction == "higher" else -higher
             contests.append(Contest(model, baseline, advantage, difference))
     return contests

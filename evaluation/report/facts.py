@@ -11,11 +11,11 @@ def heading_facts(sources: RunSources, report_version: str) -> list[Fact]:
     """What stands under the heading: whose figures, of which data, by which code, from when."""
     newest = max(one.manifest.finished_at for one in sources.published.values())
     people = {facts.identity for facts in sources.facts.clips.values()}
-    protocol = sources.protocol
+    plan = sources.plan
     return [
         Fact("Checkpoint", f"{sources.facts.checkpoint}, weights {sources.checkpoint}"),
-        Fact("Data set", f"{sources.dataset}, split {protocol.split}"),
-        Fact("Protocol", f"{protocol.name}: {len(protocol.reenactments)} videos of {len(people)} people"),
+        Fact("Data set", f"{sources.dataset}, split {plan.split}"),
+        Fact("Protocol", f"{plan.name}: {len(plan.reenactments)} videos of {len(people)} people"),
         Fact("Pictures", f"{sources.facts.side_px} px, 25 frames a second"),
         Fact("Measured", _minute(newest)),
         Fact("Code", f"pdfgc {version('pdfgc')}, report {report_version}"),
@@ -34,8 +34,8 @@ def made_of(sources: RunSources) -> list[Fact]:
     ]
     inputs = sources.published[GENERATED_VIDEOS].manifest.inputs
     weights = [Fact(f"videos made of {name}", digest[:DIGEST_DIGITS]) for name, digest in inputs.items()]
-    protocol = sources.protocol
-    drawn = Fact("protocol", f"{protocol.name}, of data set {sources.dataset}, seed {protocol.seed}")
+    plan = sources.plan
+    drawn = Fact("plan", f"{plan.name}, of data set {sources.dataset}, seed {plan.seed}")
     return [*evaluations, *weights, drawn]
 
 

@@ -9,9 +9,9 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from evaluation.controls import CONTROLS
-from evaluation.figures import ROWS, FigureRow
 from evaluation.metrics.control.control_matrix import CHANGE, FOLLOW
 from evaluation.readings.measures import ALL_MEASURES
+from evaluation.records import METHODS, MetricRecord
 
 MATRIX_TABLE: Final = "control_matrix.parquet"
 CELL_METRIC: Final = re.compile(
@@ -28,7 +28,7 @@ class MatrixCell:
     still: the driver's moved and the output's did not, so it follows with 0.
     """
 
-    row: str
+    method: str
     scorer: str
     protocol: str
     driver: str
@@ -58,7 +58,7 @@ class ReportMatrix:
         leak: Mean absolute correlation of measures with other drivers.
     """
 
-    row: str
+    method: str
     scorer: str
     protocol: str
     measures: tuple[str, ...]
@@ -90,7 +90,7 @@ class ReportMatrix:
         return sum(ALL_MEASURES[measure] == control for measure in self.measures)
 
 
-def split_cells(rows: Sequence[FigureRow]) -> tuple[list[FigureRow], list[FigureRow]]:
+def split_cells(rows: Sequence[MetricRecord]) -> tuple[list[MetricRecord], list[MetricRecord]]:
     """Figures that are no cell of a matrix, and those that are: too many to stand among the others."""
     cells = [row for row in rows if CELL_METRIC.fullmatch(row.metric)]
     return [row for row in rows if not CELL_METRIC.fullmatch(row.metric)], cells
@@ -116,12 +116,13 @@ def read_matrix(path: Path) -> list[MatrixCell]:
 
 def build_matrices(cells: Sequence[MatrixCell]) -> list[ReportMatrix]:
     """A matrix for each row, scorer and protocol; protocols as they appear, rows in the report's order."""
-    kinds = dict.fromkeys((cell.protocol, cell.scorer, cell.row) for cell in cells)
+    kinds = dict.fromkeys((cell.protocol, cell.scorer, cell.method) for cell in cells)
     protocols = list(dict.fromkeys(protocol for protocol, _, _ in kinds))
-    order = {row: place for place, row in enumerate(ROWS)}
+    order = {row: place for place, row in enumerate(METHODS)}
     ranked = sorted(kinds, key=lambda kind: (protocols.index(kind[0]), order.get(kind[2], len(order))))
     return [
-        _matrix([cell for cell in cells if (cell.protocol, cell.scorer, cell.row) == kind]) for kind in ranked
+        _matrix([cell for cell in cells if (cell.protocol, cell.scorer, cell.method) == kind])
+        for kind in ranked
     ]
 
 
@@ -134,7 +135,7 @@ def _matrix(cells: Sequence[MatrixCell]) -> ReportMatrix:
     own = [cell.followed for cell in cells if cell.own and cell.followed is not None]
     other = [abs(cell.followed) for cell in cells if not cell.own and cell.followed is not None]
     return ReportMatrix(
-        first.row, first.scorer, first.protocol, measures, drivers, lines, _mean(own), _mean(other)
+        first.method, first.scorer, first.protocol, measures, drivers, lines, _mean(own), _mean(other)
     )
 
 

@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 from evaluation.comparison.paired_difference import PairedDifference
-from evaluation.figures import Summary
+from evaluation.records import Summary
 
 DIGITS_WITHOUT_INTERVAL: Final = 3
 DIGITS_OF_INTERVAL: Final = 2

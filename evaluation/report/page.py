@@ -20,12 +20,12 @@ from evaluation.report.videos import ReportVideo
 
 TEMPLATE: Final = "report.html.j2"
 STYLE: Final = "report.css"
-PROTOCOL_NAMES: Final[Mapping[str, str]] = {
+TASK_NAMES: Final[Mapping[str, str]] = {
     "self": "Self-reenactment: a clip drives its own first frame",
     "cross": "Cross-reenactment: lips, pose, eyes and expression from clips of other people",
     "control": "One control changed alone, all else held",
 }
-"""What people call a protocol; another one goes by its own name."""
+"""What people call a task; another one goes by its own name."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Verdict:
 class ContestGroup:
     """Contests that differ in their metric alone."""
 
-    protocol: str
+    task: str
     baseline: str
     scorer: str
     contests: Sequence[Contest]
@@ -112,7 +112,7 @@ def render(page: ReportPage) -> str:
     return environment.get_template(TEMPLATE).render(
         page=page,
         style=style,
-        protocol_name=protocol_name,
+        task_name=task_name,
         difference=contest_text,
         grouped=group_contests,
         plot=_plot,
@@ -122,9 +122,9 @@ def render(page: ReportPage) -> str:
     )
 
 
-def protocol_name(protocol: str) -> str:
-    """What people call a protocol."""
-    return PROTOCOL_NAMES.get(protocol, protocol)
+def task_name(task: str) -> str:
+    """What people call a task."""
+    return TASK_NAMES.get(task, task)
 
 
 def correlation_text(value: float | None) -> str:
@@ -135,11 +135,11 @@ def correlation_text(value: float | None) -> str:
 
 
 def group_contests(contests: Sequence[Contest]) -> list[ContestGroup]:
-    """By protocol, baseline and scorer, in the order in which they first appear."""
+    """By task, baseline and scorer, in the order in which they first appear."""
     groups: dict[tuple[str, str, str], list[Contest]] = {}
     for contest in contests:
         key = contest.baseline.key
-        groups.setdefault((key.protocol, key.row, key.scorer), []).append(contest)
+        groups.setdefault((key.task, key.method, key.scorer), []).append(contest)
     return [ContestGroup(*names, group) for names, group in groups.items()]
 
 
@@ -162,8 +162,8 @@ def _breakable(name: str) -> Markup:
     return Markup("_<wbr>").join(name.split("_"))
 
 
-def _legend_mark(row: str) -> Markup:
-    return Markup(legend_mark(row))  # noqa: S704  (shapes, no data)
+def _legend_mark(method: str) -> Markup:
+    return Markup(legend_mark(method))  # noqa: S704  (shapes, no data)
 
 
 def heat(value: float | None) -> str:

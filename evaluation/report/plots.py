@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, OFFICIAL_PUBLISHED, Summary
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, OFFICIAL_PUBLISHED, Summary
 from evaluation.report.numbers import decimals, number, summary_text
 
 WIDTH_PX: Final = 150
@@ -29,7 +29,7 @@ def interval_plot(metric: str, summaries: Sequence[Summary]) -> str:
 
     Args:
         metric: its name, for readers who hear the page.
-        summaries: one a row of `evaluation.figures`, all in one unit.
+        summaries: one a row of `evaluation.records`, all in one unit.
     """
     shown = [summary for summary in summaries if summary.mean is not None]
     if len(shown) < 2:
@@ -40,7 +40,7 @@ def interval_plot(metric: str, summaries: Sequence[Summary]) -> str:
         return ""
     scale = (WIDTH_PX - 2 * MARGIN_PX) / (high - low)
     height = len(shown) * LINE_PX + 4 + SCALE_PX
-    told = "; ".join(f"{summary.key.row} {summary_text(summary, with_unit=True)}" for summary in shown)
+    told = "; ".join(f"{summary.key.method} {summary_text(summary, with_unit=True)}" for summary in shown)
     size = f'viewBox="0 0 {WIDTH_PX} {height}" width="{WIDTH_PX}" height="{height}"'
     parts = [f'<svg class="plot" role="img" {size} aria-label={quoteattr(f"{metric}: {told}")}>']
     for place, summary in enumerate(shown):
@@ -48,7 +48,7 @@ def interval_plot(metric: str, summaries: Sequence[Summary]) -> str:
         left, right = (MARGIN_PX + (end - low) * scale for end in _ends(summary))
         assert summary.mean is not None
         centre = MARGIN_PX + (summary.mean - low) * scale
-        kind = CLASSES.get(summary.key.row, "other")
+        kind = CLASSES.get(summary.key.method, "other")
         interval = f'<path d="M{left:.1f} {middle:.1f}H{right:.1f}"/>'
         parts.append(f'<g class="{kind}">{interval}{_shape(kind, centre, middle)}</g>')
     places = decimals(high - low, 2)
@@ -60,9 +60,9 @@ def interval_plot(metric: str, summaries: Sequence[Summary]) -> str:
     return "".join(parts)
 
 
-def legend_mark(row: str) -> str:
-    """The shape that stands for a row in the plots, as an SVG that is only to be seen."""
-    kind = CLASSES.get(row, "other")
+def legend_mark(method: str) -> str:
+    """The shape that stands for a method in the plots, as an SVG that is only to be seen."""
+    kind = CLASSES.get(method, "other")
     return (
         f'<svg class="plot key" aria-hidden="true" viewBox="0 0 20 10" width="20" height="10">'
         f'<g class="{kind}"><path d="M1 5H19"/>{_shape(kind, 10.0, 5.0)}</g></svg>'

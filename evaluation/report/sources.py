@@ -7,9 +7,9 @@ from typing import Final
 
 from upath import UPath
 
-from evaluation.figures import FIGURES_TABLE, FigureRow, read_figures
-from evaluation.generation.files import FACTS_NAME, GENERATED_VIDEOS, PROTOCOL_NAME, VideoFacts
-from evaluation.generation.reenactment import ReenactmentProtocol, read_protocol
+from evaluation.generation.files import FACTS_NAME, GENERATED_VIDEOS, PLAN_NAME, VideoFacts
+from evaluation.generation.reenactment import ReenactmentPlan, read_plan
+from evaluation.records import RECORDS_TABLE, MetricRecord, read_records
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell, read_matrix
 from storage.publishing import Published, current
 from storage.root import local_copy
@@ -30,7 +30,7 @@ class RunSources:
     Attributes:
         published: Asset -> what is current of it: the videos and the three evaluations.
         folders: Asset -> its files, local.
-        protocol: Which videos.
+        plan: Which videos.
         facts: What made them.
         figures: Evaluation -> its rows.
         matrix: Cells of the control matrices.
@@ -39,13 +39,13 @@ class RunSources:
     run: str
     published: Mapping[str, Published]
     folders: Mapping[str, Path]
-    protocol: ReenactmentProtocol
+    plan: ReenactmentPlan
     facts: VideoFacts
-    figures: Mapping[str, tuple[FigureRow, ...]]
+    figures: Mapping[str, tuple[MetricRecord, ...]]
     matrix: tuple[MatrixCell, ...]
 
     @property
-    def rows(self) -> list[FigureRow]:
+    def rows(self) -> list[MetricRecord]:
         """All figures, in the report's order."""
         return [row for asset in EVALUATIONS for row in self.figures[asset]]
 
@@ -57,7 +57,7 @@ class RunSources:
     @property
     def dataset(self) -> str:
         """Content digest of the data set that the clips are drawn from, its first digits."""
-        return self.protocol.dataset[:DIGEST_DIGITS]
+        return self.plan.dataset[:DIGEST_DIGITS]
 
     def _input(self, name: str) -> str:
         inputs = self.published[GENERATED_VIDEOS].manifest.inputs
@@ -101,8 +101,8 @@ def read_sources(root: UPath, run: str) -> RunSources:
         run=run,
         published=published,
         folders=folders,
-        protocol=read_protocol(folders[GENERATED_VIDEOS] / PROTOCOL_NAME),
+        plan=read_plan(folders[GENERATED_VIDEOS] / PLAN_NAME),
         facts=VideoFacts.read(folders[GENERATED_VIDEOS] / FACTS_NAME),
-        figures={asset: tuple(read_figures(folders[asset] / FIGURES_TABLE)) for asset in EVALUATIONS},
+        figures={asset: tuple(read_records(folders[asset] / RECORDS_TABLE)) for asset in EVALUATIONS},
         matrix=tuple(read_matrix(folders[CONTROL_ASSET] / MATRIX_TABLE)),
     )

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from upath import UPath
 
-from evaluation.figures import FigureRow, read_figures, summarise
+from evaluation.records import MetricRecord, read_records, summarise
 from evaluation.report.contests import find_contests
 from evaluation.report.matrix import split_cells
 from evaluation.report.numbers import ARROWS, NOTHING
@@ -26,8 +26,8 @@ REPORT_TABLE: Final = "report.parquet"
 SUMMARY_TABLE: Final = "summary.parquet"
 SUMMARY_SCHEMA: Final = table_schema(
     column("metric", pa.string(), "what was measured"),
-    column("protocol", pa.string(), "which videos"),
-    column("row", pa.string(), "whose videos"),
+    column("task", pa.string(), "which videos"),
+    column("method", pa.string(), "whose videos"),
     column("scorer", pa.string(), "what measured"),
     column("mean", pa.float64(), "mean over videos; null where nothing was measured"),
     column("low", pa.float64(), "lower end of the mean's 95 % interval"),
@@ -35,7 +35,7 @@ SUMMARY_SCHEMA: Final = table_schema(
     column("videos", pa.int64(), "how many videos have a figure"),
     column("missing", pa.string(), "why others have none, with counts; empty where all have one"),
     column("unit", pa.string(), "unit of the figure; empty: none"),
-    column("better", pa.string(), "higher, lower or neither"),
+    column("direction", pa.string(), "higher, lower or neither"),
     column("mark", pa.string(), "a baseline's lead over the model; empty where there is none"),
 )
 ONE_PAIR: Final = "_one_pair"
@@ -43,14 +43,14 @@ SHORT_MARKS: Final = {BEATS: "▲", AHEAD: "△"}
 MARKS_TOLD: Final = f"▲ {BEATS}   △ {AHEAD}   {NOTHING} not measured"
 
 
-def write_summary(path: Path, rows: Sequence[FigureRow]) -> None:
+def write_summary(path: Path, rows: Sequence[MetricRecord]) -> None:
     """Write the means of all keys as Parquet, in the rows' order."""
     marks = {contest.baseline.key: mark_of(contest) for contest in find_contests(rows)}
     records = [
         {
             "metric": summary.key.metric,
-            "protocol": summary.key.protocol,
-            "row": summary.key.row,
+            "task": summary.key.task,
+            "method": summary.key.method,
             "scorer": summary.key.scorer,
             "mean": summary.mean,
             "low": summary.low,
@@ -58,7 +58,7 @@ def write_summary(path: Path, rows: Sequence[FigureRow]) -> None:
             "videos": summary.videos,
             "missing": "; ".join(f"{reason} ({count})" for reason, count in summary.missing.items()),
             "unit": summary.unit,
-            "better": summary.better,
+            "direction": summary.direction,
             "mark": marks.get(summary.key, ""),
         }
         for summary in summarise(rows)
@@ -66,19 +66,19 @@ def write_summary(path: Path, rows: Sequence[FigureRow]) -> None:
     pq.write_table(pa.Table.from_pylist(records, schema=SUMMARY_SCHEMA), path)
 
 
-def markdown_tables(rows: Sequence[FigureRow]) -> str:
-    """Every protocol's and scorer's means as Markdown tables; cells of the control matrix left out."""
+def markdown_tables(rows: Sequence[MetricRecord]) -> str:
+    """Every task's and scorer's means as Markdown tables; cells of the control matrix left out."""
     parts: list[str] = []
     for table in build_tables(split_cells(rows)[0], scorers_apart=True):
         head, rule = ["metric", *table.columns], ["---", *["---:"] * len(table.columns)]
         lines = [[_metric(line), *map(_plain, line.cells)] for group in table.groups for line in group.lines]
         body = "\n".join(_markdown_line(line) for line in (head, rule, *lines))
-        parts.append(f"**{_escaped(table.protocol)}, scorer {_escaped(table.groups[0].scorer)}**\n\n{body}")
+        parts.append(f"**{_escaped(table.task)}, scorer {_escaped(table.groups[0].scorer)}**\n\n{body}")
     return "\n\n".join([*parts, MARKS_TOLD])
 
 
-def print_tables(rows: Sequence[FigureRow], console: Console) -> None:
-    """Print every protocol's and scorer's means.
+def print_tables(rows: Sequence[MetricRecord], console: Console) -> None:
+    """Print every task's and scorer's means.
 
     Cells of the control matrix are left out, and single pairs' scores beside the score of all.
     """
@@ -90,7 +90,7 @@ def print_tables(rows: Sequence[FigureRow], console: Console) -> None:
 
 def _rich_table(table: ReportTable) -> Table:
     (group,) = table.groups
-    shown = Table(title=Text(f"{table.protocol}, scorer {group.scorer}"), title_justify="left")
+    shown = Table(title=Text(f"{table.task}, scorer {group.scorer}"), title_justify="left")
     shown.add_column("metric", overflow="fold")
     for name in table.columns:
         shown.add_column(Text(name), justify="right")
@@ -102,7 +102,7 @@ def _rich_table(table: ReportTable) -> Table:
 
 def _metric(line: ReportLine) -> str:
     unit = f"({line.unit})" if line.unit else ""
-    return " ".join(filter(None, (line.metric, ARROWS[line.better], unit)))
+    return " ".join(filter(None, (line.metric, ARROWS[line.direction], unit)))
 
 
 def _plain(cell: ReportCell) -> str:
@@ -127,7 +127,7 @@ def print_report_table(root: UPath, run: str, console: Console) -> None:
     if published is None:
         raise ValueError(f"run {run!r} has no {EVALUATION_REPORT} under {root}: pdfgc evaluate --run {run}")
     folder = local_copy(published.directory)
-    print_tables(read_figures(folder / REPORT_TABLE), console)
+    print_tables(read_records(folder / REPORT_TABLE), console)
     counts = published.manifest.counts
     told = f"the model is ahead in {counts['model ahead']} comparisons with a baseline, behind in"
     console.print(f"{told} {counts['baseline ahead']}", highlight=False)

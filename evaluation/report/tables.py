@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evaluation.figures import (
+from evaluation.records import (
     COPY_PORTRAIT,
     COPY_TARGET,
     GROUND_TRUTH,
+    METHODS,
     MODEL,
-    ROWS,
     Direction,
-    FigureKey,
-    FigureRow,
+    MetricRecord,
+    RecordKey,
     Summary,
     summarise,
 )
@@ -43,7 +43,7 @@ class ReportCell:
         mark: What a reader must see: that a baseline is ahead; empty where nothing is.
     """
 
-    row: str
+    method: str
     text: str
     videos: int
     notes: tuple[int, ...]
@@ -56,7 +56,7 @@ class ReportLine:
 
     metric: str
     unit: str
-    better: Direction
+    direction: Direction
     cells: tuple[ReportCell, ...]
     summaries: tuple[Summary, ...]
 
@@ -76,28 +76,28 @@ class ScorerLines:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """One protocol's figures. `columns` are names of rows in the sense of `evaluation.figures`."""
+    """One task's figures. `columns` are names of rows in the sense of `evaluation.records`."""
 
-    protocol: str
+    task: str
     columns: tuple[str, ...]
     groups: tuple[ScorerLines, ...]
     notes: tuple[str, ...]
 
 
-def build_tables(rows: Sequence[FigureRow], *, scorers_apart: bool) -> list[ReportTable]:
-    """Tables in the order in which protocols (and scorers) first appear.
+def build_tables(rows: Sequence[MetricRecord], *, scorers_apart: bool) -> list[ReportTable]:
+    """Tables in the order in which tasks (and scorers) first appear.
 
     Args:
         rows: of one section of the report.
-        scorers_apart: a table for each scorer, else one a protocol with its lines under their scorers.
+        scorers_apart: a table for each scorer, else one a task with its lines under their scorers.
     """
     summaries = {summary.key: summary for summary in summarise(rows)}
     marks = _marks(find_contests(rows))
     tables: list[ReportTable] = []
-    for protocol in dict.fromkeys(row.protocol for row in rows):
-        scorers = list(dict.fromkeys(row.scorer for row in rows if row.protocol == protocol))
+    for task in dict.fromkeys(row.task for row in rows):
+        scorers = list(dict.fromkeys(row.scorer for row in rows if row.task == task))
         for together in [[scorer] for scorer in scorers] if scorers_apart else [scorers]:
-            mine = [row for row in rows if row.protocol == protocol and row.scorer in together]
+            mine = [row for row in rows if row.task == task and row.scorer in together]
             tables.append(_table(mine, summaries, marks))
     return tables
 
@@ -111,49 +111,49 @@ def mark_of(contest: Contest) -> str:
     return BEATS if contest.clear else AHEAD
 
 
-def _marks(contests: Sequence[Contest]) -> dict[FigureKey, str]:
+def _marks(contests: Sequence[Contest]) -> dict[RecordKey, str]:
     return {contest.baseline.key: mark_of(contest) for contest in contests}
 
 
 def _table(
-    rows: Sequence[FigureRow], summaries: dict[FigureKey, Summary], marks: dict[FigureKey, str]
+    rows: Sequence[MetricRecord], summaries: dict[RecordKey, Summary], marks: dict[RecordKey, str]
 ) -> ReportTable:
-    protocol = rows[0].protocol
-    present = dict.fromkeys(row.row for row in rows)
-    columns = [name for name in ROWS if name in ALWAYS_SHOWN or name in present]
-    columns += [name for name in present if name not in ROWS]
+    task = rows[0].task
+    present = dict.fromkeys(row.method for row in rows)
+    columns = [name for name in METHODS if name in ALWAYS_SHOWN or name in present]
+    columns += [name for name in present if name not in METHODS]
     notes: dict[str, int] = {}
     groups: list[ScorerLines] = []
     for scorer in dict.fromkeys(row.scorer for row in rows):
         metrics = dict.fromkeys(row.metric for row in rows if row.scorer == scorer)
-        keys = [[FigureKey(metric, protocol, name, scorer) for name in columns] for metric in metrics]
+        keys = [[RecordKey(metric, task, name, scorer) for name in columns] for metric in metrics]
         lines = tuple(_line(line_keys, summaries, marks, notes) for line_keys in keys)
         groups.append(ScorerLines(scorer, lines))
-    return ReportTable(protocol, tuple(columns), tuple(groups), tuple(notes))
+    return ReportTable(task, tuple(columns), tuple(groups), tuple(notes))
 
 
 def _line(
-    keys: Sequence[FigureKey],
-    summaries: dict[FigureKey, Summary],
-    marks: dict[FigureKey, str],
+    keys: Sequence[RecordKey],
+    summaries: dict[RecordKey, Summary],
+    marks: dict[RecordKey, str],
     notes: dict[str, int],
 ) -> ReportLine:
     there = [summaries[key] for key in keys if key in summaries]
     cells = tuple(_cell(key, summaries.get(key), marks.get(key, ""), notes) for key in keys)
-    return ReportLine(keys[0].metric, there[0].unit, there[0].better, cells, tuple(there))
+    return ReportLine(keys[0].metric, there[0].unit, there[0].direction, cells, tuple(there))
 
 
-def _cell(key: FigureKey, summary: Summary | None, mark: str, notes: dict[str, int]) -> ReportCell:
+def _cell(key: RecordKey, summary: Summary | None, mark: str, notes: dict[str, int]) -> ReportCell:
     if summary is None:
-        why = NO_TRUTH if key.row == GROUND_TRUTH and key.protocol in ("cross", "control") else NOT_GIVEN
-        return ReportCell(key.row, NOTHING, 0, (_noted(why, notes),), "")
+        why = NO_TRUTH if key.method == GROUND_TRUTH and key.task in ("cross", "control") else NOT_GIVEN
+        return ReportCell(key.method, NOTHING, 0, (_noted(why, notes),), "")
     reasons = tuple(
         _noted(f"not measured for {count} of {count + summary.videos}: {reason}", notes)
         if summary.videos
         else _noted(f"not measured: {reason}", notes)
         for reason, count in summary.missing.items()
     )
-    return ReportCell(key.row, summary_text(summary), summary.videos, reasons, mark)
+    return ReportCell(key.method, summary_text(summary), summary.videos, reasons, mark)
 
 
 def _noted(text: str, notes: dict[str, int]) -> int:

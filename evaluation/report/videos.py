@@ -56,7 +56,7 @@ class ReportVideo:
     """
 
     name: str
-    protocol: str
+    task: str
     panels: tuple[Panel, ...]
     mp4: str
     poster: str
@@ -121,7 +121,7 @@ def make_video(folder: Path, reenactment: Reenactment, settings: VideoSettings) 
     height, width = pictures[0].shape[:2]
     return ReportVideo(
         name=reenactment.name,
-        protocol=reenactment.protocol,
+        task=reenactment.task,
         panels=panels,
         mp4=mp4,
         poster=_poster(pictures[len(pictures) // 2]),
@@ -133,9 +133,9 @@ def make_video(folder: Path, reenactment: Reenactment, settings: VideoSettings) 
 
 
 def take_turns(reenactments: Sequence[Reenactment]) -> list[Reenactment]:
-    """One of each protocol in turn, so that whatever bound cuts the list leaves some of each."""
-    kinds = dict.fromkeys(reenactment.protocol for reenactment in reenactments)
-    hands = [[one for one in reenactments if one.protocol == kind] for kind in kinds]
+    """One of each task in turn, so that whatever bound cuts the list leaves some of each."""
+    kinds = dict.fromkeys(reenactment.task for reenactment in reenactments)
+    hands = [[one for one in reenactments if one.task == kind] for kind in kinds]
     turns = itertools.zip_longest(*hands)
     return [one for turn in turns for one in turn if one is not None]
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from evaluation.config import EvaluationChoice
-from evaluation.figures import FIGURES_TABLE, OFFICIAL_PUBLISHED, write_figures
 from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated
+from evaluation.records import OFFICIAL_PUBLISHED, RECORDS_TABLE, write_records
 from preprocessing.process_pool import default_workers
 from preprocessing.table_schema import column, table_schema
 from storage.fingerprint import JsonValue, file_sha256
@@ -33,7 +33,7 @@ CODE_VERSION: Final = "2"
 MATRIX_TABLE: Final = "control_matrix.parquet"
 OFFICIAL_VARIABLE: Final = "PDFGC_OFFICIAL_PANELS"
 MATRIX_SCHEMA: Final = table_schema(
-    column("row", pa.string(), "whose videos"),
+    column("method", pa.string(), "whose videos"),
     column("scorer", pa.string(), "what measured"),
     column("protocol", pa.string(), "control_change or control_follow"),
     column("driver", pa.string(), "lip, pose, eye or expression"),
@@ -54,7 +54,7 @@ def run_control_evaluation(
     force: bool = False,
     progress: Progress,
 ) -> Published:
-    """Measure a run's videos unless that is done: `figures.parquet` and `control_matrix.parquet`.
+    """Measure a run's videos unless that is done: `metric_records.parquet` and `control_matrix.parquet`.
 
     Args:
         root: With the published `generated_videos`.
@@ -130,23 +130,23 @@ def _measure(task: _Task, work: Path, progress: Progress) -> BuildReport:
     from evaluation.readings.videos import read_everything
     from evaluation.suites.control_rows import ControlTable, add_change, add_follow, add_rows
 
-    progress(f"reading the faces of {len(task.made.protocol.reenactments)} videos")
+    progress(f"reading the faces of {len(task.made.plan.reenactments)} videos")
     readings = read_everything(task.made, task.workers)
     table = ControlTable()
-    add_rows(table, task.made.protocol, readings)
-    add_follow(table, task.made.protocol, readings)
-    add_change(table, task.made.protocol, readings)
+    add_rows(table, task.made.plan, readings)
+    add_follow(table, task.made.plan, readings)
+    add_change(table, task.made.plan, readings)
     if task.sources:
         progress(f"against the demo corpus's truth of {len(task.sources)} clips")
         truths = read_truth_of_clips(task.root, task.made, task.sources)
-        add_rows(table, task.made.protocol, readings, truths)
-        add_follow(table, task.made.protocol, readings, truths)
-        add_change(table, task.made.protocol, readings, truths)
+        add_rows(table, task.made.plan, readings, truths)
+        add_follow(table, task.made.plan, readings, truths)
+        add_change(table, task.made.plan, readings, truths)
     _add_blendshapes(table, task, progress)
     if task.panels is not None:
         progress("reading the released model's published videos")
         _add_official(table, task.panels)
-    write_figures(work / FIGURES_TABLE, table.rows)
+    write_records(work / RECORDS_TABLE, table.rows)
     write_outside_weights(work, [task.landmarker])
     pq.write_table(pa.Table.from_pylist(table.cells, schema=MATRIX_SCHEMA), work / MATRIX_TABLE)
     scores = {f"{name} score": round(value, 4) for name, value in table.scores.items()}
@@ -164,12 +164,12 @@ def _add_blendshapes(table: "ControlTable", task: _Task, progress: Progress) -> 
     if task.landmarker is None:
         table.rows.extend(missing_rows())
         return
-    scorer, protocol = scorer_name(task.landmarker.sha256), task.made.protocol
-    progress(f"reading the blendshapes of {len(protocol.reenactments)} videos by {scorer}")
+    scorer, plan = scorer_name(task.landmarker.sha256), task.made.plan
+    progress(f"reading the blendshapes of {len(plan.reenactments)} videos by {scorer}")
     readings = read_blendshapes(task.made, task.landmarker.path, task.workers)
-    add_blendshape_rows(table, protocol, readings, scorer)
-    add_follow(table, protocol, readings, scorer=scorer)
-    add_change(table, protocol, readings, scorer=scorer)
+    add_blendshape_rows(table, plan, readings, scorer)
+    add_follow(table, plan, readings, scorer=scorer)
+    add_change(table, plan, readings, scorer=scorer)
 
 
 def _add_official(table: "ControlTable", folder: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Final
 from upath import UPath
 
 from evaluation.config import EvaluationChoice
-from evaluation.figures import FIGURES_TABLE, write_figures
 from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated
 from evaluation.generation.generate import run_inputs
+from evaluation.records import RECORDS_TABLE, write_records
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE
@@ -43,7 +43,7 @@ class _Task:
 def run_lip_sync_evaluation(
     root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
 ) -> Published:
-    """Score a run's videos unless that is done: `figures.parquet`.
+    """Score a run's videos unless that is done: `metric_records.parquet`.
 
     Raises:
         FileNotFoundError: SyncNet's weights are named and are not there.
@@ -85,13 +85,11 @@ def _score(task: _Task, work: Path, progress: Progress) -> BuildReport:
         scorers.append((load_syncnet_scorer(task.syncnet.path), "frame"))
     rows = []
     for scorer, protocol in scorers:
-        progress(
-            f"scoring {len(task.made.protocol.reenactments)} videos by {scorer.name}, protocol {protocol}"
-        )
+        progress(f"scoring {len(task.made.plan.reenactments)} videos by {scorer.name}, protocol {protocol}")
         rows += scored_rows(task.made, scorer, protocol)
     if task.syncnet is None:
         rows += missing_rows()
-    write_figures(work / FIGURES_TABLE, rows)
+    write_records(work / RECORDS_TABLE, rows)
     write_outside_weights(work, [task.syncnet])
     missing = sum(row.value is None for row in rows)
     return BuildReport(

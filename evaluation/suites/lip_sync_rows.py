@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.animation.media import read_sound
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow
 from evaluation.generation.files import GeneratedVideos, squeezed
 from evaluation.generation.reenactment import Reenactment
 from evaluation.metrics.lip_sync.distance import LipSyncScore, LipSyncScorer, NotScored, score_embeddings
@@ -16,6 +15,7 @@ from evaluation.metrics.lip_sync.lse_crop import score_crops
 from evaluation.metrics.lip_sync.lse_syncnet_frame import squash
 from evaluation.metrics.lip_sync.nlse_c import NormalisedConfidence, nlse_c, overall_nlse_c
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord
 from preprocessing.schema import SAMPLES_PER_FRAME
 
 Score = LipSyncScore | NotScored
@@ -30,18 +30,18 @@ ALL_VIDEOS: Final = "all videos"
 
 @dataclass(frozen=True)
 class _Scored:
-    """A video's scores by row, and that of its truth: the clip that its lips should follow."""
+    """A video's scores by method, and that of its truth: the clip that its lips should follow."""
 
     video: Reenactment
     rows: Mapping[str, Score]
     truth: Score
 
 
-def scored_rows(made: GeneratedVideos, scorer: LipSyncScorer, protocol: str) -> list[FigureRow]:
+def scored_rows(made: GeneratedVideos, scorer: LipSyncScorer, protocol: str) -> list[MetricRecord]:
     """Figures of all self and cross videos.
 
     Returns:
-        `lse_c_P`, `lse_d_P`, `offset_P` of each video and row, P the protocol; of the model's also
+        `lse_c_P`, `lse_d_P`, `offset_P` of each video and method, P the protocol; of the model's also
         `nlse_c_P`, `truth_lse_c_P`, and once over all videos `nlse_c_overall_P`.
 
     Args:
@@ -49,13 +49,13 @@ def scored_rows(made: GeneratedVideos, scorer: LipSyncScorer, protocol: str) -> 
         scorer: Whose embeddings.
         protocol: crop, or frame.
     """
-    rows: list[FigureRow] = []
+    rows: list[MetricRecord] = []
     truths: dict[tuple[str, int], Score] = {}
     for kind in ("self", "cross"):
-        scored = [_score(made, one, scorer, protocol, truths) for one in made.protocol.of_kind(kind)]
+        scored = [_score(made, one, scorer, protocol, truths) for one in made.plan.of_task(kind)]
         for one in scored:
-            for row, score in one.rows.items():
-                rows += _lse_rows(MeasuredVideo(kind, row, scorer.name, one.video.name), score, protocol)
+            for method, score in one.rows.items():
+                rows += _lse_rows(MeasuredVideo(kind, method, scorer.name, one.video.name), score, protocol)
             rows += _nlse_rows(kind, scorer.name, one.video.name, nlse_c(one.rows[MODEL], one.truth))
         if scored:
             overall = overall_nlse_c([(one.rows[MODEL], one.truth) for one in scored])
@@ -65,7 +65,7 @@ def scored_rows(made: GeneratedVideos, scorer: LipSyncScorer, protocol: str) -> 
     return rows
 
 
-def missing_rows() -> list[FigureRow]:
+def missing_rows() -> list[MetricRecord]:
     """What stands in the tables where SyncNet's weights are not given."""
     shown = MeasuredVideo("self", MODEL, SYNCNET, ALL_VIDEOS)
     because = Figure(None, SYNCNET_MISSING)
@@ -101,20 +101,20 @@ def _score(
     lip = one.drivers["lip"]
     sound = read_sound(made.clip(lip))[: one.frames * SAMPLES_PER_FRAME]
     scores: dict[str, Score] = {}
-    for row in (MODEL, COPY_PORTRAIT, COPY_TARGET):
-        pictures = made.row_frames(one, row)
+    for method in (MODEL, COPY_PORTRAIT, COPY_TARGET):
+        pictures = made.method_frames(one, method)
         assert pictures is not None  # only the truth may be missing
-        scores[row] = score_pictures(pictures, sound, scorer, protocol)
+        scores[method] = score_pictures(pictures, sound, scorer, protocol)
     if (lip, one.frames) not in truths:
         own = (squeezed(picture, made.facts.side_px) for picture in made.clip_frames(lip, one.frames))
         truths[lip, one.frames] = score_pictures(own, sound, scorer, protocol)
     truth = truths[lip, one.frames]
-    if one.protocol == "self":
+    if one.task == "self":
         scores[GROUND_TRUTH] = truth
     return _Scored(one, scores, truth)
 
 
-def _lse_rows(shown: MeasuredVideo, score: Score, protocol: str) -> list[FigureRow]:
+def _lse_rows(shown: MeasuredVideo, score: Score, protocol: str) -> list[MetricRecord]:
     if isinstance(score, NotScored):
         missing = Figure(None, f"{score.reason}: {score.detail}")
         confidence = distance = offset = missing
@@ -128,7 +128,7 @@ def _lse_rows(shown: MeasuredVideo, score: Score, protocol: str) -> list[FigureR
     ]
 
 
-def _nlse_rows(kind: str, scorer: str, video: str, normalised: NormalisedConfidence) -> list[FigureRow]:
+def _nlse_rows(kind: str, scorer: str, video: str, normalised: NormalisedConfidence) -> list[MetricRecord]:
     shown, protocol = MeasuredVideo(kind, MODEL, scorer, video), normalised.protocol
     truth = normalised.lse_c_truth
     told = Figure(truth) if truth is not None else Figure(None, normalised.undefined_because)

@@ -12,8 +12,8 @@ from typing import Final
 from upath import UPath
 
 from evaluation.config import EvaluationChoice
-from evaluation.figures import FIGURES_TABLE, write_figures
 from evaluation.generation.files import GENERATED_VIDEOS, open_generated
+from evaluation.records import RECORDS_TABLE, write_records
 from storage.publishing import BuildReport, Published, Recipe, materialise
 from weights.resolve import outside_file, write_outside_weights
 
@@ -34,7 +34,7 @@ class QualityWeights:
 def run_quality_evaluation(
     root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
 ) -> Published:
-    """Measure a run's videos unless that is done: `figures.parquet`.
+    """Measure a run's videos unless that is done: `metric_records.parquet`.
 
     Raises:
         FileNotFoundError: weights are named and are not there.
@@ -58,9 +58,9 @@ def run_quality_evaluation(
     def build(work: Path) -> BuildReport:
         from evaluation.suites.quality_rows import quality_rows
 
-        progress(f"comparing the pictures of {len(made.protocol.reenactments)} videos")
+        progress(f"comparing the pictures of {len(made.plan.reenactments)} videos")
         rows = quality_rows(made, weights)
-        write_figures(work / FIGURES_TABLE, rows)
+        write_records(work / RECORDS_TABLE, rows)
         write_outside_weights(work, files.values())
         missing = sum(row.value is None for row in rows)
         return BuildReport(counts={"figures": len(rows), "missing": missing}, refusals={})

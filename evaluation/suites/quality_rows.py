@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow
 from evaluation.generation.files import GeneratedVideos
 from evaluation.generation.reenactment import Reenactment
 from evaluation.metrics.pictures.csim_insightface import ArcFace, csim_insightface_row, load_arcface
@@ -17,9 +16,10 @@ from evaluation.metrics.pictures.lpips_alex import LpipsAlex, load_lpips_alex, l
 from evaluation.metrics.pictures.psnr_ssim import psnr_ssim_rows
 from evaluation.metrics.pictures.sharpness import blur_effect_row
 from evaluation.readings.face import FaceReader
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord
 from evaluation.suites.quality import QualityWeights
 
-ROWS: Final = (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)
+METHODS: Final = (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)
 FID_ROWS: Final = (MODEL, COPY_PORTRAIT)
 """Against the truth's own pictures, so the truth itself and the copied target, which is it, have 0."""
 
@@ -33,49 +33,49 @@ class _Networks:
     reader: FaceReader | None  # landmarks are wanted by ArcFace alone
 
 
-def quality_rows(made: GeneratedVideos, weights: QualityWeights) -> list[FigureRow]:
+def quality_rows(made: GeneratedVideos, weights: QualityWeights) -> list[MetricRecord]:
     """Figures of all self and cross videos.
 
     Raises:
         ValueError: weights are not what they should be.
     """
-    rows: list[FigureRow] = []
+    rows: list[MetricRecord] = []
     with ExitStack() as stack:
         arcface = load_arcface(weights.csim)
         reader = None if arcface is None else stack.enter_context(FaceReader())
         networks = _Networks(load_lpips_alex(weights.lpips), arcface, reader)
-        for one in (*made.protocol.of_kind("self"), *made.protocol.of_kind("cross")):
+        for one in (*made.plan.of_task("self"), *made.plan.of_task("cross")):
             rows += _video_rows(made, one, networks)
     return rows + _fid_rows(made, weights)
 
 
-def _video_rows(made: GeneratedVideos, one: Reenactment, networks: _Networks) -> list[FigureRow]:
+def _video_rows(made: GeneratedVideos, one: Reenactment, networks: _Networks) -> list[MetricRecord]:
     portrait = made.portrait(one.name)
-    shown = {row: list(frames) for row in ROWS if (frames := made.row_frames(one, row)) is not None}
-    landmarks = {row: _landmarks(pictures, networks.reader) for row, pictures in shown.items()}
+    shown = {
+        method: list(frames) for method in METHODS if (frames := made.method_frames(one, method)) is not None
+    }
+    landmarks = {method: _landmarks(pictures, networks.reader) for method, pictures in shown.items()}
     of_portrait = (portrait, _landmarks([portrait], networks.reader)[0])
-    rows: list[FigureRow] = []
-    for row, pictures in shown.items():
-        if row == COPY_TARGET and GROUND_TRUTH in shown:  # which it is: measured once
-            rows += [replace(same, row=COPY_TARGET) for same in rows if same.row == GROUND_TRUTH]
+    rows: list[MetricRecord] = []
+    for method, pictures in shown.items():
+        if method == COPY_TARGET and GROUND_TRUTH in shown:  # which it is: measured once
+            rows += [replace(same, method=COPY_TARGET) for same in rows if same.method == GROUND_TRUTH]
             continue
         if GROUND_TRUTH in shown:
             truth = shown[GROUND_TRUTH]
-            rows += psnr_ssim_rows(pictures, truth, protocol=one.protocol, row=row, video=one.name)
+            rows += psnr_ssim_rows(pictures, truth, task=one.task, method=method, video=one.name)
             rows.append(
-                lpips_alex_row(
-                    pictures, truth, networks.lpips, protocol=one.protocol, row=row, video=one.name
-                )
+                lpips_alex_row(pictures, truth, networks.lpips, task=one.task, method=method, video=one.name)
             )
-        rows.append(blur_effect_row(pictures, protocol=one.protocol, row=row, video=one.name))
+        rows.append(blur_effect_row(pictures, task=one.task, method=method, video=one.name))
         rows.append(
             csim_insightface_row(
                 pictures,
-                landmarks[row],
+                landmarks[method],
                 of_portrait,
                 networks.arcface,
-                protocol=one.protocol,
-                row=row,
+                task=one.task,
+                method=method,
                 video=one.name,
             )
         )
@@ -89,18 +89,22 @@ def _landmarks(pictures: list[NDArray[np.uint8]], reader: FaceReader | None) -> 
     return reader.read(pictures).landmarks_px
 
 
-def _fid_rows(made: GeneratedVideos, weights: QualityWeights) -> list[FigureRow]:
-    if not made.protocol.of_kind("self"):
+def _fid_rows(made: GeneratedVideos, weights: QualityWeights) -> list[MetricRecord]:
+    if not made.plan.of_task("self"):
         return []
     network = load_fid_inception(weights.fid)
     return [
         fid_inception_row(
-            _all_pictures(made, row), _all_pictures(made, GROUND_TRUTH), network, protocol="self", row=row
+            _all_pictures(made, method),
+            _all_pictures(made, GROUND_TRUTH),
+            network,
+            task="self",
+            method=method,
         )
-        for row in FID_ROWS
+        for method in FID_ROWS
     ]
 
 
-def _all_pictures(made: GeneratedVideos, row: str) -> Iterator[NDArray[np.uint8]]:
-    for one in made.protocol.of_kind("self"):
-        yield from made.row_frames(one, row) or ()
+def _all_pictures(made: GeneratedVideos, method: str) -> Iterator[NDArray[np.uint8]]:
+    for one in made.plan.of_task("self"):
+        yield from made.method_frames(one, method) or ()

@@ -3,8 +3,8 @@
 from dagster import AssetExecutionContext, Config, DataVersion, asset
 from pydantic import Field
 
-from evaluation.figures import SCHEMA
 from evaluation.generation.newest_run import with_run
+from evaluation.records import SCHEMA
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.evaluation.acceptance import AcceptanceRules, accept_unless_worse, acceptance_metadata
 from pipelines.evaluation.report import evaluation_report

@@ -14,10 +14,10 @@ from dagster import (
 from upath import UPath
 
 from evaluation.config import EvaluationChoice
-from evaluation.figures import FIGURES_TABLE, SCHEMA, FigureRow, read_figures
 from evaluation.generation.files import CONTACT_SHEET, GENERATED_VIDEOS
 from evaluation.generation.generate import run_generated_videos
 from evaluation.generation.newest_run import with_run
+from evaluation.records import RECORDS_TABLE, SCHEMA, MetricRecord, read_records
 from evaluation.report.summary import markdown_tables
 from evaluation.suites.control import CONTROL_EVALUATION, MATRIX_TABLE, run_control_evaluation
 from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION, run_lip_sync_evaluation
@@ -107,7 +107,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         with tried_again(context):
             published = evaluation.measure(context, root, choice, workspace)
         folder = local_copy(published.directory)
-        rows = read_figures(folder / FIGURES_TABLE)
+        rows = read_records(folder / RECORDS_TABLE)
         return Materialised(
             metadata={"run": choice.run, "figures": _table(rows)}
             | published_metadata(published)
@@ -119,11 +119,11 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
     return measured
 
 
-def _table(rows: Sequence[FigureRow]) -> MetadataValue:
+def _table(rows: Sequence[MetricRecord]) -> MetadataValue:
     return MetadataValue.md(markdown_tables(rows))
 
 
-def _missing(rows: Sequence[FigureRow]) -> dict[str, Any]:
+def _missing(rows: Sequence[MetricRecord]) -> dict[str, Any]:
     """How many figures are missing, by reason."""
     reasons: dict[str, int] = {}
     for row in rows:

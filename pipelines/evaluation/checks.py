@@ -10,8 +10,8 @@ from typing import Final
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 from upath import UPath
 
-from evaluation.figures import COPY_PORTRAIT, MODEL, FigureRow, Summary, summarise
 from evaluation.generation.files import GENERATED_VIDEOS, open_generated
+from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord, Summary, summarise
 from evaluation.suites.control import CONTROL_EVALUATION
 from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION
 from evaluation.suites.quality import QUALITY_EVALUATION
@@ -26,48 +26,47 @@ class FigureCheck:
 
     description: str
     blocking: bool
-    look: Callable[[Sequence[FigureRow]], Verdict]
+    look: Callable[[Sequence[MetricRecord]], Verdict]
 
 
-def has_figures(rows: Sequence[FigureRow]) -> Verdict:
+def has_figures(rows: Sequence[MetricRecord]) -> Verdict:
     """The model has figures, or reasons why not, and some are figures."""
-    mine = [row for row in rows if row.row == MODEL]
+    mine = [row for row in rows if row.method == MODEL]
     measured = sum(row.value is not None for row in mine)
     explanation = f"{measured} of the model's {len(mine)} figures are there"
     return Verdict(measured > 0, explanation, {"figures": measured, "missing": len(mine) - measured})
 
 
-def every_metric_measured(rows: Sequence[FigureRow]) -> Verdict:
+def every_metric_measured(rows: Sequence[MetricRecord]) -> Verdict:
     """No metric of the model is without a single figure; where weights are not given that is so."""
     empty = [
-        f"{summary.key.metric} ({summary.key.protocol}): {next(iter(summary.missing))}"
+        f"{summary.key.metric} ({summary.key.task}): {next(iter(summary.missing))}"
         for summary in summarise(rows)
-        if summary.key.row == MODEL and summary.mean is None
+        if summary.key.method == MODEL and summary.mean is None
     ]
     explanation = "; ".join(empty[:4]) if empty else "every metric has figures"
     return Verdict(not empty, explanation, {"metrics without a figure": len(empty)})
 
 
-def beats_still_portrait(metric: str) -> Callable[[Sequence[FigureRow]], Verdict]:
-    """A check that the model's mean is better than the portrait's held still, in every protocol."""
+def beats_still_portrait(metric: str) -> Callable[[Sequence[MetricRecord]], Verdict]:
+    """A check that the model's mean is better than the portrait's held still, in every task."""
 
-    def look(rows: Sequence[FigureRow]) -> Verdict:
+    def look(rows: Sequence[MetricRecord]) -> Verdict:
         means = {summary.key: summary for summary in summarise([row for row in rows if row.metric == metric])}
         pairs = [
             (summary, other)
             for key, summary in means.items()
             for other_key, other in means.items()
-            if key.row == MODEL
-            and other_key.row == COPY_PORTRAIT
-            and (key.protocol, key.scorer) == (other_key.protocol, other_key.scorer)
+            if key.method == MODEL
+            and other_key.method == COPY_PORTRAIT
+            and (key.task, key.scorer) == (other_key.task, other_key.scorer)
             and summary.mean is not None
             and other.mean is not None
         ]
         if not pairs:
             return Verdict(passed=False, explanation=f"{metric}: nothing to compare", figures={})
         told = [
-            f"{one.key.protocol} ({one.key.scorer}) {one.mean:.4g} to {other.mean:.4g}"
-            for one, other in pairs
+            f"{one.key.task} ({one.key.scorer}) {one.mean:.4g} to {other.mean:.4g}" for one, other in pairs
         ]
         behind = sum(not _is_better(one, other) for one, other in pairs)
         return Verdict(
@@ -80,7 +79,7 @@ def beats_still_portrait(metric: str) -> Callable[[Sequence[FigureRow]], Verdict
 def _is_better(model: Summary, other: Summary) -> bool:
     assert model.mean is not None
     assert other.mean is not None
-    return model.mean > other.mean if model.better == "higher" else model.mean < other.mean
+    return model.mean > other.mean if model.direction == "higher" else model.mean < other.mean
 
 
 _COMMON: Final = {
@@ -120,7 +119,7 @@ def figure_check_specs(evaluation: str) -> list[AssetCheckSpec]:
     ]
 
 
-def run_figure_checks(evaluation: str, rows: Sequence[FigureRow]) -> list[AssetCheckResult]:
+def run_figure_checks(evaluation: str, rows: Sequence[MetricRecord]) -> list[AssetCheckResult]:
     """Look at an evaluation's figures."""
     return [
         _result(name, check.look(rows), blocking=check.blocking)
@@ -137,8 +136,8 @@ def videos_check_spec() -> AssetCheckSpec:
 def videos_check(root: UPath, run: str) -> AssetCheckResult:
     """Look for every video."""
     _, made = open_generated(root, run)
-    wanted = [made.video(one.name) for one in made.protocol.reenactments]
-    wanted += [made.clip(key) for key in made.protocol.clips()]
+    wanted = [made.video(one.name) for one in made.plan.reenactments]
+    wanted += [made.clip(key) for key in made.plan.clips()]
     missing = [path.name for path in wanted if not path.is_file()]
     told = f"missing: {', '.join(missing[:4])}" if missing else f"all {len(wanted)} files are there"
     figures = {"files": len(wanted), "missing": len(missing)}

@@ -4,8 +4,8 @@ from typing import Any
 
 from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
-from evaluation.figures import read_figures
 from evaluation.generation.newest_run import with_run
+from evaluation.records import read_records
 from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
@@ -52,7 +52,7 @@ def evaluation_report(
 def report_metadata(published: Published) -> dict[str, Any]:
     """Where the page lies, the tables, and what every step shows."""
     folder = local_copy(published.directory)
-    tables = markdown_tables(read_figures(folder / REPORT_TABLE))
+    tables = markdown_tables(read_records(folder / REPORT_TABLE))
     return {
         "run": published.manifest.partition,
         "report": MetadataValue.path(str(folder / REPORT_PAGE)),

@@ -12,7 +12,7 @@ from upath import UPath
 
 from evaluation.animation.loading import load_talking_head
 from evaluation.config import EvaluationChoice
-from evaluation.figures import read_figures
+from evaluation.records import read_records
 from evaluation.suites.quality import run_quality_evaluation
 from evaluation.suites.score_videos import score_videos
 from storage.root import local_copy, open_root
@@ -54,7 +54,7 @@ def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
         run_quality_evaluation(root, choice, progress=lambda _: None)
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "alexnet")
     published = run_quality_evaluation(root, choice, progress=lambda _: None)
-    rows = read_figures(local_copy(published.directory) / "figures.parquet")
+    rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     assert all(row.value is not None for row in rows if row.metric.startswith("lpips"))
     (told,) = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
     digest = hashlib.sha256(alexnet.read_bytes()).hexdigest()

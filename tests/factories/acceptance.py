@@ -6,23 +6,23 @@ from pathlib import Path
 from upath import UPath
 
 from evaluation.comparison.evaluated_run import EvaluatedRun
-from evaluation.figures import FigureRow, write_figures
-from evaluation.generation.files import GENERATED_VIDEOS, PROTOCOL_NAME
-from evaluation.generation.reenactment import ReenactmentProtocol, write_protocol
+from evaluation.generation.files import GENERATED_VIDEOS, PLAN_NAME
+from evaluation.generation.reenactment import ReenactmentPlan, write_plan
+from evaluation.records import MetricRecord, write_records
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_TABLE
 from storage.publishing import BuildReport, Published, Recipe, materialise
-from tests.factories.report import small_protocol
+from tests.factories.report import small_plan
 
 
 def publish_report(
-    root: UPath, run: str, rows: Sequence[FigureRow], protocol: ReenactmentProtocol | None = None
+    root: UPath, run: str, rows: Sequence[MetricRecord], plan: ReenactmentPlan | None = None
 ) -> Published:
     """Videos, evaluations and report of a run; all figures are the control evaluation's."""
-    told = protocol or small_protocol()
+    told = plan or small_plan()
     weights = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
     videos = _publish(
-        root, GENERATED_VIDEOS, run, weights, lambda folder: write_protocol(folder / PROTOCOL_NAME, told)
+        root, GENERATED_VIDEOS, run, weights, lambda folder: write_plan(folder / PLAN_NAME, told)
     )
     inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
     for name in EVALUATIONS:
@@ -32,11 +32,11 @@ def publish_report(
             name,
             run,
             {GENERATED_VIDEOS: videos.manifest.content_digest},
-            lambda folder, mine=mine: write_figures(folder / "figures.parquet", mine),
+            lambda folder, mine=mine: write_records(folder / "metric_records.parquet", mine),
         )
         inputs[name] = made.manifest.content_digest
     return _publish(
-        root, EVALUATION_REPORT, run, inputs, lambda folder: write_figures(folder / REPORT_TABLE, rows)
+        root, EVALUATION_REPORT, run, inputs, lambda folder: write_records(folder / REPORT_TABLE, rows)
     )
 
 
@@ -53,7 +53,7 @@ def _publish(
 
 
 def evaluated(
-    rows: Sequence[FigureRow], run: str = "new", protocol: ReenactmentProtocol | None = None
+    rows: Sequence[MetricRecord], run: str = "new", plan: ReenactmentPlan | None = None
 ) -> EvaluatedRun:
     """A run as it is read, that was never published."""
     return EvaluatedRun(
@@ -62,6 +62,6 @@ def evaluated(
         report_content="a" * 64,
         weights="b" * 64,
         dataset="d" * 64,
-        protocol=protocol or small_protocol(),
+        plan=plan or small_plan(),
         figures=tuple(rows),
     )

@@ -11,28 +11,28 @@ from PIL import Image
 from upath import UPath
 
 from evaluation.controls import CONTROLS, Control
-from evaluation.figures import (
-    COPY_PORTRAIT,
-    COPY_TARGET,
-    FIGURES_TABLE,
-    GROUND_TRUTH,
-    MODEL,
-    Direction,
-    FigureRow,
-    write_figures,
-)
 from evaluation.generation.files import (
     FACTS_NAME,
     GENERATED_VIDEOS,
-    PROTOCOL_NAME,
+    PLAN_NAME,
     ClipFacts,
     VideoFacts,
     clip_path,
     portrait_path,
     video_path,
 )
-from evaluation.generation.reenactment import Reenactment, ReenactmentProtocol, write_protocol
+from evaluation.generation.reenactment import Reenactment, ReenactmentPlan, write_plan
 from evaluation.readings.face import MEASURES
+from evaluation.records import (
+    COPY_PORTRAIT,
+    COPY_TARGET,
+    GROUND_TRUTH,
+    MODEL,
+    RECORDS_TABLE,
+    Direction,
+    MetricRecord,
+    write_records,
+)
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell
 from evaluation.report.sources import CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET
 from preprocessing.media.encoding import write_video
@@ -47,23 +47,23 @@ def figures(
     metric: str,
     values: Mapping[str, Sequence[float | None]],
     *,
-    protocol: str = "self",
+    task: str = "self",
     scorer: str = "mediapipe_mesh",
     unit: str = "",
-    better: Direction = "lower",
+    direction: Direction = "lower",
     because: str = "no face",
-) -> list[FigureRow]:
+) -> list[MetricRecord]:
     """Rows of one metric: by row, a value a video; None has `because` as its reason."""
     return [
-        FigureRow(
+        MetricRecord(
             metric,
-            protocol,
+            task,
             row,
             scorer,
-            f"{protocol}-{place:02d}",
+            f"{task}-{place:02d}",
             value,
             unit,
-            better,
+            direction,
             because if value is None else "",
         )
         for row, series in values.items()
@@ -71,7 +71,7 @@ def figures(
     ]
 
 
-def control_figures() -> list[FigureRow]:
+def control_figures() -> list[MetricRecord]:
     """The model beats the still portrait clearly on yaw, and does not on gaze."""
     return [
         *figures(
@@ -87,32 +87,32 @@ def control_figures() -> list[FigureRow]:
         *figures(
             "gaze_error",
             {MODEL: [6.0, 7.0, 6.5], COPY_PORTRAIT: [4.0, 5.1, 4.4], COPY_TARGET: [1.0, 1.1, 0.9]},
-            protocol="cross",
+            task="cross",
             unit="°",
         ),
     ]
 
 
-def lip_sync_figures() -> list[FigureRow]:
+def lip_sync_figures() -> list[MetricRecord]:
     """Two scorers, of which one has no weights."""
     return [
         *figures(
             "lse_c",
             {MODEL: [2.0, 2.2], GROUND_TRUTH: [5.0, 5.5], COPY_PORTRAIT: [0.4, 0.6], COPY_TARGET: [5.0, 5.5]},
             scorer="lip_encoders:default:0123abcd",
-            better="higher",
+            direction="higher",
         ),
         *figures(
             "lse_c",
             {MODEL: [None, None], GROUND_TRUTH: [None, None]},
             scorer="syncnet_v2",
-            better="higher",
+            direction="higher",
             because="no syncnet_v2.model was given",
         ),
     ]
 
 
-def quality_figures() -> list[FigureRow]:
+def quality_figures() -> list[MetricRecord]:
     """One that is measured, one whose reason carries markup."""
     return [
         *figures(
@@ -120,9 +120,9 @@ def quality_figures() -> list[FigureRow]:
             {MODEL: [18.0, 18.4], COPY_PORTRAIT: [18.5, 18.1]},
             scorer="torchmetrics",
             unit="dB",
-            better="higher",
+            direction="higher",
         ),
-        *figures("csim", {MODEL: [None, None]}, scorer="insightface", better="higher", because=HOSTILE),
+        *figures("csim", {MODEL: [None, None]}, scorer="insightface", direction="higher", because=HOSTILE),
     ]
 
 
@@ -140,7 +140,7 @@ def _cell(own: bool) -> tuple[float, float]:
     return (0.8, 0.9) if own else (-0.1, -0.05)
 
 
-def small_protocol(dataset: str = "d" * 64) -> ReenactmentProtocol:
+def small_plan(dataset: str = "d" * 64) -> ReenactmentPlan:
     """A self, a cross and a control video."""
     anna: dict[Control, str] = dict.fromkeys(CONTROLS, "anna")
     made = (
@@ -148,15 +148,15 @@ def small_protocol(dataset: str = "d" * 64) -> ReenactmentProtocol:
         Reenactment("cross-00", "cross", "anna", 0, dict(zip(CONTROLS, CLIPS[1:], strict=True)), FRAMES),
         Reenactment("control-00-pose", "control", "anna", 0, {**anna, "pose": "bela"}, FRAMES, "self-00"),
     )
-    return ReenactmentProtocol("test-seed0", 0, "test", dataset, made, ("2 of 6 cross videos",))
+    return ReenactmentPlan("test-seed0", 0, "test", dataset, made, ("2 of 6 cross videos",))
 
 
 def publish_evaluations(
     root: UPath,
     run: str = "default",
     *,
-    protocol: ReenactmentProtocol | None = None,
-    control: Sequence[FigureRow] | None = None,
+    plan: ReenactmentPlan | None = None,
+    control: Sequence[MetricRecord] | None = None,
     measured: str | None = None,
     with_videos: bool = True,
 ) -> None:
@@ -165,12 +165,12 @@ def publish_evaluations(
     Args:
         root: where.
         run: partition.
-        protocol: `small_protocol()` if None.
+        plan: `small_plan()` if None.
         control: rows of `control_evaluation`; `control_figures()` if None.
         with_videos: False: the list of videos without the videos.
         measured: content digest of the videos that the evaluations say they measured; the true one if None.
     """
-    list_of_videos = protocol or small_protocol()
+    list_of_videos = plan or small_plan()
     inputs = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
 
     def fill_videos(folder: Path) -> None:
@@ -198,23 +198,23 @@ def _publish(
     return materialise(root, Recipe(asset, run, "1", {}, inputs), build)
 
 
-def _figures(folder: Path, rows: Sequence[FigureRow]) -> None:
-    write_figures(folder / FIGURES_TABLE, rows)
+def _figures(folder: Path, rows: Sequence[MetricRecord]) -> None:
+    write_records(folder / RECORDS_TABLE, rows)
     pq.write_table(pa.Table.from_pylist([asdict(cell) for cell in matrix_cells()]), folder / MATRIX_TABLE)
 
 
-def _facts(folder: Path, protocol: ReenactmentProtocol) -> None:
+def _facts(folder: Path, plan: ReenactmentPlan) -> None:
     clips = {key: ClipFacts(key, key, f"{key}.mp4", 0, FRAMES) for key in CLIPS}
     VideoFacts("run 'default'", 64, clips).write(folder / FACTS_NAME)
-    write_protocol(folder / PROTOCOL_NAME, protocol)
+    write_plan(folder / PLAN_NAME, plan)
 
 
-def _videos(folder: Path, protocol: ReenactmentProtocol) -> None:
+def _videos(folder: Path, plan: ReenactmentPlan) -> None:
     for name in ("videos", "clips", "portraits"):
         (folder / name).mkdir()
     for place, key in enumerate(CLIPS):
         _video(clip_path(folder, key), 40 * place + 40, 224)
-    for place, one in enumerate(protocol.reenactments):
+    for place, one in enumerate(plan.reenactments):
         _video(video_path(folder, one.name), 60 * place + 30, 64)
         portrait = np.full((224, 224, 3), 200, np.uint8)
         Image.fromarray(portrait).save(portrait_path(folder, one.name))

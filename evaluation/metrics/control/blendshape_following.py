@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from evaluation.controls import Control
-from evaluation.figures import MODEL, FigureRow
 from evaluation.metrics.control.following_error import (
     correlation_figure,
     correlation_name,
@@ -21,6 +20,7 @@ from evaluation.metrics.control.following_error import (
 from evaluation.metrics.control.series import both_read
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.readings.blendshapes import BLENDSHAPE_MEASURES, BlendshapeReadings
+from evaluation.records import MODEL, MetricRecord
 from preprocessing.labellers.face_landmarker import NAME
 
 MISSING: Final = (
@@ -34,18 +34,18 @@ def blendshape_rows(
     output: BlendshapeReadings,
     drivers: Mapping[Control, BlendshapeReadings],
     *,
-    protocol: str,
-    row: str,
+    task: str,
+    method: str,
     video: str,
     scorer: str,
-) -> list[FigureRow]:
+) -> list[MetricRecord]:
     """Figures of one video against its drivers.
 
     Args:
         output: the video's readings.
         drivers: by control; where a control has none, its rows say so.
-        protocol: of the rows.
-        row: of the rows.
+        task: of the rows.
+        method: of the rows.
         video: of the rows.
         scorer: of the rows, `blendshape_readings.scorer_name`.
 
@@ -53,7 +53,7 @@ def blendshape_rows(
         `face_found_share` (0 to 1), and of each of `BLENDSHAPE_MEASURES` with its own control's driver
         `{measure}_error` and `..._error_mean_removed` (mean absolute, 0 to 1) and `{measure}_correlation`.
     """
-    shown = MeasuredVideo(protocol, row, scorer, video)
+    shown = MeasuredVideo(task, method, scorer, video)
     rows = [found_row(output, shown)]
     for measure, control in BLENDSHAPE_MEASURES.items():
         plain, centred = _errors(output, drivers.get(control), measure)
@@ -64,7 +64,7 @@ def blendshape_rows(
     return rows
 
 
-def missing_rows() -> list[FigureRow]:
+def missing_rows() -> list[MetricRecord]:
     """What stands in the tables where the FaceLandmarker's weights are not given."""
     shown = MeasuredVideo("self", MODEL, NAME, ALL_VIDEOS)
     because = Figure(None, MISSING)

@@ -27,12 +27,12 @@ from typing import Final, Generic
 import numpy as np
 
 from evaluation.controls import CONTROLS, Control
-from evaluation.figures import Direction, FigureRow
 from evaluation.metrics.control.series import STILL_BELOW, Agreement, Array, both_read, compare_series
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.readings.face import SCORER
 from evaluation.readings.measures import ALL_MEASURES
 from evaluation.readings.protocol import AnyReadings, Readings
+from evaluation.records import Direction, MetricRecord
 
 ALL_PAIRS: Final = "all pairs"
 CHANGE: Final = "control_change"
@@ -129,35 +129,35 @@ class ControlMatrix:
         """`follow` - `leak`, -2 to 1: 1 is perfect control, 0 none (a frozen video); None if either is."""
         return None if self.follow is None or self.leak is None else self.follow - self.leak
 
-    def rows(self, *, protocol: str, row: str, scorer: str = SCORER) -> list[FigureRow]:
+    def rows(self, *, task: str, method: str, scorer: str = SCORER) -> list[MetricRecord]:
         """Every pair's figures, correlation and gain of each cell; then the scores.
 
         The score of the pooled cells stands in one row, whose video is `ALL_PAIRS`.
         """
-        rows: list[FigureRow] = []
+        rows: list[MetricRecord] = []
         for cell in self.cells:
             for name, agreement in cell.pairs.items():
-                shown = MeasuredVideo(protocol, row, scorer, name)
-                better: Direction = "higher" if cell.on_diagonal else "neither"
+                shown = MeasuredVideo(task, method, scorer, name)
+                direction: Direction = "higher" if cell.on_diagonal else "neither"
                 because = agreement.missing_because
                 correlation, gain = Figure(agreement.correlation, because), Figure(agreement.gain, because)
-                rows.append(shown.figure(correlation_name(self.metric, cell), correlation, "", better))
+                rows.append(shown.figure(correlation_name(self.metric, cell), correlation, "", direction))
                 rows.append(shown.figure(gain_name(self.metric, cell), gain, "", "neither"))
-        return rows + self._score_rows(protocol, row, scorer)
+        return rows + self._score_rows(task, method, scorer)
 
-    def _score_rows(self, protocol: str, row: str, scorer: str) -> list[FigureRow]:
+    def _score_rows(self, task: str, method: str, scorer: str) -> list[MetricRecord]:
         names = list(dict.fromkeys(name for cell in self.cells for name in cell.pairs))
-        rows: list[FigureRow] = []
+        rows: list[MetricRecord] = []
         for name in names:
             own = tuple(
                 ControlCell(cell.control, cell.measure, cell.pairs[name], {})
                 for cell in self.cells
                 if name in cell.pairs
             )
-            shown = MeasuredVideo(protocol, row, scorer, name)
+            shown = MeasuredVideo(task, method, scorer, name)
             score = ControlMatrix(self.metric, own).score_figure()
             rows.append(shown.figure(score_name(self.metric, one_pair=True), score, "", "higher"))
-        shown = MeasuredVideo(protocol, row, scorer, ALL_PAIRS)
+        shown = MeasuredVideo(task, method, scorer, ALL_PAIRS)
         return [*rows, shown.figure(score_name(self.metric), self.score_figure(), "", "higher")]
 
     def score_figure(self) -> Figure:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.controls import Control
-from evaluation.figures import FigureRow
 from evaluation.metrics.control.series import MINIMUM_FRAMES, STILL_BELOW, both_read, compare_series
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.readings.face import MEASURES, SCORER, FaceReadings
 from evaluation.readings.protocol import Readings
+from evaluation.records import MetricRecord
 from preprocessing.faces.frame_of_reference import direction_from_gaze
 
 FACE_FOUND: Final = "face_found_share"
@@ -39,18 +39,18 @@ def following_rows(
     output: FaceReadings,
     drivers: Mapping[Control, FaceReadings],
     *,
-    protocol: str,
-    row: str,
+    task: str,
+    method: str,
     video: str,
     scorer: str = SCORER,
-) -> list[FigureRow]:
+) -> list[MetricRecord]:
     """Figures of one video against its drivers.
 
     Args:
         output: the video's readings.
         drivers: by control; where a control has none, its rows say so.
-        protocol: of the rows.
-        row: of the rows.
+        task: of the rows.
+        method: of the rows.
         video: of the rows.
         scorer: of the rows.
 
@@ -61,7 +61,7 @@ def following_rows(
         Frame t of the video is held against frame t of the driver; what either has beyond the other's end is
         left out.
     """
-    shown = MeasuredVideo(protocol, row, scorer, video)
+    shown = MeasuredVideo(task, method, scorer, video)
     rows = [found_row(output, shown)]
     for angle in POSE_ANGLES:
         plain, centred = _pose_errors(output, drivers.get("pose"), angle)
@@ -75,7 +75,7 @@ def following_rows(
     return rows
 
 
-def found_row(output: Readings, shown: MeasuredVideo) -> FigureRow:
+def found_row(output: Readings, shown: MeasuredVideo) -> MetricRecord:
     """In which share of its frames a face was found."""
     share = Figure(float(output.found.mean())) if len(output) else Figure(None, "no frame")
     return shown.figure(FACE_FOUND, share, "", "higher")

@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.control.series import MINIMUM_FRAMES
 from evaluation.metrics.measured_video import Figure, MeasuredVideo
 from evaluation.readings.face import SCORER, FaceReadings
+from evaluation.records import MetricRecord
 from preprocessing.faces.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,
@@ -57,19 +57,19 @@ FACE_POINTS: Final = (
 
 
 def landmark_distance_rows(
-    output: FaceReadings, truth: FaceReadings, *, protocol: str, row: str, video: str, scorer: str = SCORER
-) -> list[FigureRow]:
+    output: FaceReadings, truth: FaceReadings, *, task: str, method: str, video: str, scorer: str = SCORER
+) -> list[MetricRecord]:
     """M-LMD and F-LMD of one video, in pixels; less is better.
 
     Args:
         output: the video's readings.
         truth: the true video's; what either has beyond the other's end is left out.
-        protocol: of the rows.
-        row: of the rows.
+        task: of the rows.
+        method: of the rows.
         video: of the rows.
         scorer: of the rows.
     """
-    shown = MeasuredVideo(protocol, row, scorer, video)
+    shown = MeasuredVideo(task, method, scorer, video)
     mouth = _distance(output, truth, MOUTH_POINTS, centred=True)
     face = _distance(output, truth, FACE_POINTS, centred=False)
     return [shown.figure(M_LMD, mouth, "px", "lower"), shown.figure(F_LMD, face, "px", "lower")]

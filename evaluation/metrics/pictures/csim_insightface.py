@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.batches import Pictures
+from evaluation.records import MetricRecord
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
 from preprocessing.labellers.onnx_network import WAY_OUT, require_onnx
 
@@ -66,10 +66,10 @@ def csim_insightface_row(
     portrait: tuple[NDArray[np.uint8], NDArray[np.float32]],
     network: ArcFace | None,
     *,
-    protocol: str,
-    row: str,
+    task: str,
+    method: str,
     video: str,
-) -> FigureRow:
+) -> MetricRecord:
     """`csim_insightface` of one video: the mean cosine of its faces and the portrait's, -1 to 1.
 
     Args:
@@ -78,8 +78,8 @@ def csim_insightface_row(
             was found: that picture does not count.
         portrait: Its picture and landmarks, likewise.
         network: None: the row is missing, with what to give.
-        protocol: For the row.
-        row: For the row.
+        task: For the row.
+        method: For the row.
         video: For the row.
 
     Returns:
@@ -89,10 +89,10 @@ def csim_insightface_row(
         ValueError: pictures and landmarks differ in number.
     """
     if network is None:
-        return FigureRow(NAME, protocol, row, NAME, video, None, "", "higher", MISSING)
+        return MetricRecord(NAME, task, method, NAME, video, None, "", "higher", MISSING)
     scorer = f"{NAME}:{network.digest[:8]}"
     if not np.isfinite(portrait[1]).all():
-        return FigureRow(NAME, protocol, row, scorer, video, None, "", "higher", "no face in the portrait")
+        return MetricRecord(NAME, task, method, scorer, video, None, "", "higher", "no face in the portrait")
     wanted = network.feature(*portrait)
     values = [
         float(network.feature(picture, points) @ wanted)
@@ -100,8 +100,8 @@ def csim_insightface_row(
         if np.isfinite(points).all()
     ]
     if not values:
-        return FigureRow(NAME, protocol, row, scorer, video, None, "", "higher", "no face in any picture")
-    return FigureRow(NAME, protocol, row, scorer, video, float(np.mean(values)), "", "higher")
+        return MetricRecord(NAME, task, method, scorer, video, None, "", "higher", "no face in any picture")
+    return MetricRecord(NAME, task, method, scorer, video, float(np.mean(values)), "", "higher")
 
 
 def _open_model(weights: Path) -> Any:

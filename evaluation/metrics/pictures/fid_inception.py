@@ -17,8 +17,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models.inception import BasicConv2d
 from typing_extensions import override
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.batches import Pictures, picture_batches
+from evaluation.records import MetricRecord
 from models.checkpoint_file import OfficialFile, load_checkpoint
 
 NAME: Final = "fid_inception"
@@ -81,26 +81,26 @@ def load_fid_inception(weights: Path | None) -> FidInception | None:
 
 
 def fid_inception_row(
-    generated: Pictures, truth: Pictures, network: FidInception | None, *, protocol: str, row: str
-) -> FigureRow:
+    generated: Pictures, truth: Pictures, network: FidInception | None, *, task: str, method: str
+) -> MetricRecord:
     """`fid_inception` of one set of pictures, all videos' together; 0 is equal, lower is better.
 
     Args:
         generated: Each uint8 [S, S, 3] RGB, 0 to 255; resized to 299.
         truth: As many or more or fewer, of any moments; resized as well.
         network: None: the row is missing, with what to give.
-        protocol: For the row.
-        row: For the row.
+        task: For the row.
+        method: For the row.
 
     Returns:
         Its `video` tells how many pictures stood against how many; missing where either has fewer than two.
     """
     if network is None:
-        return FigureRow(NAME, protocol, row, NAME, "all videos", None, "", "lower", MISSING)
+        return MetricRecord(NAME, task, method, NAME, "all videos", None, "", "lower", MISSING)
     value, counts = frechet_distance(generated, truth, network)
     video, scorer = f"{counts[0]} pictures against {counts[1]}", f"{NAME}:{network.digest[:8]}"
     why = f"fewer than {FEWEST_PICTURES} pictures on a side" if value is None else ""
-    return FigureRow(NAME, protocol, row, scorer, video, value, "", "lower", why)
+    return MetricRecord(NAME, task, method, scorer, video, value, "", "lower", why)
 
 
 def frechet_distance(

@@ -17,8 +17,8 @@ import torchvision
 from torch import Tensor, nn
 from typing_extensions import override
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.batches import Pictures, paired_batches
+from evaluation.records import MetricRecord
 from models.checkpoint_file import OfficialFile, load_checkpoint, read_state_dict
 
 NAME: Final = "lpips_alex"
@@ -80,23 +80,23 @@ def load_lpips_alex(weights: Path | None) -> LpipsAlex | None:
 
 
 def lpips_alex_row(
-    generated: Pictures, truth: Pictures, network: LpipsAlex | None, *, protocol: str, row: str, video: str
-) -> FigureRow:
+    generated: Pictures, truth: Pictures, network: LpipsAlex | None, *, task: str, method: str, video: str
+) -> MetricRecord:
     """`lpips_alex_<S>px` of one video: the mean over its pictures; 0 equal, about 1 unlike; lower is better.
 
     Args:
         generated: Each uint8 [S, S, 3] RGB, 0 to 255, S at least 32; compared at that size.
         truth: The same moments, of the same size.
         network: None: the row is missing, with what to give.
-        protocol: For the row.
-        row: For the row.
+        task: For the row.
+        method: For the row.
         video: For the row.
 
     Raises:
         ValueError: there are no pictures, or the two differ in number or size.
     """
     if network is None:
-        return FigureRow(NAME, protocol, row, NAME, video, None, "", "lower", MISSING)
+        return MetricRecord(NAME, task, method, NAME, video, None, "", "lower", MISSING)
     values: list[Tensor] = []
     side_px = 0
     for mine, theirs in paired_batches(generated, truth):
@@ -106,7 +106,7 @@ def lpips_alex_row(
         raise ValueError(f"{video}: no pictures to compare")
     scorer = f"{NAME}:{network.digest[:8]}"
     value = float(torch.cat(values).mean())
-    return FigureRow(f"{NAME}_{side_px}px", protocol, row, scorer, video, value, "", "lower")
+    return MetricRecord(f"{NAME}_{side_px}px", task, method, scorer, video, value, "", "lower")
 
 
 def _channel_weights() -> list[Tensor]:

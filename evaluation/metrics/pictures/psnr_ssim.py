@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.batches import Pictures, paired_batches
+from evaluation.records import MetricRecord
 
 SCORER: Final = "torchmetrics"
 HIGHEST_VALUE: Final = 255.0
 
 
 def psnr_ssim_rows(
-    generated: Pictures, truth: Pictures, *, protocol: str, row: str, video: str
-) -> list[FigureRow]:
+    generated: Pictures, truth: Pictures, *, task: str, method: str, video: str
+) -> list[MetricRecord]:
     """`psnr_<S>px` and `ssim_<S>px` of one video.
 
     PSNR is 10 log10(255² / mean squared error), the error's mean over all pictures of the video: of single
@@ -30,8 +30,8 @@ def psnr_ssim_rows(
     Args:
         generated: Each uint8 [S, S, 3] RGB.
         truth: The same moments, of the same size.
-        protocol: For the rows.
-        row: For the rows.
+        task: For the rows.
+        method: For the rows.
         video: For the rows.
 
     Returns:
@@ -58,8 +58,8 @@ def psnr_ssim_rows(
     psnr = 10.0 * math.log10(HIGHEST_VALUE**2 / error) if error > 0.0 else None
     why = "" if error > 0.0 else "equal to the truth, pixel for pixel: PSNR is infinite"
     return [
-        FigureRow(f"psnr_{side_px}px", protocol, row, SCORER, video, psnr, "dB", "higher", why),
-        FigureRow(
-            f"ssim_{side_px}px", protocol, row, SCORER, video, float(torch.cat(similar).mean()), "", "higher"
+        MetricRecord(f"psnr_{side_px}px", task, method, SCORER, video, psnr, "dB", "higher", why),
+        MetricRecord(
+            f"ssim_{side_px}px", task, method, SCORER, video, float(torch.cat(similar).mean()), "", "higher"
         ),
     ]

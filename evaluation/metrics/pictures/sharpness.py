@@ -12,21 +12,21 @@ from typing import Final
 import numpy as np
 from skimage.measure import blur_effect
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.batches import Pictures
+from evaluation.records import MetricRecord
 
 SCORER: Final = "skimage"
 BOX_PX: Final = 11  # scikit-image's own; figures of another box do not compare
 
 
-def blur_effect_row(pictures: Pictures, *, protocol: str, row: str, video: str) -> FigureRow:
+def blur_effect_row(pictures: Pictures, *, task: str, method: str, video: str) -> MetricRecord:
     """`blur_effect_<S>px` of one video, the mean over its pictures: 0 sharp, 1 blurred; lower is better.
 
     Args:
         pictures: Each uint8 [S, S, 3] RGB, 0 to 255, of one S; it stands in the name, since the box's size is
             fixed.
-        protocol: For the row.
-        row: For the row.
+        task: For the row.
+        method: For the row.
         video: For the row.
 
     Returns:
@@ -45,5 +45,5 @@ def blur_effect_row(pictures: Pictures, *, protocol: str, row: str, video: str) 
         raise ValueError(f"{video}: need pictures of one size, got {sorted(sides)}")
     name = f"blur_effect_{next(iter(sides))[0]}px"
     if not values:
-        return FigureRow(name, protocol, row, SCORER, video, None, "", "lower", "every picture is flat")
-    return FigureRow(name, protocol, row, SCORER, video, float(np.mean(values)), "", "lower")
+        return MetricRecord(name, task, method, SCORER, video, None, "", "lower", "every picture is flat")
+    return MetricRecord(name, task, method, SCORER, video, float(np.mean(values)), "", "lower")

@@ -14,21 +14,23 @@ from evaluation.comparison.against_baseline import (
 )
 from evaluation.comparison.baseline_runs import accept_run
 from evaluation.comparison.text import markdown_table, verdict_text, worse_lines
-from evaluation.figures import COPY_PORTRAIT, MODEL, Direction, FigureRow
+from evaluation.records import COPY_PORTRAIT, MODEL, Direction, MetricRecord
 from tests.factories.acceptance import evaluated, publish_report
-from tests.factories.report import figures, small_protocol
+from tests.factories.report import figures, small_plan
 
 ACCEPTED = (10.0, 20.0, 30.0, 40.0)
 WORSE_BY_ONE = (11.1, 20.9, 31.0, 41.0)  # 1.00 ± 0.13: 4 % of 25
 
 
-def series(*values: float | None, metric: str = "error", better: Direction = "lower") -> list[FigureRow]:
+def series(
+    *values: float | None, metric: str = "error", direction: Direction = "lower"
+) -> list[MetricRecord]:
     told = [None if value is None else float(value) for value in values]
-    return figures(metric, {MODEL: told}, unit="px", better=better)
+    return figures(metric, {MODEL: told}, unit="px", direction=direction)
 
 
 def compare(
-    accepted: list[FigureRow], new: list[FigureRow], tolerance: float = 0.03, metrics: str = ""
+    accepted: list[MetricRecord], new: list[MetricRecord], tolerance: float = 0.03, metrics: str = ""
 ) -> AgainstAccepted:
     settings = AcceptanceSettings(tolerance, metrics)
     return compare_evaluated(evaluated(accepted, "old"), evaluated(new), settings)
@@ -53,21 +55,21 @@ def test_equal_and_better_runs_pass_whatever_the_direction() -> None:
         ("higher", WORSE_BY_ONE),
     )
     for better, values in cases:
-        against = compare(series(*ACCEPTED, better=better), series(*values, better=better))
+        against = compare(series(*ACCEPTED, direction=better), series(*values, direction=better))
         assert (against.judged, against.worse) == (1, ())
     assert not compare(series(*ACCEPTED), series(*ACCEPTED), tolerance=0.0).worse
-    assert names_of(compare(series(*WORSE_BY_ONE, better="higher"), series(*ACCEPTED, better="higher"))) == [
-        "error"
-    ]
+    assert names_of(
+        compare(series(*WORSE_BY_ONE, direction="higher"), series(*ACCEPTED, direction="higher"))
+    ) == ["error"]
 
 
 def test_a_negative_mean_is_measured_by_its_magnitude() -> None:
     accepted, new = (-0.5, -0.6, -0.4), (-0.56, -0.66, -0.46)  # 12 % of 0.5 lower
     assert names_of(
-        compare(series(*accepted, better="higher"), series(*new, better="higher"), tolerance=0.1)
+        compare(series(*accepted, direction="higher"), series(*new, direction="higher"), tolerance=0.1)
     ) == ["error"]
     assert not compare(
-        series(*accepted, better="higher"), series(*new, better="higher"), tolerance=0.13
+        series(*accepted, direction="higher"), series(*new, direction="higher"), tolerance=0.13
     ).worse
 
 
@@ -83,7 +85,7 @@ def test_what_one_of_many_figures_shows_by_noise_is_not_worse() -> None:
 def test_only_the_models_figures_with_a_direction_count() -> None:
     rest = [
         *figures("error", {COPY_PORTRAIT: [1.0, 2.0, 3.0]}),
-        *series(1, 2, 3, metric="offset", better="neither"),
+        *series(1, 2, 3, metric="offset", direction="neither"),
         *series(1, 2, 3, metric="control_change_lip_mouth_opening"),
     ]
     worse = [replace(row, value=100.0) for row in rest]
@@ -128,8 +130,8 @@ def test_a_worse_run_is_told_with_both_means_and_the_difference(tmp_path: Path) 
 
 
 def test_figures_that_are_gone_or_of_another_scorer_or_unit_are_told_and_not_judged() -> None:
-    scored = figures("lse_c", {MODEL: [1.0, 2.0]}, scorer="lip_encoders:old:0", better="higher")
-    again = figures("lse_c", {MODEL: [0.1, 0.2]}, scorer="lip_encoders:new:1", better="higher")
+    scored = figures("lse_c", {MODEL: [1.0, 2.0]}, scorer="lip_encoders:old:0", direction="higher")
+    again = figures("lse_c", {MODEL: [0.1, 0.2]}, scorer="lip_encoders:new:1", direction="higher")
     accepted = [*series(*ACCEPTED), *scored, *series(1, 2, metric="gone"), *series(1, 2, metric="turned")]
     turned = figures("turned", {MODEL: [1.0, 2.0]}, unit="rad")
     new = [*series(*ACCEPTED), *again, *series(None, None, metric="gone"), *turned]
@@ -156,16 +158,16 @@ def test_other_videos_are_compared_by_their_means_and_marked_so(tmp_path: Path) 
     root = UPath(tmp_path)
     publish_report(root, "old", series(*ACCEPTED))
     accepted = accept_run(root, "old", "why")
-    publish_report(root, "new", series(*WORSE_BY_ONE), protocol=small_protocol("e" * 64))
+    publish_report(root, "new", series(*WORSE_BY_ONE), plan=small_plan("e" * 64))
     against = hold_against_accepted(root, "new", AcceptanceSettings(tolerance=0.0))
     assert against.passed  # worse by 1 ± 22
     assert against.figures[0].worsening.low == pytest.approx(1 - 2.44691 * 9.11968, abs=1e-3)
     told = verdict_text(against)
     assert "1 figures compared, means of different videos" in told
     assert "not the same videos (different data sets: clips are drawn from dddddddddddddddd" in told
-    assert f"--protocol-file {accepted.folder}/protocol.json" in told
+    assert f"--protocol-file {accepted.folder}/reenactment_plan.json" in told
     far = series(110.0, 120.0, 130.0, 140.0)
-    publish_report(root, "new", far, protocol=small_protocol("e" * 64))
+    publish_report(root, "new", far, plan=small_plan("e" * 64))
     assert not hold_against_accepted(root, "new", AcceptanceSettings()).passed
 
 

@@ -16,12 +16,12 @@ from evaluation.comparison.baseline_runs import (
     last_accepted,
     read_accepted,
 )
-from evaluation.figures import COPY_PORTRAIT, MODEL
+from evaluation.records import COPY_PORTRAIT, MODEL
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from storage.transfer import write_bytes
 from tests.factories.acceptance import publish_report
-from tests.factories.report import figures, small_protocol
+from tests.factories.report import figures, small_plan
 from tests.storage.conftest import bucket, object_store
 
 __all__ = ["bucket", "object_store"]
@@ -62,7 +62,7 @@ def test_an_accepted_run_is_read_as_it_was_although_its_name_was_evaluated_anew(
     assert last is not None
     read = read_accepted(root, last)
     assert list(read.figures) == FIRST
-    assert asdict(read.protocol) == asdict(small_protocol())
+    assert asdict(read.plan) == asdict(small_plan())
     assert read.run == "default"
 
 

@@ -10,18 +10,18 @@ from rich.console import Console
 from upath import UPath
 
 from evaluation.comparison.compare import Comparison, compare_figures, compare_runs, print_comparison
-from evaluation.figures import COPY_PORTRAIT, MODEL
-from evaluation.generation.reenactment import ReenactmentProtocol
+from evaluation.generation.reenactment import ReenactmentPlan
+from evaluation.records import COPY_PORTRAIT, MODEL
 from pipelines.cli.main import main
-from tests.factories.report import figures, publish_evaluations, small_protocol
+from tests.factories.report import figures, publish_evaluations, small_plan
 
 RUNS = ("first", "second")
 
 
-def publish_two(root: Path, protocol: ReenactmentProtocol | None = None) -> UPath:
+def publish_two(root: Path, plan: ReenactmentPlan | None = None) -> UPath:
     publish_evaluations(UPath(root), "first", with_videos=False)
     better = figures("pose_error_yaw", {MODEL: [0.5, 1.5, 1.1], COPY_PORTRAIT: [8.0, 9.1, 8.4]}, unit="°")
-    publish_evaluations(UPath(root), "second", protocol=protocol, control=better, with_videos=False)
+    publish_evaluations(UPath(root), "second", plan=plan, control=better, with_videos=False)
     return UPath(root)
 
 
@@ -38,10 +38,10 @@ def test_the_difference_is_paired_by_video() -> None:
 
 def test_the_better_run_depends_on_the_direction_and_on_clearness() -> None:
     first, second = [1.0, 2.0, 3.0], [2.0, 3.1, 4.0]
-    higher = [figures("m", {MODEL: values}, better="higher") for values in (first, second)]
-    lower = [figures("m", {MODEL: values}, better="lower") for values in (first, second)]
-    neither = [figures("m", {MODEL: values}, better="neither") for values in (first, second)]
-    unclear = [figures("m", {MODEL: values}, better="higher") for values in (first, [9.0, 0.0, 3.0])]
+    higher = [figures("m", {MODEL: values}, direction="higher") for values in (first, second)]
+    lower = [figures("m", {MODEL: values}, direction="lower") for values in (first, second)]
+    neither = [figures("m", {MODEL: values}, direction="neither") for values in (first, second)]
+    unclear = [figures("m", {MODEL: values}, direction="higher") for values in (first, [9.0, 0.0, 3.0])]
     better = [compare_figures(RUNS, *pair)[0].better for pair in (higher, lower, neither, unclear)]
     assert better == ["second", "first", "", ""]
 
@@ -69,12 +69,12 @@ def test_runs_of_one_protocol_are_compared_and_what_one_alone_has_is_told(tmp_pa
 
 
 def test_another_data_set_or_protocol_is_an_obstacle(tmp_path: Path) -> None:
-    other = small_protocol("e" * 64)
+    other = small_plan("e" * 64)
     assert compare_runs(publish_two(tmp_path / "data", other), "first", "second").obstacles == (
         f"different data sets: clips are drawn from {'d' * 16} and from {'e' * 16}",
     )
-    fewer = replace(small_protocol(), reenactments=small_protocol().reenactments[:2])
-    (told,) = compare_runs(publish_two(tmp_path / "protocol", fewer), "first", "second").obstacles
+    fewer = replace(small_plan(), reenactments=small_plan().reenactments[:2])
+    (told,) = compare_runs(publish_two(tmp_path / "plan", fewer), "first", "second").obstacles
     assert "of 3 videos and test-seed0 of 2, 2 of them the same" in told
 
 
@@ -95,7 +95,7 @@ def test_the_command_prints_a_table_or_json_and_fails_with_the_reason(
     told = json.loads(CliRunner().invoke(main, ["compare", "first", "second", "--json"]).output)
     assert told["comparable"] is True
     assert told["figures"][0]["difference"]["videos"] == 3
-    publish_two(tmp_path / "other", small_protocol("e" * 64))
+    publish_two(tmp_path / "other", small_plan("e" * 64))
     monkeypatch.setenv("PDFGC_ROOT", str(tmp_path / "other"))
     failed = CliRunner().invoke(main, ["compare", "first", "second"])
     assert failed.exit_code == 1

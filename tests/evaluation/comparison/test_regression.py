@@ -4,11 +4,11 @@ import pytest
 from scipy import stats
 
 from evaluation.comparison.regression import Worsening, paired_worsening, unpaired_worsening
-from evaluation.figures import MODEL, FigureRow
+from evaluation.records import MODEL, MetricRecord
 from tests.factories.report import figures
 
 
-def series(*values: float | None) -> list[FigureRow]:
+def series(*values: float | None) -> list[MetricRecord]:
     return figures("error", {MODEL: [None if value is None else float(value) for value in values]})
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 from upath import UPath
 
 from evaluation.config import EvaluationChoice
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
 from evaluation.generation.cached_head import RememberingHead
 from evaluation.generation.driving_clips import ClipReader, DrivingClip
 from evaluation.generation.files import CONTACT_SHEET, GeneratedVideos, open_generated
-from evaluation.generation.generate import plan, run_generated_videos
-from evaluation.generation.reenactment import write_protocol
+from evaluation.generation.generate import open_or_draw_plan, run_generated_videos
+from evaluation.generation.reenactment import write_plan
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
 from storage.publishing import Published
 from tests.factories.evaluation_root import TOY_EVALUATION, evaluation_root
 from tests.factories.pixel_head import colour, pixel_head
@@ -42,7 +42,7 @@ def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twic
         "cross_videos": 1,
         "control_videos": 4,
         "clips": 3,
-        "frames": sum(one.frames for one in plan(root, TOY_EVALUATION)[1].reenactments),
+        "frames": sum(one.frames for one in open_or_draw_plan(root, TOY_EVALUATION)[1].reenactments),
     }
     assert set(published.manifest.inputs) == {
         "dataset",
@@ -53,12 +53,12 @@ def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twic
         "stage3_expression",
     }
     made = open_generated(root, "toy")[1]
-    for one in made.protocol.reenactments:
+    for one in made.plan.reenactments:
         with av.open(str(made.video(one.name))) as container:
             stream = container.streams.video[0]
             assert (stream.width, stream.frames, stream.average_rate) == (32, one.frames, 25)
             assert container.streams.audio
-    assert sorted(path.stem for path in (made.folder / "clips").iterdir()) == sorted(made.protocol.clips())
+    assert sorted(path.stem for path in (made.folder / "clips").iterdir()) == sorted(made.plan.clips())
     with Image.open(made.folder / CONTACT_SHEET) as sheet:
         assert sheet.width > 700
     assert run(root).reason == "nothing to do: same inputs, code version and settings"
@@ -81,7 +81,7 @@ def test_other_counts_are_other_videos(root: UPath) -> None:
 def test_rows_of_a_self_video_are_at_the_networks_side_and_the_truth_is_the_clip(root: UPath) -> None:
     run(root)
     made = open_generated(root, "toy")[1]
-    self_video, cross_video = made.protocol.of_kind("self")[0], made.protocol.of_kind("cross")[0]
+    self_video, cross_video = made.plan.of_task("self")[0], made.plan.of_task("cross")[0]
     rows = {
         row: pictures(made, self_video.name, row) for row in (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)
     }
@@ -90,11 +90,11 @@ def test_rows_of_a_self_video_are_at_the_networks_side_and_the_truth_is_the_clip
     # H.264 near its best: the portrait is the first frame of the clip, as a PNG.
     assert np.abs(rows[COPY_PORTRAIT][0].astype(int) - rows[GROUND_TRUTH][0]).mean() < 3
     assert np.array_equal(rows[COPY_PORTRAIT][0], rows[COPY_PORTRAIT][-1])
-    assert made.row_frames(cross_video, GROUND_TRUTH) is None
+    assert made.method_frames(cross_video, GROUND_TRUTH) is None
 
 
-def pictures(made: GeneratedVideos, name: str, row: str) -> NDArray[np.uint8]:
-    frames = made.row_frames(made.protocol.named(name), row)
+def pictures(made: GeneratedVideos, name: str, method: str) -> NDArray[np.uint8]:
+    frames = made.method_frames(made.plan.named(name), method)
     assert frames is not None
     return np.stack(list(frames))
 
@@ -102,14 +102,14 @@ def pictures(made: GeneratedVideos, name: str, row: str) -> NDArray[np.uint8]:
 def test_a_protocol_file_is_made_again_and_one_of_another_data_set_refused(
     root: UPath, tmp_path: Path
 ) -> None:
-    protocol = plan(root, TOY_EVALUATION)[1]
-    write_protocol(tmp_path / "list.json", protocol)
+    plan = open_or_draw_plan(root, TOY_EVALUATION)[1]
+    write_plan(tmp_path / "list.json", plan)
     again = EvaluationChoice(run="toy", protocol_file=str(tmp_path / "list.json"))
-    assert plan(root, again)[1] == protocol
+    assert open_or_draw_plan(root, again)[1] == plan
     text = (tmp_path / "list.json").read_text()
-    (tmp_path / "list.json").write_text(text.replace(protocol.reenactments[0].portrait, "gone"))
+    (tmp_path / "list.json").write_text(text.replace(plan.reenactments[0].portrait, "gone"))
     with pytest.raises(ValueError, match=r"the data set's split train lacks 1 of 3 clips .* such as gone"):
-        plan(root, again)
+        open_or_draw_plan(root, again)
 
 
 def test_what_is_missing_is_told_before_any_work(root: UPath) -> None:

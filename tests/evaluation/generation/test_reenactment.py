@@ -11,12 +11,12 @@ import pytest
 from evaluation.generation.reenactment import (
     CONTROLS,
     Reenactment,
-    ReenactmentProtocol,
+    ReenactmentPlan,
     VideoCounts,
-    draw_protocol,
-    read_protocol,
+    draw_plan,
+    read_plan,
     require_clips,
-    write_protocol,
+    write_plan,
 )
 from training.data.index import ClipIndex
 
@@ -43,8 +43,8 @@ def index_of(clips: Sequence[tuple[str, str, int]]) -> ClipIndex:
 
 def drawn(
     clips: Sequence[tuple[str, str, int]] = CLIPS, seed: int = 0, counts: VideoCounts = COUNTS
-) -> ReenactmentProtocol:
-    return draw_protocol(index_of(clips), "digest", seed, "test", counts)
+) -> ReenactmentPlan:
+    return draw_plan(index_of(clips), "digest", seed, "test", counts)
 
 
 def person(key: str) -> str:
@@ -57,7 +57,7 @@ def test_the_same_seed_draws_the_same_videos_whatever_the_order_of_the_index() -
 
 
 def test_self_videos_are_of_different_people_and_driven_by_themselves() -> None:
-    selves = drawn().of_kind("self")
+    selves = drawn().of_task("self")
     assert [one.name for one in selves] == ["self-00", "self-01", "self-02"]
     assert {person(one.portrait) for one in selves} == set("abc")
     for one in selves:
@@ -66,7 +66,7 @@ def test_self_videos_are_of_different_people_and_driven_by_themselves() -> None:
 
 
 def test_cross_videos_are_driven_by_four_long_clips_of_other_people() -> None:
-    crosses = drawn().of_kind("cross")
+    crosses = drawn().of_task("cross")
     assert len(crosses) == 4
     for one in crosses:
         assert len(set(one.drivers.values())) == 4
@@ -76,29 +76,29 @@ def test_cross_videos_are_driven_by_four_long_clips_of_other_people() -> None:
 
 
 def test_a_base_is_changed_in_one_control_at_a_time_by_another_person() -> None:
-    protocol = drawn()
-    controls = protocol.of_kind("control")
+    plan = drawn()
+    controls = plan.of_task("control")
     assert [one.changed() for one in controls] == [*CONTROLS, *CONTROLS]
     assert [one.base for one in controls] == ["self-00"] * 4 + ["self-01"] * 4
     for one in controls:
         assert one.base is not None
-        assert protocol.named(one.base).portrait == one.portrait
+        assert plan.named(one.base).portrait == one.portrait
         assert person(one.drivers[one.changed()]) != person(one.portrait)
 
 
 def test_the_length_is_that_of_the_shortest_driver_and_no_more_than_asked_for() -> None:
     short = [("a", "a", 30), ("b", "b", 20)]
-    protocol = drawn(short, counts=VideoCounts(2, 2, 1, 25))
-    assert {one.name: one.frames for one in protocol.of_kind("self")} in (
+    plan = drawn(short, counts=VideoCounts(2, 2, 1, 25))
+    assert {one.name: one.frames for one in plan.of_task("self")} in (
         {"self-00": 25, "self-01": 20},
         {"self-00": 20, "self-01": 25},
     )
-    assert {one.frames for one in protocol.of_kind("control")} == {20}
+    assert {one.frames for one in plan.of_task("control")} == {20}
 
 
 def test_too_few_clips_make_fewer_videos_and_say_so() -> None:
-    protocol = drawn([("a", "anna", 64), ("b", "anna", 64), ("c", "bert", 9)])
-    assert protocol.notes == (
+    plan = drawn([("a", "anna", 64), ("b", "anna", 64), ("c", "bert", 9)])
+    assert plan.notes == (
         "2 of 3 self videos: the split has 2 clips of 1 people",
         "the split has one person: drivers are other clips of the same person",
     )
@@ -112,11 +112,11 @@ def test_no_clip_that_is_long_enough_is_one_error() -> None:
 
 
 def test_the_file_tells_the_list_again(tmp_path: Path) -> None:
-    write_protocol(tmp_path / "protocol.json", drawn())
-    assert read_protocol(tmp_path / "protocol.json") == drawn()
+    write_plan(tmp_path / "reenactment_plan.json", drawn())
+    assert read_plan(tmp_path / "reenactment_plan.json") == drawn()
     (tmp_path / "wrong.json").write_text('{"name": "x", "seed": "y"}')
     with pytest.raises(ValueError, match=r"wrong\.json: no list of reenactments \(seed: "):
-        read_protocol(tmp_path / "wrong.json")
+        read_plan(tmp_path / "wrong.json")
 
 
 def test_a_list_of_another_data_set_is_refused() -> None:
@@ -129,8 +129,8 @@ def test_a_list_of_another_data_set_is_refused() -> None:
 def test_what_is_no_list_cannot_be_built() -> None:
     one = drawn().reenactments[0]
     with pytest.raises(ValueError, match="names twice: \\['self-00'\\]"):
-        ReenactmentProtocol("x", 0, "test", "digest", (one, one))
+        ReenactmentPlan("x", 0, "test", "digest", (one, one))
     with pytest.raises(ValueError, match="drivers of \\['lip'\\]"):
         Reenactment("x", "self", "a", 0, {"lip": "a"}, 5)
-    with pytest.raises(ValueError, match="protocol control with base None"):
-        replace(one, protocol="control")
+    with pytest.raises(ValueError, match="task control with base None"):
+        replace(one, task="control")

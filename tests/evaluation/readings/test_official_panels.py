@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.figures import OFFICIAL_PUBLISHED
 from evaluation.metrics.control.control_matrix import ALL_PAIRS
 from evaluation.readings.face import FaceReader, FaceReadings
 from evaluation.readings.official_panels import official_figures, panel_frames
+from evaluation.records import OFFICIAL_PUBLISHED
 from preprocessing.media.encoding import write_video
 from tests.factories.readings import readings
 
@@ -58,7 +58,7 @@ def test_the_generated_panel_is_held_against_each_drivers(
     figures = official_figures(tmp_path, reader_of_greys)
     assert figures.matrix is not None
     following = {row.metric: row for row in figures.rows}
-    assert {row.row for row in figures.rows} == {OFFICIAL_PUBLISHED}
+    assert {row.method for row in figures.rows} == {OFFICIAL_PUBLISHED}
     assert {row.video for row in figures.rows} == {"official_panels_one", ALL_PAIRS}
     assert following["yaw_correlation"].value == pytest.approx(1.0, abs=1e-3)
     assert following["yaw_error"].value == pytest.approx(5.0, abs=1.0)  # H.264 moves a grey by one at most

@@ -9,8 +9,8 @@ import pytest
 from typing_extensions import override
 from upath import UPath
 
-from evaluation.figures import read_figures
 from evaluation.generation.reenactment import Reenactment
+from evaluation.records import read_records
 from evaluation.report.build import (
     MEGABYTE,
     ROOM_FOR_TEXT_BYTES,
@@ -22,7 +22,7 @@ from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA,
 from evaluation.report.videos import plan_panels, take_turns
 from storage.publishing import Published
 from storage.root import local_copy
-from tests.factories.report import CONTROLS, HOSTILE, publish_evaluations, small_protocol
+from tests.factories.report import CONTROLS, HOSTILE, publish_evaluations, small_plan
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
 
@@ -148,13 +148,13 @@ def test_missing_figures_say_why(page: PageReader) -> None:
 
 def test_the_tables_lie_beside_the_page(made: Published) -> None:
     folder = local_copy(made.directory)
-    assert len(read_figures(folder / REPORT_TABLE)) == made.manifest.counts["figures"]
+    assert len(read_records(folder / REPORT_TABLE)) == made.manifest.counts["figures"]
     summary = pq.read_table(folder / SUMMARY_TABLE)
     assert summary.schema.equals(SUMMARY_SCHEMA)
     (gaze,) = [
         row
         for row in summary.to_pylist()
-        if (row["metric"], row["row"]) == ("gaze_error", "copy the portrait")
+        if (row["metric"], row["method"]) == ("gaze_error", "copy the portrait")
     ]
     assert (gaze["mean"], gaze["videos"], gaze["mark"]) == (4.5, 3, "beats the model")
 
@@ -195,7 +195,7 @@ def test_settings_without_room_are_refused() -> None:
 def test_panels_show_every_driving_clip_once() -> None:
     titles = {
         one.name: [(panel.title, panel.path.name) for panel in plan_panels(Path(), one)]
-        for one in small_protocol().reenactments
+        for one in small_plan().reenactments
     }
     assert titles == {
         "self-00": [

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from evaluation.comparison.paired_difference import PairedDifference, paired_difference
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, OFFICIAL_PUBLISHED, summarise
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, OFFICIAL_PUBLISHED, summarise
 from evaluation.report.contests import find_contests
 from evaluation.report.matrix import MatrixCell, build_matrices
 from evaluation.report.numbers import interval_text, number, summary_text
@@ -57,9 +57,9 @@ def test_a_video_with_two_figures_is_refused() -> None:
         paired_difference(twice, twice)
 
 
-@pytest.mark.parametrize(("better", "ahead"), [("lower", True), ("higher", False)])
-def test_who_is_ahead_depends_on_the_better_direction(better: str, ahead: bool) -> None:
-    rows = figures("m", {MODEL: [1.0, 1.1], COPY_PORTRAIT: [2.0, 2.2]}, better=better)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("direction", "ahead"), [("lower", True), ("higher", False)])
+def test_who_is_ahead_depends_on_the_better_direction(direction: str, ahead: bool) -> None:
+    rows = figures("m", {MODEL: [1.0, 1.1], COPY_PORTRAIT: [2.0, 2.2]}, direction=direction)  # type: ignore[arg-type]
     (contest,) = find_contests(rows)
     assert contest.model_ahead is ahead
     assert contest.baseline_ahead is not ahead
@@ -67,7 +67,7 @@ def test_who_is_ahead_depends_on_the_better_direction(better: str, ahead: bool) 
 
 
 def test_who_is_ahead_is_told_by_common_videos_alone() -> None:
-    rows = figures("error", {MODEL: [1.0, None, None], COPY_PORTRAIT: [0.5, 9.0, 9.0]}, protocol="cross")
+    rows = figures("error", {MODEL: [1.0, None, None], COPY_PORTRAIT: [0.5, 9.0, 9.0]}, task="cross")
     (contest,) = find_contests(rows)
     # The means are 1.0 and 6.2, but on the one video that both have the model is worse.
     assert contest.advantage == -0.5
@@ -75,7 +75,7 @@ def test_who_is_ahead_is_told_by_common_videos_alone() -> None:
 
 
 def test_a_figure_that_does_not_judge_is_no_contest() -> None:
-    rows = figures("offset", {MODEL: [1.0], COPY_PORTRAIT: [2.0]}, better="neither")
+    rows = figures("offset", {MODEL: [1.0], COPY_PORTRAIT: [2.0]}, direction="neither")
     assert find_contests(rows) == []
 
 
@@ -85,9 +85,9 @@ def test_figures_of_another_scorer_are_no_rivals() -> None:
 
 
 def test_a_baseline_that_leads_is_marked_clearly_or_not() -> None:
-    rows = figures("clear", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 2.1, 3.0]}, protocol="cross")
-    rows += figures("unclear", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 9.0, 4.0]}, protocol="cross")
-    rows += figures("won", {MODEL: [1.0, 2.0, 3.0], COPY_PORTRAIT: [5.0, 6.1, 7.0]}, protocol="cross")
+    rows = figures("clear", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 2.1, 3.0]}, task="cross")
+    rows += figures("unclear", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 9.0, 4.0]}, task="cross")
+    rows += figures("won", {MODEL: [1.0, 2.0, 3.0], COPY_PORTRAIT: [5.0, 6.1, 7.0]}, task="cross")
     (table,) = build_tables(rows, scorers_apart=False)
     place = table.columns.index(COPY_PORTRAIT)
     lines = {line.metric: line for line in table.groups[0].lines}
@@ -102,8 +102,8 @@ def test_a_baseline_that_leads_is_marked_clearly_or_not() -> None:
 def test_the_copied_target_is_the_truth_in_self_reenactment_and_a_rival_elsewhere() -> None:
     values = {MODEL: [5.0, 6.0], COPY_TARGET: [1.0, 2.1]}
     marks = {
-        protocol: build_tables(figures("m", values, protocol=protocol), scorers_apart=False)[0]
-        for protocol in ("self", "cross")
+        task: build_tables(figures("m", values, task=task), scorers_apart=False)[0]
+        for task in ("self", "cross")
     }
     place = marks["self"].columns.index(COPY_TARGET)
     assert marks["self"].groups[0].lines[0].cells[place].mark == IS_TRUTH
@@ -111,8 +111,8 @@ def test_the_copied_target_is_the_truth_in_self_reenactment_and_a_rival_elsewher
 
 
 def test_what_is_missing_says_why_once() -> None:
-    rows = figures("a", {MODEL: [1.0, None], COPY_PORTRAIT: [None, None]}, protocol="cross")
-    rows += figures("b", {MODEL: [1.0, None]}, protocol="cross")
+    rows = figures("a", {MODEL: [1.0, None], COPY_PORTRAIT: [None, None]}, task="cross")
+    rows += figures("b", {MODEL: [1.0, None]}, task="cross")
     (table,) = build_tables(rows, scorers_apart=False)
     model, truth, portrait, _ = table.groups[0].lines[0].cells
     assert table.notes[model.notes[0] - 1] == "not measured for 1 of 2: no face"

@@ -11,11 +11,11 @@ from upath import UPath
 
 from evaluation.config import EvaluationChoice
 from evaluation.controls import CONTROLS, Control
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow, read_figures
 from evaluation.generation.files import GeneratedVideos, open_generated
-from evaluation.generation.reenactment import Reenactment, ReenactmentProtocol
+from evaluation.generation.reenactment import Reenactment, ReenactmentPlan
 from evaluation.readings.face import FaceReadings
 from evaluation.readings.videos import VideoReadings, cut
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord, read_records
 from evaluation.suites.control import official_folder, panel_files
 from evaluation.suites.control_rows import AGAINST_TRUTH, ControlTable, add_change, add_follow, add_rows
 from evaluation.suites.lip_sync_rows import missing_rows, score_pictures, scored_rows
@@ -30,7 +30,7 @@ SWINGS = {"anna": 20.0 * np.sin(TIME), "bela": 10.0 * np.cos(TIME)}  # degrees o
 CLIPS = {key: readings(FRAMES, angles_degrees=swing[:, None]) for key, swing in SWINGS.items()}
 
 
-def videos() -> ReenactmentProtocol:
+def videos() -> ReenactmentPlan:
     anna: dict[Control, str] = dict.fromkeys(CONTROLS, "anna")
     bela: dict[Control, str] = dict.fromkeys(CONTROLS, "bela")
     made = (
@@ -38,7 +38,7 @@ def videos() -> ReenactmentProtocol:
         Reenactment("cross-00", "cross", "anna", 0, bela, FRAMES),
         Reenactment("control-00-pose", "control", "anna", 0, {**anna, "pose": "bela"}, FRAMES, "self-00"),
     )
-    return ReenactmentProtocol("x", 0, "test", "digest", made)
+    return ReenactmentPlan("x", 0, "test", "digest", made)
 
 
 def perfect() -> VideoReadings[FaceReadings]:
@@ -48,20 +48,20 @@ def perfect() -> VideoReadings[FaceReadings]:
     return VideoReadings(clips=CLIPS, shown=CLIPS, made=made, portraits=portraits)
 
 
-def value(rows: list[FigureRow], metric: str, protocol: str, row: str) -> float | None:
-    (found,) = [one for one in rows if (one.metric, one.protocol, one.row) == (metric, protocol, row)]
+def value(rows: list[MetricRecord], metric: str, task: str, method: str) -> float | None:
+    (found,) = [one for one in rows if (one.metric, one.task, one.method) == (metric, task, method)]
     return found.value
 
 
 def test_a_model_that_turns_as_its_driver_has_no_error_and_the_still_portrait_has() -> None:
     table = ControlTable()
     add_rows(table, videos(), perfect())
-    for protocol in ("self", "cross"):
-        assert value(table.rows, "yaw_error", protocol, MODEL) == pytest.approx(0.0, abs=1e-4)
+    for task in ("self", "cross"):
+        assert value(table.rows, "yaw_error", task, MODEL) == pytest.approx(0.0, abs=1e-4)
     # The portrait's yaw is 0, the driver's mean |20 sin| over a period.
     still = value(table.rows, "yaw_error", "self", COPY_PORTRAIT)
     assert still == pytest.approx(float(np.abs(SWINGS["anna"]).mean()), rel=1e-4)
-    rows = {(one.protocol, one.row) for one in table.rows}
+    rows = {(one.task, one.method) for one in table.rows}
     assert rows == {
         *(("self", row) for row in (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)),
         *(("cross", row) for row in (MODEL, COPY_PORTRAIT, COPY_TARGET)),
@@ -73,7 +73,7 @@ def test_matrices_stand_in_the_long_form_with_their_score() -> None:
     add_follow(table, videos(), perfect())
     add_change(table, videos(), perfect())
     cells = {
-        (cell["protocol"], cell["row"], cell["driver"], cell["measure"]): cell["correlation"]
+        (cell["protocol"], cell["method"], cell["driver"], cell["measure"]): cell["correlation"]
         for cell in table.cells
     }
     assert cells["control_change", MODEL, "pose", "yaw"] == pytest.approx(1.0)
@@ -127,7 +127,7 @@ def made(root: UPath) -> GeneratedVideos:
 
 def test_lip_sync_has_every_row_and_a_video_that_is_too_short_a_reason(made: GeneratedVideos) -> None:
     frame = scored_rows(made, GreyScorer(), "frame")
-    assert {row.row for row in frame if row.protocol == "self"} == {
+    assert {row.method for row in frame if row.task == "self"} == {
         MODEL,
         GROUND_TRUTH,
         COPY_PORTRAIT,
@@ -158,13 +158,13 @@ def test_without_syncnet_its_rows_say_what_to_give() -> None:
 def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
     choice = EvaluationChoice(run="default")
     published = run_quality_evaluation(root, choice, progress=lambda _: None)
-    rows = read_figures(local_copy(published.directory) / "figures.parquet")
+    rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     mine = value(rows, "psnr_64px", "self", MODEL)
     # Grey 30 against 40, each within 1 after H.264: 10 log10(255^2 / 10^2) = 28.13 dB.
     assert mine == pytest.approx(28.13, abs=1.0)
     assert value(rows, "ssim_64px", "self", GROUND_TRUTH) == pytest.approx(1.0, abs=3e-4)  # float32
     assert value(rows, "csim_insightface", "cross", MODEL) is None
-    assert not [row for row in rows if row.metric.startswith("psnr") and row.protocol == "cross"]
+    assert not [row for row in rows if row.metric.startswith("psnr") and row.task == "cross"]
     assert not run_quality_evaluation(root, choice, progress=lambda _: None).built
 
 

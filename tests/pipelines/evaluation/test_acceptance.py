@@ -13,7 +13,7 @@ from upath import UPath
 import pipelines.evaluation.report as report_asset
 from evaluation.comparison.baseline_runs import accepted_history, last_accepted
 from evaluation.config import EvaluationChoice
-from evaluation.figures import MODEL, FigureRow
+from evaluation.records import MODEL, MetricRecord
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.cli import evaluation_job
 from pipelines.cli.evaluation_job import EvaluationOrder, run_evaluation
@@ -29,7 +29,7 @@ from tests.factories.report import figures
 YAW = (1.0, 2.0, 1.5)
 
 
-def yaw(*values: float) -> list[FigureRow]:
+def yaw(*values: float) -> list[MetricRecord]:
     return figures("yaw_error", {MODEL: values}, unit="degrees")
 
 

@@ -7,15 +7,15 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.config import EvaluationChoice
-from evaluation.figures import COPY_PORTRAIT, MODEL, FigureRow
+from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
 from pipelines.cli.evaluation_options import evaluation_options
 from pipelines.evaluation.checks import beats_still_portrait, every_metric_measured, has_figures
 from pipelines.resources import Evaluation
 
 
-def figure(row: str, value: float | None, metric: str = "yaw_error") -> FigureRow:
+def figure(method: str, value: float | None, metric: str = "yaw_error") -> MetricRecord:
     because = "" if value is not None else "no face"
-    return FigureRow(metric, "self", row, "mesh", "self-00", value, "degrees", "lower", because)
+    return MetricRecord(metric, "self", method, "mesh", "self-00", value, "degrees", "lower", because)
 
 
 def test_the_model_must_be_nearer_than_the_still_portrait() -> None:

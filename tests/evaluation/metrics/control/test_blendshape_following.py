@@ -5,14 +5,14 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluation.controls import CONTROLS, Control
-from evaluation.figures import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, FigureRow
-from evaluation.generation.reenactment import Reenactment, ReenactmentProtocol
+from evaluation.generation.reenactment import Reenactment, ReenactmentPlan
 from evaluation.metrics.control.blendshape_following import MISSING, blendshape_rows, missing_rows
 from evaluation.metrics.control.series import STILL_BELOW
 from evaluation.readings.blendshapes import BLENDSHAPE_MEASURES, BlendshapeReadings, scorer_name
 from evaluation.readings.face import SCORER
 from evaluation.readings.measures import ALL_MEASURES
 from evaluation.readings.videos import VideoReadings, cut
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord
 from evaluation.report.matrix import split_cells
 from evaluation.suites.control_rows import ControlTable, add_blendshape_rows, add_change, add_follow
 from preprocessing.labellers.face_landmarker import BLENDSHAPES
@@ -34,8 +34,10 @@ def smiling(series: NDArray[np.float64] | float) -> BlendshapeReadings:
     return read(mouthSmileLeft=series, mouthSmileRight=series)
 
 
-def figures(output: BlendshapeReadings, drivers: dict[Control, BlendshapeReadings]) -> dict[str, FigureRow]:
-    rows = blendshape_rows(output, drivers, protocol="self", row=MODEL, video="v", scorer=SCORED)
+def figures(
+    output: BlendshapeReadings, drivers: dict[Control, BlendshapeReadings]
+) -> dict[str, MetricRecord]:
+    rows = blendshape_rows(output, drivers, task="self", method=MODEL, video="v", scorer=SCORED)
     assert {row.scorer for row in rows} == {"face_landmarker:01234567"}
     return {row.metric: row for row in rows}
 
@@ -80,7 +82,7 @@ def test_frames_without_a_face_do_not_count_and_too_few_are_told() -> None:
     )
 
 
-def videos() -> ReenactmentProtocol:
+def videos() -> ReenactmentPlan:
     anna: dict[Control, str] = dict.fromkeys(CONTROLS, "anna")
     crossed: dict[Control, str] = {**dict.fromkeys(CONTROLS, "anna"), "expression": "bela"}
     made = (
@@ -88,7 +90,7 @@ def videos() -> ReenactmentProtocol:
         Reenactment("cross-00", "cross", "anna", 0, crossed, FRAMES),
         Reenactment("control-00-expression", "control", "anna", 0, crossed, FRAMES, "self-00"),
     )
-    return ReenactmentProtocol("x", 0, "test", "digest", made)
+    return ReenactmentPlan("x", 0, "test", "digest", made)
 
 
 def test_tables_and_matrices_stand_under_the_reader_s_own_name() -> None:
@@ -102,12 +104,12 @@ def test_tables_and_matrices_stand_under_the_reader_s_own_name() -> None:
     add_change(table, videos(), readings, scorer=SCORED)
     assert {row.scorer for row in table.rows} == {cell["scorer"] for cell in table.cells} == {SCORED}
     assert SCORED != SCORER
-    assert {(row.protocol, row.row) for row in table.rows if row.metric == "blendshape_smile_error"} == {
+    assert {(row.task, row.method) for row in table.rows if row.metric == "blendshape_smile_error"} == {
         *(("self", row) for row in (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)),
         *(("cross", row) for row in (MODEL, COPY_PORTRAIT, COPY_TARGET)),
     }
     cells = {
-        (cell["protocol"], cell["row"], cell["driver"]): cell
+        (cell["protocol"], cell["method"], cell["driver"]): cell
         for cell in table.cells
         if cell["measure"] == "blendshape_smile"
     }
@@ -122,7 +124,7 @@ def test_tables_and_matrices_stand_under_the_reader_s_own_name() -> None:
 def test_without_weights_the_rows_stand_there_with_what_to_give() -> None:
     rows = missing_rows()
     assert [row.metric for row in rows] == [f"{name}_correlation" for name in BLENDSHAPE_MEASURES]
-    assert {(row.row, row.value, row.missing_because) for row in rows} == {(MODEL, None, MISSING)}
+    assert {(row.method, row.value, row.missing_because) for row in rows} == {(MODEL, None, MISSING)}
     assert "--face-landmarker-weights" in MISSING
 
 

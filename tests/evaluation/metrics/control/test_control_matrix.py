@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from evaluation.controls import Control
-from evaluation.figures import MODEL
 from evaluation.metrics.control.control_matrix import (
     ALL_PAIRS,
     ControlPair,
@@ -13,6 +12,7 @@ from evaluation.metrics.control.control_matrix import (
     control_follow,
 )
 from evaluation.readings.face import MEASURES, FaceReadings
+from evaluation.records import MODEL
 from tests.factories.readings import readings
 
 TIMES = np.arange(40) / 40
@@ -52,7 +52,7 @@ def test_a_measure_that_stands_still_counts_as_not_followed_in_the_score_alone()
 def test_drivers_that_stand_still_tell_nothing() -> None:
     matrix = control_follow([FollowedVideo(readings(mouth=WAVE), {"lip": readings()}, "v")])
     assert (matrix.follow, matrix.leak, matrix.score) == (None, None, None)
-    row = matrix.rows(protocol="cross", row=MODEL)[-1]
+    row = matrix.rows(task="cross", method=MODEL)[-1]
     assert row.missing_because == "no cell on or off the diagonal has a correlation"
 
 
@@ -97,7 +97,7 @@ def test_rows_hold_each_pairs_cells_and_its_score() -> None:
         "lip": readings(mouth=WAVE, smile=OTHER),
         "pose": readings(mouth=-OTHER),
     }
-    rows = control_follow([FollowedVideo(output, drivers, "v")]).rows(protocol="cross", row=MODEL)
+    rows = control_follow([FollowedVideo(output, drivers, "v")]).rows(task="cross", method=MODEL)
     assert len(rows) == 2 * 2 * len(MEASURES) + 2
     figures = {row.metric: row for row in rows}
     assert figures["control_follow_lip_mouth_opening"].value == pytest.approx(0.6, abs=1e-5)
@@ -107,7 +107,7 @@ def test_rows_hold_each_pairs_cells_and_its_score() -> None:
     assert figures["control_follow_score_one_pair"].value == pytest.approx(-0.3, abs=1e-5)
     assert figures["control_follow_score_one_pair"].video == "v"
     assert figures["control_follow_lip_yaw"].missing_because == "the driver's does not move"
-    assert {row.better for row in rows if row.metric == "control_follow_pose_mouth_opening"} == {"neither"}
+    assert {row.direction for row in rows if row.metric == "control_follow_pose_mouth_opening"} == {"neither"}
 
 
 def test_nothing_to_compare_is_refused() -> None:

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from evaluation.controls import Control
-from evaluation.figures import MODEL, FigureRow
 from evaluation.metrics.control.following_error import following_rows
 from evaluation.readings.face import FaceReadings
+from evaluation.records import MODEL, MetricRecord
 from tests.factories.readings import readings
 
 WAVE = np.sin(2 * np.pi * np.arange(40) / 40)
 
 
-def figures(output: FaceReadings, driver: FaceReadings) -> dict[str, FigureRow]:
+def figures(output: FaceReadings, driver: FaceReadings) -> dict[str, MetricRecord]:
     drivers: dict[Control, FaceReadings] = {"lip": driver, "pose": driver, "eye": driver}
-    rows = following_rows(output, drivers, protocol="self", row=MODEL, video="v")
+    rows = following_rows(output, drivers, task="self", method=MODEL, video="v")
     return {row.metric: row for row in rows}
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from evaluation.figures import MODEL
 from evaluation.metrics.control.landmark_distance import (
     F_LMD,
     FACE_POINTS,
@@ -11,6 +10,7 @@ from evaluation.metrics.control.landmark_distance import (
     MOUTH_POINTS,
     landmark_distance_rows,
 )
+from evaluation.records import MODEL
 from tests.factories.readings import readings
 
 
@@ -18,7 +18,7 @@ def test_a_mouth_moved_whole_costs_nothing_where_the_face_pays_in_full() -> None
     true = np.random.default_rng(0).uniform(0, 224, (20, 478, 3))
     moved = readings(20, landmarks_px=true + np.array([3.0, 4.0, 100.0]))
     lip, face = landmark_distance_rows(
-        moved, readings(20, landmarks_px=true), protocol="self", row=MODEL, video="v"
+        moved, readings(20, landmarks_px=true), task="self", method=MODEL, video="v"
     )
     assert (lip.metric, face.metric) == (M_LMD, F_LMD)
     assert lip.value == pytest.approx(0.0, abs=1e-4)
@@ -29,7 +29,7 @@ def test_the_mouths_shape_counts_once_its_mean_is_taken_out() -> None:
     made = np.zeros((20, 478, 3))
     made[:, MOUTH_POINTS[0], 0] = 40.0  # its mean moves by 1: 39 off there, 1 off at the 39 others
     lip, _ = landmark_distance_rows(
-        readings(20, landmarks_px=made), readings(20), protocol="self", row=MODEL, video="v"
+        readings(20, landmarks_px=made), readings(20), task="self", method=MODEL, video="v"
     )
     assert lip.value == pytest.approx((39 + 39 * 1) / 40)
 
@@ -41,6 +41,6 @@ def test_every_point_counts_once() -> None:
 
 def test_too_few_faces_are_missing_with_the_reason() -> None:
     lost = readings(20, found=np.arange(20) < 3)
-    for row in landmark_distance_rows(lost, readings(20), protocol="self", row=MODEL, video="v"):
+    for row in landmark_distance_rows(lost, readings(20), task="self", method=MODEL, video="v"):
         assert row.value is None
         assert row.missing_because == "read in 3 frames of both, need 16"

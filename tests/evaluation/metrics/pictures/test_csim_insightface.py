@@ -8,13 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.csim_insightface import (
     MISSING,
     ArcFace,
     csim_insightface_row,
     load_arcface,
 )
+from evaluation.records import MetricRecord
 from preprocessing.labellers.arcface_alignment import FIVE_POINTS, TEMPLATE_PX, aligned_face
 
 Picture = NDArray[np.uint8]
@@ -51,10 +51,10 @@ def coloured(*colour: int) -> Picture:
 
 def csim(
     pictures: list[Picture], points: list[Landmarks], network: ArcFace | None, portrait_points: Landmarks
-) -> FigureRow:
+) -> MetricRecord:
     portrait = (coloured(255, 0, 0), portrait_points)
     return csim_insightface_row(
-        iter(pictures), iter(points), portrait, network, protocol="self", row="model", video="v"
+        iter(pictures), iter(points), portrait, network, task="self", method="model", video="v"
     )
 
 

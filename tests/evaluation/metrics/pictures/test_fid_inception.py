@@ -61,7 +61,7 @@ def test_a_block_averages_without_the_zeros_around_its_input() -> None:
 
 
 def test_without_weights_the_row_says_what_to_give(tmp_path: Path) -> None:
-    row = fid_inception_row([], [], load_fid_inception(None), protocol="self", row="model")
+    row = fid_inception_row([], [], load_fid_inception(None), task="self", method="model")
     assert (row.value, row.missing_because) == (None, MISSING)
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_fid_inception(tmp_path / "absent.pth")

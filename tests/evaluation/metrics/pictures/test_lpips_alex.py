@@ -47,9 +47,9 @@ def test_it_is_what_torchmetrics_computes_with_the_same_weights(backbone: Path, 
     expected = theirs(as_input(a), as_input(b)).flatten()
     found = network(as_input(a), as_input(b))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-    row = lpips_alex_row(iter(a), iter(b), network, protocol="self", row="model", video="v")
+    row = lpips_alex_row(iter(a), iter(b), network, task="self", method="model", video="v")
     assert row.value == pytest.approx(float(expected.mean()), rel=1e-4)
-    assert (row.metric, row.scorer, row.better) == (
+    assert (row.metric, row.scorer, row.direction) == (
         "lpips_alex_64px",
         f"lpips_alex:{network.digest[:8]}",
         "lower",
@@ -57,12 +57,12 @@ def test_it_is_what_torchmetrics_computes_with_the_same_weights(backbone: Path, 
 
 
 def test_equal_pictures_are_at_zero(network: LpipsAlex) -> None:
-    row = lpips_alex_row(pictures(1), pictures(1), network, protocol="self", row="model", video="v")
+    row = lpips_alex_row(pictures(1), pictures(1), network, task="self", method="model", video="v")
     assert row.value == 0.0
 
 
 def test_without_weights_the_row_says_what_to_give(tmp_path: Path) -> None:
-    row = lpips_alex_row([], [], load_lpips_alex(None), protocol="self", row="model", video="v")
+    row = lpips_alex_row([], [], load_lpips_alex(None), task="self", method="model", video="v")
     assert (row.value, row.missing_because) == (None, MISSING)
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_lpips_alex(tmp_path / "absent.pth")

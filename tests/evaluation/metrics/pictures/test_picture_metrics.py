@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.figures import FigureRow
 from evaluation.metrics.pictures.batches import PICTURES_AT_ONCE, paired_batches, picture_batches
 from evaluation.metrics.pictures.psnr_ssim import psnr_ssim_rows
 from evaluation.metrics.pictures.sharpness import blur_effect_row
+from evaluation.records import MetricRecord
 
 Picture = NDArray[np.uint8]
 
@@ -26,13 +26,13 @@ def noise(count: int, side_px: int = 32) -> list[Picture]:
     return list(np.random.default_rng(4).integers(0, 256, (count, side_px, side_px, 3)).astype(np.uint8))
 
 
-def compared(generated: list[Picture], truth: list[Picture]) -> tuple[FigureRow, FigureRow]:
-    psnr, ssim = psnr_ssim_rows(iter(generated), iter(truth), protocol="self", row="model", video="v")
+def compared(generated: list[Picture], truth: list[Picture]) -> tuple[MetricRecord, MetricRecord]:
+    psnr, ssim = psnr_ssim_rows(iter(generated), iter(truth), task="self", method="model", video="v")
     return psnr, ssim
 
 
-def blur_of(pictures: list[Picture]) -> FigureRow:
-    return blur_effect_row(iter(pictures), protocol="self", row="model", video="v")
+def blur_of(pictures: list[Picture]) -> MetricRecord:
+    return blur_effect_row(iter(pictures), task="self", method="model", video="v")
 
 
 def test_psnr_is_of_the_mean_error_of_the_whole_video_and_ssim_a_mean_of_pictures() -> None:
@@ -41,8 +41,13 @@ def test_psnr_is_of_the_mean_error_of_the_whole_video_and_ssim_a_mean_of_picture
     assert psnr.value == pytest.approx(10 * log10(255**2 / 12.5), abs=1e-6)
     first = (2 * 100 * 105 + 2.55**2) / (100**2 + 105**2 + 2.55**2)
     assert ssim.value == pytest.approx((first + 1.0) / 2, abs=SSIM_ROUNDING)
-    assert (psnr.metric, psnr.unit, psnr.better, psnr.scorer) == ("psnr_16px", "dB", "higher", "torchmetrics")
-    assert (ssim.metric, ssim.protocol, ssim.row, ssim.video) == ("ssim_16px", "self", "model", "v")
+    assert (psnr.metric, psnr.unit, psnr.direction, psnr.scorer) == (
+        "psnr_16px",
+        "dB",
+        "higher",
+        "torchmetrics",
+    )
+    assert (ssim.metric, ssim.task, ssim.method, ssim.video) == ("ssim_16px", "self", "model", "v")
 
 
 def test_the_truth_itself_has_no_psnr_and_says_why() -> None:
@@ -108,7 +113,7 @@ def test_blur_of_a_video_is_the_mean_of_its_pictures_but_the_flat_ones() -> None
     blurred = gaussian(2.0)(sharp)
     both = blur_of([sharp, flat(7, 64), blurred])
     assert both.value == pytest.approx((blur_value([sharp]) + blur_value([blurred])) / 2)
-    assert (both.metric, both.better, both.scorer) == ("blur_effect_64px", "lower", "skimage")
+    assert (both.metric, both.direction, both.scorer) == ("blur_effect_64px", "lower", "skimage")
     assert blur_of([flat(7)]).missing_because == "every picture is flat"
     with pytest.raises(ValueError, match="need pictures of one size"):
         blur_of([])

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.figures import MODEL, FigureRow, read_figures, summarise, write_figures
+from evaluation.records import MODEL, MetricRecord, read_records, summarise, write_records
 
 
-def row(value: float | None, *, metric: str = "psnr", unit: str = "dB", because: str = "") -> FigureRow:
-    return FigureRow(metric, "self", MODEL, "torchmetrics", "v", value, unit, "higher", because)
+def row(value: float | None, *, metric: str = "psnr", unit: str = "dB", because: str = "") -> MetricRecord:
+    return MetricRecord(metric, "self", MODEL, "torchmetrics", "v", value, unit, "higher", because)
 
 
 def test_the_interval_is_students_over_videos() -> None:
@@ -33,9 +33,9 @@ def test_nothing_measured_has_no_mean() -> None:
 
 
 def test_a_figure_needs_a_value_or_a_reason() -> None:
-    with pytest.raises(ValueError, match="a figure is there, or the reason why not"):
+    with pytest.raises(ValueError, match="need either a value or a reason"):
         row(None)
-    with pytest.raises(ValueError, match="a figure is there, or the reason why not"):
+    with pytest.raises(ValueError, match="need either a value or a reason"):
         row(1.0, because="no face")
 
 
@@ -51,5 +51,5 @@ def test_one_key_has_one_unit() -> None:
 
 def test_rows_come_back_from_parquet(tmp_path: Path) -> None:
     rows = [row(1.5), row(None, because="no face", metric="ssim", unit="")]
-    write_figures(tmp_path / "figures.parquet", rows)
-    assert read_figures(tmp_path / "figures.parquet") == rows
+    write_records(tmp_path / "metric_records.parquet", rows)
+    assert read_records(tmp_path / "metric_records.parquet") == rows
