@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measuring import show, write_json
-from demo_corpus.truth import filming_camera, pose_in_crop, read_truth
+from demo_corpus.truth import (
+    BLINK_COLUMNS,
+    GAZE_COLUMNS,
+    POSE_COLUMNS,
+    filming_camera,
+    pose_in_crop,
+    read_truth,
+)
 from preprocessing.clips.store import read_clips
 from preprocessing.faces.frame_of_reference import direction_from_gaze
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
@@ -28,9 +35,6 @@ from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 
 Array = NDArray[np.float64]
-TRUE_POSE = ("pitch_rad", "yaw_rad", "roll_rad", "x_cm", "y_cm", "z_cm")
-TRUE_GAZE = ("gaze_pitch_rad", "gaze_yaw_rad")
-TRUE_BLINK = ("blink_left", "blink_right")
 OPEN_EYE = 0.5  # gaze is compared where the true blink stays below
 
 
@@ -90,8 +94,8 @@ def truth_of(labelled: Labelled) -> Truth | None:
     def columns(names: tuple[str, ...]) -> Array:
         return np.stack([part[name].to_numpy().astype(np.float64) for name in names], axis=1)
 
-    pose = pose_in_crop(columns(TRUE_POSE), labelled.clip.source.crop_transforms, filming_camera(table))
-    return Truth(pose, columns(TRUE_GAZE), columns(TRUE_BLINK), columns(("mouth_opening_cm",))[:, 0])
+    pose = pose_in_crop(columns(POSE_COLUMNS), labelled.clip.source.crop_transforms, filming_camera(table))
+    return Truth(pose, columns(GAZE_COLUMNS), columns(BLINK_COLUMNS), columns(("mouth_opening_cm",))[:, 0])
 
 
 def accuracy(pairs: list[tuple[Labelled, Truth]]) -> dict[str, float]:

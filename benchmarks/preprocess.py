@@ -35,9 +35,9 @@ from benchmarks.track_one import PEAK_NAME
 from preprocessing.media.container import VIDEO_SUFFIXES
 from preprocessing.media.ffmpeg_program import find_ffmpeg
 from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
+from preprocessing.schema import CROP_SIDE_PX
 from storage.fingerprint import file_sha256
 
-CROP_SIDE_PX = 224
 JPEG_QUALITY = 95
 
 

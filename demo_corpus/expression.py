@@ -15,26 +15,26 @@ from demo_corpus.head import Head
 from demo_corpus.topology import (
     BROWS,
     CHEEKS,
-    CHIN,
+    CHIN_POINTS,
     IMAGE_LEFT_LID_FOLD,
-    IMAGE_LEFT_LOWER_LID,
-    IMAGE_LEFT_UPPER_LID,
+    IMAGE_LEFT_LOWER_MARGIN,
+    IMAGE_LEFT_UPPER_MARGIN,
     IMAGE_RIGHT_LID_FOLD,
-    IMAGE_RIGHT_LOWER_LID,
-    IMAGE_RIGHT_UPPER_LID,
+    IMAGE_RIGHT_LOWER_MARGIN,
+    IMAGE_RIGHT_UPPER_MARGIN,
     LOWER_INNER_LIP,
     LOWER_OUTER_LIP,
     NOSE,
     UPPER_INNER_LIP,
     UPPER_OUTER_LIP,
-    face_topology,
 )
+from preprocessing.faces.landmark_groups import FACE_OVAL
 from preprocessing.faces.mean_face import EYEBALL_RADIUS_CM
 
 LID_THICKNESS_CM: Final = 0.08
 EYELIDS: Final = (
-    (IMAGE_LEFT_UPPER_LID, IMAGE_LEFT_LOWER_LID, IMAGE_LEFT_LID_FOLD),
-    (IMAGE_RIGHT_UPPER_LID, IMAGE_RIGHT_LOWER_LID, IMAGE_RIGHT_LID_FOLD),
+    (IMAGE_LEFT_UPPER_MARGIN, IMAGE_LEFT_LOWER_MARGIN, IMAGE_LEFT_LID_FOLD),
+    (IMAGE_RIGHT_UPPER_MARGIN, IMAGE_RIGHT_LOWER_MARGIN, IMAGE_RIGHT_LID_FOLD),
 )
 # Lid margins stay put in every control but the blinks, so that these alone open and close the eyes.
 LIDS: Final = tuple(vertex for upper, lower, _ in EYELIDS for vertex in {*upper, *lower})
@@ -82,12 +82,11 @@ def build_rig(head: Head) -> FaceRig:
     """Solve the displacement fields of a head. Needs scipy."""
     shape = head.vertices_cm
     still = [int(vertex) for vertex in np.flatnonzero(head.follow < 0.25)]
-    oval = face_topology().oval
-    cranium = [vertex for vertex in oval if shape[vertex, 1] > -2.0]
+    cranium = [vertex for vertex in FACE_OVAL if shape[vertex, 1] > -2.0]
     constraints = [
         _jaw(shape, still + cranium),
-        _spread(shape, still + list(oval)),
-        _smile(shape, still + list(oval)),
+        _spread(shape, still + list(FACE_OVAL)),
+        _smile(shape, still + list(FACE_OVAL)),
         _brow(shape, still),
         _blink(shape, *EYELIDS[0]),
         _blink(shape, *EYELIDS[1]),
@@ -113,7 +112,7 @@ def _jaw(shape: NDArray[np.float64], still: list[int]) -> Known:
         for vertex in inner[1:-1]:
             share = 1 - min(abs(shape[vertex, 0]) / corner, 1.0) ** 2
             known[vertex] = (0.0, share * row_share - 0.16 * (1 - share), 0.0)
-    known |= dict.fromkeys(CHIN, (0.0, -0.85, -0.25))
+    known |= dict.fromkeys(CHIN_POINTS, (0.0, -0.85, -0.25))
     return known
 
 

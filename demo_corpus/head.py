@@ -23,9 +23,11 @@ from demo_corpus.topology import (
     NOSE,
     UPPER_INNER_LIP,
     UPPER_OUTER_LIP,
-    face_topology,
+    face_triangles,
 )
 from preprocessing.faces.frame_of_reference import angles_from_rotation, rotation_from_angles
+from preprocessing.faces.geometry import fit_similarity
+from preprocessing.faces.landmark_groups import FACE_OVAL
 from preprocessing.faces.mean_face import MeanFace, load_mean_face
 
 RINGS: Final = 9
@@ -63,10 +65,9 @@ def build_head(portrait: Portrait, seed: int, mirrored: bool) -> Head:
     rotation, scale, offset = fit_similarity(mean_face.vertices_cm[:FACE_VERTICES], portrait_points(portrait))
     unrotated = (portrait_points(portrait) - offset) @ rotation / scale
     shape, eyeballs = identity_shape(mean_face, unrotated, random)
-    topology = face_topology()
     camera = Camera(TEXTURE_SIDE_PX)
-    vertices, follow, ring_triangles = add_rings(shape[:FACE_VERTICES], topology.oval)
-    triangles = np.concatenate([ring_triangles, topology.triangles])
+    vertices, follow, ring_triangles = add_rings(shape[:FACE_VERTICES], FACE_OVAL)
+    triangles = np.concatenate([ring_triangles, face_triangles()])
     head = Head(
         name=portrait.name,
         vertices_cm=vertices,
@@ -113,19 +114,6 @@ def portrait_points(portrait: Portrait) -> NDArray[np.float64]:
     return portrait.landmarks_px[:FACE_VERTICES] * np.array([1.0, -1.0, -1.0])
 
 
-def fit_similarity(
-    model: NDArray[np.float64], points: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """Rotation, scale, offset with ``points ~ scale * model @ rotation.T + offset`` (Umeyama)."""
-    model_mean, points_mean = model.mean(axis=0), points.mean(axis=0)
-    covariance = (points - points_mean).T @ (model - model_mean)
-    left, singular, right = np.linalg.svd(covariance)
-    sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    rotation = left @ sign @ right
-    scale = float((singular * np.diag(sign)).sum() / ((model - model_mean) ** 2).sum())
-    return rotation, scale, points_mean - scale * rotation @ model_mean
-
-
 def identity_shape(
     mean_face: MeanFace, unrotated_cm: NDArray[np.float64], random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -144,8 +132,7 @@ def identity_shape(
     shape = reshape_face(points + smooth * np.array([0.8, 0.8, 0.3]), random)
     # Head coordinates of an identity: the turn that lays its face best on the mean face, the origin
     # between its own eyeballs.
-    rotation, _, _ = fit_similarity(shape[:FACE_VERTICES], mean_cm)
-    shape = shape @ rotation.T
+    shape = shape @ fit_similarity(shape[:FACE_VERTICES], mean_cm).rotation.T
     shape -= shape[FACE_VERTICES:].mean(axis=0)
     return close_lips(shape[:FACE_VERTICES]), shape[FACE_VERTICES:]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-CROP_SIDE_PX: Final = 640
+PORTRAIT_SIDE_PX: Final = 640
 # Crop side over face-box width: hair, ears, neck and the top of the shoulders stay in.
 CROP_OVER_FACE: Final = 3.4
 
@@ -33,7 +33,7 @@ class Portrait:
     """A square crop around one face, with its landmarks."""
 
     name: str
-    image: NDArray[np.uint8] = field(repr=False)  # [CROP_SIDE_PX, CROP_SIDE_PX, 3] RGB
+    image: NDArray[np.uint8] = field(repr=False)  # [PORTRAIT_SIDE_PX, PORTRAIT_SIDE_PX, 3] RGB
     landmarks_px: NDArray[np.float64] = field(repr=False)  # [478, 3] x right, y down, z < 0 nearer
 
 
@@ -84,7 +84,7 @@ def load_own(path: Path) -> Portrait:
     faces = find_landmarks(whole)
     if len(faces) != 1:
         raise ValueError(f"portrait {path} shows {len(faces) or 'no'} faces, need exactly one")
-    scale = side / CROP_SIDE_PX
+    scale = side / PORTRAIT_SIDE_PX
     low, high = faces[0][:, :2].min(axis=0), faces[0][:, :2].max(axis=0)
     centre = (low + high) / 2 * scale
     square = crop_square(
@@ -98,7 +98,7 @@ def load_own(path: Path) -> Portrait:
 
 def _most_central(faces: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """The face nearest to the middle of a crop that was laid round it."""
-    return min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - CROP_SIDE_PX / 2)))
+    return min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - PORTRAIT_SIDE_PX / 2)))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -117,15 +117,15 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def crop_square(
     image: NDArray[np.uint8], centre_x_px: float, centre_y_px: float, side_px: float
 ) -> NDArray[np.uint8]:
-    """A square around a point, resized to CROP_SIDE_PX; beyond the picture's edge it is mirrored."""
+    """A square around a point, resized to PORTRAIT_SIDE_PX; beyond the picture's edge it is mirrored."""
     import cv2
 
-    scale = CROP_SIDE_PX / side_px
-    middle = CROP_SIDE_PX / 2
+    scale = PORTRAIT_SIDE_PX / side_px
+    middle = PORTRAIT_SIDE_PX / 2
     matrix = np.array(
         [[scale, 0, middle - centre_x_px * scale], [0, scale, middle - centre_y_px * scale]], np.float64
     )
-    size = (CROP_SIDE_PX, CROP_SIDE_PX)
+    size = (PORTRAIT_SIDE_PX, PORTRAIT_SIDE_PX)
     flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     square = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(square, np.uint8)

@@ -11,7 +11,7 @@ from demo_corpus.expression import EYELIDS, Controls, FaceRig
 from demo_corpus.eyes import paint_eyeball
 from demo_corpus.mouth import paint_mouth
 from demo_corpus.raster import dense_map, signed_areas_px
-from demo_corpus.topology import LOWER_INNER_LIP, UPPER_INNER_LIP, eye_loop
+from demo_corpus.topology import LOWER_INNER_LIP, UPPER_INNER_LIP, closed_loop
 from preprocessing.faces.frame_of_reference import direction_from_gaze, rotation_from_angles
 
 MASK_BITS: Final = 4
@@ -90,7 +90,7 @@ def _draw_eye(
     import cv2
 
     upper, lower, _ = EYELIDS[side]
-    opening = _opening(screen[eye_loop(upper, lower)], camera.side_px)
+    opening = _opening(screen[closed_loop(upper, lower)], camera.side_px)
     if opening is not None:
         pixels, share = opening
         rays = camera.ray(pixels) @ placement.rotation
@@ -120,7 +120,7 @@ def _draw_mouth(
     origin_cm: NDArray[np.float64],
     camera: Camera,
 ) -> None:
-    opening = _opening(screen[eye_loop(UPPER_INNER_LIP, LOWER_INNER_LIP)], camera.side_px)
+    opening = _opening(screen[closed_loop(UPPER_INNER_LIP, LOWER_INNER_LIP)], camera.side_px)
     if opening is None:
         return
     pixels, share = opening

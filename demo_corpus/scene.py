@@ -13,17 +13,16 @@ from demo_corpus.motion import NECK_PIVOT_CM, HeadMotion, draw_motion
 from demo_corpus.render import Placement, render_frame
 from demo_corpus.settings import CorpusSettings, CorpusVideo, frame_times
 from demo_corpus.speech import (
-    SAMPLE_RATE_HZ,
     Voice,
     draw_syllables,
     mouth_at,
     synthesise,
 )
 from demo_corpus.topology import LOWER_INNER_LIP, LOWER_OUTER_LIP, UPPER_INNER_LIP
-from demo_corpus.truth import apparent_pose, write_truth
+from demo_corpus.truth import POSE_COLUMNS, apparent_pose, write_truth
 from preprocessing.faces.frame_of_reference import rotation_from_angles
 from preprocessing.media.encoding import write_video
-from preprocessing.schema import FRAMES_PER_SECOND
+from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,10 @@ def scene_truth(scene: Scene, rig: FaceRig) -> dict[str, NDArray[np.floating[Any
         vertices = rig.vertices_cm(scene.controls(frame))
         lips[frame, 0] = np.linalg.norm(vertices[UPPER_INNER_LIP[5]] - vertices[LOWER_INNER_LIP[5]])
         lips[frame, 1] = np.linalg.norm(vertices[LOWER_OUTER_LIP[0]] - vertices[LOWER_OUTER_LIP[-1]])
-    pose_names = ("pitch_rad", "yaw_rad", "roll_rad", "x_cm", "y_cm", "z_cm")
     return {
         "frame": np.arange(frames, dtype=np.float64),
         "time_seconds": np.arange(frames) / FRAMES_PER_SECOND,
-        **{name: poses[:, column] for column, name in enumerate(pose_names)},
+        **{name: poses[:, column] for column, name in enumerate(POSE_COLUMNS)},
         "gaze_pitch_rad": scene.motion.gaze_rad[:, 0],
         "gaze_yaw_rad": scene.motion.gaze_rad[:, 1],
         "blink_left": scene.motion.blink[:, 0],

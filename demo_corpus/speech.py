@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ: Final = 16_000
+from preprocessing.schema import SAMPLE_RATE_HZ
+
 BLOCK_SAMPLES: Final = 80  # 5 ms: the formants' pace
 LARGEST_OPENING_CM: Final = 1.4
 

@@ -13,9 +13,9 @@ from demo_corpus.topology import (
     LOWER_OUTER_LIP,
     UPPER_INNER_LIP,
     UPPER_OUTER_LIP,
-    eye_loop,
-    face_topology,
+    closed_loop,
 )
+from preprocessing.faces.landmark_groups import FACE_OVAL
 
 TEXTURE_SIDE_PX: Final = 640
 PX_PER_CM: Final = TEXTURE_SIDE_PX / FIELD_CM
@@ -48,7 +48,7 @@ def frontal_texture(
     texture = cv2.remap(portrait.image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     texture = np.asarray(texture, np.uint8)
     if abs(yaw_rad) >= TURNED_RAD:
-        outline = texture_px[list(face_topology().oval)]
+        outline = texture_px[list(FACE_OVAL)]
         texture = _hidden_side_mirrored(texture, yaw_rad, outline)
     lips = portrait.landmarks_px[
         [UPPER_INNER_LIP[5], LOWER_INNER_LIP[5], LOWER_OUTER_LIP[0], LOWER_OUTER_LIP[-1]]
@@ -82,7 +82,7 @@ def _hidden_side_mirrored(
 
 def _lips_coloured(texture: NDArray[np.uint8], texture_px: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Give lips that were stretched over teeth in the photo the colour of lips."""
-    outline = texture_px[eye_loop(UPPER_OUTER_LIP, LOWER_OUTER_LIP)]
+    outline = texture_px[closed_loop(UPPER_OUTER_LIP, LOWER_OUTER_LIP)]
     cheeks = np.rint(texture_px[[205, 425]]).astype(int)
     skin = np.median([texture[y - 6 : y + 7, x - 6 : x + 7].reshape(-1, 3) for x, y in cheeks], axis=(0, 1))
     share = 0.6 * _soft_inside(outline, 0.1)

@@ -29,6 +29,11 @@ FINGERPRINT_KEY: Final = b"pdfgc.demo_corpus.fingerprint"
 FOCAL_KEY: Final = b"pdfgc.demo_corpus.focal_px"
 SIDE_KEY: Final = b"pdfgc.demo_corpus.side_px"
 
+# Columns of the table by what they hold.
+POSE_COLUMNS: Final = ("pitch_rad", "yaw_rad", "roll_rad", "x_cm", "y_cm", "z_cm")
+GAZE_COLUMNS: Final = ("gaze_pitch_rad", "gaze_yaw_rad")
+BLINK_COLUMNS: Final = ("blink_left", "blink_right")
+
 TRUTH_SCHEMA: Final = table_schema(
     column("frame", pa.int32(), "frame number at 25 fps, from 0"),
     column(

@@ -20,6 +20,7 @@ FRAMES_PER_SECOND: Final = 25
 SAMPLE_RATE_HZ: Final = 16_000
 SAMPLES_PER_FRAME: Final = SAMPLE_RATE_HZ // FRAMES_PER_SECOND  # 640
 MAXIMUM_CLIP_FRAMES: Final = 64
+CROP_SIDE_PX: Final = 224  # of the aligned, square frames
 LANDMARK_COUNT: Final = 478  # MediaPipe face mesh with attention and irises
 MEL_BANDS: Final = 80
 COEFFICIENT_COUNT: Final = 257  # Deep3DFaceRecon

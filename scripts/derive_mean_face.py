@@ -20,7 +20,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -32,14 +32,16 @@ from scipy.spatial.transform import Rotation
 
 from preprocessing.faces import landmark_groups as face_points
 from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
+from preprocessing.labellers.deep3d_alignment import MODEL_POINTS
 from preprocessing.labellers.pose_mean_face import PoseSettings, fit_rigid_points
+from preprocessing.media.container import VIDEO_SUFFIXES
 
 Array = NDArray[np.float64]
 
 FRAMES_PER_PERSON: Final = 40
 VIDEOS_PER_PERSON: Final = 3
-VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg"})
 STILL_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 EYE_DISTANCE_PX: Final = 50.0  # of the official alignment, so that residuals are crop pixels
 EYE_DISTANCE_CM: Final = 6.2  # working scale only; the iris sets the final one
@@ -48,16 +50,7 @@ OUTER_ITERATIONS: Final = 40
 PERSON_PULL: Final = 1.0  # towards the mean face, in frames' worth of image points a frame has 60
 DEPTH_PULL: Final = 0.1  # of the mean face's depth towards the mesh's own, in persons' worth
 RIGID: Final = list(face_points.RIGID_POINTS)
-# Deep3DFaceRecon's model points, in units of 10 cm: eyes, nose tip, mouth corners.
-DEEP3D_POINTS_CM: Final = 10.0 * np.array(
-    [
-        [-0.31149, 0.29036, 0.13378],
-        [0.30980, 0.28972, 0.13180],
-        [0.00325, -0.04618, 0.55244],
-        [-0.25217, -0.38134, 0.22406],
-        [0.24847, -0.38128, 0.22236],
-    ]
-)
+DEEP3D_POINTS_CM: Final = 10.0 * np.array(MODEL_POINTS)  # the model's unit is about 10 cm
 DEEP3D_NOSE_TIP: Final = 1  # fits its nose point to 1 mm; vertex 4, the other candidate, to 3 mm
 # The iris's plane, as a camera sees it, 0.28 cm in front of the midpoint of the eye's corners: what
 # the mesh's own depth says, and what anatomy does (front of the cornea about 1 cm in front of the
@@ -66,28 +59,6 @@ DEEP3D_NOSE_TIP: Final = 1  # fits its nose point to 1 mm; vertex 4, the other c
 # 14 real clips of ten people (-.05 to .32), measured with `preprocessing.faces.iris_refinement`.
 IRISES_LIE_LOW_CM: Final = 0.07
 IRIS_BEFORE_CORNERS_CM: Final = 0.28
-
-
-class Similarity(NamedTuple):
-    """x -> scale * rotation @ x + shift."""
-
-    scale: float
-    rotation: Array
-    shift: Array
-
-    def apply(self, points: Array) -> Array:
-        """Points [P, 3] moved."""
-        return self.scale * points @ self.rotation.T + self.shift
-
-
-def align(source: Array, target: Array) -> Similarity:
-    """The similarity that brings `source` [P, 3] closest to `target` [P, 3] (Umeyama)."""
-    source_mean, target_mean = source.mean(0), target.mean(0)
-    left, singular, right = np.linalg.svd((target - target_mean).T @ (source - source_mean))
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    rotation = (left * signs) @ right
-    scale = float((singular * signs).sum() / ((source - source_mean) ** 2).sum())
-    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 
 # --- 1. landmarks -----------------------------------------------------------------------------------
@@ -210,7 +181,10 @@ def average_meshes(faces: dict[str, Array]) -> Array:
     mean = max(meshes.values(), key=len)[0]
     for _ in range(3):
         mean = np.mean(
-            [np.mean([align(mesh, mean).apply(mesh) for mesh in rows], axis=0) for rows in meshes.values()],
+            [
+                np.mean([fit_similarity(mesh, mean).apply(mesh) for mesh in rows], axis=0)
+                for rows in meshes.values()
+            ],
             axis=0,
         )
     return mean - mean.mean(0)
@@ -223,7 +197,7 @@ def find_mirror(mean: Array) -> NDArray[np.int64]:
     for _ in range(20):
         squared = ((mean[:, None] - moved[None]) ** 2).sum(-1)
         pairs = linear_sum_assignment(squared)[1]
-        moved = align((mean * MIRROR)[pairs], mean).apply(mean * MIRROR)
+        moved = fit_similarity((mean * MIRROR)[pairs], mean).apply(mean * MIRROR)
     if not np.array_equal(pairs[pairs], np.arange(len(mean))):
         raise ValueError("the mirror pairs found are not their own inverse: too few or too turned faces")
     return pairs
@@ -233,7 +207,9 @@ def make_symmetric(shape: Array, mirror: NDArray[np.int64]) -> Array:
     """The face turned upright into its own plane of symmetry, then averaged with its mirror image."""
     for _ in range(5):
         shape = shape - shape.mean(0)
-        half_turn = Rotation.from_matrix(align((shape * MIRROR)[mirror], shape).rotation).as_rotvec() / 2
+        half_turn = (
+            Rotation.from_matrix(fit_similarity((shape * MIRROR)[mirror], shape).rotation).as_rotvec() / 2
+        )
         shape = shape @ Rotation.from_rotvec(half_turn).as_matrix()
     shape = shape - shape.mean(0)
     return (shape + (shape * MIRROR)[mirror]) / 2
@@ -282,7 +258,7 @@ def solve_person(shape: Array, mean: Array, landmarks: Array) -> tuple[Array, Ar
     normal = np.einsum("tp,tpki,tpkj->pij", weights, rows, rows, optimize=True) + PERSON_PULL * np.eye(3)
     right = np.einsum("tp,tpki,tpk->pi", weights, rows, seen, optimize=True) + PERSON_PULL * mean
     solved = np.linalg.solve(normal, right[..., None])[..., 0]
-    return align(solved[RIGID], mean[RIGID]).apply(solved), fit.residual_px
+    return fit_similarity(solved[RIGID], mean[RIGID]).apply(solved), fit.residual_px
 
 
 def refine_depth(first: Array, mirror: NDArray[np.int64], faces: dict[str, Array]) -> Array:
@@ -295,7 +271,7 @@ def refine_depth(first: Array, mirror: NDArray[np.int64], faces: dict[str, Array
         pooled = np.mean(list(shapes.values()), axis=0)
         pooled[:, 2] = (pooled[:, 2] + DEPTH_PULL * first[:, 2]) / (1 + DEPTH_PULL)
         pooled = make_symmetric(pooled, mirror)
-        pooled = make_symmetric(align(pooled[RIGID], first[RIGID]).apply(pooled), mirror)
+        pooled = make_symmetric(fit_similarity(pooled[RIGID], first[RIGID]).apply(pooled), mirror)
         change, mean = np.abs(pooled - mean).max(), pooled
         if iteration % 5 == 0 or iteration == OUTER_ITERATIONS - 1:
             rms = np.mean([np.sqrt(np.mean(r**2)) for r in residuals.values()])
@@ -313,7 +289,7 @@ def place(shape: Array, mirror: NDArray[np.int64]) -> tuple[Array, Array]:
     corners = np.stack([shape[list(c)].mean(0) for c in eye_corners()])
     five = np.concatenate([corners, shape[[DEEP3D_NOSE_TIP]], shape[list(face_points.MOUTH_CORNERS)]])
     symmetric = (DEEP3D_POINTS_CM + (DEEP3D_POINTS_CM * MIRROR)[[1, 0, 2, 4, 3]]) / 2
-    fit = align(five, symmetric)
+    fit = fit_similarity(five, symmetric)
     pitch = np.degrees(Rotation.from_matrix(fit.rotation).as_rotvec()[0])
     worst = np.linalg.norm(fit.apply(five) - symmetric, axis=1).max()
     print(f"Deep3D's five points: turned by {pitch:.2f} deg, its scale {fit.scale:.3f}, worst {worst:.2f} cm")

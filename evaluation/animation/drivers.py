@@ -21,18 +21,16 @@ from numpy.typing import NDArray
 
 from evaluation.animation.media import read_pictures, read_still
 from preprocessing.faces.alignment import (
-    CROP_SIDE_PX,
-    IMAGE_LEFT_EYE,
-    IMAGE_RIGHT_EYE,
-    INNER_LIPS,
+    EYES_AND_MOUTH,
     NETWORK_LEFT_PX,
     NETWORK_SIDE_PX,
     OFFICIAL_SMOOTHING,
     OFFICIAL_TARGET_PX,
-    fit_similarity,
 )
+from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
 from preprocessing.media.shots import ShotDetector, ShotSettings
+from preprocessing.schema import CROP_SIDE_PX
 
 STILL_LOOKS: Final = 5  # at a still, until the tracker's window has settled on the face
 
@@ -136,7 +134,7 @@ class Aligner:
     """The official alignment of `preprocessing.faces.alignment`, frame by frame, the average known before."""
 
     def __init__(self, mean_points_px: NDArray[np.float64]) -> None:
-        self._similarity = fit_similarity(mean_points_px, OFFICIAL_TARGET_PX)
+        self._similarity = fit_similarity(mean_points_px, OFFICIAL_TARGET_PX).matrix
         self._pin: NDArray[np.float64] | None = None
 
     def transform(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -239,9 +237,7 @@ class _Survey:
 def eyes_and_mouth(landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:
     """The three points [3, 2] that the official alignment takes of landmarks [478, 3]."""
     points = landmarks_px[:, :2].astype(np.float64)
-    return np.stack(
-        [points[list(group)].mean(axis=0) for group in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, INNER_LIPS)]
-    )
+    return np.stack([points[list(group)].mean(axis=0) for group in EYES_AND_MOUTH])
 
 
 def _place(shot: int, view: FaceView) -> FacePlace:

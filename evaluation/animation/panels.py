@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evaluation.animation.media import read_pictures
 from evaluation.animation.rendering import Face
-from preprocessing.faces.alignment import CROP_SIDE_PX
+from preprocessing.schema import CROP_SIDE_PX
 
 CAPTION_PX: Final = 24
 PAPER: Final = 250

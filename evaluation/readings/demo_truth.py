@@ -10,12 +10,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from demo_corpus.truth import filming_camera, pose_in_crop, read_truth
+from demo_corpus.truth import (
+    BLINK_COLUMNS,
+    GAZE_COLUMNS,
+    POSE_COLUMNS,
+    filming_camera,
+    pose_in_crop,
+    read_truth,
+)
 from evaluation.readings.face import FaceReadings
 from preprocessing.schema import LANDMARK_COUNT, ClipSource
 
 SCORER: Final = "demo_truth"
-_POSE: Final = ("pitch_rad", "yaw_rad", "roll_rad", "x_cm", "y_cm", "z_cm")
 
 
 def truth_path(video: Path) -> Path:
@@ -50,14 +56,14 @@ def true_readings(source: ClipSource, video: Path) -> FaceReadings | None:
     def columns(*names: str) -> NDArray[np.float32]:
         return np.stack([part[name].to_numpy().astype(np.float32) for name in names], axis=1)
 
-    pose = pose_in_crop(columns(*_POSE), source.crop_transforms, filming_camera(table))
+    pose = pose_in_crop(columns(*POSE_COLUMNS), source.crop_transforms, filming_camera(table))
     return FaceReadings(
         found=np.ones(frames, np.bool_),
         landmarks_px=np.full((frames, LANDMARK_COUNT, 3), np.nan, np.float32),
         mouth_opening=columns("mouth_opening_cm")[:, 0],
         pose_rad=pose[:, :3].astype(np.float32),
-        gaze_rad=columns("gaze_pitch_rad", "gaze_yaw_rad"),
-        blink=columns("blink_left", "blink_right"),
+        gaze_rad=columns(*GAZE_COLUMNS),
+        blink=columns(*BLINK_COLUMNS),
         brow_raise=columns("brow_raise")[:, 0],
         smile=columns("smile")[:, 0],
     )

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from evaluation.controls import Control
 from evaluation.readings.expression import measure_expression
-from preprocessing.faces.frame_of_reference import CROP_SIDE_PX
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
 from preprocessing.labellers.blink_lids import (
@@ -30,7 +29,7 @@ from preprocessing.labellers.blink_lids import (
 from preprocessing.labellers.gaze_iris import label_gaze
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
 from preprocessing.labellers.pose_mean_face import label_pose
-from preprocessing.schema import LANDMARK_COUNT
+from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 
 SCORER: Final = "mediapipe_mesh"
 SETTLING_LOOKS: Final = 5

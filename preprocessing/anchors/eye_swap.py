@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.faces.alignment import fit_similarity
+from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.landmark_groups import EYE_REGION_POINTS, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
 from storage.settings import setting
 
@@ -92,7 +92,7 @@ def swap_eyes(
     """
     base_points = base_landmarks_px[:, :2].astype(np.float64)
     eyes_points = eyes_landmarks_px[:, :2].astype(np.float64)
-    movement = fit_similarity(eyes_points[list(FIXED_POINTS)], base_points[list(FIXED_POINTS)])
+    movement = fit_similarity(eyes_points[list(FIXED_POINTS)], base_points[list(FIXED_POINTS)]).matrix
     moved_points = eyes_points @ movement[:, :2].T + movement[:, 2]
     left, right = base_points[list(OUTER_CORNERS)]
     width_px = float(np.linalg.norm(left - right))

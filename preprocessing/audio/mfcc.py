@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-SAMPLE_RATE_HZ: Final = 16_000
+from preprocessing.schema import SAMPLE_RATE_HZ
+
 WINDOW_SAMPLES: Final = 400
 STEP_SAMPLES: Final = 160
 FFT_SIZE: Final = 512

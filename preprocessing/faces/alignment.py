@@ -14,19 +14,20 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.schema import LANDMARK_COUNT
+from preprocessing.faces.geometry import fit_similarity
+from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 from storage.settings import setting
 
-CROP_SIDE_PX: Final = 224
 # Where the official alignment puts (one eye, the other eye, the mouth) in its own 224 px frame.
 OFFICIAL_TARGET_PX: Final = np.array([[87.0, 59.0], [137.0, 59.0], [112.0, 120.0]])
 OFFICIAL_SMOOTHING: Final = 0.2  # share of the previous frame in the mouth pin
 NETWORK_LEFT_PX: Final = 16.0  # the official inference cuts columns 16:208 and rows 0:192
 NETWORK_SIDE_PX: Final = 192.0
-# The 68-point scheme's eye contours (six points each) and inner lips in the 478-point mesh.
-IMAGE_LEFT_EYE: Final = (33, 160, 158, 133, 153, 144)
-IMAGE_RIGHT_EYE: Final = (362, 385, 387, 263, 373, 380)
-INNER_LIPS: Final = (78, 81, 13, 311, 308, 402, 14, 178)
+# The eye contours (six points each) and inner lips (eight) of the 68-point scheme, in the 478-point mesh.
+SIX_POINT_LEFT_EYE: Final = (33, 160, 158, 133, 153, 144)
+SIX_POINT_RIGHT_EYE: Final = (362, 385, 387, 263, 373, 380)
+EIGHT_POINT_INNER_LIPS: Final = (78, 81, 13, 311, 308, 402, 14, 178)
+EYES_AND_MOUTH: Final = (SIX_POINT_LEFT_EYE, SIX_POINT_RIGHT_EYE, EIGHT_POINT_INNER_LIPS)
 
 CropMode = Literal["official", "square"]
 
@@ -74,10 +75,10 @@ def transform_landmarks(
 
 def _official_transforms(points: NDArray[np.float64]) -> NDArray[np.float64]:
     eyes_and_mouth = np.stack(
-        [points[:, list(group)].mean(axis=1) for group in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE, INNER_LIPS)],
+        [points[:, list(group)].mean(axis=1) for group in EYES_AND_MOUTH],
         axis=1,
     )  # [T, 3, 2]
-    similarity = fit_similarity(eyes_and_mouth.mean(axis=0), OFFICIAL_TARGET_PX)
+    similarity = fit_similarity(eyes_and_mouth.mean(axis=0), OFFICIAL_TARGET_PX).matrix
     mouth = eyes_and_mouth[:, 2] @ similarity[:, :2].T + similarity[:, 2]
     pin = _smooth(OFFICIAL_TARGET_PX[2] - mouth)
     zoom = CROP_SIDE_PX / NETWORK_SIDE_PX
@@ -104,16 +105,3 @@ def _square_transforms(points: NDArray[np.float64], scale: float) -> NDArray[np.
     transform[:, :2] = zoom * np.eye(2)
     transform[:, 2] = (side / 2 - centre) * zoom - 0.5
     return np.repeat(transform[None], len(points), axis=0)
-
-
-def fit_similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least-squares rotation + uniform scale + shift: [N, 2] and [N, 2] -> [2, 3] (Umeyama)."""
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    centred, wanted = source - source_mean, target - target_mean
-    spread = float((centred**2).sum())
-    if spread == 0.0:
-        raise ValueError("the points to align all lie in one place")
-    cosine = float((centred * wanted).sum()) / spread
-    sine = float((centred[:, 0] * wanted[:, 1] - centred[:, 1] * wanted[:, 0]).sum()) / spread
-    linear = np.array([[cosine, -sine], [sine, cosine]])
-    return np.column_stack([linear, target_mean - linear @ source_mean])

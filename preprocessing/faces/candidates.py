@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.faces.alignment import (
-    CROP_SIDE_PX,
     AlignmentSettings,
     crop_transforms,
     transform_landmarks,
 )
 from preprocessing.faces.tracking import FaceView
 from preprocessing.media.jpeg import encode_jpeg
-from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+from preprocessing.schema import CROP_SIDE_PX, MAXIMUM_CLIP_FRAMES
 from storage.settings import setting
 
 SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly

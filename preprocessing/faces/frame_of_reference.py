@@ -28,7 +28,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-CROP_SIDE_PX: Final = 224
 CROP_FOCAL_PX: Final = 1015.0  # Deep3DFaceRecon's camera at 224 px
 CROP_CENTRE_PX: Final = 112.0
 REFERENCE_DISTANCE_CM: Final = 100.0  # Deep3DFaceRecon: camera distance 10, its unit about 10 cm

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.faces.detectors import DEFAULT, DetectorSettings, open_detector
+from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
 from preprocessing.labellers.weights import LabellerWeights
@@ -231,7 +232,7 @@ class FaceTracker:
         self._since_detection = 0
         self._look_now = False
         for box in self._detector.find(image)[:, :4].astype(np.float64):
-            known = any(_overlap(box, face.box) > 0.2 for face in self._faces)
+            known = any(intersection_over_union(box, face.box) > 0.2 for face in self._faces)
             if known or len(self._faces) == self._settings.maximum_faces:
                 continue
             centre, side = _window_of(box, self._detector.mesh_over_box * self._settings.window_scale)
@@ -273,7 +274,7 @@ class FaceTracker:
         kept: list[FaceView] = []
         boxes: dict[int, NDArray[np.float64]] = {face.track: face.box for face in self._faces}
         for view in sorted(views, key=lambda view: view.track):
-            if any(_overlap(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):
+            if any(intersection_over_union(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):
                 twin = next(face for face in self._faces if face.track == view.track)
                 self._faces.remove(twin)
                 self._release(twin)
@@ -289,14 +290,6 @@ def _resize(picture: NDArray[np.uint8], side: int, interpolation: int) -> NDArra
 def _window_of(box: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], float]:
     size = box[2:] - box[:2]
     return (box[:2] + box[2:]) / 2, float(scale * size.max())
-
-
-def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Intersection over union of two boxes."""
-    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    shared = max(0.0, float(width)) * max(0.0, float(height))
-    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
-    return shared / max(1e-9, areas[0] + areas[1] - shared)
 
 
 def _cut_padded(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.faces.alignment import fit_similarity
+from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.landmark_groups import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS, MOUTH_CORNERS, NOSE_TIP
+from preprocessing.schema import CROP_SIDE_PX
 
-LANDMARK_SIDE_PX: Final = 224
 FACE_SIDE_PX: Final = 112
 FIVE_POINTS: Final = (IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0], NOSE_TIP, *MOUTH_CORNERS)
 TEMPLATE_PX: Final = (
@@ -31,8 +31,6 @@ def aligned_face(picture: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) 
     """
     side_px = picture.shape[0]
     # Pixel centres: a 224 px frame's 0 lies half a pixel inside its edge.
-    points = (landmarks_px[list(FIVE_POINTS), :2].astype(np.float64) + 0.5) * (
-        side_px / LANDMARK_SIDE_PX
-    ) - 0.5
-    transform = fit_similarity(points, np.asarray(TEMPLATE_PX))
+    points = (landmarks_px[list(FIVE_POINTS), :2].astype(np.float64) + 0.5) * (side_px / CROP_SIDE_PX) - 0.5
+    transform = fit_similarity(points, np.asarray(TEMPLATE_PX)).matrix
     return np.asarray(cv2.warpAffine(picture, transform, (FACE_SIDE_PX, FACE_SIDE_PX)), np.uint8)

@@ -27,7 +27,6 @@ from PIL import Image
 from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
-    CROP_SIDE_PX,
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,
     rotation_from_angles,
@@ -40,6 +39,7 @@ from preprocessing.faces.landmark_groups import (
     NOSE_TIP,
 )
 from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.schema import CROP_SIDE_PX
 
 MODEL_POINTS: Final = (
     (-0.31149, 0.29036, 0.13378),

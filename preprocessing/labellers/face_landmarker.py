@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from preprocessing.faces.frame_of_reference import (
     CROP_FOCAL_PX,
-    CROP_SIDE_PX,
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,
 )
 from preprocessing.media.jpeg import decode_jpeg
+from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import setting
 
 WAY_OUT: Final = "`pdfgc weights fetch face_landmarker` gets the published file"

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.faces.frame_of_reference import (
-    CROP_SIDE_PX,
     direction_from_gaze,
     gaze_from_direction,
     rotation_from_angles,
@@ -26,7 +25,7 @@ from preprocessing.faces.frame_of_reference import (
 )
 from preprocessing.labellers.hub_network import fastest_device, network_from_hub
 from preprocessing.media.jpeg import decode_jpeg
-from preprocessing.schema import Clip
+from preprocessing.schema import CROP_SIDE_PX, Clip
 
 NAME: Final = "l2cs"
 VERSION: Final = "1"

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
-from preprocessing.faces.frame_of_reference import CROP_SIDE_PX
 from preprocessing.pictures.drawing import (
     BAD,
     FAINT_INK,
@@ -29,6 +28,7 @@ from preprocessing.pictures.drawing import (
     open_jpeg,
     spread,
 )
+from preprocessing.schema import CROP_SIDE_PX
 
 COLUMNS: Final = 2
 PICTURE_SIDE_PX: Final = 128

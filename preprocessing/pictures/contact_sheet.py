@@ -13,7 +13,6 @@ from PIL import Image
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import accepted_clips, read_clip
 from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
-from preprocessing.faces.frame_of_reference import CROP_SIDE_PX
 from preprocessing.faces.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,
@@ -39,7 +38,7 @@ from preprocessing.pictures.drawing import (
     open_view,
     spread,
 )
-from preprocessing.schema import Clip
+from preprocessing.schema import CROP_SIDE_PX, Clip
 from preprocessing.shards import decode_array
 
 COLUMNS: Final = 5

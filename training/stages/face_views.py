@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CROP_SIDE_PX: Final = 224.0
+from preprocessing.schema import CROP_SIDE_PX
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import medfilt
 
 from evaluation.metrics.lip_sync.distance import VIDEO_SIDE_PX
+from preprocessing.faces.geometry import intersection_over_union
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def link_boxes(boxes: Sequence[FaceBox], protocol: TrackProtocol) -> list[FaceTr
             last = taken[-1]
             if box.frame - last.frame > protocol.largest_gap_frames:
                 break
-            if box.frame > last.frame and overlap(box.edges_px, last.edges_px) > protocol.linking_overlap:
+            overlap = intersection_over_union(box.edges_px, last.edges_px)
+            if box.frame > last.frame and overlap > protocol.linking_overlap:
                 taken.append(box)
         chosen = {id(box) for box in taken}
         waiting = [box for box in waiting if id(box) not in chosen]
@@ -94,14 +96,6 @@ def interpolated(boxes: Sequence[FaceBox]) -> FaceTrack:
     every = np.arange(frames[0], frames[-1] + 1)
     columns = [np.interp(every, frames, edges[:, column]) for column in range(4)]
     return FaceTrack(int(frames[0]), np.stack(columns, axis=1), len(boxes))
-
-
-def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Intersection over union of two boxes; 0 where neither has an area."""
-    extents = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    shared = float(np.prod(np.maximum(extents, 0.0)))
-    union = sum(float(np.prod(box[2:] - box[:2])) for box in (one, other)) - shared
-    return shared / union if union > 0.0 else 0.0
 
 
 def crop_squares(track: FaceTrack, protocol: TrackProtocol) -> NDArray[np.int64]:

@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 
 from preprocessing.faces.alignment import (
-    IMAGE_LEFT_EYE,
-    IMAGE_RIGHT_EYE,
+    SIX_POINT_LEFT_EYE,
+    SIX_POINT_RIGHT_EYE,
     AlignmentSettings,
     crop_transforms,
     transform_landmarks,
@@ -49,7 +49,7 @@ def almost(view: FaceView, left_px: float, top_px: float, side_px: float) -> Non
 
 
 def test_deep3d_sees_what_its_alignment_of_five_points_cuts(face_px: NDArray[np.float64]) -> None:
-    eyes = [face_px[list(group)].mean(axis=0) for group in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE)]
+    eyes = [face_px[list(group)].mean(axis=0) for group in (SIX_POINT_LEFT_EYE, SIX_POINT_RIGHT_EYE)]
     five = np.stack([*eyes, face_px[NOSE_TIP], *face_px[list(MOUTH_CORNERS)]])
     # Weak perspective by least squares (POS): each image axis is linear in the model's points.
     model = np.column_stack([DEEP3D_POINTS, np.ones(5)])
