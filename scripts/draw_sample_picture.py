@@ -2,7 +2,7 @@
 
     python scripts/draw_sample_picture.py SHARD.tar docs/pictures/sample.png
 
-Shows the landmarks of six frames with the head's axes and the gaze, and below them the labels and the sound over
+Shows the landmarks of six frames with head axes and gaze, and below them the labels and the sound over
 time. Only landmarks are drawn, never the pictures.
 """
 
