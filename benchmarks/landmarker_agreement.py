@@ -20,7 +20,7 @@ from demo_corpus.truth import read_truth
 from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, CAMERA_FOCAL_PX, FaceLandmarker
 from preprocessing.labellers.pose_mean_face import label_pose
-from weights.resolve import find_weights
+from weights.resolve import weights_path
 
 Array = NDArray[np.float64]
 AXES = ("pitch, degrees", "yaw, degrees", "roll, degrees", "x, cm", "y, cm", "z, cm")
@@ -155,7 +155,7 @@ def correlation(one: Array, other: Array) -> float:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
 def main(root: Path, model: Path | None, every: int, json_path: Path | None) -> None:
     """Compare the backend face_landmarker with the default labellers and with the truth."""
-    frames = look(root, find_weights("face_landmarker") if model is None else model, every)
+    frames = look(root, weights_path("face_landmarker") if model is None else model, every)
     found = {"frames": frames.looked_at, "without a face": frames.looked_at - len(frames.matrix)}
     tables = {
         "CPU milliseconds a frame": frames.cpu_milliseconds,

@@ -182,7 +182,7 @@ def start(
     """
     plan = plan_stage(stage, choice)
     parents, index = read_parents(root, stage, choice), open_current(root, "train")
-    context = StageContext(plan.networks, parents, plan.outside)
+    context = StageContext(plan.networks, parents, plan.pretrained)
     return {
         name: start_one(
             stage, context, dataclasses.replace(plan, loop=settings), index, process, work / str(number)

@@ -91,9 +91,6 @@ STAGE_NAMES: Final = tuple(STAGES)
 RENDERING_STAGE: Final = next(row.name for row in reversed(_ROWS) if row.renders)
 """The stage whose generator evaluation and `pdfgc animate` use."""
 
-PRETRAINED_SETTINGS: Final = tuple(dict.fromkeys(name for row in _ROWS for name in row.pretrained))
-"""Settings of `TrainingConfig` that name pretrained weights of any stage."""
-
 
 def stage_info(name: str) -> StageInfo:
     """The row of a stage.

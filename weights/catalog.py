@@ -1,10 +1,10 @@
-"""The one list of weights that others trained: what each is for, where it is got, on which terms.
+"""Catalog of the pretrained weights that pdfgc can use: purpose, files, source and licence of each.
 
-Data alone: nothing is fetched or read here (`weights.resolve` finds them, `pdfgc weights` fetches).
-Nothing in it is needed: without any of these files the built-in labellers, losses and metrics are used.
+All are optional: without them the built-in labellers, losses and metrics are used. `weights.resolve` finds
+and verifies the files, `pdfgc weights` fetches them.
 
-Digests and sizes stand here where several independent public records agree on them; None: not known for
-sure, and then the first file that is used is the one that later ones are held against.
+A sha256 or size is given where several independent public records agree on it. Where it is None, the first
+file used is recorded and later ones must equal it (`weights.folder`).
 """
 
 from collections.abc import Mapping
@@ -16,52 +16,52 @@ Commercial = Literal["yes", "no", "unclear"]
 
 @dataclass(frozen=True)
 class Licence:
-    """On which terms weights may be used. What is not `yes` must be accepted by name once."""
+    """Terms of use. Unless `commercial` is "yes" they must be accepted once."""
 
     name: str  # SPDX identifier where there is one
-    link: str  # where its text stands
-    commercial: Commercial  # use allowed
-    terms: str  # one sentence that a person is shown before accepting
+    link: str  # to its text
+    commercial: Commercial  # whether commercial use is allowed
+    terms: str  # one sentence, shown before acceptance
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file of a set of weights."""
+    """One file of a catalog entry."""
 
     name: str
     size_bytes: int | None = None
     sha256: str | None = None  # 64 hex digits
-    settings: tuple[str, ...] = ()  # settings that take the set's name and mean this file
-    other_names: tuple[str, ...] = ()  # under which it is handed out too
-    url: str | None = None  # None: torchvision knows it, it is in the archive, or it is got by hand
-    torchvision: str | None = None  # its name there (`torchvision.models.get_weight`), which knows the URL
+    settings: tuple[str, ...] = ()  # settings that select this file by the entry's name
+    other_names: tuple[str, ...] = ()  # that it is distributed under as well
+    url: str | None = None  # None: known to torchvision, in the archive, or a manual download
+    torchvision: str | None = None  # name for `torchvision.models.get_weight`, which knows the URL
 
 
 @dataclass(frozen=True)
 class WeightsArchive:
-    """A zip or tar that holds a set's files."""
+    """A zip or tar with the files of an entry."""
 
     name: str
-    url: str | None = None  # None: got by hand from the set's page
+    url: str | None = None  # None: a manual download from the entry's page
     size_bytes: int | None = None
     sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """A set of weights: one network's file, or files that belong together."""
+    """One entry: the file of one network, or files that belong together."""
 
     name: str
     purpose: str  # one line
     used_by: str  # assets, labellers, losses, metrics
-    page: str  # the authors'; where a person gets what has no URL
+    page: str  # the authors'; also for manual downloads
     licence: Licence
     files: tuple[WeightsFile, ...]
     archive: WeightsArchive | None = None
 
     @property
-    def by_hand(self) -> bool:
-        """Whether only a person can get it: no address answers with the files themselves."""
+    def manual_download(self) -> bool:
+        """Whether some file has no URL that it can be downloaded from automatically."""
         if self.archive is not None and self.archive.url is not None:
             return False
         return any(file.url is None and file.torchvision is None for file in self.files)
@@ -71,57 +71,58 @@ _TORCHVISION: Final = Licence(
     "BSD-3-Clause",
     "https://github.com/pytorch/vision#pre-trained-model-license",
     "unclear",
-    "torchvision's code is BSD-3-Clause; of the weights it says that they may have terms derived from the "
-    "data set, and ImageNet's pictures are for non-commercial research.",
+    "torchvision's code is BSD-3-Clause; its weights may carry terms derived from the data set, and the "
+    "images of ImageNet are for non-commercial research.",
 )
 _EMONET: Final = Licence(
     "CC-BY-NC-ND-4.0",
     "https://creativecommons.org/licenses/by-nc-nd/4.0/",
     "no",
-    "Non-commercial use alone, and nothing derived from it may be handed on.",
+    "Non-commercial use only; derived works must not be distributed.",
 )
 _EMONET_PAGE: Final = "https://github.com/face-analysis/emonet"
 
 ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="pdfgc_official",
-        purpose="The four networks that PD-FGC's authors released, for 224 px",
-        used_by="animate, and everything that takes a checkpoint of released files",
+        purpose="The four networks released by the authors of PD-FGC, 224 px",
+        used_by="animate; training setting start_from",
         page="https://drive.google.com/file/d/1UtFpTnRvUNGNSsr1LDU6W5nNtzacIB9J/view",
         licence=Licence(
             "CC-BY-4.0",
             "https://github.com/Dorniwang/PD-FGC-inference",
             "yes",
-            "Any use, with the authors named.",
+            "Any use, with attribution.",
         ),
         files=(
-            WeightsFile("appearance_model.pth"),
-            WeightsFile("motion_model.pth", other_names=("motion_mode.pth",)),  # as its readme misspells it
-            WeightsFile("audio_model.pth"),
-            WeightsFile("generator_model.pth"),
+            WeightsFile("appearance_model.pth", settings=("start_from",)),
+            # its readme calls it motion_mode.pth
+            WeightsFile("motion_model.pth", settings=("start_from",), other_names=("motion_mode.pth",)),
+            WeightsFile("audio_model.pth", settings=("start_from",)),
+            WeightsFile("generator_model.pth", settings=("start_from",)),
         ),
         archive=WeightsArchive("checkpoints.tar"),
     ),
     PretrainedWeights(
         name="deep3d_facerecon",
         purpose="Deep3DFaceRecon's network: 257 face coefficients, pose among them",
-        # The BFM face model is not wanted: pose and features need the network alone, and the five points that
-        # it is aligned by are constants.
-        used_by="labeller deep3d of pose_labels; φ of the losses",
+        # The BFM face model is not needed: pose and features need only the network, and the five points used
+        # for alignment are constants.
+        used_by="pose_labels backend deep3d; φ in the losses",
         page="https://drive.google.com/drive/folders/1liaIxn9smpudjjqMaWWRpP0mXRW_qRPP",
         licence=Licence(
             "MIT",
             "https://github.com/sicxu/Deep3DFaceRecon_pytorch",
             "unclear",
-            "The code is MIT; the network was trained with the Basel Face Model and face pictures that are "
-            "for non-commercial research.",
+            "The code is MIT; the network was trained with the Basel Face Model and face images that are for "
+            "non-commercial research.",
         ),
         files=(WeightsFile("epoch_20.pth", settings=("deep3d_weights",)),),
     ),
     PretrainedWeights(
         name="buffalo_l",
         purpose="InsightFace's pack: face detection (SCRFD) and identity (ArcFace, ResNet50)",
-        used_by="detector insightface of face_tracks; identity_embeddings; the metric csim_insightface",
+        used_by="face_tracks detector insightface; identity_embeddings; metric csim_insightface",
         page="https://github.com/deepinsight/insightface/tree/master/model_zoo",
         licence=Licence(
             "InsightFace model zoo",
@@ -153,10 +154,13 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="face_landmarker",
         purpose="MediaPipe FaceLandmarker: 478 points, 52 blendshapes, a facial transformation matrix",
-        used_by="labeller face_landmarker of pose_labels; blendshape rows of control_evaluation",
+        used_by="pose_labels backend face_landmarker; blendshape metrics of control_evaluation",
         page="https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
         licence=Licence(
-            "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "yes", "Any use, with its notice."
+            "Apache-2.0",
+            "https://www.apache.org/licenses/LICENSE-2.0",
+            "yes",
+            "Any use, with its notice.",
         ),
         files=(
             WeightsFile(
@@ -172,14 +176,14 @@ ALL_WEIGHTS: Final = (
     ),
     PretrainedWeights(
         name="l2cs_gaze360",
-        purpose="L2CS-Net's gaze from a face picture, trained on Gaze360",
-        used_by="labeller l2cs of gaze_labels; gaze estimator of the losses",
+        purpose="L2CS-Net: gaze from a face image, trained on Gaze360",
+        used_by="gaze_labels backend l2cs; gaze estimator in the losses",
         page="https://drive.google.com/drive/folders/17p6ORr-JQJcw-eYtG2WGNiuS_qVKwdWd",
         licence=Licence(
             "MIT",
             "https://github.com/Ahmednull/L2CS-Net",
             "unclear",
-            "The code is MIT; the network was trained on Gaze360, which is for research.",
+            "The code is MIT; the network was trained on Gaze360, which is for research only.",
         ),
         files=(
             WeightsFile(
@@ -192,14 +196,14 @@ ALL_WEIGHTS: Final = (
     ),
     PretrainedWeights(
         name="syncnet_v2",
-        purpose="SyncNet: how far lips lie from sound",
-        used_by="labeller syncnet_v2 of lip_sync_scores; LSE-C, LSE-D: lip_sync_evaluation, pdfgc score",
+        purpose="SyncNet: distance between lips and speech",
+        used_by="lip_sync_scores backend syncnet_v2; LSE-C and LSE-D of lip_sync_evaluation and score",
         page="https://www.robots.ox.ac.uk/~vgg/software/lipsync/",
         licence=Licence(
             "MIT",
             "https://github.com/joonson/syncnet_python",
             "unclear",
-            "The code is MIT; of the weights nothing is said, and they were trained on broadcast television.",
+            "The code is MIT; the weights, trained on broadcast television, come without a licence.",
         ),
         files=(
             WeightsFile(
@@ -214,7 +218,7 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="emonet_8",
         purpose="EmoNet with eight expressions: expression, valence, arousal",
-        used_by="ψ of the losses",
+        used_by="ψ in the losses",
         page=_EMONET_PAGE,
         licence=_EMONET,
         files=(
@@ -228,7 +232,7 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="emonet_5",
         purpose="EmoNet with five expressions: expression, valence, arousal",
-        used_by="ψ of the losses, in place of emonet_8",
+        used_by="ψ in the losses, alternative to emonet_8",
         page=_EMONET_PAGE,
         licence=_EMONET,
         files=(
@@ -242,7 +246,7 @@ ALL_WEIGHTS: Final = (
     PretrainedWeights(
         name="vgg19",
         purpose="torchvision's VGG19 (IMAGENET1K_V1)",
-        used_by="the perceptual loss L_vgg of stages 1 and 3",
+        used_by="perceptual loss L_vgg of stages 1 and 3",
         page="https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.vgg19.html",
         licence=_TORCHVISION,
         files=(
@@ -257,8 +261,8 @@ ALL_WEIGHTS: Final = (
     ),
     PretrainedWeights(
         name="alexnet",
-        purpose="torchvision's AlexNet (IMAGENET1K_V1); LPIPS' own weights come with torchmetrics",
-        used_by="the metric lpips_alex",
+        purpose="torchvision's AlexNet (IMAGENET1K_V1); the linear weights of LPIPS come with torchmetrics",
+        used_by="metric lpips_alex",
         page="https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.alexnet.html",
         licence=_TORCHVISION,
         files=(
@@ -273,11 +277,14 @@ ALL_WEIGHTS: Final = (
     ),
     PretrainedWeights(
         name="fid_inception",
-        purpose="The 2015 Inception v3 that published FID figures use, as pytorch-fid ships it",
-        used_by="the metric fid_inception",
+        purpose="The 2015 Inception v3 that published FID values use, as converted by pytorch-fid",
+        used_by="metric fid_inception",
         page="https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
         licence=Licence(
-            "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "yes", "Any use, with its notice."
+            "Apache-2.0",
+            "https://www.apache.org/licenses/LICENSE-2.0",
+            "yes",
+            "Any use, with its notice.",
         ),
         files=(
             WeightsFile(
@@ -296,24 +303,31 @@ PRETRAINED: Final[Mapping[str, PretrainedWeights]] = {weights.name: weights for 
 
 
 def pretrained_named(name: str) -> PretrainedWeights:
-    """The set of that name.
+    """The entry of a name.
 
     Raises:
-        ValueError: there is none; names those that there are.
+        ValueError: there is none; lists the names.
     """
     if name not in PRETRAINED:
-        raise ValueError(f"no weights {name!r}; there are {', '.join(PRETRAINED)}")
+        raise ValueError(f"no weights {name!r}; known are {', '.join(PRETRAINED)}")
     return PRETRAINED[name]
 
 
-def file_for_setting(weights: PretrainedWeights, setting: str) -> WeightsFile:
-    """The file that a setting means when it is given the set's name.
+def taken_by_setting(setting: str) -> list[PretrainedWeights]:
+    """The entries that a setting takes by name."""
+    return [
+        weights for weights in PRETRAINED.values() if any(setting in file.settings for file in weights.files)
+    ]
+
+
+def files_for_setting(weights: PretrainedWeights, setting: str) -> tuple[WeightsFile, ...]:
+    """The files that a setting selects by the name of an entry.
 
     Raises:
-        ValueError: the setting does not take this set; names those that it takes.
+        ValueError: the setting does not take this entry; lists those that it takes.
     """
-    for file in weights.files:
-        if setting in file.settings:
-            return file
-    taken = [other.name for other in ALL_WEIGHTS for file in other.files if setting in file.settings]
-    raise ValueError(f"{setting} does not take {weights.name}; it takes {', '.join(taken) or 'none by name'}")
+    files = tuple(file for file in weights.files if setting in file.settings)
+    if files:
+        return files
+    names = [taken.name for taken in taken_by_setting(setting)]
+    raise ValueError(f"{setting} does not take {weights.name}; it takes {', '.join(names) or 'no name'}")

@@ -1,7 +1,7 @@
-"""One file from an address, gone on with where it was cut: ranges, retries, proxies of the environment.
+"""Download one file over http(s), resuming an interrupted download; proxies come from the environment.
 
-What has arrived lies in the part file; beside it, what the server called that version of the file, so that
-parts of two versions never meet.
+Received bytes go into a part file. Beside it, `<part>.json` keeps the URL's digest and the server's ETag, so
+that parts of two versions are never joined.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests import Response, exceptions
-from urllib3.exceptions import HTTPError
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.response import BaseHTTPResponse
 
 from storage.atomic import write_atomically
 from weights.folder import MEGABYTE, refuse_web_page
@@ -26,143 +28,154 @@ from weights.folder import MEGABYTE, refuse_web_page
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
-"""Takes bytes that are here, and of how many; None where the server does not say."""
+"""Called with the bytes received and the size in bytes (None: unknown)."""
 
-PASSING_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-CLOSED_STATUS: Final = frozenset({401, 402, 403, 407, 451})
-CONNECT_SECONDS: Final = 15.0
-SILENCE_SECONDS: Final = 60.0  # of a server in the middle of a file
-LONGEST_WAIT_SECONDS: Final = 60.0
-PIECE_BYTES: Final = 1 << 18
-BY_BROWSER: Final = "get the file in a browser and give it with --from FILE"
-
-
-@dataclass(frozen=True)
-class DownloadSettings:
-    """How patient a download is."""
-
-    waits_seconds: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    """Before each further try; the count begins anew whenever something has arrived."""
-    silence_seconds: float = SILENCE_SECONDS
+RETRY: Final = Retry(total=4, backoff_factor=1.0, status_forcelist=(408, 425, 429, 500, 502, 503, 504))
+"""Retries without progress: after 0, 2, 4 and 8 s. Counting starts again when bytes have arrived."""
+AUTHORISATION_STATUS: Final = frozenset({401, 402, 403, 407, 451})
+CONNECT_TIMEOUT_SECONDS: Final = 15.0
+READ_TIMEOUT_SECONDS: Final = 60.0
+MAXIMUM_WAIT_SECONDS: Final = 60.0  # whatever Retry-After says
+CHUNK_BYTES: Final = 1 << 18
+USE_BROWSER: Final = "download it with a browser and pass it with --from FILE"
 
 
 @dataclass(frozen=True)
 class _Version:
-    """What a server calls the file that a part is of."""
+    """Which version of which file a part belongs to."""
 
-    url_sha256: str  # and not the address itself, in which a key may stand
-    tag: str  # ETag or date of change; empty: the server tells neither
-
-
-class _PassingError(Exception):
-    """What may be over at the next try."""
-
-    def __init__(self, why: str, wait_seconds: float = 0.0) -> None:
-        super().__init__(why)
-        self.wait_seconds = wait_seconds
+    url_sha256: str  # not the URL itself, which may contain a key
+    tag: str  # ETag or Last-Modified; empty if the server sends neither
 
 
-def download(
-    url: str, part: Path, size_bytes: int | None, progress: Progress, settings: DownloadSettings | None = None
-) -> None:
-    """Fetch an address into a part file, going on with what lies there.
+class _TransientError(Exception):
+    """An error that a retry may fix."""
 
-    Proxies are those of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+    def __init__(self, reason: str, response: Response | None = None) -> None:
+        super().__init__(reason)
+        self.response = response
+
+
+def download(url: str, part: Path, size_bytes: int | None, progress: Progress, retry: Retry = RETRY) -> None:
+    """Download a URL into a part file, resuming from the bytes that are there.
+
+    Proxies: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
 
     Args:
         url: http or https.
-        part: where the bytes go; whole when this returns.
-        size_bytes: of the file; None where it is not known.
-        progress: is told of every piece.
-        settings: of patience.
+        part: the file; complete when this returns.
+        size_bytes: expected size; None if unknown.
+        progress: called after every chunk.
+        retry: how often to retry without progress, how long to wait, and on which status codes.
 
     Raises:
-        ConnectionError: it could not be reached, or was cut every time; the part is kept.
-        ValueError: it is no file: a web page, a wrong size, a status that no patience mends.
-        OSError: there is no room for it.
+        ConnectionError: retries are exhausted; the part is kept.
+        ValueError: the response is not the file: a web page, a wrong size, a status that no retry fixes.
+        OSError: not enough disk space.
     """
-    settings = settings or DownloadSettings()
     part.parent.mkdir(parents=True, exist_ok=True)
-    tries, waits, most = 0, settings.waits_seconds, _size(part)
+    attempts, received = retry, _size(part)
     while True:
         try:
-            _go_on(url, part, size_bytes, progress, settings)
-        except _PassingError as error:
-            tries = 0 if _size(part) > most else tries
-            most = max(most, _size(part))
-            if tries == len(waits):
+            _attempt(url, part, size_bytes, progress, retry)
+        except _TransientError as error:
+            if _size(part) > received:
+                attempts, received = retry, _size(part)
+            try:
+                attempts = attempts.increment("GET", shown_url(url), error=error)
+            except MaxRetryError:
                 raise ConnectionError(
-                    f"{shown_url(url)} cannot be fetched: {error}; {_size(part)} bytes are kept, "
-                    "run the command again, or give the file with --from FILE"
+                    f"cannot download {shown_url(url)}: {error}; {_size(part)} bytes are kept: "
+                    "run the command again, or pass the file with --from FILE"
                 ) from error
-            wait_seconds = max(waits[tries], error.wait_seconds)
-            logger.warning("%s: %s; trying again in %.0f s", shown_url(url), error, wait_seconds)
+            wait_seconds = _wait_seconds(attempts, error.response)
+            logger.warning(
+                "%s: %s; retry %d in %.0f s", shown_url(url), error, len(attempts.history), wait_seconds
+            )
             time.sleep(wait_seconds)
-            tries += 1
         else:
             _version_file(part).unlink(missing_ok=True)
             return
 
 
-def _go_on(
-    url: str, part: Path, size_bytes: int | None, progress: Progress, settings: DownloadSettings
-) -> None:
-    """One request. Raises `_PassingError` where another may do better."""
+def _wait_seconds(attempts: Retry, response: Response | None) -> float:
+    raw = response.raw if response is not None else None
+    retry_after: float | None = None
+    if isinstance(raw, BaseHTTPResponse):
+        with suppress(HTTPError):  # an invalid Retry-After counts as none
+            retry_after = attempts.get_retry_after(raw)
+    return min(retry_after or attempts.get_backoff_time(), MAXIMUM_WAIT_SECONDS)
+
+
+def _attempt(url: str, part: Path, size_bytes: int | None, progress: Progress, retry: Retry) -> None:
+    """One request. Raises `_TransientError` if another may succeed."""
     start = _resumable_bytes(url, part)
     if size_bytes is not None and start == size_bytes:
         return
-    headers = {"Accept-Encoding": "identity"}  # bytes as they lie there, so that ranges fit
+    headers = {"Accept-Encoding": "identity"}  # ranges count bytes of the file itself
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": _read_version(part).tag}
+    timeout = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
-        with requests.get(
-            url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, settings.silence_seconds)
-        ) as response:
-            start, total = _begin(url, response, part, start, size_bytes)
+        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+            _check_status(shown_url(url), response, part, retry)
+            start, total = _check_headers(url, response, part, start, size_bytes)
             _receive(response, part, start, total, progress, shown_url(url))
     except exceptions.SSLError as error:
-        raise ValueError(
-            f"{shown_url(url)} cannot be trusted: its certificate does not hold ({_brief(error)})"
-        ) from error
+        raise ValueError(f"{shown_url(url)}: certificate verification failed ({_reason(error)})") from error
     except exceptions.ProxyError as error:
-        raise _PassingError(f"the proxy does not answer ({_brief(error)})") from error
+        raise _TransientError(f"the proxy does not answer ({_reason(error)})") from error
     except exceptions.Timeout as error:
-        raise _PassingError("no answer in time") from error
-    except (
-        exceptions.ConnectionError,
-        exceptions.ChunkedEncodingError,
-        HTTPError,
-    ) as error:
-        raise _PassingError(f"the connection failed ({_brief(error)})") from error
+        raise _TransientError("timed out") from error
+    except (exceptions.ConnectionError, exceptions.ChunkedEncodingError, HTTPError) as error:
+        raise _TransientError(f"the connection failed ({_reason(error)})") from error
     except exceptions.RequestException as error:
-        raise ValueError(f"{shown_url(url)} cannot be fetched: {_brief(error)}") from error
+        raise ValueError(f"cannot download {shown_url(url)}: {_reason(error)}") from error
 
 
-def _begin(url: str, response: Response, part: Path, start: int, size_bytes: int | None) -> tuple[int, int]:
-    """Where the answer's bytes begin, and how many the whole file has."""
-    _check_status(shown_url(url), response, part)
+def _check_status(shown: str, response: Response, part: Path, retry: Retry) -> None:
+    status = response.status_code
+    if status in (200, 206):
+        return
+    if status == 416:  # the part is longer than the file on the server
+        part.unlink(missing_ok=True)
+        raise _TransientError("the file on the server has changed")
+    answered = f"{shown} answered {status} {response.reason}"
+    if retry.is_retry("GET", status, "Retry-After" in response.headers):
+        raise _TransientError(f"the server answered {status} {response.reason}", response)
+    if status in AUTHORISATION_STATUS:
+        raise ValueError(f"{answered}: it requires a login or a form; {USE_BROWSER}")
+    raise ValueError(answered)
+
+
+def _check_headers(
+    url: str, response: Response, part: Path, start: int, size_bytes: int | None
+) -> tuple[int, int]:
+    """Offset of the response's first byte in the file, and the size of the whole file in bytes."""
+    shown = shown_url(url)
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
-        refuse_web_page(b"<", shown_url(url), BY_BROWSER)
+        refuse_web_page(b"<", shown, USE_BROWSER)
     if response.status_code == 206:
         if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
-            raise _PassingError("the server sent another part than was asked for")
+            raise _TransientError("the server sent another range than requested")
     else:
         start = 0
     length = response.headers.get("Content-Length")
     if length is None and size_bytes is None:
         raise ValueError(
-            f"{shown_url(url)} does not say how long the file is: a cut could not be told; use --from FILE"
+            f"{shown} sends no Content-Length, so a truncated file could not be detected: pass the file with "
+            "--from FILE"
         )
     total = start + int(length) if length is not None else size_bytes
     assert total is not None
     if size_bytes is not None and total != size_bytes:
-        raise ValueError(f"{shown_url(url)} is another file: it has {total} bytes, should have {size_bytes}")
+        raise ValueError(f"{shown} is another file: it has {total} bytes, expected {size_bytes}")
     free_bytes = shutil.disk_usage(part.parent).free
     if total - start > free_bytes:
         raise OSError(
-            f"no room for {shown_url(url)} in {part.parent}: {(total - start) / MEGABYTE:.0f} MB are wanted, "
-            f"{free_bytes / MEGABYTE:.0f} MB are free"
+            f"not enough space for {shown} in {part.parent}: {(total - start) / MEGABYTE:.0f} MB needed, "
+            f"{free_bytes / MEGABYTE:.0f} MB free"
         )
     if not start:
         part.unlink(missing_ok=True)
@@ -171,50 +184,30 @@ def _begin(url: str, response: Response, part: Path, start: int, size_bytes: int
     return start, total
 
 
-def _check_status(shown: str, response: Response, part: Path) -> None:
-    status = response.status_code
-    if status in (200, 206):
-        return
-    if status == 416:  # what lies here is longer than what lies there
-        part.unlink(missing_ok=True)
-        raise _PassingError("the file there has changed")
-    if status in PASSING_STATUS:
-        wait = response.headers.get("Retry-After", "")
-        seconds = min(float(wait), LONGEST_WAIT_SECONDS) if wait.isdecimal() else 0.0
-        raise _PassingError(f"the server answered {status} {response.reason}", seconds)
-    if status in CLOSED_STATUS:
-        raise ValueError(
-            f"{shown} answered {status} {response.reason}: it wants a login or a form; {BY_BROWSER}"
-        )
-    raise ValueError(f"{shown} answered {status} {response.reason}")
-
-
 def _receive(response: Response, part: Path, start: int, total: int, progress: Progress, shown: str) -> None:
-    done = start
-    progress(done, total)
+    received = start
+    progress(received, total)
     with part.open("ab" if start else "wb") as file:
-        # What has come is kept even where the line is cut in the middle of a piece: `iter_content` loses it.
-        while piece := response.raw.read1(PIECE_BYTES):
-            if not done:
-                refuse_web_page(piece, shown, BY_BROWSER)
-            file.write(piece)
-            file.flush()  # what a killed process leaves is gone on with
-            done += len(piece)
-            progress(done, total)
-    if done != total:
-        raise _PassingError(f"{done} of {total} bytes came")
+        # `iter_content` would lose the bytes of a chunk in which the connection breaks.
+        while chunk := response.raw.read1(CHUNK_BYTES):
+            if not received:
+                refuse_web_page(chunk, shown, USE_BROWSER)
+            file.write(chunk)
+            file.flush()  # a killed process is resumed from here
+            received += len(chunk)
+            progress(received, total)
+    if received != total:
+        raise _TransientError(f"received {received} of {total} bytes")
 
 
 def _resumable_bytes(url: str, part: Path) -> int:
-    """How much of what lies there may be gone on with: parts of another version may not."""
+    """Size of the part if it belongs to this URL and the server can tell versions apart, else 0."""
     version = _read_version(part)
-    if version.url_sha256 != _digest(url) or not version.tag:
-        return 0
-    return _size(part)
+    return _size(part) if version.url_sha256 == _digest(url) and version.tag else 0
 
 
 def _read_version(part: Path) -> _Version:
-    with suppress(FileNotFoundError, TypeError, ValueError):  # unreadable is as good as none
+    with suppress(FileNotFoundError, TypeError, ValueError):  # unreadable counts as none
         return _Version(**json.loads(_version_file(part).read_text("utf-8")))
     return _Version("", "")
 
@@ -228,7 +221,7 @@ def _version_file(part: Path) -> Path:
 
 
 def _tag(response: Response) -> str:
-    """What `If-Range` may hold: a strong ETag, else the date of change."""
+    """What `If-Range` accepts: a strong ETag, else Last-Modified."""
     tag = response.headers.get("ETag", "")
     if tag and not tag.startswith("W/"):
         return tag
@@ -240,16 +233,15 @@ def _size(part: Path) -> int:
 
 
 def shown_url(url: str) -> str:
-    """An address without a password and without a query, which may be a key."""
-    told = urlsplit(url)
-    host = told.hostname or ""
-    port = "" if told.port is None else f":{told.port}"
-    return urlunsplit((told.scheme, host + port, told.path, "", ""))
+    """A URL without password and query, which may hold secrets."""
+    parts = urlsplit(url)
+    port = "" if parts.port is None else f":{parts.port}"
+    return urlunsplit((parts.scheme, f"{parts.hostname or ''}{port}", parts.path, "", ""))
 
 
-def _brief(error: Exception) -> str:
-    """The innermost reason, in one line."""
+def _reason(error: Exception) -> str:
+    """The innermost reason of an error, in one line."""
     while error.args and isinstance(reason := getattr(error.args[0], "reason", error.args[0]), Exception):
         error = reason
-    told = str(error.args[0]) if error.args else type(error).__name__
-    return told.splitlines()[0] if told else type(error).__name__
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,210 +1,247 @@
-"""Outside weights into their folder: downloaded, copied or unpacked, checked, renamed into place whole."""
+"""Fetch pretrained weights into their folder: download, copy or unpack, verify, rename into place."""
 
 import shutil
-from collections.abc import Sequence
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import unquote, urlsplit
+
+from urllib3 import Retry
 
 from storage.atomic import flush_directory, flush_file
 from storage.build_directory import building_lock
 from storage.fingerprint import file_sha256
-from weights.archive import DAMAGED_ARCHIVE, unpack
-from weights.download import BY_BROWSER, DownloadSettings, download, shown_url
+from weights.catalog import PretrainedWeights, WeightsArchive, WeightsFile
+from weights.download import RETRY, USE_BROWSER, download, shown_url
 from weights.folder import (
     SNIFFED_BYTES,
-    FoundFile,
-    check_content,
-    examine,
+    FetchProgress,
+    VerifiedFile,
     find_files,
-    lying_file,
+    locate,
     missing_message,
+    record_file,
     refuse_web_page,
-    remember,
+    verify_content,
+    verify_file,
 )
 from weights.licences import require_acceptance
-from weights.rows import ArchiveRow, FetchProgress, FileRow, WeightsRow
 
 PART_SUFFIX: Final = ".part"
+COPY_BYTES: Final = 1 << 20  # copied at a time
+ARCHIVE_ERRORS: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+"""What reading a damaged archive raises."""
 
 
 def fetch(
-    row: WeightsRow,
+    weights: PretrainedWeights,
     folder: Path,
     progress: FetchProgress,
     source: str | None = None,
-    settings: DownloadSettings | None = None,
-) -> tuple[FoundFile, ...]:
-    """Bring a set's missing files into the folder; what is there is verified and kept.
+    retry: Retry = RETRY,
+) -> tuple[VerifiedFile, ...]:
+    """Bring the missing files of a catalog entry into the folder; existing files are verified and kept.
 
-    Of two fetches at once the second waits for the first and finds its files.
+    Of two concurrent fetches the second waits for the first and finds its files.
 
     Args:
-        row: the set.
-        folder: that holds the sets' folders.
-        progress: is told of every piece.
-        source: where it is instead of its own address: a file, an archive, a folder with the files, or an
-            address (file, http, https).
-        settings: of downloads.
+        weights: entry of the catalog.
+        folder: root of the weights folders.
+        progress: called after every chunk.
+        source: where to take the files from instead of the catalog's URLs: a file, an archive, a folder, or a
+            URL (file, http, https).
+        retry: of downloads, see `weights.download.download`.
 
     Raises:
-        FileNotFoundError: only a person can get it, or `source` is not there.
-        ConnectionError: an address could not be reached; what came is kept.
-        ValueError: the licence was not accepted, or what came is not what it should be.
+        FileNotFoundError: the files have no URL, or `source` does not exist.
+        ConnectionError: a URL could not be reached; received bytes are kept.
+        ValueError: the licence was not accepted, or a file is not the expected one.
     """
-    require_acceptance(row, folder)
-    home = folder / row.name
+    require_acceptance(weights, folder)
+    home = folder / weights.name
     with building_lock(home):
-        wanted: list[FileRow] = []
-        for file in row.files:
-            lying = lying_file(row, file, folder)
-            if lying is None:
-                wanted.append(file)
+        missing: list[WeightsFile] = []
+        for file in weights.files:
+            path = locate(weights, file, folder)
+            if path is None:
+                missing.append(file)
             else:
-                examine(row, file, lying, folder)
-        if wanted:
+                verify_file(weights, file, path, folder)
+        if missing:
             home.mkdir(parents=True, exist_ok=True)
-            task = _Fetch(row, folder, progress, settings or DownloadSettings())
-            task.bring(wanted, source)
-    return find_files(row, folder)
+            _Fetch(weights, folder, progress, retry).run(missing, source)
+    return find_files(weights, folder)
 
 
 class _Fetch:
-    """One set's fetch, under its lock."""
+    """The fetch of one catalog entry, under its lock."""
 
     def __init__(
-        self, row: WeightsRow, folder: Path, progress: FetchProgress, settings: DownloadSettings
+        self, weights: PretrainedWeights, folder: Path, progress: FetchProgress, retry: Retry
     ) -> None:
-        self._row, self._folder, self._home = row, folder, folder / row.name
-        self._progress, self._settings = progress, settings
+        self._weights, self._folder, self._home = weights, folder, folder / weights.name
+        self._progress, self._retry = progress, retry
 
-    def bring(self, wanted: Sequence[FileRow], source: str | None) -> None:
+    def run(self, missing: Sequence[WeightsFile], source: str | None) -> None:
         if source is None:
-            self._from_own_addresses(wanted)
+            self._from_catalog(missing)
             return
         scheme = urlsplit(source).scheme.lower()
         if scheme in ("http", "https"):
             part = self._home / f"given-{_last_name(source)}{PART_SUFFIX}"
             self._download(source, part, None)
-            self._take(wanted, part, _last_name(source), shown_url(source))
+            self._from_file(missing, part, _last_name(source), shown_url(source))
             part.unlink(missing_ok=True)
             return
         path = Path(unquote(urlsplit(source).path) if scheme == "file" else source).expanduser().absolute()
         if path.is_dir():
-            self._from_folder(wanted, path)
+            self._from_folder(missing, path)
         elif path.is_file():
-            self._take(wanted, path, path.name, str(path))
+            self._from_file(missing, path, path.name, str(path))
         else:
-            raise FileNotFoundError(f"{self._row.name}: nothing is at {path}")
+            raise FileNotFoundError(f"{self._weights.name}: {path} does not exist")
 
-    def _from_own_addresses(self, wanted: Sequence[FileRow]) -> None:
-        archive = self._row.archive
+    def _from_catalog(self, missing: Sequence[WeightsFile]) -> None:
+        archive = self._weights.archive
         if archive is not None and archive.url is not None:
             part = self._part(archive)
             self._download(archive.url, part, archive.size_bytes)
             self._check_archive(archive, part)
-            self._unpack(wanted, part, archive.url)
+            self._unpack(missing, part, archive.url)
             part.unlink(missing_ok=True)
             return
-        urls = {file.name: file.url for file in wanted}
+        urls = {file.name: file.url for file in missing}
         if None in urls.values():
-            raise FileNotFoundError(missing_message(self._row, wanted, self._folder))
-        for file in wanted:
+            raise FileNotFoundError(missing_message(self._weights, missing, self._folder))
+        for file in missing:
             url = urls[file.name]
             assert url is not None
             self._download(url, self._part(file), file.size_bytes)
             self._publish([file], url)
 
-    def _from_folder(self, wanted: Sequence[FileRow], path: Path) -> None:
-        lying = {
-            file.name: next((path / name for name in _names(file) if (path / name).is_file()), None)
-            for file in wanted
-        }
-        if missing := [name for name, found in lying.items() if found is None]:
-            raise FileNotFoundError(f"{self._row.name}: no {', '.join(missing)} in {path}")
-        for file in wanted:
-            found = lying[file.name]
-            assert found is not None
-            self._copy(file, found)
-        self._publish(wanted, str(path))
+    def _from_folder(self, missing: Sequence[WeightsFile], folder: Path) -> None:
+        sources: dict[WeightsFile, Path] = {}
+        for file in missing:
+            for name in _names(file):
+                if (folder / name).is_file():
+                    sources.setdefault(file, folder / name)
+        if absent := [file.name for file in missing if file not in sources]:
+            raise FileNotFoundError(f"{self._weights.name}: no {', '.join(absent)} in {folder}")
+        for file, path in sources.items():
+            self._copy(file, path)
+        self._publish(missing, str(folder))
 
-    def _take(self, wanted: Sequence[FileRow], path: Path, name: str, source: str) -> None:
-        """Files out of one that was given: an archive of them, or the one itself."""
+    def _from_file(self, missing: Sequence[WeightsFile], path: Path, name: str, source: str) -> None:
+        """Take files from one given file: an archive of them, or one of them itself."""
         with path.open("rb") as opened:
-            refuse_web_page(opened.read(SNIFFED_BYTES), source, BY_BROWSER)
-        named = [file for file in wanted if name in _names(file)]
-        if not named and self._row.archive is not None:
-            self._unpack(wanted, path, source)
+            refuse_web_page(opened.read(SNIFFED_BYTES), source, USE_BROWSER)
+        matching = [file for file in missing if name in _names(file)]
+        if not matching and self._weights.archive is not None:
+            self._unpack(missing, path, source)
             return
-        if not named and len(wanted) > 1:
-            names = ", ".join(file.name for file in wanted)
-            raise ValueError(f"{path}: which of {self._row.name}'s files is it? Name it as one of {names}")
-        self._copy((named or wanted)[0], path)
-        self._publish((named or wanted)[:1], source)
-        left = [file for file in wanted if file not in (named or wanted)[:1]]
-        if left:
+        if not matching and len(missing) > 1:
+            names = ", ".join(file.name for file in missing)
+            raise ValueError(f"{path}: which file of {self._weights.name} is it? Rename it to one of {names}")
+        file = (matching or missing)[0]
+        self._copy(file, path)
+        self._publish([file], source)
+        rest = [other for other in missing if other is not file]
+        if rest:
             raise FileNotFoundError(
-                f"{path} is in place; still missing: {missing_message(self._row, left, self._folder)}"
+                f"{path} is in place, but {missing_message(self._weights, rest, self._folder)}"
             )
 
-    def _check_archive(self, archive: ArchiveRow, part: Path) -> None:
+    def _check_archive(self, archive: WeightsArchive, part: Path) -> None:
         if archive.sha256 is None:
             return
-        if (found := file_sha256(part)) != archive.sha256:
+        if (sha256 := file_sha256(part)) != archive.sha256:
             part.unlink()
             raise ValueError(
-                f"{archive.url} is another file: its sha256 is {found}, should be {archive.sha256}; "
+                f"{archive.url} is another file: its sha256 is {sha256}, expected {archive.sha256}; "
                 "nothing was changed"
             )
 
-    def _unpack(self, wanted: Sequence[FileRow], archive: Path, source: str) -> None:
-        targets = {name: self._part(file) for file in wanted for name in _names(file)}
+    def _unpack(self, missing: Sequence[WeightsFile], archive: Path, source: str) -> None:
+        targets = {name: self._part(file) for file in missing for name in _names(file)}
         for part in targets.values():
             part.unlink(missing_ok=True)  # of a fetch that was killed
         try:
             unpack(archive, targets)
-        except DAMAGED_ARCHIVE as error:
-            raise ValueError(f"{source} cannot be unpacked: it is damaged or cut short ({error})") from error
-        missing = [file.name for file in wanted if not self._part(file).is_file()]
-        if missing:
-            raise ValueError(f"{source} does not hold {', '.join(missing)}")
-        self._publish(wanted, source)
+        except ARCHIVE_ERRORS as error:
+            raise ValueError(f"{source} cannot be unpacked: it is damaged or truncated ({error})") from error
+        absent = [file.name for file in missing if not self._part(file).is_file()]
+        if absent:
+            raise ValueError(f"{source} does not contain {', '.join(absent)}")
+        self._publish(missing, source)
 
-    def _copy(self, file: FileRow, path: Path) -> None:
-        part = self._part(file)
+    def _copy(self, file: WeightsFile, path: Path) -> None:
         size_bytes = path.stat().st_size
-        shutil.copyfile(path, part)
+        shutil.copyfile(path, self._part(file))
         self._progress(file.name, size_bytes, size_bytes)
 
     def _download(self, url: str, part: Path, size_bytes: int | None) -> None:
         name = part.name.removesuffix(PART_SUFFIX)
-        download(url, part, size_bytes, lambda done, total: self._progress(name, done, total), self._settings)
+        download(url, part, size_bytes, lambda done, total: self._progress(name, done, total), self._retry)
 
-    def _publish(self, files: Sequence[FileRow], source: str) -> None:
-        """Check all, then rename all: files of one source come together or not at all."""
-        checked: list[FoundFile] = []
+    def _publish(self, files: Sequence[WeightsFile], source: str) -> None:
+        """Verify all files, then rename all: files of one source arrive together or not at all."""
+        verified: list[VerifiedFile] = []
         for file in files:
             part = self._part(file)
             try:
-                checked.append(
-                    check_content(self._row, file, part, self._folder, source, "nothing was changed")
+                verified.append(
+                    verify_content(self._weights, file, part, self._folder, source, "nothing was changed")
                 )
             except ValueError:
                 for other in files:
                     self._part(other).unlink(missing_ok=True)
                 raise
-        for file, found in zip(files, checked, strict=True):
-            part = self._part(file)
-            flush_file(part)
-            part.replace(self._home / file.name)
-            remember(self._row, self._folder, file, found, source)
+        for file in verified:
+            flush_file(file.path)
+            file.path.replace(self._home / file.name)
+            record_file(self._weights, self._folder, file, source)
         flush_directory(self._home)
 
-    def _part(self, file: FileRow | ArchiveRow) -> Path:
+    def _part(self, file: WeightsFile | WeightsArchive) -> Path:
         return self._home / f"{file.name}{PART_SUFFIX}"
 
 
-def _names(file: FileRow) -> tuple[str, ...]:
+def unpack(archive: Path, targets: Mapping[str, Path]) -> None:
+    """Extract regular files of certain names, in whatever folder of the archive they are.
+
+    Args:
+        archive: zip or tar, compressed or not.
+        targets: file name -> where its bytes go. Nothing else is written.
+
+    Raises:
+        ValueError: the file is neither a zip nor a tar.
+    """
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.infolist():
+                target = targets.get(Path(member.filename).name)
+                if target is not None and not member.is_dir():
+                    _write(opened.open(member), target)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                target = targets.get(Path(member.name).name)
+                content = opened.extractfile(member) if target is not None and member.isfile() else None
+                if target is not None and content is not None:
+                    _write(content, target)
+    else:
+        raise ValueError(f"{archive} is neither a zip nor a tar")
+
+
+def _write(content: IO[bytes], target: Path) -> None:
+    with content, target.open("wb") as copy:
+        shutil.copyfileobj(content, copy, COPY_BYTES)
+
+
+def _names(file: WeightsFile) -> tuple[str, ...]:
     return (file.name, *file.other_names)
 
 

@@ -1,13 +1,14 @@
-"""The folder of outside weights: `<folder>/<name>/<file>`, found again and held against what is known of it.
+"""The folder of pretrained weights: `<folder>/<name>/<file>`, verified before use.
 
-A folder that somebody copied there works without any network. Beside a set's files lies `record.json`: what
-was fetched from where, and of files whose digest nobody published, the digest of the first that was used.
+Files copied there by hand work without any network. `<folder>/<name>/record.json` says where each file came
+from, and holds the sha256 of files whose digest the catalog does not know: the first one used is trusted, and
+later ones must equal it.
 """
 
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,220 +18,259 @@ from typing import Final, Literal
 from storage.atomic import write_atomically
 from storage.build_directory import building_lock
 from storage.fingerprint import file_sha256
-from weights.licences import may_write, require_acceptance
-from weights.rows import FileRow, WeightsRow
+from weights.catalog import ALL_WEIGHTS, PretrainedWeights, WeightsFile
+from weights.licences import is_writable, require_acceptance
 
 WEIGHTS_VARIABLE: Final = "PDFGC_WEIGHTS"
 RECORD_NAME: Final = "record.json"
 SNIFFED_BYTES: Final = 512
-ZIP_START: Final = b"PK\x03\x04"  # of a zip that holds anything
+ZIP_MAGIC: Final = b"PK\x03\x04"
 MEGABYTE: Final = 1_000_000
+
+FetchProgress = Callable[[str, int, int | None], None]
+"""Called with a file's name, the bytes received and its size in bytes (None: unknown)."""
+OverviewRow = dict[str, str | int | None]
 
 
 @dataclass(frozen=True)
-class FoundFile:
-    """A file that is what it should be."""
+class VerifiedFile:
+    """A file whose content was verified."""
 
     name: str
     path: Path
     sha256: str  # 64 hex digits
     size_bytes: int
-    trusted: Literal["list", "first use"]  # what its digest was held against
+    trusted: Literal["catalog", "first use"]  # where the expected digest comes from
 
 
 @dataclass(frozen=True)
-class FileMemory:
-    """What `record.json` keeps of a file."""
+class RecordedFile:
+    """A file's entry in `record.json`."""
 
     sha256: str
     size_bytes: int
-    source: str  # URL or path that it was fetched from, or "found in the folder"
+    source: str  # URL or path it was fetched from, or FOUND
     recorded_at: str  # ISO 8601, UTC
 
 
+FOUND: Final = "found in the folder"
+
+
 def weights_folder() -> Path:
-    """The variable PDFGC_WEIGHTS, else `pdfgc/weights` in the user's cache."""
-    told = os.environ.get(WEIGHTS_VARIABLE)
-    if told:
-        return Path(told).expanduser().absolute()
+    """PDFGC_WEIGHTS if set, else `pdfgc/weights` in the user's cache."""
+    value = os.environ.get(WEIGHTS_VARIABLE)
+    if value:
+        return Path(value).expanduser().absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("pdfgc") / "weights"
 
 
-def find_file(row: WeightsRow, file: FileRow, folder: Path) -> FoundFile:
-    """A file of a set, held against the list, or against the first one that was used.
+def find_files(
+    weights: PretrainedWeights, folder: Path, files: Sequence[WeightsFile] | None = None
+) -> tuple[VerifiedFile, ...]:
+    """Files of one entry of the catalog, verified.
 
     Args:
-        row: the set.
-        file: one of its files.
-        folder: that holds the sets' folders.
+        weights: entry of the catalog.
+        folder: root of the weights folders.
+        files: which of its files; default all.
 
     Raises:
-        FileNotFoundError: it is not there; what, from where, on which terms, into which folder, by which
-            command.
-        ValueError: the licence was not accepted, or the file is not what it should be.
+        FileNotFoundError: files are missing; one line with all of them, their source, licence and the command
+            that fetches them.
+        ValueError: the licence was not accepted, or a file is not the expected one.
     """
-    path = lying_file(row, file, folder)
-    if path is None:
-        raise FileNotFoundError(missing_message(row, [file], folder))
-    require_acceptance(row, folder)
-    return examine(row, file, path, folder)
-
-
-def find_files(row: WeightsRow, folder: Path) -> tuple[FoundFile, ...]:
-    """Every file of a set, as `find_file`; what is missing is told of all at once."""
-    missing = [file for file in row.files if lying_file(row, file, folder) is None]
+    files = weights.files if files is None else files
+    paths = [locate(weights, file, folder) for file in files]
+    missing = [file for file, path in zip(files, paths, strict=True) if path is None]
     if missing:
-        raise FileNotFoundError(missing_message(row, missing, folder))
-    return tuple(find_file(row, file, folder) for file in row.files)
+        raise FileNotFoundError(missing_message(weights, missing, folder))
+    require_acceptance(weights, folder)
+    pairs = zip(files, paths, strict=True)
+    return tuple(verify_file(weights, file, path, folder) for file, path in pairs if path is not None)
 
 
-def lying_file(row: WeightsRow, file: FileRow, folder: Path) -> Path | None:
-    """Where a file lies, under one of its names; None where it does not. It is not looked into."""
+def locate(weights: PretrainedWeights, file: WeightsFile, folder: Path) -> Path | None:
+    """Path of a file under any of its names; None if there is none. The file is not read."""
     for name in (file.name, *file.other_names):
-        if (path := folder / row.name / name).is_file():
+        if (path := folder / weights.name / name).is_file():
             return path
     return None
 
 
-def examine(row: WeightsRow, file: FileRow, path: Path, folder: Path) -> FoundFile:
-    """Hold a file that is there against what is known of it; what is not known is remembered now.
+def verify_file(weights: PretrainedWeights, file: WeightsFile, path: Path, folder: Path) -> VerifiedFile:
+    """Verify a file in the folder, and record its digest if it has no record yet.
 
     Raises:
-        ValueError: it is a web page, cut short, or another file.
+        ValueError: the file is a web page, truncated, or not the expected one.
     """
-    way_out = f"remove it and run: pdfgc weights fetch {row.name}"
-    found = check_content(row, file, path, folder, str(path), way_out)
-    if file.name not in read_record(row, folder) and may_write(folder / row.name):
-        remember(row, folder, file, found, "found in the folder")
-    return found
+    fix = f"remove it and run: pdfgc weights fetch {weights.name}"
+    verified = verify_content(weights, file, path, folder, str(path), fix)
+    if file.name not in read_record(weights, folder) and is_writable(folder / weights.name):
+        record_file(weights, folder, verified, FOUND)
+    return verified
 
 
-def check_content(
-    row: WeightsRow, file: FileRow, path: Path, folder: Path, called: str, way_out: str
-) -> FoundFile:
-    """As `examine`, and nothing is remembered.
+def verify_content(
+    weights: PretrainedWeights, file: WeightsFile, path: Path, folder: Path, source: str, fix: str
+) -> VerifiedFile:
+    """`verify_file` without recording.
 
     Args:
-        row: the set.
-        file: what it should be.
+        weights: entry of the catalog.
+        file: the expected file.
         path: what is read.
-        folder: that holds the sets' folders, for what is remembered.
-        called: what an error calls it.
-        way_out: ends an error.
+        folder: root of the weights folders, for the recorded digest.
+        source: name of the file in errors.
+        fix: end of every error message.
     """
     with path.open("rb") as opened:
-        refuse_web_page(opened.read(SNIFFED_BYTES), called, way_out)
+        refuse_web_page(opened.read(SNIFFED_BYTES), source, fix)
     size_bytes = path.stat().st_size
     if file.size_bytes is not None and size_bytes != file.size_bytes:
-        cut = "cut short or " if size_bytes < file.size_bytes else ""
+        truncated = "truncated or " if size_bytes < file.size_bytes else ""
         raise ValueError(
-            f"{called} is {cut}not {row.name}'s {file.name}: it has {size_bytes} bytes, should have "
-            f"{file.size_bytes}; {way_out}"
+            f"{source} is {truncated}not {weights.name}'s {file.name}: it has {size_bytes} bytes, expected "
+            f"{file.size_bytes}; {fix}"
         )
-    refuse_cut_zip(path, called, way_out)  # before its digest is kept as that of the first one used
-    sha256 = remembered_sha256(path)
+    refuse_truncated_zip(path, source, fix)  # before its digest is recorded as that of the first use
+    sha256 = cached_sha256(path)
     if file.sha256 is not None and sha256 != file.sha256:
         raise ValueError(
-            f"{called} is not {row.name}'s {file.name}: its sha256 is {sha256}, should be {file.sha256}; "
-            f"{way_out}"
+            f"{source} is not {weights.name}'s {file.name}: its sha256 is {sha256}, expected {file.sha256}; "
+            f"{fix}"
         )
-    memory = None if file.sha256 is not None else read_record(row, folder).get(file.name)
-    if memory is not None and sha256 != memory.sha256:
+    recorded = None if file.sha256 is not None else read_record(weights, folder).get(file.name)
+    if recorded is not None and sha256 != recorded.sha256:
         raise ValueError(
-            f"{called} is another {file.name} than the one first used on {memory.recorded_at[:10]}: its "
-            f"sha256 is {sha256}, was {memory.sha256}; {way_out}, or, if the change is meant, remove "
-            f"{record_path(row, folder)}"
+            f"{source} differs from the {file.name} first used on {recorded.recorded_at[:10]}: its sha256 is "
+            f"{sha256}, expected {recorded.sha256}; {fix}, or, if the change is intended, remove "
+            f"{record_path(weights, folder)}"
         )
-    trusted = "first use" if file.sha256 is None else "list"
-    return FoundFile(file.name, path, sha256, size_bytes, trusted)
+    trusted = "first use" if file.sha256 is None else "catalog"
+    return VerifiedFile(file.name, path, sha256, size_bytes, trusted)
 
 
-def refuse_web_page(first_bytes: bytes, where: str, way_out: str) -> None:
-    """Tell a page (a login, a form, an error) that was saved in the place of weights.
+def refuse_web_page(first_bytes: bytes, source: str, fix: str) -> None:
+    """Refuse a web page (login, form, error) that was saved in place of weights.
 
     Raises:
-        ValueError: it is one.
+        ValueError: the file starts as HTML or XML.
     """
-    if first_bytes.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":  # no file of weights begins so
-        raise ValueError(
-            f"{where} is a web page, not weights (a login or a form stands before them?): {way_out}"
-        )
+    if first_bytes.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":  # no weights file starts so
+        raise ValueError(f"{source} is a web page, not weights (it may require a login or a form): {fix}")
 
 
-def refuse_cut_zip(path: Path, where: str, way_out: str) -> None:
-    """Tell a zip without its end: what torch saves is one, and so are task files.
+def refuse_truncated_zip(path: Path, source: str, fix: str) -> None:
+    """Refuse a zip without its end; files saved by torch and MediaPipe tasks are zips.
 
     Raises:
-        ValueError: it is one.
+        ValueError: the file starts as a zip and does not end as one.
     """
     with path.open("rb") as opened:
-        begins_as_zip = opened.read(len(ZIP_START)) == ZIP_START
-    if begins_as_zip and not zipfile.is_zipfile(path):
-        raise ValueError(f"{where} is cut short: it begins as a zip and does not end as one; {way_out}")
+        starts_as_zip = opened.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    if starts_as_zip and not zipfile.is_zipfile(path):
+        raise ValueError(f"{source} is truncated: it starts as a zip and does not end as one; {fix}")
 
 
-def record_path(row: WeightsRow, folder: Path) -> Path:
-    """Where a set's `record.json` lies."""
-    return folder / row.name / RECORD_NAME
+def record_path(weights: PretrainedWeights, folder: Path) -> Path:
+    """Path of the weights' `record.json`."""
+    return folder / weights.name / RECORD_NAME
 
 
-def read_record(row: WeightsRow, folder: Path) -> dict[str, FileMemory]:
-    """What is remembered of a set's files, by name.
+def read_record(weights: PretrainedWeights, folder: Path) -> dict[str, RecordedFile]:
+    """`record.json` by file name; {} if there is none.
 
     Raises:
-        ValueError: `record.json` cannot be read.
+        ValueError: it cannot be read.
     """
-    path = record_path(row, folder)
+    path = record_path(weights, folder)
     try:
-        told = json.loads(path.read_text("utf-8"))
-        return {name: FileMemory(**memory) for name, memory in told.items()}
+        entries = json.loads(path.read_text("utf-8"))
+        return {name: RecordedFile(**entry) for name, entry in entries.items()}
     except FileNotFoundError:
         return {}
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no record of weights ({error}); remove it") from error
+        raise ValueError(f"{path} is not a record of weights ({error}): remove it") from error
 
 
-def remember(row: WeightsRow, folder: Path, file: FileRow, found: FoundFile, source: str) -> None:
-    """Write into `record.json` what a file is and where it came from."""
+def record_file(weights: PretrainedWeights, folder: Path, file: VerifiedFile, source: str) -> None:
+    """Write a file's digest and source into `record.json`."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with building_lock(record_path(row, folder)):
-        memories = read_record(row, folder)
-        memories[file.name] = FileMemory(found.sha256, found.size_bytes, source, now)
-        values = {name: asdict(memory) for name, memory in sorted(memories.items())}
-        with write_atomically(record_path(row, folder)) as partial:
+    with building_lock(record_path(weights, folder)):
+        entries = read_record(weights, folder)
+        entries[file.name] = RecordedFile(file.sha256, file.size_bytes, source, now)
+        values = {name: asdict(entry) for name, entry in sorted(entries.items())}
+        with write_atomically(record_path(weights, folder)) as partial:
             partial.write_text(json.dumps(values, indent=1), "utf-8")
 
 
-def missing_message(row: WeightsRow, files: Sequence[FileRow], folder: Path) -> str:
-    """The one line of weights that are not there."""
+def missing_message(weights: PretrainedWeights, files: Sequence[WeightsFile], folder: Path) -> str:
+    """One line about missing files: where they belong, size, licence, and how to get them."""
     names = ", ".join(file.name for file in files)
     sizes = [file.size_bytes for file in files]
     known = [size for size in sizes if size is not None]
     size = f", {sum(known) / MEGABYTE:.0f} MB" if len(known) == len(sizes) else ""
-    licence = row.licence
-    flag = "" if licence.commercial == "yes" else f" --accept-licence {row.name}"
-    archive = row.archive
-    if row.by_hand:
-        what = names if archive is None else archive.name
-        way = f"get {what} at {row.page} and run: pdfgc weights fetch {row.name} --from {what}{flag}"
+    licence, archive = weights.licence, weights.archive
+    flag = "" if licence.commercial == "yes" else f" --accept-licence {weights.name}"
+    if weights.manual_download:
+        wanted = names if archive is None else archive.name
+        command = f"pdfgc weights fetch {weights.name} --from {wanted}{flag}"
+        fix = f"download {wanted} from {weights.page} and run: {command}"
     else:
         urls = [archive.url] if archive is not None else [file.url for file in files]
-        source = " ".join(url for url in urls if url is not None) or row.page
-        way = f"run: pdfgc weights fetch {row.name}{flag} (from {source})"
+        source = " ".join(url for url in urls if url is not None) or weights.page
+        fix = f"run: pdfgc weights fetch {weights.name}{flag} (from {source})"
     return (
-        f"{row.name} is missing: no {names} in {folder / row.name}{size}; licence {licence.name} "
-        f"({licence.link}), commercial use: {licence.commercial}; {way}"
+        f"{weights.name} is missing: no {names} in {folder / weights.name}{size}; licence {licence.name} "
+        f"({licence.link}), commercial use: {licence.commercial}; {fix}"
     )
 
 
-def remembered_sha256(path: Path) -> str:
-    """sha256, 64 hex digits, of a file; read once a process as long as nobody touches the file."""
+def overview() -> tuple[str, list[OverviewRow]]:
+    """The folder, and one row for each entry of the catalog. Files are checked by name and size only.
+
+    `state` is "present", "missing", or says which files are missing or of the wrong size.
+    """
+    return str(weights_folder()), [_overview_row(weights) for weights in ALL_WEIGHTS]
+
+
+def _overview_row(weights: PretrainedWeights) -> OverviewRow:
+    sizes = [file.size_bytes for file in weights.files]
+    return {
+        "name": weights.name,
+        "purpose": weights.purpose,
+        "used_by": weights.used_by,
+        "files": ", ".join(file.name for file in weights.files),
+        "size_bytes": None if None in sizes else sum(size for size in sizes if size is not None),
+        "licence": weights.licence.name,
+        "licence_link": weights.licence.link,
+        "commercial": weights.licence.commercial,
+        "page": weights.page,
+        "download": "manual" if weights.manual_download else "automatic",
+        "state": _state(weights),
+    }
+
+
+def _state(weights: PretrainedWeights) -> str:
+    paths = {file.name: locate(weights, file, weights_folder()) for file in weights.files}
+    if not any(paths.values()):
+        return "missing"
+    problems = [f"{name} is missing" for name, path in paths.items() if path is None]
+    for file in weights.files:
+        path = paths[file.name]
+        if path is not None and file.size_bytes is not None and path.stat().st_size != file.size_bytes:
+            problems.append(f"{file.name} has {path.stat().st_size} bytes, expected {file.size_bytes}")
+    return "; ".join(problems) or "present"
+
+
+def cached_sha256(path: Path) -> str:
+    """sha256 of a file, 64 hex digits; read once per process as long as the file does not change."""
     stat = path.stat()
-    return _sha256_as_it_lies(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=64)
-def _sha256_as_it_lies(path: Path, _size_bytes: int, _changed_ns: int, _inode: int) -> str:
+def _sha256(path: Path, _size_bytes: int, _modified_ns: int, _inode: int) -> str:
     return file_sha256(path)

@@ -1,7 +1,7 @@
-"""Licences of outside weights: who accepted which wording when, kept beside the weights.
+"""Licences of pretrained weights: who accepted which text, and when.
 
-`<folder>/<name>/licence.json`. What may be used commercially needs no acceptance. An acceptance is of one
-wording: where the list's changes, it is asked for anew.
+An acceptance is stored beside the weights as `<folder>/<name>/licence.json`. Weights that allow commercial
+use need none. An acceptance holds for one text: if the catalog's text changes, it must be given again.
 """
 
 import getpass
@@ -14,109 +14,108 @@ from pathlib import Path
 from typing import Final, Literal
 
 from storage.atomic import write_atomically
-from weights.rows import LicenceRow, WeightsRow
+from weights.catalog import Licence, PretrainedWeights
 
 ACCEPT_VARIABLE: Final = "PDFGC_ACCEPT_LICENCES"
-ACCEPTANCE_NAME: Final = "licence.json"
-How = Literal["flag", "environment"]
+LICENCE_FILE: Final = "licence.json"
 
 
 @dataclass(frozen=True)
-class Acceptance:
-    """That a person accepted a licence by the weights' name."""
+class LicenceAcceptance:
+    """A user's acceptance of a licence."""
 
     licence: str
-    text_sha256: str  # of the wording shown, 64 hex digits
+    text_sha256: str  # of the text shown, 64 hex digits
     accepted_at: str  # ISO 8601, UTC
-    accepted_by: str  # user's name on that machine
-    how: How
+    accepted_by: str  # user name on that machine
+    how: Literal["flag", "environment"]
 
 
-def require_acceptance(row: WeightsRow, folder: Path) -> Acceptance | None:
-    """The acceptance of a set's licence; None where none is needed.
+def require_acceptance(weights: PretrainedWeights, folder: Path) -> LicenceAcceptance | None:
+    """The acceptance of the weights' licence; None if none is needed.
 
-    Named in the variable PDFGC_ACCEPT_LICENCES it is accepted now, and recorded where the folder may be
-    written to.
+    Weights named in PDFGC_ACCEPT_LICENCES are accepted now, and the acceptance is stored if the folder is
+    writable.
 
     Args:
-        row: whose.
-        folder: that holds the sets' folders.
+        weights: entry of the catalog.
+        folder: root of the weights folders.
 
     Raises:
-        ValueError: it was not accepted; says what it allows and how to accept it.
+        ValueError: the licence was not accepted; the message holds its terms and how to accept it.
     """
-    if row.licence.commercial == "yes":
+    if weights.licence.commercial == "yes":
         return None
-    recorded = _read(row, folder)
-    if recorded is not None and recorded.text_sha256 == _text_sha256(row.licence):
-        return recorded
-    if row.name in accepted_in_environment():
-        acceptance = _acceptance(row, "environment")
-        if may_write(folder):
-            _write(row, folder, acceptance)
+    stored = _read(weights, folder)
+    if stored is not None and stored.text_sha256 == _text_sha256(weights.licence):
+        return stored
+    if weights.name in accepted_in_environment():
+        acceptance = _accept_now(weights, "environment")
+        if is_writable(folder):
+            _write(weights, folder, acceptance)
         return acceptance
-    why = "" if recorded is None else f" (its wording here has changed since {recorded.accepted_at[:10]})"
+    changed = f" (its text has changed since {stored.accepted_at[:10]})" if stored is not None else ""
     raise ValueError(
-        f"{row.name}: its licence must be accepted by name once{why}. {licence_line(row.licence)} Accept it "
-        f"with: pdfgc weights fetch {row.name} --accept-licence {row.name}, or "
-        f"{ACCEPT_VARIABLE}={row.name}"
+        f"{weights.name}: the licence must be accepted once{changed}. {licence_text(weights.licence)} "
+        f"Accept it with: pdfgc weights fetch {weights.name} --accept-licence {weights.name}, or "
+        f"{ACCEPT_VARIABLE}={weights.name}"
     )
 
 
-def accept(row: WeightsRow, folder: Path) -> Acceptance:
-    """Record that the licence is accepted by a flag.
+def accept(weights: PretrainedWeights, folder: Path) -> LicenceAcceptance:
+    """Store that the licence was accepted by a command line flag.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the folder is not writable.
     """
-    acceptance = _acceptance(row, "flag")
-    _write(row, folder, acceptance)
+    acceptance = _accept_now(weights, "flag")
+    _write(weights, folder, acceptance)
     return acceptance
 
 
 def accepted_in_environment() -> frozenset[str]:
-    """Names in the variable PDFGC_ACCEPT_LICENCES, which stand with commas between them."""
-    told = os.environ.get(ACCEPT_VARIABLE, "")
-    return frozenset(name.strip() for name in told.split(",") if name.strip())
+    """The comma-separated names in PDFGC_ACCEPT_LICENCES."""
+    value = os.environ.get(ACCEPT_VARIABLE, "")
+    return frozenset(name.strip() for name in value.split(",") if name.strip())
 
 
-def licence_line(licence: LicenceRow) -> str:
-    """What a person should know of it, in one line."""
+def licence_text(licence: Licence) -> str:
+    """The licence in one line: name, link, commercial use, terms."""
     return f"{licence.name} ({licence.link}), commercial use: {licence.commercial}. {licence.terms}"
 
 
-def may_write(folder: Path) -> bool:
-    """Whether a folder, or the nearest one above it that is there, may be written to."""
+def is_writable(folder: Path) -> bool:
+    """Whether a folder, or its nearest existing parent, is writable."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     return os.access(nearest, os.W_OK | os.X_OK)
 
 
-def _acceptance(row: WeightsRow, how: How) -> Acceptance:
+def _accept_now(weights: PretrainedWeights, how: Literal["flag", "environment"]) -> LicenceAcceptance:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Acceptance(row.licence.name, _text_sha256(row.licence), now, _user(), how)
+    return LicenceAcceptance(weights.licence.name, _text_sha256(weights.licence), now, _user(), how)
 
 
-def _text_sha256(licence: LicenceRow) -> str:
-    return hashlib.sha256(licence_line(licence).encode()).hexdigest()
+def _text_sha256(licence: Licence) -> str:
+    return hashlib.sha256(licence_text(licence).encode()).hexdigest()
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except KeyError:  # a container's user without an entry in the list of users
+    except KeyError:  # a container's user without a passwd entry
         return f"user {os.getuid()}"
 
 
-def _read(row: WeightsRow, folder: Path) -> Acceptance | None:
-    path = folder / row.name / ACCEPTANCE_NAME
+def _read(weights: PretrainedWeights, folder: Path) -> LicenceAcceptance | None:
+    path = folder / weights.name / LICENCE_FILE
     try:
-        return Acceptance(**json.loads(path.read_text("utf-8")))
+        return LicenceAcceptance(**json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no record of an accepted licence ({error}); remove it") from error
+        raise ValueError(f"{path} is not a licence acceptance ({error}): remove it") from error
 
 
-def _write(row: WeightsRow, folder: Path, acceptance: Acceptance) -> None:
-    with write_atomically(folder / row.name / ACCEPTANCE_NAME) as partial:
+def _write(weights: PretrainedWeights, folder: Path, acceptance: LicenceAcceptance) -> None:
+    with write_atomically(folder / weights.name / LICENCE_FILE) as partial:
         partial.write_text(json.dumps(asdict(acceptance), indent=1), "utf-8")

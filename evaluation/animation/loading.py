@@ -30,7 +30,7 @@ from training.stage_catalog import RENDERING_STAGE
 from training.stages.frozen_encoders import FrozenEncoders
 from training.stages.stage import StageContext
 from training.stages.stage3_expression import ExpressionSettings
-from weights.resolve import find_weights
+from weights.resolve import weights_path
 
 
 class TrainedNetworks(HeadNetworks):
@@ -123,7 +123,7 @@ def load_talking_head(
     if neutral is not None:
         habits = replace(habits, neutral=neutral)
     if released:
-        folder = find_weights(checkpoint) if checkpoint == RELEASED_NAME else Path(checkpoint).expanduser()
+        folder = weights_path(checkpoint) if checkpoint == RELEASED_NAME else Path(checkpoint).expanduser()
         networks = ReleasedNetworks(load_official(folder, preset_named(official_networks)))
         return TalkingHead(f"released files in {folder}", networks, habits, 1, OFFICIAL_EYE_PARTS, place)
     trained, window_frames, eye_parts = load_run(root, checkpoint)

@@ -24,7 +24,6 @@ from evaluation.generation.files import (
     portrait_path,
     video_path,
 )
-from evaluation.generation.pretrained_files import require_outside_files
 from evaluation.generation.reenactment import (
     Reenactment,
     ReenactmentPlan,
@@ -42,6 +41,7 @@ from storage.root import local_copy
 from training.data.index import ClipIndex, NoSamplesError, open_current
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
+from weights.resolve import resolve_config
 
 CODE_VERSION: Final = "1"
 NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
@@ -78,7 +78,7 @@ def run_generated_videos(
     )
 
     def build(work: Path) -> BuildReport:
-        require_outside_files(choice)
+        resolve_config(choice)  # fail before videos are generated
         return _make(root, choice, index, plan, work, progress)
 
     return materialise(root, recipe, build, force=force)

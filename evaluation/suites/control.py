@@ -23,7 +23,7 @@ from preprocessing.process_pool import default_workers
 from preprocessing.table_schema import column, table_schema
 from storage.fingerprint import JsonValue, file_sha256
 from storage.publishing import BuildReport, Published, Recipe, materialise
-from weights.resolve import OutsideFile, outside_file, write_outside_weights
+from weights.resolve import ResolvedWeights, resolve_weights, write_pretrained_weights
 
 if TYPE_CHECKING:  # its module loads OpenCV
     from evaluation.suites.control_rows import ControlTable
@@ -77,7 +77,7 @@ def run_control_evaluation(
         "official_panels": {path.name: file_sha256(path) for path in panel_files(panels)},
         "clips_with_truth": len(sources),
     }
-    landmarker = outside_file(choice.face_landmarker_weights, "face_landmarker_weights")
+    landmarker = resolve_weights(choice.face_landmarker_weights, "face_landmarker_weights")
     if landmarker is not None:
         settings["face_landmarker_sha256"] = landmarker.sha256
     inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
@@ -121,7 +121,7 @@ class _Task:
     made: GeneratedVideos
     panels: Path | None
     sources: Mapping[str, Path]
-    landmarker: OutsideFile | None
+    landmarker: ResolvedWeights | None
     workers: int
 
 
@@ -147,7 +147,7 @@ def _measure(task: _Task, work: Path, progress: Progress) -> BuildReport:
         progress("reading the released model's published videos")
         _add_official(table, task.panels)
     write_records(work / RECORDS_TABLE, table.rows)
-    write_outside_weights(work, [task.landmarker])
+    write_pretrained_weights(work, [task.landmarker])
     pq.write_table(pa.Table.from_pylist(table.cells, schema=MATRIX_SCHEMA), work / MATRIX_TABLE)
     scores = {f"{name} score": round(value, 4) for name, value in table.scores.items()}
     return BuildReport(

@@ -22,7 +22,7 @@ from evaluation.records import RECORDS_TABLE, write_records
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE
-from weights.resolve import OutsideFile, outside_file, write_outside_weights
+from weights.resolve import ResolvedWeights, resolve_weights, write_pretrained_weights
 
 LIP_SYNC_EVALUATION: Final = "lip_sync_evaluation"
 CODE_VERSION: Final = "1"
@@ -37,7 +37,7 @@ class _Task:
     root: UPath
     made: GeneratedVideos
     lip_run: str
-    syncnet: OutsideFile | None
+    syncnet: ResolvedWeights | None
 
 
 def run_lip_sync_evaluation(
@@ -51,7 +51,7 @@ def run_lip_sync_evaluation(
     """
     videos, made = open_generated(root, choice.run)
     weights = run_inputs(root, choice.run)
-    syncnet = outside_file(choice.syncnet_weights, "syncnet_weights")
+    syncnet = resolve_weights(choice.syncnet_weights, "syncnet_weights")
     task = _Task(root, made, lip_run(root, choice.run), syncnet)
     recipe = Recipe(
         LIP_SYNC_EVALUATION,
@@ -90,7 +90,7 @@ def _score(task: _Task, work: Path, progress: Progress) -> BuildReport:
     if task.syncnet is None:
         rows += missing_rows()
     write_records(work / RECORDS_TABLE, rows)
-    write_outside_weights(work, [task.syncnet])
+    write_pretrained_weights(work, [task.syncnet])
     missing = sum(row.value is None for row in rows)
     return BuildReport(
         counts={"figures": len(rows), "missing": missing, "scorers": len(scorers)}, refusals={}

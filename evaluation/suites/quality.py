@@ -15,7 +15,7 @@ from evaluation.config import EvaluationChoice
 from evaluation.generation.files import GENERATED_VIDEOS, open_generated
 from evaluation.records import RECORDS_TABLE, write_records
 from storage.publishing import BuildReport, Published, Recipe, materialise
-from weights.resolve import outside_file, write_outside_weights
+from weights.resolve import resolve_weights, write_pretrained_weights
 
 QUALITY_EVALUATION: Final = "quality_evaluation"
 CODE_VERSION: Final = "1"
@@ -42,9 +42,9 @@ def run_quality_evaluation(
     """
     videos, made = open_generated(root, choice.run)
     files = {
-        "csim": outside_file(choice.csim_weights, "csim_weights"),
-        "lpips": outside_file(choice.lpips_weights, "lpips_weights"),
-        "fid": outside_file(choice.fid_weights, "fid_weights"),
+        "csim": resolve_weights(choice.csim_weights, "csim_weights"),
+        "lpips": resolve_weights(choice.lpips_weights, "lpips_weights"),
+        "fid": resolve_weights(choice.fid_weights, "fid_weights"),
     }
     weights = QualityWeights(**{name: None if file is None else file.path for name, file in files.items()})
     recipe = Recipe(
@@ -61,7 +61,7 @@ def run_quality_evaluation(
         progress(f"comparing the pictures of {len(made.plan.reenactments)} videos")
         rows = quality_rows(made, weights)
         write_records(work / RECORDS_TABLE, rows)
-        write_outside_weights(work, files.values())
+        write_pretrained_weights(work, files.values())
         missing = sum(row.value is None for row in rows)
         return BuildReport(counts={"figures": len(rows), "missing": missing}, refusals={})
 

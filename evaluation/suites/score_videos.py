@@ -16,7 +16,7 @@ from rich.table import Table
 
 from evaluation.metrics.lip_sync import lse_crop, lse_syncnet_frame, lse_syncnet_track
 from evaluation.metrics.lip_sync.distance import LipSyncScore, LipSyncScorer, NotScored
-from weights.resolve import outside_file
+from weights.resolve import resolve_weights
 
 Protocol = Callable[[Path, LipSyncScorer], LipSyncScore | NotScored]
 
@@ -45,7 +45,7 @@ class ScorerKind:
 def _load_syncnet(weights: Path) -> LipSyncScorer:
     from evaluation.metrics.lip_sync.syncnet import load_syncnet_scorer
 
-    file = outside_file(str(weights), "syncnet_weights")
+    file = resolve_weights(str(weights), "syncnet_weights")
     assert file is not None  # a path is never empty
     return load_syncnet_scorer(file.path)
 

@@ -25,8 +25,7 @@ from rich.table import Table
 from pipelines.cli.package_versions import installed_packages, locked_versions, required_packages
 from preprocessing.media.ffmpeg_program import find_ffmpeg
 from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE, open_root
-from weights.folder import WEIGHTS_VARIABLE
-from weights.overview import overview
+from weights.folder import WEIGHTS_VARIABLE, overview
 
 State = Literal["ok", "note", "missing"]
 
@@ -175,14 +174,14 @@ def examine_root(location: str) -> Finding:
 
 
 def examine_weights() -> Finding:
-    """Outside weights, all optional, in their folder; by names and sizes."""
+    """Pretrained weights, all optional, checked by name and size."""
     folder, rows = overview()
-    subject = f"Outside weights ({WEIGHTS_VARIABLE})"
-    wrong = [f"{row['name']}: {row['state']}" for row in rows if row["state"] not in ("yes", "no")]
+    subject = f"Pretrained weights ({WEIGHTS_VARIABLE})"
+    wrong = [f"{row['name']}: {row['state']}" for row in rows if row["state"] not in ("present", "missing")]
     if wrong:
-        return Finding(subject, "note", "; ".join(wrong), f"those cannot be used: look into {folder}")
-    names = [str(row["name"]) for row in rows if row["state"] == "yes"]
-    return Finding(subject, "ok", ", ".join(names) or "none; none is needed, the built-in labellers are used")
+        return Finding(subject, "note", "; ".join(wrong), f"they cannot be used: see {folder}")
+    names = [str(row["name"]) for row in rows if row["state"] == "present"]
+    return Finding(subject, "ok", ", ".join(names) or "none (optional; the built-in labellers are used)")
 
 
 def report(*, as_json: bool = False, location: str | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The command `pdfgc weights`: outside weights listed, fetched, verified."""
+"""The command `pdfgc weights`: list, fetch and verify pretrained weights."""
 
 import json
 from collections.abc import Generator
@@ -6,54 +6,52 @@ from contextlib import contextmanager
 
 import click
 
-from weights.folder import WEIGHTS_VARIABLE
+from weights.folder import WEIGHTS_VARIABLE, FetchProgress
 from weights.licences import ACCEPT_VARIABLE
-from weights.rows import FetchProgress
 
-accepting = click.option(
+accept_option = click.option(
     "--accept-licence",
     "accepted",
     multiple=True,
     metavar="NAME",
-    help=f"Accept the licence of NAME, once (repeatable); or name it in {ACCEPT_VARIABLE}.",
+    help=f"Accept the licence of NAME (repeatable). Stored; alternative: {ACCEPT_VARIABLE}=NAME,...",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def weights() -> None:
-    """Outside weights: list, fetch, verify. None is needed; each makes one setting better.
+    """List, fetch and verify pretrained weights. All are optional.
 
-    They lie in PDFGC_WEIGHTS (default: pdfgc/weights in the user's cache), a folder a name. What somebody
-    copied there works without any network.
+    They are stored in PDFGC_WEIGHTS (default: pdfgc/weights in the user's cache), one folder per name. Files
+    copied there by hand work offline.
     """
 
 
 @weights.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_weights(as_json: bool) -> None:
-    """Show what there is, on which terms, and what of it is here. Reads no file; that does verify."""
+    """Show all weights, their licences, and which are present (checked by name and size)."""
     from rich.console import Console
     from rich.table import Table
 
-    from weights.overview import overview
+    from weights.folder import overview
 
     with _one_line_errors():
         folder, rows = overview()
     if as_json:
         click.echo(json.dumps({"folder": folder, "weights": rows}, indent=2))
         return
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    for heading in ("what for", "licence", "commercial", "here"):
-        table.add_column(heading)
+    for heading in ("used by", "licence (commercial use)", "state"):
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        what_for = f"{row['purpose']}. For: {row['used_by']}"
-        table.add_row(
-            str(row["name"]), what_for, *(str(row[key]) for key in ("licence", "commercial", "state"))
-        )
+        licence = f"{row['licence']} ({row['commercial']})"
+        table.add_row(str(row["name"]), str(row["used_by"]), licence, str(row["state"]))
     console = Console()
     console.print(table)
-    console.print(f"Folder: {folder} ({WEIGHTS_VARIABLE})", soft_wrap=True)
+    console.print(f"Folder: {folder} ({WEIGHTS_VARIABLE})", soft_wrap=True, highlight=False)
 
 
 @weights.command("fetch")
@@ -62,63 +60,66 @@ def list_weights(as_json: bool) -> None:
     "--from",
     "source",
     metavar="PATH|URL",
-    help="Take it from a file, archive, folder or address (file, http, https) of your own.",
+    help="Take the files from this file, archive, folder or URL (file, http, https).",
 )
-@accepting
+@accept_option
 def fetch_command(names: tuple[str, ...], source: str | None, accepted: tuple[str, ...]) -> None:
-    """Bring weights here: downloads go on where they were cut, are verified, and appear whole.
+    """Download weights. Interrupted downloads are resumed; files are verified before they are installed.
 
     Proxies: HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
     """
     from weights.resolve import fetch_weights
 
     if source is not None and len(names) > 1:
-        raise click.UsageError(f"--from is for one name, got {', '.join(names)}")
+        raise click.UsageError(f"--from takes one NAME, got {', '.join(names)}")
     with _one_line_errors():
         _accept(accepted)
         for name in names:
             with _progress_bar() as progress:
                 files = fetch_weights(name, progress, source)
             for file in files:
-                click.echo(f"{file.path}  sha256 {file.sha256} (by {file.trusted})")
+                click.echo(f"{file.path}  sha256 {file.sha256} ({_trusted(file.trusted)})")
 
 
 @weights.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@accepting
+@accept_option
 def verify_command(names: tuple[str, ...], accepted: tuple[str, ...]) -> None:
-    """Read weights and hold them against the list, or against the first use; all that are here by default."""
-    from weights.overview import overview
+    """Read files and compare their sha256 with the catalog or with the first use.
+
+    Without NAME all present weights are verified.
+    """
+    from weights.folder import overview
     from weights.resolve import licence_record
 
-    wrong = 0
+    failures = 0
     with _one_line_errors():
         _accept(accepted)
-        present = [str(row["name"]) for row in overview()[1] if row["state"] != "no"]
+        present = [str(row["name"]) for row in overview()[1] if row["state"] != "missing"]
         for name in names or present:
             try:
                 record = licence_record(name)
             except (ValueError, OSError) as error:
-                wrong += 1
+                failures += 1
                 click.echo(f"{name}: {error}", err=True)
             else:
                 for file, sha256 in record.sha256.items():
-                    click.echo(f"{name}: {file} is as it should be, sha256 {sha256}")
+                    click.echo(f"{name}: {file} ok, sha256 {sha256}")
         if not names and not present:
-            click.echo("no weights are here; pdfgc weights list shows what there is")
-    raise SystemExit(1 if wrong else 0)
+            click.echo("no weights are present; pdfgc weights list shows those available")
+    raise SystemExit(1 if failures else 0)
 
 
 @weights.command("path")
 @click.argument("name")
-@accepting
+@accept_option
 def path_command(name: str, accepted: tuple[str, ...]) -> None:
-    """Print where NAME lies, verified: its file, or the folder of its files."""
-    from weights.resolve import find_weights
+    """Print the verified path of NAME: its file, or its folder if it has several files."""
+    from weights.resolve import weights_path
 
     with _one_line_errors():
         _accept(accepted)
-        click.echo(str(find_weights(name)))
+        click.echo(str(weights_path(name)))
 
 
 def _accept(names: tuple[str, ...]) -> None:
@@ -126,6 +127,10 @@ def _accept(names: tuple[str, ...]) -> None:
 
     for name in names:
         accept_licence(name)
+
+
+def _trusted(trusted: str) -> str:
+    return "matches the catalog" if trusted == "catalog" else "recorded at first use"
 
 
 @contextmanager
@@ -156,7 +161,7 @@ def _progress_bar() -> Generator[FetchProgress, None, None]:
 
     def show(name: str, done: int, total: int | None) -> None:
         if not tasks:
-            bars.start()  # an empty bar is an empty line
+            bars.start()  # an empty bar would print an empty line
         if name not in tasks:
             tasks[name] = bars.add_task(name, total=total)
         bars.update(tasks[name], completed=done, total=total)

@@ -48,7 +48,7 @@ people; they carry those labellers' errors.
 """
 _WHO: Final = """\
 A labeller is told by name and version; one that runs an outside network also by the first digits of its
-file's sha256 (`outside_weights.json` beside the labels has all of it, and the licence). The digits alone
+file's sha256 (`pretrained_weights.json` beside the labels has all of it, and the licence). The digits alone
 tell trained weights from any others of the same layout. Faces are found by the built-in detector unless
 `faces` stands here. Different labellers of one label are not comparable: training refuses such a
 label unless it is told to take it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-OUTSIDE_WEIGHTS_NAME: Final = "outside_weights.json"
+OUTSIDE_WEIGHTS_NAME: Final = "pretrained_weights.json"
 LABELLERS_NAME: Final = "labellers.json"
 DIGEST_DIGITS: Final = 8  # of a sha256, where a person reads it
 

@@ -50,13 +50,13 @@ def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
     root: UPath, alexnet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choice = EvaluationChoice(run="default", lpips_weights="alexnet")
-    with pytest.raises(ValueError, match="alexnet: its licence must be accepted by name once"):
+    with pytest.raises(ValueError, match="alexnet: the licence must be accepted once"):
         run_quality_evaluation(root, choice, progress=lambda _: None)
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "alexnet")
     published = run_quality_evaluation(root, choice, progress=lambda _: None)
     rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     assert all(row.value is not None for row in rows if row.metric.startswith("lpips"))
-    (told,) = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    (told,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     digest = hashlib.sha256(alexnet.read_bytes()).hexdigest()
     assert (told["setting"], told["weights"], told["sha256"]) == ("lpips_weights", "alexnet", digest)
     assert told["licence"]["acceptance"]["how"] == "environment"
@@ -83,7 +83,7 @@ def test_the_released_files_are_a_checkpoint_by_name(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path / "weights"))
     root = open_root(str(tmp_path / "root"))
     with pytest.raises(
-        FileNotFoundError, match=r"^pdfgc_official is missing: .* get checkpoints\.tar at https://"
+        FileNotFoundError, match=r"^pdfgc_official is missing: .* download checkpoints\.tar from https://"
     ):
         load_talking_head("pdfgc_official", root)
     write_released_tiny(tmp_path / "weights/pdfgc_official")

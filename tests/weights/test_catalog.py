@@ -1,4 +1,4 @@
-"""The list of outside weights: whole, unambiguous, and of the names that the loaders read."""
+"""The catalog of pretrained weights: complete, unambiguous, consistent with the loaders."""
 
 import re
 import subprocess
@@ -12,10 +12,10 @@ from models.external.l2cs import L2CS_FILE
 from models.external.syncnet import SYNCNET_FILE
 from models.external.vgg19 import TORCHVISION_FILE
 from models.official import APPEARANCE_FILE, AUDIO_FILE, FACE_RECONSTRUCTION_FILE, GENERATOR_FILE, MOTION_FILE
-from weights.catalog import ALL_WEIGHTS, PRETRAINED, file_for_setting, pretrained_named
+from weights.catalog import ALL_WEIGHTS, PRETRAINED, files_for_setting, pretrained_named
 
 
-def test_names_are_unique_and_fit_for_folders() -> None:
+def test_names_are_unique_and_valid_folder_names() -> None:
     assert len(PRETRAINED) == len(ALL_WEIGHTS)
     for row in ALL_WEIGHTS:
         names = [name for file in row.files for name in (file.name, *file.other_names)]
@@ -23,7 +23,7 @@ def test_names_are_unique_and_fit_for_folders() -> None:
         assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) for name in (row.name, *names))
 
 
-def test_digests_are_whole_and_torchvisions_begin_as_the_file_is_named() -> None:
+def test_digests_are_complete_and_match_file_names() -> None:
     for row in ALL_WEIGHTS:
         digests = [file.sha256 for file in row.files] + [row.archive.sha256 if row.archive else None]
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests if digest is not None)
@@ -32,12 +32,12 @@ def test_digests_are_whole_and_torchvisions_begin_as_the_file_is_named() -> None
             assert named is None or (file.sha256 or "").startswith(named[1])
 
 
-def test_addresses_are_encrypted_and_what_has_none_is_got_by_hand() -> None:
+def test_urls_use_https_or_the_download_is_manual() -> None:
     for row in ALL_WEIGHTS:
         urls = [file.url for file in row.files] + [row.archive.url if row.archive else None]
         for url in [row.page, row.licence.link, *urls]:
             assert url is None or url.startswith("https://")
-    assert [row.name for row in ALL_WEIGHTS if row.by_hand] == [
+    assert [row.name for row in ALL_WEIGHTS if row.manual_download] == [
         "pdfgc_official", "deep3d_facerecon", "l2cs_gaze360",
     ]  # fmt: skip
 
@@ -54,12 +54,12 @@ def test_addresses_are_encrypted_and_what_has_none_is_got_by_hand() -> None:
         ("emonet_5", [emonet_file(5)]),
     ],
 )
-def test_files_are_called_as_their_loaders_call_them(weights: str, loaders: list[OfficialFile]) -> None:
+def test_file_names_match_the_loaders(weights: str, loaders: list[OfficialFile]) -> None:
     called = [(file.name, *file.other_names) for file in PRETRAINED[weights].files]
     assert called == [loader.names for loader in loaders]
 
 
-def test_torchvision_knows_the_addresses_that_the_list_leaves_to_it() -> None:
+def test_torchvision_knows_the_urls_left_to_it() -> None:
     from torchvision.models import get_weight
 
     left = {file.name: file.torchvision for row in ALL_WEIGHTS for file in row.files if file.torchvision}
@@ -68,18 +68,20 @@ def test_torchvision_knows_the_addresses_that_the_list_leaves_to_it() -> None:
         assert get_weight(torchvision).url.endswith(f"/{name}")
 
 
-def test_a_setting_takes_the_sets_that_are_meant_for_it_alone() -> None:
-    assert file_for_setting(PRETRAINED["buffalo_l"], "csim_weights").name == "w600k_r50.onnx"
+def test_files_for_setting_refuses_other_weights() -> None:
+    assert [file.name for file in files_for_setting(PRETRAINED["buffalo_l"], "csim_weights")] == [
+        "w600k_r50.onnx"
+    ]
     with pytest.raises(ValueError, match=r"^vgg19_weights does not take syncnet_v2; it takes vgg19$"):
-        file_for_setting(PRETRAINED["syncnet_v2"], "vgg19_weights")
+        files_for_setting(PRETRAINED["syncnet_v2"], "vgg19_weights")
 
 
-def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="no weights 'vgg'; there are pdfgc_official, deep3d_facerecon, "):
+def test_pretrained_named_lists_the_known_names() -> None:
+    with pytest.raises(ValueError, match="no weights 'vgg'; known are pdfgc_official, deep3d_facerecon, "):
         pretrained_named("vgg")
 
 
-def test_the_list_imports_neither_torch_nor_what_speaks_to_the_network() -> None:
+def test_resolve_imports_neither_torch_nor_requests() -> None:
     code = (
         "import sys, weights.resolve; "
         "print([name for name in ('torch', 'requests', 'urllib3') if name in sys.modules])"

@@ -1,4 +1,4 @@
-"""Outside weights: fetched over a bad line, held against what is known, refused without their terms."""
+"""Pretrained weights: downloads over bad connections, verification, licences."""
 
 import hashlib
 import io
@@ -16,22 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from urllib3 import Retry
 
 from tests.factories.weights_server import Plan, proxy, served
 from weights.catalog import Commercial, Licence, PretrainedWeights, WeightsArchive, WeightsFile
-from weights.download import DownloadSettings
 from weights.fetch import fetch
-from weights.folder import FoundFile, find_file, find_files, read_record, weights_folder
+from weights.folder import VerifiedFile, find_files, read_record, weights_folder
 from weights.licences import ACCEPT_VARIABLE, accept, require_acceptance
 
 CONTENT = b"PK weights " * 5000
 SIZE_BYTES = len(CONTENT)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-QUICK = DownloadSettings(waits_seconds=(0.0, 0.0), silence_seconds=5.0)
+QUICK = Retry(total=2, backoff_factor=0.0, status_forcelist=(429, 503))
 
 
 @pytest.fixture(autouse=True)
-def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", ACCEPT_VARIABLE):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -58,7 +58,7 @@ def packed(url: str | None = None, archive_sha256: str | None = None) -> Pretrai
     return replace(weights(), files=files, archive=WeightsArchive("nets.zip", url, None, archive_sha256))
 
 
-def get(row: PretrainedWeights, folder: Path, source: str | None = None) -> tuple[FoundFile, ...]:
+def get(row: PretrainedWeights, folder: Path, source: str | None = None) -> tuple[VerifiedFile, ...]:
     return fetch(row, folder, lambda *_: None, source, QUICK)
 
 
@@ -70,15 +70,15 @@ def zip_of(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_fetched_file_is_verified_recorded_and_found_without_a_network(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int | None]] = []
+def test_fetch_verifies_and_records_a_file(tmp_path: Path) -> None:
+    steps: list[tuple[str, int, int | None]] = []
     with served(Plan(CONTENT)) as url:
         row = weights(f"{url}/net.pth")
-        (found,) = fetch(row, tmp_path, lambda *step: told.append(step), None, QUICK)
-    assert found == FoundFile("net.pth", tmp_path / "net/net.pth", SHA256, len(CONTENT), "list")
+        (found,) = fetch(row, tmp_path, lambda *step: steps.append(step), None, QUICK)
+    assert found == VerifiedFile("net.pth", tmp_path / "net/net.pth", SHA256, len(CONTENT), "catalog")
     assert found.path.read_bytes() == CONTENT
-    assert told[0] == ("net.pth", 0, len(CONTENT))
-    assert told[-1] == ("net.pth", len(CONTENT), len(CONTENT))
+    assert steps[0] == ("net.pth", 0, len(CONTENT))
+    assert steps[-1] == ("net.pth", len(CONTENT), len(CONTENT))
     assert find_files(row, tmp_path) == (found,)
     assert read_record(row, tmp_path)["net.pth"].source == f"{url}/net.pth"
     assert sorted(path.name for path in (tmp_path / "net").iterdir() if path.suffix != ".lock") == [
@@ -87,7 +87,7 @@ def test_a_fetched_file_is_verified_recorded_and_found_without_a_network(tmp_pat
     ]
 
 
-def test_a_cut_connection_is_gone_on_with_where_it_was_cut(tmp_path: Path) -> None:
+def test_download_resumes_a_broken_connection(tmp_path: Path) -> None:
     plan = Plan(CONTENT, cut_after=[20_000, 20_000])
     with served(plan) as url:
         (found,) = get(weights(url), tmp_path)
@@ -95,7 +95,7 @@ def test_a_cut_connection_is_gone_on_with_where_it_was_cut(tmp_path: Path) -> No
     assert plan.ranges == [None, "bytes=20000-", "bytes=40000-"]
 
 
-def test_passing_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> None:
+def test_download_retries_only_transient_status_codes(tmp_path: Path) -> None:
     plan = Plan(CONTENT, statuses=[503, 429])
     with served(plan) as url:
         get(weights(url), tmp_path)
@@ -106,11 +106,11 @@ def test_passing_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> No
     assert len(gone.ranges) == 1
 
 
-def test_a_line_that_stays_bad_keeps_what_came_and_says_so(tmp_path: Path) -> None:
+def test_download_keeps_received_bytes_when_retries_end(tmp_path: Path) -> None:
     with served(Plan(CONTENT, cut_after=[1000, 0, 0, 0])) as url:
         with pytest.raises(
             ConnectionError,
-            match=r"cannot be fetched: .*; 1000 bytes are kept, run the command again, or give",
+            match=r"^cannot download .*; 1000 bytes are kept: run the command again, or pass",
         ) as told:
             get(weights(url), tmp_path)
         assert "\n" not in str(told.value)
@@ -119,7 +119,7 @@ def test_a_line_that_stays_bad_keeps_what_came_and_says_so(tmp_path: Path) -> No
     assert found.path.read_bytes() == CONTENT
 
 
-def test_parts_of_two_versions_never_meet(tmp_path: Path) -> None:
+def test_download_never_joins_parts_of_two_versions(tmp_path: Path) -> None:
     plan = Plan(b"an old version " * 1000, cut_after=[100, 0, 0, 0])
     with served(plan) as url:
         with pytest.raises(ConnectionError):
@@ -131,14 +131,14 @@ def test_parts_of_two_versions_never_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plan", [Plan(CONTENT, tag=""), Plan(CONTENT, knows_ranges=False)])
-def test_a_server_that_cannot_go_on_is_asked_for_the_whole(tmp_path: Path, plan: Plan) -> None:
+def test_download_restarts_if_the_server_cannot_resume(tmp_path: Path, plan: Plan) -> None:
     plan.cut_after = [1000]
     with served(plan) as url:
         (found,) = get(weights(url), tmp_path)
     assert found.path.read_bytes() == CONTENT
 
 
-def test_a_download_killed_in_the_middle_is_gone_on_with(tmp_path: Path) -> None:
+def test_download_resumes_after_sigkill(tmp_path: Path) -> None:
     plan = Plan(CONTENT, gate=threading.Event())
     child = (
         "import sys; from pathlib import Path; from tests.weights.test_weights import get, weights; "
@@ -159,7 +159,7 @@ def test_a_download_killed_in_the_middle_is_gone_on_with(tmp_path: Path) -> None
     assert found.path.read_bytes() == CONTENT
 
 
-def test_two_fetches_at_once_download_once(tmp_path: Path) -> None:
+def test_concurrent_fetches_download_once(tmp_path: Path) -> None:
     plan = Plan(CONTENT, gate=threading.Event())
     with served(plan) as url, ThreadPoolExecutor(2) as threads:
         both = [threads.submit(get, weights(url), tmp_path) for _ in range(2)]
@@ -178,43 +178,41 @@ def test_two_fetches_at_once_download_once(tmp_path: Path) -> None:
         Plan(b"\n <!DOCTYPE html>log in"),
     ],
 )
-def test_a_login_page_is_refused(tmp_path: Path, plan: Plan) -> None:
+def test_fetch_refuses_a_login_page(tmp_path: Path, plan: Plan) -> None:
     with served(plan) as url:
-        expected = r"/net is a web page, not weights \(a login or a form.*\): get the file in a browser"
+        expected = r"/net is a web page, not weights \(it may require a login.*\): download it with a browser"
         with pytest.raises(ValueError, match=expected):
             get(weights(f"{url}/net", None, None), tmp_path)
     assert not (tmp_path / "net/net.pth").exists()
 
 
-def test_a_closed_door_says_how_to_go_on(tmp_path: Path) -> None:
-    told = r"403 Forbidden: it wants a login or a form; get .* --from FILE"
+def test_forbidden_download_names_the_alternative(tmp_path: Path) -> None:
+    told = r"403 Forbidden: it requires a login or a form; download .* --from FILE"
     with served(Plan(CONTENT, statuses=[403])) as url, pytest.raises(ValueError, match=told):
         get(weights(url), tmp_path)
 
 
-def test_another_file_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_fetch_refuses_another_file_and_leaves_nothing(tmp_path: Path) -> None:
     with served(Plan(CONTENT[::-1])) as url:
         with pytest.raises(
-            ValueError, match=rf"is not net's net.pth: its sha256 is .*, should be {SHA256}; nothing"
+            ValueError, match=rf"is not net's net.pth: its sha256 is .*, expected {SHA256}; nothing"
         ):
             get(weights(url), tmp_path)
-        with pytest.raises(ValueError, match="is another file: it has 55000 bytes, should have 7"):
+        with pytest.raises(ValueError, match="is another file: it has 55000 bytes, expected 7"):
             get(weights(url, SHA256, 7), tmp_path)
     assert not list((tmp_path / "net").glob("net.pth*"))
 
 
-def test_a_server_without_a_length_is_believed_only_where_the_size_is_known(tmp_path: Path) -> None:
+def test_download_without_length_needs_a_known_size(tmp_path: Path) -> None:
     plan = Plan(CONTENT, tells_length=False)
     with served(plan) as url:
-        with pytest.raises(ValueError, match="does not say how long the file is"):
+        with pytest.raises(ValueError, match="sends no Content-Length"):
             get(weights(url, None, None), tmp_path)
         (found,) = get(weights(url), tmp_path)
     assert found.path.read_bytes() == CONTENT
 
 
-def test_proxies_of_the_environment_are_used_and_left_out_as_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_uses_proxies_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     with served(Plan(CONTENT)) as url, proxy(seen) as proxy_url:
         monkeypatch.setenv("HTTP_PROXY", proxy_url)
@@ -228,17 +226,17 @@ def test_proxies_of_the_environment_are_used_and_left_out_as_told(
         get(weights("http://net.example.org/net.pth"), tmp_path / "dead")
 
 
-def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_unreachable_server_error_is_one_line(tmp_path: Path) -> None:
     with served(Plan(CONTENT)) as url:
         pass
     with pytest.raises(
-        ConnectionError, match=r"cannot be fetched: the connection failed \(.*refused\)"
+        ConnectionError, match=r"^cannot download .*: the connection failed \(.*refused\)"
     ) as told:
         get(weights(url), tmp_path)
     assert "\n" not in str(told.value)
 
 
-def test_a_file_got_by_hand_is_taken_from_a_path_an_address_or_a_folder(tmp_path: Path) -> None:
+def test_fetch_takes_files_from_path_url_or_folder(tmp_path: Path) -> None:
     lying = tmp_path / "down loads/nett.pth"
     lying.parent.mkdir()
     lying.write_bytes(CONTENT)
@@ -247,13 +245,13 @@ def test_a_file_got_by_hand_is_taken_from_a_path_an_address_or_a_folder(tmp_path
         assert found.path == tmp_path / f"{number}/net/net.pth"
         assert found.path.read_bytes() == CONTENT
     assert lying.read_bytes() == CONTENT
-    with pytest.raises(FileNotFoundError, match=r"net: nothing is at .*none\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"net: .*none\.pth does not exist"):
         get(weights(), tmp_path / "other", str(tmp_path / "none.pth"))
     with pytest.raises(FileNotFoundError, match=r"net: no net\.pth in "):
         get(weights(), tmp_path / "other", str(tmp_path / "0"))
 
 
-def test_an_address_of_ones_own_is_recorded_without_its_keys(tmp_path: Path) -> None:
+def test_fetch_records_urls_without_secrets(tmp_path: Path) -> None:
     with served(Plan(CONTENT)) as url:
         secret = url.replace("http://", "http://me:word@") + "/net.pth?key=k"
         get(weights(), tmp_path, secret)
@@ -261,28 +259,28 @@ def test_an_address_of_ones_own_is_recorded_without_its_keys(tmp_path: Path) -> 
     assert not list((tmp_path / "net").glob("given*"))
 
 
-def test_what_only_a_person_can_get_is_told_with_page_place_and_command(tmp_path: Path) -> None:
+def test_missing_message_of_manual_downloads(tmp_path: Path) -> None:
     told = (
         rf"net is missing: no net\.pth in {tmp_path}/net, 0 MB; licence CC-BY-NC-4.0 "
-        r"\(https://example.org/licence\), commercial use: no; get net\.pth at https://example.org/net and "
-        r"run: pdfgc weights fetch net --from net\.pth --accept-licence net$"
+        r"\(https://example.org/licence\), commercial use: no; download net\.pth from "
+        r"https://example.org/net and run: pdfgc weights fetch net --from net\.pth --accept-licence net$"
     )
     row = weights(commercial="no")
     with pytest.raises(FileNotFoundError, match=told):
         find_files(row, tmp_path)
     accept(row, tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"get net\.pth at https://example\.org/net and run"):
+    with pytest.raises(FileNotFoundError, match=r"download net\.pth from https://example\.org/net and run"):
         get(row, tmp_path)
 
 
-def test_files_come_out_of_an_archive_whatever_folder_they_lie_in(tmp_path: Path) -> None:
+def test_fetch_unpacks_files_from_any_archive_folder(tmp_path: Path) -> None:
     members = {"pack/net.pth": CONTENT, "../more.pth": b"more", "../../evil.pth": b"evil"}
     archive = zip_of(members)
     with served(Plan(archive, cut_after=[1000])) as url:
         row = packed(url, hashlib.sha256(archive).hexdigest())
         found = get(row, tmp_path / "zip")
     assert [file.path.read_bytes() for file in found] == [CONTENT, b"more"]
-    assert [file.trusted for file in found] == ["list", "first use"]
+    assert [file.trusted for file in found] == ["catalog", "first use"]
     tar = tmp_path / "nets.tar"
     with tarfile.open(tar, "w:gz") as opened:
         for name, content in members.items():
@@ -297,39 +295,39 @@ def test_files_come_out_of_an_archive_whatever_folder_they_lie_in(tmp_path: Path
     assert not list(tmp_path.rglob("*.part*"))
 
 
-def test_an_archive_that_is_damaged_or_lacks_a_file_is_refused(tmp_path: Path) -> None:
+def test_fetch_refuses_damaged_or_incomplete_archives(tmp_path: Path) -> None:
     archive = tmp_path / "nets.zip"
     archive.write_bytes(zip_of({"net.pth": CONTENT}))
-    with pytest.raises(ValueError, match=r"nets\.zip does not hold more\.pth$"):
+    with pytest.raises(ValueError, match=r"nets\.zip does not contain more\.pth$"):
         get(packed(), tmp_path, str(archive))
     archive.write_bytes(zip_of({"net.pth": CONTENT, "more.pth": b"more"}).replace(CONTENT[:50], b"x" * 50, 1))
-    with pytest.raises(ValueError, match=r"nets\.zip cannot be unpacked: it is damaged or cut short"):
+    with pytest.raises(ValueError, match=r"nets\.zip cannot be unpacked: it is damaged or truncated"):
         get(packed(), tmp_path, str(archive))
     archive.write_bytes(b"neither")
-    with pytest.raises(ValueError, match=r"nets\.zip is no zip and no tar"):
+    with pytest.raises(ValueError, match=r"nets\.zip is neither a zip nor a tar"):
         get(packed(), tmp_path, str(archive))
-    told = r"is another file: its sha256 is .*, should be 0000"
+    told = r"is another file: its sha256 is .*, expected 0000"
     with served(Plan(zip_of({"net.pth": CONTENT}))) as url, pytest.raises(ValueError, match=told):
         get(packed(url, "0" * 64), tmp_path)
     assert not list((tmp_path / "net").glob("net.pth"))
 
 
-def test_one_file_of_several_given_by_hand_says_what_is_still_missing(tmp_path: Path) -> None:
+def test_fetch_of_one_given_file_lists_the_missing(tmp_path: Path) -> None:
     lying = tmp_path / "net.pth"
     lying.write_bytes(CONTENT)
-    with pytest.raises(FileNotFoundError, match=r"is in place; still missing: net is missing: no more\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"is in place, but net is missing: no more\.pth"):
         get(packed(), tmp_path / "folder", str(lying))
     row = packed()
-    assert find_file(row, row.files[0], tmp_path / "folder").sha256 == SHA256
+    assert find_files(row, tmp_path / "folder", row.files[:1])[0].sha256 == SHA256
 
 
-def test_a_damaged_file_in_the_folder_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_find_files_refuses_damaged_files(tmp_path: Path) -> None:
     lying = tmp_path / "net/net.pth"
     lying.parent.mkdir()
     for content, told in (
         (
             CONTENT[:-1],
-            r"is cut short or not net's net\.pth: it has 54999 bytes, should have 55000; remove it and run",
+            r"is truncated or not net's net\.pth: it has 54999 bytes, expected 55000; remove it and run",
         ),
         (CONTENT + b"x", r"is not net's net.pth: it has 55001 bytes"),
         (CONTENT[::-1], r"is not net's net.pth: its sha256 is"),
@@ -344,7 +342,7 @@ def test_a_damaged_file_in_the_folder_is_refused_with_the_way_out(tmp_path: Path
     assert find_files(weights(), tmp_path)[0].sha256 == SHA256
 
 
-def test_where_no_digest_is_known_the_first_file_used_is_held_against_later_ones(tmp_path: Path) -> None:
+def test_unknown_digest_is_recorded_at_first_use(tmp_path: Path) -> None:
     row, lying = weights(sha256=None, size_bytes=None), tmp_path / "net/nett.pth"
     lying.parent.mkdir()
     lying.write_bytes(CONTENT)
@@ -352,32 +350,33 @@ def test_where_no_digest_is_known_the_first_file_used_is_held_against_later_ones
     assert (first.path, first.trusted) == (lying, "first use")
     assert json.loads((tmp_path / "net/record.json").read_text())["net.pth"]["sha256"] == SHA256
     lying.write_bytes(b"other")
-    with pytest.raises(
-        ValueError, match=r"is another net.pth than the one first used on 20.*remove .*record.json"
-    ):
+    with pytest.raises(ValueError, match=r"differs from the net.pth first used on 20.*remove .*record.json"):
         find_files(row, tmp_path)
     lying.unlink()
-    with served(Plan(b"other")) as url, pytest.raises(ValueError, match="than the one first used"):
+    with (
+        served(Plan(b"other")) as url,
+        pytest.raises(ValueError, match="differs from the net"),
+    ):
         get(weights(url, None, None), tmp_path)
     (tmp_path / "net/record.json").unlink()
     lying.write_bytes(b"other")
     assert find_files(row, tmp_path)[0].size_bytes == 5
 
 
-def test_a_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_read_record_refuses_a_damaged_record(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net/net.pth").write_bytes(CONTENT)
     (tmp_path / "net/record.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"record\.json is no record of weights"):
+    with pytest.raises(ValueError, match=r"record\.json is not a record of weights"):
         find_files(weights(sha256=None), tmp_path)
 
 
-def test_a_licence_must_be_accepted_by_name_once(tmp_path: Path) -> None:
+def test_licence_must_be_accepted_once(tmp_path: Path) -> None:
     row = weights(commercial="no")
     (tmp_path / "net").mkdir()
     (tmp_path / "net/net.pth").write_bytes(CONTENT)
     told = (
-        r"net: its licence must be accepted by name once\. CC-BY-NC-4\.0 \(https://example\.org/licence\), "
+        r"net: the licence must be accepted once\. CC-BY-NC-4\.0 \(https://example\.org/licence\), "
         r"commercial use: no\. Not for money\. Accept it with: pdfgc weights fetch net --accept-licence "
         r"net, or PDFGC_ACCEPT_LICENCES=net$"
     )
@@ -390,15 +389,15 @@ def test_a_licence_must_be_accepted_by_name_once(tmp_path: Path) -> None:
     assert find_files(row, tmp_path)[0].sha256 == SHA256
 
 
-def test_an_acceptance_is_of_one_wording(tmp_path: Path) -> None:
+def test_acceptance_holds_for_one_licence_text(tmp_path: Path) -> None:
     row = weights(commercial="no")
     accept(row, tmp_path)
     changed = replace(row, licence=replace(row.licence, terms="Not at all."))
-    with pytest.raises(ValueError, match=r"once \(its wording here has changed since 20"):
+    with pytest.raises(ValueError, match=r"once \(its text has changed since 20"):
         require_acceptance(changed, tmp_path)
 
 
-def test_the_environment_accepts_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acceptance_in_environment_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = weights(commercial="unclear")
     monkeypatch.setenv(ACCEPT_VARIABLE, "other, net")
     accepted = require_acceptance(row, tmp_path)
@@ -408,7 +407,7 @@ def test_the_environment_accepts_and_is_recorded(tmp_path: Path, monkeypatch: py
     assert require_acceptance(row, tmp_path) == accepted
 
 
-def test_a_folder_that_may_not_be_written_to_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_folder_is_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = weights(sha256=None, size_bytes=None, commercial="no")
     (tmp_path / "net").mkdir()
     (tmp_path / "net/net.pth").write_bytes(CONTENT)
@@ -418,9 +417,7 @@ def test_a_folder_that_may_not_be_written_to_is_read(tmp_path: Path, monkeypatch
     assert [path.name for path in (tmp_path / "net").iterdir()] == ["net.pth"]
 
 
-def test_the_folder_is_the_variables_else_the_users_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_folder_is_variable_or_user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
     assert weights_folder() == tmp_path
     monkeypatch.delenv("PDFGC_WEIGHTS")

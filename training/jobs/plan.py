@@ -10,15 +10,14 @@ from models.external.vgg19 import VGG19_CHANNELS
 from models.presets import NetworkPreset
 from training.engine.settings import Cadence, LoopSettings
 from training.jobs.config import TrainingChoice
-from training.jobs.pretrained_files import outside_files
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
 from training.runs.tiny_cpu import RUN as TINY_CPU
-from training.stage_catalog import RELEASED_SETTING
-from training.stages.stage import OutsideWeights
+from training.stage_catalog import RELEASED_SETTING, stage_info
+from training.stages.stage import PretrainedFiles
 from training.stages.stage3_expression import ExpressionSettings
-from weights.resolve import OutsideFile
+from weights.resolve import ResolvedWeights, resolve_config
 
 RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu": SMALL_GPU, "paper": PAPER}
 
@@ -31,13 +30,13 @@ class StagePlan:
     settings: Any  # the stage's own dataclass
     loop: LoopSettings
     cadence: Cadence
-    outside_files: tuple[OutsideFile, ...]  # of outside networks
+    weights: tuple[ResolvedWeights, ...]  # pretrained weights that the stage uses
 
     @property
-    def outside(self) -> OutsideWeights:
-        """Their paths by what they are for."""
-        paths = {file.setting: file.path for file in self.outside_files}
-        return OutsideWeights(
+    def pretrained(self) -> PretrainedFiles:
+        """Paths of the pretrained networks in the losses."""
+        paths = {file.setting: file.path for file in self.weights}
+        return PretrainedFiles(
             vgg19=paths.get("vgg19_weights"),
             deep3d=paths.get("deep3d_weights"),
             emonet=paths.get("emonet_weights"),
@@ -46,8 +45,8 @@ class StagePlan:
 
     @property
     def released_folder(self) -> Path | None:
-        """Where the released files lie that the stage begins as; None: it does not."""
-        paths = [file.path for file in self.outside_files if file.setting == RELEASED_SETTING]
+        """Folder of the released networks that the stage is initialised from; None: it is not."""
+        paths = [file.path for file in self.weights if file.setting == RELEASED_SETTING]
         return paths[0].parent if paths else None
 
 
@@ -55,8 +54,8 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
     """The preset's plan for a stage, changed as chosen.
 
     Raises:
-        FileNotFoundError: a file of outside weights is not there.
-        ValueError: it is not what it should be, or its licence was not accepted.
+        FileNotFoundError: a file of pretrained weights does not exist.
+        ValueError: it is not the expected file, or its licence was not accepted.
     """
     preset = RUN_PRESETS[choice.preset]
     run = preset.stage(stage)
@@ -75,10 +74,10 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
     if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
         weights = dataclasses.replace(settings.weights, decorrelation=0.0)
         settings = dataclasses.replace(settings, weights=weights)
-    files = outside_files(stage, choice)
+    files = resolve_config(choice, stage_info(stage).pretrained)
     networks = preset.network_preset
     if any(file.setting == "vgg19_weights" for file in files):
-        # Like the other outside networks it has its own widths, whatever the preset's.
+        # Like the other pretrained networks it has its own widths, whatever the preset's.
         perceptual = dataclasses.replace(networks.perceptual, block_channels=VGG19_CHANNELS)
         networks = dataclasses.replace(networks, perceptual=perceptual)
     return StagePlan(networks, settings, loop, cadence, files)

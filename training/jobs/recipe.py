@@ -13,7 +13,7 @@ from training.jobs.labellers import allowed_mix
 from training.jobs.plan import plan_stage
 from training.stage_catalog import RELEASED_SETTING, stage_info
 from training.stages.stage import stage_class
-from weights.resolve import OutsideFile
+from weights.resolve import ResolvedWeights
 
 DATASET = ("dataset", "whole")
 
@@ -45,10 +45,10 @@ def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
         "loop": to_json_value(plan.loop, "loop"),
         "processes": choice.processes,  # rows of a step are batch_size of each
         "vgg19_sha256": None,
-    } | _digests(plan.outside_files)
+    } | _digests(plan.weights)
 
 
-def _digests(files: tuple[OutsideFile, ...]) -> dict[str, str | list[str]]:
+def _digests(files: tuple[ResolvedWeights, ...]) -> dict[str, str | list[str]]:
     released = [file.sha256 for file in files if file.setting == RELEASED_SETTING]
     single = {
         f"{file.setting.removesuffix('_weights')}_sha256": file.sha256

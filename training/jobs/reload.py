@@ -34,7 +34,7 @@ def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
     # As it was trained: the preset of that name may have changed since.
     networks = read_settings(NetworkPreset, published, "networks")
     settings = read_settings(type(plan.settings), published, "stage")
-    context = StageContext(networks, read_parents(root, stage, choice), plan.outside)
+    context = StageContext(networks, read_parents(root, stage, choice), plan.pretrained)
     built = stage_class(stage)(context, settings)
     checkpoint = read_checkpoint(folder / CHECKPOINT_FOLDER)
     weights, averages = read_weights(folder / WEIGHTS_NAME), folder / AVERAGES_NAME

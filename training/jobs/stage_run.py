@@ -17,8 +17,8 @@ from storage.root import local_copy
 from training.jobs.config import TrainingChoice
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
-from training.jobs.pretrained_files import outside_files, require_outside_files
-from weights.resolve import write_outside_weights
+from training.stage_catalog import stage_info
+from weights.resolve import resolve_config, write_pretrained_weights
 
 Launch = Callable[[Path, int], None]
 """Starts a job file in so many processes and returns when they are done; raises where they failed."""
@@ -40,7 +40,8 @@ def run_stage(
 
     What is published: `weights.safetensors`, `averages.safetensors` where there are any, `figures.json`,
     `metrics.jsonl`, `metrics.parquet`, `samples/`, `tensorboard/`, and `checkpoint/`, the last one whole:
-    the same choice with more steps goes on from there. `outside_weights.json` tells whose weights took part.
+    the same choice with more steps goes on from there. `pretrained_weights.json` lists the
+    pretrained weights used.
 
     Raises:
         ValueError: data set or parents are not there, or do not fit; labels come of different labellers.
@@ -53,12 +54,12 @@ def run_stage(
         from training.engine.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
         require_one_labeller(root, stage, choice, progress)
-        require_outside_files(choice)
+        resolve_config(choice)  # fail before training, for weights of later stages too
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)
         job = work / JOB_NAME
         TrainingJob(str(root), stage, choice, work).write(job)
-        write_outside_weights(work, outside_files(stage, choice))
+        write_pretrained_weights(work, resolve_config(choice, stage_info(stage).pretrained))
         launch(job, process_count(choice))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:

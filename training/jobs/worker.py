@@ -54,7 +54,7 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         plan = plan_stage(job.stage, job.choice)
         # The same beginning on every rank; then each draws noise of its own.
         torch.manual_seed(plan.loop.seed)
-        context = StageContext(plan.networks, read_parents(root, job.stage, job.choice), plan.outside)
+        context = StageContext(plan.networks, read_parents(root, job.stage, job.choice), plan.pretrained)
         stage = stage_class(job.stage)(context, plan.settings)
         if plan.released_folder is not None:
             taken = begin_as_released(stage, plan.released_folder, plan.networks)

@@ -13,7 +13,7 @@ from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models.official import load_face_reconstruction
 from models.perception import Perceived, PerceptionNetwork
 from training.stages.face_views import DEEP3D_VIEW, EMONET_VIEW, L2CS_VIEW, see
-from training.stages.stage import OutsideWeights, StageContext
+from training.stages.stage import PretrainedFiles, StageContext
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def judges_of(context: StageContext) -> Judges:
     """
     perceiver = PerceptionNetwork(context.networks.perception)
     context.parents["perception"].load_into("perception", perceiver)
-    return Judges(perceiver, *_outside(context.outside))
+    return Judges(perceiver, *_pretrained(context.pretrained))
 
 
-def _outside(files: OutsideWeights) -> tuple[FaceReconstruction | None, EmoNet | None, L2CS | None]:
+def _pretrained(files: PretrainedFiles) -> tuple[FaceReconstruction | None, EmoNet | None, L2CS | None]:
     # What is drawn for weights that a file replaces is put back: what trains begins alike with and without.
     with torch.random.fork_rng(devices=[]):
         return (

@@ -24,8 +24,8 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
 @dataclass(frozen=True)
-class OutsideWeights:
-    """Files of outside networks; None takes the embedded default."""
+class PretrainedFiles:
+    """Files of pretrained networks in the losses; None: the built-in default."""
 
     vgg19: Path | None = None
     deep3d: Path | None = None
@@ -39,7 +39,7 @@ class StageContext:
 
     networks: NetworkPreset
     parents: Mapping[str, StageWeights]  # by stage name
-    outside: OutsideWeights = OutsideWeights()
+    pretrained: PretrainedFiles = PretrainedFiles()
 
 
 @dataclass(frozen=True)

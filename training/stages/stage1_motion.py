@@ -96,7 +96,7 @@ class MotionModel(Player):
         if not settings.generator_noise:
             hold_noise_at_zero(self.generator)
         self.judges = Frozen(judges)
-        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
+        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.pretrained.vgg19))
         self.side_px = networks.image_side_px
 
     def remake(self, appearance: Tensor, driving: Tensor) -> Tensor:

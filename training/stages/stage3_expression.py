@@ -111,7 +111,7 @@ class ExpressionModel(Player):
             start_from_first(self.generator, parents["stage1_motion"], networks)
             parents["stage1_motion"].load_into("discriminator", adversary.network)
         self.judges = Frozen(judges_of(context))
-        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.outside.vgg19))
+        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.pretrained.vgg19))
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
 

@@ -124,12 +124,12 @@ def test_weights_are_listed_and_none_is_no_fault(tmp_path: Path, monkeypatch: py
     assert doctor.examine_weights().state == "ok"
     (tmp_path / "emonet_8").mkdir()
     (tmp_path / "emonet_8" / "emonet_8.pth").write_bytes(b"")
-    assert doctor.examine_weights() == doctor.Finding("Outside weights (PDFGC_WEIGHTS)", "ok", "emonet_8")
+    assert doctor.examine_weights() == doctor.Finding("Pretrained weights (PDFGC_WEIGHTS)", "ok", "emonet_8")
     (tmp_path / "vgg19").mkdir()
     (tmp_path / "vgg19" / "vgg19-dcbb9e9d.pth").write_bytes(b"cut short")
     finding = doctor.examine_weights()
     assert finding.state == "note"
-    assert finding.found == "vgg19: vgg19-dcbb9e9d.pth has 9 bytes, not 574673361"
+    assert finding.found == "vgg19: vgg19-dcbb9e9d.pth has 9 bytes, expected 574673361"
 
 
 @pytest.mark.parametrize(("state", "status"), [("ok", 0), ("note", 0), ("missing", 1)])

@@ -1,4 +1,4 @@
-"""`pdfgc weights` as a person meets it."""
+"""The command `pdfgc weights`."""
 
 import hashlib
 import json
@@ -33,57 +33,57 @@ def serve_emonet(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setitem(pretrained.PRETRAINED, "emonet_8", replace(row, files=files))
 
 
-def test_the_list_tells_terms_and_what_is_here(folder: Path) -> None:
+def test_list_shows_licences_and_state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = run("list").output
     for name in pretrained.PRETRAINED:
         assert name in shown
     assert f"Folder: {folder} (PDFGC_WEIGHTS)" in shown
-    told = json.loads(run("list", "--json").output)
-    assert [row["name"] for row in told["weights"]] == list(pretrained.PRETRAINED)
-    assert {row["state"] for row in told["weights"]} == {"no"}
+    assert max(map(len, shown.splitlines()[:-1])) <= 80
+    values = json.loads(run("list", "--json").output)
+    assert [row["name"] for row in values["weights"]] == list(pretrained.PRETRAINED)
+    assert {row["state"] for row in values["weights"]} == {"missing"}
 
 
-def test_terms_are_accepted_once_then_the_file_is_fetched_found_and_verified(
+def test_fetch_path_and_verify_after_accepting_the_licence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(Plan(CONTENT)) as url:
         serve_emonet(monkeypatch, url)
         refused = run("fetch", "emonet_8")
         assert refused.exit_code == 1
-        assert refused.output.startswith(
-            "Error: emonet_8: its licence must be accepted by name once. CC-BY-NC-ND"
-        )
+        assert refused.output.startswith("Error: emonet_8: the licence must be accepted once. CC-BY-NC-ND")
         assert refused.output.count("\n") == 1
         fetched = run("fetch", "emonet_8", "--accept-licence", "emonet_8")
     assert fetched.exit_code == 0
-    assert f"{folder}/emonet_8/emonet_8.pth  sha256 {SHA256} (by first use)" in fetched.output
+    assert f"{folder}/emonet_8/emonet_8.pth  sha256 {SHA256} (recorded at first use)" in fetched.output
     assert run("path", "emonet_8").output == f"{folder}/emonet_8/emonet_8.pth\n"
-    assert run("verify").output == f"emonet_8: emonet_8.pth is as it should be, sha256 {SHA256}\n"
+    assert run("verify").output == f"emonet_8: emonet_8.pth ok, sha256 {SHA256}\n"
     (folder / "emonet_8/emonet_8.pth").write_bytes(CONTENT[1:])
     verified = run("verify", "emonet_8")
     assert verified.exit_code == 1
-    assert "is another emonet_8.pth than the one first used" in verified.output
+    assert "differs from the emonet_8.pth first used" in verified.output
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_is_missing_or_unknown_is_one_line() -> None:
+def test_missing_or_unknown_weights_are_one_line() -> None:
     missing = run("path", "l2cs_gaze360")
     assert missing.exit_code == 1
     assert missing.output.startswith("Error: l2cs_gaze360 is missing: no L2CSNet_gaze360.pkl in ")
     assert "run: pdfgc weights fetch l2cs_gaze360 --from L2CSNet_gaze360.pkl" in missing.output
     assert missing.output.count("\n") == 1
-    assert run("path", "vgg").output.startswith("Error: no weights 'vgg'; there are pdfgc_official, ")
-    assert run("verify").output == "no weights are here; pdfgc weights list shows what there is\n"
+    assert run("path", "vgg").output.startswith("Error: no weights 'vgg'; known are pdfgc_official, ")
+    assert run("verify").output == "no weights are present; pdfgc weights list shows those available\n"
 
 
-def test_one_source_is_for_one_name(folder: Path) -> None:
+def test_fetch_from_takes_one_name(folder: Path) -> None:
     result = run("fetch", "vgg19", "alexnet", "--from", "x")
     assert result.exit_code == 2
-    assert "--from is for one name, got vgg19, alexnet" in result.output
+    assert "--from takes one NAME, got vgg19, alexnet" in result.output
     assert not folder.exists()
 
 
-def test_a_login_page_given_by_hand_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_fetch_refuses_a_saved_login_page(folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "epoch_20.pth"
     page.write_text("<!doctype html><title>Sign in</title>")
     result = run("fetch", "deep3d_facerecon", "--from", str(page), "--accept-licence", "deep3d_facerecon")

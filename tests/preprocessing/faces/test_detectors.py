@@ -158,7 +158,7 @@ def test_clips_and_samples_tell_who_found_the_faces(tmp_path: Path, network: Pat
     tracked = run("face_tracks", INSIGHTFACE, weights)
     assert len(read_candidates(tracked)) == 1
     assert read_who_labelled(tracked) == {"faces": "insightface 1 weights aaaaaaaa"}
-    assert (tracked / "outside_weights.json").read_text() == weights.record
+    assert (tracked / "pretrained_weights.json").read_text() == weights.record
     assert read_who_labelled(run("clips", INSIGHTFACE, None)) == read_who_labelled(tracked)
     assert why_stale(root, "face_tracks", batch, INSIGHTFACE, weights) is None
     told = why_stale(root, "face_tracks", batch, PreprocessingSettings())

@@ -1,4 +1,4 @@
-"""Outside networks of a training choice: what they make stale, what is published of them, what is refused."""
+"""Pretrained weights in a training config: recipes, what is published, errors."""
 
 import dataclasses
 import hashlib
@@ -16,12 +16,12 @@ from tests.training.stages.test_judges import toy_emonet, toy_l2cs, toy_reconstr
 from training.jobs.config import TrainingChoice
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS, plan_stage
-from training.jobs.pretrained_files import outside_files, released_files, require_outside_files
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import check_reloads, run_stage
 from training.jobs.worker import train
-from training.stage_catalog import STAGE_NAMES
+from training.stage_catalog import STAGE_NAMES, stage_info
 from training.stages import judges
+from weights.resolve import resolve_config, resolve_files
 
 BEFORE = {"networks", "stage", "loop", "processes", "vgg19_sha256"}
 """What a recipe held before there were outside judges."""
@@ -52,8 +52,8 @@ def test_a_network_makes_the_stages_stale_that_use_it_and_no_others(file: Path) 
     choice = TrainingChoice(l2cs_weights=str(file))
     told = stage_settings("stage3_expression", choice)
     assert told["l2cs_sha256"] == hashlib.sha256(b"of a network").hexdigest()
-    assert plan_stage("stage3_expression", choice).outside.l2cs == file
-    assert plan_stage("stage1_motion", choice).outside.l2cs is None
+    assert plan_stage("stage3_expression", choice).pretrained.l2cs == file
+    assert plan_stage("stage1_motion", choice).pretrained.l2cs is None
 
 
 def test_vgg19_has_its_own_widths_whatever_the_preset(file: Path) -> None:
@@ -92,13 +92,13 @@ def test_a_run_of_a_newer_version_is_told_as_one(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file: Path) -> None:
-    require_outside_files(TrainingChoice(l2cs_weights=str(file)))
+    resolve_config(TrainingChoice(l2cs_weights=str(file)))
     wrong = TrainingChoice(l2cs_weights="gaze.pkl")
-    assert outside_files("perception", wrong) == ()
+    assert resolve_config(wrong, stage_info("perception").pretrained) == ()
     with pytest.raises(FileNotFoundError, match=r"^l2cs_weights: no file gaze\.pkl, .* takes l2cs_gaze360$"):
-        require_outside_files(wrong)
+        resolve_config(wrong)
     with pytest.raises(ValueError, match=r"^emonet_weights does not take vgg19; .* emonet_8, emonet_5$"):
-        require_outside_files(TrainingChoice(emonet_weights="vgg19"))
+        resolve_config(TrainingChoice(emonet_weights="vgg19"))
 
 
 @pytest.mark.usefixtures("toy_presets")
@@ -135,7 +135,7 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
         "deep3d_sha256": digest,
         "emonet_sha256": digest,
     }
-    told = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    told = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     assert [(row["setting"], row["sha256"]) for row in told] == [
         ("deep3d_weights", digest),
         ("emonet_weights", digest),
@@ -147,11 +147,11 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
 
 
 def test_released_files_are_found_under_either_name_and_make_stages_1_to_3_stale(tmp_path: Path) -> None:
-    assert released_files("") == ()
+    assert resolve_files("", "start_from") == ()
     for name in ("appearance_model.pth", "motion_mode.pth", "audio_model.pth"):
         (tmp_path / name).write_bytes(name.encode())
     with pytest.raises(FileNotFoundError, match=r"^start_from: no generator_model\.pth in .* it takes pdfgc"):
-        released_files(str(tmp_path))
+        resolve_files(str(tmp_path), "start_from")
     (tmp_path / "generator_model.pth").write_bytes(b"generator")
     assert stale("start_from", str(tmp_path)) == list(STAGE_NAMES[1:])
     choice = TrainingChoice(start_from=str(tmp_path))
@@ -161,4 +161,4 @@ def test_released_files_are_found_under_either_name_and_make_stages_1_to_3_stale
     (tmp_path / "motion_mode.pth").rename(tmp_path / "motion_model.pth")
     assert stage_settings("stage2_eye", choice) == settings
     with pytest.raises(ValueError, match=r"^start_from does not take vgg19; it takes pdfgc_official$"):
-        released_files("vgg19")
+        resolve_files("vgg19", "start_from")

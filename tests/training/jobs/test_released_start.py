@@ -137,7 +137,7 @@ def test_a_run_begins_so_says_so_and_publishes_whose_files_they_were(
     published = run_stage(toy_root, "stage2_pose", choice, launch, progress=reporter.note)
     said = "stage2_pose: begins as the released motion.to_headpose, motion.headpose_embed"
     assert said in reporter.lines
-    told = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    told = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     assert [row["setting"] for row in told] == ["start_from"] * 4
     assert [row["sha256"] for row in told] == published.manifest.settings["start_from_sha256"]
     check_reloads(toy_root, "stage2_pose", "begun")

@@ -186,7 +186,7 @@ def test_whose_weights_took_part_is_published_by_name_and_terms(
         made(toy_root, choice, launcher, "stage1_motion")
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "vgg19")
     published = made(toy_root, choice, launcher, "stage1_motion")
-    (told,) = json.loads((local_copy(published.directory) / "outside_weights.json").read_text())
+    (told,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     assert (told["setting"], told["weights"]) == ("vgg19_weights", "vgg19")
     assert told["sha256"] == published.manifest.settings["vgg19_sha256"]
     assert told["licence"]["acceptance"]["licence"] == "BSD-3-Clause"

@@ -22,11 +22,11 @@ from training.engine.optimizer_step import weighted_total
 from training.stages import judges
 from training.stages.face_views import DEEP3D_VIEW, EMONET_VIEW, L2CS_VIEW, see
 from training.stages.judges import Judges, judges_of
-from training.stages.stage import Frozen, OutsideWeights, Stage, StageContext
+from training.stages.stage import Frozen, PretrainedFiles, Stage, StageContext
 from training.stages.stage1_motion import MotionSettings, MotionStage
 from training.stages.stage3_expression import ExpressionSettings, ExpressionStage
 
-FILES = OutsideWeights(deep3d=Path("deep3d"), emonet=Path("emonet"), l2cs=Path("l2cs"))
+FILES = PretrainedFiles(deep3d=Path("deep3d"), emonet=Path("emonet"), l2cs=Path("l2cs"))
 TRUNK = ResidualTrunkConfig(image_side_px=32, stem_channels=4, block_counts=(1, 1, 1, 1))
 
 
@@ -56,7 +56,7 @@ def toy_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judges, "load_l2cs", toy_l2cs)
 
 
-def toy_judges(outside: OutsideWeights = FILES) -> Judges:
+def toy_judges(outside: PretrainedFiles = FILES) -> Judges:
     torch.manual_seed(0)
     return judges_of(StageContext(TOY, toy_parents(), outside)).eval()
 
@@ -66,7 +66,7 @@ def picture() -> Tensor:
 
 
 def test_without_outside_networks_perception_judges_everything() -> None:
-    own = toy_judges(OutsideWeights())
+    own = toy_judges(PretrainedFiles())
     with torch.no_grad():
         said, seen = own(picture()), own.perceiver(picture())
     assert torch.equal(said.phi, seen.feature)
@@ -99,14 +99,14 @@ def test_each_outside_network_sees_its_square_in_its_own_range() -> None:
 @pytest.mark.parametrize(
     ("outside", "taken"),
     [
-        (OutsideWeights(deep3d=Path("a file")), "phi"),
-        (OutsideWeights(emonet=Path("a file")), "psi"),
-        (OutsideWeights(l2cs=Path("a file")), "gaze"),
+        (PretrainedFiles(deep3d=Path("a file")), "phi"),
+        (PretrainedFiles(emonet=Path("a file")), "psi"),
+        (PretrainedFiles(l2cs=Path("a file")), "gaze"),
     ],
 )
-def test_one_alone_takes_its_own_place_alone(outside: OutsideWeights, taken: str) -> None:
+def test_one_alone_takes_its_own_place_alone(outside: PretrainedFiles, taken: str) -> None:
     with torch.no_grad():
-        own, changed = vars(toy_judges(OutsideWeights())(picture())), vars(toy_judges(outside)(picture()))
+        own, changed = vars(toy_judges(PretrainedFiles())(picture())), vars(toy_judges(outside)(picture()))
     assert [name for name in own if not torch.equal(own[name], changed[name])] == [taken]
 
 
@@ -124,7 +124,7 @@ def test_gradients_reach_the_picture_through_each_and_no_weight(part: str) -> No
 @pytest.mark.usefixtures("toy_networks")
 def test_what_trains_begins_alike_with_and_without_them() -> None:
     begun: list[Mapping[str, Tensor]] = []
-    for outside in (OutsideWeights(), FILES):
+    for outside in (PretrainedFiles(), FILES):
         torch.manual_seed(0)
         stage = MotionStage(StageContext(TOY, toy_parents(), outside), MotionSettings())
         begun.append(stage.saved["generator"].state_dict())
@@ -173,7 +173,7 @@ def test_networks_of_the_published_size_judge_a_picture(tmp_path: Path) -> None:
     for name, network in published.items():
         state = network.state_dict()
         torch.save({"net_recon": state} if name == "deep3d" else state, tmp_path / name)
-    outside = OutsideWeights(**{name: tmp_path / name for name in published})
+    outside = PretrainedFiles(**{name: tmp_path / name for name in published})
     image = picture()[:1].requires_grad_()
     said = toy_judges(outside)(image)
     assert (said.phi.shape, said.psi.shape, said.gaze.shape) == ((1, 2048), (1, 256), (1, 2))
