@@ -1,4 +1,4 @@
-"""Serves the page of `pdfgc app` to this machine alone."""
+"""The localhost server of `pdfgc app`."""
 
 import socket
 from collections.abc import Callable
@@ -6,50 +6,57 @@ from typing import Final
 
 import uvicorn
 
-from evaluation.app.page import PageSettings, build_app
+from evaluation.app.handlers import AppSettings, build_app
 
 HOST: Final = "127.0.0.1"
 
 
 def bind(port: int) -> socket.socket:
-    """A socket of this machine alone; port 0 takes one that is free.
+    """Bind a socket on 127.0.0.1; port 0 picks a free port.
 
     Raises:
-        ValueError: the port is taken, or may not be used.
+        ValueError: the port is in use, or needs privileges.
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server_socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, port))
+        server_socket.bind((HOST, port))
     except OSError as error:
-        listening.close()
-        raise ValueError(f"port {port}: {error.strerror}; take another with --port") from error
-    return listening
+        server_socket.close()
+        raise ValueError(f"port {port}: {error.strerror}; choose another port with --port") from error
+    return server_socket
 
 
-def address(listening: socket.socket) -> str:
-    """Where the page is."""
-    return f"http://{HOST}:{listening.getsockname()[1]}"
+def address(server_socket: socket.socket) -> str:
+    """URL of the page."""
+    return f"http://{HOST}:{server_socket.getsockname()[1]}"
 
 
-def make_server(settings: PageSettings) -> uvicorn.Server:
-    """A server that prints nothing but what goes wrong."""
+def make_server(settings: AppSettings) -> uvicorn.Server:
+    """Build a server that logs warnings and errors only."""
     config = uvicorn.Config(
         build_app(settings), log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=3
     )
     return uvicorn.Server(config)
 
 
-def serve(settings: PageSettings, port: int, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; then what is being made is stopped and uploaded files are removed.
+def serve(settings: AppSettings, port: int, on_start: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C; then cancel the running job and remove uploaded files.
+
+    Args:
+        settings: root, output folder and device.
+        port: 0 picks a free one.
+        on_start: called with the page's URL before the server starts.
 
     Raises:
-        ValueError: the port cannot be used, or the folder for the videos cannot be made.
+        ValueError: the port cannot be bound, or the output folder cannot be created.
     """
-    with bind(port) as listening:
+    with bind(port) as server_socket:
         try:
             settings.outputs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"{settings.outputs}: {error.strerror}; take another with --output") from error
-        say(address(listening))
-        make_server(settings).run(sockets=[listening])
+            raise ValueError(
+                f"{settings.outputs}: {error.strerror}; choose another folder with --output"
+            ) from error
+        on_start(address(server_socket))
+        make_server(settings).run(sockets=[server_socket])

@@ -1,4 +1,7 @@
-"""Makes the videos that the web page orders, one at a time, in a thread. Loads torch only then."""
+"""Renders the videos requested from the page, one at a time, in a background thread.
+
+Torch is imported when the first job starts.
+"""
 
 import shutil
 from collections.abc import Iterable
@@ -11,104 +14,104 @@ from upath import UPath
 
 from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
 
-State = Literal["making", "made", "failed", "stopped"]
-UNTOLD: Final = "something unforeseen went wrong; the terminal of pdfgc app shows what"
-STOPPING_SECONDS: Final = 30.0  # loading a checkpoint is not interrupted
+JobState = Literal["running", "done", "failed", "cancelled"]
+UNEXPECTED_ERROR: Final = "unexpected error; see the terminal that runs pdfgc app"
+CANCEL_TIMEOUT_SECONDS: Final = 30.0  # loading a checkpoint cannot be interrupted
 
 
 @dataclass(frozen=True)
-class Making:
-    """A video that was ordered, as it stands now."""
+class RenderJob:
+    """State of one requested video."""
 
     name: str
-    state: State = "making"
+    state: JobState = "running"
     progress: AnimateProgress | None = None
-    report: AnimateReport | None = None  # once it is made
-    error: str = ""  # one line, once it has failed
+    report: AnimateReport | None = None  # set when done
+    error: str = ""  # one line, set when failed
 
 
-class StoppedError(Exception):
-    """The person pressed stop."""
+class JobCancelledError(Exception):
+    """The job was cancelled."""
 
 
-class BusyError(Exception):
-    """A video is being made."""
+class WorkerBusyError(Exception):
+    """Another job is running."""
 
 
-class Maker:
-    """Makes videos and knows how each stands; safe to ask from any thread."""
+class RenderWorker:
+    """Runs one `RenderJob` at a time and keeps the state of all of them; thread-safe."""
 
     def __init__(self, root: UPath) -> None:
         self._root = root
         self._lock = Lock()
-        self._stop = Event()
-        self._makings: dict[str, Making] = {}
+        self._cancel = Event()
+        self._jobs: dict[str, RenderJob] = {}
         self._thread: Thread | None = None
 
-    def start(self, name: str, order: AnimateOrder, folders: Iterable[Path]) -> None:
-        """Begin a video.
+    def start(self, name: str, request: AnimateOrder, upload_folders: Iterable[Path]) -> None:
+        """Start a job.
 
         Args:
-            name: what it is asked for by.
-            order: what to make.
-            folders: of uploaded files, removed when the video is made or has failed; messages leave
-                them out.
+            name: key for `get`.
+            request: what to render.
+            upload_folders: removed when the job ends; error messages leave their paths out.
 
         Raises:
-            BusyError: one is being made; nothing was begun.
+            WorkerBusyError: another job is running.
         """
         with self._lock:
-            if any(making.state == "making" for making in self._makings.values()):
-                raise BusyError("a video is being made: wait for it, or stop it")
-            self._stop.clear()
-            self._makings[name] = Making(name)
-            self._thread = Thread(target=self._make, args=(name, order, tuple(folders)), name=f"make {name}")
+            if any(job.state == "running" for job in self._jobs.values()):
+                raise WorkerBusyError("another video is being rendered: wait for it or cancel it")
+            self._cancel.clear()
+            self._jobs[name] = RenderJob(name)
+            arguments = (name, request, tuple(upload_folders))
+            self._thread = Thread(target=self._run, args=arguments, name=f"render {name}")
             self._thread.start()
 
-    def look(self, name: str) -> Making | None:
-        """How a video stands; None if none of that name was ordered."""
+    def get(self, name: str) -> RenderJob | None:
+        """State of a job; None if there is no job of that name."""
         with self._lock:
-            return self._makings.get(name)
+            return self._jobs.get(name)
 
-    def stop(self) -> None:
-        """End the one that is being made at its next frame; nothing of it is left."""
-        self._stop.set()
+    def cancel(self) -> None:
+        """Cancel the running job at its next frame; its partial output is removed."""
+        self._cancel.set()
 
     def close(self) -> None:
-        """Stop, and wait until it has."""
-        self.stop()
+        """Cancel the running job and wait until it has ended."""
+        self.cancel()
         if self._thread is not None:
-            self._thread.join(STOPPING_SECONDS)
+            self._thread.join(CANCEL_TIMEOUT_SECONDS)
 
-    def _make(self, name: str, order: AnimateOrder, folders: tuple[Path, ...]) -> None:
-        # An error that nobody foresaw is printed by the thread; the page must not wait for ever.
-        outcome = Making(name, "failed", error=UNTOLD)
+    def _run(self, name: str, request: AnimateOrder, upload_folders: tuple[Path, ...]) -> None:
+        # An unexpected exception is printed by the thread; the job still has to end for the page.
+        result = RenderJob(name, "failed", error=UNEXPECTED_ERROR)
         try:
             from evaluation.animation.animate import animate
 
-            self._tell(name, AnimateProgress("loading the networks", 0, None))
-            report = animate(order, lambda progress: self._tell(name, progress), self._root)
-            outcome = Making(name, "made", report=report)
-        except StoppedError:
-            outcome = Making(name, "stopped")
+            self._update(name, AnimateProgress("loading networks", 0, None))
+            report = animate(request, lambda progress: self._update(name, progress), self._root)
+            result = RenderJob(name, "done", report=report)
+        except JobCancelledError:
+            result = RenderJob(name, "cancelled")
         except (ValueError, OSError, RuntimeError) as error:
-            outcome = Making(name, "failed", error=readable(error, folders))
+            result = RenderJob(name, "failed", error=one_line_error(error, upload_folders))
         finally:
-            for folder in folders:
+            for folder in upload_folders:
                 shutil.rmtree(folder, ignore_errors=True)
             with self._lock:
-                self._makings[name] = outcome
+                self._jobs[name] = result
 
-    def _tell(self, name: str, progress: AnimateProgress) -> None:
-        if self._stop.is_set():
-            raise StoppedError
+    def _update(self, name: str, progress: AnimateProgress) -> None:
+        if self._cancel.is_set():
+            raise JobCancelledError
         with self._lock:
-            self._makings[name] = replace(self._makings[name], progress=progress)
+            self._jobs[name] = replace(self._jobs[name], progress=progress)
 
 
-def readable(error: Exception, folders: Iterable[Path]) -> str:
-    """An error as one line, with the uploaded files' own names."""
+def one_line_error(error: Exception, upload_folders: Iterable[Path]) -> str:
+    """First line of an error's message, with uploaded files under their original names."""
     text = str(error)
-    for folder in folders:
+    for folder in upload_folders:
         text = text.replace(f"{folder}/", "")
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

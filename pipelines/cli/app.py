@@ -8,25 +8,27 @@ import click
 from evaluation.animation.request import Device
 
 FOLDER: Final = click.Path(path_type=Path)
-OUTPUTS_NAME: Final = "made_videos"
+OUTPUTS_NAME: Final = "rendered_videos"
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0: a free one.")
-@click.option("--root", help="Folder or s3://bucket/prefix of the training runs; else PDFGC_ROOT.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 picks a free port."
+)
+@click.option("--root", help="Folder or s3://bucket/prefix with the training runs.  [default: PDFGC_ROOT]")
 @click.option(
     "--output",
     type=FOLDER,
-    help=f"Folder for the videos; else {OUTPUTS_NAME} under the root, if it is local.",
+    help=f"Folder for rendered videos.  [default: {OUTPUTS_NAME} under a local root, else ./{OUTPUTS_NAME}]",
 )
 @click.option("--device", type=click.Choice(get_args(Device)), default="auto", show_default=True)
 def app(port: int, root: str | None, output: Path | None, device: Device) -> None:
-    """Serve a page to make talking heads: drop a portrait and drivers, move the strengths, see the video.
+    """Serve a local web page that animates a portrait.
 
-    The page is for this machine alone (127.0.0.1) and asks nothing of any other. Dropped files lie in a
-    temporary folder until their video is made.
+    The page listens on 127.0.0.1 only and loads nothing from other hosts. Uploaded files are stored in a
+    temporary folder until their video is rendered.
     """
-    from evaluation.app.page import PageSettings
+    from evaluation.app.handlers import AppSettings
     from evaluation.app.server import serve
     from pipelines.cli.console import without_chatter
     from storage.root import open_root
@@ -37,7 +39,9 @@ def app(port: int, root: str | None, output: Path | None, device: Device) -> Non
         if output is None:
             output = (local_path(opened) if is_local(opened) else Path.cwd()) / OUTPUTS_NAME
         with without_chatter():
-            settings = PageSettings(opened, output.expanduser().absolute(), device)
-            serve(settings, port, lambda address: click.echo(f"{address} (Ctrl-C ends it); videos: {output}"))
+            settings = AppSettings(opened, output.expanduser().absolute(), device)
+            serve(
+                settings, port, lambda url: click.echo(f"Serving on {url}, Ctrl-C to quit. Videos: {output}")
+            )
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -1,43 +1,43 @@
 "use strict";
 
-const PLACES = {
-  appearance: ["Portrait", "Drop a picture with one face, or press to choose", "image/*,video/*"],
-  lip: ["Lips", "Drop sound, or a video for its sound", "audio/*,video/*"],
-  pose: ["Head pose", "Drop a video or a picture", "video/*,image/*"],
-  eye: ["Gaze and blinks", "Drop a video or a picture", "video/*,image/*"],
-  expression: ["Expression", "Drop a video or a picture", "video/*,image/*"],
+const INPUTS = {
+  appearance: ["Portrait", "Drop an image with one face, or click to browse", "image/*,video/*"],
+  lip: ["Lips", "Drop audio, or a video with audio", "audio/*,video/*"],
+  pose: ["Head pose", "Drop a video or an image", "video/*,image/*"],
+  eye: ["Gaze and blinks", "Drop a video or an image", "video/*,image/*"],
+  expression: ["Expression", "Drop a video or an image", "video/*,image/*"],
 };
 const DRIVERS = ["lip", "pose", "eye", "expression"];
-const OTHER = "";  // the choice "a folder"
-const LOOK_EVERY_MS = 300;
-const places = {};
+const CUSTOM_FOLDER = "";  // option value of "Released checkpoint folder…"
+const POLL_INTERVAL_MS = 300;
+const inputs = {};
 const strengths = {};
-let able = { released: false, apart: false };  // what the checkpoint is and can
-let making = null;
+let selected = { released: false, separate_gaze: false };  // the selected checkpoint
+let jobName = null;  // of the running job
 
 const byId = (id) => document.getElementById(id);
-const show = (id, shown) => { byId(id).hidden = !shown; };
+const setVisible = (id, visible) => { byId(id).hidden = !visible; };
 
-async function ask(path, options) {
-  let answer;
+async function request(path, options) {
+  let response;
   try {
-    answer = await fetch(path, options);
+    response = await fetch(path, options);
   } catch {
-    throw new Error("pdfgc app does not answer: is it still running?");
+    throw new Error("No response from pdfgc app. Is it still running?");
   }
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(told.error || `pdfgc app answered ${answer.status}`);
-  return told;
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(body.error || `pdfgc app responded with status ${response.status}`);
+  return body;
 }
 
-function fail(message) {
+function showError(message) {
   byId("error").textContent = message;
-  show("error", message !== "");
+  setVisible("error", message !== "");
 }
 
-function addPlace(role, where) {
-  const [title, hint, accept] = PLACES[role];
-  const card = byId("place-template").content.cloneNode(true).firstElementChild;
+function addInput(role, parent) {
+  const [title, hint, accept] = INPUTS[role];
+  const card = byId("input-template").content.cloneNode(true).firstElementChild;
   const part = (selector) => card.querySelector(selector);
   const [drop, input] = [part(".drop"), part("input")];
   part("h2").textContent = title;
@@ -45,32 +45,32 @@ function addPlace(role, where) {
   input.accept = accept;
   input.id = `file-${role}`;
   input.setAttribute("aria-label", title);
-  input.addEventListener("change", () => { if (input.files[0]) put(role, input.files[0]); });
+  input.addEventListener("change", () => { if (input.files[0]) setFile(role, input.files[0]); });
   drop.addEventListener("keydown", (event) => { if (event.key === "Enter") input.click(); });
   drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (event.dataTransfer.files[0]) put(role, event.dataTransfer.files[0]);
+    if (event.dataTransfer.files[0]) setFile(role, event.dataTransfer.files[0]);
   });
-  part(".clear").addEventListener("click", () => put(role, null));
-  part(".everywhere").addEventListener("click", () => DRIVERS.forEach((other) => put(other, places[role].file)));
-  places[role] = { card, file: null };
-  where.append(card);
+  part(".clear").addEventListener("click", () => setFile(role, null));
+  part(".use-for-all").addEventListener("click", () => DRIVERS.forEach((other) => setFile(other, inputs[role].file)));
+  inputs[role] = { card, file: null };
+  parent.append(card);
 }
 
-function put(role, file) {
-  const { card } = places[role];
-  places[role].file = file;
+function setFile(role, file) {
+  const { card } = inputs[role];
+  inputs[role].file = file;
   card.querySelector("input[type=file]").value = "";
   card.querySelector(".file").hidden = file === null;
   card.querySelector(".name").textContent = file === null ? "" : file.name;
-  const moves = file !== null && file.type.startsWith("video/");
-  card.querySelector(".everywhere").hidden = !(moves && DRIVERS.includes(role));
+  const isVideo = file !== null && file.type.startsWith("video/");
+  card.querySelector(".use-for-all").hidden = !(isVideo && DRIVERS.includes(role));
   const view = card.querySelector(".view");
-  const shown = view.firstElementChild;
-  if (shown) URL.revokeObjectURL(shown.src);
+  const previous = view.firstElementChild;
+  if (previous) URL.revokeObjectURL(previous.src);
   view.replaceChildren();
   view.classList.toggle("sound", file !== null && file.type.startsWith("audio/"));
   const kind = file === null ? "" : file.type.split("/")[0];
@@ -87,10 +87,10 @@ function preview(tag, file) {
   return element;
 }
 
-function addStrength({ name, value, told }, largest) {
+function addStrength({ name, value, description }, largest) {
   const row = byId("strength-template").content.cloneNode(true).firstElementChild;
   const [range, number] = row.querySelectorAll("input");
-  row.title = told;
+  row.title = description;
   row.querySelector("span").textContent = ["gaze", "blink"].includes(name) ? name : "strength";
   for (const input of [range, number]) {
     input.value = value === null ? 1 : value;
@@ -101,141 +101,142 @@ function addStrength({ name, value, told }, largest) {
   range.addEventListener("input", () => { number.value = range.value; });
   number.addEventListener("input", () => { range.value = number.value; });
   strengths[name] = { row, number };
-  places[name in places ? name : "eye"].card.append(row);
+  inputs[name in inputs ? name : "eye"].card.append(row);
 }
 
-function addApart() {
+function addSeparateGaze() {
   const label = document.createElement("label");
-  label.className = "apart";
-  const box = Object.assign(document.createElement("input"), { type: "checkbox", id: "apart" });
-  label.append(box, " gaze and blinks apart");
-  label.id = "apart-row";
-  box.addEventListener("change", showStrengths);
-  places.eye.card.append(label);
+  label.className = "separate-gaze";
+  const checkbox = Object.assign(document.createElement("input"), { type: "checkbox", id: "separate-gaze" });
+  label.append(checkbox, " Separate strengths for gaze and blinks");
+  label.id = "separate-gaze-row";
+  checkbox.addEventListener("change", showStrengths);
+  inputs.eye.card.append(label);
 }
 
-const goApart = () => able.apart && byId("apart").checked;
+const gazeIsSeparate = () => selected.separate_gaze && byId("separate-gaze").checked;
 
 function showStrengths() {
-  show("apart-row", able.apart);
-  const apart = goApart();
-  // The released code's dimensions are gaze or blinks; a run's code may say more.
-  strengths.eye.row.hidden = apart && able.released;
-  strengths.eye.row.querySelector("span").textContent = apart ? "the rest" : "strength";
-  strengths.gaze.row.hidden = strengths.blink.row.hidden = !apart;
+  setVisible("separate-gaze-row", selected.separate_gaze);
+  const separate = gazeIsSeparate();
+  // The released eye code holds gaze and blinks only; the code of a training run may hold more.
+  strengths.eye.row.hidden = separate && selected.released;
+  strengths.eye.row.querySelector("span").textContent = separate ? "other" : "strength";
+  strengths.gaze.row.hidden = strengths.blink.row.hidden = !separate;
 }
 
-const checkpoint = () => byId("run").value === OTHER ? byId("folder").value.trim() : byId("run").value;
+const checkpoint = () => byId("run").value === CUSTOM_FOLDER ? byId("folder").value.trim() : byId("run").value;
 
-async function lookAtCheckpoint() {
-  const isFolder = byId("run").value === OTHER;
-  show("folder", isFolder);
+async function updateCheckpoint() {
+  const isFolder = byId("run").value === CUSTOM_FOLDER;
+  setVisible("folder", isFolder);
   const name = checkpoint();
-  const told = await ask(`/checkpoint?name=${encodeURIComponent(name)}`);
-  if (name !== checkpoint()) return;  // another was chosen meanwhile
-  able = told;
-  const may = able.apart ? ": gaze and blinks may be set apart" : "";
-  byId("checkpoint-told").textContent = !isFolder ? `a training run under the root${may}`
-    : able.released ? `a folder${may}` : name ? "no such folder" : "where the four released files lie";
+  const body = await request(`/checkpoint?name=${encodeURIComponent(name)}`);
+  if (name !== checkpoint()) return;  // the selection has changed since the request
+  selected = body;
+  const gaze = selected.separate_gaze ? "; gaze and blinks can be controlled separately" : "";
+  byId("checkpoint-info").textContent = !isFolder ? `Training run${gaze}`
+    : selected.released ? `Folder${gaze}` : name ? "Folder not found" : "Folder with the four released files";
   showStrengths();
 }
 
-function chosenStrengths() {
-  const wanted = [...DRIVERS, ...(goApart() ? ["gaze", "blink"] : [])].filter((name) => !strengths[name].row.hidden);
-  return Object.fromEntries(wanted.map((name) => {
+function selectedStrengths() {
+  const names = [...DRIVERS, ...(gazeIsSeparate() ? ["gaze", "blink"] : [])].filter((name) => !strengths[name].row.hidden);
+  return Object.fromEntries(names.map((name) => {
     const value = strengths[name].number.valueAsNumber;
-    if (Number.isNaN(value)) throw new Error(`the strength of ${name} is no number`);
+    if (Number.isNaN(value)) throw new Error(`${name} strength must be a number`);
     return [name, value];
   }));
 }
 
-async function send() {
-  const tokens = new Map();  // a file that drives several controls goes once
+async function uploadFiles() {
+  const uploaded = new Map();  // a file that drives several controls is uploaded once
   const files = {};
-  for (const [role, { file }] of Object.entries(places)) {
+  for (const [role, { file }] of Object.entries(inputs)) {
     if (file === null) continue;
-    if (!tokens.has(file)) {
-      progress(`taking ${file.name}`, null, null);
-      tokens.set(file, (await ask(`/files?name=${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).file);
+    if (!uploaded.has(file)) {
+      showProgress(`uploading ${file.name}`, null, null);
+      uploaded.set(file, (await request(`/files?name=${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).file);
     }
-    files[role] = tokens.get(file);
+    files[role] = uploaded.get(file);
   }
   return files;
 }
 
-function progress(step, done, total) {
+function showProgress(step, done, total) {
   byId("step").textContent = total ? `${step}: ${done} of ${total}` : done ? `${step}: ${done}` : step;
   const bar = byId("bar");
   if (total) { bar.max = total; bar.value = done; } else { bar.removeAttribute("value"); }
 }
 
-function busy(is) {
-  byId("make").disabled = is;
-  show("working", is);
-  show("empty", !is && byId("made").hidden && byId("error").hidden);
-  show("stop", is && making !== null);
+function setRunning(running) {
+  byId("generate").disabled = running;
+  setVisible("running", running);
+  setVisible("empty", !running && byId("result").hidden && byId("error").hidden);
+  setVisible("cancel", running && jobName !== null);
 }
 
-function showMade(name, report) {
+function showResult(name, report) {
   byId("video").src = `/videos/${name}/video.mp4`;
-  byId("facts").textContent = report.made;
+  byId("summary").textContent = report.summary;
   byId("path").textContent = report.output;
   byId("notes").replaceChildren(...report.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
-  show("beside", report.grid !== null);
+  setVisible("side-by-side", report.grid !== null);
   if (report.grid !== null) byId("grid-video").src = `/videos/${name}/grid.mp4`;
-  show("made", true);
+  setVisible("result", true);
 }
 
-async function follow(name) {
+async function waitForJob(name) {
   for (;;) {
-    const told = await ask(`/videos/${name}`);
-    if (told.state === "made") return showMade(name, told.report);
-    if (told.state === "failed") throw new Error(told.error);
-    if (told.state === "stopped") throw new Error("stopped: nothing of it was kept");
-    if (told.progress) progress(told.progress.step, told.progress.done, told.progress.total);
-    await new Promise((resume) => setTimeout(resume, LOOK_EVERY_MS));
+    const job = await request(`/videos/${name}`);
+    if (job.state === "done") return showResult(name, job.report);
+    if (job.state === "failed") throw new Error(job.error);
+    if (job.state === "cancelled") throw new Error("Cancelled. No video was saved.");
+    if (job.progress) showProgress(job.progress.step, job.progress.done, job.progress.total);
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
   }
 }
 
-async function make(event) {
+async function generate(event) {
   event.preventDefault();
-  fail("");
-  show("made", false);
-  busy(true);
+  showError("");
+  setVisible("result", false);
+  setRunning(true);
   try {
     const seconds = byId("seconds").value;
-    const order = { checkpoint: checkpoint(), strengths: chosenStrengths(), grid: byId("grid").checked,
-      seconds: seconds === "" ? null : Number(seconds), files: await send() };
+    const body = { checkpoint: checkpoint(), strengths: selectedStrengths(), grid: byId("grid").checked,
+      seconds: seconds === "" ? null : Number(seconds), files: await uploadFiles() };
     const headers = { "content-type": "application/json" };
-    making = (await ask("/videos", { method: "POST", headers, body: JSON.stringify(order) })).name;
-    busy(true);
-    await follow(making);
+    jobName = (await request("/videos", { method: "POST", headers, body: JSON.stringify(body) })).name;
+    setRunning(true);
+    await waitForJob(jobName);
   } catch (error) {
-    fail(error.message);
+    showError(error.message);
   } finally {
-    making = null;
-    busy(false);
+    jobName = null;
+    setRunning(false);
   }
 }
 
-async function begin() {
-  addPlace("appearance", byId("appearance-place"));
-  DRIVERS.forEach((role) => addPlace(role, byId("drivers")));
-  const told = await ask("/choices");
-  told.strengths.filter(({ name }) => name in places).forEach((entry) => addStrength(entry, told.largest));
-  addApart();
-  told.strengths.filter(({ name }) => !(name in places)).forEach((entry) => addStrength(entry, told.largest));
-  for (const run of told.runs) byId("run").append(new Option(run, run));
-  byId("run").append(new Option("a folder of released files …", OTHER));
-  byId("run").title = `runs under ${told.root}`;
-  byId("outputs").textContent = `videos go to ${told.outputs}`;
-  byId("run").addEventListener("change", () => lookAtCheckpoint().catch((error) => fail(error.message)));
-  byId("folder").addEventListener("input", () => lookAtCheckpoint().catch((error) => fail(error.message)));
-  byId("form").addEventListener("submit", make);
-  byId("stop").addEventListener("click", () => ask(`/videos/${making}`, { method: "DELETE" }).catch((error) => fail(error.message)));
-  // A file dropped beside a place would make the browser leave the page.
+async function start() {
+  addInput("appearance", byId("portrait-input"));
+  DRIVERS.forEach((role) => addInput(role, byId("drivers")));
+  const options = await request("/options");
+  options.strengths.filter(({ name }) => name in inputs).forEach((entry) => addStrength(entry, options.largest_strength));
+  addSeparateGaze();
+  options.strengths.filter(({ name }) => !(name in inputs)).forEach((entry) => addStrength(entry, options.largest_strength));
+  for (const run of options.runs) byId("run").append(new Option(run, run));
+  byId("run").append(new Option("Released checkpoint folder…", CUSTOM_FOLDER));
+  byId("run").title = `Training runs under ${options.root}`;
+  byId("outputs").textContent = `Output folder: ${options.outputs}`;
+  const onCheckpointChange = () => updateCheckpoint().catch((error) => showError(error.message));
+  byId("run").addEventListener("change", onCheckpointChange);
+  byId("folder").addEventListener("input", onCheckpointChange);
+  byId("form").addEventListener("submit", generate);
+  byId("cancel").addEventListener("click", () => request(`/videos/${jobName}`, { method: "DELETE" }).catch((error) => showError(error.message)));
+  // Without this the browser navigates to a file that is dropped outside an input.
   for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
-  await lookAtCheckpoint();
+  await updateCheckpoint();
 }
 
-begin().catch((error) => fail(error.message));
+start().catch((error) => showError(error.message));

@@ -1,4 +1,4 @@
-"""The command `pdfgc app`, where it cannot begin."""
+"""Startup errors of `pdfgc app`."""
 
 from pathlib import Path
 
@@ -12,20 +12,20 @@ def run(root: Path, *arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["app", "--root", str(root), *map(str, arguments)])
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
-    with bind(0) as listening:
-        listening.listen()
-        port = listening.getsockname()[1]
+def test_used_port_is_a_one_line_error(tmp_path: Path) -> None:
+    with bind(0) as server_socket:
+        server_socket.listen()
+        port = server_socket.getsockname()[1]
         result = run(tmp_path / "root", "--port", str(port))
     assert result.exit_code == 1
-    assert result.output == f"Error: port {port}: Address already in use; take another with --port\n"
+    assert result.output == f"Error: port {port}: Address already in use; choose another port with --port\n"
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+def test_output_folder_error_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     result = run(tmp_path / "root", "--port", "0", "--output", tmp_path / "file" / "videos")
     assert result.exit_code == 1
     assert (
         result.output
-        == f"Error: {tmp_path / 'file' / 'videos'}: Not a directory; take another with --output\n"
+        == f"Error: {tmp_path / 'file' / 'videos'}: Not a directory; choose another folder with --output\n"
     )

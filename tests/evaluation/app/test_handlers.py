@@ -1,0 +1,231 @@
+"""Request handlers of `pdfgc app`, with a fake renderer."""
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from upath import UPath
+
+from evaluation.animation import animate
+from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport, Strengths
+from evaluation.app import handlers
+from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
+from evaluation.app.server import bind
+from evaluation.app.worker import UNEXPECTED_ERROR
+from storage.root import open_root
+from tests.factories.app_server import AppClient, serve_app
+from tests.factories.head_files import fitted_axes, publish_toy_run
+
+Progress = Callable[[AnimateProgress], None]
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Parent of the temporary upload folder."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def app(tmp_path: Path, uploads: Path) -> Generator[AppClient]:
+    del uploads
+    with serve_app(AppSettings(open_root(str(tmp_path / "root")), tmp_path / "videos", "cpu")) as app:
+        yield app
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def fake_animate(monkeypatch: pytest.MonkeyPatch, body: Callable[[AnimateOrder, Progress], None]) -> None:
+    def fake(order: AnimateOrder, progress: Progress, root: UPath | None = None) -> AnimateReport:
+        del root
+        body(order, progress)
+        order.output.parent.mkdir(exist_ok=True)
+        order.output.write_bytes(b"0123456789")
+        return AnimateReport(order.output, order.grid, "run 'toy'", 50, 32, 2.0, 4.0, ("no driver for pose",))
+
+    monkeypatch.setattr(animate, "animate", fake)
+
+
+@pytest.mark.usefixtures("toy_presets")
+def test_options_list_trained_runs_and_strengths(tmp_path: Path, app: AppClient) -> None:
+    publish_toy_run(tmp_path / "root", "mine")
+    options = app.request("GET", "/options").json
+    assert options["runs"] == ["mine"]
+    assert options["outputs"] == str(tmp_path / "videos")
+    assert [entry["name"] for entry in options["strengths"]] == list(vars(Strengths()))
+    assert app.request("GET", f"/checkpoint?name={tmp_path}").json == {
+        "released": True,
+        "separate_gaze": True,
+    }
+    # The eye stage of the toy run has no fitted gaze axes.
+    for name in ("mine", "", "nobody", "no/folder", "no%20run"):
+        assert app.request("GET", f"/checkpoint?name={name}").json == {
+            "released": False,
+            "separate_gaze": False,
+        }
+    publish_toy_run(tmp_path / "root", "able", eye_axes=fitted_axes())
+    assert app.request("GET", "/checkpoint?name=able").json == {"released": False, "separate_gaze": True}
+
+
+def test_create_video_renders_and_removes_the_uploads(
+    tmp_path: Path, app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[AnimateOrder] = []
+    uploaded: list[list[str]] = []
+
+    def record(order: AnimateOrder, _: Progress) -> None:
+        requests.append(order)
+        uploaded.append(files_in(uploads))
+
+    fake_animate(monkeypatch, record)
+    files = {"appearance": app.upload("my%20face.png"), "lip": app.upload("talk.mp4", b"video")}
+    files |= {"pose": files["lip"]}  # one file for two controls
+    strengths = {"lip": 1.5, "pose": 0.25, "eye": 1, "expression": 0}
+    created = app.create_video(files=files, strengths=strengths, checkpoint="mine", grid=True, seconds=2)
+    assert created.status == 202
+    job = app.wait(created.json["name"])
+    assert job["state"] == "done"
+    assert uploaded == [["my face.png", "talk.mp4"]]
+    assert files_in(uploads) == []
+    (request,) = requests
+    assert request.output.parent == tmp_path / "videos"
+    assert re.fullmatch(r"\d{8}-\d{6}-my_face", request.output.stem)
+    assert request.grid == request.output.with_name(f"{request.output.stem}-side-by-side.mp4")
+    assert (request.checkpoint, request.seconds, request.device) == ("mine", 2.0, "cpu")
+    assert request.strengths == Strengths(1.5, 0.25, 1.0, 0.0)
+    assert request.pose == request.lip != request.appearance
+    assert request.eye is None
+    assert job["report"]["summary"] == "2.00 s, 50 frames at 32 px, run 'toy', 12.5 frames/s"
+    assert job["report"]["notes"] == ["no driver for pose"]
+    part = app.request("GET", f"/videos/{job['name']}/video.mp4", Range="bytes=2-4")
+    assert (part.status, part.body) == (206, b"234")
+    assert part.headers["content-type"] == "video/mp4"
+    assert app.request("GET", f"/videos/{job['name']}/grid.mp4").status == 404  # the fake wrote none
+
+
+def test_failed_job_has_a_one_line_error_with_the_file_name(
+    app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(order: AnimateOrder, _: Progress) -> None:
+        raise ValueError(f"{order.appearance}: no face was found in it\nmore")
+
+    fake_animate(monkeypatch, fail)
+    name = app.create_video(files={"appearance": app.upload("black.png")}).json["name"]
+    job = app.wait(name)
+    assert (job["state"], job["error"]) == ("failed", "black.png: no face was found in it")
+    assert files_in(uploads) == []
+    assert app.request("GET", f"/videos/{name}/video.mp4").status == 404
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_unexpected_exception_fails_the_job(
+    app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_order: AnimateOrder, _progress: Progress) -> None:
+        raise ZeroDivisionError
+
+    fake_animate(monkeypatch, crash)
+    job = app.wait(app.create_video(files={"appearance": app.upload("face.png")}).json["name"])
+    assert (job["state"], job["error"]) == ("failed", UNEXPECTED_ERROR)
+    assert files_in(uploads) == []
+
+
+def test_worker_runs_one_job_and_can_cancel_it(
+    app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Event()
+
+    def render_slowly(_: AnimateOrder, progress: Progress) -> None:
+        for done in range(100_000):
+            progress(AnimateProgress("rendering frames", done, 100_000))
+            started.set()
+            time.sleep(0.002)
+
+    fake_animate(monkeypatch, render_slowly)
+    name = app.create_video(files={"appearance": app.upload("face.png")}).json["name"]
+    assert started.wait(60)
+    job = app.request("GET", f"/videos/{name}").json
+    assert job["state"] == "running"
+    assert (job["progress"]["step"], job["progress"]["total"]) == ("rendering frames", 100_000)
+    second = app.create_video(files={"appearance": app.upload("second.png")})
+    assert second.status == 409
+    assert second.json["error"] == "another video is being rendered: wait for it or cancel it"
+    assert files_in(uploads) == ["face.png"]
+    assert app.request("DELETE", f"/videos/{name}").status == 200
+    assert app.wait(name)["state"] == "cancelled"
+    assert files_in(uploads) == []
+    third = app.create_video(files={"appearance": app.upload("face.png")})
+    assert third.status == 202  # cancelled at shutdown
+
+
+def test_invalid_requests_have_one_line_errors(app: AppClient, uploads: Path) -> None:
+    expired = app.create_video(files={"appearance": "0" * 32})
+    assert (expired.status, expired.json["error"]) == (400, "an uploaded file has expired: add it again")
+    invalid_id = app.create_video(files={"appearance": "../../etc"})
+    assert invalid_id.json["error"] == "invalid request: upload ids must be 32 hex digits, got ['../../etc']"
+    no_portrait = app.create_video(files={"lip": app.upload("talk.wav")})
+    assert no_portrait.json["error"] == "portrait is missing: add an image with one face"
+    too_strong = app.create_video(files={"appearance": app.upload("face.png")}, strengths={"pose": 9})
+    assert too_strong.json["error"] == "strengths go from 0 to 5, got {'pose': 9.0}"
+    assert app.request("POST", "/videos", b"{", content_type="application/json").status == 400
+    assert app.request("PUT", "/files?name=", b"x").json["error"] == "file name is missing"
+    assert app.request("GET", "/videos/nobody").status == 404
+    assert files_in(uploads) == []
+
+
+def test_requests_of_other_origins_are_refused(app: AppClient, uploads: Path) -> None:
+    assert app.request("GET", "/options", Host="attacker.example").status == 400
+    assert app.request("POST", "/videos", b"{}", content_type="text/plain").status == 415
+    assert app.request("PUT", "/files?name=../../face.png", b"x").status == 200
+    assert [path.name for path in uploads.glob("*/*/*")] == ["face.png"]
+    assert "access-control-allow-origin" not in app.request("GET", "/options").headers
+
+
+def test_page_loads_nothing_from_other_hosts(app: AppClient) -> None:
+    for path, file in (("/", "page.html"), ("/page.css", "page.css"), ("/page.js", "page.js")):
+        response = app.request("GET", path)
+        assert response.body == (STATIC_FOLDER / file).read_bytes()
+        assert response.headers["content-security-policy"].startswith("default-src 'self';")
+        assert re.findall(rb"https?:|@import|url\(|[\"']//", response.body) == []
+
+
+def test_expired_uploads_are_removed(app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_animate(monkeypatch, lambda _order, _progress: None)
+    app.upload("forgotten.png")
+    app.wait(app.create_video(files={"appearance": app.upload("face.png")}).json["name"])
+    assert files_in(uploads) == ["forgotten.png"]  # its page may still request a video
+    monkeypatch.setattr(handlers, "UPLOAD_EXPIRY_SECONDS", -1.0)
+    app.wait(app.create_video(files={"appearance": app.upload("face.png")}).json["name"])
+    assert files_in(uploads) == []
+
+
+def test_shutdown_removes_uploads(tmp_path: Path, uploads: Path) -> None:
+    with serve_app(AppSettings(open_root(str(tmp_path / "root")), tmp_path / "videos")) as app:
+        app.upload("face.png")
+        assert files_in(uploads) == ["face.png"]
+    assert list(uploads.iterdir()) == []
+
+
+def test_free_output_path_does_not_overwrite(tmp_path: Path) -> None:
+    first = free_output_path(tmp_path, "…")
+    first.write_bytes(b"")
+    assert re.fullmatch(r"\d{8}-\d{6}-_\.mp4", first.name)
+    assert free_output_path(tmp_path, "…") != first
+
+
+def test_bind_to_a_used_port_names_the_option() -> None:
+    with bind(0) as server_socket:
+        server_socket.listen()
+        port = server_socket.getsockname()[1]
+        with pytest.raises(
+            ValueError, match=rf"port {port}: Address already in use; choose another port with --port"
+        ):
+            bind(port)
