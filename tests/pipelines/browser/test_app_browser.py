@@ -9,8 +9,8 @@ from PIL import Image
 
 from evaluation.app.handlers import AppSettings
 from storage.root import open_root
-from tests.factories.head_files import fitted_axes, publish_toy_run, write_released_tiny
 from tests.factories.app_server import AppClient, serve_app
+from tests.factories.head_files import fitted_axes, publish_toy_run, write_released_tiny
 from tests.factories.videos import face_pictures, write_face_video
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -52,9 +52,7 @@ def app(tmp_path: Path) -> Generator[AppClient]:
         yield app
 
 
-def test_page_renders_a_video_from_uploaded_files(
-    tmp_path: Path, app: AppClient, browser: Browser
-) -> None:
+def test_page_renders_a_video_from_uploaded_files(tmp_path: Path, app: AppClient, browser: Browser) -> None:
     page = browser.new_page()
     urls: list[str] = []
     page.on("request", lambda request: urls.append(request.url))
@@ -97,9 +95,7 @@ def test_page_renders_a_video_from_uploaded_files(
     page.close()
 
 
-def test_page_offers_separate_gaze_where_the_run_has_it(
-    tmp_path: Path, browser: Browser
-) -> None:
+def test_page_offers_separate_gaze_where_the_run_has_it(tmp_path: Path, browser: Browser) -> None:
     publish_toy_run(tmp_path / "root", "able", eye_axes=fitted_axes())
     root = publish_toy_run(tmp_path / "root", "old")
     with serve_app(AppSettings(root, tmp_path / "videos", "cpu")) as app:

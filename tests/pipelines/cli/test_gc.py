@@ -69,7 +69,15 @@ def test_json_tells_all_of_it(root: UPath, builds: tuple[Published, Published]) 
 
 
 def test_what_is_somebodys_own_is_neither_found_nor_told(root: UPath) -> None:
-    for name in ("catalog", "operations", "pictures", "rendered_videos", "dagster", "demo_corpus", "accepted"):
+    for name in (
+        "catalog",
+        "operations",
+        "pictures",
+        "rendered_videos",
+        "dagster",
+        "demo_corpus",
+        "accepted",
+    ):
         (Path(root.path) / name).mkdir()
     scratch = Path(root.path) / ".building"
     (scratch / "sources").mkdir(parents=True)
