@@ -8,7 +8,6 @@ from dagster import (
     in_process_executor,
 )
 
-from pipelines.cli.console import plain_console
 from pipelines.deployed_settings import deployed
 from pipelines.evaluation.acceptance import AcceptanceRules
 from pipelines.evaluation.accepted_run import accepted_run
@@ -28,6 +27,7 @@ from pipelines.jobs import (
 from pipelines.operations.automation import MINIMUM_INTERVAL_SECONDS
 from pipelines.operations.collection_job import collect_garbage
 from pipelines.operations.failed_runs import failed_runs
+from pipelines.operations.plain_logger import plain_console
 from pipelines.operations.schedules import nightly_reprocessing, weekly_collection, weekly_training
 from pipelines.operations.settings import OperationsSettings
 from pipelines.preprocessing.batch_steps import step_assets

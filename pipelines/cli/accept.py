@@ -84,19 +84,13 @@ def _run_job(run: str, config: dict[str, object], settings: "AcceptanceSettings"
 
     from dagster import DagsterInstance
 
-    from pipelines.cli.training_job import run_job
-    from pipelines.definitions import definitions
     from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.local_runs import run_job
 
     ensure_dagster_home()
     resources = {
         "evaluation_choice": {"config": {"settings": {"run": run}}},
         "acceptance": {"config": {"settings": asdict(settings)}},
     }
-    run_config = {
-        "ops": {OP: {"config": config}},
-        "resources": resources,
-        "loggers": {"plain": {"config": {"log_level": "INFO"}}},
-    }
     with DagsterInstance.get() as instance:
-        run_job(definitions.resolve_job_def(JOB), instance, run_config)
+        run_job(JOB, instance, resources, {OP: {"config": config}})

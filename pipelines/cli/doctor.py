@@ -1,17 +1,19 @@
-"""What is installed, what is missing, and what that costs: the work behind ``pdfgc doctor``.
+"""The command `pdfgc doctor`: what is installed, what is missing, and the consequences.
 
-Nothing heavy is imported: versions come from the packages' metadata, the GPU from the driver's own
-program and, only where there is one, from torch in a process of its own.
+Imports nothing heavy: versions come from the metadata of the packages, the GPU from nvidia-smi and, if there
+is one, from torch in a process of its own.
 """
 
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
@@ -22,16 +24,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.package_versions import installed_packages, locked_versions, required_packages
 from preprocessing.media.ffmpeg_program import find_ffmpeg
 from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE, open_root
 from weights.folder import WEIGHTS_VARIABLE, overview
 
 State = Literal["ok", "note", "missing"]
 
-LOCK: Final = Path(__file__).parent.parent / "requirements" / "lock.txt"
-MEMORY_CONTROL: Final = Path("/sys/fs/cgroup/memory.max")  # a container's limit (cgroup version 2)
-REPAIR: Final = "`make setup` puts it right"
+LOCK: Final = Path(__file__).parents[2] / "requirements" / "lock.txt"
+CGROUP_MEMORY_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")  # of a container (cgroup version 2)
+FIX: Final = "run `make setup`"
 GIB: Final = 1 << 30
 SMALL_MEMORY_GIB: Final = 4
 SMALL_DISK_GIB: Final = 5
@@ -39,17 +40,24 @@ MARKS: Final[dict[State, str]] = {"ok": "[green]ok", "note": "[yellow]note", "mi
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
+class Diagnosis:
+    """The result of one examination."""
 
     subject: str
-    state: State  # "missing": nothing runs without it; "note": something is slower or left out
-    found: str
-    cost: str = ""  # what the user loses and the way out; empty where nothing is lost
+    state: State  # "missing": nothing works without it; "note": something is slower or unavailable
+    value: str
+    consequence: str = ""  # and the fix; empty if there is none
 
 
-def examine(location: str | None = None) -> tuple[Finding, ...]:
-    """Look at everything `pdfgc` stands on; changes nothing.
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Check packages, ffmpeg, GPU, memory, storage root and weights."""
+    raise SystemExit(report(as_json=as_json))
+
+
+def examine(location: str | None = None) -> tuple[Diagnosis, ...]:
+    """Examine everything that `pdfgc` needs; changes nothing.
 
     Args:
         location: the storage root; default: the variable PDFGC_ROOT, else ``./pdfgc-root``.
@@ -61,168 +69,200 @@ def examine(location: str | None = None) -> tuple[Finding, ...]:
         examine_face_model(),
         examine_ffmpeg(),
         examine_gpu(),
-        examine_processor_and_memory(),
+        examine_cpu_and_memory(),
         examine_root(location),
         examine_weights(),
     )
 
 
-def examine_python(version: tuple[int, int, int]) -> Finding:
-    """Python is 3.11, the only one that the locked packages are for."""
-    found = f"{'.'.join(map(str, version))} on {platform.system()} {platform.machine()}"
+def examine_python(version: tuple[int, int, int]) -> Diagnosis:
+    """Python must be 3.11, the version that the packages are locked for."""
+    value = f"{'.'.join(map(str, version))} on {platform.system()} {platform.machine()}"
     if version[:2] == (3, 11):
-        return Finding("Python", "ok", found)
-    return Finding("Python", "missing", found, f"the locked packages are for Python 3.11: {REPAIR}")
+        return Diagnosis("Python", "ok", value)
+    return Diagnosis("Python", "missing", value, f"the packages are locked for Python 3.11: {FIX}")
 
 
 def examine_packages(
     required: frozenset[str], installed: Mapping[str, str], locked: Mapping[str, str]
-) -> list[Finding]:
-    """Every required package is there, and the versions are the locked ones.
+) -> list[Diagnosis]:
+    """Every required package must be installed; other versions than the locked ones are noted.
 
     Args:
-        required: names that nothing runs without.
+        required: names of the dependencies of pdfgc.
         installed: version by name.
-        locked: version by name; development packages are among them.
+        locked: version by name, with development packages.
     """
     if not required:
-        return [Finding("Packages", "missing", "pdfgc itself is not installed", REPAIR)]
-    findings: list[Finding] = []
+        return [Diagnosis("Packages", "missing", "pdfgc itself is not installed", FIX)]
+    diagnoses: list[Diagnosis] = []
     if absent := sorted(required - installed.keys()):
-        findings.append(Finding("Packages", "missing", "not installed: " + ", ".join(absent), REPAIR))
-    if tools := sorted(locked.keys() - installed.keys() - required):
-        cost = f"a step or the tests may lack them: {REPAIR}"
-        findings.append(Finding("Locked packages", "note", "not installed: " + ", ".join(tools), cost))
-    others = [
+        diagnoses.append(Diagnosis("Packages", "missing", "not installed: " + ", ".join(absent), FIX))
+    if others := sorted(locked.keys() - installed.keys() - required):
+        consequence = f"optional features or the tests may need them: {FIX}"
+        value = "not installed: " + ", ".join(others)
+        diagnoses.append(Diagnosis("Locked packages", "note", value, consequence))
+    different = [
         f"{name} {installed[name]} (locked {version})"
         for name, version in sorted(locked.items())
-        # torch names its CUDA build behind a plus; the lock holds the version alone.
+        # torch appends its CUDA build after a plus; the lock holds the version only.
         if name in installed and installed[name].partition("+")[0] != version
     ]
-    if others:
-        cost = f"results may differ from the documented ones: {REPAIR}"
-        findings.append(Finding("Versions", "note", ", ".join(others), cost))
+    if different:
+        consequence = f"results may differ from the documented ones: {FIX}"
+        diagnoses.append(Diagnosis("Versions", "note", ", ".join(different), consequence))
     if not locked:
-        findings.append(Finding("Versions", "note", "no lock beside the code", "versions were not compared"))
-    return findings or [Finding("Packages", "ok", f"{len(locked)}, all in the locked version")]
+        consequence = "versions were not compared"
+        diagnoses.append(Diagnosis("Versions", "note", f"no lock file {LOCK}", consequence))
+    return diagnoses or [Diagnosis("Packages", "ok", f"{len(locked)}, all at the locked versions")]
 
 
-def examine_face_model() -> Finding:
-    """The face model that MediaPipe's wheel carries is there: nothing is downloaded later."""
+def examine_face_model() -> Diagnosis:
+    """The face model must be in MediaPipe's package; it is never downloaded."""
     package = find_spec("mediapipe")
     folders = (package.submodule_search_locations if package else None) or []
     for folder in map(Path, folders):
         if (folder / "modules/face_landmark/face_landmark_with_attention.tflite").is_file():
-            return Finding("Face model", "ok", "MediaPipe's, inside its package")
-    return Finding("Face model", "missing", "not in MediaPipe's package", f"no face is found: {REPAIR}")
+            return Diagnosis("Face model", "ok", "in MediaPipe's package")
+    return Diagnosis("Face model", "missing", "not in MediaPipe's package", f"no face can be detected: {FIX}")
 
 
-def examine_ffmpeg() -> Finding:
-    """An ffmpeg program for writing videos; reading needs none."""
+def examine_ffmpeg() -> Diagnosis:
+    """An ffmpeg program must be available to write videos; reading needs none."""
     try:
         program = find_ffmpeg()
     except FileNotFoundError as error:
-        return Finding("ffmpeg", "missing", "none", str(error))
+        return Diagnosis("ffmpeg", "missing", "none", str(error))
     if shutil.which("ffmpeg"):
-        return Finding("ffmpeg", "ok", f"{program} (on PATH)")
-    return Finding("ffmpeg", "ok", f"{program} (the package's own; none on PATH, none needed)")
+        return Diagnosis("ffmpeg", "ok", f"{program} (on PATH)")
+    return Diagnosis("ffmpeg", "ok", f"{program} (of imageio-ffmpeg; there is none on PATH)")
 
 
-def examine_gpu() -> Finding:
-    """A CUDA GPU that torch can use."""
-    cost = "preprocessing, the demo and the tests run on the processor alone; training wants a CUDA GPU"
+def examine_gpu() -> Diagnosis:
+    """A CUDA GPU that torch can use is recommended."""
+    consequence = "preprocessing, the demo and the tests run on the CPU; real training needs a CUDA GPU"
     names = _output_of("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
     if not names:
-        return Finding("GPU", "note", "none", cost)
-    found = ", ".join(names.splitlines())
+        return Diagnosis("GPU", "note", "none", consequence)
+    value = ", ".join(names.splitlines())
     usable = _output_of(sys.executable, "-c", "import torch; print(torch.cuda.is_available())")
     if usable == "True":
-        return Finding("GPU", "ok", found)
-    return Finding("GPU", "note", f"{found}, but torch cannot use it", f"{cost}: is the driver new enough?")
+        return Diagnosis("GPU", "ok", value)
+    value = f"{value}, but torch cannot use it"
+    return Diagnosis("GPU", "note", value, f"{consequence}; update the driver")
 
 
-def examine_processor_and_memory() -> Finding:
-    """Cores and memory that this process may use, a container's limit counted."""
+def examine_cpu_and_memory() -> Diagnosis:
+    """Cores and memory available to this process, within the limit of a container."""
     cores = len(os.sched_getaffinity(0))
-    gib = min(psutil.virtual_memory().total, _memory_limit_bytes(MEMORY_CONTROL)) / GIB
-    found = f"{cores} cores, {gib:.1f} GiB of memory"
+    gib = min(psutil.virtual_memory().total, _memory_limit_bytes(CGROUP_MEMORY_LIMIT)) / GIB
+    value = f"{cores} cores, {gib:.1f} GiB of memory"
     if gib < SMALL_MEMORY_GIB:
-        return Finding("Machine", "note", found, "little memory: preprocess with one worker")
-    return Finding("Machine", "ok", found)
+        return Diagnosis("Machine", "note", value, "low memory: use pdfgc preprocess --workers 1")
+    return Diagnosis("Machine", "ok", value)
 
 
-def examine_root(location: str) -> Finding:
-    """The storage root can be written to and has room. A directory is not made by looking."""
+def examine_root(location: str) -> Diagnosis:
+    """The storage root must be writable and should have free space. Creates no directory."""
     subject = f"Root ({ROOT_VARIABLE})"
     scheme, separator, rest = location.partition("://")
     if separator and scheme != "file":
         try:
             open_root(location)
         except ValueError as error:
-            return Finding(subject, "missing", location, str(error))
-        return Finding(subject, "ok", f"{location} answers")
+            return Diagnosis(subject, "missing", location, str(error))
+        return Diagnosis(subject, "ok", f"{location}, reachable")
     root = Path(rest if separator else location).expanduser().absolute()
     nearest = next(path for path in (root, *root.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        cost = f"nothing can be written: set {ROOT_VARIABLE} to a folder that you may write to"
-        return Finding(subject, "missing", f"{root}: {nearest} may not be written to", cost)
+        consequence = f"nothing can be saved: set {ROOT_VARIABLE} to a writable folder"
+        return Diagnosis(subject, "missing", f"{root}: {nearest} is not writable", consequence)
     free_gib = shutil.disk_usage(nearest).free / GIB
-    found = f"{root}, {free_gib:.0f} GiB free" + ("" if nearest == root else " (made when first used)")
+    value = f"{root}, {free_gib:.0f} GiB free" + ("" if nearest == root else " (created on first use)")
     if free_gib < SMALL_DISK_GIB:
-        return Finding(subject, "note", found, f"little room: set {ROOT_VARIABLE} to a larger disk")
-    return Finding(subject, "ok", found)
+        return Diagnosis(subject, "note", value, f"low disk space: set {ROOT_VARIABLE} to a larger disk")
+    return Diagnosis(subject, "ok", value)
 
 
-def examine_weights() -> Finding:
-    """Pretrained weights, all optional, checked by name and size."""
+def examine_weights() -> Diagnosis:
+    """Pretrained weights in their folder, by name and size; all are optional."""
     folder, rows = overview()
     subject = f"Pretrained weights ({WEIGHTS_VARIABLE})"
     wrong = [f"{row['name']}: {row['state']}" for row in rows if row["state"] not in ("present", "missing")]
     if wrong:
-        return Finding(subject, "note", "; ".join(wrong), f"they cannot be used: see {folder}")
+        return Diagnosis(subject, "note", "; ".join(wrong), f"these files cannot be used; see {folder}")
     names = [str(row["name"]) for row in rows if row["state"] == "present"]
-    return Finding(subject, "ok", ", ".join(names) or "none (optional; the built-in labellers are used)")
+    return Diagnosis(subject, "ok", ", ".join(names) or "none (all are optional)")
 
 
 def report(*, as_json: bool = False, location: str | None = None) -> int:
-    """Print what `examine` found to standard output.
+    """Print the diagnoses to standard output.
 
     Returns:
-        The exit status: 1 when something needed is missing, else 0.
+        The exit status: 1 if something required is missing, else 0.
     """
-    findings = examine(location)
-    ready = all(finding.state != "missing" for finding in findings)
+    diagnoses = examine(location)
+    ready = all(diagnosis.state != "missing" for diagnosis in diagnoses)
     if as_json:
-        findings_as_data = [asdict(finding) for finding in findings]
-        click.echo(json.dumps({"ready": ready, "findings": findings_as_data}, indent=2))
+        entries = [asdict(diagnosis) for diagnosis in diagnoses]
+        click.echo(json.dumps({"ready": ready, "diagnoses": entries}, indent=2))
     else:
-        _print_table(findings, ready)
+        _print_table(diagnoses, ready)
     return 0 if ready else 1
 
 
-def _print_table(findings: tuple[Finding, ...], ready: bool) -> None:
-    table = Table("", "looked at")
-    for heading in ("found", "what it costs, and the way out"):
+def _print_table(diagnoses: tuple[Diagnosis, ...], ready: bool) -> None:
+    table = Table("", "examined")
+    for heading in ("value", "consequence and fix"):
         table.add_column(heading, overflow="fold")
-    for finding in findings:
-        texts = (finding.subject, finding.found, finding.cost)
-        table.add_row(MARKS[finding.state], *map(escape, texts))
+    for diagnosis in diagnoses:
+        texts = (diagnosis.subject, diagnosis.value, diagnosis.consequence)
+        table.add_row(MARKS[diagnosis.state], *map(escape, texts))
     console = Console()
     console.print(table)
-    console.print("Ready." if ready else "Not ready: something needed is missing.")
+    console.print("Ready." if ready else "Not ready: something required is missing.")
 
 
-def _memory_limit_bytes(control: Path) -> float:
-    text = control.read_text().strip() if control.is_file() else "max"
+def _memory_limit_bytes(limit: Path) -> float:
+    text = limit.read_text().strip() if limit.is_file() else "max"
     return float("inf") if text == "max" else float(text)
 
 
 def _output_of(program: str, *arguments: str) -> str:
-    """What a program prints; empty where it is absent, fails or hangs for a minute."""
+    """Standard output of a program; empty if it is absent, fails or takes more than a minute."""
     if shutil.which(program) is None:
         return ""
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
     except subprocess.TimeoutExpired:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def required_packages() -> frozenset[str]:
+    """Names of the dependencies of `pdfgc`, without extras; empty if it is not installed."""
+    try:
+        requirements = metadata.requires("pdfgc") or []
+    except metadata.PackageNotFoundError:
+        return frozenset()
+    return frozenset(_package_name(line) for line in requirements if "extra ==" not in line)
+
+
+def installed_packages() -> dict[str, str]:
+    """Version by name of every installed package."""
+    return {_package_name(package.name): package.version for package in metadata.distributions()}
+
+
+def locked_versions(lock: Path) -> dict[str, str]:
+    """Version by name in a requirements file; {} if there is none (an installed wheel)."""
+    if not lock.is_file():
+        return {}
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", lock.read_text(), flags=re.MULTILINE))
+
+
+def _package_name(requirement: str) -> str:
+    """The normalised name of a package (PEP 503)."""
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", match.group()).lower() if match else ""

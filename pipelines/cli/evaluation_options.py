@@ -1,4 +1,4 @@
-"""The command `pdfgc evaluate`; its options are made from `EvaluationChoice`."""
+"""Command-line options made from `EvaluationChoice`, so that names, defaults and descriptions stand once."""
 
 from collections.abc import Callable
 from dataclasses import Field, fields
@@ -9,7 +9,6 @@ import click
 
 from evaluation.config import EvaluationChoice
 from pipelines.cli.option_defaults import deployed_default
-from pipelines.one_thread import use_one_thread
 
 
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,26 +41,3 @@ def _option(entry: Field[Any], hint: Any) -> Callable[[Callable[..., None]], Cal
     usual = str(entry.default) if entry.default != "" else False
     default = deployed_default(EvaluationChoice, entry.name)
     return click.option(name, entry.name, type=kind, default=default, help=text, show_default=usual)
-
-
-@click.command()
-@evaluation_options
-@click.option("--force", is_flag=True, help="Make everything anew, even what is up to date.")
-def evaluate(choice: EvaluationChoice, force: bool) -> None:
-    """Make a run's videos and measure them: lip sync, control, quality; nothing is done twice.
-
-    The same job stands in Dagster's UI, and these runs show there.
-    """
-    from rich.console import Console
-
-    use_one_thread()
-    from pipelines.cli.console import without_chatter
-    from pipelines.cli.evaluation_job import EvaluationOrder, run_evaluation
-    from pipelines.operations.dagster_home import ensure_dagster_home
-
-    try:
-        with without_chatter():
-            ensure_dagster_home()
-            run_evaluation(EvaluationOrder(choice, force), Console())
-    except (ValueError, OSError, RuntimeError) as error:
-        raise click.ClickException(str(error)) from error

@@ -1,61 +1,134 @@
-"""What is made, what it cost, what is stale and why, what failed: the terminal's answer to the UI."""
+"""The command `pdfgc status`: what is built, what it cost, what is stale, and which runs failed."""
 
+import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-from upath import UPath
+import click
 
-from pipelines.deployed_settings import deployed, setting_rows
-from pipelines.operations.dagster_home import HOME_VARIABLE
-from pipelines.operations.failed_runs import FAILURES_NAME
-from pipelines.preprocessing.labeller_weights import labeller_weights
-from pipelines.preprocessing.reprocessing_plan import duration
-from preprocessing.dataset.whole import DATASET, WHOLE
-from preprocessing.orchestration.batch_costs import StepTotal, step_totals
-from preprocessing.orchestration.reprocessing import ReprocessingPlan, plan_reprocessing
-from preprocessing.orchestration.steps import PreprocessingSettings
-from preprocessing.sources.source_videos import batch_keys
-from storage.publishing import current
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from upath import UPath
 
-SHOWN: Final = 20  # stale batches, unless all are asked for
+    from pipelines.deployed_settings import SettingRow
+    from preprocessing.orchestration.batch_costs import StepTotal
+    from preprocessing.orchestration.reprocessing import ReprocessingPlan
+    from storage.manifest import Manifest
+
+STALE_SHOWN: Final = 20  # unless --all
 FAILURES_SHOWN: Final = 5
 
 
-def print_status(root: UPath, console: Console, *, all_batches: bool = False) -> None:
-    """Print a row a step with its costs, the stale batches with the reasons, and the last failures.
+@click.command()
+@click.option("--all", "all_batches", is_flag=True, help="List every stale batch, not only the first 20.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(all_batches: bool, as_json: bool) -> None:
+    """Show costs, stale batches and failed runs."""
+    from rich.console import Console
 
-    Judged by the deployment's settings: the defaults, and what the environment puts in their place.
-    """
+    from pipelines.operations.dagster_home import ensure_dagster_home
+    from storage.root import open_root
+
+    ensure_dagster_home()
+    root = open_root()
+    result = read_status(root)
+    if as_json:
+        click.echo(json.dumps(as_json_object(result), indent=2))
+    elif not result.batches:
+        click.echo(f"No batches in {root}. Start with: pdfgc demo, or pdfgc preprocess FOLDER")
+    else:
+        print_status(result, Console(), all_batches=all_batches)
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a deployment; stale by the settings of the deployment."""
+
+    batches: int
+    steps: "list[StepTotal]"
+    dataset: "Manifest | None"
+    plan: "ReprocessingPlan"
+    changed_settings: "list[SettingRow]"
+    failures: list[str]  # the last lines of failures.log
+
+
+def read_status(root: "UPath") -> Status:
+    """Read manifests, compare fingerprints and read the log of failed runs."""
+    from pipelines.deployed_settings import deployed, setting_rows
+    from pipelines.preprocessing.labeller_weights import labeller_weights
+    from preprocessing.dataset.whole import DATASET, WHOLE
+    from preprocessing.orchestration.batch_costs import step_totals
+    from preprocessing.orchestration.reprocessing import plan_reprocessing
+    from preprocessing.orchestration.steps import PreprocessingSettings
+    from preprocessing.sources.source_videos import batch_keys
+    from storage.publishing import current
+
     keys = batch_keys(root)
-    if not keys:
-        console.print(f"No batch under {root} yet: `pdfgc demo`, or `pdfgc preprocess FOLDER`.")
-        return
     settings = deployed(PreprocessingSettings)
-    plan = plan_reprocessing(root, settings, progress=console.print, weights=labeller_weights(settings))
-    console.print(_steps(step_totals(root, keys), len(keys)))
-    _print_dataset(root, console)
-    _print_stale(plan, console, len(plan.stale) if all_batches else SHOWN)
-    for held in plan.held_back:
-        gone = f"{held.missing_videos} of {held.videos} videos are not there"
-        console.print(f"held back: face_tracks of {held.batch} is stale ({held.reason}), but {gone}")
-    changed = [row for row in setting_rows() if row.value != row.default]
-    for row in changed:
-        told = f"changed by the environment: {row.variable}={row.value} (default {row.default})"
-        console.print(told, soft_wrap=True)
-    _print_failures(console)
+    weights = labeller_weights(settings) if keys else {}
+    dataset = current(root, DATASET, WHOLE)
+    return Status(
+        batches=len(keys),
+        steps=step_totals(root, keys),
+        dataset=None if dataset is None else dataset.manifest,
+        plan=plan_reprocessing(root, settings, progress=lambda _: None, weights=weights),
+        changed_settings=[row for row in setting_rows() if row.value != row.default],
+        failures=_failures(),
+    )
 
 
-def _steps(totals: list[StepTotal], batches: int) -> Table:
-    table = Table(title=f"Steps (batches: {batches})", box=SIMPLE, collapse_padding=True)
+def as_json_object(status: Status) -> dict[str, Any]:
+    """The status as JSON values."""
+    return {
+        "batches": status.batches,
+        "steps": [asdict(total) for total in status.steps],
+        "dataset": None
+        if status.dataset is None
+        else {"counts": dict(status.dataset.counts), "finished_at": status.dataset.finished_at},
+        "stale": [asdict(batch) for batch in status.plan.stale],
+        "stale_seconds": status.plan.seconds,
+        "held_back": [asdict(batch) for batch in status.plan.held_back],
+        "changed_settings": {row.variable: row.value for row in status.changed_settings},
+        "failures": status.failures,
+    }
+
+
+def print_status(status: Status, console: "Console", *, all_batches: bool = False) -> None:
+    """Print the status as tables of at most 80 columns."""
+    console.print(_step_table(status))
+    if status.dataset is None:
+        console.print("data set: none")
+    else:
+        counts, finished = status.dataset.counts, status.dataset.finished_at[:16].replace("T", " ")
+        console.print(
+            f"data set: {counts['samples']:g} samples, {counts['identities']:g} identities, "
+            f"{counts['batches']:g} of {status.batches} batches, built {finished}"
+        )
+    _print_stale(status.plan, console, len(status.plan.stale) if all_batches else STALE_SHOWN)
+    for batch in status.plan.held_back:
+        missing = f"{batch.missing_videos} of {batch.videos} videos are missing"
+        console.print(f"held back: {batch.batch}: face_tracks is stale ({batch.reason}), but {missing}")
+    for row in status.changed_settings:
+        line = f"changed by the environment: {row.variable}={row.value} (default {row.default})"
+        console.print(line, soft_wrap=True)
+    for line in status.failures:
+        console.print(f"failed: {line}", soft_wrap=True, markup=False)
+
+
+def _step_table(status: Status) -> "Table":
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from pipelines.preprocessing.reprocessing_plan import duration
+
+    table = Table(title=f"Steps (batches: {status.batches})", box=SIMPLE, collapse_padding=True)
     table.add_column("step", no_wrap=True)
-    # Headers in two lines: a terminal has 80 columns, and a number that is cut says nothing.
-    for name in ("made", "time", "frames\n/s", "CPU ms\n/frame", "peak\nMiB", "refused", "last made"):
+    for name in ("built", "time", "frames\n/s", "CPU ms\n/frame", "peak\nMiB", "refused", "last built"):
         table.add_column(name, justify="right", no_wrap=True)
-    for total in totals:
+    for total in status.steps:
         table.add_row(
             total.step,
             f"{total.batches}",
@@ -69,38 +142,31 @@ def _steps(totals: list[StepTotal], batches: int) -> Table:
     return table
 
 
-def _print_dataset(root: UPath, console: Console) -> None:
-    dataset = current(root, DATASET, WHOLE)
-    if dataset is None:
-        console.print("data set: not made yet")
-        return
-    counts = dataset.manifest.counts
-    console.print(
-        f"data set: {counts['samples']:g} samples of {counts['identities']:g} identities in "
-        f"{counts['batches']:g} of the batches, made {dataset.manifest.finished_at[:16].replace('T', ' ')}"
-    )
+def _print_stale(plan: "ReprocessingPlan", console: "Console", shown: int) -> None:
+    from rich.table import Table
 
+    from pipelines.preprocessing.reprocessing_plan import duration
 
-def _print_stale(plan: ReprocessingPlan, console: Console, shown: int) -> None:
     if not plan.stale:
-        console.print("every batch is up to date")
+        console.print("stale: none")
         return
-    table = Table(title=f"Stale batches: {len(plan.stale)}, about {duration(plan.seconds)}")
-    for name in ("batch", "why", "runs", "about"):
+    table = Table(title=f"Stale batches: {len(plan.stale)}, estimated {duration(plan.seconds)}")
+    for name in ("batch", "reason", "steps", "estimated"):
         table.add_column(name)
     for batch in plan.stale[:shown]:
         table.add_row(batch.batch, batch.why, ", ".join(batch.steps), duration(batch.seconds))
     console.print(table)
     if len(plan.stale) > shown:
-        console.print(f"and {len(plan.stale) - shown} more; `pdfgc status --all` shows them")
+        console.print(f"and {len(plan.stale) - shown} more: pdfgc status --all")
 
 
-def _print_failures(console: Console) -> None:
+def _failures() -> list[str]:
     """The last lines that the sensor failed_runs wrote."""
+    from pipelines.operations.dagster_home import HOME_VARIABLE
+    from pipelines.operations.failed_runs import FAILURES_NAME
+
     path = Path(os.environ.get(HOME_VARIABLE, "")) / FAILURES_NAME
-    if path.is_file():
-        for line in path.read_text("utf-8").splitlines()[-FAILURES_SHOWN:]:
-            console.print(f"failed: {line}", soft_wrap=True, markup=False)
+    return path.read_text("utf-8").splitlines()[-FAILURES_SHOWN:] if path.is_file() else []
 
 
 def _number(value: float | None, form: str) -> str:

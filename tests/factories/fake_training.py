@@ -16,8 +16,8 @@ from dagster import (
     in_process_executor,
 )
 
-from pipelines.cli.training_job import run_job
 from pipelines.materialised import Materialised
+from pipelines.operations.local_runs import run_job
 from pipelines.training.launch import Watching, launch_training
 from training.launch.process_group import Ending
 
@@ -45,4 +45,4 @@ definitions = Definitions(
 
 if __name__ == "__main__":
     with DagsterInstance.get() as instance:
-        run_job(definitions.resolve_job_def("train_fake"), instance, {})
+        run_job("train_fake", instance, definitions=definitions)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import doctor
-from pipelines.cli.package_versions import installed_packages, locked_versions, required_packages
+from pipelines.cli.doctor import installed_packages, locked_versions, required_packages
 
-ALL_WELL = (doctor.Finding("Python", "ok", "3.11.2"), doctor.Finding("GPU", "note", "none", "slow"))
+ALL_WELL = (doctor.Diagnosis("Python", "ok", "3.11.2"), doctor.Diagnosis("GPU", "note", "none", "slow"))
 
 
-def state_of(findings: list[doctor.Finding], subject: str) -> str:
-    return next(finding.state for finding in findings if finding.subject == subject)
+def state_of(diagnoses: list[doctor.Diagnosis], subject: str) -> str:
+    return next(diagnosis.state for diagnosis in diagnoses if diagnosis.subject == subject)
 
 
 def test_python_other_than_3_11_is_missing() -> None:
@@ -22,23 +22,23 @@ def test_python_other_than_3_11_is_missing() -> None:
 
 def test_packages_in_the_locked_version_are_ok() -> None:
     # torch's own version names its CUDA build, the lock does not
-    findings = doctor.examine_packages(frozenset({"torch"}), {"torch": "2.11.0+cu130"}, {"torch": "2.11.0"})
-    assert [finding.state for finding in findings] == ["ok"]
+    diagnoses = doctor.examine_packages(frozenset({"torch"}), {"torch": "2.11.0+cu130"}, {"torch": "2.11.0"})
+    assert [diagnosis.state for diagnosis in diagnoses] == ["ok"]
 
 
 def test_required_package_that_is_absent_is_missing_by_name() -> None:
-    findings = doctor.examine_packages(frozenset({"av", "torch"}), {"av": "18.1.0"}, {"av": "18.1.0"})
-    assert state_of(findings, "Packages") == "missing"
-    assert findings[0].found == "not installed: torch"
+    diagnoses = doctor.examine_packages(frozenset({"av", "torch"}), {"av": "18.1.0"}, {"av": "18.1.0"})
+    assert state_of(diagnoses, "Packages") == "missing"
+    assert diagnoses[0].value == "not installed: torch"
 
 
 def test_absent_development_package_and_other_version_are_notes() -> None:
-    findings = doctor.examine_packages(
+    diagnoses = doctor.examine_packages(
         frozenset({"av"}), {"av": "18.0.0"}, {"av": "18.1.0", "pytest": "9.2.0"}
     )
-    assert state_of(findings, "Locked packages") == "note"
-    assert state_of(findings, "Versions") == "note"
-    assert [finding.found for finding in findings] == [
+    assert state_of(diagnoses, "Locked packages") == "note"
+    assert state_of(diagnoses, "Versions") == "note"
+    assert [diagnosis.value for diagnosis in diagnoses] == [
         "not installed: pytest",
         "av 18.0.0 (locked 18.1.0)",
     ]
@@ -67,16 +67,16 @@ def test_face_model_lies_in_the_wheel() -> None:
 
 def test_ffmpeg_of_the_package_is_taken_where_path_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    finding = doctor.examine_ffmpeg()
-    assert finding.state == "ok"
-    assert "none on PATH" in finding.found
+    diagnosis = doctor.examine_ffmpeg()
+    assert diagnosis.state == "ok"
+    assert "there is none on PATH" in diagnosis.value
 
 
 def test_machine_without_the_drivers_program_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    finding = doctor.examine_gpu()
-    assert (finding.state, finding.found) == ("note", "none")
-    assert "training" in finding.cost
+    diagnosis = doctor.examine_gpu()
+    assert (diagnosis.state, diagnosis.value) == ("note", "none")
+    assert "training" in diagnosis.consequence
 
 
 def test_gpu_that_torch_cannot_use_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,32 +87,32 @@ def test_gpu_that_torch_cannot_use_is_a_note(tmp_path: Path, monkeypatch: pytest
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(broken_python))
-    finding = doctor.examine_gpu()
-    assert (finding.state, finding.found) == ("note", "H200, 143771 MiB, but torch cannot use it")
+    diagnosis = doctor.examine_gpu()
+    assert (diagnosis.state, diagnosis.value) == ("note", "H200, 143771 MiB, but torch cannot use it")
 
 
 def test_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     control = tmp_path / "memory.max"
     control.write_text(f"{2 << 30}\n")
-    monkeypatch.setattr(doctor, "MEMORY_CONTROL", control)
-    finding = doctor.examine_processor_and_memory()
-    assert finding.state == "note"
-    assert "2.0 GiB" in finding.found
+    monkeypatch.setattr(doctor, "CGROUP_MEMORY_LIMIT", control)
+    diagnosis = doctor.examine_cpu_and_memory()
+    assert diagnosis.state == "note"
+    assert "2.0 GiB" in diagnosis.value
 
 
 def test_root_is_looked_at_and_not_made(tmp_path: Path) -> None:
     root = tmp_path / "not" / "yet"
-    finding = doctor.examine_root(str(root))
-    assert str(root) in finding.found
-    assert "made when first used" in finding.found
+    diagnosis = doctor.examine_root(str(root))
+    assert str(root) in diagnosis.value
+    assert "created on first use" in diagnosis.value
     assert not root.parent.exists()
 
 
 def test_root_below_a_file_is_missing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    finding = doctor.examine_root(str(tmp_path / "file" / "root"))
-    assert finding.state == "missing"
-    assert "PDFGC_ROOT" in finding.cost
+    diagnosis = doctor.examine_root(str(tmp_path / "file" / "root"))
+    assert diagnosis.state == "missing"
+    assert "PDFGC_ROOT" in diagnosis.consequence
 
 
 def test_root_of_a_kind_that_storage_does_not_know_is_missing() -> None:
@@ -124,36 +124,38 @@ def test_weights_are_listed_and_none_is_no_fault(tmp_path: Path, monkeypatch: py
     assert doctor.examine_weights().state == "ok"
     (tmp_path / "emonet_8").mkdir()
     (tmp_path / "emonet_8" / "emonet_8.pth").write_bytes(b"")
-    assert doctor.examine_weights() == doctor.Finding("Pretrained weights (PDFGC_WEIGHTS)", "ok", "emonet_8")
+    assert doctor.examine_weights() == doctor.Diagnosis(
+        "Pretrained weights (PDFGC_WEIGHTS)", "ok", "emonet_8"
+    )
     (tmp_path / "vgg19").mkdir()
     (tmp_path / "vgg19" / "vgg19-dcbb9e9d.pth").write_bytes(b"cut short")
-    finding = doctor.examine_weights()
-    assert finding.state == "note"
-    assert finding.found == "vgg19: vgg19-dcbb9e9d.pth has 9 bytes, expected 574673361"
+    diagnosis = doctor.examine_weights()
+    assert diagnosis.state == "note"
+    assert diagnosis.value == "vgg19: vgg19-dcbb9e9d.pth has 9 bytes, expected 574673361"
 
 
 @pytest.mark.parametrize(("state", "status"), [("ok", 0), ("note", 0), ("missing", 1)])
 def test_report_fails_only_when_something_needed_is_missing(
     state: doctor.State, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    findings = (*ALL_WELL, doctor.Finding("ffmpeg", state, "somewhere [/bin]", "no video is written"))
-    monkeypatch.setattr(doctor, "examine", lambda _location: findings)
+    diagnoses = (*ALL_WELL, doctor.Diagnosis("ffmpeg", state, "somewhere [/bin]", "no video is written"))
+    monkeypatch.setattr(doctor, "examine", lambda _location: diagnoses)
     assert doctor.report() == status
     printed = capsys.readouterr().out
     assert "[/bin]" in printed  # shown as it is, not taken for markup
     assert ("Not ready" in printed) == bool(status)
 
 
-def test_report_as_json_holds_every_finding(
+def test_report_as_json_holds_every_diagnosis(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "examine", lambda _location: ALL_WELL)
     assert doctor.report(as_json=True) == 0
     assert json.loads(capsys.readouterr().out) == {
         "ready": True,
-        "findings": [
-            {"subject": "Python", "state": "ok", "found": "3.11.2", "cost": ""},
-            {"subject": "GPU", "state": "note", "found": "none", "cost": "slow"},
+        "diagnoses": [
+            {"subject": "Python", "state": "ok", "value": "3.11.2", "consequence": ""},
+            {"subject": "GPU", "state": "note", "value": "none", "consequence": "slow"},
         ],
     }
 

@@ -14,13 +14,15 @@ import pipelines.evaluation.report as report_asset
 from evaluation.comparison.baseline_runs import accepted_history, last_accepted
 from evaluation.config import EvaluationChoice
 from evaluation.records import MODEL, MetricRecord
+from evaluation.report import summary
 from evaluation.report.summary import EVALUATION_REPORT
-from pipelines.cli import evaluation_job
-from pipelines.cli.evaluation_job import EvaluationOrder, run_evaluation
+from pipelines.cli.evaluate import run_evaluation
 from pipelines.cli.main import main
 from pipelines.evaluation.acceptance import NOT_WORSE, AcceptanceRules
 from pipelines.evaluation.accepted_run import accepted_run
 from pipelines.evaluation.report import evaluation_report
+from pipelines.operations import local_runs
+from pipelines.operations.local_runs import JobFailedError
 from pipelines.resources import Evaluation, Workspace
 from storage.publishing import Published, current
 from tests.factories.acceptance import publish_report
@@ -142,13 +144,15 @@ def test_evaluating_a_worse_run_shows_its_tables_and_fails_by_saying_what_is_wor
     shown: list[str] = []
 
     def failing(*_: object) -> None:
-        raise RuntimeError(f"run 1 of evaluate failed. evaluation_report: {NOT_WORSE}: worse than run 'old'")
+        raise JobFailedError(
+            f"run 1 of evaluate failed. evaluation_report: {NOT_WORSE}: worse than run 'old'"
+        )
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.setattr(evaluation_job, "run_job", failing)
-    monkeypatch.setattr(evaluation_job, "print_report_table", lambda _, run, __: shown.append(run))
-    with pytest.raises(RuntimeError, match="worse than run 'old'"):
-        run_evaluation(EvaluationOrder(EvaluationChoice(run="worse")), Console())
+    monkeypatch.setattr(local_runs, "run_job", failing)
+    monkeypatch.setattr(summary, "print_report_table", lambda _, run, __: shown.append(run))
+    with pytest.raises(JobFailedError, match="worse than run 'old'"):
+        run_evaluation(EvaluationChoice(run="worse"), Console())
     assert shown == ["worse"]
 
 

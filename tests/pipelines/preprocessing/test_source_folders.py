@@ -43,7 +43,7 @@ def test_a_url_of_another_kind_is_refused_before_anything_runs(root: Path, comma
 def test_a_prefix_without_objects_is_one_clear_line(root: Path, bucket: str, command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, f"{bucket}/videos"])
     assert result.exit_code == 1
-    assert result.output == f"Error: {bucket}/videos is no folder of videos\n"
+    assert result.output == f"Error: no such folder: {bucket}/videos\n"
     assert not root.exists()
 
 

@@ -12,7 +12,7 @@ from upath import UPath
 
 from demo_corpus.corpus import make_corpus
 from demo_corpus.settings import CorpusSettings
-from pipelines.cli.main_job import MainJob, run_main_job
+from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
 from pipelines.deployed_settings import deployed
 from pipelines.operations.dagster_home import ensure_dagster_home
@@ -49,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[UPa
 def run(corpus: Path, *, force: bool = False) -> str:
     """Run the main job; returns what it printed."""
     console = Console(file=io.StringIO(), width=200)
-    run_main_job(MainJob((corpus,), force=force, workers=1), console)
+    run_preprocessing(PreprocessRequest((corpus,), force=force, workers=1), console)
     printed = console.file
     assert isinstance(printed, io.StringIO)
     return printed.getvalue()
