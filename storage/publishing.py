@@ -153,6 +153,28 @@ def staleness(root: UPath, recipe: Recipe) -> str | None:
     return _examine(root, recipe)[1]
 
 
+def published_partitions(root: UPath, asset: str) -> list[str]:
+    """The partitions of an asset that have a current build, sorted."""
+    try:
+        names = sorted(path.name for path in (root / "assets" / asset).iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # UPath raises the second for an empty prefix
+        return []
+    return [name for name in names if current(root, asset, name) is not None]
+
+
+def require_current(root: UPath, asset: str, partition: str) -> Published:
+    """The current build of a partition.
+
+    Raises:
+        ValueError: there is none; the message lists the partitions that have one.
+    """
+    published = current(root, asset, partition) if NAME_PATTERN.fullmatch(partition) else None
+    if published is None:
+        others = ", ".join(published_partitions(root, asset)) or "none"
+        raise ValueError(f"no {asset} of {partition!r} under {root}; available: {others}")
+    return published
+
+
 def verify(published: Published) -> list[str]:
     """Names of the files that are missing or whose sha256 is not the manifest's. Reads them all."""
     wrong: list[str] = []

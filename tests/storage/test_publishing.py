@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from storage.publishing import BuildReport, Recipe, current, materialise, staleness, verify
+from storage.publishing import (
+    BuildReport,
+    Recipe,
+    current,
+    materialise,
+    published_partitions,
+    require_current,
+    staleness,
+    verify,
+)
 from tests.conftest import REPOSITORY
 from tests.factories.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
 
@@ -319,3 +328,15 @@ def test_finding_nothing_to_do_imports_nothing_heavy(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_require_current_lists_the_partitions_that_are_published(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    with pytest.raises(ValueError, match=r"no clips of 'batch-0001' under .*; available: none"):
+        require_current(root, "clips", "batch-0001")
+    published = materialise_small(root)
+    (tmp_path / "assets" / "clips" / "unfinished").mkdir()
+    assert published_partitions(root, "clips") == ["batch-0000"]
+    assert require_current(root, "clips", "batch-0000").manifest == published.manifest
+    with pytest.raises(ValueError, match=r"no clips of '../x' under .*; available: batch-0000"):
+        require_current(root, "clips", "../x")
