@@ -104,7 +104,7 @@ def _wait_seconds(attempts: Retry, response: Response | None) -> float:
     if isinstance(raw, BaseHTTPResponse):
         with suppress(HTTPError):  # an invalid Retry-After counts as none
             retry_after = attempts.get_retry_after(raw)
-    return min(retry_after or attempts.get_backoff_time(), MAXIMUM_WAIT_SECONDS)
+    return float(min(retry_after or attempts.get_backoff_time(), MAXIMUM_WAIT_SECONDS))
 
 
 def _attempt(url: str, part: Path, size_bytes: int | None, progress: Progress, retry: Retry) -> None:

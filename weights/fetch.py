@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from urllib3 import Retry
@@ -224,21 +224,18 @@ def unpack(archive: Path, targets: Mapping[str, Path]) -> None:
             for member in opened.infolist():
                 target = targets.get(Path(member.filename).name)
                 if target is not None and not member.is_dir():
-                    _write(opened.open(member), target)
+                    with opened.open(member) as content, target.open("wb") as copy:
+                        shutil.copyfileobj(content, copy, COPY_BYTES)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as opened:
             for member in opened:
                 target = targets.get(Path(member.name).name)
                 content = opened.extractfile(member) if target is not None and member.isfile() else None
                 if target is not None and content is not None:
-                    _write(content, target)
+                    with content, target.open("wb") as copy:
+                        shutil.copyfileobj(content, copy, COPY_BYTES)
     else:
         raise ValueError(f"{archive} is neither a zip nor a tar")
-
-
-def _write(content: IO[bytes], target: Path) -> None:
-    with content, target.open("wb") as copy:
-        shutil.copyfileobj(content, copy, COPY_BYTES)
 
 
 def _names(file: WeightsFile) -> tuple[str, ...]:
