@@ -9,18 +9,17 @@ from dagster import (
 )
 
 from pipelines.deployed_settings import deployed
-from pipelines.evaluation.acceptance import AcceptanceRules
-from pipelines.evaluation.accepted_run import accepted_run
 from pipelines.evaluation.animate_job import animate
 from pipelines.evaluation.assets import evaluation_assets
+from pipelines.evaluation.baseline_run import Baseline, baseline_run
 from pipelines.evaluation.report import evaluation_report
 from pipelines.jobs import (
-    accept_job,
     evaluate_job,
     index_job,
     preprocess,
     reprocess_job,
     scan_job,
+    set_baseline_job,
     train_all,
     train_jobs,
 )
@@ -51,7 +50,7 @@ definitions = Definitions(
         *stage_assets,
         *evaluation_assets,
         evaluation_report,
-        accepted_run,
+        baseline_run,
         reprocessing_plan,
         identity_embeddings,
         identity_report,
@@ -65,7 +64,7 @@ definitions = Definitions(
         train_all,
         *train_jobs,
         evaluate_job,
-        accept_job,
+        set_baseline_job,
         animate,
         collect_garbage,
     ],
@@ -94,7 +93,7 @@ definitions = Definitions(
         "dataset_choice": DatasetChoice(),
         "training_choice": Training(),
         "evaluation_choice": Evaluation(),
-        "acceptance": AcceptanceRules(),
+        "baseline": Baseline(),
     },
     loggers={"plain": plain_console},
     # A step's own process pool does the work; a process a step would only add a second to each.

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
-from evaluation.comparison.against_baseline import AcceptanceSettings
+from evaluation.comparison.regressions import AcceptanceSettings
 from evaluation.config import EvaluationChoice
 from pipelines.config_form import form_of, settings_from
 from pipelines.operations.collection_settings import CollectionSettings

@@ -2,8 +2,8 @@
 
 from dagster import AssetSelection, define_asset_job
 
-from pipelines.evaluation.accepted_run import accepted_run
 from pipelines.evaluation.assets import evaluation_assets
+from pipelines.evaluation.baseline_run import baseline_run
 from pipelines.evaluation.report import evaluation_report
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.dataset import dataset
@@ -45,10 +45,10 @@ evaluate_job = define_asset_job(
     selection=AssetSelection.assets(*evaluation_assets, evaluation_report),
     description="Make a run's videos, measure them, and write the report.",
 )
-accept_job = define_asset_job(
-    "accept_run",
-    selection=AssetSelection.assets(accepted_run),
-    description="Accept a run's report: later runs must not be worse. Needs a note.",
+set_baseline_job = define_asset_job(
+    "set_baseline",
+    selection=AssetSelection.assets(baseline_run),
+    description="Set a run as the baseline that later runs must not be worse than. Needs a note.",
 )
 reprocess_job = define_asset_job(
     "reprocess_stale",

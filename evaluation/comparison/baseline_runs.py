@@ -1,12 +1,12 @@
-"""The history of accepted runs: what later runs are held against. Append-only, under the root.
+"""The history of baseline runs, which later runs are compared with. Append-only, under the root.
 
-    accepted/<time>-<run>/report.parquet     the report's figures
-                          reenactment_plan.json      its list of videos: evaluate a later run with this file
-                          acceptance.json    who was accepted, and why; written last
+    baseline_runs/<time>-<run>/report.parquet          records of the run's report
+                               reenactment_plan.json   its reenactments, for `pdfgc evaluate --protocol-file`
+                               baseline.json           the run and why it was set; written last
 
-A folder without `acceptance.json` is not there. Figures are copied, so that an accepted run stays comparable
-when its name is trained anew or its files are collected. The last one, by the name that its time gives it,
-counts.
+A folder without `baseline.json` is incomplete and ignored. The records are copied, so a baseline run stays
+comparable after the run was trained again or its files were removed. The last folder by name is the current
+baseline run.
 """
 
 import json
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
-from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated
+from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated_run
 from evaluation.generation.files import PLAN_NAME
 from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import MetricRecord
@@ -31,134 +31,134 @@ from storage.transfer import read_bytes, write_bytes
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
 
-ACCEPTED_FOLDER: Final = "accepted"
-ACCEPTANCE_NAME: Final = "acceptance.json"
-ACCEPTANCE_VERSION: Final = 1
-TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"  # sorts as the times do
+BASELINES_FOLDER: Final = "baseline_runs"
+BASELINE_NAME: Final = "baseline.json"
+BASELINE_VERSION: Final = 1
+TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"  # sorts chronologically
 
 
 @dataclass(frozen=True)
-class Acceptance:
-    """One line of the history.
+class BaselineRun:
+    """An entry of the history.
 
     Attributes:
-        run, report, report_content, weights, dataset: As of `EvaluatedRun`.
-        note: Why it was accepted.
-        accepted_at: UTC, ISO 8601.
-        worse: In which figures it was worse than the one before, and was accepted all the same.
+        run, report, report_content, weights, dataset: See `EvaluatedRun`.
+        note: Why the run was set as baseline.
+        set_at: UTC, ISO 8601.
+        regressions: Metrics in which it was worse than the previous baseline run.
     """
 
     run: str
     note: str
-    accepted_at: str
+    set_at: str
     report: str
     report_content: str
     weights: str
     dataset: str
-    worse: tuple[str, ...] = ()
+    regressions: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
-        """Its folder below the root."""
-        time = datetime.fromisoformat(self.accepted_at)
-        return f"{ACCEPTED_FOLDER}/{time.strftime(TIME_FORMAT)}-{self.run}"
+        """Its folder, relative to the root."""
+        time = datetime.fromisoformat(self.set_at)
+        return f"{BASELINES_FOLDER}/{time.strftime(TIME_FORMAT)}-{self.run}"
 
 
-def accept_run(root: UPath, run: str, note: str, *, worse: Sequence[str] = ()) -> Acceptance:
-    """Make a run's current report the one that later runs are held against.
+def set_baseline_run(root: UPath, run: str, note: str, *, regressions: Sequence[str] = ()) -> BaselineRun:
+    """Set a run's current report as the baseline of later runs.
 
     Args:
-        root: where the run is published.
+        root: with the published run.
         run: name of the training run.
-        note: why; for who reads the history.
-        worse: figures in which it is known to be worse than the accepted one before.
+        note: why; shown in the history.
+        regressions: metrics in which it is known to be worse than the current baseline run.
 
     Raises:
-        ValueError: no note, no report of the run, or the run was trained anew since it was evaluated.
+        ValueError: the note is empty, the run has no report, or it was trained again since its evaluation.
     """
     if not note.strip():
-        raise ValueError("an acceptance needs a note: say why this run is accepted")
-    evaluated = read_evaluated(root, run)
-    _refuse_other_weights(root, evaluated)
-    last = last_accepted(root)
+        raise ValueError("note is empty: say why this run is set as the baseline")
+    evaluated = read_evaluated_run(root, run)
+    _check_weights_unchanged(root, evaluated)
+    previous = current_baseline_run(root)
     now = datetime.now(UTC)
-    if last is not None:  # clocks differ from machine to machine, and the history has one order
-        now = max(now, datetime.fromisoformat(last.accepted_at) + timedelta(microseconds=1))
-    acceptance = Acceptance(
+    if previous is not None:  # keeps the order when the clocks of two machines differ
+        now = max(now, datetime.fromisoformat(previous.set_at) + timedelta(microseconds=1))
+    baseline = BaselineRun(
         run=run,
         note=note.strip(),
-        accepted_at=now.isoformat(timespec="microseconds"),
+        set_at=now.isoformat(timespec="microseconds"),
         report=evaluated.report,
         report_content=evaluated.report_content,
         weights=evaluated.weights,
         dataset=evaluated.dataset,
-        worse=tuple(worse),
+        regressions=tuple(regressions),
     )
-    folder = root / acceptance.folder
+    folder = root / baseline.folder
     write_bytes(folder / REPORT_TABLE, read_bytes(root / evaluated.report / REPORT_TABLE))
     write_bytes(folder / PLAN_NAME, (json.dumps(asdict(evaluated.plan), indent=1) + "\n").encode())
-    record = {"acceptance_version": ACCEPTANCE_VERSION, **asdict(acceptance)}
-    write_bytes(folder / ACCEPTANCE_NAME, (json.dumps(record, indent=1) + "\n").encode())
-    return acceptance
+    entry = {"baseline_version": BASELINE_VERSION, **asdict(baseline)}
+    write_bytes(folder / BASELINE_NAME, (json.dumps(entry, indent=1) + "\n").encode())
+    return baseline
 
 
-def last_accepted(root: UPath) -> Acceptance | None:
-    """The run that counts; None where none was ever accepted.
+def current_baseline_run(root: UPath) -> BaselineRun | None:
+    """The baseline run that was set last; None if none was set.
 
     Raises:
-        ValueError: as `accepted_history`.
+        ValueError: see `list_baseline_runs`.
     """
-    return next(iter(accepted_history(root)[::-1]), None)
+    return next(reversed(list_baseline_runs(root)), None)
 
 
-def accepted_history(root: UPath) -> list[Acceptance]:
-    """Every acceptance, oldest first.
+def list_baseline_runs(root: UPath) -> list[BaselineRun]:
+    """The whole history, oldest first.
 
     Raises:
-        ValueError: a record is damaged, or of a version that this code does not know.
+        ValueError: an entry is damaged or has an unknown version.
     """
     try:
-        names = sorted(path.name for path in (root / ACCEPTED_FOLDER).iterdir())
-    except (FileNotFoundError, NotADirectoryError):  # the second is what UPath says of an empty prefix
+        names = sorted(path.name for path in (root / BASELINES_FOLDER).iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # UPath raises the second for an empty prefix
         return []
-    found = [_read_record(root / ACCEPTED_FOLDER / name / ACCEPTANCE_NAME) for name in names]
-    return [acceptance for acceptance in found if acceptance is not None]
+    entries = [_read_entry(root / BASELINES_FOLDER / name / BASELINE_NAME) for name in names]
+    return [entry for entry in entries if entry is not None]
 
 
-def read_accepted(root: UPath, acceptance: Acceptance) -> EvaluatedRun:
-    """An accepted run as it was evaluated then."""
-    folder = root / acceptance.folder
+def read_baseline_run(root: UPath, baseline: BaselineRun) -> EvaluatedRun:
+    """The baseline run as it was evaluated when it was set."""
+    folder = root / baseline.folder
     table = pq.read_table(pa.BufferReader(read_bytes(folder / REPORT_TABLE)))
-    plan = TypeAdapter(ReenactmentPlan).validate_json(read_bytes(folder / PLAN_NAME))
     return EvaluatedRun(
-        run=acceptance.run,
-        report=acceptance.report,
-        report_content=acceptance.report_content,
-        weights=acceptance.weights,
-        dataset=acceptance.dataset,
-        plan=plan,
-        figures=tuple(MetricRecord(**record) for record in table.to_pylist()),
+        run=baseline.run,
+        report=baseline.report,
+        report_content=baseline.report_content,
+        weights=baseline.weights,
+        dataset=baseline.dataset,
+        plan=TypeAdapter(ReenactmentPlan).validate_json(read_bytes(folder / PLAN_NAME)),
+        records=tuple(MetricRecord(**entry) for entry in table.to_pylist()),
     )
 
 
-def _read_record(path: UPath) -> Acceptance | None:
+def _read_entry(path: UPath) -> BaselineRun | None:
     try:
         data: Any = json.loads(read_bytes(path))
-        version = data.pop("acceptance_version", None) if isinstance(data, dict) else None
-        if version != ACCEPTANCE_VERSION:
-            raise ValueError(f"version {version!r}, this pdfgc reads version {ACCEPTANCE_VERSION}")
-        return TypeAdapter(Acceptance).validate_python(data)
+        version = data.pop("baseline_version", None) if isinstance(data, dict) else None
+        if version != BASELINE_VERSION:
+            raise ValueError(f"baseline_version must be {BASELINE_VERSION}, got {version!r}")
+        return TypeAdapter(BaselineRun).validate_python(data)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValidationError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as an acceptance: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is not a valid baseline entry: {str(error).splitlines()[0]}") from error
 
 
-def _refuse_other_weights(root: UPath, evaluated: EvaluatedRun) -> None:
+def _check_weights_unchanged(root: UPath, evaluated: EvaluatedRun) -> None:
     published = current(root, RENDERING_STAGE, evaluated.run)
     trained = evaluated.weights if published is None else weights_digest(published)
     if trained != evaluated.weights:
         raise ValueError(
-            f"the report of run {evaluated.run!r} is of weights {evaluated.weights[:DIGEST_DIGITS]}, trained "
-            f"are now {trained[:DIGEST_DIGITS]}: pdfgc evaluate --run {evaluated.run} measures them"
+            f"run {evaluated.run!r} was trained again since its evaluation (weights "
+            f"{evaluated.weights[:DIGEST_DIGITS]}, now {trained[:DIGEST_DIGITS]}): "
+            f"pdfgc evaluate --run {evaluated.run}"
         )

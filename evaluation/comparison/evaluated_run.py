@@ -1,4 +1,4 @@
-"""An evaluated run as comparisons over time see it: its figures, and what they were measured of."""
+"""The published evaluation of a run, as comparisons between runs read it."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,16 @@ from training.stage_catalog import RENDERING_STAGE
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run's report.
+    """Records of a run's report, and what they were measured from.
 
     Attributes:
         run: Name of the training run.
-        report: The report's published folder, relative to the root, forward slashes.
+        report: Folder of the published report, relative to the root, with forward slashes.
         report_content: Content digest of the report, 64 hex digits.
-        weights: Digest of the last stage's weights that made the videos, 64 hex digits.
-        dataset: Content digest of the data set that was current when the videos were made.
-        plan: Which videos.
-        figures: Every figure of the report.
+        weights: Digest of the weights that rendered the videos, 64 hex digits.
+        dataset: Content digest of the data set at the time of rendering, 64 hex digits.
+        plan: The rendered reenactments.
+        records: All records of the report.
     """
 
     run: str
@@ -34,27 +34,26 @@ class EvaluatedRun:
     weights: str
     dataset: str
     plan: ReenactmentPlan
-    figures: tuple[MetricRecord, ...]
+    records: tuple[MetricRecord, ...]
 
 
-def read_evaluated(root: UPath, run: str) -> EvaluatedRun:
+def read_evaluated_run(root: UPath, run: str) -> EvaluatedRun:
     """Read a run's current report.
 
     Raises:
-        ValueError: there is none, or what it was made of has changed since.
+        ValueError: there is no report, or an evaluation has changed since it was written.
     """
     report = current(root, EVALUATION_REPORT, run)
     if report is None:
-        raise ValueError(
-            f"run {run!r} has no {EVALUATION_REPORT} under {root}: pdfgc evaluate --run {run} makes it"
-        )
+        raise ValueError(f"run {run!r} has no {EVALUATION_REPORT} under {root}: pdfgc evaluate --run {run}")
     published = find_published(root, run)
-    read = report.manifest.inputs
-    changed = [asset for asset, one in published.items() if read.get(asset) != one.manifest.content_digest]
+    inputs = report.manifest.inputs
+    changed = [
+        asset for asset, source in published.items() if inputs.get(asset) != source.manifest.content_digest
+    ]
     if changed:
         raise ValueError(
-            f"the report of run {run!r} is older than {', '.join(changed)}: pdfgc evaluate --run {run} makes "
-            "it anew"
+            f"the report of run {run!r} is older than {', '.join(changed)}: pdfgc evaluate --run {run}"
         )
     videos = published[GENERATED_VIDEOS]
     return EvaluatedRun(
@@ -64,5 +63,5 @@ def read_evaluated(root: UPath, run: str) -> EvaluatedRun:
         weights=videos.manifest.inputs[RENDERING_STAGE],
         dataset=videos.manifest.inputs[DATASET_INPUT],
         plan=read_plan(local_copy(videos.directory) / PLAN_NAME),
-        figures=tuple(read_records(local_copy(report.directory) / REPORT_TABLE)),
+        records=tuple(read_records(local_copy(report.directory) / REPORT_TABLE)),
     )

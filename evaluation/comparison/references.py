@@ -1,4 +1,4 @@
-"""What evaluations and accepted runs refer to, and with the rooms below: who refers to whom under a root."""
+"""What evaluations and baseline runs refer to, and with the rooms below: who refers to whom under a root."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,7 +6,12 @@ from typing import Final
 
 from upath import UPath
 
-from evaluation.comparison.baseline_runs import ACCEPTANCE_NAME, ACCEPTED_FOLDER, Acceptance, accepted_history
+from evaluation.comparison.baseline_runs import (
+    BASELINE_NAME,
+    BASELINES_FOLDER,
+    BaselineRun,
+    list_baseline_runs,
+)
 from evaluation.generation.files import GENERATED_VIDEOS
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import EVALUATION_REPORT
@@ -22,7 +27,7 @@ MEASURED: Final = (GENERATED_VIDEOS, *EVALUATIONS)
 
 def find_references(
     root: UPath,
-    keep_accepted: int,
+    keep_baselines: int,
     *,
     drawn: frozenset[str],
     known: frozenset[str],
@@ -32,7 +37,7 @@ def find_references(
 
     Args:
         root: from `open_root`.
-        keep_accepted: of how many accepted runs, the last ones, everything is kept; 1 or more.
+        keep_baselines: of how many baseline runs, the last ones, everything is kept; 1 or more.
         drawn: directories of pictures that are drawn again where they are missing.
         known: names right below the root that belong to others.
         known_scratch: the same of the scratch directory.
@@ -40,16 +45,16 @@ def find_references(
     Raises:
         ValueError: none is to be kept.
     """
-    if keep_accepted < 1:
-        raise ValueError(f"keep_accepted is {keep_accepted}, need 1 or more")
+    if keep_baselines < 1:
+        raise ValueError(f"keep_baselines is {keep_baselines}, need 1 or more")
     published = {DATASET: shards_of_dataset, **dict.fromkeys(STAGE_NAMES, read_by_stage)}
     evaluations = dict.fromkeys((*MEASURED, EVALUATION_REPORT), read_by_evaluation)
     return References(
         published=published,
         building={**dict.fromkeys(STEPS, read_by_step), **published, **evaluations},
-        roots=partial(_accepted_builds, root, keep_accepted),
+        roots=partial(_baseline_builds, root, keep_baselines),
         root_assets=frozenset(evaluations),
-        records={ACCEPTED_FOLDER: ACCEPTANCE_NAME},
+        records={BASELINES_FOLDER: BASELINE_NAME},
         drawn=drawn,
         known=known,
         known_scratch=known_scratch,
@@ -66,12 +71,12 @@ def read_by_evaluation(survey: Survey, partition: str, inputs: Mapping[str, str]
     return found
 
 
-def _accepted_builds(root: UPath, keep_accepted: int, survey: Survey) -> dict[Build, str]:
-    """Report, evaluations, videos and weights of the runs that were accepted last."""
+def _baseline_builds(root: UPath, keep_baselines: int, survey: Survey) -> dict[Build, str]:
+    """Report, evaluations, videos and weights of the runs that are the last baseline runs."""
     kept: dict[Build, str] = {}
-    for acceptance in accepted_history(root)[-keep_accepted:]:
-        why = f"of run {acceptance.run!r}, accepted {acceptance.accepted_at[:10]}"
-        queue = _first_builds(survey, acceptance)
+    for baseline in list_baseline_runs(root)[-keep_baselines:]:
+        why = f"of run {baseline.run!r}, baseline run of {baseline.set_at[:10]}"
+        queue = _first_builds(survey, baseline)
         while queue:
             build = queue.pop()
             if build in kept:
@@ -83,10 +88,10 @@ def _accepted_builds(root: UPath, keep_accepted: int, survey: Survey) -> dict[Bu
     return kept
 
 
-def _first_builds(survey: Survey, acceptance: Acceptance) -> list[Build]:
+def _first_builds(survey: Survey, baseline: BaselineRun) -> list[Build]:
     """The report, as far as it is there, and the weights."""
-    location = acceptance.report.split("/")
-    builds = with_weights(survey, RENDERING_STAGE, acceptance.weights)
+    location = baseline.report.split("/")
+    builds = with_weights(survey, RENDERING_STAGE, baseline.weights)
     if len(location) == 4 and location[0] == ASSETS:
         report = Build(*location[1:])
         builds += [report] if report in survey.of_partition(report.asset, report.partition) else []

@@ -1,4 +1,4 @@
-"""What people read of a run held against the accepted one, and of the history of accepted runs."""
+"""Regression checks and the history of baseline runs as text, Markdown, JSON and terminal tables."""
 
 import json
 from collections.abc import Sequence
@@ -9,123 +9,115 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.comparison.against_baseline import AgainstAccepted, JudgedFigure, figure_name
-from evaluation.comparison.baseline_runs import Acceptance
+from evaluation.comparison.baseline_runs import BaselineRun
+from evaluation.comparison.regressions import MetricCheck, RegressionCheck, metric_name
 from evaluation.generation.files import PLAN_NAME
 from evaluation.report.numbers import interval_text, number, summary_text
 from evaluation.report.sources import DIGEST_DIGITS
 
-MOST_TOLD: Final = 3
-COLUMNS: Final = ("figure", "accepted", "new", "worse by", "videos", "")
+MAX_LISTED: Final = 3
+COLUMNS: Final = ("metric", "baseline run", "new run", "worse by", "videos", "result")
 
 
-def verdict_text(against: AgainstAccepted) -> str:
-    """One paragraph: the verdict, what it stands on, and what could not be compared."""
-    if against.accepted is None:
-        return (
-            "no run is accepted yet, so there is nothing to be worse than: "
-            f"`pdfgc accept {against.run} --note WHY` (or the asset accepted_run) accepts this one"
-        )
-    told = [_verdict(against), *_reservations(against)]
-    return "; ".join(told)
+def check_text(check: RegressionCheck) -> str:
+    """The result in one paragraph, with what could not be compared."""
+    if check.baseline is None:
+        return f"no baseline run is set: pdfgc baseline set {check.run} --note WHY"
+    return "; ".join([_result_text(check), *_limitations(check)])
 
 
-def worse_lines(against: AgainstAccepted) -> tuple[str, ...]:
-    """Each figure that is worse, with both means and the difference, the surest first."""
-    return tuple(_worse_line(one) for one in against.worse)
+def regression_lines(check: RegressionCheck) -> tuple[str, ...]:
+    """One line for each regression, most significant first."""
+    return tuple(_regression_line(metric) for metric in check.regressions)
 
 
-def markdown_table(against: AgainstAccepted) -> str:
-    """Every figure of both runs as a Markdown table, the worse ones first."""
-    ranked = [*against.worse, *(one for one in against.figures if not one.worse)]
-    lines = [COLUMNS, ("---", "---:", "---:", "---:", "---:", "---"), *map(_cells, ranked)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+def markdown_table(check: RegressionCheck) -> str:
+    """All metrics of both runs as a Markdown table, regressions first."""
+    ordered = [*check.regressions, *(metric for metric in check.metrics if not metric.failed)]
+    rows = [COLUMNS, ("---", "---:", "---:", "---:", "---:", "---"), *map(_cells, ordered)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def history_json(history: Sequence[Acceptance]) -> str:
+def history_json(history: Sequence[BaselineRun]) -> str:
     """The history as JSON, oldest first."""
-    return json.dumps([{**asdict(one), "folder": one.folder} for one in history], indent=1)
+    return json.dumps([{**asdict(baseline), "folder": baseline.folder} for baseline in history], indent=1)
 
 
-def print_history(history: Sequence[Acceptance], console: Console) -> None:
-    """Print the history as a table, newest last; that one counts."""
-    table = Table(title="Accepted runs; the last one counts", title_justify="left")
-    for name in ("accepted (UTC)", "run", "note", "worse in", "weights", "data set"):
+def print_history(history: Sequence[BaselineRun], console: Console) -> None:
+    """Print the history as a table, oldest first."""
+    table = Table(title="Baseline runs (the last one is current)", title_justify="left")
+    for name in ("set at (UTC)", "run", "note", "regressions", "weights", "data set"):
         table.add_column(name, overflow="fold")
-    for one in history:
-        digests = (one.weights[:DIGEST_DIGITS], one.dataset[:DIGEST_DIGITS])
-        more = f" and {len(one.worse) - MOST_TOLD} more" if len(one.worse) > MOST_TOLD else ""
-        worse = ", ".join(one.worse[:MOST_TOLD]) + more
-        words = (_minute(one), one.run, one.note, worse, *digests)
-        table.add_row(*map(Text, words))
+    for baseline in history:
+        digests = (baseline.weights[:DIGEST_DIGITS], baseline.dataset[:DIGEST_DIGITS])
+        cells = (_minute(baseline), baseline.run, baseline.note, _shortened(baseline.regressions, ", "))
+        table.add_row(*map(Text, (*cells, *digests)))
     console.print(table)
 
 
-def _verdict(against: AgainstAccepted) -> str:
-    accepted = against.accepted
-    assert accepted is not None
-    whom = f"run {accepted.run!r}, accepted {_minute(accepted)} UTC"
-    how = "means of different videos" if against.unpaired_because else "paired by video"
-    if not against.judged:
-        return f"nothing can be compared with {whom}: no figure of both has an interval"
-    if not against.worse:
-        return f"not worse than {whom}: {against.judged} figures compared, {how}"
-    lines = worse_lines(against)
-    more = f"; and {len(lines) - MOST_TOLD} more" if len(lines) > MOST_TOLD else ""
-    count = f"{len(lines)} of {against.judged} figures"
-    return f"worse than {whom}, in {count}, {how}: {'; '.join(lines[:MOST_TOLD])}{more}"
+def _result_text(check: RegressionCheck) -> str:
+    baseline = check.baseline
+    assert baseline is not None
+    name = f"baseline run {baseline.run!r} of {_minute(baseline)} UTC"
+    pairing = "means of different videos" if check.unpaired_because else "paired by video"
+    if not check.tested:
+        return f"cannot be compared with {name}: no metric of both runs has an interval"
+    if not check.regressions:
+        return f"no regression against {name}: {check.tested} metrics compared, {pairing}"
+    lines = _shortened(regression_lines(check), "; ")
+    count = f"{len(check.regressions)} of {check.tested} metrics"
+    return f"regression against {name} in {count}, {pairing}: {lines}"
 
 
-def _reservations(against: AgainstAccepted) -> list[str]:
-    assert against.accepted is not None
+def _limitations(check: RegressionCheck) -> list[str]:
+    assert check.baseline is not None
     notes: list[str] = []
-    if against.unpaired_because:
-        file = f"{against.accepted.folder}/{PLAN_NAME}"
+    if check.unpaired_because:
+        file = f"{check.baseline.folder}/{PLAN_NAME}"
         notes.append(
-            f"not the same videos ({'; '.join(against.unpaired_because)}): evaluate with --protocol-file "
-            f"{file} of the root to pair them"
+            f"not the same videos ({'; '.join(check.unpaired_because)}): to pair them, evaluate with "
+            f"--protocol-file {file} of the root"
         )
-    alone = len(against.figures) - against.judged
-    if alone:
-        notes.append(f"{alone} figures have no interval and are not judged")
-    if against.missing:
-        first = ", ".join(against.missing[:MOST_TOLD])
-        more = f" and {len(against.missing) - MOST_TOLD} more" if len(against.missing) > MOST_TOLD else ""
-        notes.append(f"{len(against.missing)} figures of the accepted run are not here: {first}{more}")
+    if untested := len(check.metrics) - check.tested:
+        notes.append(f"not tested, no interval: {untested} metrics")
+    if check.missing:
+        notes.append(
+            f"{len(check.missing)} metrics of the baseline run are missing: {_shortened(check.missing, ', ')}"
+        )
     return notes
 
 
-def _worse_line(figure: JudgedFigure) -> str:
-    unit = f" {figure.new.unit}" if figure.new.unit else ""
-    means = f"{summary_text(figure.accepted)} to {summary_text(figure.new)}{unit}"
-    worse = f"worse by {_worsening_text(figure)}{_share(figure)} over {figure.worsening.videos} videos"
-    return f"{figure_name(figure.key)} {means}, {worse}"
+def _shortened(items: Sequence[str], separator: str) -> str:
+    more = f"{separator}and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else ""
+    return separator.join(items[:MAX_LISTED]) + more
 
 
-def _share(figure: JudgedFigure) -> str:
-    mean = figure.accepted.mean
-    if not mean:
-        return ""
-    return f" ({number(100 * figure.worsening.mean / abs(mean), 0)} %)"
+def _regression_line(metric: MetricCheck) -> str:
+    unit = f" {metric.new.unit}" if metric.new.unit else ""
+    means = f"{summary_text(metric.baseline)} to {summary_text(metric.new)}{unit}"
+    change = f"worse by {_amount(metric)} over {metric.regression.videos} videos"
+    return f"{metric_name(metric.key)} {means}, {change}"
 
 
-def _worsening_text(figure: JudgedFigure) -> str:
-    change = figure.worsening
-    return interval_text(change.mean, change.low, change.high, "")
+def _amount(metric: MetricCheck) -> str:
+    """The regression with its interval, and in percent of the baseline run's mean."""
+    regression, mean = metric.regression, metric.baseline.mean
+    percent = f" ({number(100 * regression.mean / abs(mean), 0)} %)" if mean else ""
+    return interval_text(regression.mean, regression.low, regression.high, "") + percent
 
 
-def _cells(figure: JudgedFigure) -> tuple[str, ...]:
-    unit = f", {figure.new.unit}" if figure.new.unit else ""
-    verdict = "**worse**" if figure.worse else ("" if figure.worsening.chance is not None else "not judged")
+def _cells(metric: MetricCheck) -> tuple[str, ...]:
+    unit = f", {metric.new.unit}" if metric.new.unit else ""
+    result = "**regression**" if metric.failed else ("" if metric.tested else "not tested")
     return (
-        figure_name(figure.key) + unit,
-        summary_text(figure.accepted),
-        summary_text(figure.new),
-        _worsening_text(figure) + _share(figure),
-        str(figure.worsening.videos),
-        verdict,
+        metric_name(metric.key) + unit,
+        summary_text(metric.baseline),
+        summary_text(metric.new),
+        _amount(metric),
+        str(metric.regression.videos),
+        result,
     )
 
 
-def _minute(acceptance: Acceptance) -> str:
-    return acceptance.accepted_at[:16].replace("T", " ")
+def _minute(baseline: BaselineRun) -> str:
+    return baseline.set_at[:16].replace("T", " ")

@@ -110,7 +110,7 @@ def build_report(
     sources: RunSources, settings: ReportSettings, folder: Path, progress: Callable[[str], None]
 ) -> BuildReport:
     """Write the three files into a folder."""
-    rows = sources.rows
+    rows = sources.records
     _, cells = split_cells(rows)
     videos = embed_videos(sources, settings, progress)
     verdict = find_verdict(rows)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.comparison.paired_difference import PairedDifference, paired_difference
+from evaluation.comparison.differences import PairedDifference, paired_difference
 from evaluation.records import BASELINES, COPY_TARGET, MODEL, MetricRecord, RecordKey, Summary, summarise
 
 SELF = "self"
@@ -38,7 +38,7 @@ class Contest:
     @property
     def clear(self) -> bool:
         """The 95 % interval of the paired difference leaves out 0."""
-        return self.difference is not None and self.difference.clear
+        return self.difference is not None and self.difference.significant
 
     @property
     def against_the_truth(self) -> bool:

@@ -3,8 +3,8 @@
 import math
 from typing import Final
 
-from evaluation.comparison.paired_difference import PairedDifference
-from evaluation.records import Summary
+from evaluation.comparison.differences import PairedDifference
+from evaluation.records import Direction, Summary
 
 DIGITS_WITHOUT_INTERVAL: Final = 3
 DIGITS_OF_INTERVAL: Final = 2
@@ -51,3 +51,8 @@ def summary_text(summary: Summary, *, with_unit: bool = False) -> str:
 def difference_text(difference: PairedDifference, unit: str) -> str:
     """A signed difference with its interval."""
     return interval_text(difference.mean, difference.low, difference.high, unit, signed=True)
+
+
+def metric_label(metric: str, direction: Direction, unit: str) -> str:
+    """A metric's name with an arrow for its direction, and its unit."""
+    return " ".join(filter(None, (metric, ARROWS[direction], f"({unit})" if unit else "")))

@@ -45,7 +45,7 @@ class RunSources:
     matrix: tuple[MatrixCell, ...]
 
     @property
-    def rows(self) -> list[MetricRecord]:
+    def records(self) -> list[MetricRecord]:
         """All figures, in the report's order."""
         return [row for asset in EVALUATIONS for row in self.figures[asset]]
 

@@ -14,7 +14,7 @@ from upath import UPath
 from evaluation.records import MetricRecord, read_records, summarise
 from evaluation.report.contests import find_contests
 from evaluation.report.matrix import split_cells
-from evaluation.report.numbers import ARROWS, NOTHING
+from evaluation.report.numbers import NOTHING, metric_label
 from evaluation.report.tables import AHEAD, BEATS, ReportCell, ReportLine, ReportTable, build_tables, mark_of
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import current
@@ -101,8 +101,7 @@ def _rich_table(table: ReportTable) -> Table:
 
 
 def _metric(line: ReportLine) -> str:
-    unit = f"({line.unit})" if line.unit else ""
-    return " ".join(filter(None, (line.metric, ARROWS[line.direction], unit)))
+    return metric_label(line.metric, line.direction, line.unit)
 
 
 def _plain(cell: ReportCell) -> str:

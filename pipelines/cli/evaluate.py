@@ -33,13 +33,13 @@ def run_evaluation(config: EvaluationChoice, console: "Console", *, force: bool 
 
     Raises:
         ValueError: there is no such run.
-        JobFailedError: the evaluation failed, or the run is worse than the accepted one.
+        JobFailedError: the evaluation failed, or the run is worse than the baseline run.
     """
     from dagster import DagsterInstance
 
     from evaluation.generation.newest_run import with_run
     from evaluation.report.summary import print_report_table
-    from pipelines.evaluation.acceptance import NOT_WORSE
+    from pipelines.evaluation.baseline_run import NO_REGRESSION
     from pipelines.operations.dagster_home import ensure_dagster_home
     from pipelines.operations.local_runs import JobFailedError, run_job
     from storage.root import open_root
@@ -57,7 +57,7 @@ def run_evaluation(config: EvaluationChoice, console: "Console", *, force: bool 
         try:
             run_job("evaluate", instance, resources)
         except JobFailedError as error:
-            if NOT_WORSE not in str(error):
+            if NO_REGRESSION not in str(error):
                 raise
             regression = error  # the report exists: print it before failing
     print_report_table(root, config.run, console)

@@ -8,10 +8,9 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 COMMANDS: Final = (
-    "accept",
-    "accepted",
     "animate",
     "app",
+    "baseline",
     "compare",
     "corpus",
     "demo",

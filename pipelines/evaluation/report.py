@@ -9,7 +9,7 @@ from evaluation.records import read_records
 from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
-from pipelines.evaluation.acceptance import AcceptanceRules, accepted_check, accepted_check_spec
+from pipelines.evaluation.baseline_run import Baseline, regression_check_spec, run_regression_check
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.operations.automation import after_any_of
@@ -25,7 +25,7 @@ from storage.root import local_copy
     kinds={"html", "parquet"},
     owners=["team:training"],
     code_version=CODE_VERSION,
-    check_specs=[accepted_check_spec()],
+    check_specs=[regression_check_spec()],
     automation_condition=after_any_of(*EVALUATIONS),
     metadata={"dagster/column_schema": column_schema(SUMMARY_SCHEMA)},
 )
@@ -33,7 +33,7 @@ def evaluation_report(
     context: AssetExecutionContext,
     workspace: Workspace,
     evaluation_choice: Evaluation,
-    acceptance: AcceptanceRules,
+    baseline: Baseline,
 ) -> Materialised:
     """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
 
@@ -44,7 +44,7 @@ def evaluation_report(
     published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
     return Materialised(
         metadata=report_metadata(published),
-        check_results=[accepted_check(root, run, acceptance.to_settings())],
+        check_results=[run_regression_check(root, run, baseline.to_settings())],
         data_version=DataVersion(published.manifest.content_digest),
     )
 

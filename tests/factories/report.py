@@ -43,7 +43,7 @@ CLIPS = ("anna", "bela", "cleo", "dora", "emil")
 HOSTILE = '<script>alert("x")</script>'
 
 
-def figures(
+def metric_records(
     metric: str,
     values: Mapping[str, Sequence[float | None]],
     *,
@@ -74,7 +74,7 @@ def figures(
 def control_figures() -> list[MetricRecord]:
     """The model beats the still portrait clearly on yaw, and does not on gaze."""
     return [
-        *figures(
+        *metric_records(
             "pose_error_yaw",
             {
                 MODEL: [1.0, 2.0, 1.5],
@@ -84,7 +84,7 @@ def control_figures() -> list[MetricRecord]:
             },
             unit="°",
         ),
-        *figures(
+        *metric_records(
             "gaze_error",
             {MODEL: [6.0, 7.0, 6.5], COPY_PORTRAIT: [4.0, 5.1, 4.4], COPY_TARGET: [1.0, 1.1, 0.9]},
             task="cross",
@@ -96,13 +96,13 @@ def control_figures() -> list[MetricRecord]:
 def lip_sync_figures() -> list[MetricRecord]:
     """Two scorers, of which one has no weights."""
     return [
-        *figures(
+        *metric_records(
             "lse_c",
             {MODEL: [2.0, 2.2], GROUND_TRUTH: [5.0, 5.5], COPY_PORTRAIT: [0.4, 0.6], COPY_TARGET: [5.0, 5.5]},
             scorer="lip_encoders:default:0123abcd",
             direction="higher",
         ),
-        *figures(
+        *metric_records(
             "lse_c",
             {MODEL: [None, None], GROUND_TRUTH: [None, None]},
             scorer="syncnet_v2",
@@ -115,14 +115,16 @@ def lip_sync_figures() -> list[MetricRecord]:
 def quality_figures() -> list[MetricRecord]:
     """One that is measured, one whose reason carries markup."""
     return [
-        *figures(
+        *metric_records(
             "psnr",
             {MODEL: [18.0, 18.4], COPY_PORTRAIT: [18.5, 18.1]},
             scorer="torchmetrics",
             unit="dB",
             direction="higher",
         ),
-        *figures("csim", {MODEL: [None, None]}, scorer="insightface", direction="higher", because=HOSTILE),
+        *metric_records(
+            "csim", {MODEL: [None, None]}, scorer="insightface", direction="higher", because=HOSTILE
+        ),
     ]
 
 

@@ -36,12 +36,12 @@ GRAPH = {
     "control_evaluation": {"generated_videos"},
     "quality_evaluation": {"generated_videos"},
     "evaluation_report": {"lip_sync_evaluation", "control_evaluation", "quality_evaluation"},
-    "accepted_run": {"evaluation_report"},
+    "baseline_run": {"evaluation_report"},
     "reprocessing_plan": set[str](),
     "identity_embeddings": {"clips"},
     "identity_report": {"identity_embeddings"},
 }
-WITHOUT_TABLE = {"generated_videos", "accepted_run", "reprocessing_plan", "identity_report"}
+WITHOUT_TABLE = {"generated_videos", "baseline_run", "reprocessing_plan", "identity_report"}
 EVALUATION = {
     "generated_videos",
     "lip_sync_evaluation",
@@ -125,7 +125,7 @@ def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) 
         "checkpoint_reloads",
         "every_video_made",
         "has_figures",
-        "not_worse_than_accepted",
+        "no_regression_against_baseline",
     }
 
 

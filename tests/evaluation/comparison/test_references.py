@@ -1,4 +1,4 @@
-"""Who refers to whom: what trained and accepted runs need is not collected, and what nobody needs is."""
+"""Who refers to whom: what trained and baseline runs need is not collected, and what nobody needs is."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from threading import Event, Thread
 import pytest
 from upath import UPath
 
-from evaluation.comparison.baseline_runs import ACCEPTANCE_NAME, Acceptance
+from evaluation.comparison.baseline_runs import BASELINE_NAME, BaselineRun
 from evaluation.comparison.references import find_references
 from preprocessing.dataset.joining import DatasetSettings, ShardSet, make_dataset
 from storage.gc.findings import Garbage, Moment
@@ -77,8 +77,8 @@ def location_of(root: UPath, published: Published) -> str:
     return published.directory.path.removeprefix(root.path).strip("/")
 
 
-def collect(root: UPath, keep_accepted: int = 2) -> Garbage:
-    references = find_references(root, keep_accepted, drawn=NONE, known=NONE, known_scratch=NONE)
+def collect(root: UPath, keep_baselines: int = 2) -> Garbage:
+    references = find_references(root, keep_baselines, drawn=NONE, known=NONE, known_scratch=NONE)
     garbage = find_garbage(root, references, LATER)
     assert remove_garbage(root, garbage, references, LATER).spared == ()
     return garbage
@@ -140,46 +140,46 @@ def train_and_evaluate(root: UPath, run: str, version: str) -> dict[str, Publish
     return made
 
 
-def accept(root: UPath, made: Mapping[str, Published], day: int) -> None:
-    """As `accept_run` writes it."""
+def set_baseline(root: UPath, made: Mapping[str, Published], day: int) -> None:
+    """As `set_baseline_run` writes it."""
     report = made["evaluation_report"]
-    acceptance = Acceptance(
+    baseline = BaselineRun(
         run=report.manifest.partition,
         note="why",
-        accepted_at=f"2026-01-{day:02d}T00:00:00.000000+00:00",
+        set_at=f"2026-01-{day:02d}T00:00:00.000000+00:00",
         report=location_of(root, report),
         report_content=report.manifest.content_digest,
         weights=weights_digest(made["stage3_expression"]),
         dataset=made["dataset"].manifest.content_digest,
     )
-    folder = Path(root.path) / acceptance.folder
+    folder = Path(root.path) / baseline.folder
     folder.mkdir(parents=True)
-    (folder / ACCEPTANCE_NAME).write_text(json.dumps({"acceptance_version": 1, **asdict(acceptance)}))
+    (folder / BASELINE_NAME).write_text(json.dumps({"baseline_version": 1, **asdict(baseline)}))
 
 
-def test_what_the_last_accepted_runs_need_is_kept_although_they_were_trained_anew(root: UPath) -> None:
+def test_inputs_of_the_last_baseline_runs_are_kept(root: UPath) -> None:
     first = train_and_evaluate(root, "default", "first")
-    accept(root, first, day=1)
+    set_baseline(root, first, day=1)
     second = train_and_evaluate(root, "default", "second")
-    accept(root, second, day=2)
+    set_baseline(root, second, day=2)
     train_and_evaluate(root, "default", "third")
 
-    garbage = collect(root, keep_accepted=2)
+    garbage = collect(root, keep_baselines=2)
     assert garbage.findings == ()
     both = {location_of(root, one) for made in (first, second) for one in made.values()}
     assert set(garbage.kept) == both
     assert garbage.kept[location_of(root, first["quality_evaluation"])] == (
-        "of run 'default', accepted 2026-01-01"
+        "of run 'default', baseline run of 2026-01-01"
     )
 
-    garbage = collect(root, keep_accepted=1)
+    garbage = collect(root, keep_baselines=1)
     assert set(locations(garbage)) == {location_of(root, one) for one in first.values()}
     assert set(garbage.kept) == {location_of(root, one) for one in second.values()}
 
 
-def test_an_accepted_run_whose_report_is_gone_keeps_its_weights(root: UPath) -> None:
+def test_baseline_run_without_report_keeps_its_weights(root: UPath) -> None:
     first = train_and_evaluate(root, "default", "first")
-    accept(root, first, day=1)
+    set_baseline(root, first, day=1)
     (Path(first["evaluation_report"].directory.path) / "manifest.json").unlink()
     train_and_evaluate(root, "default", "second")
     kept = collect(root).kept
@@ -227,6 +227,6 @@ def test_batches_that_left_the_catalog_are_told_and_left_alone(root: UPath) -> N
     assert "not in the catalog: batch b9; their current files are left alone" in garbage.left_alone
 
 
-def test_none_of_the_accepted_runs_is_no_choice(root: UPath) -> None:
-    with pytest.raises(ValueError, match="keep_accepted is 0, need 1 or more"):
+def test_keep_baselines_must_be_positive(root: UPath) -> None:
+    with pytest.raises(ValueError, match="keep_baselines is 0, need 1 or more"):
         find_references(root, 0, drawn=NONE, known=NONE, known_scratch=NONE)

@@ -76,7 +76,7 @@ def test_what_is_somebodys_own_is_neither_found_nor_told(root: UPath) -> None:
         "rendered_videos",
         "dagster",
         "demo_corpus",
-        "accepted",
+        "baseline_runs",
     ):
         (Path(root.path) / name).mkdir()
     scratch = Path(root.path) / ".building"

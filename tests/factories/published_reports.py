@@ -1,4 +1,4 @@
-"""Published reports of made-up figures, without videos and without a page."""
+"""Published reports of given records, without videos and without a page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,34 +16,34 @@ from tests.factories.report import small_plan
 
 
 def publish_report(
-    root: UPath, run: str, rows: Sequence[MetricRecord], plan: ReenactmentPlan | None = None
+    root: UPath, run: str, records: Sequence[MetricRecord], plan: ReenactmentPlan | None = None
 ) -> Published:
-    """Videos, evaluations and report of a run; all figures are the control evaluation's."""
-    told = plan or small_plan()
+    """Publish videos, evaluations and report of a run; all records belong to the control evaluation."""
+    written_plan = plan or small_plan()
     weights = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
     videos = _publish(
-        root, GENERATED_VIDEOS, run, weights, lambda folder: write_plan(folder / PLAN_NAME, told)
+        root, GENERATED_VIDEOS, run, weights, lambda folder: write_plan(folder / PLAN_NAME, written_plan)
     )
     inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
     for name in EVALUATIONS:
-        mine = rows if name == EVALUATIONS[0] else []
+        own = records if name == EVALUATIONS[0] else []
         made = _publish(
             root,
             name,
             run,
             {GENERATED_VIDEOS: videos.manifest.content_digest},
-            lambda folder, mine=mine: write_records(folder / "metric_records.parquet", mine),
+            lambda folder, own=own: write_records(folder / "metric_records.parquet", own),
         )
         inputs[name] = made.manifest.content_digest
     return _publish(
-        root, EVALUATION_REPORT, run, inputs, lambda folder: write_records(folder / REPORT_TABLE, rows)
+        root, EVALUATION_REPORT, run, inputs, lambda folder: write_records(folder / REPORT_TABLE, records)
     )
 
 
 def _publish(
     root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: Callable[[Path], None]
 ) -> Published:
-    """Always built: figures are no part of the recipe."""
+    """Always builds: records are not part of the recipe."""
 
     def build(folder: Path) -> BuildReport:
         fill(folder)
@@ -53,9 +53,9 @@ def _publish(
 
 
 def evaluated(
-    rows: Sequence[MetricRecord], run: str = "new", plan: ReenactmentPlan | None = None
+    records: Sequence[MetricRecord], run: str = "new", plan: ReenactmentPlan | None = None
 ) -> EvaluatedRun:
-    """A run as it is read, that was never published."""
+    """An evaluated run that is not published."""
     return EvaluatedRun(
         run=run,
         report=f"assets/evaluation_report/{run}/0-0",
@@ -63,5 +63,5 @@ def evaluated(
         weights="b" * 64,
         dataset="d" * 64,
         plan=plan or small_plan(),
-        figures=tuple(rows),
+        records=tuple(records),
     )

@@ -1,0 +1,80 @@
+"""The commands `pdfgc baseline set` and `pdfgc baseline list`."""
+
+import click
+
+
+@click.group()
+def baseline() -> None:
+    """Set the run that later runs are compared with, or list all."""
+
+
+@baseline.command("set")
+@click.argument("run")
+@click.option("--note", required=True, help="Why this run is the baseline; shown in the history.")
+@click.option(
+    "--allow-regression", is_flag=True, help="Set it even if it is worse than the current baseline."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0.0, 10.0),
+    help="Tolerated regression of a mean, relative to the baseline run.  [default: the deployment's]",
+)
+@click.option(
+    "--metrics",
+    help="Metrics to compare, separated by commas; empty: all.  [default: the deployment's]",
+)
+def set_baseline(
+    run: str, note: str, allow_regression: bool, tolerance: float | None, metrics: str | None
+) -> None:
+    """Set RUN as the baseline that later runs must not be worse than.
+
+    RUN is compared with the current baseline run and refused if it is worse.
+    """
+    from dataclasses import asdict
+
+    from dagster import DagsterInstance
+    from rich.console import Console
+
+    from evaluation.comparison.baseline_runs import list_baseline_runs
+    from evaluation.comparison.regressions import AcceptanceSettings
+    from evaluation.comparison.text import print_history
+    from pipelines.deployed_settings import deployed
+    from pipelines.evaluation.baseline_run import require_no_regression
+    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.local_runs import run_job
+    from storage.root import open_root
+
+    root, defaults = open_root(), deployed(AcceptanceSettings)
+    settings = AcceptanceSettings(
+        tolerance=defaults.tolerance if tolerance is None else tolerance,
+        metrics=defaults.metrics if metrics is None else metrics,
+    )
+    require_no_regression(root, run, settings, allow_regression=allow_regression)  # fails before the job
+    ensure_dagster_home()
+    resources = {
+        "evaluation_choice": {"config": {"settings": {"run": run}}},
+        "baseline": {"config": {"settings": asdict(settings)}},
+    }
+    config = {"note": note, "allow_regression": allow_regression}
+    with DagsterInstance.get() as instance:
+        run_job("set_baseline", instance, resources, {"baseline_run": {"config": config}})
+    print_history(list_baseline_runs(root)[-1:], Console())
+
+
+@baseline.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_baselines(as_json: bool) -> None:
+    """List all baseline runs; the last one is current."""
+    from rich.console import Console
+
+    from evaluation.comparison.baseline_runs import list_baseline_runs
+    from evaluation.comparison.text import history_json, print_history
+    from storage.root import open_root
+
+    history = list_baseline_runs(open_root())
+    if as_json:
+        click.echo(history_json(history))
+    elif history:
+        print_history(history, Console())
+    else:
+        click.echo("no baseline run is set: pdfgc baseline set RUN --note WHY")

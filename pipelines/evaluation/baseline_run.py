@@ -1,0 +1,156 @@
+"""The asset `baseline_run`, which later runs are compared with, and the check of that comparison."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    Config,
+    ConfigurableResource,
+    DataVersion,
+    MetadataValue,
+    asset,
+)
+from pydantic import Field
+from upath import UPath
+
+from evaluation.comparison.baseline_runs import BaselineRun, set_baseline_run
+from evaluation.comparison.regressions import (
+    AcceptanceSettings,
+    RegressionCheck,
+    compare_with_baseline,
+    metric_name,
+)
+from evaluation.comparison.text import check_text, markdown_table, regression_lines
+from evaluation.generation.newest_run import with_run
+from evaluation.records import SCHEMA
+from evaluation.report.sources import DIGEST_DIGITS
+from evaluation.report.summary import EVALUATION_REPORT
+from pipelines.config_form import form_of, settings_from
+from pipelines.deployed_settings import deployed
+from pipelines.materialised import Materialised
+from pipelines.operations.retries import tried_again
+from pipelines.resources import Evaluation, Workspace
+from pipelines.table_columns import column_schema
+
+NO_REGRESSION: Final = "no_regression_against_baseline"
+
+if TYPE_CHECKING:  # the form is made at run time from the settings' dataclass
+    BaselineForm = Config
+else:
+    BaselineForm = form_of(AcceptanceSettings, deployed=deployed(AcceptanceSettings))
+
+
+class Baseline(ConfigurableResource):  # type: ignore[type-arg]
+    """How runs are compared with the baseline run."""
+
+    settings: BaselineForm = Field(default=BaselineForm(), description="Tolerance and compared metrics")
+
+    def to_settings(self) -> AcceptanceSettings:
+        """The settings of the form."""
+        return settings_from(AcceptanceSettings, self.settings)
+
+
+class SetBaselineConfig(Config):
+    """Why a run is set as baseline, and whether regressions are allowed."""
+
+    note: str = Field(description="Why this run is set as the baseline; shown in the history")
+    allow_regression: bool = Field(
+        default=False, description="Set it even if it is worse than the current baseline run"
+    )
+
+
+@asset(
+    deps=[EVALUATION_REPORT],
+    group_name="evaluation",
+    kinds={"json", "parquet"},
+    owners=["team:evaluation"],
+    metadata={"dagster/column_schema": column_schema(SCHEMA)},
+)
+def baseline_run(
+    context: AssetExecutionContext,
+    config: SetBaselineConfig,
+    workspace: Workspace,
+    evaluation_choice: Evaluation,
+    baseline: Baseline,
+) -> Materialised:
+    """The run that later runs are compared with. Materialising it sets a run's report as the baseline.
+
+    The run is compared with the current baseline run first and refused if it is worse, unless
+    `allow_regression` is set. Its records are copied to `baseline_runs/` and so outlive the run's files.
+    """
+    root = workspace.open()
+    run = with_run(root, evaluation_choice.to_choice(), EVALUATION_REPORT).run
+    with tried_again(context):
+        check = require_no_regression(
+            root, run, baseline.to_settings(), allow_regression=config.allow_regression
+        )
+        regressions = [metric_name(metric.key) for metric in check.regressions]
+        entry = set_baseline_run(root, run, config.note, regressions=regressions)
+    context.log.info("Set run %s as the baseline: %s", run, entry.note)
+    return Materialised(
+        metadata=_metadata(root, entry, check), data_version=DataVersion(entry.report_content)
+    )
+
+
+def regression_check_spec() -> AssetCheckSpec:
+    """Spec of the check, for the asset `evaluation_report`."""
+    description = "No metric of the model is significantly worse than in the baseline run."
+    return AssetCheckSpec(NO_REGRESSION, asset=EVALUATION_REPORT, description=description, blocking=True)
+
+
+def run_regression_check(root: UPath, run: str, settings: AcceptanceSettings) -> AssetCheckResult:
+    """Compare a run's report with the baseline run."""
+    try:
+        check = compare_with_baseline(root, run, settings)
+    except ValueError as error:  # an unknown metric or a damaged history fails the check, not the report
+        return _result(str(error), passed=False, metadata={})
+    metadata: dict[str, Any] = {"metrics tested": check.tested, "regressions": len(check.regressions)}
+    if check.metrics:
+        metadata["table: comparison with the baseline run"] = MetadataValue.md(markdown_table(check))
+    return _result(check_text(check), passed=check.passed, metadata=metadata)
+
+
+def require_no_regression(
+    root: UPath, run: str, settings: AcceptanceSettings, *, allow_regression: bool
+) -> RegressionCheck:
+    """Compare a run with the baseline run, as a condition for setting it as baseline.
+
+    Raises:
+        ValueError: the run is worse or cannot be compared and `allow_regression` is False, or it has no
+            report.
+    """
+    check = compare_with_baseline(root, run, settings)
+    if not check.passed and not allow_regression:
+        raise ValueError(
+            f"run {run!r} is not set as the baseline: {check_text(check)}. "
+            "To set it anyway: --allow-regression (allow_regression in the launchpad)"
+        )
+    return check
+
+
+def _metadata(root: UPath, entry: BaselineRun, check: RegressionCheck) -> dict[str, Any]:
+    lines = "\n".join(f"- {line}" for line in regression_lines(check))
+    return {
+        "run": entry.run,
+        "note": entry.note,
+        "set at": entry.set_at,
+        "comparison with the previous baseline run": check_text(check),
+        "regressions": MetadataValue.md(lines or "none"),
+        "weights": entry.weights[:DIGEST_DIGITS],
+        "data set": entry.dataset[:DIGEST_DIGITS],
+        "report": MetadataValue.path(str(root / entry.report)),
+        "folder": MetadataValue.path(str(root / entry.folder)),
+    }
+
+
+def _result(description: str, *, passed: bool, metadata: dict[str, Any]) -> AssetCheckResult:
+    return AssetCheckResult(
+        passed=passed,
+        check_name=NO_REGRESSION,
+        severity=AssetCheckSeverity.ERROR,
+        description=description,
+        metadata=metadata,
+    )

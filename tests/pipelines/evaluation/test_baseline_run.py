@@ -1,0 +1,183 @@
+"""The asset `baseline_run`, the check that blocks it, and the commands."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, materialize
+from rich.console import Console
+from upath import UPath
+
+import pipelines.evaluation.report as report_asset
+from evaluation.comparison.baseline_runs import current_baseline_run, list_baseline_runs
+from evaluation.config import EvaluationChoice
+from evaluation.records import MODEL, MetricRecord
+from evaluation.report import summary
+from evaluation.report.summary import EVALUATION_REPORT
+from pipelines.cli.evaluate import run_evaluation
+from pipelines.cli.main import main
+from pipelines.evaluation.baseline_run import NO_REGRESSION, Baseline, baseline_run
+from pipelines.evaluation.report import evaluation_report
+from pipelines.operations import local_runs
+from pipelines.operations.local_runs import JobFailedError
+from pipelines.resources import Evaluation, Workspace
+from storage.publishing import Published, current
+from tests.factories.published_reports import publish_report
+from tests.factories.report import metric_records
+
+YAW = (1.0, 2.0, 1.5)
+
+
+def yaw(*values: float) -> list[MetricRecord]:
+    return metric_records("yaw_error", {MODEL: values}, unit="degrees")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UPath:
+    """Reports of the runs `old`, `worse` (by two degrees) and `same`, all up to date."""
+    monkeypatch.setenv("PDFGC_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back after the test
+    monkeypatch.setattr(report_asset, "run_report", published_report)
+    root = UPath(tmp_path / "root")
+    for run, values in (("old", YAW), ("worse", (3.0, 4.0, 3.5)), ("same", YAW)):
+        publish_report(root, run, yaw(*values))
+    return root
+
+
+def published_report(root: UPath, run: str, *_: object, **__: object) -> Published:
+    published = current(root, EVALUATION_REPORT, run)
+    assert published is not None
+    return published
+
+
+def materialise(
+    run: str, *, report: bool = True, set_baseline: bool = True, **config: Any
+) -> ExecuteInProcessResult:
+    assets = [*([evaluation_report] if report else []), *([baseline_run] if set_baseline else [])]
+    with DagsterInstance.ephemeral() as instance:
+        return materialize(
+            [evaluation_report, baseline_run],
+            selection=[asset.key for asset in assets],
+            instance=instance,
+            resources={
+                "workspace": Workspace(),
+                "evaluation_choice": Evaluation(settings={"run": run}),
+                "baseline": Baseline(),
+            },
+            run_config={"ops": {"baseline_run": {"config": {"note": "why", **config}}}}
+            if set_baseline
+            else {},
+            raise_on_error=False,
+        )
+
+
+def test_failed_check_blocks_a_worse_run(root: UPath) -> None:
+    first = materialise("old")
+    assert first.success
+    (passed,) = first.get_asset_check_evaluations()
+    assert (passed.check_name, passed.passed, passed.blocking) == (NO_REGRESSION, True, True)
+    assert "no baseline run is set" in (passed.description or "")
+
+    second = materialise("worse")
+    assert not second.success
+    (failed,) = second.get_asset_check_evaluations()
+    assert not failed.passed
+    assert "yaw_error (self, mediapipe_mesh) 1.5 ± 1.2 to 3.5 ± 1.2 degrees, worse by 2.00" in (
+        failed.description or ""
+    )
+    assert [event.step_key for event in second.get_step_failure_events()] == ["evaluation_report"]
+    materialized = {event.asset_key for event in second.get_asset_materialization_events()}
+    assert materialized == {AssetKey("evaluation_report")}
+    assert [entry.run for entry in list_baseline_runs(root)] == ["old"]
+
+
+def test_equal_run_becomes_the_baseline(root: UPath) -> None:
+    assert materialise("old").success
+    result = materialise("same")
+    assert result.success
+    metadata = result.asset_materializations_for_node("baseline_run")[0].metadata
+    assert metadata["run"].value == "same"
+    assert str(metadata["comparison with the previous baseline run"].value).startswith(
+        "no regression against baseline run 'old'"
+    )
+    last = current_baseline_run(root)
+    assert last is not None
+    assert last.run == "same"
+
+
+def test_asset_alone_refuses_a_worse_run_unless_allowed(root: UPath) -> None:
+    assert materialise("old", report=False).success
+    refused = materialise("worse", report=False)
+    assert not refused.success
+    error = refused.failure_data_for_node("baseline_run")
+    assert error is not None
+    assert "run 'worse' is not set as the baseline: regression against baseline run 'old'" in str(error.error)
+    allowed = materialise("worse", report=False, allow_regression=True)
+    assert allowed.success
+    last = current_baseline_run(root)
+    assert last is not None
+    assert (last.run, last.regressions) == ("worse", ("yaw_error (self, mediapipe_mesh)",))
+
+
+@pytest.mark.usefixtures("root")
+def test_unknown_metric_fails_the_check() -> None:
+    assert materialise("old", report=False).success
+    with DagsterInstance.ephemeral() as instance:
+        result = materialize(
+            [evaluation_report],
+            instance=instance,
+            resources={
+                "workspace": Workspace(),
+                "evaluation_choice": Evaluation(settings={"run": "same"}),
+                "baseline": Baseline(settings={"metrics": "yew_error"}),
+            },
+            raise_on_error=False,
+        )
+    (failed,) = result.get_asset_check_evaluations()
+    assert not failed.passed
+    assert "unknown metrics yew_error" in (failed.description or "")
+
+
+@pytest.mark.usefixtures("root")
+def test_evaluate_prints_the_tables_before_failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def failing(*_: object) -> None:
+        raise JobFailedError(f"evaluation_report: {NO_REGRESSION}: regression against baseline run 'old'")
+
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setattr(local_runs, "run_job", failing)
+    monkeypatch.setattr(summary, "print_report_table", lambda _, run, __: shown.append(run))
+    with pytest.raises(JobFailedError, match="regression against baseline run 'old'"):
+        run_evaluation(EvaluationChoice(run="worse"), Console())
+    assert shown == ["worse"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.usefixtures("root")
+def test_commands_set_and_list_baseline_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("baseline", "list").output == "no baseline run is set: pdfgc baseline set RUN --note WHY\n"
+    missing = run("baseline", "set", "nobody", "--note", "x")
+    assert missing.exit_code == 1
+    assert missing.output.endswith("pdfgc evaluate --run nobody\n")
+    assert len(missing.output.splitlines()) == 1
+    first = run("baseline", "set", "old", "--note", "the first")
+    assert first.exit_code == 0, first.output
+    refused = run("baseline", "set", "worse", "--note", "oh well")
+    assert refused.exit_code == 1
+    assert "Error: run 'worse' is not set as the baseline: regression against" in refused.output
+    assert run("baseline", "set", "worse", "--note", "oh well", "--allow-regression").exit_code == 0
+    history = json.loads(run("baseline", "list", "--json").output)
+    assert [(entry["run"], entry["note"]) for entry in history] == [
+        ("old", "the first"),
+        ("worse", "oh well"),
+    ]
+    table = run("baseline", "list").output
+    assert "the first" in table
+    assert "yaw_error" in table
