@@ -5,36 +5,34 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.schema import FRAMES_PER_SECOND
+from storage.settings import Settings
 
 
-@dataclass(frozen=True)
-class CorpusSettings:
+class CorpusSettings(Settings):
     """What the demo corpus holds. The same settings give the same bytes."""
 
-    seed: int = 0
-    """Of everything drawn by lot."""
-    identities: int = 12
-    """Talking heads; beyond the portraits there are, mirrored and re-shaped ones."""
-    videos_per_identity: int = 2
-    seconds_per_video: float = 8.0
-    side_px: int = 384
-    """Side of the square videos, even."""
-    portraits: tuple[Path, ...] = ()
-    """Own portraits, one face each, instead of the bundled ones."""
-    workers: int | None = None
-    """Processes; 0 works in this one, None takes a process a core. No effect on the videos."""
-
-    def __post_init__(self) -> None:
-        if self.identities < 1 or self.videos_per_identity < 1:
-            raise ValueError(
-                f"{self.identities} identities x {self.videos_per_identity} videos: need at least 1 of each"
-            )
-        if not 0.2 <= self.seconds_per_video <= 600:
-            raise ValueError(f"seconds_per_video is {self.seconds_per_video}, need 0.2 to 600")
-        if self.side_px % 2 or not 64 <= self.side_px <= 2048:
-            raise ValueError(f"side_px is {self.side_px}, need an even number from 64 to 2048")
+    seed: int = Field(default=0, ge=0, description="Of everything drawn by lot")
+    identities: int = Field(
+        default=12,
+        ge=1,
+        description="Talking heads; beyond the portraits there are, mirrored and re-shaped ones",
+    )
+    videos_per_identity: int = Field(default=2, ge=1)
+    seconds_per_video: float = Field(default=8.0, ge=0.2, le=600)
+    side_px: int = Field(
+        default=384, ge=64, le=2048, multiple_of=2, description="Side of the square videos, even"
+    )
+    portraits: tuple[Path, ...] = Field(
+        default=(), description="Own portraits, one face each, instead of the bundled ones"
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="Processes; 0 works in this one, None takes a process a core. No effect on the videos",
+    )
 
 
 @dataclass(frozen=True)

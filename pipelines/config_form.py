@@ -1,78 +1,74 @@
-"""Dagster forms made from settings dataclasses, so that defaults, bounds and names stand once.
+"""Dagster forms made from settings classes, so that defaults, descriptions and bounds stand once.
 
-A form shows every field with its default; a field's description is its dataclass metadata's
-`description`. A field without a default must be filled in; a path is a line of text, empty for none. Wrong
-values are refused by the dataclass's own checks before anything runs.
+Dagster's Config takes neither pydantic models of other bases, tuples nor paths: a form is the same class on
+Dagster's base. It checks types alone; `settings_from` checks the values, with the settings' own sentences.
 """
 
-from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from dagster import Config
-from pydantic import Field as FormField
-from pydantic import create_model
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
 
-Settings = TypeVar("Settings")
+from storage.settings import Settings, bounds_text
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 @cache
-def form_of(settings: type[Any], left_out: tuple[str, ...] = (), deployed: Any = None) -> type[Config]:
-    """A Config class with the fields of a settings dataclass; nested dataclasses become nested forms.
+def form_of(kind: type[Settings], left_out: tuple[str, ...] = (), deployed: Any = None) -> type[Config]:
+    """A Config class with the fields of a settings class; nested settings become nested forms.
 
-    Fields `left_out` are not shown and keep their defaults. Where `deployed`, an instance of `settings`, is
-    given, its values are the form's defaults.
+    Args:
+        kind: the settings class.
+        left_out: fields that are not shown and keep their defaults.
+        deployed: an instance of `kind` with the form's defaults; None takes those of the class.
     """
-    hints = get_type_hints(settings)
     entries: dict[str, Any] = {}
-    for entry in fields(settings):
-        if entry.name in left_out:
+    for name, info in kind.model_fields.items():
+        if name in left_out:
             continue
-        value = None if deployed is None else getattr(deployed, entry.name)
-        kind = _form_type(settings, entry.name, hints[entry.name], value)
-        default = _form_default(entry, kind, deployed)
-        entries[entry.name] = (kind, FormField(default=default, **_facts(entry)))
-    return create_model(f"{settings.__name__}Form", __base__=Config, __doc__=settings.__doc__, **entries)
+        value = _default(info) if deployed is None else getattr(deployed, name)
+        form_type = _form_type(kind, name, info.annotation, value)
+        default = _form_default(form_type, value)
+        entries[name] = (form_type, Field(default=default, description=_description(info)))
+    return create_model(f"{kind.__name__}Form", __base__=Config, __doc__=kind.__doc__, **entries)
 
 
-def settings_from(kind: type[Settings], form: Config) -> Settings:
-    """The settings that a filled form tells.
+def settings_from(kind: type[SettingsT], form: Config) -> SettingsT:
+    """The settings that a filled form holds.
 
     Raises:
-        ValueError: from the dataclass's own checks, naming the value.
+        SettingsError: a value is out of its bounds; names it.
     """
-    hints = get_type_hints(kind)
+    return kind.model_validate(_values(kind, form))
+
+
+def _values(kind: type[Settings], form: Config) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for entry in fields(kind):  # pyright: ignore[reportArgumentType]
-        if entry.name not in type(form).model_fields:
-            continue
-        value, hint = getattr(form, entry.name), hints[entry.name]
-        if isinstance(hint, type) and is_dataclass(hint):
-            value = settings_from(hint, value)
+    for name in type(form).model_fields:
+        value, hint = getattr(form, name), kind.model_fields[name].annotation
+        if isinstance(value, Config) and isinstance(hint, type) and issubclass(hint, Settings):
+            value = _values(hint, value)
         elif isinstance(value, Enum):
             value = value.value
-        elif get_origin(hint) is tuple:
-            value = tuple(value)
-        elif Path in (hint, _without_none(hint)) and value is not None:
-            value = _path(entry.name, value, required=hint is Path)
-        values[entry.name] = value
-    return kind(**values)
+        elif _without_none(hint) is Path:
+            if not value:
+                continue  # an empty line: the default, or the error that it is required
+            value = Path(value).expanduser()
+        values[name] = value
+    return values
 
 
-def _path(name: str, text: str, *, required: bool) -> Path | None:
-    if required and not text:
-        raise ValueError(f"{name} is empty, need a path")
-    return Path(text).expanduser() if text else None
-
-
-def _form_type(owner: type[Any], name: str, hint: Any, deployed: Any = None) -> Any:
-    if isinstance(hint, type) and is_dataclass(hint):
-        return form_of(hint, deployed=deployed)
+def _form_type(owner: type[Settings], name: str, hint: Any, value: Any = None) -> Any:
+    if isinstance(hint, type) and issubclass(hint, Settings):
+        return form_of(hint, deployed=value)
     if get_origin(hint) is Literal:
-        # Dagster shows an enumeration as a choice; it does not know Literal.
+        # Dagster shows an enumeration as a choice; of `Literal | None` it knows none.
         return Enum(f"{owner.__name__}_{name}", {value: value for value in get_args(hint)})
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]
@@ -92,22 +88,22 @@ def _without_none(hint: Any) -> Any:
     return others[0] if is_optional else hint
 
 
-def _form_default(entry: Field[Any], kind: Any, deployed: Any = None) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Config):
-        return kind()
-    if deployed is not None:
-        default = getattr(deployed, entry.name)
-    elif entry.default is MISSING and entry.default_factory is MISSING:
+def _default(info: FieldInfo) -> Any:
+    return ... if info.is_required() else info.get_default(call_default_factory=True)
+
+
+def _form_default(form_type: Any, value: Any) -> Any:
+    if value is ...:
         return ...
-    else:
-        default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(default)
-    if kind is str and default is None:
-        return ""
-    return list(default) if isinstance(default, tuple) else default
+    if isinstance(form_type, type) and issubclass(form_type, Config):
+        return form_type()
+    if isinstance(form_type, type) and issubclass(form_type, Enum):
+        return form_type(value)
+    if form_type is str:
+        return "" if value is None else str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
-def _facts(entry: Field[Any]) -> dict[str, Any]:
-    names = {"description": "description", "minimum": "ge", "maximum": "le"}
-    return {names[name]: value for name, value in entry.metadata.items() if name in names}
+def _description(info: FieldInfo) -> str | None:
+    bounds = bounds_text(info)
+    return f"{info.description} ({bounds})" if info.description and bounds else info.description

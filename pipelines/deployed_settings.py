@@ -8,24 +8,22 @@ sensors and the staleness report all begin from these values. Imports nothing he
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Final, TypeVar, get_type_hints
-
-from pydantic import ValidationError
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from evaluation.comparison.regressions import AcceptanceSettings
 from evaluation.config import EvaluationChoice
-from pipelines.config_form import form_of, settings_from
 from pipelines.operations.collection_settings import CollectionSettings
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.source_videos import SourceSettings
+from storage.settings import Settings, SettingsError, bounds_text
 from training.jobs.config import TrainingChoice
 
 PREFIX: Final = "PDFGC__"
 BETWEEN: Final = "__"
-SECTIONS: Final[Mapping[str, type[Any]]] = {
+SECTIONS: Final[Mapping[str, type[Settings]]] = {
     "sources": SourceSettings,
     "preprocessing": PreprocessingSettings,
     "dataset": DatasetSettings,
@@ -35,9 +33,9 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "collection": CollectionSettings,
     "operations": OperationsSettings,
 }
-"""Every settings dataclass that a deployment may change, by the first part of its variables."""
+"""Every settings class that a deployment may change, by the first part of its variables."""
 
-Settings = TypeVar("Settings")
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class SettingRow:
     bounds: str  # such as "0 to 1"; empty for none
 
 
-def deployed(kind: type[Settings], environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of a kind that `SECTIONS` holds: defaults, changed as the environment tells.
+def deployed(kind: type[SettingsT], environment: Mapping[str, str] | None = None) -> SettingsT:
+    """The settings of a kind that `SECTIONS` holds: defaults, changed as the environment says.
 
     Raises:
         ValueError: a variable that names no setting, or a value that its setting does not take; names the
@@ -60,18 +58,16 @@ def deployed(kind: type[Settings], environment: Mapping[str, str] | None = None)
     """
     environment = os.environ if environment is None else environment
     section = next(name for name, known in SECTIONS.items() if known is kind)
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for variable, value in sorted(environment.items()):
         if variable.startswith(PREFIX):
             path = _path(variable)
             if path[0] == section:
-                _put(told, path[1:], value)
+                _put(values, path[1:], value)
     try:
-        return settings_from(kind, form_of(kind)(**told))
-    except ValidationError as error:
-        raise ValueError(_one_line(section, error)) from error
-    except ValueError as error:
-        raise ValueError(f"the variables {_prefix(section)}… do not go together: {error}") from error
+        return kind.model_validate(values)
+    except SettingsError as error:
+        raise ValueError(_with_variables(section, error)) from error
 
 
 def setting_rows(environment: Mapping[str, str] | None = None) -> list[SettingRow]:
@@ -83,21 +79,13 @@ def setting_rows(environment: Mapping[str, str] | None = None) -> list[SettingRo
     ]
 
 
-def _rows(prefix: str, settings: Any, default: Any) -> Iterator[SettingRow]:
-    for entry in fields(settings):
-        value, usual = getattr(settings, entry.name), getattr(default, entry.name)
-        if is_dataclass(value):
-            yield from _rows(f"{prefix}{entry.name.upper()}{BETWEEN}", value, usual)
+def _rows(prefix: str, settings: Settings, default: Settings) -> Iterator[SettingRow]:
+    for name, info in type(settings).model_fields.items():
+        value, usual = getattr(settings, name), getattr(default, name)
+        if isinstance(value, Settings):
+            yield from _rows(f"{prefix}{name.upper()}{BETWEEN}", value, usual)
             continue
-        bounds = _bounds(entry.metadata.get("minimum"), entry.metadata.get("maximum"))
-        description = entry.metadata.get("description", "")
-        yield SettingRow(f"{prefix}{entry.name.upper()}", value, usual, description, bounds)
-
-
-def _bounds(minimum: int | float | None, maximum: int | float | None) -> str:
-    if minimum is None:
-        return "" if maximum is None else f"at most {maximum:g}"
-    return f"at least {minimum:g}" if maximum is None else f"{minimum:g} to {maximum:g}"
+        yield SettingRow(f"{prefix}{name.upper()}", value, usual, info.description or "", bounds_text(info))
 
 
 def _prefix(section: str) -> str:
@@ -119,24 +107,23 @@ def _variables() -> list[str]:
     return [name for section, kind in SECTIONS.items() for name in _names(_prefix(section), kind)]
 
 
-def _names(prefix: str, kind: type[Any]) -> Iterator[str]:
-    hints = get_type_hints(kind)
-    for entry in fields(kind):
-        name, hint = f"{prefix}{entry.name.upper()}", hints[entry.name]
-        is_group = isinstance(hint, type) and is_dataclass(hint)
+def _names(prefix: str, kind: type[Settings]) -> Iterator[str]:
+    for field, info in kind.model_fields.items():
+        name, hint = f"{prefix}{field.upper()}", info.annotation
+        is_group = isinstance(hint, type) and issubclass(hint, Settings)
         yield from _names(name + BETWEEN, hint) if is_group else [name]
 
 
-def _put(told: dict[str, Any], path: list[str], value: str) -> None:
+def _put(values: dict[str, Any], path: list[str], value: str) -> None:
     for part in path[:-1]:
-        told = told.setdefault(part, {})
-    told[path[-1]] = value
+        values = values.setdefault(part, {})
+    values[path[-1]] = value
 
 
-def _one_line(section: str, error: ValidationError) -> str:
-    """Pydantic's complaints, each with its variable and value."""
-    complaints = []
-    for one in error.errors():
-        variable = _prefix(section) + BETWEEN.join(str(part).upper() for part in one["loc"])
-        complaints.append(f"{variable} is {one['input']!r}: {one['msg']}")
-    return "; ".join(complaints)
+def _with_variables(section: str, error: SettingsError) -> str:
+    """The problems, each with the variable that it is of."""
+    named = [
+        f"{_prefix(section)}{BETWEEN.join(part.upper() for part in path)}{text}"
+        for path, text in error.problems
+    ]
+    return "; ".join(named)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from preprocessing.schema import KEY_PATTERN
 
@@ -61,7 +60,7 @@ class ArchiveWriter:
         self._file.write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ArchiveWriter":
         return self
 
     def __exit__(

@@ -13,15 +13,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
+from storage.settings import Settings
+
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 
 def to_json_value(value: object, path: str = "value") -> JsonValue:
-    """The plain JSON form of a value: dataclasses become dicts, tuples lists, all else stays.
+    """The plain JSON form of a value: dataclasses and settings become dicts, tuples lists, all else stays.
 
     Args:
-        value: None, bool, int, float, str, or lists, tuples, string-keyed mappings and dataclass
-            instances of these, however deep.
+        value: None, bool, int, float, str, or lists, tuples, string-keyed mappings, dataclass
+            instances and settings of these, however deep.
         path: what an error calls `value`.
 
     Raises:
@@ -44,6 +46,8 @@ def to_json_value(value: object, path: str = "value") -> JsonValue:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         return {name: to_json_value(getattr(value, name), f"{path}.{name}") for name in names}
+    if isinstance(value, Settings):
+        return {name: to_json_value(item, f"{path}.{name}") for name, item in value}
     if isinstance(value, Mapping):
         return _mapping_to_json(value, path)
     raise TypeError(f"{path} is a {type(value).__name__}, which has no one JSON form: {value!r}")

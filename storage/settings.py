@@ -1,28 +1,124 @@
-"""A field of a settings dataclass that tells what it is for and how far it may go.
+"""The base class of everything a person can set.
 
-Forms, command lines and the check of a deployment's environment are all made from this: a default, its
-description and its bounds stand once, beside what they configure.
+A setting's default, bounds and description stand once, in `Field(default, ge=, le=, description=)`. Forms in
+the launchpad, environment variables and command-line options are made from the same classes.
 """
 
-from dataclasses import field
-from typing import Any
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+_WORDS: Final = (
+    (r"^Input should be ", "must be "),
+    (r"^String should ", "must "),
+    (r"greater than or equal to ", ">= "),
+    (r"less than or equal to ", "<= "),
+    (r"greater than ", "> "),
+    (r"less than ", "< "),
+    (r", (unable to|got a number with) .*$", ""),
+)
+"""Pydantic's phrases, and what stands in their place."""
 
 
-def setting(
-    default: object,
-    description: str,
-    *,
-    minimum: int | float | None = None,
-    maximum: int | float | None = None,
-) -> Any:  # as `dataclasses.field`: the annotation beside it tells the type
-    """A dataclass field with a default and what a person should know of it.
+class SettingsError(ValueError):
+    """Values that settings refuse, in one line: `loop.steps must be >= 1, got -5`."""
+
+    def __init__(self, problems: Iterable[tuple[tuple[str, ...], str]]) -> None:
+        """Args: problems: the path of each refused setting, and the rest of the sentence."""
+        self.problems: Final = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:  # pyright: ignore[reportImplicitOverride]
+        """All problems, separated by semicolons."""
+        return "; ".join(f"{'.'.join(path)}{text}".removeprefix(": ") for path, text in self.problems)
+
+
+class Settings(BaseModel):
+    """Immutable, hashable, checked whenever built; refuses names that it does not know.
+
+    Raises:
+        SettingsError: a value is out of its bounds, of the wrong type, missing or unknown; names its path.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    def __init__(self, **values: Any) -> None:
+        """Keyword arguments by field."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise settings_error(error, type(self).model_fields) from None
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:  # pyright: ignore[reportImplicitOverride]
+        """Settings from a mapping, such as a parsed JSON object.
+
+        Raises:
+            SettingsError: as the constructor does.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise settings_error(error, cls.model_fields) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """The same settings with some fields changed; checked again.
+
+        Raises:
+            SettingsError: as the constructor does.
+        """
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+
+def settings_error(error: ValidationError, known: Iterable[str] = ()) -> SettingsError:
+    """Pydantic's error in one line.
 
     Args:
-        default: of the field; immutable.
-        description: one line without a full stop; units where the name tells none.
-        minimum: smallest value that is taken; None for no bound.
-        maximum: largest value that is taken; None for no bound.
+        error: raised while settings were built.
+        known: the names that an unknown one is compared with.
     """
-    bounds = {"minimum": minimum, "maximum": maximum}
-    told = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={"description": description, **told})
+    return SettingsError(problem for details in error.errors() for problem in _problems(details, known))
+
+
+def _problems(details: ErrorDetails, known: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+    path, value = tuple(str(part) for part in details["loc"]), details["input"]
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, SettingsError):  # of settings nested in these
+        return [(path + inner, text) for inner, text in cause.problems]
+    if isinstance(cause, ValueError):
+        return [(path, f": {cause}")]  # of several fields together
+    if details["type"] == "missing":
+        return [(path, " is required")]
+    if details["type"] == "extra_forbidden":
+        return [(path, f" is not a setting{near_names(path[-1], known)}")]
+    text = details["msg"]
+    for phrase, replacement in _WORDS:
+        text = re.sub(phrase, replacement, text)
+    return [(path, f" {text}, got {value!r}")]
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """`; did you mean a or b?` where some of the known names are like this one, else nothing."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def bounds_text(info: FieldInfo) -> str:
+    """The bounds of a field, such as "0 to 1" or ">= 1"; empty for none."""
+    bounds = {
+        name: getattr(bound, name)
+        for bound in info.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(bound, name, None) is not None
+    }
+    if "ge" in bounds and "le" in bounds:
+        return f"{bounds['ge']:g} to {bounds['le']:g}"
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return ", ".join(f"{sign} {bounds[name]:g}" for name, sign in signs.items() if name in bounds)

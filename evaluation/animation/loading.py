@@ -1,6 +1,5 @@
 """A talking head by its checkpoint's name: a training run under the root, or a folder of released files."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -121,7 +120,7 @@ def load_talking_head(
         OFFICIAL_HABITS if (released if official_habits is None else official_habits) else InferenceHabits()
     )
     if neutral is not None:
-        habits = replace(habits, neutral=neutral)
+        habits = habits.replace(neutral=neutral)
     if released:
         folder = weights_path(checkpoint) if checkpoint == RELEASED_NAME else Path(checkpoint).expanduser()
         networks = ReleasedNetworks(load_official(folder, preset_named(official_networks)))

@@ -1,14 +1,16 @@
 """What is done to codes between the encoders and the generator. Imports no torch: forms are made of it."""
 
 import math
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from pydantic import Field, model_validator
+
+from storage.settings import Settings
 
 Neutral = Literal["portrait", "zero"]
 
 
-@dataclass(frozen=True)
-class InferenceHabits:
+class InferenceHabits(Settings):
     """The defaults do nothing.
 
     Raises:
@@ -18,16 +20,22 @@ class InferenceHabits:
     lip_gain: float = 1.0
     eye_gain: float = 1.0
     expression_gain: float = 1.0
-    lip_sigma_frames: float = 0.0  # of a Gaussian over three frames, zeros beyond both ends; 0: none
-    pose_window_frames: int = 1  # mean over so many frames, fewer at both ends
-    neutral: Neutral = "portrait"  # what a control left out is held at: the portrait's own code, or zeros
+    lip_sigma_frames: float = Field(
+        default=0.0, ge=0, description="Of a Gaussian over three frames, zeros beyond both ends; 0: none"
+    )
+    pose_window_frames: int = Field(
+        default=1, ge=1, description="Mean over so many frames, fewer at both ends"
+    )
+    neutral: Neutral = Field(
+        default="portrait",
+        description="What a control left out is held at: the portrait's own code, or zeros",
+    )
 
-    def __post_init__(self) -> None:
-        if self.pose_window_frames < 1 or self.pose_window_frames % 2 == 0 or self.lip_sigma_frames < 0:
-            raise ValueError(
-                f"pose_window_frames is {self.pose_window_frames}, need an odd number from 1; "
-                f"lip_sigma_frames is {self.lip_sigma_frames}, need 0 or more"
-            )
+    @model_validator(mode="after")
+    def _check_window(self) -> "InferenceHabits":
+        if self.pose_window_frames % 2 == 0:
+            raise ValueError(f"pose_window_frames must be odd, got {self.pose_window_frames}")
+        return self
 
     def lip_weights(self) -> tuple[float, ...]:
         """Weights of the frames around a frame; their sum is 1."""

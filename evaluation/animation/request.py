@@ -1,99 +1,100 @@
 """What a person asks of `animate`, and what they are told. Imports no torch: forms are made of it."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import Field, model_validator
+
 from evaluation.animation.postprocessing import Neutral
+from storage.settings import Settings
 
 Device = Literal["auto", "cpu", "cuda"]
 OfficialNetworkPreset = Literal["official", "tiny"]
 LARGEST_STRENGTH: Final = 5.0  # the codes of no face lie farther off
 
 
-@dataclass(frozen=True)
-class Strengths:
+class Strengths(Settings):
     """How far each control goes from neutral (0) to its driver (1) and beyond.
 
     Raises:
         ValueError: one is not within 0 to 5.
     """
 
-    lip: float = field(
-        default=1.0, metadata={"description": "Lips: 0 as in silence, 1 as the sound says, more exaggerates"}
+    lip: float = Field(
+        default=1.0,
+        ge=0,
+        le=LARGEST_STRENGTH,
+        description="Lips: 0 as in silence, 1 as the sound says, more exaggerates",
     )
-    pose: float = field(
-        default=1.0, metadata={"description": "Head pose: 0 neutral, 1 the driver's, more exaggerates"}
+    pose: float = Field(
+        default=1.0,
+        ge=0,
+        le=LARGEST_STRENGTH,
+        description="Head pose: 0 neutral, 1 the driver's, more exaggerates",
     )
-    eye: float = field(
-        default=1.0, metadata={"description": "The same of gaze, blinks and what else the eye code says"}
+    eye: float = Field(
+        default=1.0,
+        ge=0,
+        le=LARGEST_STRENGTH,
+        description="The same of gaze, blinks and what else the eye code says",
     )
-    expression: float = field(default=1.0, metadata={"description": "The same of expression"})
-    gaze: float | None = field(
+    expression: float = Field(default=1.0, ge=0, le=LARGEST_STRENGTH, description="The same of expression")
+    gaze: float | None = Field(
         default=None,
-        metadata={"description": "Gaze alone, in place of eye; not of runs that never measured it"},
+        ge=0,
+        le=LARGEST_STRENGTH,
+        description="Gaze alone, in place of eye; not of runs that never measured it",
     )
-    blink: float | None = field(
+    blink: float | None = Field(
         default=None,
-        metadata={"description": "Blinks alone, in place of eye; not of runs that never measured it"},
+        ge=0,
+        le=LARGEST_STRENGTH,
+        description="Blinks alone, in place of eye; not of runs that never measured it",
     )
 
-    def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        wrong = {name: value for name, value in given.items() if not 0.0 <= value <= LARGEST_STRENGTH}
-        if wrong:
-            raise ValueError(f"strengths go from 0 to {LARGEST_STRENGTH:g}, got {wrong}")
 
-
-@dataclass(frozen=True)
-class AnimateOrder:
+class AnimateOrder(Settings):
     """One portrait, up to four drivers, one video.
 
     Raises:
         ValueError: the output is one of the inputs, or is no mp4, or another value is out of its bounds.
     """
 
-    appearance: Path = field(metadata={"description": "Portrait: a picture with one face"})
-    output: Path = field(metadata={"description": "The video to write, .mp4"})
-    lip: Path | None = field(
-        default=None, metadata={"description": "Sound for the lips: a sound file, or a video for its sound"}
+    appearance: Path = Field(description="Portrait: a picture with one face")
+    output: Path = Field(description="The video to write, .mp4")
+    lip: Path | None = Field(
+        default=None, description="Sound for the lips: a sound file, or a video for its sound"
     )
-    pose: Path | None = field(default=None, metadata={"description": "Head pose: a video or a picture"})
-    eye: Path | None = field(default=None, metadata={"description": "Gaze and blinks: a video or a picture"})
-    expression: Path | None = field(
-        default=None, metadata={"description": "Expression: a video or a picture"}
-    )
-    checkpoint: str = field(
+    pose: Path | None = Field(default=None, description="Head pose: a video or a picture")
+    eye: Path | None = Field(default=None, description="Gaze and blinks: a video or a picture")
+    expression: Path | None = Field(default=None, description="Expression: a video or a picture")
+    checkpoint: str = Field(
         default="default",
-        metadata={
-            "description": "A training run, pdfgc_official (of `pdfgc weights`), or a folder of those files"
-        },
+        description="A training run, pdfgc_official (of `pdfgc weights`), or a folder of those files",
     )
-    grid: Path | None = field(
-        default=None, metadata={"description": "Also write portrait, result and drivers side by side, .mp4"}
+    grid: Path | None = Field(
+        default=None, description="Also write portrait, result and drivers side by side, .mp4"
     )
-    strengths: Strengths = field(
-        default_factory=Strengths, metadata={"description": "How far each control goes, neutral to driver"}
+    strengths: Strengths = Field(
+        default=Strengths(), description="How far each control goes, neutral to driver"
     )
-    seconds: float | None = field(
-        default=None, metadata={"description": "Length; else the sound's or the longest driver's"}
+    seconds: float | None = Field(
+        default=None, gt=0, description="Length; else the sound's or the longest driver's"
     )
-    official_habits: bool | None = field(
+    official_habits: bool | None = Field(
+        default=None, description="The released code's gains and smoothing; on for the released files alone"
+    )
+    neutral: Neutral | None = Field(
         default=None,
-        metadata={"description": "The released code's gains and smoothing; on for the released files alone"},
+        description="What a control left out is held at; zero for the released files, portrait else",
     )
-    neutral: Neutral | None = field(
-        default=None,
-        metadata={
-            "description": "What a control left out is held at; zero for the released files, portrait else"
-        },
-    )
-    device: Device = field(default="auto", metadata={"description": "auto takes the GPU where there is one"})
+    device: Device = Field(default="auto", description="auto takes the GPU where there is one")
     official_networks: OfficialNetworkPreset = "official"
-    frames_at_once: int = 16
+    frames_at_once: int = Field(default=16, ge=1)
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_paths(self) -> "AnimateOrder":
         inputs = {path.absolute().resolve() for path in self.inputs()}
         outputs = [path for path in (self.output, self.grid) if path is not None]
         for path in outputs:
@@ -103,8 +104,7 @@ class AnimateOrder:
                 raise ValueError(f"{path} is one of the inputs; write elsewhere")
         if len({path.absolute().resolve() for path in outputs}) < len(outputs):
             raise ValueError(f"{self.output} cannot hold both the video and the grid")
-        if self.frames_at_once < 1 or not 0.0 < (1.0 if self.seconds is None else self.seconds) < math.inf:
-            raise ValueError(f"seconds {self.seconds} and frames_at_once {self.frames_at_once} are above 0")
+        return self
 
     def inputs(self) -> tuple[Path, ...]:
         """Every file that is read, each once, in the order of the fields."""

@@ -1,7 +1,5 @@
 """Which run was published last: what an evaluation takes where no run is named."""
 
-from dataclasses import replace
-
 from upath import UPath
 
 from evaluation.config import EvaluationChoice
@@ -27,4 +25,4 @@ def newest_run(root: UPath, asset: str) -> str:
 
 def with_run(root: UPath, choice: EvaluationChoice, asset: str) -> EvaluationChoice:
     """The choice with a run's name: its own, else that which published `asset` last. Errors: `newest_run`."""
-    return choice if choice.run else replace(choice, run=newest_run(root, asset))
+    return choice if choice.run else choice.replace(run=newest_run(root, asset))

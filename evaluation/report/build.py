@@ -5,10 +5,10 @@ What is published: `report.html`, `report.parquet` (every figure, as `evaluation
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pydantic import Field
 from upath import UPath
 
 from evaluation.generation.files import GENERATED_VIDEOS
@@ -35,6 +35,7 @@ from evaluation.report.summary import (
 from evaluation.report.tables import build_tables
 from evaluation.report.videos import ReportVideo, VideoSettings, make_video, take_turns
 from storage.publishing import BuildReport, Published, Recipe, materialise
+from storage.settings import Settings
 
 CODE_VERSION: Final = "1"
 MEGABYTE: Final = 1_000_000
@@ -63,25 +64,20 @@ SECTIONS: Final = (
 """Evaluation, anchor, title, what stands under it; in the page's order."""
 
 
-@dataclass(frozen=True)
-class ReportSettings:
+class ReportSettings(Settings):
     """What the page holds.
 
     Raises:
         ValueError: a bound leaves no room, or the panels' side is odd.
     """
 
-    most_videos: int = 12
-    largest_page_mb: float = 15.0
-    """Millions of bytes; videos that do not fit are left out, and the page says so."""
-    videos: VideoSettings = field(default_factory=VideoSettings)
-
-    def __post_init__(self) -> None:
-        if self.most_videos < 0 or self.largest_page_mb * MEGABYTE <= ROOM_FOR_TEXT_BYTES:
-            raise ValueError(
-                f"most_videos is {self.most_videos}, need 0 or more; largest_page_mb is "
-                f"{self.largest_page_mb}, need more than {ROOM_FOR_TEXT_BYTES / MEGABYTE:g}"
-            )
+    most_videos: int = Field(default=12, ge=0)
+    largest_page_mb: float = Field(
+        default=15.0,
+        gt=ROOM_FOR_TEXT_BYTES / MEGABYTE,
+        description="Millions of bytes; videos that do not fit are left out, and the page says so",
+    )
+    videos: VideoSettings = VideoSettings()
 
 
 def run_report(

@@ -14,6 +14,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from evaluation.animation.media import read_pictures, read_sound, read_still
 from evaluation.controls import CONTROLS
@@ -22,21 +23,20 @@ from evaluation.generation.reenactment import Reenactment
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
+from storage.settings import Settings
 
 GAP_PX: Final = 4
 GAP_GREY: Final = 127  # between light and dark pages
 POSTER_QUALITY: Final = 80
 
 
-@dataclass(frozen=True)
-class VideoSettings:
+class VideoSettings(Settings):
     """How the page's videos are written."""
 
-    panel_side_px: int = 160
-    """Side of one face; even."""
-    constant_rate_factor: int = 24
-    longest_seconds: float = 8.0
-    sound_bits_per_second: int = 64_000
+    panel_side_px: int = Field(default=160, ge=2, multiple_of=2, description="Side of one face; even")
+    constant_rate_factor: int = Field(default=24, ge=0, le=51)
+    longest_seconds: float = Field(default=8.0, gt=0)
+    sound_bits_per_second: int = Field(default=64_000, ge=1)
 
 
 @dataclass(frozen=True)

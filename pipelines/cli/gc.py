@@ -36,8 +36,8 @@ def gc(remove: bool, keep_days: float | None, keep_accepted: int | None, as_json
     try:
         usual = deployed(CollectionSettings)
         settings = CollectionSettings(
-            usual.keep_days if keep_days is None else keep_days,
-            usual.keep_accepted if keep_accepted is None else keep_accepted,
+            keep_days=usual.keep_days if keep_days is None else keep_days,
+            keep_accepted=usual.keep_accepted if keep_accepted is None else keep_accepted,
         )
         collection = collect(
             open_root(),

@@ -9,7 +9,7 @@ v2's, else it is refused with the error. The next partner is tried then.
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from preprocessing.anchors.eye_swap import EyeSwapSettings, swap_eyes
 from preprocessing.anchors.pairs import EyeState, Pair, PairSettings, choose_pairs
@@ -34,7 +35,7 @@ from preprocessing.process_pool import Crashed, default_workers, map_in_processe
 from preprocessing.shards import decode_array
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 CODE_VERSION: Final = f"3+mediapipe{MEDIAPIPE_VERSION}"
 VALID_NAMES: Final = ("valid",)
@@ -60,8 +61,7 @@ ANCHORS_SCHEMA: Final = table_schema(
 )
 
 
-@dataclass(frozen=True)
-class EyeAnchorSettings:
+class EyeAnchorSettings(Settings):
     """Which anchors are made and which are kept.
 
     The bounds are what the verifier is off by where nothing was swapped: of untouched frames of 20
@@ -70,35 +70,35 @@ class EyeAnchorSettings:
     what is accepted is nearer to v1's eyes than to v2's.
     """
 
-    anchors_per_clip: int = setting(2, "Anchors that are tried for every clip", minimum=0, maximum=32)
-    attempts: int = setting(3, "Partners tried for one frame before it is given up", minimum=1, maximum=32)
-    maximum_gaze_error_rad: float = setting(
-        math.radians(5.0),
-        "How far an anchor's measured gaze may lie from its giver's",
-        minimum=0.0,
-        maximum=1.57,
+    anchors_per_clip: int = Field(default=2, ge=0, le=32, description="Anchors that are tried for every clip")
+    attempts: int = Field(
+        default=3, ge=1, le=32, description="Partners tried for one frame before it is given up"
     )
-    maximum_blink_error: float = setting(
-        0.2, "How far an anchor's measured blink may lie from its giver's", minimum=0.0, maximum=1.0
+    maximum_gaze_error_rad: float = Field(
+        default=math.radians(5.0),
+        ge=0.0,
+        le=1.57,
+        description="How far an anchor's measured gaze may lie from its giver's",
     )
-    maximum_rest_error_px: float = setting(
-        2.0, "How far the face beside the eyes may move from the taker's", minimum=0.0
+    maximum_blink_error: float = Field(
+        default=0.2, ge=0.0, le=1.0, description="How far an anchor's measured blink may lie from its giver's"
     )
-    jpeg_quality: int = setting(95, "Of the composites", minimum=50, maximum=100)
-    pairs: PairSettings = field(default_factory=PairSettings)
-    swap: EyeSwapSettings = field(default_factory=EyeSwapSettings)
+    maximum_rest_error_px: float = Field(
+        default=2.0, ge=0.0, description="How far the face beside the eyes may move from the taker's"
+    )
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="Of the composites")
+    pairs: PairSettings = PairSettings()
+    swap: EyeSwapSettings = EyeSwapSettings()
 
-    def __post_init__(self) -> None:
-        if self.anchors_per_clip < 0 or self.attempts < 1:
-            raise ValueError(
-                f"{self.anchors_per_clip} anchors a clip, {self.attempts} attempts: need at least 0 and 1"
-            )
+    @model_validator(mode="after")
+    def _check_error_bounds(self) -> "EyeAnchorSettings":
         gaze, blink = self.pairs.minimum_gaze_distance_rad / 2, self.pairs.minimum_blink_distance / 2
         if self.maximum_gaze_error_rad > gaze or self.maximum_blink_error > blink:
             raise ValueError(
-                f"gaze may err by {self.maximum_gaze_error_rad} rad, blink by {self.maximum_blink_error}: "
-                f"need at most half of what sets v1 apart from v2, {gaze} rad and {blink}"
+                f"maximum_gaze_error_rad must be <= {gaze} and maximum_blink_error <= {blink}, half of the "
+                f"distances in pairs, got {self.maximum_gaze_error_rad} and {self.maximum_blink_error}"
             )
+        return self
 
 
 @dataclass(frozen=True)

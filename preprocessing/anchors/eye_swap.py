@@ -5,16 +5,16 @@ leaves v2's lid folds and shadows standing round v1's eyes, and neither a person
 model then sees v1's lids.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.landmark_groups import EYE_REGION_POINTS, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
-from storage.settings import setting
+from storage.settings import Settings
 
 OUTER_CORNERS: Final = (33, 263)
 # Eye corners and the bridge of the nose hold still between the eyes, whatever the eyes do.
@@ -24,49 +24,38 @@ DARK_LEVEL: Final = 16.0
 COLOUR_GRID_PX: Final = 4  # the colour change is smooth: it is worked out on a coarser grid
 
 
-@dataclass(frozen=True)
-class EyeSwapSettings:
+class EyeSwapSettings(Settings):
     """How the region is cut, coloured and blended. Shares are of the outer eye corners' distance."""
 
-    margin_share: float = setting(
-        0.10,
-        "How far the region reaches beyond the lid skin, in outer eye corners' distances",
-        minimum=0.0,
-        maximum=1.0,
+    margin_share: float = Field(
+        default=0.10,
+        ge=0.0,
+        le=1.0,
+        description="How far the region reaches beyond the lid skin, in outer eye corners' distances",
     )
-    feather_share: float = setting(
-        0.15,
-        "Width of the soft edge inside the region, in outer eye corners' distances",
-        minimum=0.001,
-        maximum=1.0,
+    feather_share: float = Field(
+        default=0.15,
+        ge=0.001,
+        le=1.0,
+        description="Width of the soft edge inside the region, in outer eye corners' distances",
     )
-    colour_reach_share: float = setting(
-        0.18,
-        "Gaussian width with which colours are carried inwards, in outer eye corners' distances",
-        minimum=0.001,
-        maximum=1.0,
+    colour_reach_share: float = Field(
+        default=0.18,
+        ge=0.001,
+        le=1.0,
+        description="Gaussian width with which colours are carried inwards, in outer eye corners' distances",
     )
-    colour_spread: float = setting(
-        0.35, "Largest deviation of the log colour ratio from its median on the edge", minimum=0.0
+    colour_spread: float = Field(
+        default=0.35,
+        ge=0.0,
+        description="Largest deviation of the log colour ratio from its median on the edge",
     )
-    opening_share: float = setting(
-        0.5,
-        "Of the brightness change that the eyeballs take; their hue is the giver's own",
-        minimum=0.0,
-        maximum=1.0,
+    opening_share: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Of the brightness change that the eyeballs take; their hue is the giver's own",
     )
-
-    def __post_init__(self) -> None:
-        if not (self.margin_share >= 0.0 < self.feather_share and self.colour_reach_share > 0.0):
-            raise ValueError(
-                f"margin {self.margin_share}, feather {self.feather_share}, colour reach "
-                f"{self.colour_reach_share}: need a margin of at least 0 and the others above 0"
-            )
-        if not (0.0 <= self.opening_share <= 1.0 and self.colour_spread >= 0.0):
-            raise ValueError(
-                f"opening share {self.opening_share}, colour spread {self.colour_spread}: "
-                "need 0 to 1 and at least 0"
-            )
 
 
 def swap_eyes(

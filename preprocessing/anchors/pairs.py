@@ -10,14 +10,15 @@ clearly shut, and not moving between neighbouring frames.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.frame_of_reference import REFERENCE_DISTANCE_CM
-from storage.settings import setting
+from storage.settings import Settings
 
 UNSURE, OPEN, SHUT = 0, 1, 2
 CANDIDATE_EVERY_FRAMES: Final = 2  # neighbouring frames show the same eyes
@@ -26,53 +27,52 @@ TRIES_PER_ANCHOR: Final = 4  # frames v2 looked at before a clip is left with fe
 SHUFFLED_NEAREST: Final = 16  # clips, nearest in pose, among which partners are drawn for variety
 
 
-@dataclass(frozen=True)
-class PairSettings:
+class PairSettings(Settings):
     """Which frames go together."""
 
-    seed: int = setting(0, "Of the order in which partners are tried", minimum=0)
-    maximum_pose_distance_rad: float = setting(
-        math.radians(12.0), "Between the heads of giver and taker", minimum=0.0, maximum=1.57
+    seed: int = Field(default=0, ge=0, description="Of the order in which partners are tried")
+    maximum_pose_distance_rad: float = Field(
+        default=math.radians(12.0), ge=0.0, le=1.57, description="Between the heads of giver and taker"
     )
-    maximum_size_ratio: float = setting(
-        1.25, "Of the two heads' distances from the crop camera", minimum=1.0, maximum=4.0
+    maximum_size_ratio: float = Field(
+        default=1.25, ge=1.0, le=4.0, description="Of the two heads' distances from the crop camera"
     )
-    minimum_gaze_distance_rad: float = setting(
-        math.radians(10.0), "Either open eyes look elsewhere by this much,", minimum=0.0, maximum=1.57
+    minimum_gaze_distance_rad: float = Field(
+        default=math.radians(10.0),
+        ge=0.0,
+        le=1.57,
+        description="Either open eyes look elsewhere by this much,",
     )
-    minimum_blink_distance: float = setting(
-        0.5, "or they are open in one and shut in the other, blinks this far apart", minimum=0.0, maximum=1.0
-    )
-    open_below_blink: float = setting(0.4, "Both eyes below: clearly open", minimum=0.0, maximum=1.0)
-    shut_above_blink: float = setting(0.7, "Both eyes above: clearly shut", minimum=0.0, maximum=1.0)
-    maximum_blink_step: float = setting(
-        0.25, "To either neighbouring frame; beyond, the lids are on their way", minimum=0.0, maximum=1.0
-    )
-    maximum_gaze_step_rad: float = setting(
-        math.radians(4.0),
-        "Of open eyes to either neighbouring frame; beyond, the gaze jumps",
-        minimum=0.0,
-        maximum=1.57,
-    )
-    within_identity_share: float = field(
+    minimum_blink_distance: float = Field(
         default=0.5,
-        metadata={
-            "description": "Share of a clip's anchors whose eyes are of the same identity, from another clip "
-            "where one fits; the rest crosses identities. Where one kind finds no eyes, the other is tried",
-            "minimum": 0.0,
-            "maximum": 1.0,
-        },
+        ge=0.0,
+        le=1.0,
+        description="or they are open in one and shut in the other, blinks this far apart",
     )
-    minimum_gap_frames: int = field(
-        default=12,  # half a second: mouth and head have moved on, v1 is not just v2 with other eyes
-        metadata={"description": "Distance of two frames of one clip that may be paired", "minimum": 1},
+    open_below_blink: float = Field(default=0.4, ge=0.0, le=1.0, description="Both eyes below: clearly open")
+    shut_above_blink: float = Field(default=0.7, ge=0.0, le=1.0, description="Both eyes above: clearly shut")
+    maximum_blink_step: float = Field(
+        default=0.25,
+        ge=0.0,
+        le=1.0,
+        description="To either neighbouring frame; beyond, the lids are on their way",
     )
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.within_identity_share <= 1.0:
-            raise ValueError(f"within_identity_share is {self.within_identity_share}, need 0 to 1")
-        if self.minimum_gap_frames < 1:
-            raise ValueError(f"minimum_gap_frames is {self.minimum_gap_frames}, need at least 1")
+    maximum_gaze_step_rad: float = Field(
+        default=math.radians(4.0),
+        ge=0.0,
+        le=1.57,
+        description="Of open eyes to either neighbouring frame; beyond, the gaze jumps",
+    )
+    within_identity_share: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Share of a clip's anchors whose eyes are of the same identity, from another clip "
+        "where one fits; the rest crosses identities. Where one kind finds no eyes, the other is tried",
+    )
+    minimum_gap_frames: int = Field(
+        default=12, ge=1, description="Distance of two frames of one clip that may be paired"
+    )
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Final, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, model_validator
 
 from preprocessing.audio.sound_shift import kept_frames
 from preprocessing.table_schema import column, table_schema
-from storage.settings import setting
+from storage.settings import Settings
 
 VERSION: Final = "1"
 MAXIMUM_OFFSET_FRAMES: Final = 31  # as far as any scorer looks
@@ -41,48 +42,45 @@ Refusal = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class LipSyncFilter:
+class LipSyncFilter(Settings):
     """What is done about sound that does not go with the lips; nothing, unless told.
 
     Raises:
         ValueError: a value is out of its bounds, or an offset is asked of unsure clips.
     """
 
-    minimum_confidence: float = setting(
-        0.0,
-        "Clips whose lip sync is less sure, or not scored, are left out, in the scorer's own units; 0: none"
-        " is. Meant for syncnet_v2: energy tells something of whole videos only",
-        minimum=0.0,
-        maximum=100.0,
+    minimum_confidence: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=100.0,
+        description="Clips with a lower lip sync confidence, or none, are left out, in its units; 0: "
+        "keep all. Meant for syncnet_v2: energy is informative for whole videos only",
     )
-    correct_offset: bool = setting(
-        False, "Move the sound by the median offset of its video's sure clips, which shortens them by as much"
+    correct_offset: bool = Field(
+        default=False,
+        description="Shift the sound by the median offset of its video's confident clips; shortens the clips",
     )
-    maximum_offset_frames: int = setting(
-        MAXIMUM_OFFSET_FRAMES,
-        "Clips of a video whose sound comes earlier or later than this are left out",
-        minimum=0,
-        maximum=MAXIMUM_OFFSET_FRAMES,
+    maximum_offset_frames: int = Field(
+        default=MAXIMUM_OFFSET_FRAMES,
+        ge=0,
+        le=MAXIMUM_OFFSET_FRAMES,
+        description="Clips of a video whose sound comes earlier or later than this are left out",
     )
-    minimum_frames: int = setting(
-        25, "Clips of which fewer frames stay when their sound is moved are left out", minimum=2, maximum=64
+    minimum_frames: int = Field(
+        default=25,
+        ge=2,
+        le=64,
+        description="Clips of which fewer frames stay when their sound is moved are left out",
     )
 
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.minimum_confidence <= 100.0:
-            raise ValueError(f"minimum_confidence is {self.minimum_confidence}, need 0 to 100")
-        if not 0 <= self.maximum_offset_frames <= MAXIMUM_OFFSET_FRAMES:
-            raise ValueError(
-                f"maximum_offset_frames is {self.maximum_offset_frames}, need 0 to {MAXIMUM_OFFSET_FRAMES}"
-            )
-        if not 2 <= self.minimum_frames <= 64:
-            raise ValueError(f"minimum_frames is {self.minimum_frames}, need 2 to 64")
+    @model_validator(mode="after")
+    def _check_offsets(self) -> "LipSyncFilter":
         if self.goes_by_offset and not self.active:
             raise ValueError(
                 f"correct_offset {self.correct_offset} and maximum_offset_frames {self.maximum_offset_frames}"
-                " go by the offsets of sure clips: set minimum_confidence, which is 0, above 0"
+                " use the offsets of confident clips: set minimum_confidence, which is 0, above 0"
             )
+        return self
 
     @property
     def active(self) -> bool:

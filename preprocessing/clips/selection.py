@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.archive import ArchiveWriter, Place
 from preprocessing.archive_members import read_some_members
@@ -23,42 +24,52 @@ from preprocessing.labellers import mouth_opening, pose_mean_face
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, SCHEMA_VERSION, Clip, ClipSource
 from preprocessing.shards import decode_array, encode_clip
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
 HEAD_ANGLE_EVERY_FRAMES: Final = 4  # a head turns slowly against 25 frames a second
 
 
-@dataclass(frozen=True)
-class ClipSettings:
+class ClipSettings(Settings):
     """Thresholds. A clip that fails one is refused with the threshold's reason."""
 
-    minimum_face_size_px: float = setting(
-        64.0, "Face box in the source; smaller ones make a blur of a 224 px crop", minimum=0.0
+    minimum_face_size_px: float = Field(
+        default=64.0, ge=0.0, description="Face box in the source; smaller ones make a blur of a 224 px crop"
     )
-    minimum_sharpness: float = setting(8.0, "Variance of the Laplacian of the 224 px crop", minimum=0.0)
-    minimum_brightness: float = setting(
-        25.0, "Mean grey level of the crop, 0 to 255", minimum=0.0, maximum=255.0
+    minimum_sharpness: float = Field(
+        default=8.0, ge=0.0, description="Variance of the Laplacian of the 224 px crop"
     )
-    maximum_brightness: float = setting(
-        235.0, "Mean grey level of the crop, 0 to 255", minimum=0.0, maximum=255.0
+    minimum_brightness: float = Field(
+        default=25.0, ge=0.0, le=255.0, description="Mean grey level of the crop, 0 to 255"
     )
-    maximum_step: float = setting(
-        0.25, "Step between neighbouring frames in face sizes; beyond, the tracker slipped", minimum=0.0
+    maximum_brightness: float = Field(
+        default=235.0, ge=0.0, le=255.0, description="Mean grey level of the crop, 0 to 255"
     )
-    maximum_outside_share: float = setting(
-        0.2, "Share of a crop that may lie beyond the picture's edge", minimum=0.0, maximum=1.0
+    maximum_step: float = Field(
+        default=0.25,
+        ge=0.0,
+        description="Step between neighbouring frames in face sizes; beyond, the tracker slipped",
     )
-    maximum_head_angle_rad: float = setting(
-        math.radians(60.0), "Head turn; beyond, one eye is hidden", minimum=0.0, maximum=math.pi
+    maximum_outside_share: float = Field(
+        default=0.2, ge=0.0, le=1.0, description="Share of a crop that may lie beyond the picture's edge"
     )
-    minimum_mouth_motion: float = setting(
-        0.01, "Standard deviation of the mouth opening, in face scales; below, nobody speaks", minimum=0.0
+    maximum_head_angle_rad: float = Field(
+        default=math.radians(60.0), ge=0.0, le=math.pi, description="Head turn; beyond, one eye is hidden"
     )
-    minimum_speech_level_dbfs: float = setting(
-        -55.0, "Level of the loudest second of the clip; below, it is silent", minimum=-120.0, maximum=0.0
+    minimum_mouth_motion: float = Field(
+        default=0.01,
+        ge=0.0,
+        description="Standard deviation of the mouth opening, in face scales; below, nobody speaks",
     )
-    keep_other_faces: bool = setting(False, "Faces beside the main one become identities of their own")
+    minimum_speech_level_dbfs: float = Field(
+        default=-55.0,
+        ge=-120.0,
+        le=0.0,
+        description="Level of the loudest second of the clip; below, it is silent",
+    )
+    keep_other_faces: bool = Field(
+        default=False, description="Faces beside the main one become identities of their own"
+    )
 
 
 @dataclass(frozen=True)

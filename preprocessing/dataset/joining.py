@@ -12,13 +12,14 @@ is given by the *main identity*, NAME, and no video may have two of them.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from preprocessing.archive import Place, read_members
 from preprocessing.dataset import card as dataset_card
@@ -32,7 +33,7 @@ from preprocessing.schema import FRAMES_PER_SECOND, SCHEMA_VERSION
 from preprocessing.shards import decode_clip
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
 INDEX_TABLE: Final = "index.parquet"
@@ -70,15 +71,15 @@ BUILT_IN: Final = "built in"
 _TRACK_OF_KEY: Final = re.compile(r"-t(\d+)-f\d+")
 
 
-@dataclass(frozen=True)
-class DatasetSettings:
+class DatasetSettings(Settings):
     """How the data set is put together."""
 
-    splits: SplitSettings = field(default_factory=SplitSettings)
-    allow_mixed_labellers: bool = setting(
-        False, "Join batches whose labels come of different labellers; they are not comparable"
+    splits: SplitSettings = SplitSettings()
+    allow_mixed_labellers: bool = Field(
+        default=False,
+        description="Join batches whose labels come of different labellers; they are not comparable",
     )
-    pictured_samples: int = setting(15, "Samples shown on the card", minimum=0, maximum=100)
+    pictured_samples: int = Field(default=15, ge=0, le=100, description="Samples shown on the card")
 
 
 @dataclass(frozen=True)

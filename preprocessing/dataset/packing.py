@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.anchors.eye_anchors import ANCHORS_TAR, read_anchor_rows
 from preprocessing.archive import ArchiveWriter, Place, read_members
@@ -31,7 +32,7 @@ from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, E
 from preprocessing.shards import encode_sample
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
 INDEX_TABLE: Final = "index.parquet"
@@ -47,18 +48,13 @@ INDEX_SCHEMA: Final = table_schema(
 )
 
 
-@dataclass(frozen=True)
-class ShardSettings:
+class ShardSettings(Settings):
     """How samples are packed."""
 
-    maximum_shard_mebibytes: int = setting(
-        256, "A shard is closed at the first sample that reaches this", minimum=1
+    maximum_shard_mebibytes: int = Field(
+        default=256, ge=1, description="A shard is closed at the first sample that reaches this"
     )
-    lip_sync: LipSyncFilter = field(default_factory=LipSyncFilter)
-
-    def __post_init__(self) -> None:
-        if self.maximum_shard_mebibytes < 1:
-            raise ValueError(f"maximum_shard_mebibytes is {self.maximum_shard_mebibytes}, need at least 1")
+    lip_sync: LipSyncFilter = LipSyncFilter()
 
 
 def recipe_settings(settings: ShardSettings) -> dict[str, Any]:

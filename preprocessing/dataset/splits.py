@@ -3,39 +3,36 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from storage.settings import setting
+from pydantic import Field, model_validator
+
+from storage.settings import Settings
 
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class SplitSettings:
+class SplitSettings(Settings):
     """Shares of the identities, and how few a held-out split may have."""
 
-    seed: int = setting(0, "Of the deal of identities into splits", minimum=0)
-    validation_share: float = setting(0.05, "Of the identities", minimum=0.0, maximum=0.9)
-    test_share: float = setting(0.05, "Of the identities", minimum=0.0, maximum=0.9)
-    minimum_identities: int = field(
+    seed: int = Field(default=0, ge=0, description="Of the deal of identities into splits")
+    validation_share: float = Field(default=0.05, ge=0.0, le=0.9, description="Of the identities")
+    test_share: float = Field(default=0.05, ge=0.0, le=0.9, description="Of the identities")
+    minimum_identities: int = Field(
         default=2,
-        metadata={
-            "description": "Identities that validation and test each have at least, as far as training keeps "
-            "two thirds: one each from 6 identities on, two each from 12",
-            "minimum": 0,
-        },
+        ge=0,
+        description="Identities that validation and test each have at least, as far as training keeps "
+        "two thirds: one each from 6 identities on, two each from 12",
     )
 
-    def __post_init__(self) -> None:
-        if self.minimum_identities < 0:
-            raise ValueError(f"minimum_identities is {self.minimum_identities}, need at least 0")
-        if self.validation_share < 0 or self.test_share < 0 or self.validation_share + self.test_share >= 1:
+    @model_validator(mode="after")
+    def _check_shares(self) -> "SplitSettings":
+        if self.validation_share + self.test_share >= 1:
             raise ValueError(
-                f"validation_share {self.validation_share} and test_share {self.test_share} must each be "
-                "at least 0 and together below 1"
+                f"validation_share + test_share must be < 1, got {self.validation_share} + {self.test_share}"
             )
+        return self
 
 
 def assign_splits(

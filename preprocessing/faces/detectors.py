@@ -1,10 +1,10 @@
 """Who finds faces in whole pictures: MediaPipe's full-range detector, or InsightFace's of outside weights."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from preprocessing.faces.mesh import FaceDetector
 from preprocessing.labellers import faces_insightface
@@ -15,32 +15,34 @@ from preprocessing.labellers.weights import (
     labeller_name,
     weights_of,
 )
-from storage.settings import setting
+from storage.settings import Settings
 
 STEP: Final = "face_tracks"
 DEFAULT: Final = "mediapipe"
 BackendName = Literal["mediapipe", "insightface"]
 
 
-@dataclass(frozen=True)
-class DetectorSettings:
+class DetectorSettings(Settings):
     """Which detector finds the faces."""
 
-    backend: BackendName = setting(
-        DEFAULT, "Who finds faces in whole pictures; insightface runs outside weights"
+    backend: BackendName = Field(
+        default=DEFAULT, description="Who finds faces in whole pictures; insightface runs outside weights"
     )
-    insightface_confidence: float = setting(
-        0.5,
-        "Score from which on InsightFace's detector has found a face; not MediaPipe's scale",
-        minimum=0.0,
-        maximum=1.0,
+    insightface_confidence: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Score from which on InsightFace's detector has found a face; not MediaPipe's scale",
     )
-    weights: str = setting(
-        "", "Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list"
+    weights: str = Field(
+        default="",
+        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
     )
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_backend(self) -> "DetectorSettings":
         check_choice(STEP, self.backend, self.weights, DEFAULT, ("insightface",))
+        return self
 
 
 class Detector(Protocol):

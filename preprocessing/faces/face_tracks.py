@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +46,7 @@ from preprocessing.table_schema import column, table_schema
 from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
 from storage.fingerprint import file_sha256
 from storage.publishing import BuildReport
+from storage.settings import Settings
 
 CODE_VERSION: Final = f"6+mediapipe{MEDIAPIPE_VERSION}"
 
@@ -68,15 +69,14 @@ CANDIDATES_SCHEMA: Final = table_schema(
 )
 
 
-@dataclass(frozen=True)
-class FaceTrackSettings:
+class FaceTrackSettings(Settings):
     """Settings of the step; each changes what it writes, so each is part of its fingerprint."""
 
-    decode: DecodeSettings = field(default_factory=DecodeSettings)
-    shots: ShotSettings = field(default_factory=ShotSettings)
-    tracking: TrackingSettings = field(default_factory=TrackingSettings)
-    candidates: CandidateSettings = field(default_factory=CandidateSettings)
-    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
+    decode: DecodeSettings = DecodeSettings()
+    shots: ShotSettings = ShotSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    candidates: CandidateSettings = CandidateSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def code_version(settings: FaceTrackSettings) -> str:
 
 def recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
     """Of all settings those that decide the step's files."""
-    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    told = dict(settings)
     return told | {"tracking": tracking.recipe_settings(settings.tracking)}
 
 

@@ -10,13 +10,13 @@ one.
 Where the picture says little (lids nearly shut, blur, few pixels) the mesh's points stay.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.landmark_groups import (
     IMAGE_LEFT_EYE,
@@ -27,6 +27,7 @@ from preprocessing.faces.landmark_groups import (
     IMAGE_RIGHT_IRIS,
 )
 from preprocessing.schema import LANDMARK_COUNT
+from storage.settings import Settings
 
 _CONTOURS: Final = (np.array(IMAGE_LEFT_EYE), np.array(IMAGE_RIGHT_EYE))
 _IRISES: Final = np.array([IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS])  # centre, then the four rim points
@@ -44,22 +45,29 @@ _HEIGHTS: Final = np.arange(-_REACH_ALONG, _REACH_ALONG + 1, dtype=np.float64)
 _POLYGON_BITS: Final = 4
 
 
-@dataclass(frozen=True)
-class IrisSettings:
+class IrisSettings(Settings):
     """How irises are sought, and when what is found counts. Lengths in iris radii.
 
     Chosen on the demo corpus of seed 0 and on clips of ten real persons together.
     """
 
-    minimum_radius_px: float = 2.5  # below, the limbus is a pixel or two wide all round
+    minimum_radius_px: float = Field(
+        default=2.5, description="Below, the limbus is a pixel or two wide all round"
+    )
     # The response is largest at 1.05 to 1.1 times the mesh's radius in the median of 14 real clips (0.95
     # to 1.2) and on the demo corpus, where 1.05 gives the true heights.
     radius_over_mesh: float = 1.05
-    lid_margin: float = 0.15  # below the upper lid's line: its edge and lashes
-    minimum_opening: float = 1.5  # area between the lids in square radii; below, an eye is nearly shut
-    clip_gradient: float = 2.5  # in mean gradients; highlights and lashes are steeper than the limbus
-    distance_cost: float = 0.075  # response that a place one radius above or below the mesh's must exceed
-    softness: float = 0.01  # response within which heights are averaged
+    lid_margin: float = Field(default=0.15, description="Below the upper lid's line: its edge and lashes")
+    minimum_opening: float = Field(
+        default=1.5, description="Area between the lids in square radii; below, an eye is nearly shut"
+    )
+    clip_gradient: float = Field(
+        default=2.5, description="In mean gradients; highlights and lashes are steeper than the limbus"
+    )
+    distance_cost: float = Field(
+        default=0.075, description="Response that a place one radius above or below the mesh's must exceed"
+    )
+    softness: float = Field(default=0.01, description="Response within which heights are averaged")
     # Response, 0 to 1, of which nothing is taken over and all. Sharp eyes give about 0.1.
     response_none: float = 0.07
     response_full: float = 0.11

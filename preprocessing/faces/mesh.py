@@ -4,7 +4,7 @@ Imports mediapipe when an object is built, never when this module is imported.
 """
 
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class FaceMesh:
         """Free the graph."""
         self._mesh.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FaceMesh":
         return self
 
     def __exit__(

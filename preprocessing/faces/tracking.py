@@ -5,12 +5,13 @@ between, each face has a face mesh of its own on a square window that follows it
 picture is seen as large as any, and a frame costs one mesh a face. Whoever detects, the mesh is MediaPipe's.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from preprocessing.faces.detectors import DEFAULT, DetectorSettings, open_detector
 from preprocessing.faces.geometry import intersection_over_union
@@ -18,58 +19,61 @@ from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
 from preprocessing.labellers.weights import LabellerWeights
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
-from storage.settings import setting
+from storage.settings import Settings
 
 RETRY_FRAMES: Final = 5  # a fifth of a second without a face that could not be followed anyway
 
 
-@dataclass(frozen=True)
-class TrackingSettings:
+class TrackingSettings(Settings):
     """Settings of the face tracker."""
 
-    detect_every_frames: int = setting(
-        25, "Frames between looks for new faces: one that walks in is found within a second", minimum=1
+    detect_every_frames: int = Field(
+        default=25,
+        ge=1,
+        description="Frames between looks for new faces: one that walks in is found within a second",
     )
-    detect_every_steady_frames: int = setting(
-        50, "The same after a look that found nobody new; at least detect_every_frames", minimum=1
+    detect_every_steady_frames: int = Field(
+        default=50,
+        ge=1,
+        description="The same after a look that found nobody new; at least detect_every_frames",
     )
-    detection_confidence: float = setting(
-        0.5, "Score from which on MediaPipe's detector has found a face", minimum=0.0, maximum=1.0
+    detection_confidence: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="Score from which on MediaPipe's detector has found a face"
     )
-    detector: DetectorSettings = field(default_factory=DetectorSettings)
-    tracking_confidence: float = setting(
-        0.5, "Score of the face mesh below which a face is lost", minimum=0.0, maximum=1.0
+    detector: DetectorSettings = DetectorSettings()
+    tracking_confidence: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="Score of the face mesh below which a face is lost"
     )
-    maximum_faces: int = setting(4, "Faces followed at once in a video", minimum=1, maximum=32)
-    window_scale: float = setting(
-        2.2,
-        "Side of the window around a face, over the longer side of its mesh's box",
-        minimum=1.0,
-        maximum=8.0,
+    maximum_faces: int = Field(default=4, ge=1, le=32, description="Faces followed at once in a video")
+    window_scale: float = Field(
+        default=2.2,
+        ge=1.0,
+        le=8.0,
+        description="Side of the window around a face, over the longer side of its mesh's box",
     )
-    window_side_px: int = setting(
-        384,
-        "Larger windows are shrunk to this; the crop is at most about its own size",
-        minimum=128,
-        maximum=4096,
+    window_side_px: int = Field(
+        default=384,
+        ge=128,
+        le=4096,
+        description="Larger windows are shrunk to this; the crop is at most about its own size",
     )
-    memory_mebibytes: int = setting(
-        512, "Bound on the pictures held for each video that is being read", minimum=16
+    memory_mebibytes: int = Field(
+        default=512, ge=16, description="Bound on the pictures held for each video that is being read"
     )
 
-    def __post_init__(self) -> None:
-        if self.detect_every_frames < 1 or self.maximum_faces < 1:
-            raise ValueError(f"need detect_every_frames and maximum_faces of at least 1, got {self}")
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "TrackingSettings":
         if self.detect_every_steady_frames < self.detect_every_frames:
             raise ValueError(
-                f"detect_every_steady_frames is {self.detect_every_steady_frames}, "
-                f"need at least detect_every_frames, {self.detect_every_frames}"
+                f"detect_every_steady_frames must be >= detect_every_frames, {self.detect_every_frames}, "
+                f"got {self.detect_every_steady_frames}"
             )
         if self.bounded_window_side_px() < 2 * 64:
             raise ValueError(
                 f"memory_mebibytes {self.memory_mebibytes} holds windows of only "
                 f"{self.bounded_window_side_px()} px for {self.maximum_faces} faces; need 128 px"
             )
+        return self
 
     def bounded_window_side_px(self) -> int:
         """Side of the largest window that keeps all buffered windows within `memory_mebibytes`."""
@@ -80,7 +84,7 @@ class TrackingSettings:
 
 def recipe_settings(settings: TrackingSettings) -> dict[str, Any]:
     """Of all settings those that decide what is found; the default detector's are told without its name."""
-    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    told = dict(settings)
     detector = told.pop("detector")
     if detector.backend == DEFAULT:
         return told

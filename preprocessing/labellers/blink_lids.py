@@ -6,11 +6,11 @@ means: `measure_openness` of every clip, `person_openness_levels` over all of th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
@@ -21,7 +21,7 @@ from preprocessing.faces.landmark_groups import (
     IMAGE_RIGHT_UPPER_LID,
 )
 from preprocessing.schema import LANDMARK_COUNT
-from storage.settings import setting
+from storage.settings import Settings
 
 NAME: Final = "lid_gap"
 VERSION: Final = "2"
@@ -33,23 +33,22 @@ _EYES: Final = (
 _MIDDLE: Final = slice(1, 6)  # the five middle ones of a lid's seven points
 
 
-@dataclass(frozen=True)
-class BlinkSettings:
+class BlinkSettings(Settings):
     """What counts as open and as shut."""
 
     # Both chosen on the demo corpus (mean error 0.07, correlation .95), where blinks are known; on
     # real videos shut eyes keep 0.05 to 0.3 of the open level.
-    open_percentile: float = setting(
-        75.0,
-        "Of a person's eye openness, taken as open: above blinks and lowered lids",
-        minimum=50.0,
-        maximum=100.0,
+    open_percentile: float = Field(
+        default=75.0,
+        ge=50.0,
+        le=100.0,
+        description="Of a person's eye openness, taken as open: above blinks and lowered lids",
     )
-    shut_share: float = setting(
-        0.2,
-        "Of the open level, taken as shut: where the mesh leaves the lids of a shut eye",
-        minimum=0.0,
-        maximum=0.9,
+    shut_share: float = Field(
+        default=0.2,
+        ge=0.0,
+        le=0.9,
+        description="Of the open level, taken as shut: where the mesh leaves the lids of a shut eye",
     )
 
 

@@ -15,11 +15,11 @@ The mesh's irises move less than the eyes do, above all up and down: `GazeSettin
 and how that was measured.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
@@ -38,7 +38,7 @@ from preprocessing.faces.landmark_groups import (
 )
 from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
-from storage.settings import setting
+from storage.settings import Settings
 
 NAME: Final = "iris_eyeball"
 VERSION: Final = "3"
@@ -47,24 +47,30 @@ _CORNERS: Final = (IMAGE_LEFT_EYE_CORNERS, IMAGE_RIGHT_EYE_CORNERS)
 _IRIS_CENTRES: Final = (IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0])
 
 
-@dataclass(frozen=True)
-class GazeSettings:
+class GazeSettings(Settings):
     """When an eye tells its gaze, and how far it then looks."""
 
-    shut_blink: float = setting(
-        0.6, "Blink from which on the lid hides the iris, and the gaze is filled in", minimum=0.0, maximum=1.0
+    shut_blink: float = Field(
+        default=0.6,
+        ge=0.0,
+        le=1.0,
+        description="Blink from which on the lid hides the iris, and the gaze is filled in",
     )
     # What the iris's angle is multiplied by. Irises measured in the picture (`iris_refinement`) cover .65
     # of the true gaze up and down and .78 sideways on the demo corpus, where irises in their true places
     # would cover .86 and .82 (the mean face's eyes are not this person's). 1.25 has the smallest error
     # there (seeds 0 and 7 chose it, seed 11 confirmed it).
-    vertical_gain: float = setting(1.25, "Factor on the iris's angle up and down", minimum=0.1, maximum=10.0)
-    horizontal_gain: float = setting(1.25, "Factor on the iris's angle sideways", minimum=0.1, maximum=10.0)
-    reach_rad: float = setting(
-        1.0,
-        "Largest gaze that is told: an eye turns by 50 to 55 degrees at most, beyond lies noise",
-        minimum=0.1,
-        maximum=1.57,
+    vertical_gain: float = Field(
+        default=1.25, ge=0.1, le=10.0, description="Factor on the iris's angle up and down"
+    )
+    horizontal_gain: float = Field(
+        default=1.25, ge=0.1, le=10.0, description="Factor on the iris's angle sideways"
+    )
+    reach_rad: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=1.57,
+        description="Largest gaze that is told: an eye turns by 50 to 55 degrees at most, beyond lies noise",
     )
 
 

@@ -7,15 +7,15 @@ video's clips averaged tell its offset (`correlation_by_shift`).
 scipy is imported when a clip is scored, never when this module is imported.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from storage.settings import setting
+from storage.settings import Settings
 
 NAME: Final = "mouth_energy"
 VERSION: Final = "1"
@@ -23,25 +23,29 @@ VERSION: Final = "1"
 _TELEPHONE_BAND_HZ: Final = (300.0, 3400.0)
 
 
-@dataclass(frozen=True)
-class LipSyncSettings:
+class LipSyncSettings(Settings):
     """What is compared, and what counts as silent or motionless."""
 
-    maximum_shift_frames: int = setting(
-        15, "Largest shift between lips and sound that is tried, either way", minimum=1, maximum=31
+    maximum_shift_frames: int = Field(
+        default=15, ge=1, le=31, description="Largest shift between lips and sound that is tried, either way"
     )
-    slow_frames: float = setting(
-        3.0, "Gaussian width; slower changes of mouth and loudness are taken out", minimum=0.1
+    slow_frames: float = Field(
+        default=3.0, ge=0.1, description="Gaussian width; slower changes of mouth and loudness are taken out"
     )
-    smooth_frames: float = setting(0.5, "Gaussian width; landmark jitter is taken out", minimum=0.0)
-    silence_dbfs: float = setting(
-        -55.0, "A clip whose loudest frame stays below is silent", minimum=-120.0, maximum=0.0
+    smooth_frames: float = Field(
+        default=0.5, ge=0.0, description="Gaussian width; landmark jitter is taken out"
     )
-    still_opening: float = setting(
-        0.004, "A mouth whose opening varies less (standard deviation) is still", minimum=0.0
+    silence_dbfs: float = Field(
+        default=-55.0, ge=-120.0, le=0.0, description="A clip whose loudest frame stays below is silent"
     )
-    minimum_frames: int = setting(
-        32, "Shorter clips leave no overlap worth correlating at the largest shift", minimum=2, maximum=64
+    still_opening: float = Field(
+        default=0.004, ge=0.0, description="A mouth whose opening varies less (standard deviation) is still"
+    )
+    minimum_frames: int = Field(
+        default=32,
+        ge=2,
+        le=64,
+        description="Shorter clips leave no overlap worth correlating at the largest shift",
     )
 
 

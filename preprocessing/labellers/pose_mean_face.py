@@ -11,11 +11,11 @@ the yaw but 0.75 of the pitch, even where the true shape is fitted instead of th
 Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
@@ -26,22 +26,23 @@ from preprocessing.faces.frame_of_reference import (
 from preprocessing.faces.landmark_groups import POSE_POINTS
 from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.schema import LANDMARK_COUNT
-from storage.settings import setting
+from storage.settings import Settings
 
 NAME: Final = "mean_face"
 VERSION: Final = "2"
 
 
-@dataclass(frozen=True)
-class PoseSettings:
+class PoseSettings(Settings):
     """How the mean face is fitted."""
 
-    huber_px: float = setting(1.5, "Residual beyond which a point's pull no longer grows", minimum=0.01)
-    iterations: int = setting(
-        6,
-        "Steps of the fit, always all: no pose depends on which frames it is fitted with",
-        minimum=1,
-        maximum=100,
+    huber_px: float = Field(
+        default=1.5, ge=0.01, description="Residual beyond which a point's pull no longer grows"
+    )
+    iterations: int = Field(
+        default=6,
+        ge=1,
+        le=100,
+        description="Steps of the fit, always all: no pose depends on which frames it is fitted with",
     )
 
 

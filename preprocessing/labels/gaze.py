@@ -10,12 +10,13 @@ must be compared with what irises told of the eyes' giver.
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from preprocessing.clips.store import read_clips
 from preprocessing.labellers import blink_lids, gaze_iris, gaze_l2cs, pose_mean_face
@@ -31,7 +32,7 @@ from preprocessing.labellers.weights import (
 )
 from preprocessing.labels.tables import GAZE_SCHEMA, POSE_NAMES, read_labels, write_labels
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 LABELLER: Final = f"{gaze_iris.NAME} {gaze_iris.VERSION}"
 BLINK_LABELLER: Final = f"{blink_lids.NAME} {blink_lids.VERSION}"
@@ -43,19 +44,21 @@ GazeNetwork = ClipNetwork[Any, NDArray[np.float32]]
 """A clip to gaze [T, 2] as its network tells it, however shut its eyes."""
 
 
-@dataclass(frozen=True)
-class GazeLabelSettings:
+class GazeLabelSettings(Settings):
     """How gaze and blink are labelled."""
 
-    iris: gaze_iris.GazeSettings = field(default_factory=gaze_iris.GazeSettings)
-    blink: blink_lids.BlinkSettings = field(default_factory=blink_lids.BlinkSettings)
-    backend: BackendName = setting("iris", "Who labels the gaze; l2cs runs outside weights")
-    weights: str = setting(
-        "", "Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list"
+    iris: gaze_iris.GazeSettings = gaze_iris.GazeSettings()
+    blink: blink_lids.BlinkSettings = blink_lids.BlinkSettings()
+    backend: BackendName = Field(default="iris", description="Who labels the gaze; l2cs runs outside weights")
+    weights: str = Field(
+        default="",
+        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
     )
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_backend(self) -> "GazeLabelSettings":
         check_choice(STEP, self.backend, self.weights, "iris", BACKENDS)
+        return self
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Off by default: it belongs to no job and to no plan, and nothing is built on it 
 looks for identities that are mixed up. It runs outside weights.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.clips.store import read_clips
 from preprocessing.labellers.identity_insightface import NAME, VERSION, FaceEmbedder
@@ -24,7 +24,7 @@ from preprocessing.labellers.weights import (
 )
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 STEP: Final = "identity_embeddings"
 CODE_VERSION: Final = f"1+{labeller_name(NAME, VERSION)}"
@@ -39,14 +39,15 @@ EMBEDDINGS_SCHEMA: Final = table_schema(
 )
 
 
-@dataclass(frozen=True)
-class IdentitySettings:
+class IdentitySettings(Settings):
     """How a clip's identity is looked at."""
 
-    frames_per_clip: int = setting(
-        8, "Frames of a clip that are looked at, evenly spread", minimum=1, maximum=64
+    frames_per_clip: int = Field(
+        default=8, ge=1, le=64, description="Frames of a clip that are looked at, evenly spread"
     )
-    weights: str = setting("", "Name in `pdfgc weights`, or path, of the network; empty: buffalo_l")
+    weights: str = Field(
+        default="", description="Name in `pdfgc weights`, or path, of the network; empty: buffalo_l"
+    )
 
 
 def wanted_weights(settings: IdentitySettings) -> WantedWeights:

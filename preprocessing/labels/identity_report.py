@@ -6,7 +6,7 @@ row with its cosine, and the bounds are settings, which no weights of ours have 
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import Field
 from upath import UPath
 
 from preprocessing.labellers.weights import read_who_labelled
@@ -21,7 +22,7 @@ from preprocessing.labels.identity import EMBEDDINGS_SCHEMA, EMBEDDINGS_TABLE, S
 from preprocessing.sources.source_videos import batch_keys
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
-from storage.settings import setting
+from storage.settings import Settings
 
 ASSET: Final = "identity_report"
 WHOLE: Final = "whole"
@@ -30,21 +31,23 @@ REPORT_NAME: Final = "identity_report.json"
 BLOCK: Final = 1024  # identities that are compared with all others at once
 
 
-@dataclass(frozen=True)
-class IdentityReportSettings:
+class IdentityReportSettings(Settings):
     """What counts as another person. ArcFace's cosines: about 0 of strangers, 0.5 and more of one person."""
 
-    same_cosine: float = setting(
-        0.5, "Two identities whose means are this near are told as one person", minimum=-1.0, maximum=1.0
+    same_cosine: float = Field(
+        default=0.5,
+        ge=-1.0,
+        le=1.0,
+        description="Two identities whose means are this near are told as one person",
     )
-    other_cosine: float = setting(
-        0.25,
-        "A frame or clip that is less like its own clip or identity is told as somebody else",
-        minimum=-1.0,
-        maximum=1.0,
+    other_cosine: float = Field(
+        default=0.25,
+        ge=-1.0,
+        le=1.0,
+        description="A frame or clip that is less like its own clip or identity is told as somebody else",
     )
-    largest_far_share: float = setting(
-        0.2, "Share of a clip's frames that may be somebody else", minimum=0.0, maximum=1.0
+    largest_far_share: float = Field(
+        default=0.2, ge=0.0, le=1.0, description="Share of a clip's frames that may be somebody else"
     )
 
 
@@ -99,7 +102,7 @@ def make_identity_report(
         "clips_of_somebody_else": _strangers(embeddings, names, means, settings),
         "identities_of_one_person": _same_person(names, means, settings),
     }
-    told = {"labeller": labeller, "settings": asdict(settings), **findings}
+    told = {"labeller": labeller, "settings": settings.model_dump(mode="json"), **findings}
     text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / REPORT_NAME).write_text(text + "\n", "utf-8")
     counts = {"batches": len(batches), "clips": len(embeddings.keys), "identities": len(names)}

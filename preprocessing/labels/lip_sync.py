@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, model_validator
 
 from preprocessing.clips.store import read_clips
 from preprocessing.labellers import lip_sync_energy, lip_sync_syncnet, mouth_opening
@@ -24,7 +25,7 @@ from preprocessing.labellers.weights import (
 from preprocessing.schema import Clip
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 LABELLER: Final = f"{lip_sync_energy.NAME} {lip_sync_energy.VERSION}"
 STEP: Final = "lip_sync_scores"
@@ -49,18 +50,22 @@ DISTANCES_SCHEMA: Final = table_schema(
 """Of backends that compare embeddings."""
 
 
-@dataclass(frozen=True)
-class LipSyncScoreSettings:
+class LipSyncScoreSettings(Settings):
     """How the scores are made."""
 
-    energy: lip_sync_energy.LipSyncSettings = field(default_factory=lip_sync_energy.LipSyncSettings)
-    backend: BackendName = setting("energy", "Who scores lip sync; syncnet_v2 runs outside weights")
-    weights: str = setting(
-        "", "Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list"
+    energy: lip_sync_energy.LipSyncSettings = lip_sync_energy.LipSyncSettings()
+    backend: BackendName = Field(
+        default="energy", description="Who scores lip sync; syncnet_v2 runs outside weights"
+    )
+    weights: str = Field(
+        default="",
+        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
     )
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_backend(self) -> "LipSyncScoreSettings":
         check_choice(STEP, self.backend, self.weights, "energy", BACKENDS)
+        return self
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ Backends are in `BACKENDS`; adding one is a file in `preprocessing.labellers` an
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from preprocessing.clips.store import read_clips
 from preprocessing.labellers import pose_deep3d, pose_face_landmarker, pose_mean_face
@@ -36,7 +37,7 @@ from preprocessing.labels.tables import (
 )
 from preprocessing.schema import Clip
 from storage.publishing import BuildReport
-from storage.settings import setting
+from storage.settings import Settings
 
 LABELLER: Final = f"{pose_mean_face.NAME} {pose_mean_face.VERSION}"
 STEP: Final = "pose_labels"
@@ -44,19 +45,23 @@ BackendName = Literal["mean_face", "deep3d", "face_landmarker"]
 PoseNetwork = ClipNetwork[Any, LabelledPose]
 
 
-@dataclass(frozen=True)
-class PoseLabelSettings:
+class PoseLabelSettings(Settings):
     """How the pose is labelled."""
 
-    mean_face: pose_mean_face.PoseSettings = field(default_factory=pose_mean_face.PoseSettings)
-    backend: BackendName = setting("mean_face", "Who labels the pose; all but mean_face run outside weights")
-    weights: str = setting(
-        "", "Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list"
+    mean_face: pose_mean_face.PoseSettings = pose_mean_face.PoseSettings()
+    backend: BackendName = Field(
+        default="mean_face", description="Who labels the pose; all but mean_face run outside weights"
     )
-    face_landmarker: FaceLandmarkerSettings = field(default_factory=FaceLandmarkerSettings)
+    weights: str = Field(
+        default="",
+        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
+    )
+    face_landmarker: FaceLandmarkerSettings = FaceLandmarkerSettings()
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_backend(self) -> "PoseLabelSettings":
         check_choice(STEP, self.backend, self.weights, "mean_face", BACKENDS)
+        return self
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -22,6 +21,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame as SourceFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.media.container import (
     RefusedVideo,
@@ -34,23 +34,22 @@ from preprocessing.media.packets import decode_tolerantly, demux_tolerantly
 from preprocessing.media.sound import SoundSink, SoundTrack
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
-from storage.settings import setting
+from storage.settings import Settings
 
 
-@dataclass(frozen=True)
-class DecodeSettings:
+class DecodeSettings(Settings):
     """How a source is decoded."""
 
-    threads: int = setting(
-        1,
-        "Decoder threads of a video; a pool of one-thread workers has the higher throughput",
-        minimum=1,
-        maximum=64,
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Decoder threads of a video; a pool of one-thread workers has the higher throughput",
     )
-    maximum_gap_seconds: float = setting(
-        600.0,
-        "Longest time for which one picture is repeated; a longer gap is taken for broken time stamps",
-        minimum=0.04,
+    maximum_gap_seconds: float = Field(
+        default=600.0,
+        ge=0.04,
+        description="Longest time for which a frame is repeated; longer gaps count as broken timestamps",
     )
 
 
@@ -103,7 +102,7 @@ class DecodedVideo:
         """Sound samples given to the sink so far; 0 without a sink."""
         return 0 if self._sound is None else self._sound.delivered_samples
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "DecodedVideo":
         return self
 
     def __exit__(

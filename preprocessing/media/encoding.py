@@ -9,32 +9,32 @@ import itertools
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.media.ffmpeg_program import find_ffmpeg
+from storage.settings import Settings
 
 STDERR_LINES_TOLD = 15
 
 
-@dataclass(frozen=True)
-class EncodeSettings:
+class EncodeSettings(Settings):
     """How a video is written: H.264 (yuv420p, BT.709) and AAC."""
 
-    constant_rate_factor: int = 18
-    """x264's quality: 0 lossless, 18 visually so, 51 worst."""
-    preset: str = "veryfast"
-    """x264's speed against size."""
-    keyframe_interval: int = 25
-    """Frames between key frames: what a seek may have to decode."""
-    sound_bits_per_second: int = 128_000
-    threads: int = 1
-    """x264 threads; another number gives other bytes."""
+    constant_rate_factor: int = Field(
+        default=18, ge=0, le=51, description="x264's quality: 0 lossless, 18 visually so, 51 worst"
+    )
+    preset: str = Field(default="veryfast", description="x264's speed against size")
+    keyframe_interval: int = Field(
+        default=25, ge=1, description="Frames between key frames: what a seek may have to decode"
+    )
+    sound_bits_per_second: int = Field(default=128_000, ge=1)
+    threads: int = Field(default=1, ge=1, description="x264 threads; another number gives other bytes")
 
 
 def write_video(

@@ -1,29 +1,28 @@
 """Where one shot ends and the next begins, frame by frame."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
 from preprocessing.schema import FRAMES_PER_SECOND
-from storage.settings import setting
+from storage.settings import Settings
 
 LOOK_AT_PX: Final = 32  # shorter side; the detector compares colours, not details
 
 
-@dataclass(frozen=True)
-class ShotSettings:
+class ShotSettings(Settings):
     """Settings of the shot cut detector."""
 
-    threshold: float = setting(
-        27.0,
-        "Mean HSV difference, 0 to 255, from which on two frames part shots; PySceneDetect's default",
-        minimum=1.0,
-        maximum=255.0,
+    threshold: float = Field(
+        default=27.0,
+        ge=1.0,
+        le=255.0,
+        description="Mean HSV difference of two frames that starts a new shot; PySceneDetect's default",
     )
 
 

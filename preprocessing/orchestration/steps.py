@@ -5,7 +5,7 @@ Adding a step is a module with a plain function and a line in `STEPS`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,20 +39,20 @@ from preprocessing.sources.remote import SourcePath
 from storage.fingerprint import JsonValue, fingerprint
 from storage.publishing import BuildReport, Published, Recipe, current, materialise, staleness
 from storage.root import local_copy
+from storage.settings import Settings
 
 
-@dataclass(frozen=True)
-class PreprocessingSettings:
+class PreprocessingSettings(Settings):
     """Settings of every step."""
 
-    face_tracks: FaceTrackSettings = field(default_factory=FaceTrackSettings)
-    clips: ClipSettings = field(default_factory=ClipSettings)
-    pose_labels: PoseLabelSettings = field(default_factory=PoseLabelSettings)
-    gaze_labels: GazeLabelSettings = field(default_factory=GazeLabelSettings)
-    lip_sync_scores: LipSyncScoreSettings = field(default_factory=LipSyncScoreSettings)
-    eye_anchors: EyeAnchorSettings = field(default_factory=EyeAnchorSettings)
-    shards: ShardSettings = field(default_factory=ShardSettings)
-    identity_embeddings: IdentitySettings = field(default_factory=IdentitySettings)
+    face_tracks: FaceTrackSettings = FaceTrackSettings()
+    clips: ClipSettings = ClipSettings()
+    pose_labels: PoseLabelSettings = PoseLabelSettings()
+    gaze_labels: GazeLabelSettings = GazeLabelSettings()
+    lip_sync_scores: LipSyncScoreSettings = LipSyncScoreSettings()
+    eye_anchors: EyeAnchorSettings = EyeAnchorSettings()
+    shards: ShardSettings = ShardSettings()
+    identity_embeddings: IdentitySettings = IdentitySettings()
 
 
 @dataclass(frozen=True)

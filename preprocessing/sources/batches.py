@@ -7,30 +7,23 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import pyarrow as pa
+from pydantic import Field
 
 from preprocessing.sources.catalog import ACCEPTED
-from storage.settings import setting
+from storage.settings import Settings
 
 
-@dataclass(frozen=True)
-class BatchSettings:
+class BatchSettings(Settings):
     """How many videos and persons make a batch."""
 
-    videos_per_batch: int = setting(
-        256,
-        "Videos that a batch aims for; whole persons go in, so it may be up to about twice as large",
-        minimum=1,
+    videos_per_batch: int = Field(
+        default=256,
+        ge=1,
+        description="Target number of videos; identities stay whole, so a batch may be about twice as large",
     )
-    minimum_identities: int = setting(
-        4, "Persons in a batch, so that eye anchors can cross identities inside it", minimum=1
+    minimum_identities: int = Field(
+        default=4, ge=1, description="Persons in a batch, so that eye anchors can cross identities inside it"
     )
-
-    def __post_init__(self) -> None:
-        if self.videos_per_batch < 1 or self.minimum_identities < 1:
-            raise ValueError(
-                f"videos_per_batch {self.videos_per_batch} and minimum_identities {self.minimum_identities} "
-                "must be at least 1"
-            )
 
 
 @dataclass

@@ -15,6 +15,7 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from pydantic import Field
 
 from preprocessing.media.container import (
     ChosenStreams,
@@ -27,28 +28,27 @@ from preprocessing.media.container import (
     stream_start,
 )
 from preprocessing.media.packets import AnyPacket
-from storage.settings import setting
+from storage.settings import Settings
 
 PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known files are probed again
 
 
-@dataclass(frozen=True)
-class ProbeSettings:
+class ProbeSettings(Settings):
     """When a readable file is refused all the same."""
 
-    minimum_seconds: float = setting(
-        1.0, "Shortest time that picture and sound must both cover", minimum=0.04
+    minimum_seconds: float = Field(
+        default=1.0, ge=0.04, description="Shortest time that picture and sound must both cover"
     )
-    maximum_side_px: int = setting(
-        8192,
-        "Longest side of a video; one RGB frame of 8192 px squared takes 200 MB",
-        minimum=64,
-        maximum=32768,
+    maximum_side_px: int = Field(
+        default=8192,
+        ge=64,
+        le=32768,
+        description="Longest side of a video; one RGB frame of 8192 px squared takes 200 MB",
     )
-    truncation_tolerance_seconds: float = setting(
-        0.5,
-        "How much earlier than its header says a stream may end; sloppy muxers err by a frame or two",
-        minimum=0.0,
+    truncation_tolerance_seconds: float = Field(
+        default=0.5,
+        ge=0.0,
+        description="Seconds by which a stream may end before its header says; muxers err by a frame or two",
     )
 
 

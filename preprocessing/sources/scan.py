@@ -13,38 +13,38 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+from pydantic import Field
 
 from preprocessing.media.container import RefusedVideo
 from preprocessing.sources.catalog import ACCEPTED, DUPLICATE, REFUSED, CatalogRow, rows_of, table_of
 from preprocessing.sources.files import FoundFile, find_videos
 from preprocessing.sources.probe import PROBE_VERSION, ProbeSettings, probe
 from preprocessing.sources.remote import SourcePath, fetched
-from storage.settings import setting
+from storage.settings import Settings
 
 # Reasons that say something of the moment, not of the content: such a file is read again each time.
 PASSING_REASONS: Final = frozenset({"not_accessible", "still_changing", "source_missing"})
 
 
-@dataclass(frozen=True)
-class ScanSettings:
+class ScanSettings(Settings):
     """How folders are scanned."""
 
-    probe: ProbeSettings = field(default_factory=ProbeSettings)
-    threads: int = setting(
-        4,
-        "Files hashed and probed at once; both leave Python's lock for most of the time",
-        minimum=1,
-        maximum=256,
+    probe: ProbeSettings = ProbeSettings()
+    threads: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="Files hashed and probed at once; both leave Python's lock for most of the time",
     )
-    settle_seconds: int = setting(
-        0,
-        "Files that changed more lately than this are left for a later scan: copies under way",
-        minimum=0,
+    settle_seconds: int = Field(
+        default=0,
+        ge=0,
+        description="Files that changed more lately than this are left for a later scan: copies under way",
     )
 
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,18 +18,18 @@ from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
 from storage.atomic import partial_path, remove_dead_partials
 from storage.root import scratch_directory
+from storage.settings import Settings
 from storage.transfer import is_local, local_path, read_bytes, write_bytes
 
 CATALOG_FOLDER: Final = "catalog"
 CATALOG_NAME: Final = "videos.parquet"
 
 
-@dataclass(frozen=True)
-class SourceSettings:
+class SourceSettings(Settings):
     """How videos are found and grouped."""
 
-    scan: ScanSettings = field(default_factory=ScanSettings)
-    batches: BatchSettings = field(default_factory=BatchSettings)
+    scan: ScanSettings = ScanSettings()
+    batches: BatchSettings = BatchSettings()
 
 
 @dataclass(frozen=True)

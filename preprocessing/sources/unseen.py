@@ -9,25 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pydantic import Field
 from upath import UPath
 
 from preprocessing.sources.files import FoundFile, videos_below
 from preprocessing.sources.remote import SourcePath
 from preprocessing.sources.scan import PASSING_REASONS, is_settled
 from preprocessing.sources.source_videos import load_catalog, wanted_folders
-from storage.settings import setting
+from storage.settings import Settings
 
 
-@dataclass(frozen=True)
-class UnseenSettings:
+class UnseenSettings(Settings):
     """When a file counts as new, and how much is told of it."""
 
-    settle_seconds: int = setting(
-        60,
-        "Files that changed more lately than this are left alone: uploads and copies under way",
-        minimum=0,
+    settle_seconds: int = Field(
+        default=60,
+        ge=0,
+        description="Files that changed more lately than this are left alone: uploads and copies under way",
     )
-    names_told: int = setting(5, "How many of the new files are told by name", minimum=0)
+    names_told: int = Field(default=5, ge=0, description="How many of the new files are told by name")
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def publish_toy_run(
         write_weights(work / WEIGHTS_NAME, collect(stage3_parts(5)))
         if averages:
             write_weights(work / AVERAGES_NAME, collect(stage3_parts(6)))
-        TrainingJob(str(root), "stage3_expression", TrainingChoice(run=run), work).write(work / JOB_NAME)
+        TrainingJob(
+            root=str(root), stage="stage3_expression", choice=TrainingChoice(run=run), work=work
+        ).write(work / JOB_NAME)
         return BuildReport({}, {})
 
     settings = stage_settings("stage3_expression", TrainingChoice(run=run))

@@ -46,7 +46,9 @@ def publish_lip_stage(folder: Path, parts: Mapping[str, nn.Module]) -> UPath:
     def write(work: Path) -> BuildReport:
         own = {name: part for name, part in parts.items() if name != "motion.model"}
         write_weights(work / WEIGHTS_NAME, collect(own))
-        TrainingJob(str(root), "stage2_lip", TrainingChoice(run=RUN), work).write(work / JOB_NAME)
+        TrainingJob(root=str(root), stage="stage2_lip", choice=TrainingChoice(run=RUN), work=work).write(
+            work / JOB_NAME
+        )
         return BuildReport({}, {})
 
     recipe = Recipe("stage2_lip", RUN, "1", {"networks": TOY}, {"stage1_motion": weights_digest(trunk)})

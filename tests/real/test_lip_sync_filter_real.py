@@ -17,7 +17,9 @@ from storage.root import open_root
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-SETTINGS = PreprocessingSettings(shards=ShardSettings(lip_sync=LipSyncFilter(0.3, correct_offset=True)))
+SETTINGS = PreprocessingSettings(
+    shards=ShardSettings(lip_sync=LipSyncFilter(minimum_confidence=0.3, correct_offset=True))
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,16 @@ as a turn of the chroma plane (YIQ), which unlike a turn in HSV keeps luma; clam
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
+
+from storage.settings import Settings
 
 _LUMA: Final = (0.299, 0.587, 0.114)  # Rec. 601
 _YIQ: Final = np.array([_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])  # NTSC, FCC 1953
@@ -28,57 +30,52 @@ _CORNERS: Final = np.array(
 Border = Literal["border", "zeros"]
 
 
-@dataclass(frozen=True)
-class ColourJitter:
+class ColourJitter(Settings):
     """Factors are drawn from 1 - value to 1 + value, hue from -value to value turns.
 
     Defaults: left over in the official code, unverified as the paper's.
     """
 
-    brightness: float = 0.5
-    contrast: float = 0.4
-    saturation: float = 0.4
-    hue_turns: float = 0.4
-
-    def __post_init__(self) -> None:
-        if not all(0 <= value <= 1 for value in (self.brightness, self.contrast, self.saturation)):
-            raise ValueError(f"{self}: brightness, contrast and saturation are from 0 to 1")
-        if not 0 <= self.hue_turns <= 0.5:
-            raise ValueError(f"hue_turns is {self.hue_turns}, need 0 to 0.5")
+    brightness: float = Field(default=0.5, ge=0, le=1)
+    contrast: float = Field(default=0.4, ge=0, le=1)
+    saturation: float = Field(default=0.4, ge=0, le=1)
+    hue_turns: float = Field(default=0.4, ge=0, le=0.5)
 
 
-@dataclass(frozen=True)
-class MotionAugmentation:
+class MotionAugmentation(Settings):
     """Stage 1, the driving frame on its way into E_mot: drops who it is and keeps how it moves.
 
     Defaults: left over in the official code, unverified as the paper's.
     """
 
     colour: ColourJitter = ColourJitter()
-    perspective: float = 0.1  # a corner moves inwards by up to this share of half a side, in x and in y
-    perspective_probability: float = 0.9
-    outside: Border = "border"  # what is seen where the crop ends; "zeros" is mid-grey
+    perspective: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="A corner moves inwards by up to this share of half a side, in x and in y",
+    )
+    perspective_probability: float = Field(default=0.9, ge=0, le=1)
+    outside: Border = Field(
+        default="border", description='What is seen where the crop ends; "zeros" is mid-grey'
+    )
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.perspective < 1 or not 0 <= self.perspective_probability <= 1:
-            raise ValueError(f"{self}: perspective is from 0 to below 1, its probability from 0 to 1")
 
-
-@dataclass(frozen=True)
-class WindowAugmentation:
+class WindowAugmentation(Settings):
     """Stage 3, the K frames whose mean expression feature counts. Sizes are ours: the paper gives none."""
 
     colour: ColourJitter = ColourJitter()
-    rotation_degrees: float = 15.0  # either way
-    scale: float = 0.1  # sides are drawn from 1 - scale to 1 + scale, evenly in the logarithm
+    rotation_degrees: float = Field(default=15.0, ge=0, le=180, description="Either way")
+    scale: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Sides are drawn from 1 - scale to 1 + scale, evenly in the logarithm",
+    )
     # "Each augmented": drawn for every frame, so that the mean cancels what the change brings in. One draw
     # for all K would leave it in the mean.
     same_for_whole_window: bool = False
     outside: Border = "border"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rotation_degrees <= 180 or not 0 <= self.scale < 1:
-            raise ValueError(f"{self}: rotation is from 0 to 180 degrees, scale from 0 to below 1")
 
 
 def augment_motion(frames: Tensor, seeds: Sequence[int], settings: MotionAugmentation) -> Tensor:

@@ -1,11 +1,12 @@
 """Lip windows: a frame and its sound, with negatives of the same clip and of others."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 
+from storage.settings import Settings
 from training.data.batches import LipWindows, RowFacts
 from training.data.draws import driven_by, read_mel_window
 from training.data.index import ClipIndex
@@ -13,21 +14,23 @@ from training.data.shard_reader import ShardReader
 from training.data.sources import ClipSource
 
 
-@dataclass(frozen=True)
-class LipWindowSettings:
+class LipWindowSettings(Settings):
     """Lip stage. K = `from_same_clip` + `from_other_clips`; the paper's K is unverified."""
 
-    from_same_clip: int = 4
-    from_other_clips: int = 4
-    minimum_gap_frames: int = 5  # within a clip; mel windows of 20 mel frames then do not overlap
-    other_clips: Literal["shard", "split"] = "split"  # "shard" reads in one place; few identities there
+    from_same_clip: int = Field(default=4, ge=0)
+    from_other_clips: int = Field(default=4, ge=0)
+    minimum_gap_frames: int = Field(
+        default=5, ge=1, description="Within a clip; mel windows of 20 mel frames then do not overlap"
+    )
+    other_clips: Literal["shard", "split"] = Field(
+        default="split", description='"shard" reads in one place; few identities there'
+    )
 
-    def __post_init__(self) -> None:
-        counts = (self.from_same_clip, self.from_other_clips)
-        if min(counts) < 0 or not sum(counts) or self.minimum_gap_frames < 1:
-            raise ValueError(
-                f"{self}: need at least 1 negative of either kind, and a gap of at least 1 frame"
-            )
+    @model_validator(mode="after")
+    def _check_negatives(self) -> "LipWindowSettings":
+        if self.from_same_clip + self.from_other_clips < 1:
+            raise ValueError("from_same_clip + from_other_clips must be >= 1, got 0 + 0")
+        return self
 
 
 class LipWindowSource(ClipSource):

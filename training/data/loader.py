@@ -11,14 +11,15 @@ and one clip more than the bound is an error.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import torch
+from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from storage.fingerprint import fingerprint
+from storage.settings import Settings
 from training.data.batches import Batch, CorruptMember, RowFacts
 from training.data.sampling import Cursor, Order, OrderSettings, Slot, World, sample_generator
 from training.data.shard_reader import CorruptMemberError, ReaderSettings, ShardReader
@@ -29,29 +30,17 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 _ATTEMPTS: Final = 16  # rows drawn in place of corrupt ones before giving up, whatever the bound
 
 
-@dataclass(frozen=True)
-class LoaderSettings:
+class LoaderSettings(Settings):
     """How batches are made."""
 
-    batch_size: int  # rows a rank
-    seed: int = 0
-    workers: int = 1  # processes a rank; 0 reads in the training process
-    prefetch_batches: int = 2  # a worker
+    batch_size: int = Field(ge=1, description="Rows a rank")
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=0, description="Processes a rank; 0 reads in the training process")
+    prefetch_batches: int = Field(default=2, ge=1, description="A worker")
     pin_memory: bool = False
-    maximum_corrupt_clips: int = 0  # a rank, over the whole run
-    order: OrderSettings = field(default_factory=OrderSettings)
-    reader: ReaderSettings = field(default_factory=ReaderSettings)
-
-    def __post_init__(self) -> None:
-        if (
-            self.batch_size < 1
-            or self.prefetch_batches < 1
-            or min(self.workers, self.maximum_corrupt_clips) < 0
-        ):
-            raise ValueError(
-                f"batch_size {self.batch_size} and prefetch_batches {self.prefetch_batches} are at least 1, "
-                f"workers {self.workers} and maximum_corrupt_clips {self.maximum_corrupt_clips} at least 0"
-            )
+    maximum_corrupt_clips: int = Field(default=0, ge=0, description="A rank, over the whole run")
+    order: OrderSettings = OrderSettings()
+    reader: ReaderSettings = ReaderSettings()
 
 
 class RowDataset(Dataset[AnyBatch], Generic[AnyBatch]):
@@ -155,7 +144,7 @@ def single_pass(
         world: this rank.
         epoch: another epoch draws other frames and negatives.
     """
-    order = _order(source, dataclasses.replace(settings, order=OrderSettings(shuffle=False)))
+    order = _order(source, settings.replace(order=OrderSettings(shuffle=False)))
     slots = order.single_pass(settings.batch_size, world or World(), epoch)
     counted = _CorruptCount(settings.maximum_corrupt_clips, ())
     counted.add(source.corrupt)

@@ -22,24 +22,22 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from storage.settings import Settings
 
 CURSOR_VERSION: Final = 1
 _ORDER_STREAM: Final = 1  # keeps the order's random numbers apart from the samples'
 _SAMPLE_STREAM: Final = 2
 
 
-@dataclass(frozen=True)
-class OrderSettings:
+class OrderSettings(Settings):
     """In what order an epoch goes through the samples."""
 
-    shuffle: bool = True  # False: as they lie in the index, every epoch
+    shuffle: bool = Field(default=True, description="False: as they lie in the index, every epoch")
     # Shards in random order, then samples shuffled within runs of this many: reads stay in a few shards.
     # None: all samples shuffled together.
-    window_samples: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.window_samples is not None and self.window_samples < 1:
-            raise ValueError(f"window_samples is {self.window_samples}, need at least 1 or None")
+    window_samples: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True)

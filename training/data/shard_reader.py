@@ -9,16 +9,17 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from typing_extensions import override
 
+from storage.settings import Settings
 from training.data.batches import CorruptMember
 from training.data.index import ClipIndex
 
@@ -36,17 +37,14 @@ class CorruptMemberError(ValueError):
         self.member = member
 
 
-@dataclass(frozen=True)
-class ReaderSettings:
+class ReaderSettings(Settings):
     """How shards are read."""
 
-    frame_side_px: int = 224  # of the stored crops
-    directories_kept: int = 4096  # samples whose directory a worker remembers, about 10 KB each
-    shards_open: int = 64  # a worker
-
-    def __post_init__(self) -> None:
-        if min(self.frame_side_px, self.directories_kept, self.shards_open) < 1:
-            raise ValueError(f"{self}: every value is at least 1")
+    frame_side_px: int = Field(default=224, ge=1, description="Of the stored crops")
+    directories_kept: int = Field(
+        default=4096, ge=1, description="Samples whose directory a worker remembers, about 10 KB each"
+    )
+    shards_open: int = Field(default=64, ge=1, description="A worker")
 
 
 class ShardReader:

@@ -4,15 +4,16 @@ A source knows its samples (clips, or single eye anchors) and reads one of them 
 chosen within a sample (frames, negatives) is drawn from the generator that it is handed.
 """
 
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from preprocessing.schema import LANDMARK_COUNT
+from storage.settings import Settings
 from training.data.batches import Batch, ClipPairs, CorruptMember, ExpressionWindows, LabelledFrames, RowFacts
 from training.data.draws import draw_other, draw_pair, driven_by, read_mel_window
 from training.data.index import ClipIndex
@@ -54,27 +55,28 @@ class Source(Protocol, Generic[BatchOut_co]):
         ...
 
 
-@dataclass(frozen=True)
-class ClipPairSettings:
+class ClipPairSettings(Settings):
     """Stage 1."""
 
-    minimum_gap_frames: int = 1  # between appearance and driving frame, as far as the clip is long enough
+    minimum_gap_frames: int = Field(
+        default=1, ge=0, description="Between appearance and driving frame, as far as the clip is long enough"
+    )
 
 
-@dataclass(frozen=True)
-class ExpressionWindowSettings:
+class ExpressionWindowSettings(Settings):
     """Expression stage; the paper's window size is unverified."""
 
-    window_frames: int = 5  # K, odd: the driving frame is in the middle
-    minimum_gap_frames: int = 1  # between appearance and driving frame
+    window_frames: int = Field(default=5, ge=1, description="K, odd: the driving frame is in the middle")
+    minimum_gap_frames: int = Field(default=1, ge=0, description="Between appearance and driving frame")
 
-    def __post_init__(self) -> None:
-        if self.window_frames < 1 or self.window_frames % 2 == 0:
-            raise ValueError(f"window_frames is {self.window_frames}, need an odd number from 1")
+    @model_validator(mode="after")
+    def _check_window(self) -> "ExpressionWindowSettings":
+        if self.window_frames % 2 == 0:
+            raise ValueError(f"window_frames must be odd, got {self.window_frames}")
+        return self
 
 
-@dataclass(frozen=True)
-class NoSettings:
+class NoSettings(Settings):
     """Nothing is chosen but what the sample's own random numbers say."""
 
 

@@ -1,6 +1,5 @@
 """A stage's figures on clips that were never trained on."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +26,7 @@ def measure_held_out(
         rows: how many rows to look at.
         device: of the stage.
     """
-    alone = dataclasses.replace(settings, workers=0, pin_memory=False)
+    alone = settings.replace(workers=0, pin_memory=False)
     return stage.held_out(_passes(source, alone, rows, device))
 
 

@@ -1,19 +1,20 @@
-"""The settings that a published stage was trained with, as dataclasses: a preset may have changed since."""
+"""The settings that a published stage was trained with, as objects: a preset may have changed since."""
 
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from storage.publishing import Published
+from storage.settings import settings_error
 
-Settings = TypeVar("Settings")
+T = TypeVar("T")
 
 
-def read_settings(kind: type[Settings], published: Published, name: str) -> Settings:
-    """A dataclass from the manifest's settings; fields that it has gained since take their defaults.
+def read_settings(kind: type[T], published: Published, name: str) -> T:
+    """An object from the manifest's settings; fields that it has gained since take their defaults.
 
     Args:
-        kind: the dataclass.
+        kind: a settings class or a dataclass.
         published: the stage.
         name: "networks" or "stage", as `training.jobs.recipe.stage_settings` names them.
 
@@ -23,9 +24,7 @@ def read_settings(kind: type[Settings], published: Published, name: str) -> Sett
     try:
         return TypeAdapter(kind).validate_python(published.manifest.settings.get(name))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([name, *map(str, first["loc"])])
         raise ValueError(
             f"{published.manifest.asset} of run {published.manifest.partition!r}: its settings are another "
-            f"version's, train it again ({where}: {first['msg']})"
+            f"version's, train it again ({settings_error(error)})"
         ) from error

@@ -1,16 +1,15 @@
 """Head pose: six numbers against labels, angles and translation balanced (stage 2, pose)."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from storage.settings import Settings
 from training.losses.distances import full_precision, mean_absolute_difference
 
 
-@dataclass(frozen=True)
-class PoseScale:
+class PoseScale(Settings):
     """The units in which the pose code tells angles and translation.
 
     Labels come in radians and centimetres. Heads turn by tenths of a radian and move by centimetres, so an
@@ -22,12 +21,8 @@ class PoseScale:
         ValueError: a unit is not positive.
     """
 
-    angle_rad: float = 1.0
-    translation_cm: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not (self.angle_rad > 0 and self.translation_cm > 0):
-            raise ValueError(f"units of pose must be above 0, got {self}")
+    angle_rad: float = Field(default=1.0, gt=0)
+    translation_cm: float = Field(default=10.0, gt=0)
 
 
 def pose_loss(

@@ -2,24 +2,27 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
 from models.discriminator import DiscriminatorConfig, MultiScaleDiscriminator, PatchScores
+from storage.settings import Settings
 from training.losses.adversarial import discriminator_hinge_loss
 from training.losses.r1_penalty import r1_penalty
 from training.stages.stage import Player, StepResult
 
 
-@dataclass(frozen=True)
-class AdversarySettings:
+class AdversarySettings(Settings):
     """The discriminator's losses. Hinge as PC-AVS, the ancestor, has it; unverified for PD-FGC."""
 
-    discriminator: float = 1.0  # left over in the official code: λ_D 1
-    r1: float = 0.0  # γ/2; 0: spectral normalisation alone, as the official discriminator's layout has it
+    discriminator: float = Field(default=1.0, description="Left over in the official code: λ_D 1")
+    r1: float = Field(
+        default=0.0,
+        description="Γ/2; 0: spectral normalisation alone, as the official discriminator's layout has it",
+    )
 
     def weights(self) -> dict[str, float]:
         """By loss."""

@@ -4,7 +4,6 @@ Trains the eye head and its code on stage 1's frozen motion feature. The loss le
 the code are gaze and which are blinks: that is measured at the end.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation
 from training.data.batches import EyeAnchors, LabelledFrames
 from training.data.eye_anchors import EyeAnchorSource
@@ -35,8 +35,7 @@ AXES_FRAMES: Final = 512
 """Frames that gaze and blinks are found in. Ours: a second or two at the tiny preset on a CPU."""
 
 
-@dataclass(frozen=True)
-class EyeSettings:
+class EyeSettings(Settings):
     """How the eye stage trains.
 
     temperature: τ. The formula prints none, which is 1.0; unverified whether training divided by less.
@@ -126,7 +125,7 @@ class EyeStage(Stage[EyeAnchors]):
     @override
     def finish(self, index: ClipIndex, settings: LoaderSettings) -> str:
         """Fit the axes to labelled frames of the clips, each clip as likely."""
-        alone = dataclasses.replace(settings, workers=0, pin_memory=False)
+        alone = settings.replace(workers=0, pin_memory=False)
         device = next(self.player.eye_embed.parameters()).device
         codes, labels, seen = list[Tensor](), list[Tensor](), 0
         for batch in BatchStream(LabelledFrameSource(index), alone):

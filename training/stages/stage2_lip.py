@@ -16,6 +16,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.audio import AudioEncoder
+from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation
 from training.data.batches import LipWindows
 from training.data.index import ClipIndex
@@ -32,8 +33,7 @@ TIE = 1e-6
 that encoders which say the same of everything find nothing, whatever their last bits."""
 
 
-@dataclass(frozen=True)
-class LipSettings:
+class LipSettings(Settings):
     """How the lip stage trains.
 
     windows: K and the gap within a clip; unverified, see there.

@@ -4,13 +4,13 @@ Trains the pose head and its code on stage 1's frozen motion feature.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from storage.settings import Settings
 from training.data.batches import LabelledFrames
 from training.data.index import ClipIndex
 from training.data.sources import LabelledFrameSource
@@ -22,8 +22,7 @@ from training.stages.stage import Figure, Player, Stage, StageContext, StepResul
 ANGLES: Final = ("pitch", "yaw", "roll")
 
 
-@dataclass(frozen=True)
-class PoseSettings:
+class PoseSettings(Settings):
     """How the pose stage trains.
 
     scale: the code's units, which balance angles and translation; unverified, see there.

@@ -1,7 +1,6 @@
 """From a trained run and its data set to published videos."""
 
 from collections.abc import Generator
-from dataclasses import fields, replace
 from pathlib import Path
 
 import av
@@ -65,14 +64,14 @@ def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twic
 
 
 def test_weights_of_the_evaluation_that_cannot_be_used_are_told_before_a_video_is_made(root: UPath) -> None:
-    for setting in (field.name for field in fields(EvaluationChoice) if field.name.endswith("_weights")):
-        choice = replace(TOY_EVALUATION, run="toy", self_videos=2, **{setting: "nowhere.pth"})
+    for setting in (name for name in EvaluationChoice.model_fields if name.endswith("_weights")):
+        choice = TOY_EVALUATION.replace(run="toy", self_videos=2, **{setting: "nowhere.pth"})
         with pytest.raises(FileNotFoundError, match=f"^{setting}: no file nowhere.pth, and no weights of"):
             run(root, choice)
 
 
 def test_other_counts_are_other_videos(root: UPath) -> None:
-    published = run(root, replace(TOY_EVALUATION, self_videos=1, cross_videos=0, control_bases=0))
+    published = run(root, TOY_EVALUATION.replace(self_videos=1, cross_videos=0, control_bases=0))
     assert published.built
     assert published.manifest.counts["videos"] == 1
     assert run(root).reason.startswith("nothing to do: built before, made current again")
@@ -116,11 +115,11 @@ def test_what_is_missing_is_told_before_any_work(root: UPath) -> None:
     with pytest.raises(
         ValueError, match=r"no video can be made: .*no clip in split test; .*Choose another split"
     ):
-        run(root, replace(TOY_EVALUATION, split="test"))
+        run(root, TOY_EVALUATION.replace(split="test"))
     with pytest.raises(
         ValueError, match=r"run 'nobody' has not trained stage3_expression .*; runs that have: toy"
     ):
-        run(root, replace(TOY_EVALUATION, run="nobody"))
+        run(root, TOY_EVALUATION.replace(run="nobody"))
     with pytest.raises(ValueError, match="run 'nobody' has no generated videos"):
         open_generated(root, "nobody")
 

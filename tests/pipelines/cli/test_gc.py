@@ -128,4 +128,4 @@ def test_the_schedules_configuration_fits_the_job() -> None:
 @pytest.mark.parametrize(("keep_days", "keep_accepted"), [(-1.0, 2), (7.0, 0), (float("nan"), 1)])
 def test_settings_out_of_their_bounds_are_refused(keep_days: float, keep_accepted: int) -> None:
     with pytest.raises(ValueError, match=f"keep_days is {keep_days}, need 0 to 36500; keep_accepted is"):
-        CollectionSettings(keep_days, keep_accepted)
+        CollectionSettings(keep_days=keep_days, keep_accepted=keep_accepted)

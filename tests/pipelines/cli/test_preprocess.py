@@ -96,7 +96,7 @@ def test_dagster_knows_the_batch_its_figures_its_pictures_and_its_checks(root: U
 
 def test_a_changed_threshold_makes_stale_only_what_depends_on_it(root: UPath) -> None:
     settings = PreprocessingSettings()
-    settings = replace(settings, clips=replace(settings.clips, minimum_sharpness=9.5))
+    settings = settings.replace(clips=settings.clips.replace(minimum_sharpness=9.5))
     batch = load_batch(root, batch_keys(root)[0])
     reasons = {name: why_stale(root, name, batch, settings) for name in STEPS}
     assert reasons.pop("clips") == "setting minimum_sharpness: 8.0 -> 9.5"
@@ -124,8 +124,8 @@ def test_a_damaged_shard_is_found_and_stops_what_follows(root: UPath) -> None:
 
 def test_the_plan_names_the_stale_steps_and_all_that_read_them_with_reason_and_time(root: UPath) -> None:
     settings = PreprocessingSettings()
-    iris = replace(settings.gaze_labels.iris, vertical_gain=1.5)
-    changed = replace(settings, gaze_labels=replace(settings.gaze_labels, iris=iris))
+    iris = settings.gaze_labels.iris.replace(vertical_gain=1.5)
+    changed = settings.replace(gaze_labels=settings.gaze_labels.replace(iris=iris))
     assert plan_reprocessing(root, settings).stale == ()
     plan = plan_reprocessing(root, changed)
     (batch,) = plan.stale
@@ -164,8 +164,8 @@ def test_the_plan_finds_missing_files(root: UPath) -> None:
 
 def test_a_batch_whose_videos_are_gone_keeps_its_clips(root: UPath, corpus: Path, tmp_path: Path) -> None:
     settings = PreprocessingSettings()
-    shots = replace(settings.face_tracks.shots, threshold=30.0)
-    changed = replace(settings, face_tracks=replace(settings.face_tracks, shots=shots))
+    shots = settings.face_tracks.shots.replace(threshold=30.0)
+    changed = settings.replace(face_tracks=settings.face_tracks.replace(shots=shots))
     assert plan_reprocessing(root, changed).stale[0].steps[0] == "face_tracks"
     away = tmp_path / "away.mp4"
     video = next(path for path in sorted(corpus.rglob("*.mp4")) if path.name != "broken.mp4")

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli.training_options import training_options
+from pipelines.cli.options import options_from
 from pipelines.resources import Training
 from pipelines.training.checks import finite, held_out_beats_chance, loss_fell
 from pipelines.training.launch import torchrun_command
@@ -117,7 +117,7 @@ def chosen(*arguments: str) -> Any:
     def keep(choice: TrainingChoice) -> None:
         made.append(choice)
 
-    result = CliRunner().invoke(click.command()(training_options(keep)), arguments)
+    result = CliRunner().invoke(click.command()(options_from(TrainingChoice, "choice")(keep)), arguments)
     return made[0] if made else result.output
 
 
@@ -129,8 +129,8 @@ def test_every_field_of_the_choice_is_an_option() -> None:
 
 
 def test_a_wrong_value_is_a_usage_error() -> None:
-    assert "not in the range x>=0" in chosen("--steps", "-1")
-    assert "the training run needs a name" in chosen("--run", "")
+    assert "steps must be >= 0, got -1" in chosen("--steps", "-1")
+    assert "run must have at least 1 character" in chosen("--run", "")
 
 
 def test_torchrun_starts_so_many_processes_on_this_machine_alone(tmp_path: Path) -> None:

@@ -167,8 +167,8 @@ def test_each_clip_gets_eyes_of_its_own_identity_and_of_another(tmp_path: Path) 
     folders = write_batch(tmp_path, clips)
     for key in ("a0", "b0"):
         look_elsewhere(folders[2], key)
-    half = dataclasses.replace(ANY_POSE, within_identity_share=0.5)
-    settings = dataclasses.replace(SETTINGS, anchors_per_clip=2, pairs=half)
+    half = ANY_POSE.replace(within_identity_share=0.5)
+    settings = SETTINGS.replace(anchors_per_clip=2, pairs=half)
     report = make_eye_anchors(*folders, settings, tmp_path, workers=0, progress=lambda _: None)
     rows = pq.read_table(tmp_path / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
     assert [row["key"] for row in rows] == ["a0", "a0", "a1", "a1", "b0", "b0", "b1", "b1"]

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -136,7 +135,7 @@ def test_the_clip_itself_lends_frames_far_enough_away_and_only_after_other_clips
     clip = EyeState(
         "a", "Ann", np.zeros((40, 6), np.float32), gaze, np.zeros((40, 2), np.float32), np.full(40, True)
     )
-    settings = dataclasses.replace(WITHIN, minimum_gap_frames=30)
+    settings = WITHIN.replace(minimum_gap_frames=30)
     for pair in choose_pairs([clip], settings, 8, 3)["a"]:
         ((key, frame),) = pair.partners
         assert key == "a"
@@ -149,7 +148,7 @@ def test_the_clip_itself_lends_frames_far_enough_away_and_only_after_other_clips
 @pytest.mark.parametrize("wrong", [{"within_identity_share": 1.1}, {"minimum_gap_frames": 0}])
 def test_senseless_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        dataclasses.replace(ACROSS, **wrong)
+        ACROSS.replace(**wrong)
 
 
 def test_no_clips_make_no_pairs_and_attempts_bound_the_partners() -> None:
@@ -164,7 +163,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
     states = [state("v2", "Ann"), *others]
     first = choose_pairs(states, ACROSS, 2, 3)
     assert choose_pairs(states, ACROSS, 2, 3) == first
-    assert choose_pairs(states, dataclasses.replace(ACROSS, seed=1), 2, 3) != first
+    assert choose_pairs(states, ACROSS.replace(seed=1), 2, 3) != first
 
 
 def test_frames_v2_do_not_depend_on_the_other_clips() -> None:

@@ -56,7 +56,7 @@ def test_without_correction_the_offset_is_told_but_not_moved() -> None:
 
 def test_a_video_too_far_off_is_left_out_whole_with_or_without_correction() -> None:
     for correct in (False, True):
-        settings = LipSyncFilter(3.0, correct_offset=correct, maximum_offset_frames=5)
+        settings = LipSyncFilter(minimum_confidence=3.0, correct_offset=correct, maximum_offset_frames=5)
         verdicts = judge_lip_sync(CLIPS, settings)
         assert verdicts["other"] == LipSyncVerdict("lip_sync_far_off", -9)
         assert verdicts["a"].refusal == ""
@@ -65,15 +65,15 @@ def test_a_video_too_far_off_is_left_out_whole_with_or_without_correction() -> N
 def test_a_video_whose_clips_do_not_agree_is_left_out_where_its_offset_counts() -> None:
     clips = [clip("a", -7.0), clip("b", 0.0), clip("one", 4.0, video="w"), clip("most", 1.0, video="x")]
     clips += [clip("too", 3.0, video="x"), clip("not", -15.0, video="x")]
-    moved = judge_lip_sync(clips, LipSyncFilter(3.0, correct_offset=True))
+    moved = judge_lip_sync(clips, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))
     assert moved["a"] == moved["b"] == LipSyncVerdict("lip_sync_unsettled", -3)
     assert [moved[key].moved_frames for key in ("one", "most", "too", "not")] == [4, 1, 1, 1]
-    assert judge_lip_sync(clips, LipSyncFilter(3.0))["a"] == LipSyncVerdict("", -3)
+    assert judge_lip_sync(clips, LipSyncFilter(minimum_confidence=3.0))["a"] == LipSyncVerdict("", -3)
 
 
 def test_a_clip_that_moving_makes_too_short_is_left_out() -> None:
     clips = [clip("short", 4.0, frames=28), clip("just", 4.0, frames=29)]
-    verdicts = judge_lip_sync(clips, LipSyncFilter(3.0, correct_offset=True))
+    verdicts = judge_lip_sync(clips, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))
     assert verdicts["short"] == LipSyncVerdict("lip_sync_too_short", 4)
     assert verdicts["just"] == LipSyncVerdict("", 4, 4)
 
@@ -81,7 +81,10 @@ def test_a_clip_that_moving_makes_too_short_is_left_out() -> None:
 @pytest.mark.parametrize(("offsets", "late"), [((2.0, 3.0), 2), ((-2.0, -3.0), -2), ((0.0, 1.0), 0)])
 def test_between_two_frames_the_smaller_move_is_taken(offsets: tuple[float, float], late: int) -> None:
     clips = [clip("a", offsets[0]), clip("b", offsets[1])]
-    assert judge_lip_sync(clips, LipSyncFilter(3.0, correct_offset=True))["a"].moved_frames == late
+    assert (
+        judge_lip_sync(clips, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))["a"].moved_frames
+        == late
+    )
 
 
 def test_an_offset_of_unsure_clips_is_refused() -> None:
@@ -94,7 +97,7 @@ def test_an_offset_of_unsure_clips_is_refused() -> None:
 
 
 def test_what_became_of_every_clip_is_kept(tmp_path: Path) -> None:
-    verdicts = judge_lip_sync(CLIPS, LipSyncFilter(3.0, correct_offset=True))
+    verdicts = judge_lip_sync(CLIPS, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))
     write_verdicts(CLIPS, verdicts, tmp_path)
     rows = {row["key"]: row for row in pq.read_table(tmp_path / VERDICTS_TABLE).to_pylist()}
     assert list(rows) == [one.key for one in CLIPS]

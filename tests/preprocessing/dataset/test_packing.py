@@ -1,6 +1,5 @@
 """What the step `shards` packs, and what it leaves out."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_unsure_clips_are_left_out_and_told(inputs: ShardInputs, tmp_path: Path)
 
 
 def test_corrected_samples_have_the_sound_of_their_lips(inputs: ShardInputs, tmp_path: Path) -> None:
-    report, samples = packed(inputs, tmp_path, LipSyncFilter(3.0, correct_offset=True))
+    report, samples = packed(inputs, tmp_path, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))
     sample = samples["a"]
     assert sample.clip.frames_jpeg == CLIPS[0].frames_jpeg[:27]
     assert_same_sound(sample, CLIPS[0], 3)
@@ -130,15 +129,15 @@ def test_corrected_samples_have_the_sound_of_their_lips(inputs: ShardInputs, tmp
 def test_the_same_bytes_whenever_they_are_made_again(inputs: ShardInputs, tmp_path: Path) -> None:
     for name in "12":
         (tmp_path / name).mkdir()
-        packed(inputs, tmp_path / name, LipSyncFilter(3.0, correct_offset=True))
+        packed(inputs, tmp_path / name, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))
     for file in (tmp_path / "1").iterdir():
         assert (tmp_path / "2" / file.name).read_bytes() == file.read_bytes()
 
 
 def test_only_a_filter_that_filters_makes_shards_stale() -> None:
     settings = PreprocessingSettings()
-    idle = replace(settings, shards=ShardSettings(lip_sync=LipSyncFilter(minimum_frames=30)))
-    working = replace(settings, shards=ShardSettings(lip_sync=LipSyncFilter(3.0)))
+    idle = settings.replace(shards=ShardSettings(lip_sync=LipSyncFilter(minimum_frames=30)))
+    working = settings.replace(shards=ShardSettings(lip_sync=LipSyncFilter(minimum_confidence=3.0)))
     told = [fingerprint(STEPS["shards"].settings(one)) for one in (settings, idle, working)]
     assert told[0] == told[1] == fingerprint({"maximum_shard_mebibytes": 256})
     assert told[2] != told[0]

@@ -130,4 +130,4 @@ def test_the_picture_and_the_landmarks_of_a_crop_agree() -> None:
 )
 def test_settings_out_of_range_are_refused(minimum: int, quality: int, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        CandidateSettings(minimum, quality)
+        CandidateSettings(minimum_frames=minimum, jpeg_quality=quality)

@@ -30,7 +30,7 @@ def with_detector(detector: DetectorSettings, mediapipe_confidence: float = 0.5)
     return PreprocessingSettings(face_tracks=FaceTrackSettings(tracking=tracking))
 
 
-INSIGHTFACE = with_detector(DetectorSettings("insightface"))
+INSIGHTFACE = with_detector(DetectorSettings(backend="insightface"))
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def test_the_detector_changes_the_recipe_of_face_tracks_alone() -> None:
     ("settings", "weights"),
     [
         (with_detector(DetectorSettings(insightface_confidence=0.25)), None),
-        (with_detector(DetectorSettings("insightface"), mediapipe_confidence=0.25), WEIGHTS),
-        (with_detector(DetectorSettings("insightface", weights="elsewhere.onnx")), WEIGHTS),
+        (with_detector(DetectorSettings(backend="insightface"), mediapipe_confidence=0.25), WEIGHTS),
+        (with_detector(DetectorSettings(backend="insightface", weights="elsewhere.onnx")), WEIGHTS),
     ],
 )
 def test_what_belongs_to_the_other_detector_changes_nothing(
@@ -80,7 +80,7 @@ def test_what_belongs_to_the_other_detector_changes_nothing(
     ("settings", "weights"),
     [
         (with_detector(DetectorSettings(), mediapipe_confidence=0.25), None),
-        (with_detector(DetectorSettings("insightface", insightface_confidence=0.25)), WEIGHTS),
+        (with_detector(DetectorSettings(backend="insightface", insightface_confidence=0.25)), WEIGHTS),
     ],
 )
 def test_each_detectors_own_confidence_counts(
@@ -121,7 +121,7 @@ def test_weights_are_found_accepted_and_verified_when_a_plan_is_made(
         ValueError, match=r"det_10g\.onnx is cut short or not buffalo_l\'s det_10g\.onnx: it has \d+ b"
     ):
         labeller_weights(INSIGHTFACE)
-    unfit = with_detector(DetectorSettings("insightface", weights="vgg19"))
+    unfit = with_detector(DetectorSettings(backend="insightface", weights="vgg19"))
     with pytest.raises(
         ValueError, match=r"^insightface_detector_weights does not take vgg19; it takes buffalo"
     ):

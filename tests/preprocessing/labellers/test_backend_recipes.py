@@ -79,7 +79,7 @@ CHOICES = [
 def test_a_backend_changes_the_recipe_of_its_step_alone(
     step: str, chosen: Any, version: str, weights: str, setting: str
 ) -> None:
-    settings = replace(PreprocessingSettings(), **{step: chosen})
+    settings = PreprocessingSettings().replace(**{step: chosen})
     wanted = STEPS[step].weights(settings)
     assert (wanted.told, wanted.setting) == (weights, setting) if wanted is not None else False
     recipes = {name: recipe_with(name, settings, WEIGHTS if name == step else None) for name in STEPS}
@@ -98,7 +98,7 @@ def test_a_backend_without_its_weights_and_weights_without_a_backend_are_told(
     step: str, chosen: Any, version: str, weights: str, setting: str
 ) -> None:
     assert version
-    settings = replace(PreprocessingSettings(), **{step: chosen})
+    settings = PreprocessingSettings().replace(**{step: chosen})
     with pytest.raises(
         ValueError, match=f"^{step}: the backend runs {weights} as {setting}, none were given"
     ):
@@ -118,12 +118,12 @@ def test_the_settings_of_another_backend_change_nothing() -> None:
     lenient = FaceLandmarkerSettings(minimum_confidence=0.25)
     chosen = PoseLabelSettings(backend="deep3d")
     recipes = [
-        recipe_with("pose_labels", replace(PreprocessingSettings(), pose_labels=one), WEIGHTS)
-        for one in (chosen, replace(chosen, face_landmarker=lenient))
+        recipe_with("pose_labels", PreprocessingSettings().replace(pose_labels=one), WEIGHTS)
+        for one in (chosen, chosen.replace(face_landmarker=lenient))
     ]
     assert recipes[0] == recipes[1]
     by_default = PoseLabelSettings(face_landmarker=lenient)
     assert (
-        recipe_with("pose_labels", replace(PreprocessingSettings(), pose_labels=by_default), None).fingerprint
+        recipe_with("pose_labels", PreprocessingSettings().replace(pose_labels=by_default), None).fingerprint
         == FINGERPRINTS["pose_labels"]
     )

@@ -3,7 +3,6 @@
 Videos are written once; the undisturbed run is what all others are compared with.
 """
 
-import dataclasses
 import hashlib
 import os
 import random
@@ -103,21 +102,21 @@ def test_a_second_run_finds_nothing_to_do(made: Made) -> None:
 
 
 def test_a_threshold_that_changes_no_clip_stops_at_the_clips(made: Made) -> None:
-    clips = dataclasses.replace(CLIPS, minimum_face_size_px=CLIPS.minimum_face_size_px - 1)
-    assert run_chain(made.root, made.videos, dataclasses.replace(SETTINGS, clips=clips)) == ["clips"]
+    clips = CLIPS.replace(minimum_face_size_px=CLIPS.minimum_face_size_px - 1)
+    assert run_chain(made.root, made.videos, SETTINGS.replace(clips=clips)) == ["clips"]
     assert run_chain(made.root, made.videos) == []  # changed back: what was built is made current again
 
 
 def test_a_threshold_that_refuses_a_clip_changes_what_reads_clips_alone(made: Made) -> None:
     rows = published_of(made.root, "clips").manifest.counts
     clips = ClipSettings(minimum_mouth_motion=10.0)  # nobody's mouth moves that much
-    settings = dataclasses.replace(SETTINGS, clips=clips)
+    settings = SETTINGS.replace(clips=clips)
     assert run_chain(made.root, made.videos, settings) == ["clips", *BELOW_CLIPS]
     refused = published_of(made.root, "clips").manifest
     assert dict(refused.refusals)["mouth_still"] == rows["clips"]
     assert published_of(made.root, "shards").manifest.counts["samples"] == 0
     # Why a clip is refused is nobody's input: another bound refuses the same ones.
-    again = dataclasses.replace(SETTINGS, clips=ClipSettings(minimum_mouth_motion=11.0))
+    again = SETTINGS.replace(clips=ClipSettings(minimum_mouth_motion=11.0))
     assert run_chain(made.root, made.videos, again) == ["clips"]
     assert run_chain(made.root, made.videos) == []
     assert shards(made.root) == made.shards

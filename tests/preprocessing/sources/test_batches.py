@@ -52,12 +52,15 @@ def dealt(table: pa.Table) -> list[dict[str, int]]:
 
 def test_whole_persons_fill_a_batch_up_to_its_size() -> None:
     table = table_of(make_rows({"a": 3, "b": 3, "c": 3, "d": 3}))
-    assert dealt(assign_batches(table, BatchSettings(6, 2))) == [{"a": 3, "b": 3}, {"c": 3, "d": 3}]
+    assert dealt(assign_batches(table, BatchSettings(videos_per_batch=6, minimum_identities=2))) == [
+        {"a": 3, "b": 3},
+        {"c": 3, "d": 3},
+    ]
 
 
 def test_a_batch_grows_over_its_size_until_it_has_its_persons() -> None:
     table = table_of(make_rows({"a": 4, "b": 4, "c": 4, "d": 4, "e": 4, "f": 4}))
-    assert dealt(assign_batches(table, BatchSettings(5, 3))) == [
+    assert dealt(assign_batches(table, BatchSettings(videos_per_batch=5, minimum_identities=3))) == [
         {"a": 4, "b": 4, "c": 4},
         {"d": 4, "e": 4, "f": 4},
     ]
@@ -65,21 +68,31 @@ def test_a_batch_grows_over_its_size_until_it_has_its_persons() -> None:
 
 def test_a_last_batch_of_too_few_persons_joins_the_one_before() -> None:
     table = table_of(make_rows({"a": 3, "b": 3, "c": 2}))
-    assert dealt(assign_batches(table, BatchSettings(6, 2))) == [{"a": 3, "b": 3, "c": 2}]
+    assert dealt(assign_batches(table, BatchSettings(videos_per_batch=6, minimum_identities=2))) == [
+        {"a": 3, "b": 3, "c": 2}
+    ]
 
 
 def test_parts_of_a_very_large_person_go_to_different_batches() -> None:
     table = table_of(make_rows({"a": 8, "b": 2, "c": 8}))
-    assert dealt(assign_batches(table, BatchSettings(4, 2))) == [{"a": 4, "b": 2}, {"c": 4, "a": 4}, {"c": 4}]
+    assert dealt(assign_batches(table, BatchSettings(videos_per_batch=4, minimum_identities=2))) == [
+        {"a": 4, "b": 2},
+        {"c": 4, "a": 4},
+        {"c": 4},
+    ]
 
 
 def test_one_person_alone_is_cut_to_size() -> None:
     table = table_of(make_rows({"a": 30}))
-    assert dealt(assign_batches(table, BatchSettings(8, 4))) == [{"a": 8}, {"a": 8}, {"a": 14}]
+    assert dealt(assign_batches(table, BatchSettings(videos_per_batch=8, minimum_identities=4))) == [
+        {"a": 8},
+        {"a": 8},
+        {"a": 14},
+    ]
 
 
 def test_new_videos_form_new_batches_and_old_ones_stay() -> None:
-    settings = BatchSettings(4, 2)
+    settings = BatchSettings(videos_per_batch=4, minimum_identities=2)
     old = rows_of(assign_batches(table_of(make_rows({"a": 2, "b": 2, "c": 2, "d": 2})), settings))
     both = assign_batches(table_of(old + make_rows({"a": 1, "e": 1}, first=100)), settings)
     assert rows_of(both)[: len(old)] == old
@@ -92,7 +105,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     rows = make_rows({"a": 5, "b": 7, "c": 3, "d": 9})
     shuffled = list(rows)
     random.Random(3).shuffle(shuffled)
-    settings = BatchSettings(6, 2)
+    settings = BatchSettings(videos_per_batch=6, minimum_identities=2)
     first = {row.video_id: row.batch for row in rows_of(assign_batches(table_of(rows), settings))}
     second = {row.video_id: row.batch for row in rows_of(assign_batches(table_of(shuffled), settings))}
     assert first == second
@@ -113,4 +126,4 @@ def test_keys_sort_by_age_and_hold_no_dot() -> None:
 
 def test_sizes_must_be_positive() -> None:
     with pytest.raises(ValueError, match="videos_per_batch 0"):
-        BatchSettings(0, 4)
+        BatchSettings(videos_per_batch=0, minimum_identities=4)

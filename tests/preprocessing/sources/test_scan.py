@@ -127,7 +127,7 @@ def test_a_changed_threshold_probes_again_but_does_not_hash_again(
         raise AssertionError("hashed again")
 
     monkeypatch.setattr(catalog, "hash_file", fail)
-    stricter = ScanSettings(ProbeSettings(minimum_seconds=5.0), threads=1)
+    stricter = ScanSettings(probe=ProbeSettings(minimum_seconds=5.0), threads=1)
     second = scan([tmp_path], first.table, stricter)
     assert second.files_read == 2
     assert second.table["reason"].to_pylist() == ["too_short", "too_short"]

@@ -13,7 +13,7 @@ from training.data.augmentation import (
     warp,
 )
 
-STILL = ColourJitter(0.0, 0.0, 0.0, 0.0)
+STILL = ColourJitter(brightness=0.0, contrast=0.0, saturation=0.0, hue_turns=0.0)
 NEUTRAL = (1.0, 1.0, 1.0, 0.0)
 
 

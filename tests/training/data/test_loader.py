@@ -42,7 +42,11 @@ def pairs(root: Path) -> ClipPairSource:
 
 def settings(rows: int, workers: int = 0, maximum_corrupt_clips: int = 0, seed: int = 0) -> LoaderSettings:
     return LoaderSettings(
-        rows, seed=seed, workers=workers, maximum_corrupt_clips=maximum_corrupt_clips, reader=READER
+        batch_size=rows,
+        seed=seed,
+        workers=workers,
+        maximum_corrupt_clips=maximum_corrupt_clips,
+        reader=READER,
     )
 
 
@@ -128,7 +132,7 @@ def test_a_sample_is_drawn_alike_whatever_the_batch_size_and_order(root: Path) -
             for key, frame, seed in zip(one.keys, one.frames, one.seeds, strict=True)
         }
 
-    unshuffled = LoaderSettings(1, workers=0, reader=READER, order=OrderSettings(shuffle=False))
+    unshuffled = LoaderSettings(batch_size=1, workers=0, reader=READER, order=OrderSettings(shuffle=False))
     assert by_key(settings(5)) == by_key(unshuffled)
 
 
@@ -159,13 +163,17 @@ def test_a_cursor_of_other_samples_settings_or_seed_is_refused(root: Path) -> No
     with pytest.raises(ValueError, match="has samples 5, this run has 3"):
         BatchStream(eyes(root), settings(2), cursor=cursor)
     with pytest.raises(ValueError, match="has fingerprint"):
-        BatchStream(ClipPairSource(pairs(root).index, ClipPairSettings(2)), settings(2), cursor=cursor)
+        BatchStream(
+            ClipPairSource(pairs(root).index, ClipPairSettings(minimum_gap_frames=2)),
+            settings(2),
+            cursor=cursor,
+        )
 
 
 def test_rows_workers_and_bound_do_not_change_what_a_cursor_counts(root: Path) -> None:
     plain = source_fingerprint(pairs(root), settings(2))
     assert plain == source_fingerprint(pairs(root), settings(3, workers=2, maximum_corrupt_clips=4))
-    windowed = LoaderSettings(2, reader=READER, order=OrderSettings(window_samples=2))
+    windowed = LoaderSettings(batch_size=2, reader=READER, order=OrderSettings(window_samples=2))
     assert plain != source_fingerprint(pairs(root), windowed)
 
 
@@ -212,7 +220,7 @@ def test_one_corrupt_clip_above_the_bound_stops_the_run(tmp_path: Path) -> None:
 def test_a_corrupt_negative_leaves_the_row_its_own_sample(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     damage_member(tmp_path, key_of(3), "mel.npy")
-    source = LipWindowSource(pairs(tmp_path).index, LipWindowSettings(0, 1))
+    source = LipWindowSource(pairs(tmp_path).index, LipWindowSettings(from_same_clip=0, from_other_clips=1))
     stream = BatchStream(source, settings(5, maximum_corrupt_clips=1))
     met = [batch for batch in itertools.islice(stream, 6) if len(batch.facts.corrupt) > 1]
     assert met  # the clip itself and at least once as somebody's negative
@@ -245,4 +253,4 @@ def test_a_batch_moves_whole(root: Path) -> None:
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size 0"):
-        LoaderSettings(0)
+        LoaderSettings(batch_size=0)

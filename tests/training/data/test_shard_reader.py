@@ -56,7 +56,7 @@ def test_rows_are_those_of_the_whole_member(tmp_path: Path) -> None:
 
 def test_few_open_shards_and_few_directories_give_the_same(tmp_path: Path) -> None:
     make_data_set(tmp_path)
-    narrow = open_reader(tmp_path, ReaderSettings(SIDE_PX, directories_kept=1, shards_open=1))
+    narrow = open_reader(tmp_path, ReaderSettings(frame_side_px=SIDE_PX, directories_kept=1, shards_open=1))
     wide = open_reader(tmp_path)
     for clip in (0, 2, 4, 0, 3):
         assert torch.stack(narrow.frames(clip, [1, 0, 1])).equal(torch.stack(wide.frames(clip, [1, 0, 1])))

@@ -18,7 +18,7 @@ def test_batches_that_are_kept_stay_as_they_were(tmp_path: Path) -> None:
     )
 
     def batches(workers: int) -> Iterator[ClipPairs]:
-        settings = LoaderSettings(2, workers=workers, prefetch_batches=1, reader=READER)
+        settings = LoaderSettings(batch_size=2, workers=workers, prefetch_batches=1, reader=READER)
         return itertools.islice(BatchStream(source, settings), 20)
 
     kept = list(batches(2))  # two workers, two places each: every place was written five times

@@ -32,7 +32,7 @@ from training.data.sources import (
     LabelledFrameSource,
 )
 
-LOADER = LoaderSettings(5, workers=0, reader=READER)
+LOADER = LoaderSettings(batch_size=5, workers=0, reader=READER)
 NUMBERS = {key_of(number): number for number in range(len(CLIPS))}
 
 
@@ -85,7 +85,9 @@ def test_pairs_are_two_frames_of_one_clip_and_only_they_are_decoded(root: Path, 
 
 
 def test_lip_negatives_are_far_off_in_the_clip_or_of_another_clip(root: Path, decoded: list[int]) -> None:
-    source = LipWindowSource(index_of(root), LipWindowSettings(1, 3, minimum_gap_frames=3))
+    source = LipWindowSource(
+        index_of(root), LipWindowSettings(from_same_clip=1, from_other_clips=3, minimum_gap_frames=3)
+    )
     for batch in itertools.islice(BatchStream(source, LOADER), 8):
         assert read_pictures(batch.frames) == driving(batch.facts)
         assert batch.from_same_clip.tolist() == [[True, False, False, False]] * 5
@@ -104,7 +106,15 @@ def test_lip_negatives_are_far_off_in_the_clip_or_of_another_clip(root: Path, de
 
 def test_every_window_tells_its_clip_and_frame(root: Path) -> None:
     index = index_of(root)
-    for batch in itertools.islice(BatchStream(LipWindowSource(index, LipWindowSettings(2, 2, 1)), LOADER), 4):
+    for batch in itertools.islice(
+        BatchStream(
+            LipWindowSource(
+                index, LipWindowSettings(from_same_clip=2, from_other_clips=2, minimum_gap_frames=1)
+            ),
+            LOADER,
+        ),
+        4,
+    ):
         for row in range(len(batch)):
             shown = read_pictures(torch.cat([batch.frames[row][None], batch.negative_frames[row]]))
             told = [(NUMBERS[index.key(clip)], frame) for clip, frame in batch.moments[row].tolist()]
@@ -112,14 +122,18 @@ def test_every_window_tells_its_clip_and_frame(root: Path) -> None:
 
 
 def test_negatives_of_a_long_clip_are_apart_from_one_another_too(root: Path) -> None:
-    source = LipWindowSource(index_of(root), LipWindowSettings(2, 0, minimum_gap_frames=2))
+    source = LipWindowSource(
+        index_of(root), LipWindowSettings(from_same_clip=2, from_other_clips=0, minimum_gap_frames=2)
+    )
     for batch in itertools.islice(BatchStream(source, LOADER), 8):
         frames = batch.moments[:, :, 1].sort(dim=1).values
         assert (frames.diff(dim=1) >= 2).all()
 
 
 def test_a_clip_too_short_for_its_negatives_takes_more_from_others(root: Path) -> None:
-    source = LipWindowSource(index_of(root), LipWindowSettings(3, 1, minimum_gap_frames=6))
+    source = LipWindowSource(
+        index_of(root), LipWindowSettings(from_same_clip=3, from_other_clips=1, minimum_gap_frames=6)
+    )
     for batch in itertools.islice(BatchStream(source, LOADER), 6):
         assert batch.negative_frames.shape[:2] == (5, 4)
         for row, (clip, frame, _) in enumerate(driving(batch.facts)):
@@ -130,7 +144,9 @@ def test_a_clip_too_short_for_its_negatives_takes_more_from_others(root: Path) -
 
 
 def test_negatives_of_the_shard_are_of_the_shard_unless_the_clip_is_alone_there(root: Path) -> None:
-    source = LipWindowSource(index_of(root), LipWindowSettings(0, 1, other_clips="shard"))
+    source = LipWindowSource(
+        index_of(root), LipWindowSettings(from_same_clip=0, from_other_clips=1, other_clips="shard")
+    )
     for batch in itertools.islice(BatchStream(source, LOADER), 8):
         for row, (clip, _, _) in enumerate(driving(batch.facts)):
             ((other, _, _),) = read_pictures(batch.negative_frames[row])
@@ -141,8 +157,10 @@ def test_negatives_of_the_shard_are_of_the_shard_unless_the_clip_is_alone_there(
 def test_a_split_of_one_clip_has_no_negatives_of_others(tmp_path: Path) -> None:
     make_data_set(tmp_path, [MadeClip("anna", "train", 0, 12)])
     with pytest.raises(ValueError, match="no other clip"):
-        LipWindowSource(index_of(tmp_path), LipWindowSettings(0, 1))
-    source = LipWindowSource(index_of(tmp_path), LipWindowSettings(2, 0, minimum_gap_frames=1))
+        LipWindowSource(index_of(tmp_path), LipWindowSettings(from_same_clip=0, from_other_clips=1))
+    source = LipWindowSource(
+        index_of(tmp_path), LipWindowSettings(from_same_clip=2, from_other_clips=0, minimum_gap_frames=1)
+    )
     batch = next(iter(BatchStream(source, LOADER)))
     assert batch.from_same_clip.all()
 
@@ -152,7 +170,7 @@ def test_eye_anchors_are_those_whose_eyes_are_of_the_split(root: Path, decoded: 
     source = EyeAnchorSource(index_of(root), ShardReader(index_of(root), READER))
     assert [source.name(item) for item in range(len(source.clips))] == ["clip-00#0", "clip-03#0", "clip-03#2"]
     assert source.other_split_count == 3
-    batch = next(iter(BatchStream(source, LoaderSettings(3, workers=0, reader=READER))))
+    batch = next(iter(BatchStream(source, LoaderSettings(batch_size=3, workers=0, reader=READER))))
     numbers = sorted(read_pictures(batch.anchor))
     assert numbers == [(0, 0, COMPOSITE), (3, 0, COMPOSITE), (3, 2, COMPOSITE)]
     assert read_pictures(batch.eyes) == [(clip, at, EYES) for clip, at, _ in read_pictures(batch.anchor)]
@@ -193,7 +211,9 @@ def test_labels_are_those_of_the_frame(root: Path, decoded: list[int]) -> None:
 
 
 def test_expression_windows_lie_around_the_driving_frame(root: Path, decoded: list[int]) -> None:
-    source = ExpressionWindowSource(index_of(root), ExpressionWindowSettings(5, minimum_gap_frames=1))
+    source = ExpressionWindowSource(
+        index_of(root), ExpressionWindowSettings(window_frames=5, minimum_gap_frames=1)
+    )
     for batch in itertools.islice(BatchStream(source, LOADER), 6):
         assert read_pictures(batch.driving) == driving(batch.facts)
         for row, (clip, frame, _) in enumerate(driving(batch.facts)):
@@ -207,9 +227,9 @@ def test_expression_windows_lie_around_the_driving_frame(root: Path, decoded: li
 
 def test_a_clip_shorter_than_the_window_is_refused_by_name(root: Path) -> None:
     with pytest.raises(ValueError, match="clip clip-04 has 7 frames, need 9; 1 such clips"):
-        ExpressionWindowSource(index_of(root), ExpressionWindowSettings(9))
-    with pytest.raises(ValueError, match="window_frames is 4, need an odd number"):
-        ExpressionWindowSettings(4)
+        ExpressionWindowSource(index_of(root), ExpressionWindowSettings(window_frames=9))
+    with pytest.raises(ValueError, match="window_frames must be odd, got 4"):
+        ExpressionWindowSettings(window_frames=4)
 
 
 def test_mel_windows_start_two_frames_before_and_repeat_the_edges() -> None:
@@ -232,7 +252,9 @@ def test_a_split_shows_nobody_of_another(root: Path, split: Split) -> None:
     expected = [number for number, clip in enumerate(CLIPS) if clip.split == split]
     assert [NUMBERS[index.key(clip)] for clip in range(len(index))] == expected
     assert [index.identity(clip) for clip in range(len(index))] == [CLIPS[n].identity for n in expected]
-    source = LipWindowSource(index, LipWindowSettings(1, 3, minimum_gap_frames=1))
+    source = LipWindowSource(
+        index, LipWindowSettings(from_same_clip=1, from_other_clips=3, minimum_gap_frames=1)
+    )
     for batch in itertools.islice(BatchStream(source, LOADER), 4):
         shown = [*read_pictures(batch.frames), *read_pictures(batch.negative_frames)]
         assert {clip for clip, _, _ in shown} <= set(expected)

@@ -85,7 +85,9 @@ def test_gradients_are_clipped_and_their_length_told_before() -> None:
 
 
 def test_the_rate_is_the_steps_whatever_was_loaded() -> None:
-    settings = OptimiserSettings(0.1, (0.0, 0.0), 0.0, decay_every_steps=10, decay_factor=0.5)
+    settings = OptimiserSettings(
+        learning_rate=0.1, betas=(0.0, 0.0), weight_decay=0.0, decay_every_steps=10, decay_factor=0.5
+    )
     player = Pair({"fast": 3.0})
     turn = Turn(player, player, {"a": 1.0, "b": 1.0}, settings, LOOP)
     turn.play(25, torch.tensor(1.0))

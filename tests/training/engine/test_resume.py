@@ -1,6 +1,5 @@
 """A killed run that is resumed ends as one that was never disturbed, to the last bit."""
 
-import dataclasses
 import json
 import multiprocessing
 import random
@@ -36,7 +35,9 @@ SOON_SECONDS = 300.0  # a bound that only a failure reaches
 def make_job(folder: Path, root: UPath, stage: str, ranks: int) -> Path:
     job = folder / "job.json"
     (folder / "work").mkdir(parents=True)
-    TrainingJob(str(root), stage, dataclasses.replace(CHOICE, processes=ranks), folder / "work").write(job)
+    TrainingJob(
+        root=str(root), stage=stage, choice=CHOICE.replace(processes=ranks), work=folder / "work"
+    ).write(job)
     return job
 
 

@@ -1,6 +1,5 @@
 """What a run leaves when something is wrong, and when it is looked at."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -25,13 +24,13 @@ from training.stages.stage import StepResult
 
 pytestmark = pytest.mark.usefixtures("toy_presets")
 # Loader workers cost more than they bring here.
-QUIET = dataclasses.replace(CADENCE, workers=0, samples_every_steps=100, held_out_every_steps=0)
+QUIET = CADENCE.replace(workers=0, samples_every_steps=100, held_out_every_steps=0)
 
 
 @pytest.fixture
 def set_cadence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cadence], None]:
     def put(cadence: Cadence) -> None:
-        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
 
     return put
 
@@ -39,7 +38,7 @@ def set_cadence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cadence], None]:
 def run(root: UPath, work: Path, stage: str = "perception", choice: TrainingChoice = CHOICE) -> str:
     work.mkdir(exist_ok=True)
     reporter = ListReporter()
-    train(TrainingJob(str(root), stage, choice, work), reporter)
+    train(TrainingJob(root=str(root), stage=stage, choice=choice, work=work), reporter)
     return "\n".join(reporter.lines)
 
 
@@ -64,7 +63,7 @@ def test_a_nan_stops_the_run_before_a_checkpoint_would_hold_it(
     spoiled_step: int,
     whole_step: int | None,
 ) -> None:
-    set_cadence(dataclasses.replace(QUIET, finite_check_every_steps=50))
+    set_cadence(QUIET.replace(finite_check_every_steps=50))
     spoil(monkeypatch, spoiled_step)
     with pytest.raises(NotFiniteError, match=r"perception: step \d is not finite"):
         run(toy_root, tmp_path / "work")
@@ -81,10 +80,18 @@ def test_looking_saving_and_telling_change_no_weight(
     tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]
 ) -> None:
     left: list[bytes] = []
-    busy = Cadence(1, 2, 1, 1, held_out_every_steps=1, held_out_rows=2, workers=0)
-    for number, cadence in enumerate((dataclasses.replace(QUIET, checkpoint_every_steps=100), busy)):
+    busy = Cadence(
+        log_every_steps=1,
+        checkpoint_every_steps=2,
+        checkpoints_kept=1,
+        samples_every_steps=1,
+        held_out_every_steps=1,
+        held_out_rows=2,
+        workers=0,
+    )
+    for number, cadence in enumerate((QUIET.replace(checkpoint_every_steps=100), busy)):
         set_cadence(cadence)
-        run(toy_root, tmp_path / str(number), "stage1_motion", dataclasses.replace(CHOICE, steps=4))
+        run(toy_root, tmp_path / str(number), "stage1_motion", CHOICE.replace(steps=4))
         left.append(b"".join((tmp_path / str(number) / f"{name}.safetensors").read_bytes() for name in
                              ("weights", "averages")))  # fmt: skip
     assert left[0] == left[1]
@@ -95,12 +102,12 @@ def test_a_checkpoint_of_another_choice_is_refused_with_what_differs(
     tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]
 ) -> None:
     set_cadence(QUIET)
-    run(toy_root, tmp_path / "work", choice=dataclasses.replace(CHOICE, steps=1))
+    run(toy_root, tmp_path / "work", choice=CHOICE.replace(steps=1))
     with pytest.raises(
         UnfitCheckpointError,
         match=r"settings\.loop\.batch_size: 2 in the checkpoint, 3 here; settings\.loop\.seed",
     ):
-        run(toy_root, tmp_path / "work", choice=dataclasses.replace(CHOICE, batch_size=3, seed=4))
+        run(toy_root, tmp_path / "work", choice=CHOICE.replace(batch_size=3, seed=4))
 
 
 def test_the_averages_follow_the_weights_step_by_step(
@@ -115,28 +122,26 @@ def test_the_averages_follow_the_weights_step_by_step(
         update(self, step)
 
     monkeypatch.setattr(Averages, "update", noting)
-    run(toy_root, tmp_path / "work", choice=dataclasses.replace(CHOICE, steps=3))
-    run(toy_root, tmp_path / "work", choice=dataclasses.replace(CHOICE, steps=5))
+    run(toy_root, tmp_path / "work", choice=CHOICE.replace(steps=3))
+    run(toy_root, tmp_path / "work", choice=CHOICE.replace(steps=5))
     assert seen == [0, 1, 2, 3, 4]
 
 
 def test_bfloat16_trains(tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]) -> None:
     set_cadence(QUIET)
-    choice = dataclasses.replace(CHOICE, steps=2, precision="bfloat16")
+    choice = CHOICE.replace(steps=2, precision="bfloat16")
     for stage in ("stage1_motion", "stage3_expression"):
         assert "2 steps done" in run(toy_root, tmp_path / stage, stage, choice)
 
 
 def test_a_stage_whose_parent_is_missing_says_which_to_train_first(toy_root: UPath) -> None:
-    choice = dataclasses.replace(CHOICE, run="new")
+    choice = CHOICE.replace(run="new")
     with pytest.raises(
         ValueError,
         match="stage2_lip starts from stage1_motion, which run 'new' has not trained yet: train it",
     ):
         read_parents(toy_root, "stage2_lip", choice)
-    assert set(read_parents(toy_root, "stage2_lip", dataclasses.replace(choice, parents_run="toy"))) == {
-        "stage1_motion"
-    }
+    assert set(read_parents(toy_root, "stage2_lip", choice.replace(parents_run="toy"))) == {"stage1_motion"}
 
 
 def test_a_parent_of_other_shapes_is_refused_with_its_keys(
@@ -144,7 +149,7 @@ def test_a_parent_of_other_shapes_is_refused_with_its_keys(
 ) -> None:
     set_cadence(QUIET)
     publish_weights(toy_root, "perception", "foreign", {"perception": torch.nn.Linear(2, 3)})
-    choice = dataclasses.replace(CHOICE, run="child", parents_run="foreign")
+    choice = CHOICE.replace(run="child", parents_run="foreign")
     with pytest.raises(
         ValueError,
         match=r"perception of run 'foreign': perception does not fit PerceptionNetwork .*trunk\.conv1",

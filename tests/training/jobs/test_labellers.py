@@ -1,6 +1,5 @@
 """Labels of different labellers: refused before a stage trains, allowed when told, then in the recipe."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from training.jobs.worker import train
 from training.stage_catalog import STAGE_NAMES
 
 CHOICE = TrainingChoice(device="cpu")
-ALLOWED = dataclasses.replace(CHOICE, allow_mixed_labellers=True)
+ALLOWED = CHOICE.replace(allow_mixed_labellers=True)
 DEEP3D = "deep3d 1 weights 0123abcd"
 
 
@@ -76,7 +75,10 @@ def test_batches_of_different_backends_are_refused_before_anything_trains_and_al
     with pytest.raises(ValueError, match=line):
         run_stage(root, "perception", CHOICE, refuse, progress=lambda _: None)
     with pytest.raises(ValueError, match=line):
-        train(TrainingJob(str(root), "perception", CHOICE, tmp_path / "work"), TextReporter())
+        train(
+            TrainingJob(root=str(root), stage="perception", choice=CHOICE, work=tmp_path / "work"),
+            TextReporter(),
+        )
     lines: list[str] = []
     with pytest.raises(AssertionError, match="started"):
         run_stage(root, "perception", ALLOWED, refuse, progress=lines.append)

@@ -1,6 +1,5 @@
 """Pretrained weights in a training config: recipes, what is published, errors."""
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -36,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 def stale(setting: str, value: str) -> list[str]:
     """Stages whose recipe a setting changes."""
-    choice = dataclasses.replace(TrainingChoice(), **{setting: value})
+    choice = TrainingChoice().replace(**{setting: value})
     return [
         stage
         for stage in STAGE_NAMES
@@ -62,7 +61,7 @@ def test_vgg19_has_its_own_widths_whatever_the_preset(file: Path) -> None:
 
     tiny = TrainingChoice(preset="tiny_cpu")
     assert widths(tiny) == (16, 32, 48, 64, 64)
-    assert widths(dataclasses.replace(tiny, vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
+    assert widths(tiny.replace(vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
 
 
 def test_runs_that_do_without_keep_their_recipes() -> None:
@@ -73,7 +72,9 @@ def test_runs_that_do_without_keep_their_recipes() -> None:
 
 
 def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -> None:
-    TrainingJob("root", "stage1_motion", TrainingChoice(run="old"), tmp_path).write(tmp_path / "job.json")
+    TrainingJob(root="root", stage="stage1_motion", choice=TrainingChoice(run="old"), work=tmp_path).write(
+        tmp_path / "job.json"
+    )
     values: dict[str, Any] = json.loads((tmp_path / "job.json").read_text())
     for name in ("deep3d_weights", "emonet_weights", "l2cs_weights", "start_from"):
         assert values["choice"].pop(name) == ""
@@ -81,13 +82,15 @@ def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -
     assert TrainingJob.read(tmp_path / "job.json").choice == TrainingChoice(run="old")
 
 
-def test_a_run_of_a_newer_version_is_told_as_one(tmp_path: Path) -> None:
+def test_job_of_another_version_is_refused(tmp_path: Path) -> None:
     job = TrainingJob(root=str(tmp_path), stage="stage2_pose", choice=TrainingChoice(), work=tmp_path)
     job.write(tmp_path / "job.json")
     told = json.loads((tmp_path / "job.json").read_text("utf-8"))
     told["choice"]["warp"] = 9
     (tmp_path / "job.json").write_text(json.dumps(told), "utf-8")
-    with pytest.raises(ValueError, match=r"job\.json has settings unknown here, warp: of a newer pdfgc"):
+    with pytest.raises(
+        ValueError, match=r"job\.json was written by another version of pdfgc: choice\.warp is not"
+    ):
         TrainingJob.read(tmp_path / "job.json")
 
 
@@ -105,8 +108,8 @@ def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file
 def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
     toy_root: UPath, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+    cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
     monkeypatch.setattr(judges, "load_face_reconstruction", toy_reconstruction)
     monkeypatch.setattr(judges, "load_emonet", toy_emonet)
     monkeypatch.setattr(judges, "load_l2cs", toy_l2cs)
@@ -116,8 +119,7 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
         assert processes == 1
         train(TrainingJob.read(job), reporter)
 
-    choice = dataclasses.replace(
-        CHOICE,
+    choice = CHOICE.replace(
         run="judged",
         parents_run="toy",
         steps=1,
@@ -126,7 +128,7 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
         l2cs_weights=str(file),
     )
     run_stage(toy_root, "stage1_motion", choice, launch, progress=reporter.note)
-    longer = dataclasses.replace(choice, steps=2)
+    longer = choice.replace(steps=2)
     published = run_stage(toy_root, "stage1_motion", longer, launch, progress=reporter.note)
     assert "stage1_motion: resumed at step 1" in "\n".join(reporter.lines)
     digest = file_sha256(file)
@@ -142,7 +144,7 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
     ]
     check_reloads(toy_root, "stage1_motion", "judged")
     # The network that stage 3 alone asks changes nothing here.
-    without = dataclasses.replace(longer, l2cs_weights="")
+    without = longer.replace(l2cs_weights="")
     assert not run_stage(toy_root, "stage1_motion", without, launch, progress=reporter.note).built
 
 

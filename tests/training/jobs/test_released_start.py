@@ -1,6 +1,5 @@
 """What a stage takes over of the authors' released networks, part by part."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -125,15 +124,15 @@ def test_files_of_another_size_are_refused_and_nothing_is_taken_over(tmp_path: P
 def test_a_run_begins_so_says_so_and_publishes_whose_files_they_were(
     toy_root: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+    cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
     reporter = ListReporter()
 
     def launch(job: Path, processes: int) -> None:
         assert processes == 1
         train(TrainingJob.read(job), reporter)
 
-    choice = dataclasses.replace(CHOICE, run="begun", parents_run="toy", steps=1, start_from=str(tmp_path))
+    choice = CHOICE.replace(run="begun", parents_run="toy", steps=1, start_from=str(tmp_path))
     published = run_stage(toy_root, "stage2_pose", choice, launch, progress=reporter.note)
     said = "stage2_pose: begins as the released motion.to_headpose, motion.headpose_embed"
     assert said in reporter.lines

@@ -48,13 +48,13 @@ class Launcher:
 
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
-    cadence = dataclasses.replace(CADENCE, workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+    cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
     return Launcher()
 
 
 def chosen(run: str, steps: int) -> TrainingChoice:
-    return dataclasses.replace(CHOICE, run=run, steps=steps, parents_run="toy")
+    return CHOICE.replace(run=run, steps=steps, parents_run="toy")
 
 
 def made(
@@ -181,7 +181,7 @@ def test_whose_weights_took_part_is_published_by_name_and_terms(
     monkeypatch.setitem(pretrained.PRETRAINED, "vgg19", dataclasses.replace(row, files=files))
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("PDFGC_ACCEPT_LICENCES", raising=False)
-    choice = dataclasses.replace(chosen("named", 2), vgg19_weights="vgg19")
+    choice = chosen("named", 2).replace(vgg19_weights="vgg19")
     with pytest.raises(ValueError, match="vgg19: its licence must be accepted by name once"):
         made(toy_root, choice, launcher, "stage1_motion")
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "vgg19")
@@ -190,7 +190,7 @@ def test_whose_weights_took_part_is_published_by_name_and_terms(
     assert (told["setting"], told["weights"]) == ("vgg19_weights", "vgg19")
     assert told["sha256"] == published.manifest.settings["vgg19_sha256"]
     assert told["licence"]["acceptance"]["licence"] == "BSD-3-Clause"
-    by_path = dataclasses.replace(choice, vgg19_weights=str(file))
+    by_path = choice.replace(vgg19_weights=str(file))
     assert not made(toy_root, by_path, launcher, "stage1_motion").built
 
 

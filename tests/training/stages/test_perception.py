@@ -13,7 +13,11 @@ from training.stages.perception import PerceptionSettings, PerceptionStage, dist
 from training.stages.stage import StageContext
 
 ROWS = 4
-PLAIN = MotionAugmentation(ColourJitter(0.0, 0.0, 0.0, 0.0), perspective=0.0, perspective_probability=0.0)
+PLAIN = MotionAugmentation(
+    colour=ColourJitter(brightness=0.0, contrast=0.0, saturation=0.0, hue_turns=0.0),
+    perspective=0.0,
+    perspective_probability=0.0,
+)
 SETTINGS = PerceptionSettings(augmentation=PLAIN, pose_scale=PoseScale(angle_rad=0.2, translation_cm=2.0))
 
 

@@ -75,7 +75,13 @@ def test_what_judges_stays_as_it_was_through_training_steps() -> None:
     stage = make_stage()
     judges = {"judges": stage.model.get_submodule("judges"), "vgg": stage.model.get_submodule("vgg")}
     before = collect(judges)
-    turn = Turn(stage.model.train(), stage.model, stage.loss_weights, stage.optimiser, LoopSettings(1, ROWS))
+    turn = Turn(
+        stage.model.train(),
+        stage.model,
+        stage.loss_weights,
+        stage.optimiser,
+        LoopSettings(steps=1, batch_size=ROWS),
+    )
     for step in range(2):
         turn.play(step, make_batch())
     assert not any(judge.training for judge in judges.values())

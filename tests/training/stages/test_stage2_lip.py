@@ -244,7 +244,10 @@ def test_no_row_that_counts_is_an_error() -> None:
 
 def test_figures_have_windows_of_their_own(tmp_path: Path) -> None:
     make_data_set(tmp_path)
-    trained, measured = LipWindowSettings(1, 0), LipWindowSettings(2, 1)
+    trained, measured = (
+        LipWindowSettings(from_same_clip=1, from_other_clips=0),
+        LipWindowSettings(from_same_clip=2, from_other_clips=1),
+    )
     stage = make_stage(LipSettings(windows=trained, measured_windows=measured))
     folder = tmp_path / "assets" / "dataset"
     assert stage.source(read_clip_index(folder, tmp_path, "train")).settings == trained

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,7 +77,13 @@ def test_what_is_frozen_stays_as_it_was_with_its_statistics() -> None:
         f"encoders.{name}" for name in ("appearance", "trunk", "lip", "eye", "pose", "audio")
     }
     before = collect(frozen)
-    turn = Turn(stage.model.train(), stage.model, stage.loss_weights, stage.optimiser, LoopSettings(1, ROWS))
+    turn = Turn(
+        stage.model.train(),
+        stage.model,
+        stage.loss_weights,
+        stage.optimiser,
+        LoopSettings(steps=1, batch_size=ROWS),
+    )
     for step in range(2):
         turn.play(step, make_batch(step))
     assert not any(part.training for part in frozen.values())
@@ -163,7 +167,7 @@ def test_banks_come_back_from_a_ranks_state() -> None:
         assert torch.equal(second.rank_state()[name], value)
     assert len(model_of(second).audio_bank) == 4
     with pytest.raises(ValueError, match="do not fit a bank"):
-        make_stage(dataclasses.replace(SETTINGS, memory_rows=5)).load_rank_state(first.rank_state())
+        make_stage(SETTINGS.replace(memory_rows=5)).load_rank_state(first.rank_state())
     with pytest.raises(ValueError, match="not a memory bank's state"):
         second.load_rank_state({})
 
@@ -173,7 +177,7 @@ def test_generator_and_discriminator_begin_as_stage_1_left_them_unless_told_not_
     name = next(key for key in parents if key.startswith("discriminator.") and key.endswith("bias"))
     for settings, alike in (
         (SETTINGS, True),
-        (dataclasses.replace(SETTINGS, start_from_stage1=False), False),
+        (SETTINGS.replace(start_from_stage1=False), False),
     ):
         saved = collect(make_stage(settings).saved)
         assert torch.equal(saved[name], parents[name]) == alike
@@ -204,7 +208,7 @@ def test_the_correlation_is_pearsons_over_all_rows() -> None:
 
 
 def test_noise_can_be_held_at_zero() -> None:
-    model = model_of(make_stage(dataclasses.replace(SETTINGS, generator_noise=False)))
+    model = model_of(make_stage(SETTINGS.replace(generator_noise=False)))
     still = {name for name, value in model.generator.named_parameters() if not value.requires_grad}
     assert still == {name for name, _ in model.generator.named_parameters() if name.endswith("noise.weight")}
     assert still

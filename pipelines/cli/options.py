@@ -1,0 +1,125 @@
+"""Command-line options made from settings classes, so that names, defaults, bounds and help stand once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from storage.settings import Settings, bounds_text
+
+Command = Callable[..., None]
+
+_TYPES: Final[Mapping[Any, Any]] = {
+    int: click.INT,
+    float: click.FLOAT,
+    str: click.STRING,
+    Path: click.Path(path_type=Path),
+}
+
+
+class _Entry(NamedTuple):
+    path: tuple[str, ...]
+    info: FieldInfo
+    flag: str  # without its dashes
+
+    @property
+    def parameter(self) -> str:
+        return "_".join(self.path)
+
+
+def options_from(
+    kind: type[Settings],
+    argument: str,
+    *,
+    left_out: tuple[str, ...] = (),
+    suffixes: Mapping[str, str] | None = None,
+    short: Mapping[str, str] | None = None,
+) -> Callable[[Command], Command]:
+    """Add an option for every field of a settings class; the command gets the settings as one argument.
+
+    An option that is not given takes the deployment's value, or the class's default where the environment
+    cannot set it.
+
+    Args:
+        kind: the settings class.
+        argument: name of the command's argument.
+        left_out: fields without an option.
+        suffixes: by the name of a field that holds settings: what ends the names of their options, such as
+            "strength" for --lip-strength.
+        short: one-letter options by field, such as {"output": "-o"}.
+    """
+    entries = [*_entries(kind, left_out, suffixes or {})]
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_settings(**values: Any) -> None:
+            given = {entry.path: values.pop(entry.parameter) for entry in entries}
+            values[argument] = _settings(kind, given)
+            command(**values)
+
+        with_options: Command = with_settings
+        for entry in reversed(entries):
+            with_options = _option(entry, (short or {}).get(entry.path[-1]))(with_options)
+        return with_options
+
+    return decorate
+
+
+def _entries(
+    kind: type[Settings], left_out: tuple[str, ...], suffixes: Mapping[str, str]
+) -> Iterator[_Entry]:
+    for name, info in kind.model_fields.items():
+        hint = info.annotation
+        if name in left_out:
+            continue
+        if isinstance(hint, type) and issubclass(hint, Settings):
+            for inner, inner_info in hint.model_fields.items():
+                yield _Entry((name, inner), inner_info, f"{inner}_{suffixes[name]}".replace("_", "-"))
+        else:
+            yield _Entry((name,), info, name.replace("_", "-"))
+
+
+def _settings(kind: type[Settings], given: Mapping[tuple[str, ...], Any]) -> Settings:
+    from pipelines.deployed_settings import SECTIONS, deployed
+
+    try:
+        values = deployed(kind).model_dump() if kind in SECTIONS.values() else {}
+        for path, value in given.items():
+            if value is not None:
+                group = values
+                for part in path[:-1]:
+                    group = group.setdefault(part, {})
+                group[path[-1]] = value
+        return kind.model_validate(values)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _option(entry: _Entry, short: str | None) -> Callable[[Command], Command]:
+    info, hint = entry.info, _without_none(entry.info.annotation)
+    kind: Any = click.Choice(get_args(hint)) if get_origin(hint) is Literal else _TYPES.get(hint)
+    flag = f"--{entry.flag}/--no-{entry.flag}" if hint is bool else f"--{entry.flag}"
+    bounds = bounds_text(info)
+    help_text = f"{info.description}{f' ({bounds})' if bounds else ''}."
+    usual = None if info.is_required() or info.default in ("", None) else _shown(entry.flag, info.default)
+    names = [name for name in (short, flag, entry.parameter) if name]
+    # The default is put in when all options are known: an option that is not given stays None.
+    options: dict[str, Any] = {"type": kind, "help": help_text, "show_default": usual or False}
+    return click.option(*names, default=None, required=info.is_required(), **options)
+
+
+def _shown(flag: str, default: object) -> str:
+    if isinstance(default, bool):
+        return flag if default else f"no-{flag}"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _without_none(hint: Any) -> Any:
+    """X of `X | None`; anything else as it is."""
+    others = [kind for kind in get_args(hint) if kind is not NoneType]
+    is_optional = get_origin(hint) in (Union, UnionType) and len(others) == 1
+    return others[0] if is_optional else hint
