@@ -18,6 +18,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from evaluation.animation.media import read_pictures, read_still
 from preprocessing.faces.alignment import (
@@ -31,18 +32,22 @@ from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
 from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.schema import CROP_SIDE_PX
+from storage.settings import Settings
 
 STILL_LOOKS: Final = 5  # at a still, until the tracker's window has settled on the face
 
 
-@dataclass(frozen=True)
-class DriverSettings:
+class DriverSettings(Settings):
     """How a driver's face is found."""
 
-    tracking: TrackingSettings = field(default_factory=TrackingSettings)
-    shots: ShotSettings = field(default_factory=ShotSettings)
-    second_face_size: float = 0.5  # of the first one's; smaller faces are people in the background
-    second_face_share: float = 0.1  # of the frames: more, and nobody knows whom to follow
+    tracking: TrackingSettings = TrackingSettings()
+    shots: ShotSettings = ShotSettings()
+    second_face_size: float = Field(
+        default=0.5, ge=0, le=1, description="Of the first one's; smaller faces are people in the background"
+    )
+    second_face_share: float = Field(
+        default=0.1, ge=0, le=1, description="Of the frames: more, and nobody knows whom to follow"
+    )
 
 
 @dataclass(frozen=True)

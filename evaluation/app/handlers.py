@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -72,8 +72,8 @@ class AppHandlers:
     async def options(self, _: Request) -> Response:
         """List trained runs, strengths with their defaults, and the output folder."""
         strengths = [
-            {"name": entry.name, "value": entry.default, "description": entry.metadata["description"]}
-            for entry in fields(Strengths)
+            {"name": name, "value": info.default, "description": info.description}
+            for name, info in Strengths.model_fields.items()
         ]
         body = {
             "runs": trained_runs(self._settings.root),
@@ -167,7 +167,7 @@ class AppHandlers:
         if "appearance" not in files:
             raise ValueError("portrait is missing: add an image with one face")
         output = free_output_path(self._settings.outputs, files["appearance"].stem)
-        known = {entry.name for entry in fields(Strengths)}
+        known = Strengths.model_fields
         strengths = {name: float(value) for name, value in body.get("strengths", {}).items() if name in known}
         seconds = body.get("seconds")
         return AnimateOrder(

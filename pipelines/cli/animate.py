@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
-from pipelines.cli.animate_options import animate_options
+from pipelines.cli.options import options_from
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 @click.command()
-@animate_options
+@options_from(
+    AnimateOrder,
+    "order",
+    left_out=("official_networks", "frames_at_once"),
+    suffixes={"strengths": "strength"},
+    short={"output": "-o"},
+)
 def animate(order: AnimateOrder) -> None:
     """Animate a portrait with audio and driving videos.
 

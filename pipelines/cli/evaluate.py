@@ -1,19 +1,18 @@
 """The command `pdfgc evaluate`."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from evaluation.config import EvaluationChoice
-from pipelines.cli.evaluation_options import evaluation_options
+from pipelines.cli.options import options_from
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 @click.command()
-@evaluation_options
+@options_from(EvaluationChoice, "choice")
 @click.option("--force", is_flag=True, help="Rebuild everything, even what is up to date.")
 def evaluate(choice: EvaluationChoice, force: bool) -> None:
     """Measure lip sync, control and quality of a run."""
@@ -50,7 +49,7 @@ def run_evaluation(config: EvaluationChoice, console: "Console", *, force: bool 
     config = with_run(root, config, RENDERING_STAGE)
     resources = {
         "workspace": {"config": {"force": force}},
-        "evaluation_choice": {"config": {"settings": asdict(config)}},
+        "evaluation_choice": {"config": {"settings": config.model_dump(mode="json")}},
     }
     regression: JobFailedError | None = None
     with DagsterInstance.get() as instance:

@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import Final
 
 import click
-from pydantic import ValidationError
 from typing_extensions import override
 
 COMMANDS: Final = (
@@ -73,9 +72,6 @@ def main(traceback: bool) -> None:
 
 def one_line(error: Exception) -> str:
     """The message of an error on one line."""
-    if isinstance(error, ValidationError):
-        entries = [(".".join(map(str, entry["loc"])), entry) for entry in error.errors()]
-        return "; ".join(f"{name}: {entry['msg']}, got {entry['input']!r}" for name, entry in entries)
     message = str(error) or type(error).__name__
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
 

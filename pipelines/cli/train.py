@@ -1,11 +1,10 @@
 """The command `pdfgc train`."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipelines.cli.training_options import training_options
+from pipelines.cli.options import options_from
 from training.jobs.config import TrainingChoice
 from training.stage_catalog import STAGE_NAMES
 
@@ -18,7 +17,7 @@ ALL: Final = "all"
 
 @click.command()
 @click.argument("stage", type=click.Choice([*STAGE_NAMES, ALL]))
-@training_options
+@options_from(TrainingChoice, "choice")
 @click.option("--force", is_flag=True, help="Train again, even if the stage is up to date.")
 def train(stage: str, choice: TrainingChoice, force: bool) -> None:
     """Train a STAGE, or all stages in order.
@@ -45,7 +44,7 @@ def run_training(stage: str, config: TrainingChoice, console: "Console", *, forc
     ensure_dagster_home()
     resources = {
         "workspace": {"config": {"force": force}},
-        "training_choice": {"config": {"settings": asdict(config)}},
+        "training_choice": {"config": {"settings": config.model_dump(mode="json")}},
     }
     with DagsterInstance.get() as instance:
         run_job(f"train_{stage}", instance, resources)

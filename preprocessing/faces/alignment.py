@@ -8,15 +8,15 @@ here, so a pixel is resampled once.
 `square`: the clip's average face box, enlarged, and the same for every frame.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.geometry import fit_similarity
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
-from storage.settings import setting
+from storage.settings import Settings
 
 # Where the official alignment puts (one eye, the other eye, the mouth) in its own 224 px frame.
 OFFICIAL_TARGET_PX: Final = np.array([[87.0, 59.0], [137.0, 59.0], [112.0, 120.0]])
@@ -32,15 +32,18 @@ EYES_AND_MOUTH: Final = (SIX_POINT_LEFT_EYE, SIX_POINT_RIGHT_EYE, EIGHT_POINT_IN
 CropMode = Literal["official", "square"]
 
 
-@dataclass(frozen=True)
-class AlignmentSettings:
+class AlignmentSettings(Settings):
     """How a crop is cut from its source."""
 
-    mode: CropMode = setting(
-        "official", "official: cropped as the released networks expect it; square: around the face box"
+    mode: CropMode = Field(
+        default="official",
+        description="official: cropped as the released networks expect it; square: around the face box",
     )
-    square_scale: float = setting(
-        1.8, "Side of the square crop over the face box's longer side (mode square)", minimum=1.0, maximum=4.0
+    square_scale: float = Field(
+        default=1.8,
+        ge=1.0,
+        le=4.0,
+        description="Side of the square crop over the face box's longer side (mode square)",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.alignment import (
     AlignmentSettings,
@@ -19,26 +20,19 @@ from preprocessing.faces.alignment import (
 from preprocessing.faces.tracking import FaceView
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import CROP_SIDE_PX, MAXIMUM_CLIP_FRAMES
-from storage.settings import setting
+from storage.settings import Settings
 
 SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly
 OUTSIDE_EVERY_FRAMES: Final = 4  # and a face takes time to walk out of the picture
 
 
-@dataclass(frozen=True)
-class CandidateSettings:
+class CandidateSettings(Settings):
     """How tracks are cut."""
 
-    minimum_frames: int = setting(
-        25, "Shorter pieces are refused: too short to learn from", minimum=2, maximum=32
+    minimum_frames: int = Field(
+        default=25, ge=2, le=32, description="Shorter pieces are refused: too short to learn from"
     )
-    jpeg_quality: int = setting(95, "Of the crops", minimum=50, maximum=100)
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.minimum_frames <= MAXIMUM_CLIP_FRAMES // 2:
-            raise ValueError(f"minimum_frames is {self.minimum_frames}, need 2 to {MAXIMUM_CLIP_FRAMES // 2}")
-        if not 50 <= self.jpeg_quality <= 100:
-            raise ValueError(f"jpeg_quality is {self.jpeg_quality}, need 50 to 100")
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="Of the crops")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
 
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from preprocessing.faces.frame_of_reference import (
     CROP_FOCAL_PX,
@@ -31,7 +31,7 @@ from preprocessing.faces.frame_of_reference import (
 )
 from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import CROP_SIDE_PX
-from storage.settings import setting
+from storage.settings import Settings
 
 WAY_OUT: Final = "`pdfgc weights fetch face_landmarker` gets the published file"
 NAME: Final = "face_landmarker"
@@ -61,12 +61,11 @@ HEAD_ORIGIN_CM: Final = (0.0, 2.98, 2.13)
 CENTIMETRES_PER_UNIT: Final = 0.945
 
 
-@dataclass(frozen=True)
-class FaceLandmarkerSettings:
+class FaceLandmarkerSettings(Settings):
     """What counts as a face."""
 
-    minimum_confidence: float = setting(
-        0.5, "Confidence of MediaPipe that there is a face", minimum=0.0, maximum=1.0
+    minimum_confidence: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="Confidence of MediaPipe that there is a face"
     )
 
 

@@ -61,11 +61,10 @@ TOY_RUN: Final = dataclasses.replace(
         **_TINY,
         "perception": dataclasses.replace(_TINY["perception"], loop=LOOP),
         "stage1_motion": dataclasses.replace(
-            _TINY["stage1_motion"], loop=dataclasses.replace(LOOP, gradient_clip_norm=1.0)
+            _TINY["stage1_motion"], loop=LOOP.replace(gradient_clip_norm=1.0)
         ),
         "stage3_expression": StageRun(
-            dataclasses.replace(
-                _TINY["stage3_expression"].settings,
+            _TINY["stage3_expression"].settings.replace(
                 # Two rows a step: the ring is written over from the fourth step on.
                 memory_rows=7,
                 windows=ExpressionWindowSettings(window_frames=3),

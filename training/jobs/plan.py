@@ -59,8 +59,7 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
     """
     preset = RUN_PRESETS[choice.preset]
     run = preset.stage(stage)
-    loop = dataclasses.replace(
-        run.loop,
+    loop = run.loop.replace(
         steps=choice.steps or run.loop.steps,
         batch_size=choice.batch_size or run.loop.batch_size,
         precision=run.loop.precision if choice.precision == "preset" else choice.precision,
@@ -69,11 +68,11 @@ def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
     )
     cadence = preset.cadence
     if choice.workers >= 0:
-        cadence = dataclasses.replace(cadence, workers=choice.workers)
+        cadence = cadence.replace(workers=choice.workers)
     settings = run.settings
     if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
-        weights = dataclasses.replace(settings.weights, decorrelation=0.0)
-        settings = dataclasses.replace(settings, weights=weights)
+        weights = settings.weights.replace(decorrelation=0.0)
+        settings = settings.replace(weights=weights)
     files = resolve_config(choice, stage_info(stage).pretrained)
     networks = preset.network_preset
     if any(file.setting == "vgg19_weights" for file in files):

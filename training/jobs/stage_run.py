@@ -58,7 +58,7 @@ def run_stage(
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)
         job = work / JOB_NAME
-        TrainingJob(str(root), stage, choice, work).write(job)
+        TrainingJob(root=str(root), stage=stage, choice=choice, work=work).write(job)
         write_pretrained_weights(work, resolve_config(choice, stage_info(stage).pretrained))
         launch(job, process_count(choice))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)

@@ -20,8 +20,8 @@ _HEAD: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_d
 def _shorter(stage: str, steps: int, batch_size: int, **settings: Any) -> StageRun:
     """The paper's stage with fewer steps and other settings."""
     paper = PAPER.stages[stage]
-    loop = dataclasses.replace(paper.loop, steps=steps, batch_size=batch_size)
-    return StageRun(dataclasses.replace(paper.settings, **settings), loop)
+    loop = paper.loop.replace(steps=steps, batch_size=batch_size)
+    return StageRun(paper.settings.replace(**settings), loop)
 
 
 RUN: Final = dataclasses.replace(

@@ -1,7 +1,6 @@
 """Perception: a small network learns the shards' own labels, then serves as φ, ψ and 𝒢 (ours)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.perception import Perceived, PerceptionConfig, PerceptionNetwork
+from storage.settings import Settings
 from training.data.augmentation import ColourJitter, MotionAugmentation, augment_motion
 from training.data.batches import LabelledFrames
 from training.data.frames import to_network_input
@@ -21,8 +21,7 @@ from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
 from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
 
 
-@dataclass(frozen=True)
-class PerceptionWeights:
+class PerceptionWeights(Settings):
     """Weights of the losses; ours. Each loss is about as large as the others at the start."""
 
     landmarks: float = 5.0
@@ -31,17 +30,14 @@ class PerceptionWeights:
     blink: float = 2.0
 
 
-@dataclass(frozen=True)
-class PerceptionSettings:
+class PerceptionSettings(Settings):
     """The stage is ours, so is every default."""
 
     weights: PerceptionWeights = PerceptionWeights()
     optimiser: OptimiserSettings = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
     pose_scale: PoseScale = PoseScale()
     # Perspective would change what the labels say.
-    augmentation: MotionAugmentation = field(
-        default_factory=lambda: MotionAugmentation(ColourJitter(hue_turns=0.1), perspective=0.0)
-    )
+    augmentation: MotionAugmentation = MotionAugmentation(colour=ColourJitter(hue_turns=0.1), perspective=0.0)
 
 
 class PerceptionModel(Player):

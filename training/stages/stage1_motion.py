@@ -6,10 +6,10 @@ unified motion feature, side by side; the four heads of E_mot take no part yet.
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
@@ -18,6 +18,7 @@ from models.external.vgg19 import PerceptualFeatures
 from models.generator import Generator, GeneratorConfig
 from models.landmark_trunk import LandmarkTrunk
 from models.presets import NetworkPreset
+from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation, augment_motion
 from training.data.batches import ClipPairs
 from training.data.frames import to_network_input
@@ -43,20 +44,20 @@ from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
 
 
-@dataclass(frozen=True)
-class MotionWeights:
+class MotionWeights(Settings):
     """Weights of the losses. Unverified: λ of VGG and of features are left over in the official code."""
 
-    phi: float = 1.0  # ||φ(I0) − φ(Ig)||₂ of L_mot
-    psi: float = 1.0  # ||ψ(I0) − ψ(Ig)||₂ of L_mot
+    phi: float = Field(default=1.0, description="Of φ, the 3D face, in L_mot")
+    psi: float = Field(default=1.0, description="Of ψ, the emotion, in L_mot")
     vgg: float = 10.0
     adversarial: float = 1.0
-    feature_matching: float = 10.0  # the paper names it for stage 3 alone; PC-AVS has it throughout
-    pixel: float = 0.0  # L1 of pixels; ours, for presets that have minutes
+    feature_matching: float = Field(
+        default=10.0, description="The paper names it for stage 3 alone; PC-AVS has it throughout"
+    )
+    pixel: float = Field(default=0.0, description="L1 of pixels; ours, for presets that have minutes")
 
 
-@dataclass(frozen=True)
-class MotionSettings:
+class MotionSettings(Settings):
     """Stage 1. Unverified: all but the losses' forms."""
 
     weights: MotionWeights = MotionWeights()
@@ -67,7 +68,7 @@ class MotionSettings:
     # Ours: E_mot's trunk, a face alignment network by its layout, begins as the one that knows landmarks.
     # Unverified whether the paper's began as a published alignment network.
     start_trunk_from_perception: bool = False
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    optimiser: OptimiserSettings = OptimiserSettings()
     # The released generator has learned noise. Ours: off, its strengths stay at zero.
     generator_noise: bool = True
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
@@ -75,7 +76,7 @@ class MotionSettings:
     generator_rate_factor: float = 1.0
     # Below 1 a trunk that has learnt eyes and lips keeps them, which remade pictures hardly ask for; ours.
     trunk_rate_factor: float = 1.0
-    adversary_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    adversary_optimiser: OptimiserSettings = OptimiserSettings()
 
 
 class MotionModel(Player):

@@ -7,10 +7,10 @@ expression (mean over the window) | eye | pose; what the others leave unsaid is 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
@@ -19,6 +19,7 @@ from models.external.vgg19 import PerceptualFeatures
 from models.generator import Generator
 from models.motion import MotionEncoder
 from models.style_vector import StyleVector
+from storage.settings import Settings
 from training.data.augmentation import WindowAugmentation, augment_window
 from training.data.batches import ExpressionWindows
 from training.data.frames import to_network_input
@@ -51,42 +52,40 @@ from training.stages.reconstruction import ReconstructionTally
 from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
 
 
-@dataclass(frozen=True)
-class ExpressionWeights:
+class ExpressionWeights(Settings):
     """Weights of the losses. Unverified: λ of VGG, features and D are left over in the official code."""
 
     vgg: float = 10.0
     adversarial: float = 1.0
     feature_matching: float = 10.0
     decorrelation: float = 1.0
-    lip: float = 1.0  # exp(−S(V_lip(I_f), E_aud(a_g))) of L_con
-    gaze: float = 1.0  # ||𝒢(I_f) − 𝒢(I_g)||₁ of L_con
-    phi: float = 1.0  # L_mot of L_con
+    lip: float = Field(default=1.0, description="Of the lips against the sound in L_con")
+    gaze: float = Field(default=1.0, description="Of the gaze in L_con")
+    phi: float = Field(default=1.0, description="L_mot of L_con")
     psi: float = 1.0
-    pixel: float = 0.0  # L1 of pixels; ours, for presets that have minutes
+    pixel: float = Field(default=0.0, description="L1 of pixels; ours, for presets that have minutes")
 
 
-@dataclass(frozen=True)
-class ExpressionSettings:
+class ExpressionSettings(Settings):
     """Stage 3. Unverified: K, M, all weights and sizes."""
 
     weights: ExpressionWeights = ExpressionWeights()
-    windows: ExpressionWindowSettings = ExpressionWindowSettings()  # K
+    windows: ExpressionWindowSettings = Field(default=ExpressionWindowSettings(), description="K")
     augmentation: WindowAugmentation = WindowAugmentation()
-    memory_rows: int = 4096  # M of each of the two banks
+    memory_rows: int = Field(default=4096, description="M of each of the two banks")
     dimension_pairs: DimensionPairs = "all"
     adversary: AdversarySettings = AdversarySettings()
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
     # Ours: G begins as stage 1's G0 (its moving average) wherever the shapes agree, and D as stage 1's D.
     start_from_stage1: bool = True
-    gaze_with_blinks: bool = True  # ours: perception tells blinks beside 𝒢's gaze, and both must come back
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    gaze_with_blinks: bool = Field(default=True, description="Gaze term also compares blinks; ours")
+    optimiser: OptimiserSettings = OptimiserSettings()
     # The released generator has learned noise. Ours: off, its strengths stay at zero.
     generator_noise: bool = True
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
     generator_rate_factor: float = 1.0
-    adversary_optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    adversary_optimiser: OptimiserSettings = OptimiserSettings()
 
 
 class ExpressionModel(Player):

@@ -100,7 +100,7 @@ def test_create_video_renders_and_removes_the_uploads(
     assert re.fullmatch(r"\d{8}-\d{6}-my_face", request.output.stem)
     assert request.grid == request.output.with_name(f"{request.output.stem}-side-by-side.mp4")
     assert (request.checkpoint, request.seconds, request.device) == ("mine", 2.0, "cpu")
-    assert request.strengths == Strengths(1.5, 0.25, 1.0, 0.0)
+    assert request.strengths == Strengths(lip=1.5, pose=0.25, eye=1.0, expression=0.0)
     assert request.pose == request.lip != request.appearance
     assert request.eye is None
     assert job["report"]["summary"] == "2.00 s, 50 frames at 32 px, run 'toy', 12.5 frames/s"

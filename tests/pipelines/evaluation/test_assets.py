@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from evaluation.config import EvaluationChoice
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
-from pipelines.cli.evaluation_options import evaluation_options
+from pipelines.cli.options import options_from
 from pipelines.evaluation.checks import beats_still_portrait, every_metric_measured, has_figures
 from pipelines.resources import Evaluation
 
@@ -51,7 +51,7 @@ def chosen(*arguments: str) -> Any:
     def keep(choice: EvaluationChoice) -> None:
         made.append(choice)
 
-    result = CliRunner().invoke(click.command()(evaluation_options(keep)), arguments)
+    result = CliRunner().invoke(click.command()(options_from(EvaluationChoice, "choice")(keep)), arguments)
     return made[0] if made else result.output
 
 
@@ -60,6 +60,6 @@ def test_every_field_of_the_choice_is_an_option() -> None:
     assert chosen("--run", "a", "--split", "train", "--control-bases", "0", "--csim-weights", "w.onnx") == (
         EvaluationChoice(run="a", split="train", control_bases=0, csim_weights="w.onnx")
     )
-    assert "not in the range" in chosen("--frames", "65")
-    with pytest.raises(ValueError, match="frames is 0, need 1 to 64"):
+    assert "frames must be <= 64, got 65" in chosen("--frames", "65")
+    with pytest.raises(ValueError, match="frames must be >= 1, got 0"):
         EvaluationChoice(frames=0)
