@@ -1,5 +1,6 @@
 """What a run leaves when something is wrong, and when it is looked at."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -30,7 +31,7 @@ QUIET = CADENCE.replace(workers=0, samples_every_steps=100, held_out_every_steps
 @pytest.fixture
 def set_cadence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cadence], None]:
     def put(cadence: Cadence) -> None:
-        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
+        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
 
     return put
 

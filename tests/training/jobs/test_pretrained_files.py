@@ -1,5 +1,6 @@
 """Pretrained weights in a training config: recipes, what is published, errors."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
     toy_root: UPath, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
     monkeypatch.setattr(judges, "load_face_reconstruction", toy_reconstruction)
     monkeypatch.setattr(judges, "load_emonet", toy_emonet)
     monkeypatch.setattr(judges, "load_l2cs", toy_l2cs)

@@ -1,5 +1,6 @@
 """What a stage takes over of the authors' released networks, part by part."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_a_run_begins_so_says_so_and_publishes_whose_files_they_were(
     toy_root: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
     reporter = ListReporter()
 
     def launch(job: Path, processes: int) -> None:

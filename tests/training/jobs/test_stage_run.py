@@ -49,7 +49,7 @@ class Launcher:
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
     cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN.replace(cadence=cadence))
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
     return Launcher()
 
 
