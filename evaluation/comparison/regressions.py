@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import Field
 from upath import UPath
 
 from evaluation.comparison.baseline_runs import BaselineRun, current_baseline_run, read_baseline_run
@@ -28,29 +29,28 @@ from evaluation.comparison.differences import Regression, paired_regression, unp
 from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated_run
 from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
 from evaluation.report.matrix import split_cells
-from storage.settings import setting
+from storage.settings import Settings
 
 FALSE_DISCOVERY_RATE: Final = 0.05
 
 
-@dataclass(frozen=True)
-class AcceptanceSettings:
+class AcceptanceSettings(Settings):
     """When a run is worse than the accepted one.
 
     Raises:
         ValueError: the tolerance is out of its bounds.
     """
 
-    tolerance: float = setting(
-        0.05, "Share of the accepted mean's magnitude by which a mean may be worse", minimum=0.0, maximum=10.0
+    tolerance: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=10.0,
+        description="Share of the accepted mean's magnitude by which a mean may be worse",
     )
-    metrics: str = setting(
-        "", "Metrics that count, names with commas between; empty: all that both runs have figures of"
+    metrics: str = Field(
+        default="",
+        description="Metrics to compare, separated by commas; empty: all that both runs have",
     )
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.tolerance <= 10:
-            raise ValueError(f"tolerance is {self.tolerance}, need 0 to 10")
 
     @property
     def names(self) -> tuple[str, ...]:

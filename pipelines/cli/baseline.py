@@ -30,8 +30,6 @@ def set_baseline(
 
     RUN is compared with the current baseline run and refused if it is worse.
     """
-    from dataclasses import asdict
-
     from dagster import DagsterInstance
     from rich.console import Console
 
@@ -53,7 +51,7 @@ def set_baseline(
     ensure_dagster_home()
     resources = {
         "evaluation_choice": {"config": {"settings": {"run": run}}},
-        "baseline": {"config": {"settings": asdict(settings)}},
+        "baseline": {"config": {"settings": settings.model_dump(mode="json")}},
     }
     config = {"note": note, "allow_regression": allow_regression}
     with DagsterInstance.get() as instance:

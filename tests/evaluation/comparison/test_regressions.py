@@ -32,7 +32,7 @@ def series(
 def compare(
     baseline: list[MetricRecord], new: list[MetricRecord], tolerance: float = 0.03, metrics: str = ""
 ) -> RegressionCheck:
-    settings = AcceptanceSettings(tolerance, metrics)
+    settings = AcceptanceSettings(tolerance=tolerance, metrics=metrics)
     return check_regressions(evaluated(baseline, "old"), evaluated(new), settings)
 
 
