@@ -51,7 +51,7 @@ from training.engine.meter import Meter
 from training.engine.optimizer_step import Turn
 from training.engine.settings import LoopSettings
 from training.engine.trainer import Loop, LoopPlan
-from training.jobs.config import PresetName, TrainingChoice
+from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
 from training.jobs.recipe import stage_inputs
 from training.jobs.reporting import TextReporter
@@ -173,15 +173,15 @@ def name_of(settings: LoopSettings) -> str:
 
 
 def start(
-    root: UPath, stage: str, choice: TrainingChoice, process: Process, compiled: bool, work: Path
+    root: UPath, stage: str, config: TrainingConfig, process: Process, compiled: bool, work: Path
 ) -> dict[str, TimedLoop]:
     """A loop for every variant, all from the same weights, each with a folder in `work`.
 
     Raises:
         ValueError: there are no such samples, or the parents' weights are of other networks.
     """
-    plan = plan_stage(stage, choice)
-    parents, index = read_parents(root, stage, choice), open_current(root, "train")
+    plan = plan_stage(stage, config)
+    parents, index = read_parents(root, stage, config), open_current(root, "train")
     context = StageContext(plan.networks, parents, plan.pretrained)
     return {
         name: start_one(
@@ -326,7 +326,7 @@ def main(
     """Time the training steps of a preset's stages on the data set of ROOT."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(int(threads(1)["OMP_NUM_THREADS"]))
-    choice = TrainingChoice(preset=preset, run=run, device=device)
+    config = TrainingConfig(preset=preset, run=run, device=device)
     place, load_before = open_root(str(root)), load_averages()
     figures: dict[str, dict[str, dict[str, float]]] = {}
     with ExitStack() as stack:
@@ -334,13 +334,13 @@ def main(
         try:
             process = stack.enter_context(join(device))
             for stage in stages:  # all parents' presence before the first minute is spent
-                stage_inputs(place, stage, choice)
+                stage_inputs(place, stage, config)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         for stage in stages:
             (work / stage).mkdir()
             try:
-                loops = start(place, stage, choice, process, compiled, work / stage)
+                loops = start(place, stage, config, process, compiled, work / stage)
             except ValueError as error:
                 raise click.ClickException(str(error)) from error
             figures[stage] = measure_stage(loops, rounds, steps)

@@ -10,7 +10,7 @@ from storage.settings import Settings
 ChosenSplit = Literal["train", "validation", "test"]
 
 
-class EvaluationChoice(Settings):
+class EvaluationConfig(Settings):
     """Which run is evaluated, on which videos, and with which outside weights.
 
     Raises:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from evaluation.comparison.regressions import AcceptanceSettings
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from pipelines.operations.collection_settings import CollectionSettings
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.source_videos import SourceSettings
 from storage.settings import Settings, SettingsError, bounds_text
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 
 PREFIX: Final = "PDFGC__"
 BETWEEN: Final = "__"
@@ -27,8 +27,8 @@ SECTIONS: Final[Mapping[str, type[Settings]]] = {
     "sources": SourceSettings,
     "preprocessing": PreprocessingSettings,
     "dataset": DatasetSettings,
-    "training": TrainingChoice,
-    "evaluation": EvaluationChoice,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
     "acceptance": AcceptanceSettings,
     "collection": CollectionSettings,
     "operations": OperationsSettings,

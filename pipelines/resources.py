@@ -7,7 +7,7 @@ from dagster import Config, ConfigurableResource
 from pydantic import Field
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import deployed
 from preprocessing.dataset.joining import DatasetSettings
@@ -15,7 +15,7 @@ from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.remote import SourcePath, source_path, split_folders
 from preprocessing.sources.source_videos import SourceSettings
 from storage.root import open_root
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 
 VIDEOS_VARIABLE = "PDFGC_VIDEOS"
 
@@ -29,8 +29,8 @@ else:
     SourceForm = form_of(SourceSettings, deployed=deployed(SourceSettings))
     PreprocessingForm = form_of(PreprocessingSettings, deployed=deployed(PreprocessingSettings))
     DatasetForm = form_of(DatasetSettings, deployed=deployed(DatasetSettings))
-    TrainingForm = form_of(TrainingChoice, deployed=deployed(TrainingChoice))
-    EvaluationForm = form_of(EvaluationChoice, deployed=deployed(EvaluationChoice))
+    TrainingForm = form_of(TrainingConfig, deployed=deployed(TrainingConfig))
+    EvaluationForm = form_of(EvaluationConfig, deployed=deployed(EvaluationConfig))
 
 
 class Workspace(ConfigurableResource):  # type: ignore[type-arg]
@@ -98,22 +98,22 @@ class DatasetChoice(ConfigurableResource):  # type: ignore[type-arg]
 
 
 class Training(ConfigurableResource):  # type: ignore[type-arg]
-    """What a person chooses of a training run; one choice for all stages of a Dagster run."""
+    """What a person chooses of a training run; one config for all stages of a Dagster run."""
 
     settings: TrainingForm = Field(default=TrainingForm(), description="Preset, and what differs from it")
 
-    def to_choice(self) -> TrainingChoice:
-        """The choice that the form tells."""
-        return settings_from(TrainingChoice, self.settings)
+    def to_settings(self) -> TrainingConfig:
+        """The config that the form tells."""
+        return settings_from(TrainingConfig, self.settings)
 
 
 class Evaluation(ConfigurableResource):  # type: ignore[type-arg]
-    """What a person chooses of an evaluation; one choice for all assets of a Dagster run."""
+    """What a person chooses of an evaluation; one config for all assets of a Dagster run."""
 
     settings: EvaluationForm = Field(
         default=EvaluationForm(), description="Which run, on which videos, with which outside weights"
     )
 
-    def to_choice(self) -> EvaluationChoice:
-        """The choice that the form tells."""
-        return settings_from(EvaluationChoice, self.settings)
+    def to_settings(self) -> EvaluationConfig:
+        """The config that the form tells."""
+        return settings_from(EvaluationConfig, self.settings)

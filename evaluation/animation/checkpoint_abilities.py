@@ -39,8 +39,8 @@ def parts_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
     last = None if "/" in checkpoint else current(root, RENDERING_STAGE, checkpoint)
     if last is None:
         return False
-    choice = TrainingJob.read(local_copy(last.directory) / JOB_NAME).choice
-    eye = current(root, EYE_STAGE, choice.parents_run or choice.run)
+    config = TrainingJob.read(local_copy(last.directory) / JOB_NAME).config
+    eye = current(root, EYE_STAGE, config.parents_run or config.run)
     if eye is None or WEIGHTS_NAME not in eye.manifest.files:
         return False
     with safe_open(local_copy(eye.directory) / WEIGHTS_NAME, framework="np") as weights:

@@ -148,14 +148,14 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | No
             f"{RENDERING_STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}"
         )
     folder = local_copy(published.directory)
-    choice = TrainingJob.read(folder / JOB_NAME).choice
+    config = TrainingJob.read(folder / JOB_NAME).config
     # As it was trained: the preset of that name may have changed since.
     networks = read_settings(NetworkPreset, published, "networks")
     settings = read_settings(ExpressionSettings, published, "stage")
     tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
     if (folder / AVERAGES_NAME).is_file():
         tensors |= read_weights(folder / AVERAGES_NAME).tensors
-    context = StageContext(networks, read_parents(root, RENDERING_STAGE, choice))
+    context = StageContext(networks, read_parents(root, RENDERING_STAGE, config))
     weights = StageWeights(f"{RENDERING_STAGE} of run {run!r}", tensors)
     trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
     return trained, settings.windows.window_frames, measured_parts(context.parents["stage2_eye"])

@@ -11,7 +11,7 @@ from typing import Any, Final
 from PIL import Image
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.generation.files import (
     CONTACT_SHEET,
     FACTS_NAME,
@@ -51,7 +51,7 @@ Progress = Callable[[str], None]
 
 
 def run_generated_videos(
-    root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
+    root: UPath, config: EvaluationConfig, *, force: bool = False, progress: Progress
 ) -> Published:
     """Make a run's videos unless they are there; a killed run goes on at the first video that is missing.
 
@@ -62,29 +62,29 @@ def run_generated_videos(
         ValueError: there is no data set, the run is not trained, the split gives no video, the plan
             file is of another data set, or weights that are named may not be used.
     """
-    index, plan = open_or_draw_plan(root, choice)
+    index, plan = open_or_draw_plan(root, config)
     for note in plan.notes:
         progress(note)
     recipe = Recipe(
         asset=GENERATED_VIDEOS,
-        partition=choice.run,
+        partition=config.run,
         code_version=CODE_VERSION,
         settings={
             "plan": plan.name,
             "plan_sha256": fingerprint(asdict(plan)),
             "encoding": to_json_value(NEAR_LOSSLESS, "encoding"),
         },
-        inputs=run_inputs(root, choice.run),
+        inputs=run_inputs(root, config.run),
     )
 
     def build(work: Path) -> BuildReport:
-        resolve_config(choice)  # fail before videos are generated
-        return _make(root, choice, index, plan, work, progress)
+        resolve_config(config)  # fail before videos are generated
+        return _make(root, config, index, plan, work, progress)
 
     return materialise(root, recipe, build, force=force)
 
 
-def open_or_draw_plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex, ReenactmentPlan]:
+def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex, ReenactmentPlan]:
     """The clips of the split, and the list of videos: drawn, or read from the plan file.
 
     Raises:
@@ -95,20 +95,20 @@ def open_or_draw_plan(root: UPath, choice: EvaluationChoice) -> tuple[ClipIndex,
     if dataset is None:
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
     digest = dataset.manifest.content_digest
-    if choice.protocol_file:
-        plan = read_plan(Path(choice.protocol_file).expanduser())
+    if config.protocol_file:
+        plan = read_plan(Path(config.protocol_file).expanduser())
         index = open_current(root, plan.split)
         keys = [index.key(clip) for clip in range(len(index))]
         require_clips(plan, keys, f"the data set's split {plan.split}")
         return index, plan
     try:
-        index = open_current(root, choice.split)
+        index = open_current(root, config.split)
     except NoSamplesError as error:
         raise ValueError(
             f"no video can be made: {error}. Choose another split, or add people: splits are by person"
         ) from error
-    counts = VideoCounts(choice.self_videos, choice.cross_videos, choice.control_bases, choice.frames)
-    return index, draw_plan(index, digest, choice.seed, choice.split, counts)
+    counts = VideoCounts(config.self_videos, config.cross_videos, config.control_bases, config.frames)
+    return index, draw_plan(index, digest, config.seed, config.split, counts)
 
 
 def run_inputs(root: UPath, run: str) -> dict[str, str]:
@@ -126,8 +126,8 @@ def run_inputs(root: UPath, run: str) -> dict[str, str]:
         known = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
         told = f"runs that have: {', '.join(known) or 'none'}"
         raise ValueError(f"run {run!r} has not trained {RENDERING_STAGE} under {root}; {told}")
-    choice = TrainingJob.read(local_copy(published.directory) / JOB_NAME).choice
-    inputs = stage_inputs(root, RENDERING_STAGE, choice)
+    config = TrainingJob.read(local_copy(published.directory) / JOB_NAME).config
+    inputs = stage_inputs(root, RENDERING_STAGE, config)
     used = {name: digest for name, digest in inputs.items() if name != "perception"}  # of training alone
     return used | {RENDERING_STAGE: weights_digest(published)}
 
@@ -143,7 +143,7 @@ class _Making:
 
 def _make(
     root: UPath,
-    choice: EvaluationChoice,
+    config: EvaluationConfig,
     index: ClipIndex,
     plan: ReenactmentPlan,
     work: Path,
@@ -157,7 +157,7 @@ def _make(
     for name in ("videos", "clips", "portraits"):
         (work / name).mkdir(exist_ok=True)
     reader = ClipReader(index)
-    head = RememberingHead(load_talking_head(choice.run, root, choice.device))
+    head = RememberingHead(load_talking_head(config.run, root, config.device))
     making = _Making(head, reader, work)
     progress(f"{len(plan.reenactments)} videos of {len(plan.clips())} clips by {making.head.name}")
     clips = {key: _write_clip(making, key) for key in plan.clips()}

@@ -2,7 +2,7 @@
 
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from storage.publishing import current
 
 
@@ -23,6 +23,6 @@ def newest_run(root: UPath, asset: str) -> str:
     return max(made)[1]
 
 
-def with_run(root: UPath, choice: EvaluationChoice, asset: str) -> EvaluationChoice:
-    """The choice with a run's name: its own, else that which published `asset` last. Errors: `newest_run`."""
-    return choice if choice.run else choice.replace(run=newest_run(root, asset))
+def with_run(root: UPath, config: EvaluationConfig, asset: str) -> EvaluationConfig:
+    """The config with a run's name: its own, else that which published `asset` last. Errors: `newest_run`."""
+    return config if config.run else config.replace(run=newest_run(root, asset))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated
 from evaluation.records import OFFICIAL_PUBLISHED, RECORDS_TABLE, write_records
 from preprocessing.process_pool import default_workers
@@ -48,7 +48,7 @@ Progress = Callable[[str], None]
 
 def run_control_evaluation(
     root: UPath,
-    choice: EvaluationChoice,
+    config: EvaluationConfig,
     *,
     workers: int | None = None,
     force: bool = False,
@@ -58,7 +58,7 @@ def run_control_evaluation(
 
     Args:
         root: With the published `generated_videos`.
-        choice: Whose run; where the released model's published panels lie; the FaceLandmarker's weights.
+        config: Whose run; where the released model's published panels lie; the FaceLandmarker's weights.
         workers: Processes that read faces; None: one a core.
         force: Measure anew.
         progress: Lines for people.
@@ -70,18 +70,18 @@ def run_control_evaluation(
     """
     from evaluation.readings.clip_truth import sources_with_truth
 
-    videos, made = open_generated(root, choice.run)
-    panels = official_folder(choice)
+    videos, made = open_generated(root, config.run)
+    panels = official_folder(config)
     sources = sources_with_truth(root, made)
     settings: dict[str, JsonValue] = {
         "official_panels": {path.name: file_sha256(path) for path in panel_files(panels)},
         "clips_with_truth": len(sources),
     }
-    landmarker = resolve_weights(choice.face_landmarker_weights, "face_landmarker_weights")
+    landmarker = resolve_weights(config.face_landmarker_weights, "face_landmarker_weights")
     if landmarker is not None:
         settings["face_landmarker_sha256"] = landmarker.sha256
     inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
-    recipe = Recipe(CONTROL_EVALUATION, choice.run, CODE_VERSION, settings, inputs)
+    recipe = Recipe(CONTROL_EVALUATION, config.run, CODE_VERSION, settings, inputs)
     processes = default_workers() if workers is None else workers
     return materialise(
         root,
@@ -91,9 +91,9 @@ def run_control_evaluation(
     )
 
 
-def official_folder(choice: EvaluationChoice) -> Path | None:
+def official_folder(config: EvaluationConfig) -> Path | None:
     """Where the released model's published panels lie; None where nobody says so."""
-    told = choice.official_panels or os.environ.get(OFFICIAL_VARIABLE, "")
+    told = config.official_panels or os.environ.get(OFFICIAL_VARIABLE, "")
     return Path(told).expanduser() if told else None
 
 

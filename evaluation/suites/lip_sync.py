@@ -15,7 +15,7 @@ from typing import Final
 
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated
 from evaluation.generation.generate import run_inputs
 from evaluation.records import RECORDS_TABLE, write_records
@@ -41,7 +41,7 @@ class _Task:
 
 
 def run_lip_sync_evaluation(
-    root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
+    root: UPath, config: EvaluationConfig, *, force: bool = False, progress: Progress
 ) -> Published:
     """Score a run's videos unless that is done: `metric_records.parquet`.
 
@@ -49,13 +49,13 @@ def run_lip_sync_evaluation(
         FileNotFoundError: SyncNet's weights are named and are not there.
         ValueError: there are no videos, the run's lip stage is gone, or SyncNet's weights may not be used.
     """
-    videos, made = open_generated(root, choice.run)
-    weights = run_inputs(root, choice.run)
-    syncnet = resolve_weights(choice.syncnet_weights, "syncnet_weights")
-    task = _Task(root, made, lip_run(root, choice.run), syncnet)
+    videos, made = open_generated(root, config.run)
+    weights = run_inputs(root, config.run)
+    syncnet = resolve_weights(config.syncnet_weights, "syncnet_weights")
+    task = _Task(root, made, lip_run(root, config.run), syncnet)
     recipe = Recipe(
         LIP_SYNC_EVALUATION,
-        choice.run,
+        config.run,
         CODE_VERSION,
         {"syncnet_sha256": None if syncnet is None else syncnet.sha256},
         {GENERATED_VIDEOS: videos.manifest.content_digest} | {name: weights[name] for name in SCORER_STAGES},
@@ -70,8 +70,8 @@ def lip_run(root: UPath, run: str) -> str:
 
     published = current(root, RENDERING_STAGE, run)
     assert published is not None  # `run_inputs` has looked
-    choice = TrainingJob.read(local_copy(published.directory) / JOB_NAME).choice
-    return choice.parents_run or choice.run
+    config = TrainingJob.read(local_copy(published.directory) / JOB_NAME).config
+    return config.parents_run or config.run
 
 
 def _score(task: _Task, work: Path, progress: Progress) -> BuildReport:

@@ -11,7 +11,7 @@ from typing import Final
 
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.generation.files import GENERATED_VIDEOS, open_generated
 from evaluation.records import RECORDS_TABLE, write_records
 from storage.publishing import BuildReport, Published, Recipe, materialise
@@ -32,7 +32,7 @@ class QualityWeights:
 
 
 def run_quality_evaluation(
-    root: UPath, choice: EvaluationChoice, *, force: bool = False, progress: Progress
+    root: UPath, config: EvaluationConfig, *, force: bool = False, progress: Progress
 ) -> Published:
     """Measure a run's videos unless that is done: `metric_records.parquet`.
 
@@ -40,16 +40,16 @@ def run_quality_evaluation(
         FileNotFoundError: weights are named and are not there.
         ValueError: there are no videos, or weights are not what they should be or may not be used.
     """
-    videos, made = open_generated(root, choice.run)
+    videos, made = open_generated(root, config.run)
     files = {
-        "csim": resolve_weights(choice.csim_weights, "csim_weights"),
-        "lpips": resolve_weights(choice.lpips_weights, "lpips_weights"),
-        "fid": resolve_weights(choice.fid_weights, "fid_weights"),
+        "csim": resolve_weights(config.csim_weights, "csim_weights"),
+        "lpips": resolve_weights(config.lpips_weights, "lpips_weights"),
+        "fid": resolve_weights(config.fid_weights, "fid_weights"),
     }
     weights = QualityWeights(**{name: None if file is None else file.path for name, file in files.items()})
     recipe = Recipe(
         QUALITY_EVALUATION,
-        choice.run,
+        config.run,
         CODE_VERSION,
         {"weights_sha256": {name: None if file is None else file.sha256 for name, file in files.items()}},
         {GENERATED_VIDEOS: videos.manifest.content_digest},

@@ -74,20 +74,20 @@ def demo(
 
 def _train_and_evaluate(console: "Console", *, force: bool) -> None:
     """Train all stages of run `default`, stage 3 again without L_decor, and evaluate the first."""
-    from evaluation.config import EvaluationChoice
+    from evaluation.config import EvaluationConfig
     from pipelines.cli.evaluate import run_evaluation
     from pipelines.cli.train import ALL, run_training
     from storage.root import open_root
-    from training.jobs.config import TrainingChoice
+    from training.jobs.config import TrainingConfig
 
-    config = TrainingChoice()
+    config = TrainingConfig()
     console.print("[bold]Training[/bold] every stage, preset tiny_cpu")
     run_training(ALL, config, console, force=force)
-    ablation = TrainingChoice(run=ABLATION_RUN, parents_run=config.run, decorrelation=False)
+    ablation = TrainingConfig(run=ABLATION_RUN, parents_run=config.run, decorrelation=False)
     console.print("[bold]Training[/bold] stage 3 without L_decor, for comparison")
     run_training(STAGE_3, ablation, console, force=force)
     print_ablation(open_root(), (config.run, ABLATION_RUN), console)
-    run_evaluation(EvaluationChoice(run=config.run), console, force=force)
+    run_evaluation(EvaluationConfig(run=config.run), console, force=force)
 
 
 def print_ablation(root: "UPath", runs: tuple[str, str], console: "Console") -> None:

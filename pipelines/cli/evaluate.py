@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from pipelines.cli.options import options_from
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options_from(EvaluationChoice, "choice")
+@options_from(EvaluationConfig, "config")
 @click.option("--force", is_flag=True, help="Rebuild everything, even what is up to date.")
-def evaluate(choice: EvaluationChoice, force: bool) -> None:
+def evaluate(config: EvaluationConfig, force: bool) -> None:
     """Measure lip sync, control and quality of a run."""
     from rich.console import Console
 
@@ -24,10 +24,10 @@ def evaluate(choice: EvaluationChoice, force: bool) -> None:
     from pipelines.cli.console import without_chatter
 
     with without_chatter():
-        run_evaluation(choice, Console(), force=force)
+        run_evaluation(config, Console(), force=force)
 
 
-def run_evaluation(config: EvaluationChoice, console: "Console", *, force: bool = False) -> None:
+def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool = False) -> None:
     """Evaluate a run; print the report's tables and the path of its page.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipelines.cli.options import options_from
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.stage_catalog import STAGE_NAMES
 
 if TYPE_CHECKING:
@@ -17,19 +17,19 @@ ALL: Final = "all"
 
 @click.command()
 @click.argument("stage", type=click.Choice([*STAGE_NAMES, ALL]))
-@options_from(TrainingChoice, "choice")
+@options_from(TrainingConfig, "config")
 @click.option("--force", is_flag=True, help="Train again, even if the stage is up to date.")
-def train(stage: str, choice: TrainingChoice, force: bool) -> None:
+def train(stage: str, config: TrainingConfig, force: bool) -> None:
     """Train a STAGE, or all stages in order.
 
     An interrupted run resumes from its last checkpoint.
     """
     from rich.console import Console
 
-    run_training(stage, choice, Console(), force=force)
+    run_training(stage, config, Console(), force=force)
 
 
-def run_training(stage: str, config: TrainingChoice, console: "Console", *, force: bool = False) -> None:
+def run_training(stage: str, config: TrainingConfig, console: "Console", *, force: bool = False) -> None:
     """Train a stage, or `ALL` of them, and print the held-out metrics.
 
     Raises:

@@ -13,7 +13,7 @@ from dagster import (
 )
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.generation.files import CONTACT_SHEET, GENERATED_VIDEOS
 from evaluation.generation.generate import run_generated_videos
 from evaluation.generation.newest_run import with_run
@@ -41,7 +41,7 @@ from storage.publishing import Published
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE, STAGE_NAMES
 
-Measure = Callable[[AssetExecutionContext, UPath, EvaluationChoice, Workspace], Published]
+Measure = Callable[[AssetExecutionContext, UPath, EvaluationConfig, Workspace], Published]
 LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 
 
@@ -64,14 +64,14 @@ def generated_videos(
     people. Control: a self video of which one driver alone was changed.
     """
     root = workspace.open()
-    choice = with_run(root, evaluation_choice.to_choice(), RENDERING_STAGE)
+    config = with_run(root, evaluation_choice.to_settings(), RENDERING_STAGE)
     with tried_again(context):
-        published = run_generated_videos(root, choice, force=workspace.force, progress=context.log.info)
+        published = run_generated_videos(root, config, force=workspace.force, progress=context.log.info)
     sheet = local_copy(published.directory) / CONTACT_SHEET
     return Materialised(
-        metadata={"run": choice.run, "picture: videos and drivers": picture(sheet.read_bytes())}
+        metadata={"run": config.run, "picture: videos and drivers": picture(sheet.read_bytes())}
         | published_metadata(published),
-        check_results=[videos_check(root, choice.run)],
+        check_results=[videos_check(root, config.run)],
         data_version=DataVersion(published.manifest.content_digest),
     )
 
@@ -103,13 +103,13 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
     ) -> Materialised:
         root = workspace.open()
-        choice = with_run(root, evaluation_choice.to_choice(), GENERATED_VIDEOS)
+        config = with_run(root, evaluation_choice.to_settings(), GENERATED_VIDEOS)
         with tried_again(context):
-            published = evaluation.measure(context, root, choice, workspace)
+            published = evaluation.measure(context, root, config, workspace)
         folder = local_copy(published.directory)
         rows = read_records(folder / RECORDS_TABLE)
         return Materialised(
-            metadata={"run": choice.run, "figures": _table(rows)}
+            metadata={"run": config.run, "figures": _table(rows)}
             | published_metadata(published)
             | _missing(rows),
             check_results=run_figure_checks(evaluation.name, rows),
@@ -140,8 +140,8 @@ lip_sync_evaluation: Final = _evaluation_asset(
         LIP_SYNC_EVALUATION,
         (LIP_STAGE,),
         frozenset({"pytorch", "parquet"}),
-        lambda context, root, choice, workspace: run_lip_sync_evaluation(
-            root, choice, force=workspace.force, progress=context.log.info
+        lambda context, root, config, workspace: run_lip_sync_evaluation(
+            root, config, force=workspace.force, progress=context.log.info
         ),
         "How well lips and sound fit: LSE-C, LSE-D, offset by each scorer, and NLSE-C beside the truth's.",
     )
@@ -151,8 +151,8 @@ control_evaluation: Final = _evaluation_asset(
         CONTROL_EVALUATION,
         (),
         frozenset({"mediapipe", "parquet"}),
-        lambda context, root, choice, workspace: run_control_evaluation(
-            root, choice, workers=workspace.worker_count(), force=workspace.force, progress=context.log.info
+        lambda context, root, config, workspace: run_control_evaluation(
+            root, config, workers=workspace.worker_count(), force=workspace.force, progress=context.log.info
         ),
         "How nearly the videos follow their drivers, and what each driver alone moves: the control matrix "
         f"({MATRIX_TABLE}).",
@@ -163,8 +163,8 @@ quality_evaluation: Final = _evaluation_asset(
         QUALITY_EVALUATION,
         (),
         frozenset({"pytorch", "parquet"}),
-        lambda context, root, choice, workspace: run_quality_evaluation(
-            root, choice, force=workspace.force, progress=context.log.info
+        lambda context, root, config, workspace: run_quality_evaluation(
+            root, config, force=workspace.force, progress=context.log.info
         ),
         "How good the pictures are and whether they show the portrait's person.",
     )

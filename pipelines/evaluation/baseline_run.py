@@ -82,7 +82,7 @@ def baseline_run(
     `allow_regression` is set. Its records are copied to `baseline_runs/` and so outlive the run's files.
     """
     root = workspace.open()
-    run = with_run(root, evaluation_choice.to_choice(), EVALUATION_REPORT).run
+    run = with_run(root, evaluation_choice.to_settings(), EVALUATION_REPORT).run
     with tried_again(context):
         check = require_no_regression(
             root, run, baseline.to_settings(), allow_regression=config.allow_regression

@@ -40,7 +40,7 @@ def evaluation_report(
     Every metric on which a baseline is ahead of the model is marked.
     """
     root = workspace.open()
-    run = with_run(root, evaluation_choice.to_choice(), EVALUATIONS[-1]).run
+    run = with_run(root, evaluation_choice.to_settings(), EVALUATIONS[-1]).run
     published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
     return Materialised(
         metadata=report_metadata(published),

@@ -52,18 +52,18 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
     def stage(
         context: AssetExecutionContext, workspace: Workspace, training_choice: Training
     ) -> Materialised:
-        root, choice = workspace.open(), training_choice.to_choice()
+        root, config = workspace.open(), training_choice.to_settings()
         with tried_again(context):
             published = run_stage(
                 root,
                 info.name,
-                choice,
+                config,
                 lambda job, processes: launch_training(context, job, processes, watching=_watching()),
                 force=workspace.force,
                 progress=context.log.info,
             )
         context.log.info("%s", what_happened(published))
-        made = _Made(published, Trained(root, info.name, choice.run, local_copy(published.directory)))
+        made = _Made(published, Trained(root, info.name, config.run, local_copy(published.directory)))
         return Materialised(
             metadata=_metadata(made),
             check_results=run_training_checks(made.trained),

@@ -9,7 +9,7 @@ from pipelines.resources import Workspace
 from preprocessing.dataset.change import changed_share
 from preprocessing.dataset.whole import DATASET, WHOLE
 from storage.publishing import current
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.stage_catalog import RENDERING_STAGE
 
 TRAIN_ALL = "train_all"
@@ -24,7 +24,7 @@ TRAIN_ALL = "train_all"
 )
 def dataset_changed(context: SensorEvaluationContext) -> RunRequest | SkipReason:
     """Ask for `train_all` once for each data set that differs enough."""
-    root, run = Workspace().open(), deployed(TrainingChoice).run
+    root, run = Workspace().open(), deployed(TrainingConfig).run
     now = current(root, DATASET, WHOLE)
     if now is None:
         return SkipReason("there is no data set yet")

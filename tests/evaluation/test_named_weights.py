@@ -11,7 +11,7 @@ import torchvision
 from upath import UPath
 
 from evaluation.animation.loading import load_talking_head
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.records import read_records
 from evaluation.suites.quality import run_quality_evaluation
 from evaluation.suites.score_videos import score_videos
@@ -49,25 +49,25 @@ def root(tmp_path: Path) -> UPath:
 def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
     root: UPath, alexnet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choice = EvaluationChoice(run="default", lpips_weights="alexnet")
+    config = EvaluationConfig(run="default", lpips_weights="alexnet")
     with pytest.raises(ValueError, match="alexnet: the licence must be accepted once"):
-        run_quality_evaluation(root, choice, progress=lambda _: None)
+        run_quality_evaluation(root, config, progress=lambda _: None)
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "alexnet")
-    published = run_quality_evaluation(root, choice, progress=lambda _: None)
+    published = run_quality_evaluation(root, config, progress=lambda _: None)
     rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     assert all(row.value is not None for row in rows if row.metric.startswith("lpips"))
     (told,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     digest = hashlib.sha256(alexnet.read_bytes()).hexdigest()
     assert (told["setting"], told["weights"], told["sha256"]) == ("lpips_weights", "alexnet", digest)
     assert told["licence"]["acceptance"]["how"] == "environment"
-    by_path = EvaluationChoice(run="default", lpips_weights=str(alexnet))
+    by_path = EvaluationConfig(run="default", lpips_weights=str(alexnet))
     assert not run_quality_evaluation(root, by_path, progress=lambda _: None).built
 
 
 def test_a_set_that_a_setting_cannot_take_is_refused(root: UPath) -> None:
     with pytest.raises(ValueError, match=r"^fid_weights does not take alexnet; it takes fid_inception$"):
         run_quality_evaluation(
-            root, EvaluationChoice(run="default", fid_weights="alexnet"), progress=lambda _: None
+            root, EvaluationConfig(run="default", fid_weights="alexnet"), progress=lambda _: None
         )
 
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from models.presets import PRESETS
 from tests.factories.head_files import publish_toy_run
 from tests.factories.stages import TOY
-from tests.factories.toy_run import CHOICE, TOY_RUN, make_root
+from tests.factories.toy_run import CONFIG, TOY_RUN, make_root
 from training.jobs.plan import RUN_PRESETS
 
 # Of the toy data set's split train three people have clips that are long enough: 12, 14 and 10 frames.
-TOY_EVALUATION = EvaluationChoice(
-    run=CHOICE.run, split="train", self_videos=3, cross_videos=1, control_bases=1, device="cpu"
+TOY_EVALUATION = EvaluationConfig(
+    run=CONFIG.run, split="train", self_videos=3, cross_videos=1, control_bases=1, device="cpu"
 )
 
 
@@ -29,5 +29,5 @@ def evaluation_root(folder: Path) -> Generator[UPath]:
         patch.setitem(PRESETS, "tiny", TOY)
         torch.set_num_threads(1)
         root = make_root(folder)
-        publish_toy_run(folder, CHOICE.run)
+        publish_toy_run(folder, CONFIG.run)
         yield root

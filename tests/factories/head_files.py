@@ -18,7 +18,7 @@ from tests.factories.toy_run import parent_parts, publish_weights
 from tests.factories.weights import randomise
 from training.engine.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import collect, write_weights
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import JOB_NAME
@@ -79,10 +79,10 @@ def publish_toy_run(
         if averages:
             write_weights(work / AVERAGES_NAME, collect(stage3_parts(6)))
         TrainingJob(
-            root=str(root), stage="stage3_expression", choice=TrainingChoice(run=run), work=work
+            root=str(root), stage="stage3_expression", config=TrainingConfig(run=run), work=work
         ).write(work / JOB_NAME)
         return BuildReport({}, {})
 
-    settings = stage_settings("stage3_expression", TrainingChoice(run=run))
+    settings = stage_settings("stage3_expression", TrainingConfig(run=run))
     materialise(root, Recipe("stage3_expression", run, "1", settings, {}), write)
     return root

@@ -17,7 +17,7 @@ from tests.factories.weights import randomise
 from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.stage_weights import collect, write_weights
 from training.engine.weights_digest import weights_digest
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.stage_run import JOB_NAME
 
@@ -46,7 +46,7 @@ def publish_lip_stage(folder: Path, parts: Mapping[str, nn.Module]) -> UPath:
     def write(work: Path) -> BuildReport:
         own = {name: part for name, part in parts.items() if name != "motion.model"}
         write_weights(work / WEIGHTS_NAME, collect(own))
-        TrainingJob(root=str(root), stage="stage2_lip", choice=TrainingChoice(run=RUN), work=work).write(
+        TrainingJob(root=str(root), stage="stage2_lip", config=TrainingConfig(run=RUN), work=work).write(
             work / JOB_NAME
         )
         return BuildReport({}, {})

@@ -1,7 +1,7 @@
 """A training run of networks so small that a step takes a tenth of a second: root, parents and presets.
 
 `TOY_RUN` stands in for the preset `tiny_cpu`, so that everything above it is what a person's run goes
-through, from the choice to the published files.
+through, from the config to the published files.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.settings import Cadence, LoopSettings
 from training.engine.stage_weights import StageWeights, collect, write_weights
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.reporting import TextReporter
 from training.runs.preset import RunPreset, StageRun
@@ -74,7 +74,7 @@ TOY_RUN: Final = dataclasses.replace(
     },
     cadence=CADENCE,
 )
-CHOICE: Final = TrainingChoice(device="cpu", run="toy")
+CONFIG: Final = TrainingConfig(device="cpu", run="toy")
 
 
 def install() -> None:
@@ -97,7 +97,7 @@ def make_root(folder: Path) -> UPath:
 
     materialise(root, Recipe("dataset", "whole", "1", {}, {}), copy)
     for stage, parts in parent_parts().items():
-        publish_weights(root, stage, CHOICE.run, parts)
+        publish_weights(root, stage, CONFIG.run, parts)
     return root
 
 

@@ -8,7 +8,7 @@ from pipelines.deployed_settings import SECTIONS, deployed, setting_rows
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from storage.settings import Settings, bounds_text
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 
 FACE = "PDFGC__PREPROCESSING__CLIPS__MINIMUM_FACE_SIZE_PX"
 
@@ -22,7 +22,7 @@ def test_a_variable_changes_its_setting_and_no_other() -> None:
     settings = deployed(PreprocessingSettings, {FACE: "48"})
     assert settings.clips.minimum_face_size_px == 48.0
     assert settings.face_tracks == PreprocessingSettings().face_tracks
-    assert deployed(TrainingChoice, {FACE: "48"}) == TrainingChoice()
+    assert deployed(TrainingConfig, {FACE: "48"}) == TrainingConfig()
 
 
 def test_the_launchpads_form_begins_with_the_deployments_values() -> None:
@@ -33,7 +33,7 @@ def test_the_launchpads_form_begins_with_the_deployments_values() -> None:
 
 def test_a_name_that_is_no_setting_is_told_with_those_near_it() -> None:
     with pytest.raises(ValueError, match=r"MINIMUM_FACE_SIZE names no setting; near it: \S+FACE_SIZE_PX"):
-        deployed(TrainingChoice, {FACE.removesuffix("_PX"): "48"})
+        deployed(TrainingConfig, {FACE.removesuffix("_PX"): "48"})
 
 
 @pytest.mark.parametrize(

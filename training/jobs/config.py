@@ -9,7 +9,7 @@ from storage.settings import Settings
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
 
 
-class TrainingChoice(Settings):
+class TrainingConfig(Settings):
     """The few things that differ from run to run; all else stands in the preset (`training/runs/`).
 
     Raises:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from storage.atomic import write_atomically
 from storage.settings import Settings, SettingsError
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.stage_catalog import stage_info
 
 
@@ -20,7 +20,7 @@ class TrainingJob(Settings):
 
     root: str = Field(description="Folder or URL of the data set and of the parents' weights")
     stage: str
-    choice: TrainingChoice
+    config: TrainingConfig
     work: Path = Field(description="Local folder that the job fills and resumes from")
 
     @model_validator(mode="after")

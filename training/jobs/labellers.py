@@ -13,7 +13,7 @@ from upath import UPath
 
 from storage.publishing import current
 from storage.transfer import read_bytes
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.stage_catalog import stage_info
 
 STATISTICS_NAME: Final = "statistics.json"
@@ -41,23 +41,23 @@ def mixed_labellers(root: UPath, stage: str) -> Labellers:
     return {label: found[label] for label in stage_info(stage).labels if len(found.get(label, {})) > 1}
 
 
-def allowed_mix(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, dict[str, list[str]]]:
+def allowed_mix(root: UPath, stage: str, config: TrainingConfig) -> dict[str, dict[str, list[str]]]:
     """What a recipe tells of an allowed mix: `mixed_labellers`, by label; {} where nothing is mixed."""
-    if not choice.allow_mixed_labellers:
+    if not config.allow_mixed_labellers:
         return {}
     mixed = {label: sorted(found) for label, found in mixed_labellers(root, stage).items()}
     return {"mixed_labellers": mixed} if mixed else {}
 
 
 def require_one_labeller(
-    root: UPath, stage: str, choice: TrainingChoice, progress: Callable[[str], None]
+    root: UPath, stage: str, config: TrainingConfig, progress: Callable[[str], None]
 ) -> None:
-    """Refuse a stage whose labels come of several labellers, unless the choice allows it.
+    """Refuse a stage whose labels come of several labellers, unless the config allows it.
 
     Args:
         root: of the data set.
         stage: that is to be trained.
-        choice: says whether a mix is allowed.
+        config: says whether a mix is allowed.
         progress: is told of a mix that is allowed, and where the data set does not say who labelled.
 
     Raises:
@@ -70,7 +70,7 @@ def require_one_labeller(
     if not mixed:
         return
     told = f"{stage} reads labels of different labellers: {'; '.join(map(_told, mixed, mixed.values()))}"
-    if choice.allow_mixed_labellers:
+    if config.allow_mixed_labellers:
         progress(f"{told}: allowed by allow_mixed_labellers")
         return
     raise ValueError(

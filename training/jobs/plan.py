@@ -9,7 +9,7 @@ from typing import Any, Final
 from models.external.vgg19 import VGG19_CHANNELS
 from models.presets import NetworkPreset
 from training.engine.settings import Cadence, LoopSettings
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
@@ -50,30 +50,30 @@ class StagePlan:
         return paths[0].parent if paths else None
 
 
-def plan_stage(stage: str, choice: TrainingChoice) -> StagePlan:
+def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     """The preset's plan for a stage, changed as chosen.
 
     Raises:
         FileNotFoundError: a file of pretrained weights does not exist.
         ValueError: it is not the expected file, or its licence was not accepted.
     """
-    preset = RUN_PRESETS[choice.preset]
+    preset = RUN_PRESETS[config.preset]
     run = preset.stage(stage)
     loop = run.loop.replace(
-        steps=choice.steps or run.loop.steps,
-        batch_size=choice.batch_size or run.loop.batch_size,
-        precision=run.loop.precision if choice.precision == "preset" else choice.precision,
-        seed=choice.seed,
-        maximum_corrupt_clips=choice.maximum_corrupt_clips,
+        steps=config.steps or run.loop.steps,
+        batch_size=config.batch_size or run.loop.batch_size,
+        precision=run.loop.precision if config.precision == "preset" else config.precision,
+        seed=config.seed,
+        maximum_corrupt_clips=config.maximum_corrupt_clips,
     )
     cadence = preset.cadence
-    if choice.workers >= 0:
-        cadence = cadence.replace(workers=choice.workers)
+    if config.workers >= 0:
+        cadence = cadence.replace(workers=config.workers)
     settings = run.settings
-    if isinstance(settings, ExpressionSettings) and not choice.decorrelation:
+    if isinstance(settings, ExpressionSettings) and not config.decorrelation:
         weights = settings.weights.replace(decorrelation=0.0)
         settings = settings.replace(weights=weights)
-    files = resolve_config(choice, stage_info(stage).pretrained)
+    files = resolve_config(config, stage_info(stage).pretrained)
     networks = preset.network_preset
     if any(file.setting == "vgg19_weights" for file in files):
         # Like the other pretrained networks it has its own widths, whatever the preset's.

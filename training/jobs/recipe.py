@@ -8,7 +8,7 @@ from upath import UPath
 from storage.fingerprint import to_json_value
 from storage.publishing import Recipe, current
 from training.engine.weights_digest import weights_digest
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.labellers import allowed_mix
 from training.jobs.plan import plan_stage
 from training.stage_catalog import RELEASED_SETTING, stage_info
@@ -18,7 +18,7 @@ from weights.resolve import ResolvedWeights
 DATASET = ("dataset", "whole")
 
 
-def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
+def stage_recipe(root: UPath, stage: str, config: TrainingConfig) -> Recipe:
     """What a stage of a run is made from.
 
     Raises:
@@ -26,24 +26,24 @@ def stage_recipe(root: UPath, stage: str, choice: TrainingChoice) -> Recipe:
     """
     return Recipe(
         asset=stage,
-        partition=choice.run,
+        partition=config.run,
         code_version=stage_class(stage).version,
         # Told only where it is so: the setting alone makes no run stale.
-        settings=stage_settings(stage, choice) | allowed_mix(root, stage, choice),
-        inputs=stage_inputs(root, stage, choice),
+        settings=stage_settings(stage, config) | allowed_mix(root, stage, config),
+        inputs=stage_inputs(root, stage, config),
     )
 
 
-def stage_settings(stage: str, choice: TrainingChoice) -> dict[str, Any]:
+def stage_settings(stage: str, config: TrainingConfig) -> dict[str, Any]:
     """The settings that decide the weights, with those of the networks."""
-    plan = plan_stage(stage, choice)
+    plan = plan_stage(stage, config)
     # Beside vgg19, whose place is always there, only networks that take part are named: a setting that came
     # later makes no run stale that does without it.
     return {
         "networks": to_json_value(plan.networks, "networks"),
         "stage": to_json_value(plan.settings, "stage"),
         "loop": to_json_value(plan.loop, "loop"),
-        "processes": choice.processes,  # rows of a step are batch_size of each
+        "processes": config.processes,  # rows of a step are batch_size of each
         "vgg19_sha256": None,
     } | _digests(plan.weights)
 
@@ -58,7 +58,7 @@ def _digests(files: tuple[ResolvedWeights, ...]) -> dict[str, str | list[str]]:
     return single | ({f"{RELEASED_SETTING}_sha256": released} if released else {})
 
 
-def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, str]:
+def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, str]:
     """Content digests of the data set and of the parents' weights.
 
     Raises:
@@ -68,7 +68,7 @@ def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, s
     if dataset is None:
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
     inputs = {"dataset": dataset.manifest.content_digest}
-    run = choice.parents_run or choice.run
+    run = config.parents_run or config.run
     for parent in stage_info(stage).parents:
         published = current(root, parent, run)
         if published is None:
@@ -79,9 +79,9 @@ def stage_inputs(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, s
     return inputs
 
 
-def run_configuration(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, Any]:
+def run_configuration(root: UPath, stage: str, config: TrainingConfig) -> dict[str, Any]:
     """The recipe as a checkpoint keeps it: all but the number of steps, by which a run may be prolonged."""
-    recipe = stage_recipe(root, stage, choice)
+    recipe = stage_recipe(root, stage, config)
     settings = dict(recipe.settings_json)
     loop = settings["loop"]
     assert isinstance(loop, dict)

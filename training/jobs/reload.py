@@ -29,12 +29,12 @@ def reload_stage(root: UPath, stage: str, run: str) -> Stage[Any]:
     if wrong := verify(published):
         raise ValueError(f"{stage} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}")
     folder = local_copy(published.directory)
-    choice = TrainingJob.read(folder / JOB_NAME).choice
-    plan = plan_stage(stage, choice)
+    config = TrainingJob.read(folder / JOB_NAME).config
+    plan = plan_stage(stage, config)
     # As it was trained: the preset of that name may have changed since.
     networks = read_settings(NetworkPreset, published, "networks")
     settings = read_settings(type(plan.settings), published, "stage")
-    context = StageContext(networks, read_parents(root, stage, choice), plan.pretrained)
+    context = StageContext(networks, read_parents(root, stage, config), plan.pretrained)
     built = stage_class(stage)(context, settings)
     checkpoint = read_checkpoint(folder / CHECKPOINT_FOLDER)
     weights, averages = read_weights(folder / WEIGHTS_NAME), folder / AVERAGES_NAME

@@ -14,7 +14,7 @@ from upath import UPath
 from storage.atomic import partial_path
 from storage.publishing import BuildReport, Published, current, materialise
 from storage.root import local_copy
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.stage_catalog import stage_info
@@ -30,7 +30,7 @@ CHECKPOINT_FOLDER: Final = "checkpoint"
 def run_stage(
     root: UPath,
     stage: str,
-    choice: TrainingChoice,
+    config: TrainingConfig,
     launch: Launch,
     *,
     force: bool = False,
@@ -40,7 +40,7 @@ def run_stage(
 
     What is published: `weights.safetensors`, `averages.safetensors` where there are any, `figures.json`,
     `metrics.jsonl`, `metrics.parquet`, `samples/`, `tensorboard/`, and `checkpoint/`, the last one whole:
-    the same choice with more steps goes on from there. `pretrained_weights.json` lists the
+    the same config with more steps goes on from there. `pretrained_weights.json` lists the
     pretrained weights used.
 
     Raises:
@@ -48,19 +48,19 @@ def run_stage(
     """
     from training.jobs.recipe import run_configuration, stage_recipe
 
-    recipe = stage_recipe(root, stage, choice)
+    recipe = stage_recipe(root, stage, config)
 
     def build(work: Path) -> BuildReport:
         from training.engine.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
-        require_one_labeller(root, stage, choice, progress)
-        resolve_config(choice)  # fail before training, for weights of later stages too
+        require_one_labeller(root, stage, config, progress)
+        resolve_config(config)  # fail before training, for weights of later stages too
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
-            _prolong(root, stage, choice, work, run_configuration(root, stage, choice), progress)
+            _prolong(root, stage, config, work, run_configuration(root, stage, config), progress)
         job = work / JOB_NAME
-        TrainingJob(root=str(root), stage=stage, choice=choice, work=work).write(job)
-        write_pretrained_weights(work, resolve_config(choice, stage_info(stage).pretrained))
-        launch(job, process_count(choice))
+        TrainingJob(root=str(root), stage=stage, config=config, work=work).write(job)
+        write_pretrained_weights(work, resolve_config(config, stage_info(stage).pretrained))
+        launch(job, process_count(config))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:
             raise ValueError(f"{stage}: the job ended without a checkpoint in {work}")
@@ -70,13 +70,13 @@ def run_stage(
     return materialise(root, recipe, build, force=force)
 
 
-def process_count(choice: TrainingChoice) -> int:
+def process_count(config: TrainingConfig) -> int:
     """Training processes on this machine: one a GPU where there are any, one on a CPU."""
-    if choice.processes:
-        return choice.processes
+    if config.processes:
+        return config.processes
     import torch
 
-    wanted = choice.device != "cpu" and torch.cuda.is_available()
+    wanted = config.device != "cpu" and torch.cuda.is_available()
     return torch.cuda.device_count() if wanted else 1
 
 
@@ -102,7 +102,7 @@ def read_figures(root: UPath, stage: str, run: str) -> list[dict[str, object]]:
 def _prolong(
     root: UPath,
     stage: str,
-    choice: TrainingChoice,
+    config: TrainingConfig,
     work: Path,
     configuration: object,
     progress: Callable[[str], None],
@@ -111,12 +111,12 @@ def _prolong(
     from training.engine.checkpoint import CHECKPOINTS_FOLDER, MANIFEST_NAME
     from training.jobs.plan import plan_stage
 
-    published = current(root, stage, choice.run)
+    published = current(root, stage, config.run)
     if published is None:
         return
     folder = local_copy(published.directory)
     manifest = json.loads((folder / CHECKPOINT_FOLDER / MANIFEST_NAME).read_text("utf-8"))
-    steps = plan_stage(stage, choice).loop.steps
+    steps = plan_stage(stage, config).loop.steps
     if manifest["configuration"] != configuration or manifest["step"] >= steps:
         return
     shutil.copy(folder / "metrics.jsonl", work)

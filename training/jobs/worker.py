@@ -24,7 +24,7 @@ from training.engine.checkpoint import AVERAGES_NAME, CHECKPOINTS_FOLDER, WEIGHT
 from training.engine.distributed import Process, join
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.trainer import Loop, LoopPlan
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.jobs.plan import plan_stage
@@ -48,13 +48,13 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         NotFiniteError: a loss or gradient is not finite.
     """
     die_with_parent()
-    with join(job.choice.device) as process:
+    with join(job.config.device) as process:
         root = open_root(job.root)
-        require_one_labeller(root, job.stage, job.choice, lambda _: None)  # a job file may be one's own
-        plan = plan_stage(job.stage, job.choice)
+        require_one_labeller(root, job.stage, job.config, lambda _: None)  # a job file may be one's own
+        plan = plan_stage(job.stage, job.config)
         # The same beginning on every rank; then each draws noise of its own.
         torch.manual_seed(plan.loop.seed)
-        context = StageContext(plan.networks, read_parents(root, job.stage, job.choice), plan.pretrained)
+        context = StageContext(plan.networks, read_parents(root, job.stage, job.config), plan.pretrained)
         stage = stage_class(job.stage)(context, plan.settings)
         if plan.released_folder is not None:
             taken = begin_as_released(stage, plan.released_folder, plan.networks)
@@ -63,7 +63,7 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         torch.manual_seed(plan.loop.seed + 1 + process.world.rank)
         train_index, held_out_index = _indexes(root, process)
         loop_plan = LoopPlan(
-            plan.loop, plan.cadence, job.work, run_configuration(root, job.stage, job.choice)
+            plan.loop, plan.cadence, job.work, run_configuration(root, job.stage, job.config)
         )
         loop = Loop(stage, train_index, held_out_index, loop_plan, process, reporter)
         figures = loop.run()
@@ -72,14 +72,14 @@ def train(job: TrainingJob, reporter: Reporter) -> None:
         process.wait_for_all()
 
 
-def read_parents(root: UPath, stage: str, choice: TrainingChoice) -> dict[str, StageWeights]:
+def read_parents(root: UPath, stage: str, config: TrainingConfig) -> dict[str, StageWeights]:
     """The weights of the stages that a stage starts from; moving averages where there are any.
 
     Raises:
         FileNotFoundError: a file of weights is gone.
         ValueError: a parent is not trained yet in that run, or its weights are not as published.
     """
-    run = choice.parents_run or choice.run
+    run = config.parents_run or config.run
     parents: dict[str, StageWeights] = {}
     for name in stage_info(stage).parents:
         published = current(root, name, run)

@@ -122,14 +122,14 @@ def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
     if wrong := verify(published):
         raise ValueError(f"{STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}")
     folder = local_copy(published.directory)
-    choice = TrainingJob.read(folder / JOB_NAME).choice
+    config = TrainingJob.read(folder / JOB_NAME).config
     # The lip head means nothing on another trunk.
-    trunk = current(root, TRUNK_STAGE, choice.parents_run or choice.run)
+    trunk = current(root, TRUNK_STAGE, config.parents_run or config.run)
     trained_on = published.manifest.inputs.get(TRUNK_STAGE)
     if trunk is not None and trained_on not in (None, weights_digest(trunk)):
         raise ValueError(f"{TRUNK_STAGE} of run {run!r} was trained anew since {STAGE}: train {STAGE} again")
     networks = read_settings(NetworkPreset, published, "networks")
-    context = StageContext(networks, read_parents(root, STAGE, choice))
+    context = StageContext(networks, read_parents(root, STAGE, config))
     lip = read_weights(folder / WEIGHTS_NAME, f"{STAGE} of run {run!r}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return LipEncodersScorer(run, LipEncoders(context, lip), device)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.generation.cached_head import RememberingHead
 from evaluation.generation.driving_clips import ClipReader, DrivingClip
 from evaluation.generation.files import CONTACT_SHEET, GeneratedVideos, open_generated
@@ -23,8 +23,8 @@ from tests.factories.pixel_head import colour, pixel_head
 from training.data.index import open_current
 
 
-def run(root: UPath, choice: EvaluationChoice = TOY_EVALUATION) -> Published:
-    return run_generated_videos(root, choice, progress=lambda _: None)
+def run(root: UPath, config: EvaluationConfig = TOY_EVALUATION) -> Published:
+    return run_generated_videos(root, config, progress=lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,10 @@ def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twic
 
 
 def test_weights_of_the_evaluation_that_cannot_be_used_are_told_before_a_video_is_made(root: UPath) -> None:
-    for setting in (name for name in EvaluationChoice.model_fields if name.endswith("_weights")):
-        choice = TOY_EVALUATION.replace(run="toy", self_videos=2, **{setting: "nowhere.pth"})
+    for setting in (name for name in EvaluationConfig.model_fields if name.endswith("_weights")):
+        config = TOY_EVALUATION.replace(run="toy", self_videos=2, **{setting: "nowhere.pth"})
         with pytest.raises(FileNotFoundError, match=f"^{setting}: no file nowhere.pth, and no weights of"):
-            run(root, choice)
+            run(root, config)
 
 
 def test_other_counts_are_other_videos(root: UPath) -> None:
@@ -103,7 +103,7 @@ def test_a_protocol_file_is_made_again_and_one_of_another_data_set_refused(
 ) -> None:
     plan = open_or_draw_plan(root, TOY_EVALUATION)[1]
     write_plan(tmp_path / "list.json", plan)
-    again = EvaluationChoice(run="toy", protocol_file=str(tmp_path / "list.json"))
+    again = EvaluationConfig(run="toy", protocol_file=str(tmp_path / "list.json"))
     assert open_or_draw_plan(root, again)[1] == plan
     text = (tmp_path / "list.json").read_text()
     (tmp_path / "list.json").write_text(text.replace(plan.reenactments[0].portrait, "gone"))

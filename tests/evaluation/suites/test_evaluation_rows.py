@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from upath import UPath
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.controls import CONTROLS, Control
 from evaluation.generation.files import GeneratedVideos, open_generated
 from evaluation.generation.reenactment import Reenactment, ReenactmentPlan
@@ -156,8 +156,8 @@ def test_without_syncnet_its_rows_say_what_to_give() -> None:
 
 
 def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
-    choice = EvaluationChoice(run="default")
-    published = run_quality_evaluation(root, choice, progress=lambda _: None)
+    config = EvaluationConfig(run="default")
+    published = run_quality_evaluation(root, config, progress=lambda _: None)
     rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     mine = value(rows, "psnr_64px", "self", MODEL)
     # Grey 30 against 40, each within 1 after H.264: 10 log10(255^2 / 10^2) = 28.13 dB.
@@ -165,13 +165,13 @@ def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
     assert value(rows, "ssim_64px", "self", GROUND_TRUTH) == pytest.approx(1.0, abs=3e-4)  # float32
     assert value(rows, "csim_insightface", "cross", MODEL) is None
     assert not [row for row in rows if row.metric.startswith("psnr") and row.task == "cross"]
-    assert not run_quality_evaluation(root, choice, progress=lambda _: None).built
+    assert not run_quality_evaluation(root, config, progress=lambda _: None).built
 
 
 def test_files_that_are_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PDFGC_OFFICIAL_PANELS", raising=False)
-    assert official_folder(EvaluationChoice()) is None
+    assert official_folder(EvaluationConfig()) is None
     monkeypatch.setenv("PDFGC_OFFICIAL_PANELS", str(tmp_path))
-    assert official_folder(EvaluationChoice()) == tmp_path
+    assert official_folder(EvaluationConfig()) == tmp_path
     with pytest.raises(ValueError, match="holds none of the released model's published panel videos"):
         panel_files(tmp_path)

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
 from pipelines.cli.options import options_from
 from pipelines.evaluation.checks import beats_still_portrait, every_metric_measured, has_figures
@@ -39,27 +39,27 @@ def test_a_metric_without_any_figure_is_told_with_its_reason() -> None:
     assert verdict.explanation == "gaze_error (self): no face"
 
 
-def test_the_form_gives_the_choice_that_it_shows() -> None:
-    assert Evaluation().to_choice() == EvaluationChoice()
+def test_the_form_gives_the_config_that_it_shows() -> None:
+    assert Evaluation().to_settings() == EvaluationConfig()
     changed = Evaluation(settings={"run": "a", "split": "validation", "frames": 10})
-    assert changed.to_choice() == EvaluationChoice(run="a", split="validation", frames=10)
+    assert changed.to_settings() == EvaluationConfig(run="a", split="validation", frames=10)
 
 
 def chosen(*arguments: str) -> Any:
-    made: list[EvaluationChoice] = []
+    made: list[EvaluationConfig] = []
 
-    def keep(choice: EvaluationChoice) -> None:
-        made.append(choice)
+    def keep(config: EvaluationConfig) -> None:
+        made.append(config)
 
-    result = CliRunner().invoke(click.command()(options_from(EvaluationChoice, "choice")(keep)), arguments)
+    result = CliRunner().invoke(click.command()(options_from(EvaluationConfig, "config")(keep)), arguments)
     return made[0] if made else result.output
 
 
-def test_every_field_of_the_choice_is_an_option() -> None:
-    assert chosen() == EvaluationChoice()
+def test_every_field_of_the_config_is_an_option() -> None:
+    assert chosen() == EvaluationConfig()
     assert chosen("--run", "a", "--split", "train", "--control-bases", "0", "--csim-weights", "w.onnx") == (
-        EvaluationChoice(run="a", split="train", control_bases=0, csim_weights="w.onnx")
+        EvaluationConfig(run="a", split="train", control_bases=0, csim_weights="w.onnx")
     )
     assert "frames must be <= 64, got 65" in chosen("--frames", "65")
     with pytest.raises(ValueError, match="frames must be >= 1, got 0"):
-        EvaluationChoice(frames=0)
+        EvaluationConfig(frames=0)

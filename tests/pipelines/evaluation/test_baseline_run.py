@@ -12,7 +12,7 @@ from upath import UPath
 
 import pipelines.evaluation.report as report_asset
 from evaluation.comparison.baseline_runs import current_baseline_run, list_baseline_runs
-from evaluation.config import EvaluationChoice
+from evaluation.config import EvaluationConfig
 from evaluation.records import MODEL, MetricRecord
 from evaluation.report import summary
 from evaluation.report.summary import EVALUATION_REPORT
@@ -151,7 +151,7 @@ def test_evaluate_prints_the_tables_before_failing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(local_runs, "run_job", failing)
     monkeypatch.setattr(summary, "print_report_table", lambda _, run, __: shown.append(run))
     with pytest.raises(JobFailedError, match="regression against baseline run 'old'"):
-        run_evaluation(EvaluationChoice(run="worse"), Console())
+        run_evaluation(EvaluationConfig(run="worse"), Console())
     assert shown == ["worse"]
 
 

@@ -15,7 +15,7 @@ from pipelines.training.checks import finite, held_out_beats_chance, loss_fell
 from pipelines.training.launch import torchrun_command
 from pipelines.training.pictures import draw_losses, figure_table
 from pipelines.training.record import HeldOutFigure, LossRecord, newest_sample, read_figures, read_losses
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 
 
 def record(step: int, total: float, **losses: float) -> LossRecord:
@@ -105,26 +105,26 @@ def test_loss_curves_are_a_small_png_for_a_long_run_with_many_losses() -> None:
         draw_losses([])
 
 
-def test_the_form_gives_the_choice_that_it_shows() -> None:
-    assert Training().to_choice() == TrainingChoice()
+def test_the_form_gives_the_config_that_it_shows() -> None:
+    assert Training().to_settings() == TrainingConfig()
     changed = Training(settings={"preset": "small_gpu", "steps": 7, "decorrelation": False})
-    assert changed.to_choice() == TrainingChoice(preset="small_gpu", steps=7, decorrelation=False)
+    assert changed.to_settings() == TrainingConfig(preset="small_gpu", steps=7, decorrelation=False)
 
 
 def chosen(*arguments: str) -> Any:
-    made: list[TrainingChoice] = []
+    made: list[TrainingConfig] = []
 
-    def keep(choice: TrainingChoice) -> None:
-        made.append(choice)
+    def keep(config: TrainingConfig) -> None:
+        made.append(config)
 
-    result = CliRunner().invoke(click.command()(options_from(TrainingChoice, "choice")(keep)), arguments)
+    result = CliRunner().invoke(click.command()(options_from(TrainingConfig, "config")(keep)), arguments)
     return made[0] if made else result.output
 
 
-def test_every_field_of_the_choice_is_an_option() -> None:
-    assert chosen() == TrainingChoice()
+def test_every_field_of_the_config_is_an_option() -> None:
+    assert chosen() == TrainingConfig()
     assert chosen("--preset", "paper", "--workers", "-1", "--no-decorrelation", "--parents-run", "a") == (
-        TrainingChoice(preset="paper", workers=-1, decorrelation=False, parents_run="a")
+        TrainingConfig(preset="paper", workers=-1, decorrelation=False, parents_run="a")
     )
 
 

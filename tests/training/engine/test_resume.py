@@ -17,7 +17,7 @@ from torch import Tensor
 from upath import UPath
 
 from tests.factories import resume_child
-from tests.factories.toy_run import CHOICE, STEPS, same
+from tests.factories.toy_run import CONFIG, STEPS, same
 from training.engine.checkpoint import (
     AVERAGES_NAME,
     CHECKPOINTS_FOLDER,
@@ -36,7 +36,7 @@ def make_job(folder: Path, root: UPath, stage: str, ranks: int) -> Path:
     job = folder / "job.json"
     (folder / "work").mkdir(parents=True)
     TrainingJob(
-        root=str(root), stage=stage, choice=CHOICE.replace(processes=ranks), work=folder / "work"
+        root=str(root), stage=stage, config=CONFIG.replace(processes=ranks), work=folder / "work"
     ).write(job)
     return job
 

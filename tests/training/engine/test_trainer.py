@@ -10,13 +10,13 @@ import pytest
 import torch
 from upath import UPath
 
-from tests.factories.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, publish_weights
+from tests.factories.toy_run import CADENCE, CONFIG, TOY_RUN, ListReporter, publish_weights
 from training.data.batches import LabelledFrames
 from training.engine.checkpoint import CHECKPOINTS_FOLDER, UnfitCheckpointError, newest_checkpoint
 from training.engine.ema import Averages
 from training.engine.finite_guard import NotFiniteError
 from training.engine.settings import Cadence
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.worker import read_parents, train
@@ -36,10 +36,10 @@ def set_cadence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cadence], None]:
     return put
 
 
-def run(root: UPath, work: Path, stage: str = "perception", choice: TrainingChoice = CHOICE) -> str:
+def run(root: UPath, work: Path, stage: str = "perception", config: TrainingConfig = CONFIG) -> str:
     work.mkdir(exist_ok=True)
     reporter = ListReporter()
-    train(TrainingJob(root=str(root), stage=stage, choice=choice, work=work), reporter)
+    train(TrainingJob(root=str(root), stage=stage, config=config, work=work), reporter)
     return "\n".join(reporter.lines)
 
 
@@ -92,7 +92,7 @@ def test_looking_saving_and_telling_change_no_weight(
     )
     for number, cadence in enumerate((QUIET.replace(checkpoint_every_steps=100), busy)):
         set_cadence(cadence)
-        run(toy_root, tmp_path / str(number), "stage1_motion", CHOICE.replace(steps=4))
+        run(toy_root, tmp_path / str(number), "stage1_motion", CONFIG.replace(steps=4))
         left.append(b"".join((tmp_path / str(number) / f"{name}.safetensors").read_bytes() for name in
                              ("weights", "averages")))  # fmt: skip
     assert left[0] == left[1]
@@ -103,12 +103,12 @@ def test_a_checkpoint_of_another_choice_is_refused_with_what_differs(
     tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]
 ) -> None:
     set_cadence(QUIET)
-    run(toy_root, tmp_path / "work", choice=CHOICE.replace(steps=1))
+    run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=1))
     with pytest.raises(
         UnfitCheckpointError,
         match=r"settings\.loop\.batch_size: 2 in the checkpoint, 3 here; settings\.loop\.seed",
     ):
-        run(toy_root, tmp_path / "work", choice=CHOICE.replace(batch_size=3, seed=4))
+        run(toy_root, tmp_path / "work", config=CONFIG.replace(batch_size=3, seed=4))
 
 
 def test_the_averages_follow_the_weights_step_by_step(
@@ -123,26 +123,26 @@ def test_the_averages_follow_the_weights_step_by_step(
         update(self, step)
 
     monkeypatch.setattr(Averages, "update", noting)
-    run(toy_root, tmp_path / "work", choice=CHOICE.replace(steps=3))
-    run(toy_root, tmp_path / "work", choice=CHOICE.replace(steps=5))
+    run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=3))
+    run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=5))
     assert seen == [0, 1, 2, 3, 4]
 
 
 def test_bfloat16_trains(tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]) -> None:
     set_cadence(QUIET)
-    choice = CHOICE.replace(steps=2, precision="bfloat16")
+    config = CONFIG.replace(steps=2, precision="bfloat16")
     for stage in ("stage1_motion", "stage3_expression"):
-        assert "2 steps done" in run(toy_root, tmp_path / stage, stage, choice)
+        assert "2 steps done" in run(toy_root, tmp_path / stage, stage, config)
 
 
 def test_a_stage_whose_parent_is_missing_says_which_to_train_first(toy_root: UPath) -> None:
-    choice = CHOICE.replace(run="new")
+    config = CONFIG.replace(run="new")
     with pytest.raises(
         ValueError,
         match="stage2_lip starts from stage1_motion, which run 'new' has not trained yet: train it",
     ):
-        read_parents(toy_root, "stage2_lip", choice)
-    assert set(read_parents(toy_root, "stage2_lip", choice.replace(parents_run="toy"))) == {"stage1_motion"}
+        read_parents(toy_root, "stage2_lip", config)
+    assert set(read_parents(toy_root, "stage2_lip", config.replace(parents_run="toy"))) == {"stage1_motion"}
 
 
 def test_a_parent_of_other_shapes_is_refused_with_its_keys(
@@ -150,9 +150,9 @@ def test_a_parent_of_other_shapes_is_refused_with_its_keys(
 ) -> None:
     set_cadence(QUIET)
     publish_weights(toy_root, "perception", "foreign", {"perception": torch.nn.Linear(2, 3)})
-    choice = CHOICE.replace(run="child", parents_run="foreign")
+    config = CONFIG.replace(run="child", parents_run="foreign")
     with pytest.raises(
         ValueError,
         match=r"perception of run 'foreign': perception does not fit PerceptionNetwork .*trunk\.conv1",
     ):
-        run(toy_root, tmp_path / "work", "stage1_motion", choice)
+        run(toy_root, tmp_path / "work", "stage1_motion", config)

@@ -13,7 +13,7 @@ from preprocessing.dataset.joining import DatasetSettings, ShardSet, make_datase
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories.published_steps import LABELLERS, make_clip, make_sample, publish_shard
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import allowed_mix, read_labellers, require_one_labeller
 from training.jobs.reporting import TextReporter
@@ -21,8 +21,8 @@ from training.jobs.stage_run import run_stage
 from training.jobs.worker import train
 from training.stage_catalog import STAGE_NAMES
 
-CHOICE = TrainingChoice(device="cpu")
-ALLOWED = CHOICE.replace(allow_mixed_labellers=True)
+CONFIG = TrainingConfig(device="cpu")
+ALLOWED = CONFIG.replace(allow_mixed_labellers=True)
 DEEP3D = "deep3d 1 weights 0123abcd"
 
 
@@ -38,9 +38,9 @@ def root_with(folder: Path, statistics: Mapping[str, Any]) -> UPath:
     return root
 
 
-def told(root: UPath, stage: str, choice: TrainingChoice = CHOICE) -> list[str]:
+def told(root: UPath, stage: str, config: TrainingConfig = CONFIG) -> list[str]:
     lines: list[str] = []
-    require_one_labeller(root, stage, choice, lines.append)
+    require_one_labeller(root, stage, config, lines.append)
     return lines
 
 
@@ -73,10 +73,10 @@ def test_batches_of_different_backends_are_refused_before_anything_trains_and_al
         r"allow_mixed_labellers$"
     )
     with pytest.raises(ValueError, match=line):
-        run_stage(root, "perception", CHOICE, refuse, progress=lambda _: None)
+        run_stage(root, "perception", CONFIG, refuse, progress=lambda _: None)
     with pytest.raises(ValueError, match=line):
         train(
-            TrainingJob(root=str(root), stage="perception", choice=CHOICE, work=tmp_path / "work"),
+            TrainingJob(root=str(root), stage="perception", config=CONFIG, work=tmp_path / "work"),
             TextReporter(),
         )
     lines: list[str] = []
@@ -129,6 +129,6 @@ def test_the_recipe_names_an_allowed_mix_and_nothing_else(tmp_path: Path) -> Non
     mixed = root_with(tmp_path / "mixed", {"labellers": {"pose": {"p 2": 1, "p 1": 2}, "gaze": {"g 1": 3}}})
     alike = root_with(tmp_path / "alike", {"labellers": {"pose": {"p 1": 3}}})
     assert allowed_mix(mixed, "perception", ALLOWED) == {"mixed_labellers": {"pose": ["p 1", "p 2"]}}
-    assert allowed_mix(mixed, "perception", CHOICE) == {}
+    assert allowed_mix(mixed, "perception", CONFIG) == {}
     assert allowed_mix(mixed, "stage2_lip", ALLOWED) == {}
     assert allowed_mix(alike, "perception", ALLOWED) == {}

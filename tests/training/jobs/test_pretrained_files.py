@@ -11,9 +11,9 @@ from upath import UPath
 
 from storage.fingerprint import file_sha256
 from storage.root import local_copy
-from tests.factories.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter
+from tests.factories.toy_run import CADENCE, CONFIG, TOY_RUN, ListReporter
 from tests.training.stages.test_judges import toy_emonet, toy_l2cs, toy_reconstruction
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS, plan_stage
 from training.jobs.recipe import stage_settings
@@ -36,11 +36,11 @@ def file(tmp_path: Path) -> Path:
 
 def stale(setting: str, value: str) -> list[str]:
     """Stages whose recipe a setting changes."""
-    choice = TrainingChoice().replace(**{setting: value})
+    config = TrainingConfig().replace(**{setting: value})
     return [
         stage
         for stage in STAGE_NAMES
-        if stage_settings(stage, choice) != stage_settings(stage, TrainingChoice())
+        if stage_settings(stage, config) != stage_settings(stage, TrainingConfig())
     ]
 
 
@@ -49,60 +49,60 @@ def test_a_network_makes_the_stages_stale_that_use_it_and_no_others(file: Path) 
     assert stale("deep3d_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("emonet_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("l2cs_weights", str(file)) == ["stage3_expression"]
-    choice = TrainingChoice(l2cs_weights=str(file))
-    told = stage_settings("stage3_expression", choice)
+    config = TrainingConfig(l2cs_weights=str(file))
+    told = stage_settings("stage3_expression", config)
     assert told["l2cs_sha256"] == hashlib.sha256(b"of a network").hexdigest()
-    assert plan_stage("stage3_expression", choice).pretrained.l2cs == file
-    assert plan_stage("stage1_motion", choice).pretrained.l2cs is None
+    assert plan_stage("stage3_expression", config).pretrained.l2cs == file
+    assert plan_stage("stage1_motion", config).pretrained.l2cs is None
 
 
 def test_vgg19_has_its_own_widths_whatever_the_preset(file: Path) -> None:
-    def widths(choice: TrainingChoice) -> tuple[int, ...]:
-        return plan_stage("stage1_motion", choice).networks.perceptual.block_channels
+    def widths(config: TrainingConfig) -> tuple[int, ...]:
+        return plan_stage("stage1_motion", config).networks.perceptual.block_channels
 
-    tiny = TrainingChoice(preset="tiny_cpu")
+    tiny = TrainingConfig(preset="tiny_cpu")
     assert widths(tiny) == (16, 32, 48, 64, 64)
     assert widths(tiny.replace(vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
 
 
 def test_runs_that_do_without_keep_their_recipes() -> None:
     for stage in STAGE_NAMES:
-        told = stage_settings(stage, TrainingChoice())
+        told = stage_settings(stage, TrainingConfig())
         assert set(told) == BEFORE
         assert told["vgg19_sha256"] is None
 
 
 def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -> None:
-    TrainingJob(root="root", stage="stage1_motion", choice=TrainingChoice(run="old"), work=tmp_path).write(
+    TrainingJob(root="root", stage="stage1_motion", config=TrainingConfig(run="old"), work=tmp_path).write(
         tmp_path / "job.json"
     )
     values: dict[str, Any] = json.loads((tmp_path / "job.json").read_text())
     for name in ("deep3d_weights", "emonet_weights", "l2cs_weights", "start_from"):
-        assert values["choice"].pop(name) == ""
+        assert values["config"].pop(name) == ""
     (tmp_path / "job.json").write_text(json.dumps(values))
-    assert TrainingJob.read(tmp_path / "job.json").choice == TrainingChoice(run="old")
+    assert TrainingJob.read(tmp_path / "job.json").config == TrainingConfig(run="old")
 
 
 def test_job_of_another_version_is_refused(tmp_path: Path) -> None:
-    job = TrainingJob(root=str(tmp_path), stage="stage2_pose", choice=TrainingChoice(), work=tmp_path)
+    job = TrainingJob(root=str(tmp_path), stage="stage2_pose", config=TrainingConfig(), work=tmp_path)
     job.write(tmp_path / "job.json")
     told = json.loads((tmp_path / "job.json").read_text("utf-8"))
-    told["choice"]["warp"] = 9
+    told["config"]["warp"] = 9
     (tmp_path / "job.json").write_text(json.dumps(told), "utf-8")
     with pytest.raises(
-        ValueError, match=r"job\.json was written by another version of pdfgc: choice\.warp is not"
+        ValueError, match=r"job\.json was written by another version of pdfgc: config\.warp is not"
     ):
         TrainingJob.read(tmp_path / "job.json")
 
 
 def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file: Path) -> None:
-    resolve_config(TrainingChoice(l2cs_weights=str(file)))
-    wrong = TrainingChoice(l2cs_weights="gaze.pkl")
+    resolve_config(TrainingConfig(l2cs_weights=str(file)))
+    wrong = TrainingConfig(l2cs_weights="gaze.pkl")
     assert resolve_config(wrong, stage_info("perception").pretrained) == ()
     with pytest.raises(FileNotFoundError, match=r"^l2cs_weights: no file gaze\.pkl, .* takes l2cs_gaze360$"):
         resolve_config(wrong)
     with pytest.raises(ValueError, match=r"^emonet_weights does not take vgg19; .* emonet_8, emonet_5$"):
-        resolve_config(TrainingChoice(emonet_weights="vgg19"))
+        resolve_config(TrainingConfig(emonet_weights="vgg19"))
 
 
 @pytest.mark.usefixtures("toy_presets")
@@ -120,7 +120,7 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
         assert processes == 1
         train(TrainingJob.read(job), reporter)
 
-    choice = CHOICE.replace(
+    config = CONFIG.replace(
         run="judged",
         parents_run="toy",
         steps=1,
@@ -128,8 +128,8 @@ def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
         emonet_weights=str(file),
         l2cs_weights=str(file),
     )
-    run_stage(toy_root, "stage1_motion", choice, launch, progress=reporter.note)
-    longer = choice.replace(steps=2)
+    run_stage(toy_root, "stage1_motion", config, launch, progress=reporter.note)
+    longer = config.replace(steps=2)
     published = run_stage(toy_root, "stage1_motion", longer, launch, progress=reporter.note)
     assert "stage1_motion: resumed at step 1" in "\n".join(reporter.lines)
     digest = file_sha256(file)
@@ -157,11 +157,11 @@ def test_released_files_are_found_under_either_name_and_make_stages_1_to_3_stale
         resolve_files(str(tmp_path), "start_from")
     (tmp_path / "generator_model.pth").write_bytes(b"generator")
     assert stale("start_from", str(tmp_path)) == list(STAGE_NAMES[1:])
-    choice = TrainingChoice(start_from=str(tmp_path))
-    settings = stage_settings("stage2_eye", choice)
+    config = TrainingConfig(start_from=str(tmp_path))
+    settings = stage_settings("stage2_eye", config)
     assert settings["start_from_sha256"][1] == hashlib.sha256(b"motion_mode.pth").hexdigest()
-    assert plan_stage("stage2_eye", choice).released_folder == tmp_path
+    assert plan_stage("stage2_eye", config).released_folder == tmp_path
     (tmp_path / "motion_mode.pth").rename(tmp_path / "motion_model.pth")
-    assert stage_settings("stage2_eye", choice) == settings
+    assert stage_settings("stage2_eye", config) == settings
     with pytest.raises(ValueError, match=r"^start_from does not take vgg19; it takes pdfgc_official$"):
         resolve_files("vgg19", "start_from")

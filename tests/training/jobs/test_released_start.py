@@ -17,7 +17,7 @@ from models.generator import Generator
 from models.motion import MotionEncoder
 from storage.root import local_copy
 from tests.factories.stages import TOY
-from tests.factories.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, toy_parents
+from tests.factories.toy_run import CADENCE, CONFIG, TOY_RUN, ListReporter, toy_parents
 from tests.factories.weights import randomise
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS
@@ -133,8 +133,8 @@ def test_a_run_begins_so_says_so_and_publishes_whose_files_they_were(
         assert processes == 1
         train(TrainingJob.read(job), reporter)
 
-    choice = CHOICE.replace(run="begun", parents_run="toy", steps=1, start_from=str(tmp_path))
-    published = run_stage(toy_root, "stage2_pose", choice, launch, progress=reporter.note)
+    config = CONFIG.replace(run="begun", parents_run="toy", steps=1, start_from=str(tmp_path))
+    published = run_stage(toy_root, "stage2_pose", config, launch, progress=reporter.note)
     said = "stage2_pose: begins as the released motion.to_headpose, motion.headpose_embed"
     assert said in reporter.lines
     told = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())

@@ -1,4 +1,4 @@
-"""A stage of a run from the choice to what is published, its job run in this process."""
+"""A stage of a run from the config to what is published, its job run in this process."""
 
 import dataclasses
 import json
@@ -11,13 +11,13 @@ from upath import UPath
 from models.external.vgg19 import PerceptualConfig, PerceptualFeatures
 from storage.publishing import Published
 from storage.root import local_copy
-from tests.factories.toy_run import CADENCE, CHOICE, TOY_RUN, ListReporter, same
+from tests.factories.toy_run import CADENCE, CONFIG, TOY_RUN, ListReporter, same
 from training.engine.checkpoint import CHECKPOINTS_FOLDER, read_checkpoint
 from training.engine.metrics_log import read_metrics
 from training.engine.stage_weights import read_weights, write_weights
 from training.jobs import plan as run_preset
 from training.jobs import reload
-from training.jobs.config import TrainingChoice
+from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.reload import reload_stage
@@ -53,14 +53,14 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
     return Launcher()
 
 
-def chosen(run: str, steps: int) -> TrainingChoice:
-    return CHOICE.replace(run=run, steps=steps, parents_run="toy")
+def chosen(run: str, steps: int) -> TrainingConfig:
+    return CONFIG.replace(run=run, steps=steps, parents_run="toy")
 
 
 def made(
-    root: UPath, choice: TrainingChoice, launcher: Launcher, stage: str = "perception", *, force: bool = False
+    root: UPath, config: TrainingConfig, launcher: Launcher, stage: str = "perception", *, force: bool = False
 ) -> Published:
-    return run_stage(root, stage, choice, launcher, force=force, progress=launcher.told.append)
+    return run_stage(root, stage, config, launcher, force=force, progress=launcher.told.append)
 
 
 def same_weights(one: Published, other: Published) -> bool:
@@ -120,7 +120,7 @@ def test_what_is_published_reloads_until_it_is_damaged(toy_root: UPath, launcher
     with pytest.raises(ValueError, match=r"is damaged, train it again: .*weights\.safetensors"):
         check_reloads(toy_root, "perception", "reloaded")
     with pytest.raises(ValueError, match=r"weights\.safetensors is damaged, train that stage again"):
-        read_parents(toy_root, "stage1_motion", TrainingChoice(run="reloaded"))
+        read_parents(toy_root, "stage1_motion", TrainingConfig(run="reloaded"))
 
 
 def test_the_eye_stage_ends_by_measuring_its_code_however_often_it_was_resumed(
@@ -181,16 +181,16 @@ def test_whose_weights_took_part_is_published_by_name_and_terms(
     monkeypatch.setitem(pretrained.PRETRAINED, "vgg19", dataclasses.replace(row, files=files))
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("PDFGC_ACCEPT_LICENCES", raising=False)
-    choice = chosen("named", 2).replace(vgg19_weights="vgg19")
+    config = chosen("named", 2).replace(vgg19_weights="vgg19")
     with pytest.raises(ValueError, match="vgg19: its licence must be accepted by name once"):
-        made(toy_root, choice, launcher, "stage1_motion")
+        made(toy_root, config, launcher, "stage1_motion")
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "vgg19")
-    published = made(toy_root, choice, launcher, "stage1_motion")
+    published = made(toy_root, config, launcher, "stage1_motion")
     (told,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     assert (told["setting"], told["weights"]) == ("vgg19_weights", "vgg19")
     assert told["sha256"] == published.manifest.settings["vgg19_sha256"]
     assert told["licence"]["acceptance"]["licence"] == "BSD-3-Clause"
-    by_path = choice.replace(vgg19_weights=str(file))
+    by_path = config.replace(vgg19_weights=str(file))
     assert not made(toy_root, by_path, launcher, "stage1_motion").built
 
 
