@@ -29,7 +29,7 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 
 from pipelines.definitions import definitions
-from pipelines.preprocessing.partitions import add_batches
+from pipelines.partitions import add_batches
 from preprocessing.sources.source_videos import batch_keys
 from storage.root import open_root
 

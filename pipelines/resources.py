@@ -29,8 +29,8 @@ else:
     SourceForm = form_of(SourceSettings, deployed=deployed(SourceSettings))
     PreprocessingForm = form_of(PreprocessingSettings, deployed=deployed(PreprocessingSettings))
     DatasetForm = form_of(DatasetSettings, deployed=deployed(DatasetSettings))
-    TrainingForm = form_of(TrainingConfig, deployed=deployed(TrainingConfig))
-    EvaluationForm = form_of(EvaluationConfig, deployed=deployed(EvaluationConfig))
+    TrainingForm = form_of(TrainingConfig, left_out=("run",), deployed=deployed(TrainingConfig))
+    EvaluationForm = form_of(EvaluationConfig, left_out=("run",), deployed=deployed(EvaluationConfig))
 
 
 class Workspace(ConfigurableResource):  # type: ignore[type-arg]
@@ -98,22 +98,24 @@ class DatasetChoice(ConfigurableResource):  # type: ignore[type-arg]
 
 
 class Training(ConfigurableResource):  # type: ignore[type-arg]
-    """What a person chooses of a training run; one config for all stages of a Dagster run."""
+    """Configuration of the training assets. The partition names the training run."""
 
-    settings: TrainingForm = Field(default=TrainingForm(), description="Preset, and what differs from it")
+    settings: TrainingForm = Field(
+        default=TrainingForm(), description="Preset, and the values that override it"
+    )
 
-    def to_settings(self) -> TrainingConfig:
-        """The config that the form tells."""
-        return settings_from(TrainingConfig, self.settings)
+    def to_config(self, run: str) -> TrainingConfig:
+        """The configuration of a training run."""
+        return settings_from(TrainingConfig, self.settings).replace(run=run)
 
 
 class Evaluation(ConfigurableResource):  # type: ignore[type-arg]
-    """What a person chooses of an evaluation; one config for all assets of a Dagster run."""
+    """Configuration of the evaluation assets. The partition names the training run."""
 
     settings: EvaluationForm = Field(
-        default=EvaluationForm(), description="Which run, on which videos, with which outside weights"
+        default=EvaluationForm(), description="Videos to generate and pretrained weights to measure them with"
     )
 
-    def to_settings(self) -> EvaluationConfig:
-        """The config that the form tells."""
-        return settings_from(EvaluationConfig, self.settings)
+    def to_config(self, run: str) -> EvaluationConfig:
+        """The configuration of a training run's evaluation."""
+        return settings_from(EvaluationConfig, self.settings).replace(run=run)

@@ -40,6 +40,7 @@ def set_baseline(
     from pipelines.evaluation.baseline_run import require_no_regression
     from pipelines.operations.dagster_home import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
+    from pipelines.partitions import add_training_run
     from storage.root import open_root
 
     root, defaults = open_root(), deployed(AcceptanceSettings)
@@ -50,12 +51,13 @@ def set_baseline(
     require_no_regression(root, run, settings, allow_regression=allow_regression)  # fails before the job
     ensure_dagster_home()
     resources = {
-        "evaluation_choice": {"config": {"settings": {"run": run}}},
         "baseline": {"config": {"settings": settings.model_dump(mode="json")}},
     }
     config = {"note": note, "allow_regression": allow_regression}
     with DagsterInstance.get() as instance:
-        run_job("set_baseline", instance, resources, {"baseline_run": {"config": config}})
+        add_training_run(instance, run)
+        ops = {"baseline_run": {"config": config}}
+        run_job("set_baseline", instance, resources, ops, partition_key=run)
     print_history(list_baseline_runs(root)[-1:], Console())
 
 

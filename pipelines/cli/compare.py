@@ -14,9 +14,14 @@ def compare(runs: tuple[str, str], as_json: bool) -> None:
     from rich.console import Console
 
     from evaluation.comparison.compare import as_json_text, compare_runs, print_comparison
+    from evaluation.report.summary import EVALUATION_REPORT
+    from storage.publishing import require_current
     from storage.root import open_root
 
-    comparison = compare_runs(open_root(), *runs)
+    root = open_root()
+    for run in runs:
+        require_current(root, EVALUATION_REPORT, run)
+    comparison = compare_runs(root, *runs)
     if as_json:
         click.echo(as_json_text(comparison))
     if comparison.obstacles:

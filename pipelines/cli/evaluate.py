@@ -9,6 +9,7 @@ from pipelines.cli.options import options_from
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from upath import UPath
 
 
 @click.command()
@@ -31,30 +32,33 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
     """Evaluate a run; print the report's tables and the path of its page.
 
     Raises:
-        ValueError: there is no such run.
+        ValueError: the run is not trained; lists those that are.
         JobFailedError: the evaluation failed, or the run is worse than the baseline run.
     """
     from dagster import DagsterInstance
 
-    from evaluation.generation.newest_run import with_run
     from evaluation.report.summary import print_report_table
     from pipelines.evaluation.baseline_run import NO_REGRESSION
     from pipelines.operations.dagster_home import ensure_dagster_home
     from pipelines.operations.local_runs import JobFailedError, run_job
+    from pipelines.partitions import add_training_run
+    from storage.publishing import require_current
     from storage.root import open_root
     from training.stage_catalog import RENDERING_STAGE
 
     ensure_dagster_home()
     root = open_root()
-    config = with_run(root, config, RENDERING_STAGE)
+    config = config.replace(run=config.run or newest_run(root, RENDERING_STAGE))
+    require_current(root, RENDERING_STAGE, config.run)
     resources = {
         "workspace": {"config": {"force": force}},
-        "evaluation_choice": {"config": {"settings": config.model_dump(mode="json")}},
+        "evaluation_choice": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
     }
     regression: JobFailedError | None = None
     with DagsterInstance.get() as instance:
+        add_training_run(instance, config.run)
         try:
-            run_job("evaluate", instance, resources)
+            run_job("evaluate", instance, resources, partition_key=config.run)
         except JobFailedError as error:
             if NO_REGRESSION not in str(error):
                 raise
@@ -62,3 +66,17 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
     print_report_table(root, config.run, console)
     if regression is not None:
         raise regression
+
+
+def newest_run(root: "UPath", asset: str) -> str:
+    """The run of which an asset was built last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from storage.publishing import published_partitions, require_current
+
+    runs = published_partitions(root, asset)
+    if not runs:
+        raise ValueError(f"no run has {asset} under {root}: pdfgc train all trains one")
+    return max(runs, key=lambda run: require_current(root, asset, run).manifest.finished_at)

@@ -6,7 +6,7 @@ import click
 
 from pipelines.cli.options import options_from
 from training.jobs.config import TrainingConfig
-from training.stage_catalog import STAGE_NAMES
+from training.stage_catalog import STAGE_NAMES, stage_info
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,24 +32,33 @@ def train(stage: str, config: TrainingConfig, force: bool) -> None:
 def run_training(stage: str, config: TrainingConfig, console: "Console", *, force: bool = False) -> None:
     """Train a stage, or `ALL` of them, and print the held-out metrics.
 
+    The run becomes a partition of the training assets.
+
     Raises:
+        ValueError: a stage that this one starts from is not trained; lists the runs that have it.
         JobFailedError: training failed.
     """
     from dagster import DagsterInstance
 
     from pipelines.operations.dagster_home import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
+    from pipelines.partitions import add_training_run
+    from storage.publishing import require_current
     from storage.root import open_root
 
     ensure_dagster_home()
     resources = {
         "workspace": {"config": {"force": force}},
-        "training_choice": {"config": {"settings": config.model_dump(mode="json")}},
+        "training_choice": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
     }
-    with DagsterInstance.get() as instance:
-        run_job(f"train_{stage}", instance, resources)
+    root = open_root()
     stages = STAGE_NAMES if stage == ALL else (stage,)
-    print_held_out_metrics(open_root(), config.run, stages, console)
+    for parent in {parent for name in stages for parent in stage_info(name).parents} - set(stages):
+        require_current(root, parent, config.parents_run or config.run)
+    with DagsterInstance.get() as instance:
+        add_training_run(instance, config.run)
+        run_job(f"train_{stage}", instance, resources, partition_key=config.run)
+    print_held_out_metrics(root, config.run, stages, console)
 
 
 def print_held_out_metrics(root: "UPath", run: str, stages: tuple[str, ...], console: "Console") -> None:

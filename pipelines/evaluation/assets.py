@@ -16,7 +16,6 @@ from upath import UPath
 from evaluation.config import EvaluationConfig
 from evaluation.generation.files import CONTACT_SHEET, GENERATED_VIDEOS
 from evaluation.generation.generate import run_generated_videos
-from evaluation.generation.newest_run import with_run
 from evaluation.records import RECORDS_TABLE, SCHEMA, MetricRecord, read_records
 from evaluation.report.summary import markdown_tables
 from evaluation.suites.control import CONTROL_EVALUATION, MATRIX_TABLE, run_control_evaluation
@@ -33,6 +32,7 @@ from pipelines.materialised import Materialised
 from pipelines.metadata import picture, published_metadata
 from pipelines.operations.automation import after_any_of
 from pipelines.operations.retries import tried_again
+from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import Evaluation, Workspace
 from pipelines.table_columns import column_schema
@@ -47,7 +47,8 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 
 @asset(
     name=GENERATED_VIDEOS,
-    deps=[dataset, stage_assets[-1]],
+    deps=[dataset, RENDERING_STAGE],
+    partitions_def=training_runs,
     group_name="evaluation",
     pool=GPU_POOL,
     kinds={"pytorch", "mp4"},
@@ -64,7 +65,7 @@ def generated_videos(
     people. Control: a self video of which one driver alone was changed.
     """
     root = workspace.open()
-    config = with_run(root, evaluation_choice.to_settings(), RENDERING_STAGE)
+    config = evaluation_choice.to_config(context.partition_key)
     with tried_again(context):
         published = run_generated_videos(root, config, force=workspace.force, progress=context.log.info)
     sheet = local_copy(published.directory) / CONTACT_SHEET
@@ -91,6 +92,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
     @asset(
         name=evaluation.name,
         deps=[generated_videos, *evaluation.deps],
+        partitions_def=training_runs,
         group_name="evaluation",
         kinds=set(evaluation.kinds),
         owners=["team:evaluation"],
@@ -103,7 +105,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
     ) -> Materialised:
         root = workspace.open()
-        config = with_run(root, evaluation_choice.to_settings(), GENERATED_VIDEOS)
+        config = evaluation_choice.to_config(context.partition_key)
         with tried_again(context):
             published = evaluation.measure(context, root, config, workspace)
         folder = local_copy(published.directory)

@@ -24,7 +24,6 @@ from evaluation.comparison.regressions import (
     metric_name,
 )
 from evaluation.comparison.text import check_text, markdown_table, regression_lines
-from evaluation.generation.newest_run import with_run
 from evaluation.records import SCHEMA
 from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import EVALUATION_REPORT
@@ -32,7 +31,8 @@ from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
 from pipelines.operations.retries import tried_again
-from pipelines.resources import Evaluation, Workspace
+from pipelines.partitions import training_runs
+from pipelines.resources import Workspace
 from pipelines.table_columns import column_schema
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
@@ -64,6 +64,7 @@ class SetBaselineConfig(Config):
 
 @asset(
     deps=[EVALUATION_REPORT],
+    partitions_def=training_runs,
     group_name="evaluation",
     kinds={"json", "parquet"},
     owners=["team:evaluation"],
@@ -73,7 +74,6 @@ def baseline_run(
     context: AssetExecutionContext,
     config: SetBaselineConfig,
     workspace: Workspace,
-    evaluation_choice: Evaluation,
     baseline: Baseline,
 ) -> Materialised:
     """The run that later runs are compared with. Materialising it sets a run's report as the baseline.
@@ -82,7 +82,7 @@ def baseline_run(
     `allow_regression` is set. Its records are copied to `baseline_runs/` and so outlive the run's files.
     """
     root = workspace.open()
-    run = with_run(root, evaluation_choice.to_settings(), EVALUATION_REPORT).run
+    run = context.partition_key
     with tried_again(context):
         check = require_no_regression(
             root, run, baseline.to_settings(), allow_regression=config.allow_regression

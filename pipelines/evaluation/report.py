@@ -4,7 +4,6 @@ from typing import Any
 
 from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
-from evaluation.generation.newest_run import with_run
 from evaluation.records import read_records
 from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
 from evaluation.report.sources import EVALUATIONS
@@ -13,7 +12,8 @@ from pipelines.evaluation.baseline_run import Baseline, regression_check_spec, r
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.operations.automation import after_any_of
-from pipelines.resources import Evaluation, Workspace
+from pipelines.partitions import training_runs
+from pipelines.resources import Workspace
 from pipelines.table_columns import column_schema
 from storage.publishing import Published
 from storage.root import local_copy
@@ -21,6 +21,7 @@ from storage.root import local_copy
 
 @asset(
     deps=list(EVALUATIONS),
+    partitions_def=training_runs,
     group_name="evaluation",
     kinds={"html", "parquet"},
     owners=["team:training"],
@@ -32,7 +33,6 @@ from storage.root import local_copy
 def evaluation_report(
     context: AssetExecutionContext,
     workspace: Workspace,
-    evaluation_choice: Evaluation,
     baseline: Baseline,
 ) -> Materialised:
     """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
@@ -40,7 +40,7 @@ def evaluation_report(
     Every metric on which a baseline is ahead of the model is marked.
     """
     root = workspace.open()
-    run = with_run(root, evaluation_choice.to_settings(), EVALUATIONS[-1]).run
+    run = context.partition_key
     published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
     return Materialised(
         metadata=report_metadata(published),

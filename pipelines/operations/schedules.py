@@ -1,36 +1,47 @@
-"""What happens by the clock. Times stand in the settings of operations."""
+"""Schedules. Their times are settings (`OperationsSettings`)."""
 
-from dagster import DefaultScheduleStatus, ScheduleDefinition
+from dagster import DefaultScheduleStatus, RunRequest, ScheduleDefinition, ScheduleEvaluationContext
 
+from pipelines.deployed_settings import deployed
+from pipelines.jobs import train_all
 from pipelines.operations.settings import OperationsSettings
+from pipelines.partitions import add_training_run
+from training.jobs.config import TrainingConfig
 
 
 def nightly_reprocessing(settings: OperationsSettings) -> ScheduleDefinition:
-    """Look for stale batches at night."""
+    """Plans the rebuild of stale batches at night."""
     return ScheduleDefinition(
         name="nightly_reprocessing",
         job_name="reprocess_stale",
         cron_schedule=settings.reprocessing_cron,
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.RUNNING,
-        description="Plans what must be made again; the sensor planned_batches starts it.",
+        description="Lists stale batches; the sensor planned_batches then starts their runs.",
     )
 
 
 def weekly_training(settings: OperationsSettings) -> ScheduleDefinition:
-    """Train the deployment's run again; up-to-date stages find nothing to do."""
+    """Trains the deployment's run; stages that are up to date are skipped."""
+
+    def request_run(context: ScheduleEvaluationContext) -> RunRequest:
+        run = deployed(TrainingConfig).run
+        add_training_run(context.instance, run)
+        return RunRequest(partition_key=run)
+
     return ScheduleDefinition(
         name="weekly_training",
-        job_name="train_all",
+        job=train_all,
+        execution_fn=request_run,
         cron_schedule=settings.training_cron,
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.STOPPED,
-        description="Off at first. Trains every stage whose data set or settings changed.",
+        description="Stopped by default. Trains the stages of the deployment's run that are not up to date.",
     )
 
 
 def weekly_collection(settings: OperationsSettings) -> ScheduleDefinition:
-    """Remove what nothing refers to."""
+    """Removes unreferenced builds."""
     return ScheduleDefinition(
         name="weekly_collection",
         job_name="collect_garbage",
@@ -38,5 +49,5 @@ def weekly_collection(settings: OperationsSettings) -> ScheduleDefinition:
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.STOPPED,
         run_config={"ops": {"collect_garbage": {"config": {"remove": True}}}},
-        description="Off at first. Removes old builds that nothing refers to, as `pdfgc gc --remove` does.",
+        description="Stopped by default. Removes old unreferenced builds, as pdfgc gc --remove does.",
     )

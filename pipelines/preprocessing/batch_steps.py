@@ -16,9 +16,9 @@ from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.operations.retries import tried_again
+from pipelines.partitions import batches
 from pipelines.preprocessing.checks import check_specs, run_checks
 from pipelines.preprocessing.labeller_weights import labeller_weights
-from pipelines.preprocessing.partitions import batches
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import Preprocessing, Workspace

@@ -8,9 +8,9 @@ from pipelines.config_form import form_of, settings_from
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.operations.retries import tried_again
+from pipelines.partitions import batches
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.labeller_weights import labeller_weights
-from pipelines.preprocessing.partitions import batches
 from pipelines.resources import Preprocessing, Workspace
 from pipelines.table_columns import column_schema
 from preprocessing.labels.identity import CODE_VERSION, EMBEDDINGS_SCHEMA, STEP

@@ -18,6 +18,7 @@ from dagster import (
 from pipelines.deployed_settings import deployed
 from pipelines.jobs import preprocess, scan_job
 from pipelines.operations.settings import OperationsSettings
+from pipelines.partitions import batches
 from pipelines.preprocessing.batch_runs import (
     PREPROCESS,
     BatchWork,
@@ -25,7 +26,6 @@ from pipelines.preprocessing.batch_runs import (
     is_unfinished,
     next_requests,
 )
-from pipelines.preprocessing.partitions import batches
 from pipelines.resources import Sources, Workspace
 from preprocessing.sources.unseen import UnseenFiles, UnseenSettings, unseen_files
 

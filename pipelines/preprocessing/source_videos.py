@@ -5,7 +5,7 @@ from dagster import AssetExecutionContext, MetadataValue, asset
 from pipelines.materialised import Materialised
 from pipelines.metadata import refusal_table
 from pipelines.operations.retries import tried_again
-from pipelines.preprocessing.partitions import add_batches
+from pipelines.partitions import add_batches
 from pipelines.resources import Sources, Workspace
 from pipelines.table_columns import column_schema
 from preprocessing.sources.catalog import CATALOG_SCHEMA

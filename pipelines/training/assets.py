@@ -16,6 +16,7 @@ from pipelines.materialised import Materialised
 from pipelines.metadata import picture, what_happened
 from pipelines.operations.retries import tried_again
 from pipelines.operations.settings import OperationsSettings
+from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import Training, Workspace
 from pipelines.training.checks import Trained, run_training_checks, training_check_specs
@@ -42,6 +43,7 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
     @asset(
         name=info.name,
         deps=[dataset, *info.parents],
+        partitions_def=training_runs,
         group_name="training",
         pool=GPU_POOL,
         kinds={"pytorch"},
@@ -52,7 +54,8 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
     def stage(
         context: AssetExecutionContext, workspace: Workspace, training_choice: Training
     ) -> Materialised:
-        root, config = workspace.open(), training_choice.to_settings()
+        root, run = workspace.open(), context.partition_key
+        config = training_choice.to_config(run)
         with tried_again(context):
             published = run_stage(
                 root,
@@ -63,7 +66,7 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
                 progress=context.log.info,
             )
         context.log.info("%s", what_happened(published))
-        made = _Made(published, Trained(root, info.name, config.run, local_copy(published.directory)))
+        made = _Made(published, Trained(root, info.name, run, local_copy(published.directory)))
         return Materialised(
             metadata=_metadata(made),
             check_results=run_training_checks(made.trained),

@@ -83,7 +83,12 @@ class Watch:
         if sample is not None:
             metadata["picture: samples"] = picture(sample.read_bytes())
         self._context.log_event(
-            AssetObservation(self._context.asset_key, description="while it trains", metadata=metadata)
+            AssetObservation(
+                self._context.asset_key,
+                description="while it trains",
+                partition=self._context.partition_key if self._context.has_partition_key else None,
+                metadata=metadata,
+            )
         )
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 from dagster import AssetKey, Definitions
 
+from pipelines.partitions import batches, training_runs
 from training.stage_catalog import STAGE_NAMES
 
 GRAPH = {
@@ -49,7 +50,7 @@ EVALUATION = {
     "quality_evaluation",
     "evaluation_report",
 }
-PARTITIONED = {
+BY_BATCH = {
     "face_tracks",
     "clips",
     "pose_labels",
@@ -105,9 +106,12 @@ def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
         assert all(column.description for column in columns)
 
 
-def test_batch_steps_are_partitioned_by_batch_and_the_rest_is_whole(definitions: Definitions) -> None:
+def test_assets_are_partitioned_by_batch_or_training_run(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    assert {name for name in GRAPH if graph.get(AssetKey(name)).partitions_def is not None} == PARTITIONED
+    partitions = {name: graph.get(AssetKey(name)).partitions_def for name in GRAPH}
+    assert {name for name, definition in partitions.items() if definition == batches} == BY_BATCH
+    by_run = {name for name, definition in partitions.items() if definition == training_runs}
+    assert by_run == {*STAGE_NAMES, *EVALUATION, "baseline_run"}
 
 
 def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) -> None:

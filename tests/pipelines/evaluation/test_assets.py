@@ -40,9 +40,9 @@ def test_a_metric_without_any_figure_is_told_with_its_reason() -> None:
 
 
 def test_the_form_gives_the_config_that_it_shows() -> None:
-    assert Evaluation().to_settings() == EvaluationConfig()
-    changed = Evaluation(settings={"run": "a", "split": "validation", "frames": 10})
-    assert changed.to_settings() == EvaluationConfig(run="a", split="validation", frames=10)
+    assert Evaluation().to_config("a") == EvaluationConfig(run="a")
+    changed = Evaluation(settings={"split": "validation", "frames": 10})
+    assert changed.to_config("a") == EvaluationConfig(run="a", split="validation", frames=10)
 
 
 def chosen(*arguments: str) -> Any:

@@ -22,10 +22,13 @@ from pipelines.evaluation.baseline_run import NO_REGRESSION, Baseline, baseline_
 from pipelines.evaluation.report import evaluation_report
 from pipelines.operations import local_runs
 from pipelines.operations.local_runs import JobFailedError
-from pipelines.resources import Evaluation, Workspace
+from pipelines.partitions import add_training_run
+from pipelines.resources import Workspace
 from storage.publishing import Published, current
 from tests.factories.published_reports import publish_report
 from tests.factories.report import metric_records
+from tests.factories.toy_run import publish_weights
+from training.stage_catalog import RENDERING_STAGE
 
 YAW = (1.0, 2.0, 1.5)
 
@@ -57,13 +60,14 @@ def materialise(
 ) -> ExecuteInProcessResult:
     assets = [*([evaluation_report] if report else []), *([baseline_run] if set_baseline else [])]
     with DagsterInstance.ephemeral() as instance:
+        add_training_run(instance, run)
         return materialize(
             [evaluation_report, baseline_run],
             selection=[asset.key for asset in assets],
             instance=instance,
+            partition_key=run,
             resources={
                 "workspace": Workspace(),
-                "evaluation_choice": Evaluation(settings={"run": run}),
                 "baseline": Baseline(),
             },
             run_config={"ops": {"baseline_run": {"config": {"note": "why", **config}}}}
@@ -125,12 +129,13 @@ def test_asset_alone_refuses_a_worse_run_unless_allowed(root: UPath) -> None:
 def test_unknown_metric_fails_the_check() -> None:
     assert materialise("old", report=False).success
     with DagsterInstance.ephemeral() as instance:
+        add_training_run(instance, "same")
         result = materialize(
             [evaluation_report],
             instance=instance,
+            partition_key="same",
             resources={
                 "workspace": Workspace(),
-                "evaluation_choice": Evaluation(settings={"run": "same"}),
                 "baseline": Baseline(settings={"metrics": "yew_error"}),
             },
             raise_on_error=False,
@@ -140,11 +145,13 @@ def test_unknown_metric_fails_the_check() -> None:
     assert "unknown metrics yew_error" in (failed.description or "")
 
 
-@pytest.mark.usefixtures("root")
-def test_evaluate_prints_the_tables_before_failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_evaluate_prints_the_tables_before_failing(
+    root: UPath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    publish_weights(root, RENDERING_STAGE, "worse", {})
     shown: list[str] = []
 
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise JobFailedError(f"evaluation_report: {NO_REGRESSION}: regression against baseline run 'old'")
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What Dagster makes by itself, and when it holds back."""
+"""Automation: which assets Dagster requests after an update, and for which partitions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,16 +13,27 @@ from dagster import (
     evaluate_automation_conditions,
 )
 
+from training.stage_catalog import STAGE_NAMES
+
 
 class Automation:
-    """Looks at all conditions, one tick after the other."""
+    """Evaluates all conditions, tick by tick."""
 
     def __init__(self, definitions: Definitions, instance: DagsterInstance) -> None:
         self.instance = instance
         self._definitions, self._cursor = definitions, None
 
     def tick(self) -> set[str]:
-        """Assets that this tick asks for."""
+        """Assets that this tick requests."""
+        result = self._evaluate()
+        return {key.to_user_string() for key in EVALUATED if result.get_num_requested(key)}
+
+    def tick_partitions(self, *names: str) -> dict[str, set[str]]:
+        """Partitions that this tick requests of each asset."""
+        result = self._evaluate()
+        return {name: set(result.get_requested_partitions(AssetKey(name))) for name in names}
+
+    def _evaluate(self) -> Any:
         result: Any = evaluate_automation_conditions(
             defs=self._definitions,
             instance=self.instance,
@@ -30,9 +41,9 @@ class Automation:
             cursor=self._cursor,
         )
         self._cursor = result.cursor
-        return {key.to_user_string() for key in EVALUATED if result.get_num_requested(key)}
+        return result
 
-    def made(self, *names: str, partition: str | None = None) -> None:
+    def materialise(self, *names: str, partition: str | None = None) -> None:
         """Report assets as materialised."""
         for name in names:
             event = AssetMaterialization(AssetKey(name), partition=partition)
@@ -58,21 +69,34 @@ def automation() -> Iterator[Automation]:
 
     with DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("batches", ["b00000", "b00001"])
+        instance.add_dynamic_partitions("training_runs", ["default", "ablation"])
         yield Automation(definitions, instance)
 
 
-def test_a_new_batch_makes_the_data_set_though_another_batch_has_no_shards(automation: Automation) -> None:
+def test_dataset_is_requested_after_a_batch_though_another_is_missing(automation: Automation) -> None:
     assert automation.tick() == set()
-    automation.made("shards", partition="b00001")
+    automation.materialise("shards", partition="b00001")
     assert automation.tick() == {"dataset"}
-    automation.made("dataset")
+    automation.materialise("dataset")
     assert automation.tick() == set()
 
 
-def test_a_trained_run_is_evaluated_and_a_new_data_set_alone_is_not(automation: Automation) -> None:
-    automation.made("dataset", "perception", "stage1_motion", "stage2_lip", "stage2_eye", "stage2_pose")
+def test_evaluation_is_requested_after_training_only(automation: Automation) -> None:
+    automation.materialise("dataset")
+    automation.materialise(*STAGE_NAMES[:-1], partition="default")
     automation.tick()
-    automation.made("dataset")
+    automation.materialise("dataset")
     assert "generated_videos" not in automation.tick()
-    automation.made("stage3_expression")
+    automation.materialise("stage3_expression", partition="default")
     assert automation.tick() >= {"generated_videos"}
+
+
+def test_every_trained_run_is_evaluated(automation: Automation) -> None:
+    automation.materialise("dataset")
+    automation.materialise(*STAGE_NAMES[:-1], partition="default")
+    automation.tick()
+    # The ablation starts from the stages of the other run, so it has no stage2_lip of its own.
+    for run in ("default", "ablation"):
+        automation.materialise("stage3_expression", partition=run)
+    requested = automation.tick_partitions("generated_videos", "lip_sync_evaluation", "evaluation_report")
+    assert set(map(frozenset, requested.values())) == {frozenset({"default", "ablation"})}

@@ -106,9 +106,9 @@ def test_loss_curves_are_a_small_png_for_a_long_run_with_many_losses() -> None:
 
 
 def test_the_form_gives_the_config_that_it_shows() -> None:
-    assert Training().to_settings() == TrainingConfig()
+    assert Training().to_config("a") == TrainingConfig(run="a")
     changed = Training(settings={"preset": "small_gpu", "steps": 7, "decorrelation": False})
-    assert changed.to_settings() == TrainingConfig(preset="small_gpu", steps=7, decorrelation=False)
+    assert changed.to_config("a") == TrainingConfig(run="a", preset="small_gpu", steps=7, decorrelation=False)
 
 
 def chosen(*arguments: str) -> Any:
