@@ -1,4 +1,4 @@
-"""Work in processes: results, exceptions, deaths."""
+"""Work in processes: results, exceptions, processes that die."""
 
 import os
 import signal
@@ -23,25 +23,38 @@ def refuse(number: int) -> int:
     raise ValueError(f"item {number}")
 
 
+def touch(path: Path) -> None:
+    path.touch()
+    time.sleep(0.5)
+
+
 def process_of(_: int) -> int:
     return os.getpid()
 
 
-def test_no_workers_is_this_process() -> None:
+def test_map_without_workers_runs_in_this_process() -> None:
     assert list(map_in_processes(process_of, [1], workers=0)) == [(1, os.getpid())]
     assert list(map_in_processes(process_of, [], workers=2)) == []
 
 
-def test_an_item_that_kills_its_process_costs_itself_alone_and_is_named() -> None:
-    outcomes = dict(map_in_processes(square_or_die, [1, 2, -3, 4, 5], workers=2))
+def test_map_reports_only_the_item_whose_process_died() -> None:
+    outcomes = dict(map_in_processes(square_or_die, [1, 2, -3, -6, 4, 5], workers=2))
     assert isinstance(outcomes.pop(-3), Crashed)
+    assert isinstance(outcomes.pop(-6), Crashed)
     assert outcomes == {1: 1, 2: 4, 4: 16, 5: 25}
 
 
-def test_an_exception_of_the_function_is_raised_here() -> None:
+def test_map_drops_the_items_left_after_an_exception(tmp_path: Path) -> None:
+    paths = [tmp_path / "missing" / "folder", *(tmp_path / name for name in "abc")]
+    with pytest.raises(FileNotFoundError):
+        list(map_in_processes(touch, paths, workers=1))
+    assert len(list(tmp_path.iterdir())) < 3
+
+
+def test_map_raises_the_functions_exception() -> None:
     with pytest.raises(ValueError, match="item 7"):
         list(map_in_processes(refuse, [7], workers=1))
-    with pytest.raises(ValueError, match="-1 workers"):
+    with pytest.raises(ValueError, match="workers must be >= 0, got -1"):
         list(map_in_processes(refuse, [7], workers=-1))
 
 
@@ -51,7 +64,7 @@ def sleep_beside(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from preprocessing.process_pool import map_in_processes\n"
@@ -71,8 +84,8 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 def wait_for_workers(folder: Path, parent: "subprocess.Popen[bytes]", count: int) -> list[psutil.Process]:
     deadline = time.monotonic() + 120
-    while len(names := os.listdir(folder)) < count:  # noqa: PTH208  (names are all that is wanted)
-        assert parent.poll() is None, "the parent ended before its workers began"
+    while len(names := os.listdir(folder)) < count:  # noqa: PTH208  (only the names are needed)
+        assert parent.poll() is None, "the parent ended before its workers started"
         assert time.monotonic() < deadline, f"{len(names)} of {count} workers after 120 s"
         time.sleep(0.1)
     return [psutil.Process(int(name)) for name in names]
