@@ -53,7 +53,7 @@ def nothing_to_do(root: Path) -> tuple[Cost, Cost]:
 
     from pipelines.definitions import definitions
     from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
-    from preprocessing.sources.source_videos import batch_keys, load_batch
+    from preprocessing.sources.stored_catalog import batch_keys, load_batch
     from storage.root import open_root
 
     opened = open_root(str(root))

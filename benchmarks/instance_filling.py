@@ -30,7 +30,7 @@ from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 
 from pipelines.definitions import definitions
 from pipelines.partitions import add_batches
-from preprocessing.sources.source_videos import batch_keys
+from preprocessing.sources.stored_catalog import batch_keys
 from storage.root import open_root
 
 SECONDS_BETWEEN_RUNS: Final = 10

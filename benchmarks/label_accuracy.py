@@ -30,7 +30,7 @@ from preprocessing.faces.frame_of_reference import direction_from_gaze
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.schema import Clip
-from preprocessing.sources.source_videos import batch_keys, load_batch
+from preprocessing.sources.stored_catalog import batch_keys, load_batch
 from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 

@@ -33,7 +33,7 @@ from upath import UPath
 from benchmarks.measuring import Cost, cost_of, show, write_json
 from benchmarks.track_one import PEAK_NAME
 from preprocessing.media.container import VIDEO_SUFFIXES
-from preprocessing.media.ffmpeg_program import find_ffmpeg
+from preprocessing.media.encoding import find_ffmpeg
 from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
 from preprocessing.schema import CROP_SIDE_PX
 from storage.fingerprint import file_sha256

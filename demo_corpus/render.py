@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from demo_corpus.camera import HEAD_REST_CM, Camera
 from demo_corpus.expression import EYELIDS, Controls, FaceRig
-from demo_corpus.eyes import paint_eyeball
-from demo_corpus.mouth import paint_mouth
+from demo_corpus.painting import paint_eyeball, paint_mouth
 from demo_corpus.raster import dense_map, signed_areas_px
 from demo_corpus.topology import LOWER_INNER_LIP, UPPER_INNER_LIP, closed_loop
 from preprocessing.faces.frame_of_reference import direction_from_gaze, rotation_from_angles

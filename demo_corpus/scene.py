@@ -1,7 +1,8 @@
-"""One demo video: its motion and speech drawn, every frame rendered, its truth written. For workers."""
+"""One demo video: draw its motion and speech, render every frame, write its truth. For workers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from demo_corpus.camera import HEAD_REST_CM, Camera
 from demo_corpus.expression import Controls, FaceRig
 from demo_corpus.motion import NECK_PIVOT_CM, HeadMotion, draw_motion
 from demo_corpus.render import Placement, render_frame
-from demo_corpus.settings import CorpusSettings, CorpusVideo, frame_times
 from demo_corpus.speech import (
     Voice,
     draw_syllables,
@@ -30,7 +30,7 @@ class Scene:
     """Everything that happens in a video, T frames."""
 
     motion: HeadMotion
-    opening_cm: NDArray[np.float64] = field(repr=False)  # [T] of the inner lips, as commanded
+    opening_cm: NDArray[np.float64] = field(repr=False)  # [T] gap of the inner lips
     spread: NDArray[np.float64] = field(repr=False)  # [T]
     sound: NDArray[np.float32] = field(repr=False)  # [T / 25 * SAMPLE_RATE_HZ]
 
@@ -54,11 +54,11 @@ class Scene:
 
 
 def draw_scene(seed: int, voice: Voice, seconds: float) -> Scene:
-    """A seeded scene; motion and speech come from generators of their own, independent of each other."""
+    """A seeded scene; motion and speech have random generators of their own, independent of each other."""
     motion_random, speech_random, sound_random = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
     )
-    times = frame_times(seconds)
+    times = np.arange(round(seconds * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND
     motion = draw_motion(motion_random, len(times), long_shut=bool(motion_random.integers(2)))
     syllables = draw_syllables(speech_random, seconds)
     opening, spread = mouth_at(syllables, times)
@@ -66,15 +66,22 @@ def draw_scene(seed: int, voice: Voice, seconds: float) -> Scene:
     return Scene(motion, opening, spread, sound)
 
 
-def make_video(
-    video: CorpusVideo, rig: FaceRig, voice: Voice, seed: int, settings: CorpusSettings, fingerprint: str
+def render_video(
+    video: Path,
+    truth: Path,
+    rig: FaceRig,
+    voice: Voice,
+    *,
+    seed: int,
+    seconds: float,
+    side_px: int,
+    fingerprint: str,
 ) -> None:
-    """Render a scene into `video.video`, then write `video.truth`: the sign that both are whole."""
-    scene = draw_scene(seed, voice, settings.seconds_per_video)
-    camera = Camera(settings.side_px)
-    frames = render_scene(scene, rig, camera)
-    write_video(video.video, frames, FRAMES_PER_SECOND, scene.sound, SAMPLE_RATE_HZ)
-    write_truth(video.truth, scene_truth(scene, rig), camera, fingerprint)
+    """Render a scene into `video`, then write its `truth` table, which marks both as complete."""
+    scene = draw_scene(seed, voice, seconds)
+    camera = Camera(side_px)
+    write_video(video, render_scene(scene, rig, camera), FRAMES_PER_SECOND, scene.sound, SAMPLE_RATE_HZ)
+    write_truth(truth, scene_truth(scene, rig), camera, fingerprint)
 
 
 def render_scene(scene: Scene, rig: FaceRig, camera: Camera) -> Iterator[NDArray[np.uint8]]:

@@ -17,7 +17,7 @@ from pipelines.operations.collection_settings import CollectionSettings
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
-from preprocessing.sources.source_videos import SourceSettings
+from preprocessing.sources.stored_catalog import SourceSettings
 from storage.settings import Settings, SettingsError, bounds_text
 from training.jobs.config import TrainingConfig
 

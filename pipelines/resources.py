@@ -13,7 +13,7 @@ from pipelines.deployed_settings import deployed
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.remote import SourcePath, source_path, split_folders
-from preprocessing.sources.source_videos import SourceSettings
+from preprocessing.sources.stored_catalog import SourceSettings
 from storage.root import open_root
 from training.jobs.config import TrainingConfig
 

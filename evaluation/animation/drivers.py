@@ -29,7 +29,7 @@ from preprocessing.faces.alignment import (
     OFFICIAL_TARGET_PX,
 )
 from preprocessing.faces.geometry import fit_similarity
-from preprocessing.faces.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
+from preprocessing.faces.tracking import FaceTracker, FaceWindow, TrackedFace, TrackingSettings
 from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import Settings
@@ -221,7 +221,7 @@ class _Survey:
     places: list[FacePlace | None] = field(default_factory=list)
     frames_with_two: int = 0
 
-    def add(self, shot: int, views: list[FaceView]) -> None:
+    def add(self, shot: int, views: list[TrackedFace]) -> None:
         """Take the largest face of the next frame."""
         by_size = sorted(views, key=lambda view: -_size_px(view))
         self.places.append(_place(shot, by_size[0]) if by_size else None)
@@ -245,12 +245,12 @@ def eyes_and_mouth(landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([points[list(group)].mean(axis=0) for group in EYES_AND_MOUTH])
 
 
-def _place(shot: int, view: FaceView) -> FacePlace:
+def _place(shot: int, view: TrackedFace) -> FacePlace:
     zoom, left, top = view.window_transform[0, 0], *view.window_transform[:, 2]
     side = round(len(view.window) / zoom)
     corner = np.round(0.5 - (np.array([left, top]) + 0.5) / zoom)
     return FacePlace(shot, eyes_and_mouth(view.landmarks_px), corner + side / 2, side)
 
 
-def _size_px(view: FaceView) -> float:
+def _size_px(view: TrackedFace) -> float:
     return float(np.ptp(view.landmarks_px[:, :2], axis=0).max())

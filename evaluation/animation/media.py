@@ -20,9 +20,15 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from preprocessing.media.container import RefusedVideo, display_geometry, open_media, stream_start
+from preprocessing.media.container import (
+    RefusedVideo,
+    decode_tolerantly,
+    demux_tolerantly,
+    display_geometry,
+    open_media,
+    stream_start,
+)
 from preprocessing.media.decoding import DecodeSettings, VideoFrame, decode_sound, open_video
-from preprocessing.media.packets import decode_tolerantly, demux_tolerantly
 from preprocessing.media.sound import SoundTrack
 from preprocessing.media.timeline import PlaceCounter
 from preprocessing.schema import FRAMES_PER_SECOND

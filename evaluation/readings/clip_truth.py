@@ -9,7 +9,7 @@ from evaluation.generation.driving_clips import ClipReader
 from evaluation.generation.files import GeneratedVideos
 from evaluation.readings.demo_truth import true_readings, truth_path
 from evaluation.readings.face import FaceReadings
-from preprocessing.sources.source_videos import load_catalog
+from preprocessing.sources.stored_catalog import load_catalog
 from training.data.index import open_current
 
 

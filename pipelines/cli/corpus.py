@@ -23,8 +23,7 @@ def corpus(folder: Path, portraits: tuple[Path, ...]) -> None:
 
 def make_demo_corpus(folder: Path, portraits: tuple[Path, ...] = ()) -> None:
     """Render talking heads with known pose, gaze, blink and mouth into a folder; complete videos are kept."""
-    from demo_corpus.corpus import make_corpus
-    from demo_corpus.settings import CorpusSettings
+    from demo_corpus.corpus import CorpusSettings, make_corpus
 
     click.echo(f"Rendering the demo corpus in {folder}")
     with without_chatter():

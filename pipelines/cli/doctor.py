@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from preprocessing.media.ffmpeg_program import find_ffmpeg
+from preprocessing.media.encoding import find_ffmpeg
 from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE, open_root
 from weights.folder import WEIGHTS_VARIABLE, overview
 

@@ -81,7 +81,7 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
 
     from pipelines.operations.dagster_home import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
-    from preprocessing.sources.source_videos import batch_keys
+    from preprocessing.sources.stored_catalog import batch_keys
     from storage.root import open_root
 
     for folder in request.folders:
@@ -110,7 +110,7 @@ def print_summary(root: "UPath", seconds: float, console: "Console") -> None:
 
     from preprocessing.dataset.whole import DATASET, WHOLE
     from preprocessing.orchestration.steps import STEPS
-    from preprocessing.sources.source_videos import accepted_identities, batch_keys, load_catalog
+    from preprocessing.sources.stored_catalog import accepted_identities, batch_keys, load_catalog
     from storage.publishing import current
 
     builds = {

@@ -63,7 +63,7 @@ def read_status(root: "UPath") -> Status:
     from preprocessing.orchestration.batch_costs import step_totals
     from preprocessing.orchestration.reprocessing import plan_reprocessing
     from preprocessing.orchestration.steps import PreprocessingSettings
-    from preprocessing.sources.source_videos import batch_keys
+    from preprocessing.sources.stored_catalog import batch_keys
     from storage.publishing import current
 
     keys = batch_keys(root)

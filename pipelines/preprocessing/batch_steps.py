@@ -30,7 +30,7 @@ from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA
 from preprocessing.labels.tables import GAZE_SCHEMA, POSE_SCHEMA
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
-from preprocessing.sources.source_videos import load_batch
+from preprocessing.sources.stored_catalog import load_batch
 
 
 @dataclass(frozen=True)

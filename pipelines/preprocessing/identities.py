@@ -21,7 +21,7 @@ from preprocessing.labels.identity_report import (
     run_identity_report,
 )
 from preprocessing.orchestration.steps import run_step
-from preprocessing.sources.source_videos import load_batch
+from preprocessing.sources.stored_catalog import load_batch
 from storage.root import local_copy
 from storage.transfer import read_bytes
 

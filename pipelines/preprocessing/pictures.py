@@ -16,7 +16,6 @@ from preprocessing.clips.store import read_clip_table
 from preprocessing.dataset.whole import DATASET, WHOLE
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
-from preprocessing.pictures.contact_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet
 from preprocessing.pictures.histograms import (
     draw_clip_scores,
@@ -25,6 +24,7 @@ from preprocessing.pictures.histograms import (
     draw_pose_angles,
     draw_refusals,
 )
+from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet
 from storage.fingerprint import fingerprint
 from storage.publishing import Published, current

@@ -9,7 +9,7 @@ from pipelines.partitions import add_batches
 from pipelines.resources import Sources, Workspace
 from pipelines.table_columns import column_schema
 from preprocessing.sources.catalog import CATALOG_SCHEMA
-from preprocessing.sources.source_videos import (
+from preprocessing.sources.stored_catalog import (
     CATALOG_FOLDER,
     CATALOG_NAME,
     accepted_identities,

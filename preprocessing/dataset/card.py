@@ -7,7 +7,7 @@ import numpy as np
 
 from preprocessing.dataset.splits import SPLITS, SplitSettings
 from preprocessing.dataset.statistics import PERCENTILES, Distribution
-from preprocessing.pictures.histograms import Panel
+from preprocessing.pictures.histograms import Histogram
 
 PICTURES: Final = "pictures"
 SAMPLES_PICTURE: Final = f"{PICTURES}/samples.jpg"
@@ -111,7 +111,7 @@ def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def panel_of_distribution(distribution: Distribution) -> Panel:
+def panel_of_distribution(distribution: Distribution) -> Histogram:
     """A histogram of what was counted, over the part of the range that holds values."""
     quantity = distribution.quantity
     filled = np.flatnonzero(distribution.counts)
@@ -122,7 +122,7 @@ def panel_of_distribution(distribution: Distribution) -> Panel:
     starts = np.arange(first, last, width)
     edges = distribution.edges[np.append(starts, min(starts[-1] + width, len(distribution.counts)))]
     counts = np.add.reduceat(distribution.counts[: starts[-1] + width], starts)
-    return Panel(quantity.title, quantity.unit, edges, counts.astype(np.float64))
+    return Histogram(quantity.title, quantity.unit, edges, counts.astype(np.float64))
 
 
 def _splits_table(splits: Mapping[str, Mapping[str, Any]]) -> str:

@@ -26,9 +26,9 @@ from preprocessing.dataset import card as dataset_card
 from preprocessing.dataset import packing as training_shards
 from preprocessing.dataset.splits import SPLITS, Split, SplitSettings, assign_splits
 from preprocessing.dataset.statistics import LabelStatistics, SampleLabels, read_labels_at
-from preprocessing.pictures.contact_sheet import clip_face, draw_faces
 from preprocessing.pictures.drawing import spread
-from preprocessing.pictures.histograms import draw_panels
+from preprocessing.pictures.histograms import draw_histograms
+from preprocessing.pictures.mesh_sheet import clip_face, draw_faces
 from preprocessing.schema import FRAMES_PER_SECOND, SCHEMA_VERSION
 from preprocessing.shards import decode_clip
 from preprocessing.table_schema import column, table_schema
@@ -405,5 +405,5 @@ def _draw_pictures(shards: Mapping[str, ShardSet], labels: LabelStatistics, coun
     panels = [dataset_card.panel_of_distribution(found) for found in labels.distributions.values()]
     (folder / dataset_card.PICTURES).mkdir(exist_ok=True)
     (folder / dataset_card.SAMPLES_PICTURE).write_bytes(draw_faces(title, faces))
-    picture = draw_panels("Labels and scores of all samples", panels)
+    picture = draw_histograms("Labels and scores of all samples", panels)
     (folder / dataset_card.DISTRIBUTIONS_PICTURE).write_bytes(picture)

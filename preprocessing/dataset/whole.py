@@ -7,7 +7,7 @@ from typing import Final
 from upath import UPath
 
 from preprocessing.dataset.joining import CODE_VERSION, DatasetSettings, ShardSet, make_dataset, read_splits
-from preprocessing.sources.source_videos import batch_keys
+from preprocessing.sources.stored_catalog import batch_keys
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 

@@ -17,7 +17,7 @@ from preprocessing.faces.alignment import (
     crop_transforms,
     transform_landmarks,
 )
-from preprocessing.faces.tracking import FaceView
+from preprocessing.faces.tracking import TrackedFace
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import CROP_SIDE_PX, MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
@@ -59,7 +59,7 @@ class _Run:
 
     shot: int
     first_frame: int
-    views: list[FaceView]
+    views: list[TrackedFace]
 
 
 class CandidateCutter:
@@ -71,7 +71,7 @@ class CandidateCutter:
         self._runs: dict[int, _Run] = {}
 
     def add(
-        self, index: int, shot: int, views: list[FaceView], frame_size: tuple[int, int]
+        self, index: int, shot: int, views: list[TrackedFace], frame_size: tuple[int, int]
     ) -> list[Candidate]:
         """Take the faces of one frame; give back what became complete.
 
@@ -124,7 +124,7 @@ class CandidateCutter:
         return Candidate(views[0].track, run.shot, first_frame, jpegs, moved, transforms, scores)
 
     def _encode(
-        self, views: list[FaceView], transforms: NDArray[np.float32]
+        self, views: list[TrackedFace], transforms: NDArray[np.float32]
     ) -> tuple[tuple[bytes, ...], dict[str, float]]:
         jpegs: list[bytes] = []
         sharpness: list[float] = []
@@ -142,7 +142,7 @@ class CandidateCutter:
         }
 
 
-def _warp(view: FaceView, transform: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _warp(view: TrackedFace, transform: NDArray[np.float32]) -> NDArray[np.uint8]:
     to_source = np.linalg.inv(np.vstack([view.window_transform, [0.0, 0.0, 1.0]]))
     to_crop = np.vstack([transform.astype(np.float64), [0.0, 0.0, 1.0]]) @ to_source
     size = (CROP_SIDE_PX, CROP_SIDE_PX)
@@ -168,7 +168,7 @@ def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
 
 
 def _outside_share(
-    views: list[FaceView], transforms: NDArray[np.float32], frame_size: tuple[int, int]
+    views: list[TrackedFace], transforms: NDArray[np.float32], frame_size: tuple[int, int]
 ) -> float:
     """Largest share of a crop that is black: beyond the source frame, or beyond the window kept of it.
 

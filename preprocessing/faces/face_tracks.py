@@ -88,7 +88,7 @@ class VideoToTrack:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _VideoTask:
     video: VideoToTrack
     folder: Path
     settings: FaceTrackSettings
@@ -142,7 +142,7 @@ def make_face_tracks(
     waiting = [video for video in videos if not (folder / video.video_id).exists()]
     if len(waiting) < len(videos):
         progress(f"{len(videos) - len(waiting)} of {len(videos)} videos were done before")
-    tasks = [_Task(video, folder, settings, weights) for video in waiting]
+    tasks = [_VideoTask(video, folder, settings, weights) for video in waiting]
     workers = default_workers() if workers is None else workers
     for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
@@ -164,7 +164,7 @@ def _mark(settings: TrackingSettings, weights: LabellerWeights | None, folder: P
     write_who_labelled(folder, {"faces": name}, file)
 
 
-def track_video(task: _Task) -> str:
+def track_video(task: _VideoTask) -> str:
     """Read one video; returns one line that says what was found."""
     partial = _partial_folder(task)
     started = time.monotonic()
@@ -183,7 +183,7 @@ def track_video(task: _Task) -> str:
 
 
 @contextmanager
-def _at_hand(task: _Task) -> Generator[Path, None, None]:
+def _at_hand(task: _VideoTask) -> Generator[Path, None, None]:
     """The video as a local file; of an object a copy that lasts as long as the block.
 
     Raises:
@@ -202,7 +202,7 @@ def _at_hand(task: _Task) -> Generator[Path, None, None]:
         yield copy
 
 
-def _read(task: _Task, path: Path, partial: Path) -> dict[str, Any]:
+def _read(task: _VideoTask, path: Path, partial: Path) -> dict[str, Any]:
     settings = task.settings
     tracker = _tracker(settings.tracking, task.weights)
     tracker.begin_video()
@@ -321,13 +321,13 @@ class _TrackSpan:
         return self.size_px_frames / self.frames > other.size_px_frames / other.frames
 
 
-def _partial_folder(task: _Task) -> Path:
+def _partial_folder(task: _VideoTask) -> Path:
     partial = partial_path(task.folder / task.video.video_id)
     partial.mkdir(parents=True)
     return partial
 
 
-def _publish_refusal(task: _Task, refusal: RefusedVideo) -> str:
+def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
     partial = _partial_folder(task)
     pq.write_table(pa.Table.from_pylist([], schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
     facts = {"video_id": task.video.video_id, "refused": refusal.reason, "detail": refusal.detail}
@@ -336,7 +336,7 @@ def _publish_refusal(task: _Task, refusal: RefusedVideo) -> str:
     return f"refused: {refusal.reason}: {refusal.detail}"
 
 
-def _publish(task: _Task, partial: Path, facts: dict[str, Any]) -> None:
+def _publish(task: _VideoTask, partial: Path, facts: dict[str, Any]) -> None:
     (partial / "video.json").write_text(json.dumps(facts, sort_keys=True, indent=1))
     for path in sorted(partial.iterdir()):
         flush_file(path)  # the name must not outlive the bytes in a power cut

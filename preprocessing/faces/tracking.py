@@ -94,7 +94,7 @@ def recipe_settings(settings: TrackingSettings) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class FaceView:
+class TrackedFace:
     """One face in one frame, with the picture around it."""
 
     track: int
@@ -146,7 +146,7 @@ class FaceWindow:
 
 
 @dataclass
-class _Face:
+class _FollowedFace:
     track: int
     window: FaceWindow
     mesh: FaceMesh
@@ -169,7 +169,7 @@ class FaceTracker:
         self._settings = settings
         self._detector = open_detector(settings.detector, settings.detection_confidence, weights)
         self._idle: list[FaceMesh] = []
-        self._faces: list[_Face] = []
+        self._faces: list[_FollowedFace] = []
         self._next_track = 0
         self._since_detection = 0
         self._look_again_after = settings.detect_every_frames
@@ -187,7 +187,7 @@ class FaceTracker:
         self._faces = []
         self._look_now = True
 
-    def step(self, image: NDArray[np.uint8]) -> list[FaceView]:
+    def step(self, image: NDArray[np.uint8]) -> list[TrackedFace]:
         """Follow every face into the next frame.
 
         Args:
@@ -241,7 +241,7 @@ class FaceTracker:
                 continue
             centre, side = _window_of(box, self._detector.mesh_over_box * self._settings.window_scale)
             mesh = self._idle.pop() if self._idle else self._new_mesh()
-            self._faces.append(_Face(self._next_track, FaceWindow(centre, side), mesh, box))
+            self._faces.append(_FollowedFace(self._next_track, FaceWindow(centre, side), mesh, box))
             self._next_track += 1
             settled = False
         settings = self._settings
@@ -252,11 +252,11 @@ class FaceTracker:
     def _new_mesh(self) -> FaceMesh:
         return FaceMesh(tracking=True, minimum_confidence=self._settings.tracking_confidence)
 
-    def _release(self, face: _Face) -> None:
+    def _release(self, face: _FollowedFace) -> None:
         face.mesh.forget()
         self._idle.append(face.mesh)
 
-    def _follow(self, face: _Face, image: NDArray[np.uint8]) -> FaceView | None:
+    def _follow(self, face: _FollowedFace, image: NDArray[np.uint8]) -> TrackedFace | None:
         window, transform = face.window.cut(image, self._settings.bounded_window_side_px())
         found = face.mesh.find(window)
         if found is None:
@@ -271,11 +271,11 @@ class FaceTracker:
         if not face.window.follow(face.box, self._settings.window_scale):
             face.window = FaceWindow(*_window_of(face.box, self._settings.window_scale))
             face.mesh.forget()
-        return FaceView(face.track, landmarks.astype(np.float32), window, transform)
+        return TrackedFace(face.track, landmarks.astype(np.float32), window, transform)
 
-    def _without_twins(self, views: list[FaceView]) -> list[FaceView]:
+    def _without_twins(self, views: list[TrackedFace]) -> list[TrackedFace]:
         """Two meshes may slide onto one face: the older track keeps it."""
-        kept: list[FaceView] = []
+        kept: list[TrackedFace] = []
         boxes: dict[int, NDArray[np.float64]] = {face.track: face.box for face in self._faces}
         for view in sorted(views, key=lambda view: view.track):
             if any(intersection_over_union(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):

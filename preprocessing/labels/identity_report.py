@@ -19,7 +19,7 @@ from upath import UPath
 
 from preprocessing.labellers.weights import read_who_labelled
 from preprocessing.labels.identity import EMBEDDINGS_SCHEMA, EMBEDDINGS_TABLE, STEP, unit
-from preprocessing.sources.source_videos import batch_keys
+from preprocessing.sources.stored_catalog import batch_keys
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 from storage.settings import Settings

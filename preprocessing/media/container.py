@@ -7,18 +7,26 @@ may be used. Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg'
 """
 
 import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import av
 import av.error
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+if TYPE_CHECKING:
+    AnyPacket = Packet[Stream]
+else:
+    AnyPacket = Packet  # at run time PyAV's class takes no parameter
 
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"})
 # As FFmpeg spells them: one demuxer is "mov,mp4,m4a,3gp,3g2,mj2", one "matroska,webm"; "mpeg" is
@@ -27,6 +35,8 @@ DEMUXERS: Final = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo")
 # Kinds of top-level boxes that an mp4 or mov file may begin with.
 FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"})
 MEDIA_BOXES: Final = frozenset({b"moov", b"mdat", b"moof"})
+# A demuxer that fails this often in a row will not find its way back into the file.
+READ_ERRORS_IN_A_ROW: Final = 100
 
 
 class RefusedVideo(Exception):  # noqa: N818 (a verdict that becomes a row, not a fault)
@@ -130,6 +140,41 @@ def stream_start(stream: VideoStream | AudioStream) -> Fraction:
     if stream.start_time is None or stream.time_base is None:
         return Fraction(0)
     return stream.start_time * stream.time_base
+
+
+def demux_tolerantly(
+    container: InputContainer, streams: Sequence[Stream], on_damage: Callable[[], None]
+) -> Iterator[AnyPacket]:
+    """Packets of `streams` in file order, then one empty packet per stream that flushes its decoder.
+
+    Raises:
+        RefusedVideo: `damaged` if the file cannot be read on.
+    """
+    errors_in_a_row = 0
+    while True:
+        try:
+            for packet in container.demux(*streams):
+                errors_in_a_row = 0
+                yield packet
+        except av.error.FFmpegError as error:
+            on_damage()
+            errors_in_a_row += 1
+            if errors_in_a_row >= READ_ERRORS_IN_A_ROW:
+                raise RefusedVideo("damaged", f"cannot be read on: {error.strerror}") from error
+        else:
+            return
+
+
+def decode_tolerantly(packet: AnyPacket, on_damage: Callable[[], None]) -> list[VideoFrame | AudioFrame]:
+    """Frames that `packet` completes; `on_damage` is called if it fails or a frame is flawed."""
+    try:
+        frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame | AudioFrame)]
+    except av.error.FFmpegError:
+        on_damage()
+        return []
+    if any(frame.is_corrupt for frame in frames):
+        on_damage()
+    return frames
 
 
 def early_end(path: Path) -> str | None:

@@ -26,11 +26,12 @@ from pydantic import Field
 from preprocessing.media.container import (
     RefusedVideo,
     choose_streams,
+    decode_tolerantly,
+    demux_tolerantly,
     display_geometry,
     open_media,
     stream_start,
 )
-from preprocessing.media.packets import decode_tolerantly, demux_tolerantly
 from preprocessing.media.sound import SoundSink, SoundTrack
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME

@@ -6,6 +6,7 @@ build: no dates, no encoder version, a fixed number of threads.
 
 import contextlib
 import itertools
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import ffmpeg
+import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.media.ffmpeg_program import find_ffmpeg
 from storage.settings import Settings
 
 STDERR_LINES_TOLD = 15
@@ -147,3 +148,22 @@ def _run(command: list[str], frames: Iterator[NDArray[np.uint8]], stderr_path: P
     if status != 0:
         lines = stderr_path.read_text("utf-8", "replace").splitlines()[-STDERR_LINES_TOLD:]
         raise RuntimeError(f"ffmpeg ended with status {status}: " + "\n".join(lines))
+
+
+def find_ffmpeg() -> str:
+    """Path of the ffmpeg program: from PATH, otherwise the binary of the package imageio-ffmpeg.
+
+    Only writing uses it; reading goes through PyAV, which has FFmpeg's libraries of its own.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    on_path = shutil.which("ffmpeg")
+    if on_path is not None:
+        return on_path
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "no ffmpeg program: put one on PATH, or install the package imageio-ffmpeg with its binary"
+        ) from error

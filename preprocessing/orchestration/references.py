@@ -7,7 +7,7 @@ from upath import UPath
 
 from preprocessing.clips.store import CLIPS_TAR
 from preprocessing.orchestration.steps import STEPS
-from preprocessing.sources.source_videos import batch_keys
+from preprocessing.sources.stored_catalog import batch_keys
 from storage.gc.survey import Build, Survey
 
 SHARDS: Final = "shards"

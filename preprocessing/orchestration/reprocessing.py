@@ -10,7 +10,7 @@ from upath import UPath
 
 from preprocessing.labellers.weights import LabellerWeights
 from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, why_stale
-from preprocessing.sources.source_videos import count_missing, load_batches
+from preprocessing.sources.stored_catalog import count_missing, load_batches
 from storage.publishing import Published, current
 from storage.transfer import is_local
 

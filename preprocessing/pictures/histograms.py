@@ -35,7 +35,7 @@ PALETTE_COLOURS: Final = (128, 48, 16)  # a PNG with fewer colours is smaller
 
 
 @dataclass(frozen=True)
-class Panel:
+class Histogram:
     """One histogram."""
 
     title: str
@@ -46,7 +46,7 @@ class Panel:
     maximum: float | None = None  # what lies above is refused
 
 
-def panel_of(
+def histogram_of(
     title: str,
     unit: str,
     values: Sequence[float | None] | NDArray[np.floating[Any]],
@@ -54,7 +54,7 @@ def panel_of(
     minimum: float | None = None,
     maximum: float | None = None,
     limits: tuple[float, float] | None = None,
-) -> Panel:
+) -> Histogram:
     """The histogram of values; those that are None or not finite are left out.
 
     Args:
@@ -73,7 +73,7 @@ def panel_of(
         low, high = float(seen.min()), float(seen.max())
         limits = (low, high) if high > low else (low - 0.5, high + 0.5)
     counts, edges = np.histogram(array, bins=BINS, range=limits)
-    return Panel(title, unit, edges, counts.astype(np.float64), minimum, maximum)
+    return Histogram(title, unit, edges, counts.astype(np.float64), minimum, maximum)
 
 
 def draw_clip_scores(
@@ -95,74 +95,78 @@ def draw_clip_scores(
     angles = [None if angle is None else math.degrees(angle) for angle in of("head_angle_rad")]
     level = settings.minimum_speech_level_dbfs
     panels = [
-        panel_of("Face size", "px in the source", of("face_size_px"), minimum=settings.minimum_face_size_px),
-        panel_of(
+        histogram_of(
+            "Face size", "px in the source", of("face_size_px"), minimum=settings.minimum_face_size_px
+        ),
+        histogram_of(
             "Sharpness", "variance of the Laplacian", of("sharpness"), minimum=settings.minimum_sharpness
         ),
-        panel_of(
+        histogram_of(
             "Brightness",
             "mean grey level",
             of("brightness"),
             minimum=settings.minimum_brightness,
             maximum=settings.maximum_brightness,
         ),
-        panel_of("Largest step", "face sizes a frame", of("largest_step"), maximum=settings.maximum_step),
-        panel_of(
+        histogram_of("Largest step", "face sizes a frame", of("largest_step"), maximum=settings.maximum_step),
+        histogram_of(
             "Beyond the picture",
             "share of the crop",
             of("outside_share"),
             maximum=settings.maximum_outside_share,
         ),
-        panel_of("Head angle", "degrees", angles, maximum=math.degrees(widest_rad)),
-        panel_of(
+        histogram_of("Head angle", "degrees", angles, maximum=math.degrees(widest_rad)),
+        histogram_of(
             "Mouth motion",
             "standard deviation, face scales",
             of("mouth_motion"),
             minimum=settings.minimum_mouth_motion,
         ),
-        panel_of("Speech level", "dBFS, loudest second", of("speech_level_dbfs"), minimum=level),
-        panel_of("Length", "frames at 25 fps", of("frames")),
+        histogram_of("Speech level", "dBFS, loudest second", of("speech_level_dbfs"), minimum=level),
+        histogram_of("Length", "frames at 25 fps", of("frames")),
     ]
-    return draw_panels("Scores of candidates; red: thresholds", panels, maximum_bytes)
+    return draw_histograms("Scores of candidates; red: thresholds", panels, maximum_bytes)
 
 
 def draw_pose_angles(pose_labels: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """PNG of the head's angles and place over all frames of a batch."""
     poses = _frames(pose_labels, POSE_NAMES)
     panels = [
-        panel_of(title, "degrees", np.degrees(poses[:, number]))
+        histogram_of(title, "degrees", np.degrees(poses[:, number]))
         for number, title in enumerate(
             ("Pitch (+ looks down)", "Yaw (+ looks to the image's right)", "Roll (+ counter-clockwise)")
         )
     ]
     panels += [
-        panel_of(title, "cm", poses[:, 3 + number])
+        histogram_of(title, "cm", poses[:, 3 + number])
         for number, title in enumerate(("x (+ image right)", "y (+ up)", "z (+ nearer)"))
     ]
-    return draw_panels("Head pose of every frame", panels, maximum_bytes)
+    return draw_histograms("Head pose of every frame", panels, maximum_bytes)
 
 
 def draw_gaze_angles(gaze_labels: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """PNG of gaze and blink over all frames of a batch."""
     eyes = _frames(gaze_labels, GAZE_NAMES + BLINK_NAMES)
     panels = [
-        panel_of("Gaze pitch (+ looks down)", "degrees in the head", np.degrees(eyes[:, 0])),
-        panel_of("Gaze yaw (+ looks to the image's right)", "degrees in the head", np.degrees(eyes[:, 1])),
-        panel_of("Blink, both eyes", "0 open, 1 shut", eyes[:, 2:].ravel(), limits=(0.0, 1.0)),
+        histogram_of("Gaze pitch (+ looks down)", "degrees in the head", np.degrees(eyes[:, 0])),
+        histogram_of(
+            "Gaze yaw (+ looks to the image's right)", "degrees in the head", np.degrees(eyes[:, 1])
+        ),
+        histogram_of("Blink, both eyes", "0 open, 1 shut", eyes[:, 2:].ravel(), limits=(0.0, 1.0)),
     ]
-    return draw_panels("Gaze and blink of every frame", panels, maximum_bytes)
+    return draw_histograms("Gaze and blink of every frame", panels, maximum_bytes)
 
 
 def draw_lip_sync(lip_sync_scores: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """PNG of lip-sync offsets and confidences of a batch's clips."""
     table = pq.read_table(lip_sync_scores / SCORES_TABLE, schema=SCORES_SCHEMA)
     panels = [
-        panel_of("Offset (+ the sound comes late)", "frames", table["offset_frames"].to_pylist()),
-        panel_of("Confidence", "correlation over the median", table["confidence"].to_pylist()),
-        panel_of("Correlation", "at that offset", table["correlation"].to_pylist()),
+        histogram_of("Offset (+ the sound comes late)", "frames", table["offset_frames"].to_pylist()),
+        histogram_of("Confidence", "correlation over the median", table["confidence"].to_pylist()),
+        histogram_of("Correlation", "at that offset", table["correlation"].to_pylist()),
     ]
     scorers = ", ".join(sorted(set(table["scorer"].to_pylist())))
-    return draw_panels(f"Lip sync of clips, scored by {scorers or 'nobody'}", panels, maximum_bytes)
+    return draw_histograms(f"Lip sync of clips, scored by {scorers or 'nobody'}", panels, maximum_bytes)
 
 
 def draw_refusals(
@@ -192,7 +196,9 @@ def draw_refusals(
     return _encode(figure, maximum_bytes)
 
 
-def draw_panels(title: str, panels: Sequence[Panel], maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+def draw_histograms(
+    title: str, panels: Sequence[Histogram], maximum_bytes: int = MAXIMUM_PICTURE_BYTES
+) -> bytes:
     """PNG of histograms side by side; a small picture that says so where none holds a value."""
     if not any(panel.counts.any() for panel in panels):
         return draw_message(title, "There is nothing to count.", maximum_bytes)
@@ -214,13 +220,13 @@ def draw_panels(title: str, panels: Sequence[Panel], maximum_bytes: int = MAXIMU
         hspace=0.62,
     )
     for axes, panel in zip(grid, panels, strict=False):
-        _draw_panel(axes, panel)
+        _draw_histogram(axes, panel)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     return _encode(figure, maximum_bytes)
 
 
-def _draw_panel(axes: Any, panel: Panel) -> None:
+def _draw_histogram(axes: Any, panel: Histogram) -> None:
     axes.stairs(panel.counts, panel.edges, fill=True, color=FILL)
     if panel.minimum is not None:
         _draw_threshold(axes, panel.minimum, "at least", to_the_right=True)

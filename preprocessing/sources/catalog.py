@@ -7,7 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing.sources.probe import VideoFacts
+from preprocessing.sources.probe import SourceFacts
 from preprocessing.table_schema import column, table_schema
 from storage.atomic import write_atomically
 
@@ -64,7 +64,7 @@ class CatalogRow:
     detail: str
     batch: str | None
     probe_key: str
-    facts: VideoFacts | None  # None unless the probe took the file
+    facts: SourceFacts | None  # None unless the probe took the file
 
     @property
     def is_processed(self) -> bool:
@@ -72,7 +72,7 @@ class CatalogRow:
         return self.status == ACCEPTED and self.present
 
 
-FACT_NAMES: Final = tuple(fact.name for fact in fields(VideoFacts))
+FACT_NAMES: Final = tuple(fact.name for fact in fields(SourceFacts))
 NO_FACTS: Final = dict.fromkeys(FACT_NAMES)
 
 
@@ -81,7 +81,7 @@ def rows_of(table: pa.Table) -> list[CatalogRow]:
     rows: list[CatalogRow] = []
     for record in table.to_pylist():
         told = {name: record.pop(name) for name in FACT_NAMES}
-        facts = VideoFacts(**told) if told["video_codec"] is not None else None
+        facts = SourceFacts(**told) if told["video_codec"] is not None else None
         rows.append(CatalogRow(**record, facts=facts))
     return rows
 

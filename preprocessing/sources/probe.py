@@ -18,6 +18,7 @@ from av.container import InputContainer
 from pydantic import Field
 
 from preprocessing.media.container import (
+    AnyPacket,
     ChosenStreams,
     DisplayGeometry,
     RefusedVideo,
@@ -27,7 +28,6 @@ from preprocessing.media.container import (
     open_media,
     stream_start,
 )
-from preprocessing.media.packets import AnyPacket
 from storage.settings import Settings
 
 PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known files are probed again
@@ -53,7 +53,7 @@ class ProbeSettings(Settings):
 
 
 @dataclass(frozen=True)
-class VideoFacts:
+class SourceFacts:
     """What is known of an accepted video. Times are in seconds on the file's own clock."""
 
     duration_seconds: float  # from the earlier start to the later end of the two streams
@@ -71,7 +71,7 @@ class VideoFacts:
     audio_start_seconds: float
 
 
-def probe(path: Path, settings: ProbeSettings) -> VideoFacts:
+def probe(path: Path, settings: ProbeSettings) -> SourceFacts:
     """Facts of the video at `path`.
 
     Raises:
@@ -165,7 +165,7 @@ def _check_ends(
             )
 
 
-def _facts(streams: ChosenStreams, demuxed: _Demuxed, settings: ProbeSettings) -> VideoFacts:
+def _facts(streams: ChosenStreams, demuxed: _Demuxed, settings: ProbeSettings) -> SourceFacts:
     geometry = demuxed.geometry
     if geometry is None:
         raise RefusedVideo("damaged", "no picture could be decoded")
@@ -183,7 +183,7 @@ def _facts(streams: ChosenStreams, demuxed: _Demuxed, settings: ProbeSettings) -
         )
     intervals = np.diff(np.sort(np.asarray(demuxed.video_times)))
     middle = float(np.median(intervals)) if len(intervals) else 0.0
-    return VideoFacts(
+    return SourceFacts(
         duration_seconds=max(video_end, audio_end) - min(video_start, audio_start),
         width_px=geometry.displayed_width_px,
         height_px=geometry.displayed_height_px,

@@ -66,7 +66,7 @@ SourcePath = Path | BucketPath
 
 
 @dataclass(frozen=True)
-class FoundObject:
+class BucketObject:
     """An object as its bucket tells it, not read."""
 
     path: BucketPath
@@ -106,7 +106,7 @@ def is_folder(folder: SourcePath) -> bool:
     return first is not None or folder.key == ""
 
 
-def list_objects(folder: BucketPath) -> Iterator[FoundObject]:
+def list_objects(folder: BucketPath) -> Iterator[BucketObject]:
     """Every object below a prefix, by key. One chain of listing calls, a thousand objects each.
 
     Raises:
@@ -119,7 +119,7 @@ def list_objects(folder: BucketPath) -> Iterator[FoundObject]:
         for page in store.list(folder.key or None):
             for found in page:
                 path = BucketPath(folder.bucket, found["path"])
-                yield FoundObject(path, found["size"], _nanoseconds(found["last_modified"]))
+                yield BucketObject(path, found["size"], _nanoseconds(found["last_modified"]))
     except (BaseError, OSError) as error:
         raise OSError(
             f"{folder} cannot be listed: {reason_of(error)}; check the bucket's name, AWS_REGION, "
@@ -128,7 +128,7 @@ def list_objects(folder: BucketPath) -> Iterator[FoundObject]:
 
 
 @contextmanager
-def fetched(path: BucketPath, target: Path) -> Generator[tuple[Path, FoundObject], None, None]:
+def fetched(path: BucketPath, target: Path) -> Generator[tuple[Path, BucketObject], None, None]:
     """A local copy of an object, gone when the block ends, however it ends.
 
     Args:
@@ -152,7 +152,7 @@ def fetched(path: BucketPath, target: Path) -> Generator[tuple[Path, FoundObject
         copy.unlink(missing_ok=True)
 
 
-def _download(path: BucketPath, copy: Path) -> FoundObject:
+def _download(path: BucketPath, copy: Path) -> BucketObject:
     from obstore.exceptions import BaseError, PreconditionError
 
     store = open_store(f"s3://{path.bucket}", patient=True)
@@ -172,7 +172,7 @@ def _download(path: BucketPath, copy: Path) -> FoundObject:
         raise RefusedVideo("source_missing", f"{path} is not there any more") from error
     except BaseError as error:
         raise OSError(f"{path} cannot be fetched: {reason_of(error)}") from error
-    return FoundObject(path, told["size"], _nanoseconds(told["last_modified"]))
+    return BucketObject(path, told["size"], _nanoseconds(told["last_modified"]))
 
 
 def _nanoseconds(time: datetime) -> int:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from preprocessing.media.container import RefusedVideo
 from preprocessing.sources.catalog import ACCEPTED, DUPLICATE, REFUSED, CatalogRow, rows_of, table_of
-from preprocessing.sources.files import FoundFile, find_videos
+from preprocessing.sources.discovery import SourceFile, find_videos
 from preprocessing.sources.probe import PROBE_VERSION, ProbeSettings, probe
 from preprocessing.sources.remote import SourcePath, fetched
 from storage.settings import Settings
@@ -91,7 +91,7 @@ def scan(
     row_at = {row.path: row for row in sorted(known_rows, key=lambda row: row.present)}
     probe_key = probe_key_of(settings.probe)
     rows: list[CatalogRow] = []
-    fresh: list[FoundFile] = []
+    fresh: list[SourceFile] = []
     now_ns = time.time_ns()
     for file in found:
         row = row_at.get(file.stored_path)
@@ -123,7 +123,7 @@ def scan(
     )
 
 
-def is_settled(file: FoundFile, settle_seconds: int, now_ns: int) -> bool:
+def is_settled(file: SourceFile, settle_seconds: int, now_ns: int) -> bool:
     """Whether a file was last modified long enough ago to be whole.
 
     The clock of the machine that holds it may differ a little, so a time just ahead counts as now; one
@@ -167,7 +167,7 @@ def settle_contents(present: Sequence[CatalogRow], gone: Sequence[CatalogRow]) -
     return settled + [row for row in gone if row.sha256 not in by_content]
 
 
-def _is_unchanged(file: FoundFile, row: CatalogRow, probe_key: str) -> bool:
+def _is_unchanged(file: SourceFile, row: CatalogRow, probe_key: str) -> bool:
     return (
         (file.size_bytes, file.modified_ns) == (row.size_bytes, row.modified_ns)
         and row.probe_key == probe_key
@@ -175,7 +175,7 @@ def _is_unchanged(file: FoundFile, row: CatalogRow, probe_key: str) -> bool:
     )
 
 
-def _placed(row: CatalogRow, file: FoundFile) -> CatalogRow:
+def _placed(row: CatalogRow, file: SourceFile) -> CatalogRow:
     """A known row, found again: it is there, and it belongs to the root it was found under."""
     root = str(file.root)
     if row.present and row.root == root:
@@ -184,13 +184,13 @@ def _placed(row: CatalogRow, file: FoundFile) -> CatalogRow:
 
 
 def _read_all(
-    files: Sequence[FoundFile],
+    files: Sequence[SourceFile],
     row_at: dict[str, CatalogRow],
     settings: ScanSettings,
     on_progress: Callable[[int, int], None] | None,
     scratch: Path,
 ) -> list[CatalogRow]:
-    def read(file: FoundFile) -> CatalogRow:
+    def read(file: SourceFile) -> CatalogRow:
         return read_file(file, row_at.get(file.stored_path), settings.probe, scratch)
 
     rows: list[CatalogRow] = []
@@ -203,7 +203,7 @@ def _read_all(
 
 
 def read_file(
-    file: FoundFile, known: CatalogRow | None, settings: ProbeSettings, scratch: Path
+    file: SourceFile, known: CatalogRow | None, settings: ProbeSettings, scratch: Path
 ) -> CatalogRow:
     """Hash and probe one file. Whatever is wrong with it becomes the row's reason.
 
@@ -245,7 +245,7 @@ def read_file(
     )
 
 
-def known_digest(file: FoundFile, known: CatalogRow | None) -> str:
+def known_digest(file: SourceFile, known: CatalogRow | None) -> str:
     """The hash of a file that has not changed since its row was written; empty if that is not sure."""
     if known is None or known.reason in PASSING_REASONS:
         return ""
@@ -253,13 +253,13 @@ def known_digest(file: FoundFile, known: CatalogRow | None) -> str:
     return known.sha256 if is_same else ""
 
 
-def _check_name(file: FoundFile) -> None:
+def _check_name(file: SourceFile) -> None:
     if not file.has_utf8_name:
         raise RefusedVideo("name_not_utf8", "the path is not UTF-8 and cannot be kept in a table; rename it")
 
 
 @contextmanager
-def _unchanging(file: FoundFile, scratch: Path) -> Generator[Path, None, None]:
+def _unchanging(file: SourceFile, scratch: Path) -> Generator[Path, None, None]:
     """The file where it lies, or a copy of the object; raises RefusedVideo if it is not what was listed."""
     source = file.path
     if isinstance(source, Path):

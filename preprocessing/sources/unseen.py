@@ -12,10 +12,10 @@ import pyarrow as pa
 from pydantic import Field
 from upath import UPath
 
-from preprocessing.sources.files import FoundFile, videos_below
+from preprocessing.sources.discovery import SourceFile, videos_below
 from preprocessing.sources.remote import SourcePath
 from preprocessing.sources.scan import PASSING_REASONS, is_settled
-from preprocessing.sources.source_videos import load_catalog, wanted_folders
+from preprocessing.sources.stored_catalog import load_catalog, wanted_folders
 from storage.settings import Settings
 
 
@@ -58,7 +58,7 @@ def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSet
     known = load_catalog(root)
     unreadable: list[str] = []
     now_ns = time.time_ns()
-    settled: dict[str, FoundFile] = {}
+    settled: dict[str, SourceFile] = {}
     fresh: set[str] = set()
     seen = _seen(known)
     for folder in wanted_folders(known, folders):
@@ -95,7 +95,7 @@ def _seen(catalog: pa.Table | None) -> dict[str, tuple[int, int]]:
     }
 
 
-def _digest(files: Sequence[FoundFile]) -> str:
+def _digest(files: Sequence[SourceFile]) -> str:
     if not files:
         return ""
     digest = hashlib.sha256()

@@ -4,8 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from demo_corpus.corpus import make_corpus, settings_fingerprint
-from demo_corpus.settings import CorpusSettings
+from demo_corpus.corpus import CorpusSettings, make_corpus, settings_fingerprint
 from demo_corpus.truth import TRUTH_SCHEMA
 
 SMALL = CorpusSettings(identities=1, videos_per_identity=1, seconds_per_video=0.4, side_px=128, workers=0)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo_corpus.corpus import make_corpus
+from demo_corpus.corpus import CorpusSettings, make_corpus
 from demo_corpus.portraits import BUNDLED, PortraitPlace, load_bundled, load_own
-from demo_corpus.settings import CorpusSettings
 
 
 @pytest.mark.parametrize("place", BUNDLED, ids=lambda place: f"{place.package}-{place.centre_x_px}")

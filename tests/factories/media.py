@@ -17,7 +17,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.media.ffmpeg_program import find_ffmpeg
+from preprocessing.media.encoding import find_ffmpeg
 
 BLOCK_PX = 16
 SIDE_PX = 4 * BLOCK_PX

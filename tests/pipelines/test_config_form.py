@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipelines.config_form import form_of, settings_from
 from preprocessing.orchestration.steps import PreprocessingSettings
-from preprocessing.sources.source_videos import SourceSettings
+from preprocessing.sources.stored_catalog import SourceSettings
 from storage.settings import Settings
 
 

@@ -26,8 +26,7 @@ from click.testing import CliRunner
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, DagsterRunStatus, RunsFilter
 from upath import UPath
 
-from demo_corpus.corpus import make_corpus
-from demo_corpus.settings import CorpusSettings
+from demo_corpus.corpus import CorpusSettings, make_corpus
 from preprocessing.orchestration.steps import STEPS
 from storage.publishing import current
 from tests.conftest import REPOSITORY

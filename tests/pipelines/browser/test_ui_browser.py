@@ -14,11 +14,10 @@ import psutil
 import pytest
 from upath import UPath
 
-from demo_corpus.corpus import make_corpus
-from demo_corpus.settings import CorpusSettings
+from demo_corpus.corpus import CorpusSettings, make_corpus
 from models.motion import MotionEncoder
 from models.presets import TINY
-from preprocessing.sources.source_videos import batch_keys
+from preprocessing.sources.stored_catalog import batch_keys
 from tests.conftest import REPOSITORY
 from tests.factories.postgres_server import free_port
 from tests.factories.toy_run import publish_weights

@@ -10,8 +10,7 @@ from dagster import AssetKey, DagsterInstance, SensorResult, SkipReason, build_s
 from rich.console import Console
 from upath import UPath
 
-from demo_corpus.corpus import make_corpus
-from demo_corpus.settings import CorpusSettings
+from demo_corpus.corpus import CorpusSettings, make_corpus
 from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
 from pipelines.deployed_settings import deployed
@@ -20,7 +19,7 @@ from pipelines.preprocessing.planned_batches import planned_batches
 from preprocessing.dataset.whole import DATASET, WHOLE
 from preprocessing.orchestration.reprocessing import plan_reprocessing
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, why_stale
-from preprocessing.sources.source_videos import SourceSettings, batch_keys, load_batch, scan_sources
+from preprocessing.sources.stored_catalog import SourceSettings, batch_keys, load_batch, scan_sources
 from storage.publishing import current
 
 pytestmark = pytest.mark.slow

@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
-from preprocessing.faces.tracking import FaceView
+from preprocessing.faces.tracking import TrackedFace
 from tests.preprocessing.faces.test_alignment import centre_of
 
 SIZE = (300, 400)  # height, width
 SQUARE = AlignmentSettings(mode="square")
 
 
-def view(track: int = 0, left: float = 150.0, window: NDArray[np.uint8] | None = None) -> FaceView:
+def view(track: int = 0, left: float = 150.0, window: NDArray[np.uint8] | None = None) -> TrackedFace:
     """A face of 40 x 50 px whose window begins at (80, 60)."""
     landmarks = np.zeros((478, 3), np.float32)
     landmarks[:, 0] = np.linspace(left, left + 40, 478)
     landmarks[:, 1] = np.linspace(110, 160, 478)
     picture = np.zeros((220, 220, 3), np.uint8) if window is None else window
-    return FaceView(track, landmarks, picture, np.array([[1.0, 0.0, -80.0], [0.0, 1.0, -60.0]]))
+    return TrackedFace(track, landmarks, picture, np.array([[1.0, 0.0, -80.0], [0.0, 1.0, -60.0]]))
 
 
 def cut(frames: int, minimum: int = 25) -> list[Candidate]:

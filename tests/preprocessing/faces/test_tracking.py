@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from preprocessing.faces.mesh import FaceDetector, FaceMesh
-from preprocessing.faces.tracking import FaceTracker, FaceView, FaceWindow, TrackingSettings
+from preprocessing.faces.tracking import FaceTracker, FaceWindow, TrackedFace, TrackingSettings
 from tests.preprocessing.faces.test_alignment import centre_of
 
 Picture = NDArray[np.uint8]
@@ -82,7 +82,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeFaces:
     return faces
 
 
-def tracks(views: list[FaceView]) -> list[int]:
+def tracks(views: list[TrackedFace]) -> list[int]:
     return sorted(view.track for view in views)
 
 

@@ -4,13 +4,14 @@ import hashlib
 from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from preprocessing.media import encoding
 from preprocessing.media.decoding import DecodeSettings, open_video
-from preprocessing.media.encoding import write_video
+from preprocessing.media.encoding import find_ffmpeg, write_video
 from preprocessing.sources.probe import ProbeSettings, probe
 
 COLOURS = ((200, 30, 40), (20, 180, 60), (30, 50, 210))
@@ -80,3 +81,23 @@ def test_an_error_among_the_frames_leaves_the_file_that_was_there(tmp_path: Path
 def test_bad_frames_are_named(tmp_path: Path, frames: list[NDArray[np.uint8]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         write_video(tmp_path / "a.mp4", frames, 25)
+
+
+def test_find_ffmpeg_prefers_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_ffmpeg() == str(program)
+    program.unlink()
+    assert find_ffmpeg() == imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def test_find_ffmpeg_without_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_binary() -> str:
+        raise RuntimeError("no binary in the wheel")
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", no_binary)
+    with pytest.raises(FileNotFoundError, match="put one on PATH"):
+        find_ffmpeg()

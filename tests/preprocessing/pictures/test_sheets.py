@@ -17,7 +17,6 @@ from preprocessing.clips.selection import ClipSettings
 from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
-from preprocessing.pictures.contact_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet, gaze_arrow_px
 from preprocessing.pictures.histograms import (
     draw_clip_scores,
@@ -25,8 +24,9 @@ from preprocessing.pictures.histograms import (
     draw_lip_sync,
     draw_pose_angles,
     draw_refusals,
-    panel_of,
+    histogram_of,
 )
+from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet, project_axes
 from preprocessing.shards import encode_array
 from tests.factories.published_steps import (
@@ -77,7 +77,7 @@ def test_the_gaze_arrow_points_where_the_eye_looks(
 
 
 def test_values_that_are_missing_are_not_counted() -> None:
-    panel = panel_of("x", "px", [1.0, None, math.nan, 3.0], minimum=0.0)
+    panel = histogram_of("x", "px", [1.0, None, math.nan, 3.0], minimum=0.0)
     assert panel.counts.sum() == 2
     assert (panel.edges[0], panel.edges[-1]) == (0.0, 3.0)
 

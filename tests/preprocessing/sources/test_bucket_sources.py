@@ -26,10 +26,10 @@ from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_
 from preprocessing.process_pool import Crashed
 from preprocessing.sources import scan as catalog
 from preprocessing.sources.catalog import CatalogRow, rows_of
-from preprocessing.sources.probe import ProbeSettings, VideoFacts
+from preprocessing.sources.probe import ProbeSettings, SourceFacts
 from preprocessing.sources.remote import BucketPath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
-from preprocessing.sources.source_videos import (
+from preprocessing.sources.stored_catalog import (
     SourceSettings,
     batch_keys,
     load_batch,
@@ -41,7 +41,7 @@ from storage.root import open_root
 from tests.factories.videos import video_id, write_face_video
 
 SETTINGS = ScanSettings(threads=1)
-FACTS = VideoFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
+FACTS = SourceFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_no_more_copies_lie_on_the_disk_than_threads_read(
         put(bucket, f"videos/{number}.mp4", b"%d" % number)
     counts: list[int] = []
 
-    def look(path: Path, _: ProbeSettings) -> VideoFacts:
+    def look(path: Path, _: ProbeSettings) -> SourceFacts:
         assert path.is_relative_to(tmp_path)
         counts.append(len(files_in(tmp_path)))
         return FACTS
@@ -144,7 +144,7 @@ def test_an_object_replaced_or_removed_since_it_was_listed_is_looked_at_again_ne
     for name in ("gone.mp4", "new.mp4"):
         put(bucket, f"videos/{name}", b"old")
 
-    def find_and_change(roots: list[BucketPath]) -> tuple[list[catalog.FoundFile], list[str]]:
+    def find_and_change(roots: list[BucketPath]) -> tuple[list[catalog.SourceFile], list[str]]:
         found = find_videos(roots)
         open_store(bucket, patient=False).delete("videos/gone.mp4")
         put(bucket, "videos/new.mp4", videos[0].read_bytes())
@@ -233,7 +233,7 @@ def test_fresh_files_are_left_for_a_later_scan_if_so_wanted(tmp_path: Path, vide
 def test_a_file_is_settled_when_its_time_is_not_about_now(age_seconds: float, settled: bool) -> None:
     now_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
     modified_ns = now_ns - round(age_seconds * 1e9)
-    file = catalog.FoundFile("/a.mp4", Path("/"), 1, modified_ns, "/a.mp4", "a.mp4", "a")
+    file = catalog.SourceFile("/a.mp4", Path("/"), 1, modified_ns, "/a.mp4", "a.mp4", "a")
     assert catalog.is_settled(file, 60, now_ns) is settled
 
 

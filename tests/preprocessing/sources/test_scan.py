@@ -20,12 +20,12 @@ from preprocessing.sources.catalog import (
     table_of,
     write_catalog,
 )
-from preprocessing.sources.files import find_videos, identity_slug
-from preprocessing.sources.probe import ProbeSettings, VideoFacts
+from preprocessing.sources.discovery import find_videos, identity_slug
+from preprocessing.sources.probe import ProbeSettings, SourceFacts
 from preprocessing.sources.scan import ScanSettings, scan
 
 SETTINGS = ScanSettings(threads=1)
-FACTS = VideoFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
+FACTS = SourceFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_second_scan_of_ten_thousand_files_opens_none(
         (tmp_path / f"id{number % 100:03d}" / f"{number}.mp4").write_bytes(b"%d" % number)
     read: list[Path] = []
 
-    def accept(path: Path, _: ProbeSettings) -> VideoFacts:
+    def accept(path: Path, _: ProbeSettings) -> SourceFacts:
         read.append(path)
         return FACTS
 
@@ -224,7 +224,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_next_time(
 ) -> None:
     lay_out(tmp_path, videos, ["a.mp4"])
 
-    def grow(path: Path, _: ProbeSettings) -> VideoFacts:
+    def grow(path: Path, _: ProbeSettings) -> SourceFacts:
         with path.open("ab") as file:
             file.write(b"more")
         return FACTS

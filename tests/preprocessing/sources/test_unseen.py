@@ -12,7 +12,7 @@ from upath import UPath
 from preprocessing.media.container import RefusedVideo
 from preprocessing.sources import scan as catalog
 from preprocessing.sources.remote import BucketPath
-from preprocessing.sources.source_videos import SourceSettings, scan_sources
+from preprocessing.sources.stored_catalog import SourceSettings, scan_sources
 from preprocessing.sources.unseen import UnseenFiles, UnseenSettings, unseen_files
 from storage.bucket import open_store
 

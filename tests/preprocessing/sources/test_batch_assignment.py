@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from preprocessing.schema import KEY_PATTERN
-from preprocessing.sources.batches import BatchSettings, assign_batches, batch_key
+from preprocessing.sources.batch_assignment import BatchSettings, assign_batches, batch_key
 from preprocessing.sources.catalog import CatalogRow, rows_of, table_of
 
 

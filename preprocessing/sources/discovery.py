@@ -16,7 +16,7 @@ ENDINGS: Final = tuple(sorted(VIDEO_SUFFIXES))
 
 
 @dataclass(frozen=True)
-class FoundFile:
+class SourceFile:
     """A video file as the file system or the bucket tells it, not opened."""
 
     location: str  # absolute path, or s3://bucket/key; text, since a `Path` costs more than the listing
@@ -56,7 +56,7 @@ def identity_slug(identity: str) -> str:
     return f"{words}-{digest}" if words else digest
 
 
-def find_videos(roots: Sequence[SourcePath]) -> tuple[list[FoundFile], list[str]]:
+def find_videos(roots: Sequence[SourcePath]) -> tuple[list[SourceFile], list[str]]:
     """Video files below `roots`, by suffix, in a fixed order; each path once. None is opened.
 
     Hidden files and folders are left out. Links to folders are followed, each folder is entered
@@ -70,14 +70,14 @@ def find_videos(roots: Sequence[SourcePath]) -> tuple[list[FoundFile], list[str]
         OSError: a bucket cannot be listed.
     """
     unreadable: list[str] = []
-    files: dict[str, FoundFile] = {}
+    files: dict[str, SourceFile] = {}
     for root in roots:
         for file in videos_below(root, unreadable):
             files.setdefault(file.location, file)
     return list(files.values()), unreadable
 
 
-def videos_below(root: SourcePath, unreadable: list[str]) -> Iterator[FoundFile]:
+def videos_below(root: SourcePath, unreadable: list[str]) -> Iterator[SourceFile]:
     """Video files below one root; what cannot be listed or asked is added to `unreadable`.
 
     Raises:
@@ -90,7 +90,7 @@ def videos_below(root: SourcePath, unreadable: list[str]) -> Iterator[FoundFile]
     return _walk(root.resolve(), unreadable)
 
 
-def _objects_below(root: BucketPath) -> Iterator[FoundFile]:
+def _objects_below(root: BucketPath) -> Iterator[SourceFile]:
     above = f"{root}/"
     is_empty = True
     for found in list_objects(root):
@@ -99,12 +99,12 @@ def _objects_below(root: BucketPath) -> Iterator[FoundFile]:
         relative = location.removeprefix(above)
         if _is_video(relative) and not any(part.startswith(".") for part in relative.split("/")):
             told = (found.size_bytes, found.modified_ns)
-            yield FoundFile(location, root, *told, location, relative, _identity(relative))
+            yield SourceFile(location, root, *told, location, relative, _identity(relative))
     if is_empty and root.key:
         raise FileNotFoundError(f"{root} is no folder: no object lies there")
 
 
-def _walk(root: Path, unreadable: list[str]) -> Iterator[FoundFile]:
+def _walk(root: Path, unreadable: list[str]) -> Iterator[SourceFile]:
     entered: set[tuple[int, int]] = set()
     stored_root = storable(str(root)).rstrip("/") + "/"
 
@@ -130,7 +130,7 @@ def _walk(root: Path, unreadable: list[str]) -> Iterator[FoundFile]:
 
 def _status(location: str, note: Callable[[OSError], None]) -> os.stat_result | None:
     try:
-        return os.stat(location)  # noqa: PTH116  (text, see `FoundFile.location`)
+        return os.stat(location)  # noqa: PTH116  (text, see `SourceFile.location`)
     except FileNotFoundError:  # a dangling link, or gone since it was listed
         return None
     except OSError as error:
@@ -138,11 +138,11 @@ def _status(location: str, note: Callable[[OSError], None]) -> os.stat_result | 
         return None
 
 
-def _found(location: str, root: Path, root_length: int, status: os.stat_result) -> FoundFile:
+def _found(location: str, root: Path, root_length: int, status: os.stat_result) -> SourceFile:
     stored = storable(location)
     relative = stored[root_length:]
     size_bytes, modified_ns = status.st_size, status.st_mtime_ns
-    return FoundFile(location, root, size_bytes, modified_ns, stored, relative, _identity(relative))
+    return SourceFile(location, root, size_bytes, modified_ns, stored, relative, _identity(relative))
 
 
 def _is_video(name: str) -> bool:

@@ -63,7 +63,7 @@ BROW_COLOUR: Final = (150, 255, 120)
 
 
 @dataclass(frozen=True)
-class Face:
+class SheetFace:
     """One frame of a clip or candidate, and what to write below."""
 
     jpeg: bytes = field(repr=False)
@@ -111,17 +111,17 @@ def draw_candidate_sheet(
         middle = row["frames"] // 2
         jpeg, size = members[f"{middle:03d}.jpg"], f"{row['face_size_px']:.0f} px face"
         place_in_video = "main face" if row["main_face"] else "beside the main face"
-        faces.append(Face(jpeg, landmarks_px[middle], row["key"], f"{size}, {place_in_video}"))
+        faces.append(SheetFace(jpeg, landmarks_px[middle], row["key"], f"{size}, {place_in_video}"))
     return draw_faces(f"Candidates: {len(faces)} from {len(videos)} videos with a face", faces, maximum_bytes)
 
 
-def clip_face(clip: Clip) -> Face:
+def clip_face(clip: Clip) -> SheetFace:
     """The middle frame of a clip."""
     middle = clip.frame_count // 2
-    return Face(clip.frames_jpeg[middle], clip.landmarks_px[middle], clip.identity, clip.key)
+    return SheetFace(clip.frames_jpeg[middle], clip.landmarks_px[middle], clip.identity, clip.key)
 
 
-def draw_faces(title: str, faces: Sequence[Face], maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+def draw_faces(title: str, faces: Sequence[SheetFace], maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """JPEG of faces with their landmarks in a grid; a small one that says so where there are none."""
     if not faces:
         return draw_message(title, "There is nothing to show.", maximum_bytes)

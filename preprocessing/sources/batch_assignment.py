@@ -27,7 +27,7 @@ class BatchSettings(Settings):
 
 
 @dataclass
-class _Batch:
+class _NewBatch:
     identities: set[str] = field(default_factory=set)
     video_ids: list[str] = field(default_factory=list)
 
@@ -77,16 +77,16 @@ def _number_of(key: str) -> int:
     return int(key[1:].split("-", maxsplit=1)[0])
 
 
-def _deal(new_videos: dict[str, list[str]], settings: BatchSettings) -> list[_Batch]:
-    batches: list[_Batch] = []
-    current = _Batch()
+def _deal(new_videos: dict[str, list[str]], settings: BatchSettings) -> list[_NewBatch]:
+    batches: list[_NewBatch] = []
+    current = _NewBatch()
     parts = _whole_or_parts(new_videos, settings.videos_per_batch)
     left = Counter(identity for identity, _ in parts)
     for identity, video_ids in parts:
         is_full = len(current.video_ids) + len(video_ids) > settings.videos_per_batch
         if current.video_ids and is_full and _has_persons_enough(current, left, settings):
             batches.append(current)
-            current = _Batch()
+            current = _NewBatch()
         left[identity] -= 1
         current.identities.add(identity)
         current.video_ids.extend(video_ids)
@@ -101,7 +101,7 @@ def _deal(new_videos: dict[str, list[str]], settings: BatchSettings) -> list[_Ba
     return batches
 
 
-def _has_persons_enough(batch: _Batch, left: Counter[str], settings: BatchSettings) -> bool:
+def _has_persons_enough(batch: _NewBatch, left: Counter[str], settings: BatchSettings) -> bool:
     """Whether `batch` has its persons, or no other person is left to deal."""
     if len(batch.identities) >= settings.minimum_identities:
         return True

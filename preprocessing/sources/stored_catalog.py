@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from preprocessing.orchestration.steps import Batch, SourceVideo
-from preprocessing.sources.batches import BatchSettings, assign_batches
+from preprocessing.sources.batch_assignment import BatchSettings, assign_batches
 from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
