@@ -13,8 +13,8 @@ from upath import UPath
 from evaluation.comparison.differences import PairedDifference, paired_difference
 from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
-from evaluation.report.matrix import split_cells
-from evaluation.report.numbers import NOTHING, difference_text, metric_label, summary_text
+from evaluation.report.matrix import is_matrix_cell
+from evaluation.report.numbers import NO_VALUE, difference_text, metric_label, summary_text
 from evaluation.report.sources import DIGEST_DIGITS, RunSources, read_sources
 
 NOT_MEASURED: Final = "not measured"
@@ -71,7 +71,7 @@ def compare_runs(root: UPath, first: str, second: str) -> RunComparison:
     if obstacles:
         return RunComparison(runs, obstacles, (), (), ())
     records = tuple(
-        [record for record in split_cells(sources.records)[0] if record.method == MODEL]
+        [record for record in sources.records if record.method == MODEL and not is_matrix_cell(record)]
         for sources in (before, after)
     )
     metrics, unmatched = compare_records(runs, *records), _unmatched(runs, *records)
@@ -190,6 +190,6 @@ def _cells(metric: ComparedMetric) -> tuple[str, ...]:
     means = (summary_text(metric.first), summary_text(metric.second))
     name = metric_label(metric.key.metric, metric.first.direction, metric.first.unit)
     if metric.difference is None:
-        return (name, *means, NOTHING, "0", NOT_MEASURED)
+        return (name, *means, NO_VALUE, "0", NOT_MEASURED)
     difference = metric.difference
     return (name, *means, difference_text(difference, ""), str(difference.videos), metric.better)

@@ -28,7 +28,7 @@ from evaluation.comparison.compare import find_obstacles
 from evaluation.comparison.differences import Regression, paired_regression, unpaired_regression
 from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated_run
 from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
-from evaluation.report.matrix import split_cells
+from evaluation.report.matrix import is_matrix_cell
 from storage.settings import Settings
 
 FALSE_DISCOVERY_RATE: Final = 0.05
@@ -162,8 +162,9 @@ def _check_metric_names(settings: AcceptanceSettings, *runs: EvaluatedRun) -> No
 def _selected_records(records: Sequence[MetricRecord], metrics: Sequence[str] = ()) -> list[MetricRecord]:
     return [
         record
-        for record in split_cells(records)[0]
+        for record in records
         if record.method == MODEL
+        and not is_matrix_cell(record)
         and record.direction != "neither"
         and (not metrics or record.metric in metrics)
     ]

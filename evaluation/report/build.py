@@ -1,10 +1,11 @@
-"""The report of a run: one HTML page that holds all it shows, and its figures as Parquet beside it.
+"""Builds the report of a run: one HTML page, and its records and means as Parquet.
 
-What is published: `report.html`, `report.parquet` (every figure, as `evaluation.records` writes them) and
-`summary.parquet` (their means, and which baseline is ahead).
+Published files: `report.html`, `report.parquet` (every record, as `evaluation.records` writes them) and
+`summary.parquet` (means, and which baselines are ahead of the model).
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,13 @@ from pydantic import Field
 from upath import UPath
 
 from evaluation.generation.files import GENERATED_VIDEOS
-from evaluation.records import MODEL, MetricRecord, summarise, write_records
-from evaluation.report.contests import find_contests
-from evaluation.report.facts import heading_facts, made_of
-from evaluation.report.matrix import build_matrices, split_cells
-from evaluation.report.page import ReportPage, Section, Unmeasured, Verdict, render
+from evaluation.records import MODEL, write_records
+from evaluation.report.matrix import build_matrices, is_matrix_cell
+from evaluation.report.page import Fact, Overview, ReportPage, ReportSection, UnmeasuredMetric, render
+from evaluation.report.results import Results
 from evaluation.report.sources import (
     CONTROL_ASSET,
+    DIGEST_DIGITS,
     LIP_SYNC_ASSET,
     QUALITY_ASSET,
     RunSources,
@@ -32,164 +33,191 @@ from evaluation.report.summary import (
     SUMMARY_TABLE,
     write_summary,
 )
-from evaluation.report.tables import build_tables
-from evaluation.report.videos import ReportVideo, VideoSettings, make_video, take_turns
+from evaluation.report.tables import ReportTable, build_tables
+from evaluation.report.videos import ReportVideo, VideoSettings, alternate_tasks, encode_video
 from storage.publishing import BuildReport, Published, Recipe, materialise
 from storage.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 CODE_VERSION: Final = "1"
 MEGABYTE: Final = 1_000_000
-ROOM_FOR_TEXT_BYTES: Final = MEGABYTE
-"""Of the page's size that is not given to videos; a report of 200 metrics takes about half of it."""
+TEXT_RESERVE_BYTES: Final = MEGABYTE
+"""Part of the page's size that is not available to videos; a report of 200 metrics needs about half of it."""
 SECTIONS: Final = (
     (
         CONTROL_ASSET,
-        "following",
-        "Following accuracy and control",
-        "How near the output comes to what drives it; output and drivers are read by the same labellers.",
+        "control",
+        "Control accuracy",
+        "How closely the output follows its drivers. Output and drivers are measured by the same labellers.",
     ),
     (
         LIP_SYNC_ASSET,
         "lip-sync",
         "Lip sync",
-        "How well lips and sound fit. Each scorer and protocol has its own table: their figures never mix.",
+        "How well lip motion and audio match. Values of different scorers or tasks are not comparable.",
     ),
     (
         QUALITY_ASSET,
         "quality",
-        "Quality and identity",
-        "How good the pictures are and whether they show the same person.",
+        "Image quality and identity",
+        "How good the images are and whether they show the person of the portrait.",
     ),
 )
-"""Evaluation, anchor, title, what stands under it; in the page's order."""
+"""Evaluation, anchor, title and explanation of each section, in the page's order."""
 
 
 class ReportSettings(Settings):
-    """What the page holds.
+    """Limits of the report page. Videos beyond them are left out, which the page notes."""
 
-    Raises:
-        ValueError: a bound leaves no room, or the panels' side is odd.
-    """
-
-    most_videos: int = Field(default=12, ge=0)
-    largest_page_mb: float = Field(
-        default=15.0,
-        gt=ROOM_FOR_TEXT_BYTES / MEGABYTE,
-        description="Millions of bytes; videos that do not fit are left out, and the page says so",
+    max_videos: int = Field(12, ge=0, description="Maximum number of embedded videos")
+    max_page_mb: float = Field(
+        15.0, gt=TEXT_RESERVE_BYTES / MEGABYTE, description="Maximum size of the page in millions of bytes"
     )
     videos: VideoSettings = VideoSettings()
 
 
-def run_report(
-    root: UPath,
-    run: str,
-    settings: ReportSettings,
-    *,
-    force: bool = False,
-    progress: Callable[[str], None],
-) -> Published:
-    """Make a run's report unless it is up to date.
+def run_report(root: UPath, run: str, settings: ReportSettings, *, force: bool = False) -> Published:
+    """Build a run's report unless it is up to date.
 
     Raises:
-        ValueError: an evaluation is not published, or is of other videos than those that are now.
+        ValueError: an evaluation is not published, or measured other videos than the current ones.
     """
-    inputs = {name: one.manifest.content_digest for name, one in find_published(root, run).items()}
+    inputs = {asset: build.manifest.content_digest for asset, build in find_published(root, run).items()}
     recipe = Recipe(EVALUATION_REPORT, run, CODE_VERSION, settings, inputs)
 
     def build(work: Path) -> BuildReport:
-        return build_report(read_sources(root, run), settings, work, progress)
+        return build_report(read_sources(root, run), settings, work)
 
     return materialise(root, recipe, build, force=force)
 
 
-def build_report(
-    sources: RunSources, settings: ReportSettings, folder: Path, progress: Callable[[str], None]
-) -> BuildReport:
+def build_report(sources: RunSources, settings: ReportSettings, folder: Path) -> BuildReport:
     """Write the three files into a folder."""
-    rows = sources.records
-    _, cells = split_cells(rows)
-    videos = embed_videos(sources, settings, progress)
-    verdict = find_verdict(rows)
+    results = Results.of(sources.records)
+    videos = encode_videos(sources, settings)
+    overview = build_overview(results)
     page = ReportPage(
         run=sources.run,
-        facts=heading_facts(sources, CODE_VERSION),
-        sources=made_of(sources),
+        facts=_header_facts(sources),
+        sources=_source_facts(sources),
         notes=sources.plan.notes,
-        verdict=verdict,
+        overview=overview,
         matrices=build_matrices(sources.matrix),
-        cell_tables=build_tables(cells, scorers_apart=False),
+        cell_tables=build_tables(
+            results.select([record for record in results.records if is_matrix_cell(record)]),
+            table_per_scorer=False,
+        ),
         sections=[
-            Section(
-                anchor,
-                title,
-                explanation,
-                build_tables(split_cells(sources.figures[asset])[0], scorers_apart=asset == LIP_SYNC_ASSET),
-            )
+            ReportSection(anchor, title, explanation, _section_tables(sources, results, asset))
             for asset, anchor, title, explanation in SECTIONS
         ],
         videos=videos,
-        videos_told=_videos_told(sources, len(videos), settings),
+        videos_note=_videos_note(sources, len(videos), settings),
     )
     (folder / REPORT_PAGE).write_text(render(page), "utf-8")
-    write_records(folder / REPORT_TABLE, rows)
-    write_summary(folder / SUMMARY_TABLE, rows)
+    write_records(folder / REPORT_TABLE, results.records)
+    write_summary(folder / SUMMARY_TABLE, results)
     counts = {
-        "figures": len(rows),
-        "baseline ahead": len(verdict.lost),
-        "model ahead": len(verdict.won),
+        "records": len(results.records),
+        "baseline ahead": len(overview.baseline_ahead),
+        "model ahead": len(overview.model_ahead),
         "videos in the page": len(videos),
         "page bytes": (folder / REPORT_PAGE).stat().st_size,
     }
     return BuildReport(counts=counts, refusals={})
 
 
-def find_verdict(rows: Sequence[MetricRecord]) -> Verdict:
-    """Who is ahead, clear contests first; and why figures of the model are missing."""
-    shown, cells = split_cells(rows)
-    contests = find_contests(shown)
-    counted = sorted((one for one in contests if not one.against_the_truth), key=lambda one: not one.clear)
-    unmeasured = [
-        Unmeasured(f"{summary.key.metric} ({summary.key.task}, {summary.key.scorer})", reason)
-        for summary in summarise(shown)
-        if summary.key.method == MODEL and summary.mean is None
-        for reason in summary.missing
-    ]
-    return Verdict(
-        won=[one for one in counted if one.model_ahead],
-        level=[one for one in counted if one.advantage == 0],
-        lost=[one for one in counted if one.baseline_ahead],
-        behind_the_truth=[one for one in contests if one.against_the_truth and one.baseline_ahead],
-        cells=[one for one in find_contests(cells) if not one.against_the_truth],
-        unmeasured=unmeasured,
+def build_overview(results: Results) -> Overview:
+    """Sort the comparisons by who is ahead, and collect metrics of the model without values."""
+    cell_keys = {record.key for record in results.records if is_matrix_cell(record)}
+    metrics = [item for key, item in results.comparisons.items() if key not in cell_keys]
+    ranked = sorted(
+        (item for item in metrics if not item.is_upper_bound), key=lambda item: not item.significant
+    )
+    return Overview(
+        model_ahead=[item for item in ranked if item.model_ahead],
+        tied=[item for item in ranked if item.advantage == 0],
+        baseline_ahead=[item for item in ranked if item.baseline_ahead],
+        upper_bounds=[item for item in metrics if item.is_upper_bound and item.baseline_ahead],
+        cells=[
+            item for key, item in results.comparisons.items() if key in cell_keys and not item.is_upper_bound
+        ],
+        unmeasured=[
+            UnmeasuredMetric(f"{key.metric} ({key.task}, {key.scorer})", reason)
+            for key, summary in results.summaries.items()
+            if key.method == MODEL and summary.mean is None and key not in cell_keys
+            for reason in summary.missing
+        ],
     )
 
 
-def embed_videos(
-    sources: RunSources, settings: ReportSettings, progress: Callable[[str], None]
-) -> list[ReportVideo]:
-    """Videos for the page, a task in turn, until there are enough or no more fit."""
-    room = settings.largest_page_mb * MEGABYTE - ROOM_FOR_TEXT_BYTES
+def encode_videos(sources: RunSources, settings: ReportSettings) -> list[ReportVideo]:
+    """Encode videos for the page, alternating between tasks, until a limit is reached."""
+    available = settings.max_page_mb * MEGABYTE - TEXT_RESERVE_BYTES
     videos: list[ReportVideo] = []
-    for reenactment in take_turns(sources.plan.reenactments)[: settings.most_videos]:
-        video = make_video(sources.folders[GENERATED_VIDEOS], reenactment, settings.videos)
-        room -= video.bytes_in_page
-        if room < 0:
+    for reenactment in alternate_tasks(sources.plan.reenactments)[: settings.max_videos]:
+        video = encode_video(sources.folders[GENERATED_VIDEOS], reenactment, settings.videos)
+        available -= video.bytes_in_page
+        if available < 0:
             break
         videos.append(video)
-        progress(f"{reenactment.name}: {video.bytes_in_page / 1000:.0f} kB in the page")
+        logger.info("Embedded video %s (%.0f kB)", reenactment.name, video.bytes_in_page / 1000)
     return videos
 
 
-def _videos_told(sources: RunSources, shown: int, settings: ReportSettings) -> str:
-    whole = len(sources.plan.reenactments)
-    told = f"All {whole} videos."
-    if shown < whole:
-        told = (
-            f"{shown} of {whole} videos stand in this page: at most {settings.most_videos}, and no more than "
-            f"fit {settings.largest_page_mb:g} MB, one of each task in turn. All of them are published "
-            f"as {GENERATED_VIDEOS}."
+def _section_tables(sources: RunSources, results: Results, asset: str) -> list[ReportTable]:
+    records = [record for record in sources.records_by_asset[asset] if not is_matrix_cell(record)]
+    return build_tables(results.select(records), table_per_scorer=asset == LIP_SYNC_ASSET)
+
+
+def _header_facts(sources: RunSources) -> list[Fact]:
+    newest = max(build.manifest.finished_at for build in sources.published.values())
+    people = {clip.identity for clip in sources.facts.clips.values()}
+    plan = sources.plan
+    return [
+        Fact("Checkpoint", f"{sources.facts.checkpoint}, weights {sources.checkpoint}"),
+        Fact("Data set", f"{sources.dataset}, {plan.split} split"),
+        Fact("Reenactment plan", f"{plan.name}: {len(plan.reenactments)} videos of {len(people)} people"),
+        Fact("Resolution", f"{sources.facts.side_px} px, 25 fps"),
+        Fact("Evaluated", _minute(newest)),
+        Fact("Code", f"pdfgc {version('pdfgc')}, report {CODE_VERSION}"),
+    ]
+
+
+def _source_facts(sources: RunSources) -> list[Fact]:
+    """Content digests of everything that the records come from."""
+    evaluations = [
+        Fact(
+            asset,
+            f"{build.manifest.content_digest[:DIGEST_DIGITS]}, code version {build.manifest.code_version}, "
+            f"built {_minute(build.manifest.finished_at)}",
         )
-    return (
-        f"{told} The sound is the lip driver's. Faces are shown at one size; the generated ones are enlarged "
-        "where the networks are small."
-    )
+        for asset, build in sources.published.items()
+    ]
+    inputs = sources.published[GENERATED_VIDEOS].manifest.inputs
+    weights = [
+        Fact(f"{GENERATED_VIDEOS} input: {name}", digest[:DIGEST_DIGITS]) for name, digest in inputs.items()
+    ]
+    plan = sources.plan
+    return [
+        *evaluations,
+        *weights,
+        Fact("reenactment plan", f"{plan.name}, data set {sources.dataset}, seed {plan.seed}"),
+    ]
+
+
+def _videos_note(sources: RunSources, shown: int, settings: ReportSettings) -> str:
+    count = len(sources.plan.reenactments)
+    note = f"All {count} videos."
+    if shown < count:
+        note = (
+            f"{shown} of {count} videos, alternating between tasks (limits: {settings.max_videos} videos, "
+            f"{settings.max_page_mb:g} MB). All videos are published as {GENERATED_VIDEOS}."
+        )
+    return f"{note} The audio is the lip driver's. All faces are scaled to one size."
+
+
+def _minute(timestamp: str) -> str:
+    """A manifest's time (UTC, ISO 8601) to the minute."""
+    return f"{timestamp[:16].replace('T', ' ')} UTC"

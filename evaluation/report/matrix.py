@@ -1,4 +1,4 @@
-"""The control matrix as the report shows it: what each driver, changed alone, moved in the output."""
+"""The control matrix: which measures of the output each driver changes."""
 
 import re
 from collections.abc import Sequence
@@ -18,14 +18,17 @@ CELL_METRIC: Final = re.compile(
     rf"({CHANGE}|{FOLLOW})_(gain_)?({'|'.join(CONTROLS)})_({'|'.join(ALL_MEASURES)})"
 )
 MATRIX_NAMES: Final = {CHANGE: "one driver changed alone", FOLLOW: "every driver from another clip"}
-"""What people call a matrix's protocol; another one goes by its own name."""
+"""Titles of the matrix protocols; others are shown by their own name."""
 
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """One driver and one measure, as `control_matrix.parquet` holds it; None where nothing was measured.
+    """A row of `control_matrix.parquet`: one driver and one measure.
 
-    still: the driver's moved and the output's did not, so it follows with 0.
+    Attributes:
+        correlation, gain: None if not measured.
+        still: The measure changed in the driver and not in the output; its correlation counts as 0.
+        pairs: Number of video pairs.
     """
 
     method: str
@@ -39,22 +42,23 @@ class MatrixCell:
     pairs: int
 
     @property
-    def followed(self) -> float | None:
-        """The correlation as the matrix's score counts it."""
+    def scored_correlation(self) -> float | None:
+        """The correlation that enters the matrix's score."""
         return 0.0 if self.still else self.correlation
 
     @property
     def own(self) -> bool:
-        """The measure belongs to the driver's own control."""
+        """Whether the measure belongs to the driver's own control."""
         return ALL_MEASURES[self.measure] == self.driver
 
 
 @dataclass(frozen=True)
 class ReportMatrix:
-    """One row's matrix. `lines`: a line a driver, a cell a measure of `measures`, None where there is none.
+    """The matrix of one method.
 
     Attributes:
-        follow: Mean correlation of measures with their own driver; as `control_matrix.ControlMatrix`.
+        rows: One a driver, with one cell for each of `measures`; None if there is no such cell.
+        follow: Mean correlation of measures with their own driver, see `control_matrix.ControlMatrix`.
         leak: Mean absolute correlation of measures with other drivers.
     """
 
@@ -63,45 +67,44 @@ class ReportMatrix:
     protocol: str
     measures: tuple[str, ...]
     drivers: tuple[str, ...]
-    lines: tuple[tuple[MatrixCell | None, ...], ...]
+    rows: tuple[tuple[MatrixCell | None, ...], ...]
     follow: float | None
     leak: float | None
 
     @property
     def score(self) -> float | None:
-        """Follow − leak: 1 at best, 0 where nothing moves, −2 at worst."""
+        """Follow - leak: at best 1, 0 if nothing moves, at worst -2."""
         return None if self.follow is None or self.leak is None else self.follow - self.leak
 
     @property
     def name(self) -> str:
-        """What people call its protocol."""
+        """Title of its protocol."""
         return MATRIX_NAMES.get(self.protocol, self.protocol)
 
     @property
     def pairs(self) -> str:
-        """How many pairs of videos stand behind the cells."""
-        counts = sorted({cell.pairs for line in self.lines for cell in line if cell is not None})
+        """Number of video pairs per cell, as text."""
+        counts = sorted({cell.pairs for row in self.rows for cell in row if cell is not None})
         if len(counts) == 1:
-            return f"{counts[0]} {'pair' if counts[0] == 1 else 'pairs'} a cell"
-        return f"{counts[0]} to {counts[-1]} pairs a cell"
+            return f"{counts[0]} {'pair' if counts[0] == 1 else 'pairs'} per cell"
+        return f"{counts[0]} to {counts[-1]} pairs per cell"
 
     def measures_of(self, control: str) -> int:
-        """How many of the measures belong to a control: the width of its column group."""
+        """Number of measures of a control: the width of its column group."""
         return sum(ALL_MEASURES[measure] == control for measure in self.measures)
 
 
-def split_cells(rows: Sequence[MetricRecord]) -> tuple[list[MetricRecord], list[MetricRecord]]:
-    """Figures that are no cell of a matrix, and those that are: too many to stand among the others."""
-    cells = [row for row in rows if CELL_METRIC.fullmatch(row.metric)]
-    return [row for row in rows if not CELL_METRIC.fullmatch(row.metric)], cells
+def is_matrix_cell(record: MetricRecord) -> bool:
+    """Whether a record belongs to a cell of the control matrix. Other tables leave these many records out."""
+    return CELL_METRIC.fullmatch(record.metric) is not None
 
 
 def read_matrix(path: Path) -> list[MatrixCell]:
-    """Read the cells that the control evaluation wrote.
+    """Read the table of the control evaluation.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a measure or driver that this version does not know.
+        ValueError: an unknown measure or driver.
     """
     names = tuple(MatrixCell.__dataclass_fields__)
     cells = [MatrixCell(**record) for record in pq.read_table(path, columns=list(names)).to_pylist()]
@@ -109,16 +112,16 @@ def read_matrix(path: Path) -> list[MatrixCell]:
     unknown |= {cell.driver for cell in cells} - set(CONTROLS)
     if unknown:
         raise ValueError(
-            f"{path} holds {sorted(unknown)}; measures are {list(ALL_MEASURES)}, drivers {CONTROLS}"
+            f"{path}: unknown {sorted(unknown)}; measures are {list(ALL_MEASURES)}, drivers {CONTROLS}"
         )
     return cells
 
 
 def build_matrices(cells: Sequence[MatrixCell]) -> list[ReportMatrix]:
-    """A matrix for each row, scorer and protocol; protocols as they appear, rows in the report's order."""
+    """Build a matrix for each protocol, method and scorer; methods in the report's order."""
     kinds = dict.fromkeys((cell.protocol, cell.scorer, cell.method) for cell in cells)
     protocols = list(dict.fromkeys(protocol for protocol, _, _ in kinds))
-    order = {row: place for place, row in enumerate(METHODS)}
+    order = {method: place for place, method in enumerate(METHODS)}
     ranked = sorted(kinds, key=lambda kind: (protocols.index(kind[0]), order.get(kind[2], len(order))))
     return [
         _matrix([cell for cell in cells if (cell.protocol, cell.scorer, cell.method) == kind])
@@ -128,14 +131,16 @@ def build_matrices(cells: Sequence[MatrixCell]) -> list[ReportMatrix]:
 
 def _matrix(cells: Sequence[MatrixCell]) -> ReportMatrix:
     first = cells[0]
-    found = {(cell.driver, cell.measure): cell for cell in cells}
+    by_place = {(cell.driver, cell.measure): cell for cell in cells}
     measures = tuple(name for name in ALL_MEASURES if any(cell.measure == name for cell in cells))
     drivers = tuple(name for name in CONTROLS if any(cell.driver == name for cell in cells))
-    lines = tuple(tuple(found.get((driver, measure)) for measure in measures) for driver in drivers)
-    own = [cell.followed for cell in cells if cell.own and cell.followed is not None]
-    other = [abs(cell.followed) for cell in cells if not cell.own and cell.followed is not None]
+    rows = tuple(tuple(by_place.get((driver, measure)) for measure in measures) for driver in drivers)
+    own = [cell.scored_correlation for cell in cells if cell.own and cell.scored_correlation is not None]
+    other = [
+        abs(cell.scored_correlation) for cell in cells if not cell.own and cell.scored_correlation is not None
+    ]
     return ReportMatrix(
-        first.method, first.scorer, first.protocol, measures, drivers, lines, _mean(own), _mean(other)
+        first.method, first.scorer, first.protocol, measures, drivers, rows, _mean(own), _mean(other)
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures as text: as many digits as the interval bears, and no more."""
+"""Numbers and metric names as text. A mean has as many digits as its interval supports."""
 
 import math
 from typing import Final
@@ -8,43 +8,50 @@ from evaluation.records import Direction, Summary
 
 DIGITS_WITHOUT_INTERVAL: Final = 3
 DIGITS_OF_INTERVAL: Final = 2
-MOST_DECIMALS: Final = 4
+MAX_DECIMALS: Final = 4
 MINUS: Final = "\N{MINUS SIGN}"
-NOTHING: Final = "\N{EN DASH}"
+NO_VALUE: Final = "\N{EN DASH}"
 ARROWS: Final = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}", "neither": ""}
 
 
 def decimals(scale: float, digits: int) -> int:
-    """Decimals that show so many digits of a number as large as `scale`; 0 to 4."""
+    """Decimal places that show `digits` significant digits of a number as large as `scale`; 0 to 4."""
     if scale == 0 or not math.isfinite(scale):
         return digits - 1
-    return min(MOST_DECIMALS, max(0, digits - 1 - math.floor(math.log10(abs(scale)))))
+    return min(MAX_DECIMALS, max(0, digits - 1 - math.floor(math.log10(abs(scale)))))
 
 
 def number(value: float, places: int, *, signed: bool = False) -> str:
-    """A number with a true minus sign; what rounds to zero has none."""
+    """A number with a minus sign instead of a hyphen, and none if it rounds to zero."""
     rounded = round(value, places) + 0.0  # -0.0 + 0.0 is 0.0
     text = f"{rounded:+.{places}f}" if signed else f"{rounded:.{places}f}"
     return text.replace("-", MINUS)
 
 
+def correlation_text(value: float | None) -> str:
+    """A correlation or gain with two decimals and no zero before the point; a dash for None."""
+    if value is None:
+        return NO_VALUE
+    return number(value, 2).replace("0.", ".", 1) if abs(value) < 0.995 else number(value, 2)
+
+
 def interval_text(
     mean: float, low: float | None, high: float | None, unit: str, *, signed: bool = False
 ) -> str:
-    """`mean ± half unit`, or the mean alone where there is no interval."""
-    tail = f" {unit}" if unit else ""
+    """`mean ± half-width unit`, or the mean alone without an interval."""
+    suffix = f" {unit}" if unit else ""
     if low is None or high is None:
-        return number(mean, decimals(mean, DIGITS_WITHOUT_INTERVAL), signed=signed) + tail
+        return number(mean, decimals(mean, DIGITS_WITHOUT_INTERVAL), signed=signed) + suffix
     half = (high - low) / 2
-    # An interval of no width bears any number of digits: show the mean's usual ones.
+    # An interval of zero width supports any number of digits: use those of a mean without interval.
     places = decimals(half, DIGITS_OF_INTERVAL) if half else decimals(mean, DIGITS_WITHOUT_INTERVAL)
-    return f"{number(mean, places, signed=signed)} ± {number(half, places)}{tail}"
+    return f"{number(mean, places, signed=signed)} ± {number(half, places)}{suffix}"
 
 
 def summary_text(summary: Summary, *, with_unit: bool = False) -> str:
-    """A summary's mean with its interval; a dash where nothing was measured."""
+    """A mean with its interval; a dash if nothing was measured."""
     if summary.mean is None:
-        return NOTHING
+        return NO_VALUE
     return interval_text(summary.mean, summary.low, summary.high, summary.unit if with_unit else "")
 
 

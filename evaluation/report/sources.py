@@ -1,4 +1,4 @@
-"""What the report is made of: the published evaluations of a run, and where their figures come from."""
+"""The published evaluations of a run, which its report is built from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ CONTROL_ASSET: Final = "control_evaluation"
 QUALITY_ASSET: Final = "quality_evaluation"
 EVALUATIONS: Final = (CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET)
 DATASET_INPUT: Final = "dataset"
-DIGEST_DIGITS: Final = 16  # of 64: as the rest of the project shows digests
+DIGEST_DIGITS: Final = 16  # of 64, as in the rest of the project
 
 
 @dataclass(frozen=True)
 class RunSources:
-    """A run's evaluations as they are published.
+    """The published evaluations of a run.
 
     Attributes:
-        published: Asset -> what is current of it: the videos and the three evaluations.
-        folders: Asset -> its files, local.
-        plan: Which videos.
-        facts: What made them.
-        figures: Evaluation -> its rows.
+        published: Asset -> its current build, for the videos and the three evaluations.
+        folders: Asset -> local folder of its files.
+        plan: The rendered reenactments.
+        facts: Checkpoint and clips of the videos.
+        records_by_asset: Evaluation -> its records.
         matrix: Cells of the control matrices.
     """
 
@@ -41,50 +41,47 @@ class RunSources:
     folders: Mapping[str, Path]
     plan: ReenactmentPlan
     facts: VideoFacts
-    figures: Mapping[str, tuple[MetricRecord, ...]]
+    records_by_asset: Mapping[str, tuple[MetricRecord, ...]]
     matrix: tuple[MatrixCell, ...]
 
     @property
     def records(self) -> list[MetricRecord]:
-        """All figures, in the report's order."""
-        return [row for asset in EVALUATIONS for row in self.figures[asset]]
+        """All records, in the report's order."""
+        return [record for asset in EVALUATIONS for record in self.records_by_asset[asset]]
 
     @property
     def checkpoint(self) -> str:
-        """Content digest of the weights that made the videos, its first digits."""
+        """Digest of the weights that rendered the videos, shortened."""
         return self._input(RENDERING_STAGE)
 
     @property
     def dataset(self) -> str:
-        """Content digest of the data set that the clips are drawn from, its first digits."""
+        """Content digest of the data set that the clips come from, shortened."""
         return self.plan.dataset[:DIGEST_DIGITS]
 
     def _input(self, name: str) -> str:
         inputs = self.published[GENERATED_VIDEOS].manifest.inputs
-        return inputs[name][:DIGEST_DIGITS] if name in inputs else "not told"
+        return inputs[name][:DIGEST_DIGITS] if name in inputs else "unknown"
 
 
 def find_published(root: UPath, run: str) -> dict[str, Published]:
-    """What a report of a run reads.
+    """Find the current builds that a run's report reads.
 
     Raises:
-        ValueError: something of it is not published, or an evaluation is of other videos than those that
-            are current.
+        ValueError: one is not published, or an evaluation measured other videos than the current ones.
     """
-    found = {asset: current(root, asset, run) for asset in (GENERATED_VIDEOS, *EVALUATIONS)}
-    published = {asset: one for asset, one in found.items() if one is not None}
-    missing = [asset for asset in found if asset not in published]
+    builds = {asset: current(root, asset, run) for asset in (GENERATED_VIDEOS, *EVALUATIONS)}
+    published = {asset: build for asset, build in builds.items() if build is not None}
+    missing = [asset for asset in builds if asset not in published]
     if missing:
-        raise ValueError(
-            f"run {run!r} has no {', '.join(missing)} under {root} yet: pdfgc evaluate --run {run} makes them"
-        )
+        raise ValueError(f"run {run!r} has no {', '.join(missing)} under {root}: pdfgc evaluate --run {run}")
     videos = published[GENERATED_VIDEOS].manifest.content_digest
     for asset in EVALUATIONS:
-        read = published[asset].manifest.inputs.get(GENERATED_VIDEOS, videos)
-        if read != videos:
+        measured = published[asset].manifest.inputs.get(GENERATED_VIDEOS, videos)
+        if measured != videos:
             raise ValueError(
-                f"{asset} of run {run!r} measured videos {read[:DIGEST_DIGITS]}, published are now "
-                f"{videos[:DIGEST_DIGITS]}: pdfgc evaluate --run {run} measures them anew"
+                f"{asset} of run {run!r} measured videos {measured[:DIGEST_DIGITS]}, but "
+                f"{videos[:DIGEST_DIGITS]} are current: pdfgc evaluate --run {run}"
             )
     return published
 
@@ -93,16 +90,18 @@ def read_sources(root: UPath, run: str) -> RunSources:
     """Read a run's evaluations.
 
     Raises:
-        ValueError: as `find_published`.
+        ValueError: see `find_published`.
     """
     published = find_published(root, run)
-    folders = {asset: local_copy(one.directory) for asset, one in published.items()}
+    folders = {asset: local_copy(build.directory) for asset, build in published.items()}
     return RunSources(
         run=run,
         published=published,
         folders=folders,
         plan=read_plan(folders[GENERATED_VIDEOS] / PLAN_NAME),
         facts=VideoFacts.read(folders[GENERATED_VIDEOS] / FACTS_NAME),
-        figures={asset: tuple(read_records(folders[asset] / RECORDS_TABLE)) for asset in EVALUATIONS},
+        records_by_asset={
+            asset: tuple(read_records(folders[asset] / RECORDS_TABLE)) for asset in EVALUATIONS
+        },
         matrix=tuple(read_matrix(folders[CONTROL_ASSET] / MATRIX_TABLE)),
     )

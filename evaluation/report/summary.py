@@ -1,4 +1,4 @@
-"""The names under which the report is published, and its means as Parquet, Markdown and on the terminal."""
+"""File names of the report, and its means as Parquet, Markdown and terminal tables."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 from upath import UPath
 
-from evaluation.records import MetricRecord, read_records, summarise
-from evaluation.report.contests import find_contests
-from evaluation.report.matrix import split_cells
-from evaluation.report.numbers import NOTHING, metric_label
-from evaluation.report.tables import AHEAD, BEATS, ReportCell, ReportLine, ReportTable, build_tables, mark_of
+from evaluation.records import MetricRecord, read_records
+from evaluation.report.matrix import is_matrix_cell
+from evaluation.report.numbers import NO_VALUE, metric_label
+from evaluation.report.results import AHEAD, BEATS, Results
+from evaluation.report.tables import ReportCell, ReportRow, ReportTable, build_tables
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import current
 from storage.root import local_copy
@@ -25,28 +25,27 @@ REPORT_PAGE: Final = "report.html"
 REPORT_TABLE: Final = "report.parquet"
 SUMMARY_TABLE: Final = "summary.parquet"
 SUMMARY_SCHEMA: Final = table_schema(
-    column("metric", pa.string(), "what was measured"),
-    column("task", pa.string(), "which videos"),
-    column("method", pa.string(), "whose videos"),
-    column("scorer", pa.string(), "what measured"),
-    column("mean", pa.float64(), "mean over videos; null where nothing was measured"),
-    column("low", pa.float64(), "lower end of the mean's 95 % interval"),
-    column("high", pa.float64(), "upper end of the mean's 95 % interval"),
-    column("videos", pa.int64(), "how many videos have a figure"),
-    column("missing", pa.string(), "why others have none, with counts; empty where all have one"),
-    column("unit", pa.string(), "unit of the figure; empty: none"),
-    column("direction", pa.string(), "higher, lower or neither"),
-    column("mark", pa.string(), "a baseline's lead over the model; empty where there is none"),
+    column("metric", pa.string(), "name of the metric, including its protocol"),
+    column("task", pa.string(), "reenactment task: self, cross or control"),
+    column("method", pa.string(), "what produced the videos: the model, a baseline, or the ground truth"),
+    column("scorer", pa.string(), "the network or library that measured"),
+    column("mean", pa.float64(), "mean over videos; null if nothing was measured"),
+    column("low", pa.float64(), "lower bound of the mean's 95 % interval"),
+    column("high", pa.float64(), "upper bound of the mean's 95 % interval"),
+    column("videos", pa.int64(), "number of videos with a value"),
+    column("missing", pa.string(), "reasons for missing values, with counts; empty if there are none"),
+    column("unit", pa.string(), "unit of the mean; empty if dimensionless"),
+    column("direction", pa.string(), "which values are better: higher, lower or neither"),
+    column("mark", pa.string(), "whether a baseline is ahead of the model; empty if not"),
 )
 ONE_PAIR: Final = "_one_pair"
-SHORT_MARKS: Final = {BEATS: "▲", AHEAD: "△"}
-MARKS_TOLD: Final = f"▲ {BEATS}   △ {AHEAD}   {NOTHING} not measured"
+SYMBOLS: Final = {BEATS: "▲", AHEAD: "△"}
+LEGEND: Final = f"▲ {BEATS}   △ {AHEAD}   {NO_VALUE} not measured"
 
 
-def write_summary(path: Path, rows: Sequence[MetricRecord]) -> None:
-    """Write the means of all keys as Parquet, in the rows' order."""
-    marks = {contest.baseline.key: mark_of(contest) for contest in find_contests(rows)}
-    records = [
+def write_summary(path: Path, results: Results) -> None:
+    """Write the mean of every key as Parquet, in the order of the records."""
+    rows = [
         {
             "metric": summary.key.metric,
             "task": summary.key.task,
@@ -59,65 +58,40 @@ def write_summary(path: Path, rows: Sequence[MetricRecord]) -> None:
             "missing": "; ".join(f"{reason} ({count})" for reason, count in summary.missing.items()),
             "unit": summary.unit,
             "direction": summary.direction,
-            "mark": marks.get(summary.key, ""),
+            "mark": results.comparisons[key].mark if key in results.comparisons else "",
         }
-        for summary in summarise(rows)
+        for key, summary in results.summaries.items()
     ]
-    pq.write_table(pa.Table.from_pylist(records, schema=SUMMARY_SCHEMA), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA), path)
 
 
-def markdown_tables(rows: Sequence[MetricRecord]) -> str:
-    """Every task's and scorer's means as Markdown tables; cells of the control matrix left out."""
+def markdown_tables(records: Sequence[MetricRecord]) -> str:
+    """Means as Markdown, one table for each task and scorer, without cells of the control matrix."""
+    results = Results.of([record for record in records if not is_matrix_cell(record)])
     parts: list[str] = []
-    for table in build_tables(split_cells(rows)[0], scorers_apart=True):
-        head, rule = ["metric", *table.columns], ["---", *["---:"] * len(table.columns)]
-        lines = [[_metric(line), *map(_plain, line.cells)] for group in table.groups for line in group.lines]
-        body = "\n".join(_markdown_line(line) for line in (head, rule, *lines))
-        parts.append(f"**{_escaped(table.task)}, scorer {_escaped(table.groups[0].scorer)}**\n\n{body}")
-    return "\n\n".join([*parts, MARKS_TOLD])
+    for table in build_tables(results, table_per_scorer=True):
+        header, rule = ["metric", *table.columns], ["---", *["---:"] * len(table.columns)]
+        rows = [[_label(row), *map(_cell_text, row.cells)] for group in table.groups for row in group.rows]
+        body = "\n".join(_markdown_row(row) for row in (header, rule, *rows))
+        parts.append(f"**{_escape(table.task)}, scorer {_escape(table.groups[0].scorer)}**\n\n{body}")
+    return "\n\n".join([*parts, LEGEND])
 
 
-def print_tables(rows: Sequence[MetricRecord], console: Console) -> None:
-    """Print every task's and scorer's means.
+def print_tables(records: Sequence[MetricRecord], console: Console) -> None:
+    """Print means, one table for each task and scorer.
 
-    Cells of the control matrix are left out, and single pairs' scores beside the score of all.
+    Left out: cells of the control matrix, and scores of single pairs beside the score over all pairs.
     """
-    shown = [row for row in split_cells(rows)[0] if not row.metric.endswith(ONE_PAIR)]
-    for table in build_tables(shown, scorers_apart=True):
+    shown = [
+        record for record in records if not is_matrix_cell(record) and not record.metric.endswith(ONE_PAIR)
+    ]
+    for table in build_tables(Results.of(shown), table_per_scorer=True):
         console.print(_rich_table(table))
-    console.print(MARKS_TOLD, markup=False, highlight=False)
-
-
-def _rich_table(table: ReportTable) -> Table:
-    (group,) = table.groups
-    shown = Table(title=Text(f"{table.task}, scorer {group.scorer}"), title_justify="left")
-    shown.add_column("metric", overflow="fold")
-    for name in table.columns:
-        shown.add_column(Text(name), justify="right")
-    for line in group.lines:
-        cells = [Text(_plain(cell), style="red" if cell.mark in SHORT_MARKS else "") for cell in line.cells]
-        shown.add_row(Text(_metric(line)), *cells)
-    return shown
-
-
-def _metric(line: ReportLine) -> str:
-    return metric_label(line.metric, line.direction, line.unit)
-
-
-def _plain(cell: ReportCell) -> str:
-    return f"{SHORT_MARKS.get(cell.mark, '')} {cell.text}".strip()
-
-
-def _markdown_line(words: Iterable[str]) -> str:
-    return "| " + " | ".join(_escaped(word) for word in words) + " |"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    console.print(LEGEND, markup=False, highlight=False)
 
 
 def print_report_table(root: UPath, run: str, console: Console) -> None:
-    """Print a run's published report as tables, and where its page lies.
+    """Print the tables of a run's published report, and the path of its page.
 
     Raises:
         ValueError: the run has no report.
@@ -128,6 +102,37 @@ def print_report_table(root: UPath, run: str, console: Console) -> None:
     folder = local_copy(published.directory)
     print_tables(read_records(folder / REPORT_TABLE), console)
     counts = published.manifest.counts
-    told = f"the model is ahead in {counts['model ahead']} comparisons with a baseline, behind in"
-    console.print(f"{told} {counts['baseline ahead']}", highlight=False)
+    console.print(
+        f"Compared with the baselines, the model is ahead on {counts['model ahead']} metrics and behind on "
+        f"{counts['baseline ahead']}.",
+        highlight=False,
+    )
     console.print(f"Report: {folder / REPORT_PAGE}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _rich_table(table: ReportTable) -> Table:
+    (group,) = table.groups
+    printed = Table(title=Text(f"{table.task}, scorer {group.scorer}"), title_justify="left")
+    printed.add_column("metric", overflow="fold")
+    for name in table.columns:
+        printed.add_column(Text(name), justify="right")
+    for row in group.rows:
+        cells = [Text(_cell_text(cell), style="red" if cell.mark in SYMBOLS else "") for cell in row.cells]
+        printed.add_row(Text(_label(row)), *cells)
+    return printed
+
+
+def _label(row: ReportRow) -> str:
+    return metric_label(row.metric, row.direction, row.unit)
+
+
+def _cell_text(cell: ReportCell) -> str:
+    return f"{SYMBOLS.get(cell.mark, '')} {cell.text}".strip()
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,10 +1,10 @@
-"""The report's tables of figures: a line a metric, a column for whose videos were measured.
+"""The report's tables: one row a metric, one column a method, one table a task.
 
-Lines stand under their scorer's name; where scorers measure one and the same thing (lip sync) each has a
-table of its own, so that figures of different scorers never share a column.
+Rows are grouped by scorer. Where scorers measure the same thing (lip sync), each has a table of its own, so
+that values of different scorers never share a column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,41 +18,37 @@ from evaluation.records import (
     MetricRecord,
     RecordKey,
     Summary,
-    summarise,
 )
-from evaluation.report.contests import Contest, find_contests
-from evaluation.report.numbers import NOTHING, summary_text
+from evaluation.report.numbers import NO_VALUE, summary_text
+from evaluation.report.results import AHEAD, BEATS, Mark, Results
 
 ALWAYS_SHOWN: Final = (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)
-NO_TRUTH: Final = "there is no truth: nobody filmed this face moved by these drivers"
-NOT_GIVEN: Final = "the evaluation writes no figure of this row"
-BEATS: Final = "beats the model"
-AHEAD: Final = "ahead, not clearly"
-IS_TRUTH: Final = "is the truth"
+NO_GROUND_TRUTH: Final = "no ground truth exists: this face was never filmed with these drivers"
+NOT_EVALUATED: Final = "this method is not evaluated on this metric"
 
 
 @dataclass(frozen=True)
 class ReportCell:
-    """One figure of a table.
+    """One value of a table.
 
     Attributes:
-        row: Whose videos.
-        text: Mean ± half of the 95 % interval, or a dash.
-        videos: How many have a figure.
-        notes: Numbers of the table's notes that say what is missing and why.
-        mark: What a reader must see: that a baseline is ahead; empty where nothing is.
+        method: Column of the table.
+        text: Mean ± half-width of the 95 % interval, or a dash.
+        videos: Number of videos with a value.
+        notes: Numbers of the table's notes that say why values are missing.
+        mark: Whether this baseline is ahead of the model.
     """
 
     method: str
     text: str
     videos: int
     notes: tuple[int, ...]
-    mark: str
+    mark: Mark
 
 
 @dataclass(frozen=True)
-class ReportLine:
-    """One metric by one scorer. `summaries` are those of `cells`, where there are any."""
+class ReportRow:
+    """One metric by one scorer. `summaries` are those of `cells` that exist."""
 
     metric: str
     unit: str
@@ -61,100 +57,84 @@ class ReportLine:
     summaries: tuple[Summary, ...]
 
     @property
-    def lost(self) -> bool:
-        """A baseline is ahead of the model."""
+    def baseline_ahead(self) -> bool:
+        """Whether a baseline is ahead of the model."""
         return any(cell.mark in (BEATS, AHEAD) for cell in self.cells)
 
 
 @dataclass(frozen=True)
-class ScorerLines:
-    """The lines of one scorer."""
+class ScorerRows:
+    """The rows of one scorer."""
 
     scorer: str
-    lines: tuple[ReportLine, ...]
+    rows: tuple[ReportRow, ...]
 
 
 @dataclass(frozen=True)
 class ReportTable:
-    """One task's figures. `columns` are names of rows in the sense of `evaluation.records`."""
+    """The metrics of one task; `columns` are methods."""
 
     task: str
     columns: tuple[str, ...]
-    groups: tuple[ScorerLines, ...]
+    groups: tuple[ScorerRows, ...]
     notes: tuple[str, ...]
 
 
-def build_tables(rows: Sequence[MetricRecord], *, scorers_apart: bool) -> list[ReportTable]:
-    """Tables in the order in which tasks (and scorers) first appear.
+def build_tables(results: Results, *, table_per_scorer: bool) -> list[ReportTable]:
+    """Build the tables in the order in which tasks (and scorers) first appear.
 
     Args:
-        rows: of one section of the report.
-        scorers_apart: a table for each scorer, else one a task with its lines under their scorers.
+        results: of one section of the report.
+        table_per_scorer: a table for each task and scorer; else one for each task, with its rows grouped by
+            scorer.
     """
-    summaries = {summary.key: summary for summary in summarise(rows)}
-    marks = _marks(find_contests(rows))
     tables: list[ReportTable] = []
-    for task in dict.fromkeys(row.task for row in rows):
-        scorers = list(dict.fromkeys(row.scorer for row in rows if row.task == task))
-        for together in [[scorer] for scorer in scorers] if scorers_apart else [scorers]:
-            mine = [row for row in rows if row.task == task and row.scorer in together]
-            tables.append(_table(mine, summaries, marks))
+    for task in dict.fromkeys(record.task for record in results.records):
+        scorers = list(dict.fromkeys(record.scorer for record in results.records if record.task == task))
+        for group in [[scorer] for scorer in scorers] if table_per_scorer else [scorers]:
+            records = [record for record in results.records if record.task == task and record.scorer in group]
+            tables.append(_table(records, results))
     return tables
 
 
-def mark_of(contest: Contest) -> str:
-    """What a reader must see of a baseline's cell; empty where the model is ahead or they are level."""
-    if not contest.baseline_ahead:
-        return ""
-    if contest.against_the_truth:
-        return IS_TRUTH
-    return BEATS if contest.clear else AHEAD
-
-
-def _marks(contests: Sequence[Contest]) -> dict[RecordKey, str]:
-    return {contest.baseline.key: mark_of(contest) for contest in contests}
-
-
-def _table(
-    rows: Sequence[MetricRecord], summaries: dict[RecordKey, Summary], marks: dict[RecordKey, str]
-) -> ReportTable:
-    task = rows[0].task
-    present = dict.fromkeys(row.method for row in rows)
-    columns = [name for name in METHODS if name in ALWAYS_SHOWN or name in present]
-    columns += [name for name in present if name not in METHODS]
+def _table(records: Sequence[MetricRecord], results: Results) -> ReportTable:
+    task = records[0].task
+    present = dict.fromkeys(record.method for record in records)
+    columns = [method for method in METHODS if method in ALWAYS_SHOWN or method in present]
+    columns += [method for method in present if method not in METHODS]
     notes: dict[str, int] = {}
-    groups: list[ScorerLines] = []
-    for scorer in dict.fromkeys(row.scorer for row in rows):
-        metrics = dict.fromkeys(row.metric for row in rows if row.scorer == scorer)
-        keys = [[RecordKey(metric, task, name, scorer) for name in columns] for metric in metrics]
-        lines = tuple(_line(line_keys, summaries, marks, notes) for line_keys in keys)
-        groups.append(ScorerLines(scorer, lines))
+    groups: list[ScorerRows] = []
+    for scorer in dict.fromkeys(record.scorer for record in records):
+        metrics = dict.fromkeys(record.metric for record in records if record.scorer == scorer)
+        keys = [[RecordKey(metric, task, method, scorer) for method in columns] for metric in metrics]
+        groups.append(ScorerRows(scorer, tuple(_row(row_keys, results, notes) for row_keys in keys)))
     return ReportTable(task, tuple(columns), tuple(groups), tuple(notes))
 
 
-def _line(
-    keys: Sequence[RecordKey],
-    summaries: dict[RecordKey, Summary],
-    marks: dict[RecordKey, str],
-    notes: dict[str, int],
-) -> ReportLine:
-    there = [summaries[key] for key in keys if key in summaries]
-    cells = tuple(_cell(key, summaries.get(key), marks.get(key, ""), notes) for key in keys)
-    return ReportLine(keys[0].metric, there[0].unit, there[0].direction, cells, tuple(there))
+def _row(keys: Sequence[RecordKey], results: Results, notes: dict[str, int]) -> ReportRow:
+    summaries = tuple(results.summaries[key] for key in keys if key in results.summaries)
+    cells = tuple(_cell(key, results, notes) for key in keys)
+    return ReportRow(keys[0].metric, summaries[0].unit, summaries[0].direction, cells, summaries)
 
 
-def _cell(key: RecordKey, summary: Summary | None, mark: str, notes: dict[str, int]) -> ReportCell:
+def _cell(key: RecordKey, results: Results, notes: dict[str, int]) -> ReportCell:
+    summary = results.summaries.get(key)
     if summary is None:
-        why = NO_TRUTH if key.method == GROUND_TRUTH and key.task in ("cross", "control") else NOT_GIVEN
-        return ReportCell(key.method, NOTHING, 0, (_noted(why, notes),), "")
-    reasons = tuple(
-        _noted(f"not measured for {count} of {count + summary.videos}: {reason}", notes)
-        if summary.videos
-        else _noted(f"not measured: {reason}", notes)
-        for reason, count in summary.missing.items()
-    )
+        no_truth = key.method == GROUND_TRUTH and key.task in ("cross", "control")
+        reason = NO_GROUND_TRUTH if no_truth else NOT_EVALUATED
+        return ReportCell(key.method, NO_VALUE, 0, (_note_number(reason, notes),), "")
+    reasons = tuple(_note_number(text, notes) for text in _missing_texts(summary.missing, summary.videos))
+    comparison = results.comparisons.get(key)
+    mark: Mark = "" if comparison is None else comparison.mark
     return ReportCell(key.method, summary_text(summary), summary.videos, reasons, mark)
 
 
-def _noted(text: str, notes: dict[str, int]) -> int:
+def _missing_texts(missing: Mapping[str, int], videos: int) -> list[str]:
+    return [
+        f"missing for {count} of {count + videos}: {reason}" if videos else f"not measured: {reason}"
+        for reason, count in missing.items()
+    ]
+
+
+def _note_number(text: str, notes: dict[str, int]) -> int:
     return notes.setdefault(text, len(notes) + 1)

@@ -1,7 +1,4 @@
-"""The report's videos: portrait, what was generated and what drove it in one picture, so that all keep step.
-
-Each is written small enough to stand inside the page as a data URI.
-"""
+"""The report's videos: portrait, generated video and drivers side by side, embedded in the page as data URIs."""
 
 import base64
 import itertools
@@ -26,7 +23,7 @@ from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from storage.settings import Settings
 
 GAP_PX: Final = 4
-GAP_GREY: Final = 127  # between light and dark pages
+GAP_GREY: Final = 127  # neutral on light and dark pages
 POSTER_QUALITY: Final = 80
 
 
@@ -40,8 +37,8 @@ class VideoSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One face of a video: what stands above it, and the file (mp4, or png for a still)."""
+class VideoPanel:
+    """One panel of a video: its title, a detail line, and its file (mp4, or png for a still image)."""
 
     title: str
     detail: str
@@ -50,74 +47,81 @@ class Panel:
 
 @dataclass(frozen=True)
 class ReportVideo:
-    """A video inside the page.
+    """A video of the page.
 
-    mp4, poster: data URIs. seconds: shown; whole_seconds: of the generated video.
+    Attributes:
+        mp4, poster: Data URIs.
+        seconds: Length shown; at most `full_seconds`.
+        full_seconds: Length of the generated video.
     """
 
     name: str
     task: str
-    panels: tuple[Panel, ...]
+    panels: tuple[VideoPanel, ...]
     mp4: str
     poster: str
     width_px: int
     height_px: int
     seconds: float
-    whole_seconds: float
+    full_seconds: float
 
     @property
     def bytes_in_page(self) -> int:
-        """What it adds to the page."""
+        """Size of its data URIs."""
         return len(self.mp4) + len(self.poster)
 
 
-def plan_panels(folder: Path, reenactment: Reenactment) -> tuple[Panel, ...]:
-    """Portrait, the base where there is one, the generated video, then each driving clip once.
+def plan_panels(folder: Path, reenactment: Reenactment) -> tuple[VideoPanel, ...]:
+    """List the panels: portrait or unchanged base video, generated video, then each driving clip once.
 
     Args:
-        folder: of the asset `generated_videos`.
-        reenactment: which video.
+        folder: files of the asset `generated_videos`.
+        reenactment: the video.
     """
     base = reenactment.base
     if base is not None:
         changed = reenactment.changed()
-        first = Panel("unchanged", f"{base}: every driver the portrait's own", video_path(folder, base))
-        told = f"{changed} alone changed"
+        first = VideoPanel(
+            "unchanged", f"{base}: all drivers from the portrait's clip", video_path(folder, base)
+        )
+        detail = f"only {changed} changed"
     else:
-        first = Panel("portrait", reenactment.portrait, portrait_path(folder, reenactment.name))
-        told = reenactment.name
-    generated = Panel("generated", told, video_path(folder, reenactment.name))
+        first = VideoPanel("portrait", reenactment.portrait, portrait_path(folder, reenactment.name))
+        detail = reenactment.name
+    generated = VideoPanel("generated", detail, video_path(folder, reenactment.name))
     controls: dict[str, list[str]] = {}
     for control in CONTROLS:
         controls.setdefault(reenactment.drivers[control], []).append(control)
-    drivers = [Panel(_driver_title(names), key, clip_path(folder, key)) for key, names in controls.items()]
+    drivers = [
+        VideoPanel(_driver_title(names), key, clip_path(folder, key)) for key, names in controls.items()
+    ]
     return (first, generated, *drivers)
 
 
 def _driver_title(controls: Sequence[str]) -> str:
-    return "truth, and all drivers" if len(controls) == len(CONTROLS) else f"drives {', '.join(controls)}"
+    return "ground truth and driver" if len(controls) == len(CONTROLS) else f"drives {', '.join(controls)}"
 
 
-def make_video(folder: Path, reenactment: Reenactment, settings: VideoSettings) -> ReportVideo:
-    """Put a reenactment's panels side by side and encode them with the generated video's sound.
+def encode_video(folder: Path, reenactment: Reenactment, settings: VideoSettings) -> ReportVideo:
+    """Encode a reenactment's panels side by side, with the generated video's audio.
 
     Raises:
-        FileNotFoundError: a file of the reenactment is not there.
+        FileNotFoundError: a file of the reenactment is missing.
     """
     panels = plan_panels(folder, reenactment)
     frames = min(reenactment.frames, int(settings.longest_seconds * FRAMES_PER_SECOND))
     encode = EncodeSettings(
         constant_rate_factor=settings.constant_rate_factor,
-        preset="slow",  # smaller, and these videos are short
+        preset="slow",  # smaller files; the videos are short
         sound_bits_per_second=settings.sound_bits_per_second,
     )
-    sound = read_sound_if_any(video_path(folder, reenactment.name))
+    sound = _read_audio(video_path(folder, reenactment.name))
     with TemporaryDirectory() as scratch:
-        made = Path(scratch) / "beside.mp4"
-        pictures = list(itertools.islice(_beside(panels, settings.panel_side_px), frames))
+        path = Path(scratch) / "panels.mp4"
+        pictures = list(itertools.islice(_side_by_side(panels, settings.panel_side_px), frames))
         cut = None if sound is None else sound[: len(pictures) * SAMPLES_PER_FRAME]
-        write_video(made, pictures, FRAMES_PER_SECOND, cut, settings=encode)
-        mp4 = _data_uri("video/mp4", made.read_bytes())
+        write_video(path, pictures, FRAMES_PER_SECOND, cut, settings=encode)
+        mp4 = _data_uri("video/mp4", path.read_bytes())
     height, width = pictures[0].shape[:2]
     return ReportVideo(
         name=reenactment.name,
@@ -128,20 +132,19 @@ def make_video(folder: Path, reenactment: Reenactment, settings: VideoSettings) 
         width_px=width,
         height_px=height,
         seconds=len(pictures) / FRAMES_PER_SECOND,
-        whole_seconds=reenactment.frames / FRAMES_PER_SECOND,
+        full_seconds=reenactment.frames / FRAMES_PER_SECOND,
     )
 
 
-def take_turns(reenactments: Sequence[Reenactment]) -> list[Reenactment]:
-    """One of each task in turn, so that whatever bound cuts the list leaves some of each."""
-    kinds = dict.fromkeys(reenactment.task for reenactment in reenactments)
-    hands = [[one for one in reenactments if one.task == kind] for kind in kinds]
-    turns = itertools.zip_longest(*hands)
-    return [one for turn in turns for one in turn if one is not None]
+def alternate_tasks(reenactments: Sequence[Reenactment]) -> list[Reenactment]:
+    """Order by alternating tasks, so that a shortened list has videos of each."""
+    tasks = dict.fromkeys(reenactment.task for reenactment in reenactments)
+    by_task = [[item for item in reenactments if item.task == task] for task in tasks]
+    return [item for group in itertools.zip_longest(*by_task) for item in group if item is not None]
 
 
-def read_sound_if_any(path: Path) -> NDArray[np.float32] | None:
-    """A video's sound, [n] mono at 16 kHz; None where there is none, or silence."""
+def _read_audio(path: Path) -> NDArray[np.float32] | None:
+    """A video's audio, [n] mono at 16 kHz; None if it has no audio track or it is silent."""
     try:
         return read_sound(path)
     except FileNotFoundError:
@@ -150,8 +153,8 @@ def read_sound_if_any(path: Path) -> NDArray[np.float32] | None:
         return None
 
 
-def _beside(panels: Sequence[Panel], side_px: int) -> Iterator[NDArray[np.uint8]]:
-    """Frames [side, width, 3] until the shortest panel ends."""
+def _side_by_side(panels: Sequence[VideoPanel], side_px: int) -> Iterator[NDArray[np.uint8]]:
+    """RGB frames [side, width, 3] until the shortest panel ends."""
     gap = np.full((side_px, GAP_PX, 3), GAP_GREY, np.uint8)
     for faces in zip(*(_faces(panel.path, side_px) for panel in panels), strict=False):
         parts = [part for face in faces for part in (face, gap)][:-1]
@@ -168,9 +171,8 @@ def _faces(path: Path, side_px: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def _resized(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    shrinks = image.shape[0] > side_px
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (side_px, side_px), interpolation=how), np.uint8)
+    interpolation = cv2.INTER_AREA if image.shape[0] > side_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (side_px, side_px), interpolation=interpolation), np.uint8)
 
 
 def _poster(picture: NDArray[np.uint8]) -> str:
