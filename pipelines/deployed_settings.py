@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from evaluation.comparison.regressions import AcceptanceSettings
+from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
 from pipelines.operations.collection_settings import CollectionSettings
 from pipelines.operations.settings import OperationsSettings
@@ -29,7 +29,7 @@ SECTIONS: Final[Mapping[str, type[Settings]]] = {
     "dataset": DatasetSettings,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
-    "acceptance": AcceptanceSettings,
+    "baseline": BaselineSettings,
     "collection": CollectionSettings,
     "operations": OperationsSettings,
 }

@@ -34,18 +34,14 @@ from storage.settings import Settings
 FALSE_DISCOVERY_RATE: Final = 0.05
 
 
-class AcceptanceSettings(Settings):
-    """When a run is worse than the accepted one.
-
-    Raises:
-        ValueError: the tolerance is out of its bounds.
-    """
+class BaselineSettings(Settings):
+    """What counts as a regression against the baseline run."""
 
     tolerance: float = Field(
         default=0.05,
         ge=0.0,
         le=10.0,
-        description="Share of the accepted mean's magnitude by which a mean may be worse",
+        description="How much worse a mean may be, relative to the baseline run's mean",
     )
     metrics: str = Field(
         default="",
@@ -54,7 +50,7 @@ class AcceptanceSettings(Settings):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the metrics that count; empty: all."""
+        """Names of the compared metrics; empty: all."""
         return tuple(name.strip() for name in self.metrics.split(",") if name.strip())
 
 
@@ -108,7 +104,7 @@ class RegressionCheck:
         return self.baseline is None or (self.tested > 0 and not self.regressions)
 
 
-def compare_with_baseline(root: UPath, run: str, settings: AcceptanceSettings) -> RegressionCheck:
+def compare_with_baseline(root: UPath, run: str, settings: BaselineSettings) -> RegressionCheck:
     """Compare a run's current report with the current baseline run.
 
     Raises:
@@ -122,7 +118,7 @@ def compare_with_baseline(root: UPath, run: str, settings: AcceptanceSettings) -
 
 
 def check_regressions(
-    baseline: EvaluatedRun, new: EvaluatedRun, settings: AcceptanceSettings
+    baseline: EvaluatedRun, new: EvaluatedRun, settings: BaselineSettings
 ) -> RegressionCheck:
     """`compare_with_baseline` of two runs that were already read; `baseline` of the result is None."""
     _check_metric_names(settings, baseline, new)
@@ -153,7 +149,7 @@ def metric_name(key: RecordKey) -> str:
     return f"{key.metric} ({key.task}, {key.scorer})"
 
 
-def _check_metric_names(settings: AcceptanceSettings, *runs: EvaluatedRun) -> None:
+def _check_metric_names(settings: BaselineSettings, *runs: EvaluatedRun) -> None:
     known = {record.metric for run in runs for record in _selected_records(run.records)}
     if unknown := [name for name in settings.names if name not in known]:
         raise ValueError(f"unknown metrics {', '.join(unknown)}; the runs have {', '.join(sorted(known))}")

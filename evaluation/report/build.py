@@ -16,7 +16,7 @@ from evaluation.generation.files import GENERATED_VIDEOS
 from evaluation.records import MODEL, write_records
 from evaluation.report.matrix import build_matrices, is_matrix_cell
 from evaluation.report.page import Fact, Overview, ReportPage, ReportSection, UnmeasuredMetric, render
-from evaluation.report.results import Results
+from evaluation.report.results import Results, derive_results
 from evaluation.report.sources import (
     CONTROL_ASSET,
     DIGEST_DIGITS,
@@ -94,7 +94,7 @@ def run_report(root: UPath, run: str, settings: ReportSettings, *, force: bool =
 
 def build_report(sources: RunSources, settings: ReportSettings, folder: Path) -> BuildReport:
     """Write the three files into a folder."""
-    results = Results.of(sources.records)
+    results = derive_results(sources.records)
     videos = encode_videos(sources, settings)
     overview = build_overview(results)
     page = ReportPage(

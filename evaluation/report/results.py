@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from evaluation.comparison.differences import PairedDifference, paired_difference
 from evaluation.records import BASELINES, COPY_TARGET, MODEL, MetricRecord, RecordKey, Summary, summarise
@@ -74,16 +74,6 @@ class Results:
     summaries: Mapping[RecordKey, Summary]
     comparisons: Mapping[RecordKey, BaselineComparison]
 
-    @classmethod
-    def of(cls, records: Sequence[MetricRecord]) -> Self:
-        """Derive means and comparisons.
-
-        Raises:
-            ValueError: records of one key differ in unit or direction, or a video has two values.
-        """
-        summaries = {summary.key: summary for summary in summarise(records)}
-        return cls(tuple(records), summaries, _compare(records, summaries))
-
     def select(self, records: Sequence[MetricRecord]) -> "Results":
         """The part of the results with the keys of some of its records."""
         keys = {record.key for record in records}
@@ -92,6 +82,16 @@ class Results:
             {key: summary for key, summary in self.summaries.items() if key in keys},
             {key: comparison for key, comparison in self.comparisons.items() if key in keys},
         )
+
+
+def derive_results(records: Sequence[MetricRecord]) -> Results:
+    """Derive means and comparisons from all records.
+
+    Raises:
+        ValueError: records of one key differ in unit or direction, or a video has two values.
+    """
+    summaries = {summary.key: summary for summary in summarise(records)}
+    return Results(tuple(records), summaries, _compare(records, summaries))
 
 
 def _compare(

@@ -14,7 +14,7 @@ from upath import UPath
 from evaluation.records import MetricRecord, read_records
 from evaluation.report.matrix import is_matrix_cell
 from evaluation.report.numbers import NO_VALUE, metric_label
-from evaluation.report.results import AHEAD, BEATS, Results
+from evaluation.report.results import AHEAD, BEATS, Results, derive_results
 from evaluation.report.tables import ReportCell, ReportRow, ReportTable, build_tables
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import current
@@ -67,7 +67,7 @@ def write_summary(path: Path, results: Results) -> None:
 
 def markdown_tables(records: Sequence[MetricRecord]) -> str:
     """Means as Markdown, one table for each task and scorer, without cells of the control matrix."""
-    results = Results.of([record for record in records if not is_matrix_cell(record)])
+    results = derive_results([record for record in records if not is_matrix_cell(record)])
     parts: list[str] = []
     for table in build_tables(results, table_per_scorer=True):
         header, rule = ["metric", *table.columns], ["---", *["---:"] * len(table.columns)]
@@ -85,7 +85,7 @@ def print_tables(records: Sequence[MetricRecord], console: Console) -> None:
     shown = [
         record for record in records if not is_matrix_cell(record) and not record.metric.endswith(ONE_PAIR)
     ]
-    for table in build_tables(Results.of(shown), table_per_scorer=True):
+    for table in build_tables(derive_results(shown), table_per_scorer=True):
         console.print(_rich_table(table))
     console.print(LEGEND, markup=False, highlight=False)
 

@@ -1,4 +1,4 @@
-"""The report's videos: portrait, generated video and drivers side by side, embedded in the page as data URIs."""
+"""The report's videos: portrait, generated video and drivers side by side, as data URIs."""
 
 import base64
 import itertools
@@ -28,11 +28,11 @@ POSTER_QUALITY: Final = 80
 
 
 class VideoSettings(Settings):
-    """How the page's videos are written."""
+    """Encoding of the page's videos."""
 
-    panel_side_px: int = Field(default=160, ge=2, multiple_of=2, description="Side of one face; even")
+    panel_side_px: int = Field(default=160, ge=2, multiple_of=2, description="Side of one panel; even")
     constant_rate_factor: int = Field(default=24, ge=0, le=51)
-    longest_seconds: float = Field(default=8.0, gt=0)
+    max_seconds: float = Field(default=8.0, gt=0, description="Videos are cut to this length")
     sound_bits_per_second: int = Field(default=64_000, ge=1)
 
 
@@ -109,7 +109,7 @@ def encode_video(folder: Path, reenactment: Reenactment, settings: VideoSettings
         FileNotFoundError: a file of the reenactment is missing.
     """
     panels = plan_panels(folder, reenactment)
-    frames = min(reenactment.frames, int(settings.longest_seconds * FRAMES_PER_SECOND))
+    frames = min(reenactment.frames, int(settings.max_seconds * FRAMES_PER_SECOND))
     encode = EncodeSettings(
         constant_rate_factor=settings.constant_rate_factor,
         preset="slow",  # smaller files; the videos are short

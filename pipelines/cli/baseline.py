@@ -17,7 +17,7 @@ def baseline() -> None:
 @click.option(
     "--tolerance",
     type=click.FloatRange(0.0, 10.0),
-    help="Tolerated regression of a mean, relative to the baseline run.  [default: the deployment's]",
+    help="How much worse a mean may be, relative to the baseline run.  [default: the deployment's]",
 )
 @click.option(
     "--metrics",
@@ -34,7 +34,7 @@ def set_baseline(
     from rich.console import Console
 
     from evaluation.comparison.baseline_runs import list_baseline_runs
-    from evaluation.comparison.regressions import AcceptanceSettings
+    from evaluation.comparison.regressions import BaselineSettings
     from evaluation.comparison.text import print_history
     from pipelines.deployed_settings import deployed
     from pipelines.evaluation.baseline_run import require_no_regression
@@ -43,8 +43,8 @@ def set_baseline(
     from pipelines.partitions import add_training_run
     from storage.root import open_root
 
-    root, defaults = open_root(), deployed(AcceptanceSettings)
-    settings = AcceptanceSettings(
+    root, defaults = open_root(), deployed(BaselineSettings)
+    settings = BaselineSettings(
         tolerance=defaults.tolerance if tolerance is None else tolerance,
         metrics=defaults.metrics if metrics is None else metrics,
     )

@@ -18,7 +18,7 @@ from upath import UPath
 
 from evaluation.comparison.baseline_runs import BaselineRun, set_baseline_run
 from evaluation.comparison.regressions import (
-    AcceptanceSettings,
+    BaselineSettings,
     RegressionCheck,
     compare_with_baseline,
     metric_name,
@@ -40,7 +40,7 @@ NO_REGRESSION: Final = "no_regression_against_baseline"
 if TYPE_CHECKING:  # the form is made at run time from the settings' dataclass
     BaselineForm = Config
 else:
-    BaselineForm = form_of(AcceptanceSettings, deployed=deployed(AcceptanceSettings))
+    BaselineForm = form_of(BaselineSettings, deployed=deployed(BaselineSettings))
 
 
 class Baseline(ConfigurableResource):  # type: ignore[type-arg]
@@ -48,9 +48,9 @@ class Baseline(ConfigurableResource):  # type: ignore[type-arg]
 
     settings: BaselineForm = Field(default=BaselineForm(), description="Tolerance and compared metrics")
 
-    def to_settings(self) -> AcceptanceSettings:
+    def to_settings(self) -> BaselineSettings:
         """The settings of the form."""
-        return settings_from(AcceptanceSettings, self.settings)
+        return settings_from(BaselineSettings, self.settings)
 
 
 class SetBaselineConfig(Config):
@@ -101,7 +101,7 @@ def regression_check_spec() -> AssetCheckSpec:
     return AssetCheckSpec(NO_REGRESSION, asset=EVALUATION_REPORT, description=description, blocking=True)
 
 
-def run_regression_check(root: UPath, run: str, settings: AcceptanceSettings) -> AssetCheckResult:
+def run_regression_check(root: UPath, run: str, settings: BaselineSettings) -> AssetCheckResult:
     """Compare a run's report with the baseline run."""
     try:
         check = compare_with_baseline(root, run, settings)
@@ -114,7 +114,7 @@ def run_regression_check(root: UPath, run: str, settings: AcceptanceSettings) ->
 
 
 def require_no_regression(
-    root: UPath, run: str, settings: AcceptanceSettings, *, allow_regression: bool
+    root: UPath, run: str, settings: BaselineSettings, *, allow_regression: bool
 ) -> RegressionCheck:
     """Compare a run with the baseline run, as a condition for setting it as baseline.
 

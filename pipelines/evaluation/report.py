@@ -1,4 +1,4 @@
-"""The asset `evaluation_report`: one page that holds all it shows, and its figures as Parquet."""
+"""The asset `evaluation_report`: an HTML page, and its records as Parquet."""
 
 from typing import Any
 
@@ -35,13 +35,13 @@ def evaluation_report(
     workspace: Workspace,
     baseline: Baseline,
 ) -> Materialised:
-    """A run's evaluation as one HTML page that holds videos, matrices and tables, and as Parquet beside it.
+    """Evaluation of a run as a self-contained HTML page with videos, matrices and tables, and as Parquet.
 
-    Every metric on which a baseline is ahead of the model is marked.
+    Metrics on which a baseline is ahead of the model are marked.
     """
     root = workspace.open()
     run = context.partition_key
-    published = run_report(root, run, ReportSettings(), force=workspace.force, progress=context.log.info)
+    published = run_report(root, run, ReportSettings(), force=workspace.force)
     return Materialised(
         metadata=report_metadata(published),
         check_results=[run_regression_check(root, run, baseline.to_settings())],
@@ -50,7 +50,7 @@ def evaluation_report(
 
 
 def report_metadata(published: Published) -> dict[str, Any]:
-    """Where the page lies, the tables, and what every step shows."""
+    """Path of the page, table of means, and the metadata of every published asset."""
     folder = local_copy(published.directory)
     tables = markdown_tables(read_records(folder / REPORT_TABLE))
     return {

@@ -8,7 +8,7 @@ from upath import UPath
 
 from evaluation.comparison.baseline_runs import set_baseline_run
 from evaluation.comparison.regressions import (
-    AcceptanceSettings,
+    BaselineSettings,
     RegressionCheck,
     check_regressions,
     compare_with_baseline,
@@ -32,7 +32,7 @@ def series(
 def compare(
     baseline: list[MetricRecord], new: list[MetricRecord], tolerance: float = 0.03, metrics: str = ""
 ) -> RegressionCheck:
-    settings = AcceptanceSettings(tolerance=tolerance, metrics=metrics)
+    settings = BaselineSettings(tolerance=tolerance, metrics=metrics)
     return check_regressions(evaluated(baseline, "old"), evaluated(new), settings)
 
 
@@ -98,7 +98,7 @@ def test_metrics_without_interval_are_shown_but_not_tested(tmp_path: Path) -> No
     publish_report(root, "old", [*series(*BASELINE), *series(1.0, metric="fid")])
     set_baseline_run(root, "old", "why")
     publish_report(root, "new", [*series(*BASELINE), *series(9.0, metric="fid")])
-    check = compare_with_baseline(root, "new", AcceptanceSettings())
+    check = compare_with_baseline(root, "new", BaselineSettings())
     assert (len(check.metrics), check.tested, check.passed) == (2, 1, True)
     assert "not tested, no interval: 1 metrics" in check_text(check)
     assert (
@@ -109,7 +109,7 @@ def test_metrics_without_interval_are_shown_but_not_tested(tmp_path: Path) -> No
 
 def test_check_passes_without_a_baseline_run(tmp_path: Path) -> None:
     publish_report(UPath(tmp_path), "new", series(*BASELINE))
-    check = compare_with_baseline(UPath(tmp_path), "new", AcceptanceSettings())
+    check = compare_with_baseline(UPath(tmp_path), "new", BaselineSettings())
     assert check.passed
     assert "pdfgc baseline set new --note WHY" in check_text(check)
 
@@ -119,7 +119,7 @@ def test_regression_text_has_both_means_and_the_difference(tmp_path: Path) -> No
     publish_report(root, "old", series(*BASELINE))
     baseline = set_baseline_run(root, "old", "why")
     publish_report(root, "new", series(*WORSE_BY_ONE))
-    check = compare_with_baseline(root, "new", AcceptanceSettings(tolerance=0.03))
+    check = compare_with_baseline(root, "new", BaselineSettings(tolerance=0.03))
     assert not check.passed
     line = "error (self, mediapipe_mesh) 25 ± 21 to 26 ± 21 px, worse by 1.00 ± 0.13 (4 %) over 4 videos"
     assert regression_lines(check) == (line,)
@@ -149,7 +149,7 @@ def test_check_fails_if_no_metric_can_be_compared(tmp_path: Path) -> None:
     publish_report(root, "old", series(*BASELINE, metric="psnr_64px"))
     set_baseline_run(root, "old", "why")
     publish_report(root, "new", series(*BASELINE, metric="psnr_256px"))
-    check = compare_with_baseline(root, "new", AcceptanceSettings())
+    check = compare_with_baseline(root, "new", BaselineSettings())
     assert not check.passed
     assert check_text(check).startswith("cannot be compared with baseline run 'old'")
 
@@ -159,7 +159,7 @@ def test_different_videos_are_compared_by_their_means(tmp_path: Path) -> None:
     publish_report(root, "old", series(*BASELINE))
     baseline = set_baseline_run(root, "old", "why")
     publish_report(root, "new", series(*WORSE_BY_ONE), plan=small_plan("e" * 64))
-    check = compare_with_baseline(root, "new", AcceptanceSettings(tolerance=0.0))
+    check = compare_with_baseline(root, "new", BaselineSettings(tolerance=0.0))
     assert check.passed  # worse by 1 ± 22
     assert check.metrics[0].regression.low == pytest.approx(1 - 2.44691 * 9.11968, abs=1e-3)
     text = check_text(check)
@@ -168,7 +168,7 @@ def test_different_videos_are_compared_by_their_means(tmp_path: Path) -> None:
     assert f"--protocol-file {baseline.folder}/reenactment_plan.json" in text
     far = series(110.0, 120.0, 130.0, 140.0)
     publish_report(root, "new", far, plan=small_plan("e" * 64))
-    assert not compare_with_baseline(root, "new", AcceptanceSettings()).passed
+    assert not compare_with_baseline(root, "new", BaselineSettings()).passed
 
 
 def test_unknown_metric_raises() -> None:
@@ -178,5 +178,5 @@ def test_unknown_metric_raises() -> None:
 
 @pytest.mark.parametrize("tolerance", [-0.01, 10.1, float("nan")])
 def test_tolerance_out_of_bounds_raises(tolerance: float) -> None:
-    with pytest.raises(ValueError, match=f"tolerance is {tolerance}, need 0 to 10"):
-        AcceptanceSettings(tolerance=tolerance)
+    with pytest.raises(ValueError, match=f"tolerance must be .*, got {tolerance}"):
+        BaselineSettings(tolerance=tolerance)

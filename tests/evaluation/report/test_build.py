@@ -1,4 +1,4 @@
-"""The report of published evaluations: the page holds all it shows and says what it must."""
+"""The report of published evaluations: page, tables and videos."""
 
 import re
 from html.parser import HTMLParser
@@ -13,13 +13,13 @@ from evaluation.generation.reenactment import Reenactment
 from evaluation.records import read_records
 from evaluation.report.build import (
     MEGABYTE,
-    ROOM_FOR_TEXT_BYTES,
+    TEXT_RESERVE_BYTES,
     ReportSettings,
     run_report,
 )
 from evaluation.report.sources import read_sources
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, SUMMARY_TABLE
-from evaluation.report.videos import plan_panels, take_turns
+from evaluation.report.videos import alternate_tasks, plan_panels
 from storage.publishing import Published
 from storage.root import local_copy
 from tests.factories.report import CONTROLS, HOSTILE, publish_evaluations, small_plan
@@ -55,19 +55,19 @@ class PageReader(HTMLParser):
         self.text.append(data)
 
     def values(self, tag: str, name: str) -> list[str]:
-        return [value for found, attribute, value in self.attributes if (found, attribute) == (tag, name)]
+        return [value for element, attribute, value in self.attributes if (element, attribute) == (tag, name)]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Published:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     root = UPath(tmp_path_factory.mktemp("root"))
     publish_evaluations(root)
-    return run_report(root, "default", ReportSettings(), progress=lambda _: None)
+    return run_report(root, "default", ReportSettings())
 
 
 @pytest.fixture(scope="module")
-def html(made: Published) -> str:
-    return (local_copy(made.directory) / REPORT_PAGE).read_text("utf-8")
+def html(published: Published) -> str:
+    return (local_copy(published.directory) / REPORT_PAGE).read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def text_of(page: PageReader) -> str:
     return re.sub(r"\s+", " ", "".join(page.text))
 
 
-def test_the_page_names_no_address_outside_itself(html: str, page: PageReader) -> None:
+def test_page_has_no_external_urls(html: str, page: PageReader) -> None:
     addresses = [value for _, name, value in page.attributes if name in ("src", "href", "poster", "srcset")]
     assert addresses
     assert all(value.startswith(("data:", "#")) for value in addresses)
@@ -92,29 +92,29 @@ def test_the_page_names_no_address_outside_itself(html: str, page: PageReader) -
     assert page.values("script", "src") == []
 
 
-def test_links_inside_the_page_lead_somewhere(page: PageReader) -> None:
+def test_internal_links_have_targets(page: PageReader) -> None:
     anchors = {value for _, name, value in page.attributes if name == "id"}
     links = {value[1:] for value in page.values("a", "href")}
     assert links <= anchors
 
 
-def test_what_comes_from_data_is_escaped(html: str, page: PageReader) -> None:
+def test_page_escapes_values(html: str, page: PageReader) -> None:
     assert HOSTILE not in html
     assert HOSTILE in text_of(page)
 
 
-def test_videos_are_inside_with_sound_and_their_names_in_words(page: PageReader) -> None:
+def test_page_embeds_videos_with_labels(page: PageReader) -> None:
     sources = page.values("video", "src")
     assert len(sources) == 3
     assert all(source.startswith("data:video/mp4;base64,") for source in sources)
     assert len(page.values("video", "poster")) == 3
-    assert "self-00, from left to right: portrait; generated; truth, and all drivers" in page.values(
+    assert "self-00, from left to right: portrait; generated; ground truth and driver" in page.values(
         "video", "aria-label"
     )
     assert page.values("html", "lang") == ["en"]
 
 
-def test_an_embedded_video_is_h264_with_sound(page: PageReader, tmp_path: Path) -> None:
+def test_embedded_video_is_h264_with_audio(page: PageReader, tmp_path: Path) -> None:
     import base64
 
     import av
@@ -129,26 +129,29 @@ def test_an_embedded_video_is_h264_with_sound(page: PageReader, tmp_path: Path) 
         assert sound.codec_context.name == "aac"
 
 
-def test_a_metric_that_a_baseline_wins_is_told_in_words(page: PageReader) -> None:
+def test_page_lists_metrics_with_a_baseline_ahead(page: PageReader) -> None:
     text = text_of(page)
     assert "▲ beats the model" in text
-    assert "a baseline is ahead in 3 (2 clearly)" in text
-    assert "cross · against “copy the portrait” · mediapipe_mesh gaze_error +2.00 ± 0.25 ° (n 3)" in text
+    assert "a baseline is ahead in 3 (2 significantly)" in text
+    minus = "\N{MINUS SIGN}"
+    assert (
+        f"cross · model {minus} “copy the portrait” · mediapipe_mesh gaze_error +2.00 ± 0.25 ° (n 3)" in text
+    )
 
 
-def test_the_heading_tells_what_was_measured(page: PageReader) -> None:
+def test_header_names_the_evaluated_run(page: PageReader) -> None:
     text = text_of(page)
-    for told in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 1"):
-        assert told in text
+    for value in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 1"):
+        assert value in text
 
 
-def test_missing_figures_say_why(page: PageReader) -> None:
+def test_page_gives_reasons_for_missing_values(page: PageReader) -> None:
     assert "no syncnet_v2.model was given" in text_of(page)
 
 
-def test_the_tables_lie_beside_the_page(made: Published) -> None:
-    folder = local_copy(made.directory)
-    assert len(read_records(folder / REPORT_TABLE)) == made.manifest.counts["figures"]
+def test_report_writes_tables_beside_the_page(published: Published) -> None:
+    folder = local_copy(published.directory)
+    assert len(read_records(folder / REPORT_TABLE)) == published.manifest.counts["records"]
     summary = pq.read_table(folder / SUMMARY_TABLE)
     assert summary.schema.equals(SUMMARY_SCHEMA)
     (gaze,) = [
@@ -159,40 +162,40 @@ def test_the_tables_lie_beside_the_page(made: Published) -> None:
     assert (gaze["mean"], gaze["videos"], gaze["mark"]) == (4.5, 3, "beats the model")
 
 
-def test_a_report_is_made_once(made: Published) -> None:
-    root = UPath(made.directory.parent.parent.parent.parent)
-    again = run_report(root, "default", ReportSettings(), progress=lambda _: None)
+def test_run_report_is_incremental(published: Published) -> None:
+    root = UPath(published.directory.parent.parent.parent.parent)
+    again = run_report(root, "default", ReportSettings())
     assert not again.built
 
 
-def test_videos_that_do_not_fit_are_left_out_and_told(tmp_path: Path) -> None:
+def test_videos_beyond_the_page_size_are_left_out(tmp_path: Path) -> None:
     root = UPath(tmp_path)
     publish_evaluations(root)
-    # Room for one video of about 11 kB, not for two.
-    settings = ReportSettings(largest_page_mb=(ROOM_FOR_TEXT_BYTES + 18_000) / MEGABYTE)
-    published = run_report(root, "default", settings, progress=lambda _: None)
+    # Enough for one video of about 11 kB, not for two.
+    settings = ReportSettings(max_page_mb=(TEXT_RESERVE_BYTES + 18_000) / MEGABYTE)
+    published = run_report(root, "default", settings)
     assert published.manifest.counts["videos in the page"] == 1
     html = (local_copy(published.directory) / REPORT_PAGE).read_text("utf-8")
-    assert "1 of 3 videos stand in this page" in html
+    assert "1 of 3 videos, alternating between tasks" in html
 
 
-def test_a_run_without_evaluations_is_told_what_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no generated_videos, .* yet: pdfgc evaluate --run nobody"):
-        run_report(UPath(tmp_path), "nobody", ReportSettings(), progress=lambda _: None)
+def test_missing_evaluations_raise(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no generated_videos, .*: pdfgc evaluate --run nobody"):
+        run_report(UPath(tmp_path), "nobody", ReportSettings())
 
 
-def test_evaluations_of_other_videos_are_refused(tmp_path: Path) -> None:
+def test_evaluations_of_other_videos_raise(tmp_path: Path) -> None:
     publish_evaluations(UPath(tmp_path), measured="e" * 64, with_videos=False)
     with pytest.raises(ValueError, match="control_evaluation of run 'default' measured videos eeee"):
         read_sources(UPath(tmp_path), "default")
 
 
-def test_settings_without_room_are_refused() -> None:
-    with pytest.raises(ValueError, match="largest_page_mb is 1"):
-        ReportSettings(largest_page_mb=1.0)
+def test_page_size_below_the_text_reserve_raises() -> None:
+    with pytest.raises(ValueError, match="max_page_mb must be > 1, got 1"):
+        ReportSettings(max_page_mb=1.0)
 
 
-def test_panels_show_every_driving_clip_once() -> None:
+def test_plan_panels_lists_every_driving_clip_once() -> None:
     titles = {
         one.name: [(panel.title, panel.path.name) for panel in plan_panels(Path(), one)]
         for one in small_plan().reenactments
@@ -201,7 +204,7 @@ def test_panels_show_every_driving_clip_once() -> None:
         "self-00": [
             ("portrait", "self-00.png"),
             ("generated", "self-00.mp4"),
-            ("truth, and all drivers", "anna.mp4"),
+            ("ground truth and driver", "anna.mp4"),
         ],
         "cross-00": [
             ("portrait", "cross-00.png"),
@@ -220,8 +223,10 @@ def test_panels_show_every_driving_clip_once() -> None:
     }
 
 
-def test_protocols_take_turns() -> None:
-    selves = [Reenactment(f"self-{n}", "self", "a", 0, dict.fromkeys(CONTROLS, "a"), 10) for n in range(3)]
+def test_protocols_alternate_tasks() -> None:
+    self_videos = [
+        Reenactment(f"self-{n}", "self", "a", 0, dict.fromkeys(CONTROLS, "a"), 10) for n in range(3)
+    ]
     cross = Reenactment("cross-0", "cross", "a", 0, dict.fromkeys(CONTROLS, "b"), 10)
-    names = [one.name for one in take_turns([*selves, cross])]
+    names = [one.name for one in alternate_tasks([*self_videos, cross])]
     assert names == ["self-0", "cross-0", "self-1", "self-2"]

@@ -1,4 +1,4 @@
-"""What the asset `evaluation_report` shows of made-up evaluations."""
+"""Metadata of the asset `evaluation_report`."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from pipelines.evaluation.report import report_metadata
 from tests.factories.report import publish_evaluations
 
 
-def test_the_asset_shows_its_tables_and_where_the_page_lies(tmp_path: Path) -> None:
+def test_report_metadata_has_tables_and_path(tmp_path: Path) -> None:
     publish_evaluations(UPath(tmp_path), with_videos=False)
-    published = run_report(UPath(tmp_path), "default", ReportSettings(most_videos=0), progress=lambda _: None)
+    published = run_report(UPath(tmp_path), "default", ReportSettings(max_videos=0))
     metadata = report_metadata(published)
     assert Path(metadata["report"].value).is_file()
     assert "| gaze_error ↓ (°) | 6.5 ± 1.2 |" in metadata["table: means"].value
