@@ -32,7 +32,7 @@ from benchmarks.instance_filling import events, fill
 from benchmarks.measuring import show, write_json
 from benchmarks.ui_queries import page_queries
 from pipelines.definitions import definitions
-from pipelines.operations.dagster_home import INSTANCE_FILE, INSTANCE_SETTINGS
+from pipelines.operations.instance import INSTANCE_FILE, INSTANCE_SETTINGS
 from pipelines.partitions import batches as batch_partitions
 from preprocessing.orchestration.steps import STEPS
 from tests.factories.postgres_server import free_port, postgres_server

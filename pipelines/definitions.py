@@ -11,7 +11,7 @@ from dagster import (
 from pipelines.deployed_settings import deployed
 from pipelines.evaluation.animate_job import animate
 from pipelines.evaluation.assets import evaluation_assets
-from pipelines.evaluation.baseline_run import Baseline, baseline_run
+from pipelines.evaluation.baseline_run import BaselineResource, baseline_run
 from pipelines.evaluation.report import evaluation_report
 from pipelines.jobs import (
     evaluate_job,
@@ -36,7 +36,14 @@ from pipelines.preprocessing.new_videos import new_videos
 from pipelines.preprocessing.planned_batches import planned_batches
 from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
 from pipelines.preprocessing.source_videos import source_videos
-from pipelines.resources import DatasetChoice, Evaluation, Preprocessing, Sources, Training, Workspace
+from pipelines.resources import (
+    DatasetResource,
+    EvaluationResource,
+    PreprocessingResource,
+    SourcesResource,
+    TrainingResource,
+    WorkspaceResource,
+)
 from pipelines.training.assets import stage_assets
 from pipelines.training.dataset_changed import dataset_changed
 
@@ -87,13 +94,13 @@ definitions = Definitions(
         ),
     ],
     resources={
-        "workspace": Workspace(),
-        "sources": Sources(),
-        "preprocessing": Preprocessing(),
-        "dataset_choice": DatasetChoice(),
-        "training_choice": Training(),
-        "evaluation_choice": Evaluation(),
-        "baseline": Baseline(),
+        "workspace": WorkspaceResource(),
+        "sources": SourcesResource(),
+        "preprocessing": PreprocessingResource(),
+        "dataset_config": DatasetResource(),
+        "training_config": TrainingResource(),
+        "evaluation_config": EvaluationResource(),
+        "baseline": BaselineResource(),
     },
     loggers={"plain": plain_console},
     # A step's own process pool does the work; a process a step would only add a second to each.

@@ -33,7 +33,7 @@ else:
     EvaluationForm = form_of(EvaluationConfig, left_out=("run",), deployed=deployed(EvaluationConfig))
 
 
-class Workspace(ConfigurableResource):  # type: ignore[type-arg]
+class WorkspaceResource(ConfigurableResource):  # type: ignore[type-arg]
     """The root, and how hard to work."""
 
     root: str = Field(
@@ -51,7 +51,7 @@ class Workspace(ConfigurableResource):  # type: ignore[type-arg]
         return self.workers or None
 
 
-class Sources(ConfigurableResource):  # type: ignore[type-arg]
+class SourcesResource(ConfigurableResource):  # type: ignore[type-arg]
     """Where the talking videos come from."""
 
     folders: list[str] = Field(
@@ -77,7 +77,7 @@ class Sources(ConfigurableResource):  # type: ignore[type-arg]
         return settings_from(SourceSettings, self.settings)
 
 
-class Preprocessing(ConfigurableResource):  # type: ignore[type-arg]
+class PreprocessingResource(ConfigurableResource):  # type: ignore[type-arg]
     """Settings of every batch step; each belongs to the fingerprint of its own step only."""
 
     settings: PreprocessingForm = Field(default=PreprocessingForm(), description="Settings by step")
@@ -87,7 +87,7 @@ class Preprocessing(ConfigurableResource):  # type: ignore[type-arg]
         return settings_from(PreprocessingSettings, self.settings)
 
 
-class DatasetChoice(ConfigurableResource):  # type: ignore[type-arg]
+class DatasetResource(ConfigurableResource):  # type: ignore[type-arg]
     """Settings of the whole data set."""
 
     settings: DatasetForm = Field(default=DatasetForm(), description="Splits and what may be mixed")
@@ -97,7 +97,7 @@ class DatasetChoice(ConfigurableResource):  # type: ignore[type-arg]
         return settings_from(DatasetSettings, self.settings)
 
 
-class Training(ConfigurableResource):  # type: ignore[type-arg]
+class TrainingResource(ConfigurableResource):  # type: ignore[type-arg]
     """Configuration of the training assets. The partition names the training run."""
 
     settings: TrainingForm = Field(
@@ -109,7 +109,7 @@ class Training(ConfigurableResource):  # type: ignore[type-arg]
         return settings_from(TrainingConfig, self.settings).replace(run=run)
 
 
-class Evaluation(ConfigurableResource):  # type: ignore[type-arg]
+class EvaluationResource(ConfigurableResource):  # type: ignore[type-arg]
     """Configuration of the evaluation assets. The partition names the training run."""
 
     settings: EvaluationForm = Field(

@@ -38,7 +38,7 @@ def set_baseline(
     from evaluation.comparison.text import print_history
     from pipelines.deployed_settings import deployed
     from pipelines.evaluation.baseline_run import require_no_regression
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
     from pipelines.partitions import add_training_run
     from storage.root import open_root

@@ -17,11 +17,11 @@ def dev(arguments: tuple[str, ...]) -> None:
     ARGUMENTS are passed to `dg dev`, such as --port 3001.
     """
     from pipelines.one_thread import use_one_thread
-    from pipelines.operations.dagster_home import ensure_dagster_home
-    from pipelines.operations.dead_runs import clear_this_home
+    from pipelines.operations.dead_runs import prepare_instance
+    from pipelines.operations.instance import ensure_dagster_home
 
     ensure_dagster_home()
-    clear_this_home()
+    prepare_instance()
     use_one_thread()
     target = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
     # Dagster 1.13 supersedes `dagster dev` by `dg dev`. Replacing this process passes Ctrl-C on directly.

@@ -39,7 +39,7 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
 
     from evaluation.report.summary import print_report_table
     from pipelines.evaluation.baseline_run import NO_REGRESSION
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import JobFailedError, run_job
     from pipelines.partitions import add_training_run
     from storage.publishing import require_current
@@ -52,7 +52,7 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
     require_current(root, RENDERING_STAGE, config.run)
     resources = {
         "workspace": {"config": {"force": force}},
-        "evaluation_choice": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
+        "evaluation_config": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
     }
     regression: JobFailedError | None = None
     with DagsterInstance.get() as instance:

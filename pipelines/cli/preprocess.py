@@ -79,7 +79,7 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
     """
     from dagster import DagsterInstance
 
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
     from preprocessing.sources.stored_catalog import batch_keys
     from storage.root import open_root

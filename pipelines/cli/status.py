@@ -29,7 +29,7 @@ def status(all_batches: bool, as_json: bool) -> None:
     """Show costs, stale batches and failed runs."""
     from rich.console import Console
 
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
     from storage.root import open_root
 
     ensure_dagster_home()
@@ -162,8 +162,8 @@ def _print_stale(plan: "ReprocessingPlan", console: "Console", shown: int) -> No
 
 def _failures() -> list[str]:
     """The last lines that the sensor failed_runs wrote."""
-    from pipelines.operations.dagster_home import HOME_VARIABLE
     from pipelines.operations.failed_runs import FAILURES_NAME
+    from pipelines.operations.instance import HOME_VARIABLE
 
     path = Path(os.environ.get(HOME_VARIABLE, "")) / FAILURES_NAME
     return path.read_text("utf-8").splitlines()[-FAILURES_SHOWN:] if path.is_file() else []

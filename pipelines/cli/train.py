@@ -40,7 +40,7 @@ def run_training(stage: str, config: TrainingConfig, console: "Console", *, forc
     """
     from dagster import DagsterInstance
 
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
     from pipelines.partitions import add_training_run
     from storage.publishing import require_current
@@ -49,7 +49,7 @@ def run_training(stage: str, config: TrainingConfig, console: "Console", *, forc
     ensure_dagster_home()
     resources = {
         "workspace": {"config": {"force": force}},
-        "training_choice": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
+        "training_config": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
     }
     root = open_root()
     stages = STAGE_NAMES if stage == ALL else (stage,)

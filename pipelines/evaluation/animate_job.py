@@ -7,8 +7,8 @@ from dagster import Config, Failure, MetadataValue, Nothing, OpExecutionContext,
 from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
 from pipelines.config_form import form_of, settings_from
 from pipelines.metadata import picture
-from pipelines.resources import Workspace
-from pipelines.training.assets import GPU_POOL
+from pipelines.operations.instance import GPU_POOL
+from pipelines.resources import WorkspaceResource
 
 NOT_ASKED: Final = ("official_networks", "frames_at_once")  # nor are they options of the command
 LINES_PER_STEP: Final = 10  # of progress; each is an event in Dagster's store
@@ -42,7 +42,7 @@ class ProgressLines:
     tags={"kind": "pytorch"},
     description="Make the video that the form asks for; paths are of the machine that runs it.",
 )
-def animate_portrait(context: OpExecutionContext, config: AnimateForm, workspace: Workspace) -> None:
+def animate_portrait(context: OpExecutionContext, config: AnimateForm, workspace: WorkspaceResource) -> None:
     """One portrait and up to four drivers into a video."""
     try:
         order = settings_from(AnimateOrder, config)

@@ -31,17 +31,18 @@ from pipelines.evaluation.checks import (
 from pipelines.materialised import Materialised
 from pipelines.metadata import picture, published_metadata
 from pipelines.operations.automation import after_any_of
-from pipelines.operations.retries import tried_again
+from pipelines.operations.instance import GPU_POOL
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
-from pipelines.resources import Evaluation, Workspace
+from pipelines.resources import EvaluationResource, WorkspaceResource
 from pipelines.table_columns import column_schema
-from pipelines.training.assets import GPU_POOL, stage_assets
+from pipelines.training.assets import stage_assets
 from storage.publishing import Published
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE, STAGE_NAMES
 
-Measure = Callable[[AssetExecutionContext, UPath, EvaluationConfig, Workspace], Published]
+Measure = Callable[[AssetExecutionContext, UPath, EvaluationConfig, WorkspaceResource], Published]
 LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 
 
@@ -57,7 +58,7 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
     automation_condition=after_any_of(RENDERING_STAGE),
 )
 def generated_videos(
-    context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
+    context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
 ) -> Materialised:
     """A run's videos, by a list of portraits and drivers that the seed draws from the data set.
 
@@ -65,8 +66,8 @@ def generated_videos(
     people. Control: a self video of which one driver alone was changed.
     """
     root = workspace.open()
-    config = evaluation_choice.to_config(context.partition_key)
-    with tried_again(context):
+    config = evaluation_config.to_config(context.partition_key)
+    with retry_transient_errors(context):
         published = run_generated_videos(root, config, force=workspace.force, progress=context.log.info)
     sheet = local_copy(published.directory) / CONTACT_SHEET
     return Materialised(
@@ -102,11 +103,11 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(SCHEMA)},
     )
     def measured(
-        context: AssetExecutionContext, workspace: Workspace, evaluation_choice: Evaluation
+        context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
     ) -> Materialised:
         root = workspace.open()
-        config = evaluation_choice.to_config(context.partition_key)
-        with tried_again(context):
+        config = evaluation_config.to_config(context.partition_key)
+        with retry_transient_errors(context):
             published = evaluation.measure(context, root, config, workspace)
         folder = local_copy(published.directory)
         rows = read_records(folder / RECORDS_TABLE)

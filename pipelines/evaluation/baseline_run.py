@@ -30,9 +30,9 @@ from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
-from pipelines.operations.retries import tried_again
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from pipelines.table_columns import column_schema
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
@@ -43,7 +43,7 @@ else:
     BaselineForm = form_of(BaselineSettings, deployed=deployed(BaselineSettings))
 
 
-class Baseline(ConfigurableResource):  # type: ignore[type-arg]
+class BaselineResource(ConfigurableResource):  # type: ignore[type-arg]
     """How runs are compared with the baseline run."""
 
     settings: BaselineForm = Field(default=BaselineForm(), description="Tolerance and compared metrics")
@@ -73,8 +73,8 @@ class SetBaselineConfig(Config):
 def baseline_run(
     context: AssetExecutionContext,
     config: SetBaselineConfig,
-    workspace: Workspace,
-    baseline: Baseline,
+    workspace: WorkspaceResource,
+    baseline: BaselineResource,
 ) -> Materialised:
     """The run that later runs are compared with. Materialising it sets a run's report as the baseline.
 
@@ -83,7 +83,7 @@ def baseline_run(
     """
     root = workspace.open()
     run = context.partition_key
-    with tried_again(context):
+    with retry_transient_errors(context):
         check = require_no_regression(
             root, run, baseline.to_settings(), allow_regression=config.allow_regression
         )

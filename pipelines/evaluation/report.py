@@ -8,12 +8,12 @@ from evaluation.records import read_records
 from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
-from pipelines.evaluation.baseline_run import Baseline, regression_check_spec, run_regression_check
+from pipelines.evaluation.baseline_run import BaselineResource, regression_check_spec, run_regression_check
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.operations.automation import after_any_of
 from pipelines.partitions import training_runs
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from pipelines.table_columns import column_schema
 from storage.publishing import Published
 from storage.root import local_copy
@@ -32,8 +32,8 @@ from storage.root import local_copy
 )
 def evaluation_report(
     context: AssetExecutionContext,
-    workspace: Workspace,
-    baseline: Baseline,
+    workspace: WorkspaceResource,
+    baseline: BaselineResource,
 ) -> Materialised:
     """Evaluation of a run as a self-contained HTML page with videos, matrices and tables, and as Parquet.
 

@@ -8,8 +8,8 @@ from pydantic import Field
 from pipelines.config_form import form_of, settings_from
 from pipelines.deployed_settings import deployed
 from pipelines.operations.collection_settings import CollectionSettings
-from pipelines.operations.retries import tried_again
-from pipelines.resources import Workspace
+from pipelines.operations.retries import retry_transient_errors
+from pipelines.resources import WorkspaceResource
 
 STEP: Final = "collect_garbage"  # in a run's configuration
 
@@ -32,12 +32,12 @@ class CollectForm(Config):
     description="Find builds, work directories and copies that nothing refers to; remove them where asked.",
 )
 def collect_what_nothing_refers_to(
-    context: OpExecutionContext, config: CollectForm, workspace: Workspace
+    context: OpExecutionContext, config: CollectForm, workspace: WorkspaceResource
 ) -> None:
     """One collection."""
     from pipelines.operations.collection import collect, counts, markdown_table, told_lines
 
-    with tried_again(context):
+    with retry_transient_errors(context):
         collection = collect(
             workspace.open(),
             settings_from(CollectionSettings, config.settings),

@@ -1,10 +1,10 @@
-"""Runs that nobody carries out any more are marked as failed: ``python -m pipelines.operations.dead_runs``.
+"""Marks runs whose process is dead as failed: ``python -m pipelines.operations.dead_runs``.
 
-Dagster notices when the process of a run dies, as long as the code server that started it lives. When
-that goes too (a power cut, a container's memory limit) the run stays "started", keeps its place in the
-pool and its batch, and run monitoring, for want of a check by Dagster's own launcher, lets it. A run on
-the command line that is killed stays likewise. So a deployment calls this whenever its code server was
-started, and the command line before it runs or serves anything.
+Dagster notices the death of a run's process as long as the code server that started it is alive. If that
+dies too (a power cut, a container's memory limit), the run stays "started" for ever and keeps its slot of the
+pool and its batch: run monitoring has no health check for Dagster's default launcher. The same happens to a
+killed run of the command line. So a deployment calls this after each start of its code server, and the
+command line before it runs or serves anything.
 """
 
 import json
@@ -20,26 +20,28 @@ import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-PROCESS_TAG: Final = "pdfgc/process"  # which process of which machine a run of the command line is
-CODE_SERVER_TAG: Final = ".dagster/grpc_info"  # Dagster's own: where the code server of a run listens
+from pipelines.operations.instance import limit_gpu_pool
+
+PROCESS_TAG: Final = "pdfgc/process"  # host, process id and start time of a run of the command line
+CODE_SERVER_TAG: Final = ".dagster/grpc_info"  # set by Dagster: address of the code server of a run
 IN_PROGRESS: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 HOST_VARIABLE: Final = "PDFGC_CODE_HOST"
 PORT_VARIABLE: Final = "PDFGC_CODE_PORT"
-PATIENCE_SECONDS: Final = 5.0
-STARTS_WITHIN_SECONDS: Final = 300.0
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+START_TIMEOUT_SECONDS: Final = 300.0
 
 logger = logging.getLogger(__name__)
 
 
 def process_tags() -> dict[str, str]:
-    """Tags of a run that this very process carries out."""
+    """Tags of a run executed by this process."""
     process = psutil.Process()
     return {PROCESS_TAG: f"{socket.gethostname()} {process.pid} {process.create_time()}"}
 
 
 @dataclass(frozen=True)
 class NewServer:
-    """A code server that was started anew: what an earlier one at its address had started is dead."""
+    """A code server that has just started: runs of an earlier one at its address are dead."""
 
     host: str
     port: int
@@ -47,59 +49,59 @@ class NewServer:
 
 
 def clear_dead_runs(instance: DagsterInstance, server: NewServer | None = None) -> list[str]:
-    """Mark as failed, or cancelled where that was asked for, every run that is known to be dead.
+    """Mark every dead run as failed, or as canceled if it was being canceled.
 
-    Dead is a run of the command line whose process is gone from this machine. Where SQLite tells that all
-    is on this machine, also a run whose code server's socket nobody listens on. The daemon starts failed
-    runs again as `run_retries` tells.
+    A run of the command line is dead if its process does not exist on this machine. With SQLite, where
+    everything is on this machine, a run is also dead if nothing listens on the socket of its code server. The
+    daemon retries failed runs as configured (`run_retries`).
 
     Args:
-        instance: whose runs are looked at.
-        server: the runs that were launched at its address before it was started are dead, too.
+        instance: that stores the runs.
+        server: runs launched at its address before it started are dead too.
 
     Returns:
-        Ids of these runs.
+        Ids of the dead runs.
     """
-    all_is_here = isinstance(instance.event_log_storage, SqliteEventLogStorage)
+    is_local = isinstance(instance.event_log_storage, SqliteEventLogStorage)
     dead: list[str] = []
     for run in instance.get_runs(RunsFilter(statuses=list(IN_PROGRESS))):
-        told = json.loads(run.tags.get(CODE_SERVER_TAG, "{}"))
-        if _process_is_gone(run.tags.get(PROCESS_TAG, "").split()):
-            why = "The process of this run is gone: it was killed."
-        elif (all_is_here and "socket" in told and not _somebody_listens(told["socket"])) or (
-            server is not None and _is_of_an_earlier(server, told, instance, run)
+        address = json.loads(run.tags.get(CODE_SERVER_TAG, "{}"))
+        if _process_is_dead(run.tags.get(PROCESS_TAG, "").split()):
+            reason = "The process of this run was killed."
+        elif (is_local and "socket" in address and not _accepts_connections(address["socket"])) or (
+            server is not None and _is_from_earlier_server(server, address, instance, run)
         ):
-            why = "The code server of this run is gone, and the run with it: killed, or a power cut."
+            reason = "The code server of this run died, and the run with it (killed, or a power cut)."
         else:
             continue
-        _end(instance, run, why)
+        _end(instance, run, reason)
         dead.append(run.run_id)
     return dead
 
 
-def _end(instance: DagsterInstance, run: DagsterRun, why: str) -> None:
+def _end(instance: DagsterInstance, run: DagsterRun, reason: str) -> None:
     if run.status is DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, why)
+        instance.report_run_canceled(run, reason)
     else:
-        instance.report_run_failed(run, why)
+        instance.report_run_failed(run, reason)
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    logger.warning("run %s of %s: %s", run.run_id, run.job_name, why)
+    logger.warning("Run %s of %s: %s", run.run_id, run.job_name, reason)
 
 
-def _process_is_gone(told: Sequence[str]) -> bool:
-    """False also where nothing is told, or of another machine."""
-    if len(told) != 3 or told[0] != socket.gethostname():
+def _process_is_dead(tag: Sequence[str]) -> bool:
+    """Whether the process of a tag `[host, pid, start time]` is dead; False for another machine or no tag."""
+    if len(tag) != 3 or tag[0] != socket.gethostname():
         return False
     try:
-        return str(psutil.Process(int(told[1])).create_time()) != told[2]
+        return str(psutil.Process(int(tag[1])).create_time()) != tag[2]
     except psutil.NoSuchProcess:
         return True
 
 
-def _somebody_listens(path: str) -> bool:
-    """False only where it is certain that nobody does."""
+def _accepts_connections(path: str) -> bool:
+    """Whether a process listens on a Unix socket; True if that is uncertain."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(CONNECT_TIMEOUT_SECONDS)
         try:
             connection.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
@@ -109,46 +111,47 @@ def _somebody_listens(path: str) -> bool:
     return True
 
 
-def _is_of_an_earlier(
-    server: NewServer, told: Mapping[str, Any], instance: DagsterInstance, run: DagsterRun
+def _is_from_earlier_server(
+    server: NewServer, address: Mapping[str, Any], instance: DagsterInstance, run: DagsterRun
 ) -> bool:
-    if (told.get("host"), told.get("port")) != (server.host, server.port):
+    if (address.get("host"), address.get("port")) != (server.host, server.port):
         return False
     launched_at = instance.get_run_stats(run.run_id).launch_time
     return launched_at is not None and launched_at < server.started_at
 
 
-def wait_until_it_listens(server: NewServer) -> None:
-    """Until the server answers: a run that is started again before would find none, and not be tried twice.
+def wait_for_server(server: NewServer) -> None:
+    """Wait until the server accepts connections: a run is retried once only, so not before there is a server.
 
     Raises:
-        TimeoutError: it does not within five minutes.
+        TimeoutError: it does not accept connections within five minutes.
     """
-    give_up_at = time.monotonic() + STARTS_WITHIN_SECONDS
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
-            socket.create_connection((server.host, server.port), PATIENCE_SECONDS).close()
+            socket.create_connection((server.host, server.port), CONNECT_TIMEOUT_SECONDS).close()
         except OSError as error:
-            if time.monotonic() > give_up_at:
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"no code server at {server.host}:{server.port}") from error
             time.sleep(0.5)
         else:
             return
 
 
-def clear_this_home(server: NewServer | None = None) -> None:
-    """Clear the instance of DAGSTER_HOME."""
+def prepare_instance(server: NewServer | None = None) -> None:
+    """Clear dead runs of the instance of DAGSTER_HOME and limit its pool `gpu`."""
     with DagsterInstance.get() as instance:
+        limit_gpu_pool(instance)
         clear_dead_runs(instance, server)
 
 
 def main() -> None:
-    """Called when the code server of PDFGC_CODE_HOST and PDFGC_CODE_PORT is started."""
+    """Run after the start of the code server at PDFGC_CODE_HOST and PDFGC_CODE_PORT."""
     logging.basicConfig(format="%(message)s")
     started_at = psutil.Process().create_time()
     server = NewServer(os.environ[HOST_VARIABLE], int(os.environ[PORT_VARIABLE]), started_at)
-    wait_until_it_listens(server)
-    clear_this_home(server)
+    wait_for_server(server)
+    prepare_instance(server)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Final
 from dagster import DagsterEvent, DefaultSensorStatus, RunFailureSensorContext, run_failure_sensor
 
 from pipelines.deployed_settings import deployed
-from pipelines.operations.dagster_home import HOME_VARIABLE
+from pipelines.operations.instance import HOME_VARIABLE
 from pipelines.operations.settings import OperationsSettings
 from pipelines.operations.step_errors import step_error
 

@@ -12,6 +12,7 @@ from dagster import (
 )
 
 from pipelines.operations.dead_runs import clear_dead_runs, process_tags
+from pipelines.operations.instance import limit_gpu_pool
 from pipelines.operations.step_errors import step_error
 
 
@@ -43,6 +44,7 @@ def run_job(
     """
     if definitions is None:
         from pipelines.definitions import definitions
+    limit_gpu_pool(instance)
     clear_dead_runs(instance)
     loggers = {"plain": {"config": {"log_level": "INFO"}}} if definitions.loggers else {}
     result = definitions.resolve_job_def(name).execute_in_process(

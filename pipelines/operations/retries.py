@@ -1,7 +1,6 @@
-"""Steps try again after what can pass, a lost connection or a busy disk, and after nothing else.
+"""Retries of a step after transient errors, such as a lost connection or a busy disk.
 
-Dagster's retry policies try again after every error; a missing file or a wrong setting would fail just so
-three times more.
+Dagster's retry policies retry after every error, also after a missing file or a wrong setting.
 """
 
 import errno
@@ -14,7 +13,7 @@ from dagster import AssetExecutionContext, OpExecutionContext, RetryRequested
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
 
-PASSING: Final = frozenset(
+TRANSIENT_ERRORS: Final = frozenset(
     {
         errno.EAGAIN,
         errno.EBUSY,
@@ -29,48 +28,48 @@ PASSING: Final = frozenset(
         errno.ETIMEDOUT,
     }
 )
-"""What a network file system says while it is away. A full disk or a missing file does not mend itself."""
+"""Raised by a network file system that is unavailable. A full disk or a missing file is not transient."""
 
 
 @contextmanager
-def tried_again(
+def retry_transient_errors(
     context: AssetExecutionContext | OpExecutionContext, settings: OperationsSettings | None = None
 ) -> Generator[None]:
-    """Have Dagster run the step again, later, where the block fails by something that can pass.
+    """Have Dagster retry the step later if the block fails with a transient error.
 
     Args:
         context: of the step.
-        settings: how often and how late; the deployment's by default.
+        settings: number of retries and the delay; default: the deployment's.
 
     Raises:
-        RetryRequested: it can pass, and was not tried `settings.retries` times yet.
+        RetryRequested: the error is transient and fewer than `settings.retries` retries were made.
     """
     settings = settings or deployed(OperationsSettings)
     try:
         yield
     except (OSError, *_bucket_errors()) as error:
-        done = context.retry_number
-        if not can_pass(error) or done >= settings.retries:
+        retries = context.retry_number
+        if not is_transient(error) or retries >= settings.retries:
             raise
-        wait_seconds = settings.retry_seconds * 2**done
+        delay_seconds = settings.retry_seconds * 2**retries
         context.log.warning(
-            "%s: %s. That can pass: try %d of %d follows in %g s",
+            "%s: %s: transient error, retry %d/%d in %g s",
             type(error).__name__,
             str(error).strip().partition("\n")[0],
-            done + 1,
+            retries + 1,
             settings.retries,
-            wait_seconds,
+            delay_seconds,
         )
-        raise RetryRequested(max_retries=settings.retries, seconds_to_wait=wait_seconds) from error
+        raise RetryRequested(max_retries=settings.retries, seconds_to_wait=delay_seconds) from error
 
 
-def can_pass(error: BaseException) -> bool:
-    """Whether waiting may mend an error: of the network or of a busy disk, not of what was asked for."""
+def is_transient(error: BaseException) -> bool:
+    """Whether an error of the network or of a busy disk may not occur again."""
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     if isinstance(error, OSError):
-        return error.errno in PASSING
-    # obstore's own name for what is neither missing nor forbidden: no answer, a broken one, a busy server.
+        return error.errno in TRANSIENT_ERRORS
+    # obstore raises GenericError for no response, a broken one or a busy server.
     return type(error).__name__ == "GenericError"
 
 

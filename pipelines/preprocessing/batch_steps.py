@@ -15,13 +15,13 @@ from dagster import (
 from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
-from pipelines.operations.retries import tried_again
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
 from pipelines.preprocessing.checks import check_specs, run_checks
 from pipelines.preprocessing.labeller_weights import labeller_weights
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
-from pipelines.resources import Preprocessing, Workspace
+from pipelines.resources import PreprocessingResource, WorkspaceResource
 from pipelines.table_columns import column_schema
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA
 from preprocessing.clips.store import CLIPS_SCHEMA
@@ -108,11 +108,11 @@ def _step_asset(name: str) -> AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(face.columns)},
     )
     def step(
-        context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
+        context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
     ) -> Materialised:
         root, key = workspace.open(), context.partition_key
         settings = preprocessing.to_settings()
-        with tried_again(context):
+        with retry_transient_errors(context):
             published = run_step(
                 root,
                 name,

@@ -12,11 +12,11 @@ from dagster import (
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.operations.automation import after_batches
-from pipelines.operations.retries import tried_again
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.checks import check_result
 from pipelines.preprocessing.pictures import dataset_pictures
-from pipelines.resources import DatasetChoice, Workspace
+from pipelines.resources import DatasetResource, WorkspaceResource
 from pipelines.table_columns import column_schema
 from preprocessing.dataset.joining import CODE_VERSION, INDEX_SCHEMA, check_dataset
 from preprocessing.dataset.whole import DATASET, WHOLE, run_dataset
@@ -35,16 +35,16 @@ from storage.root import local_copy
     metadata={"dagster/column_schema": column_schema(INDEX_SCHEMA)},
 )
 def dataset(
-    context: AssetExecutionContext, workspace: Workspace, dataset_choice: DatasetChoice
+    context: AssetExecutionContext, workspace: WorkspaceResource, dataset_config: DatasetResource
 ) -> Materialised:
     """The whole data set: an index into all shards, splits by identity, statistics and a card.
 
     Training reads this index. Batches without shards are left out until they have them.
     """
     root = workspace.open()
-    with tried_again(context):
+    with retry_transient_errors(context):
         published = run_dataset(
-            root, dataset_choice.to_settings(), force=workspace.force, progress=context.log.info
+            root, dataset_config.to_settings(), force=workspace.force, progress=context.log.info
         )
     card = local_copy(published.directory) / "dataset_card.md"
     return Materialised(
@@ -56,7 +56,7 @@ def dataset(
 
 
 @asset_check(asset=dataset, blocking=True)
-def identities_disjoint(workspace: Workspace) -> AssetCheckResult:
+def identities_disjoint(workspace: WorkspaceResource) -> AssetCheckResult:
     """No identity and no video stands in two splits, and the index agrees with the shards."""
     published = current(workspace.open(), DATASET, WHOLE)
     if published is None:

@@ -7,11 +7,11 @@ from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 from pipelines.config_form import form_of, settings_from
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
-from pipelines.operations.retries import tried_again
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.labeller_weights import labeller_weights
-from pipelines.resources import Preprocessing, Workspace
+from pipelines.resources import PreprocessingResource, WorkspaceResource
 from pipelines.table_columns import column_schema
 from preprocessing.labels.identity import CODE_VERSION, EMBEDDINGS_SCHEMA, STEP
 from preprocessing.labels.identity_report import CODE_VERSION as REPORT_VERSION
@@ -39,11 +39,11 @@ ReportForm = form_of(IdentityReportSettings)
     metadata={"dagster/column_schema": column_schema(EMBEDDINGS_SCHEMA)},
 )
 def identity_embeddings(
-    context: AssetExecutionContext, workspace: Workspace, preprocessing: Preprocessing
+    context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
 ) -> Materialised:
     """Who is seen in each clip, by InsightFace's recognition network (`pdfgc weights fetch buffalo_l`)."""
     root, key, settings = workspace.open(), context.partition_key, preprocessing.to_settings()
-    with tried_again(context):
+    with retry_transient_errors(context):
         published = run_step(
             root,
             STEP,
@@ -69,10 +69,10 @@ def identity_embeddings(
 def identity_report(
     context: AssetExecutionContext,
     config: ReportForm,  # pyright: ignore[reportInvalidTypeForm]  (made at run time)
-    workspace: Workspace,
+    workspace: WorkspaceResource,
 ) -> Materialised:
     """Clips of two people, clips under another's name, one person under two names; nothing is changed."""
-    with tried_again(context):
+    with retry_transient_errors(context):
         published = run_identity_report(
             workspace.open(), settings_from(IdentityReportSettings, config), force=workspace.force
         )

@@ -26,7 +26,7 @@ from pipelines.preprocessing.batch_runs import (
     is_unfinished,
     next_requests,
 )
-from pipelines.resources import Sources, Workspace
+from pipelines.resources import SourcesResource, WorkspaceResource
 from preprocessing.sources.unseen import UnseenFiles, UnseenSettings, unseen_files
 
 SENSOR: Final = "new_videos"
@@ -47,7 +47,7 @@ SETTINGS: Final = deployed(OperationsSettings)
 )
 def new_videos(context: SensorEvaluationContext) -> SensorResult:
     """Ask for a scan where settled files are unseen, and for runs of batches that were never made."""
-    root, folders = Workspace().open(), Sources().all_folders()
+    root, folders = WorkspaceResource().open(), SourcesResource().all_folders()
     found = unseen_files(root, folders, UnseenSettings(settle_seconds=SETTINGS.settle_seconds))
     scans = [] if is_unfinished(context.instance, SCAN) else scan_requests(found, time.time())
     assert batches.name is not None

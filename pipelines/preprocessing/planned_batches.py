@@ -8,7 +8,7 @@ from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, 
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
 from pipelines.preprocessing.batch_runs import PREPROCESS, BatchWork, batches_in_flight, next_requests
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from preprocessing.orchestration.kept_plan import KeptPlan, read_plan
 
 
@@ -34,7 +34,7 @@ class Progress:
 )
 def planned_batches(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     """Start what is planned, was not started yet, and has room."""
-    plan = read_plan(Workspace().open())
+    plan = read_plan(WorkspaceResource().open())
     if plan is None:
         return SkipReason("no reprocessing plan was made yet: run the job reprocess_stale")
     progress = Progress.of(plan, context.cursor)

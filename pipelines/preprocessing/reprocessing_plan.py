@@ -6,9 +6,9 @@ from dagster import AssetExecutionContext, Config, MetadataValue, asset
 from pydantic import Field
 
 from pipelines.materialised import Materialised
-from pipelines.operations.retries import tried_again
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.preprocessing.labeller_weights import labeller_weights
-from pipelines.resources import Preprocessing, Workspace
+from pipelines.resources import PreprocessingResource, WorkspaceResource
 from preprocessing.orchestration.kept_plan import keep_plan
 from preprocessing.orchestration.reprocessing import HeldBack, ReprocessingPlan, StaleBatch, plan_reprocessing
 
@@ -28,15 +28,15 @@ class ReprocessingOrder(Config):
 def reprocessing_plan(
     context: AssetExecutionContext,
     config: ReprocessingOrder,
-    workspace: Workspace,
-    preprocessing: Preprocessing,
+    workspace: WorkspaceResource,
+    preprocessing: PreprocessingResource,
 ) -> Materialised:
     """Batches whose fingerprint no longer fits: code or labeller version, settings, changed or missing files.
 
     The sensor `planned_batches` starts exactly the stale steps of these batches and those that read them, a
     few batches at a time. With `dry_run` nothing is started, and a plan that is being carried out goes on.
     """
-    with tried_again(context):
+    with retry_transient_errors(context):
         root = workspace.open()
         settings = preprocessing.to_settings()
         weights = labeller_weights(settings)

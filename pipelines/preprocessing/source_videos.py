@@ -4,9 +4,9 @@ from dagster import AssetExecutionContext, MetadataValue, asset
 
 from pipelines.materialised import Materialised
 from pipelines.metadata import refusal_table
-from pipelines.operations.retries import tried_again
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import add_batches
-from pipelines.resources import Sources, Workspace
+from pipelines.resources import SourcesResource, WorkspaceResource
 from pipelines.table_columns import column_schema
 from preprocessing.sources.catalog import CATALOG_SCHEMA
 from preprocessing.sources.stored_catalog import (
@@ -24,14 +24,16 @@ from preprocessing.sources.stored_catalog import (
     owners=["team:data"],
     metadata={"dagster/column_schema": column_schema(CATALOG_SCHEMA)},
 )
-def source_videos(context: AssetExecutionContext, workspace: Workspace, sources: Sources) -> Materialised:
+def source_videos(
+    context: AssetExecutionContext, workspace: WorkspaceResource, sources: SourcesResource
+) -> Materialised:
     """Scan the folders of talking videos; known files are not read again.
 
     New videos are grouped into batches of whole identities: each becomes a partition of the assets
     that follow. Materialise this first, then `face_tracks` to `shards` for the new batches.
     """
     root = workspace.open()
-    with tried_again(context):
+    with retry_transient_errors(context):
         report = scan_sources(root, sources.all_folders(), sources.to_settings(), context.log.info)
     batches = batch_keys(root)
     new = add_batches(context.instance, batches)

@@ -14,11 +14,12 @@ from dagster import (
 from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
 from pipelines.metadata import picture, what_happened
-from pipelines.operations.retries import tried_again
+from pipelines.operations.instance import GPU_POOL
+from pipelines.operations.retries import retry_transient_errors
 from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
-from pipelines.resources import Training, Workspace
+from pipelines.resources import TrainingResource, WorkspaceResource
 from pipelines.training.checks import Trained, run_training_checks, training_check_specs
 from pipelines.training.launch import Watching, launch_training
 from pipelines.training.pictures import draw_losses, figure_table
@@ -27,8 +28,6 @@ from storage.publishing import Published
 from storage.root import local_copy
 from training.jobs.stage_run import run_stage
 from training.stage_catalog import STAGES, StageInfo
-
-GPU_POOL: Final = "gpu"  # its limit stands in dagster.yaml: how many stages train at once
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
         description=info.description,
     )
     def stage(
-        context: AssetExecutionContext, workspace: Workspace, training_choice: Training
+        context: AssetExecutionContext, workspace: WorkspaceResource, training_config: TrainingResource
     ) -> Materialised:
         root, run = workspace.open(), context.partition_key
-        config = training_choice.to_config(run)
-        with tried_again(context):
+        config = training_config.to_config(run)
+        with retry_transient_errors(context):
             published = run_stage(
                 root,
                 info.name,

@@ -13,7 +13,7 @@ from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.batch_runs import WHY_TAG, is_unfinished
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from preprocessing.dataset.change import changed_share
 from preprocessing.dataset.whole import DATASET, WHOLE
 from storage.publishing import current
@@ -32,7 +32,7 @@ TRAIN_ALL = "train_all"
 )
 def dataset_changed(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     """Request `train_all` once for each data set that differs enough."""
-    root, run = Workspace().open(), deployed(TrainingConfig).run
+    root, run = WorkspaceResource().open(), deployed(TrainingConfig).run
     now = current(root, DATASET, WHOLE)
     if now is None:
         return SkipReason("there is no data set")

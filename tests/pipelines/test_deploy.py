@@ -15,6 +15,7 @@ from dagster import DagsterInstance
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.storage.runs import SqliteRunStorage
 
+from pipelines.operations.instance import limit_gpu_pool
 from tests.conftest import REPOSITORY
 
 DEPLOY: Final = REPOSITORY / "deploy"
@@ -62,13 +63,27 @@ def test_dagster_takes_the_embedded_settings(tmp_path: Path) -> None:
         assert instance.run_retries_max_retries == 1
         assert not instance.run_retries_retry_on_asset_or_op_failure
         assert not instance.telemetry_enabled
-        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+        assert instance.get_concurrency_config().pool_config.default_pool_limit is None
+        packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+        assert set(instance.managed_python_loggers) == set(packages["root_packages"])
+        assert instance.python_log_level == "INFO"
+
+
+def test_gpu_pool_is_limited_unless_somebody_set_a_limit(tmp_path: Path) -> None:
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        limit_gpu_pool(instance)
+        assert [(pool.name, pool.limit) for pool in instance.event_log_storage.get_pool_limits()] == [
+            ("gpu", 1)
+        ]
+        instance.event_log_storage.set_concurrency_slots("gpu", 2)
+        limit_gpu_pool(instance)
+        assert [pool.limit for pool in instance.event_log_storage.get_pool_limits()] == [2]
 
 
 def test_the_embedded_settings_are_those_that_a_new_home_gets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     home = ensure_dagster_home()

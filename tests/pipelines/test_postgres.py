@@ -240,7 +240,7 @@ def test_two_batches_at_once_survive_the_daemons_death_whole_and_once(
 def contents_on_sqlite(videos: Path, folder: Path, batch: str) -> dict[str, str]:
     """The same batch under another root, through Dagster with its embedded settings."""
     from pipelines.definitions import definitions
-    from pipelines.operations.dagster_home import ensure_dagster_home
+    from pipelines.operations.instance import ensure_dagster_home
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PDFGC_ROOT", str(folder / "root"))

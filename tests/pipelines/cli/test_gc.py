@@ -13,7 +13,7 @@ from pipelines.operations.collection_job import collect_garbage
 from pipelines.operations.collection_settings import CollectionSettings
 from pipelines.operations.schedules import weekly_collection
 from pipelines.operations.settings import OperationsSettings
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from storage.publishing import Published, verify
 from tests.factories.collecting import is_there, location_of, supersede
 
@@ -102,7 +102,7 @@ def test_the_job_removes_only_where_it_is_told_to(
     with DagsterInstance.ephemeral() as instance:
         result = collect_garbage.execute_in_process(
             run_config={"ops": {"collect_garbage": {"config": config}}},
-            resources={"workspace": Workspace()},
+            resources={"workspace": WorkspaceResource()},
             instance=instance,
         )
         (output,) = [event for event in result.all_events if event.is_successful_output]
@@ -118,7 +118,7 @@ def test_the_job_removes_only_where_it_is_told_to(
 def test_the_schedules_configuration_fits_the_job() -> None:
     schedule = weekly_collection(OperationsSettings())
     definitions = Definitions(
-        jobs=[collect_garbage], schedules=[schedule], resources={"workspace": Workspace()}
+        jobs=[collect_garbage], schedules=[schedule], resources={"workspace": WorkspaceResource()}
     )
     job = definitions.resolve_job_def(schedule.job_name)
     (request,) = schedule.evaluate_tick(build_schedule_context()).run_requests or []

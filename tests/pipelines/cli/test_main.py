@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.main import COMMANDS, main
-from pipelines.operations.dagster_home import ensure_dagster_home
+from pipelines.operations.instance import ensure_dagster_home
 
 
 @pytest.fixture

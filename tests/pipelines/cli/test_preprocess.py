@@ -14,7 +14,7 @@ from demo_corpus.corpus import CorpusSettings, make_corpus
 from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
 from pipelines.deployed_settings import deployed
-from pipelines.operations.dagster_home import ensure_dagster_home
+from pipelines.operations.instance import ensure_dagster_home
 from pipelines.preprocessing.planned_batches import planned_batches
 from preprocessing.dataset.whole import DATASET, WHOLE
 from preprocessing.orchestration.reprocessing import plan_reprocessing

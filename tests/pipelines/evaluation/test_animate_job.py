@@ -15,7 +15,7 @@ from evaluation.animation.video_sheet import draw_frame_sheet
 from pipelines.config_form import settings_from
 from pipelines.definitions import definitions
 from pipelines.evaluation.animate_job import AnimateForm, ProgressLines, animate_portrait
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from preprocessing.media.encoding import write_video
 from preprocessing.media.jpeg import decode_jpeg
 from tests.factories.head_files import publish_toy_run
@@ -103,7 +103,7 @@ def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inpu
 def test_what_cannot_be_made_is_one_line_and_no_retry(
     tmp_path: Path, inputs: dict[str, str], change: dict[str, Any], told: str
 ) -> None:
-    @job(op_retry_policy=RetryPolicy(max_retries=2), resource_defs={"workspace": Workspace()})
+    @job(op_retry_policy=RetryPolicy(max_retries=2), resource_defs={"workspace": WorkspaceResource()})
     def patient() -> None:
         animate_portrait()
 

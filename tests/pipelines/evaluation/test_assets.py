@@ -10,7 +10,7 @@ from evaluation.config import EvaluationConfig
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
 from pipelines.cli.options import options_from
 from pipelines.evaluation.checks import beats_still_portrait, every_metric_measured, has_figures
-from pipelines.resources import Evaluation
+from pipelines.resources import EvaluationResource
 
 
 def figure(method: str, value: float | None, metric: str = "yaw_error") -> MetricRecord:
@@ -40,8 +40,8 @@ def test_a_metric_without_any_figure_is_told_with_its_reason() -> None:
 
 
 def test_the_form_gives_the_config_that_it_shows() -> None:
-    assert Evaluation().to_config("a") == EvaluationConfig(run="a")
-    changed = Evaluation(settings={"split": "validation", "frames": 10})
+    assert EvaluationResource().to_config("a") == EvaluationConfig(run="a")
+    changed = EvaluationResource(settings={"split": "validation", "frames": 10})
     assert changed.to_config("a") == EvaluationConfig(run="a", split="validation", frames=10)
 
 

@@ -18,12 +18,12 @@ from evaluation.report import summary
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.cli.evaluate import run_evaluation
 from pipelines.cli.main import main
-from pipelines.evaluation.baseline_run import NO_REGRESSION, Baseline, baseline_run
+from pipelines.evaluation.baseline_run import NO_REGRESSION, BaselineResource, baseline_run
 from pipelines.evaluation.report import evaluation_report
 from pipelines.operations import local_runs
 from pipelines.operations.local_runs import JobFailedError
 from pipelines.partitions import add_training_run
-from pipelines.resources import Workspace
+from pipelines.resources import WorkspaceResource
 from storage.publishing import Published, current
 from tests.factories.published_reports import publish_report
 from tests.factories.report import metric_records
@@ -67,8 +67,8 @@ def materialise(
             instance=instance,
             partition_key=run,
             resources={
-                "workspace": Workspace(),
-                "baseline": Baseline(),
+                "workspace": WorkspaceResource(),
+                "baseline": BaselineResource(),
             },
             run_config={"ops": {"baseline_run": {"config": {"note": "why", **config}}}}
             if set_baseline
@@ -135,8 +135,8 @@ def test_unknown_metric_fails_the_check() -> None:
             instance=instance,
             partition_key="same",
             resources={
-                "workspace": Workspace(),
-                "baseline": Baseline(settings={"metrics": "yew_error"}),
+                "workspace": WorkspaceResource(),
+                "baseline": BaselineResource(settings={"metrics": "yew_error"}),
             },
             raise_on_error=False,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from dagster import AssetExecutionContext, ExecuteInProcessResult, asset, materialize
 
-from pipelines.operations.retries import can_pass, tried_again
+from pipelines.operations.retries import is_transient, retry_transient_errors
 from pipelines.operations.settings import OperationsSettings
 
 SETTINGS = OperationsSettings(retries=2, retry_seconds=0.0)
@@ -18,7 +18,7 @@ def run(fail: Callable[[int], None]) -> tuple[ExecuteInProcessResult, list[int]]
 
     @asset
     def shaky(context: AssetExecutionContext) -> None:
-        with tried_again(context, SETTINGS):
+        with retry_transient_errors(context, SETTINGS):
             tries.append(context.retry_number)
             fail(context.retry_number)
 
@@ -63,12 +63,12 @@ def test_what_waiting_does_not_mend_fails_at_once(error: Exception) -> None:
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENETUNREACH, errno.EBUSY])
 def test_a_network_file_system_that_is_away_can_pass(number: int) -> None:
-    assert can_pass(OSError(number, "away"))
+    assert is_transient(OSError(number, "away"))
 
 
 def test_a_buckets_refusals_do_not_pass_and_its_silence_can() -> None:
     from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
 
-    assert can_pass(GenericError("error sending request"))
-    assert not can_pass(PermissionDeniedError("403"))
-    assert not can_pass(UnauthenticatedError("401"))
+    assert is_transient(GenericError("error sending request"))
+    assert not is_transient(PermissionDeniedError("403"))
+    assert not is_transient(UnauthenticatedError("401"))

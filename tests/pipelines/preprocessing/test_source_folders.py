@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.main import main
-from pipelines.resources import Sources
+from pipelines.resources import SourcesResource
 from preprocessing.sources.remote import BucketPath
 
 BUCKET = BucketPath("bucket", "some/videos")
@@ -21,14 +21,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_variable_names_folders_and_buckets_like_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDFGC_VIDEOS", "/videos:s3://bucket/some/videos:~/more")
-    assert Sources().all_folders() == [Path("/videos"), BUCKET, Path.home() / "more"]
+    assert SourcesResource().all_folders() == [Path("/videos"), BUCKET, Path.home() / "more"]
     monkeypatch.setenv("PDFGC_VIDEOS", "")
-    assert Sources().all_folders() == []
+    assert SourcesResource().all_folders() == []
 
 
 def test_folders_of_the_launchpad_come_before_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDFGC_VIDEOS", "/videos")
-    assert Sources(folders=["s3://bucket/some/videos/", "/a:b"]).all_folders() == [BUCKET, Path("/a:b")]
+    assert SourcesResource(folders=["s3://bucket/some/videos/", "/a:b"]).all_folders() == [
+        BUCKET,
+        Path("/a:b"),
+    ]
 
 
 @pytest.mark.parametrize("command", [["preprocess"], ["demo", "--videos"]])

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.options import options_from
-from pipelines.resources import Training
+from pipelines.resources import TrainingResource
 from pipelines.training.checks import finite, held_out_beats_chance, loss_fell
 from pipelines.training.launch import torchrun_command
 from pipelines.training.pictures import draw_losses, figure_table
@@ -106,8 +106,8 @@ def test_loss_curves_are_a_small_png_for_a_long_run_with_many_losses() -> None:
 
 
 def test_the_form_gives_the_config_that_it_shows() -> None:
-    assert Training().to_config("a") == TrainingConfig(run="a")
-    changed = Training(settings={"preset": "small_gpu", "steps": 7, "decorrelation": False})
+    assert TrainingResource().to_config("a") == TrainingConfig(run="a")
+    changed = TrainingResource(settings={"preset": "small_gpu", "steps": 7, "decorrelation": False})
     assert changed.to_config("a") == TrainingConfig(run="a", preset="small_gpu", steps=7, decorrelation=False)
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
-from pipelines.operations.dagster_home import INSTANCE_FILE, INSTANCE_SETTINGS
+from pipelines.operations.instance import INSTANCE_FILE, INSTANCE_SETTINGS
 
 pytestmark = pytest.mark.slow
 SOON_SECONDS = 180.0  # a bound that only a failure reaches: torchrun alone takes seconds to start
@@ -136,7 +136,7 @@ def test_a_failing_run_says_why_and_leaves_no_process(place: Place) -> None:
         _, said = run.communicate(timeout=SOON_SECONDS)
         assert run.returncode != 0
     assert not any(map(is_running, place.processes()))
-    last = next(line for line in said.splitlines() if line.startswith("RuntimeError: run "))
+    last = next(line for line in said.splitlines() if "JobFailedError: run " in line)
     assert "train_fake failed. fake_stage: " in last
     assert "ValueError: step 8 is unlucky (exit code 1)" in last
 
