@@ -34,8 +34,7 @@ from benchmarks.measuring import Cost, cost_of, show, write_json
 from benchmarks.track_one import PEAK_NAME
 from preprocessing.media.container import VIDEO_SUFFIXES
 from preprocessing.media.encoding import find_ffmpeg
-from preprocessing.orchestration.step import SourceVideo, VideoBatch
-from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
+from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
 from preprocessing.schema import CROP_SIDE_PX
 from storage.fingerprint import file_sha256
 
@@ -101,10 +100,12 @@ def run_script(videos: list[Path], mesh: Any, folder: Path) -> None:
 def run_chain(videos: list[Path], root: Path, key: str) -> dict[str, Cost]:
     """Every step of one batch, in this process; the cost of each."""
     sources = tuple(SourceVideo(file_sha256(path)[:16], path, path.name, path.parent.name) for path in videos)
-    batch = VideoBatch(key, sources)
+    batch = Batch(key, sources)
     return {
         name: cost_of(
-            lambda name=name: run_step(UPath(root), name, batch, PreprocessingSettings(), workers=0)
+            lambda name=name: run_step(
+                UPath(root), name, batch, PreprocessingSettings(), workers=0, progress=lambda _: None
+            )
         )
         for name in STEPS
     }

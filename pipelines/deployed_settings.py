@@ -1,15 +1,17 @@
-"""Settings of a deployment: the defaults, and what the environment puts in their place.
+"""Settings of a deployment: the defaults of each settings class, changed by environment variables.
 
-A variable names a setting by its path, in capitals, with two underscores between the parts, such as
-``PDFGC__PREPROCESSING__CLIPS__MINIMUM_FACE_SIZE_PX=48``. Forms in the launchpad, the command line,
-sensors and the staleness report all begin from these values. Imports nothing heavy.
+A variable is named after the path of its setting in capitals, the parts separated by two underscores, such as
+``PDFGC__PREPROCESSING__CLIPS__MINIMUM_FACE_SIZE_PX=48``. Launchpad forms, command-line options, sensors and
+`pdfgc status` take their defaults from these settings. Imports nothing heavy.
 """
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
@@ -18,29 +20,41 @@ from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.stored_catalog import SourceSettings
-from storage.settings import Settings, SettingsError, bounds_text
+from storage.settings import Settings, bounds_text, near_names, nested_class, settings_error
 from training.jobs.config import TrainingConfig
 
 PREFIX: Final = "PDFGC__"
-BETWEEN: Final = "__"
-SECTIONS: Final[Mapping[str, type[Settings]]] = {
-    "sources": SourceSettings,
-    "preprocessing": PreprocessingSettings,
-    "dataset": DatasetSettings,
-    "training": TrainingConfig,
-    "evaluation": EvaluationConfig,
-    "baseline": BaselineSettings,
-    "collection": CollectionSettings,
-    "operations": OperationsSettings,
-}
-"""Every settings class that a deployment may change, by the first part of its variables."""
+DELIMITER: Final = "__"
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
+class DeployedSettings(BaseSettings):
+    """Every settings class that a deployment can change, by section."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True
+    )
+
+    sources: SourceSettings = SourceSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    baseline: BaselineSettings = BaselineSettings()
+    collection: CollectionSettings = CollectionSettings()
+    operations: OperationsSettings = OperationsSettings()
+
+
+SECTIONS: Final = {
+    kind: name for name, info in DeployedSettings.model_fields.items() if (kind := nested_class(info))
+}
+"""Names of the sections by their settings class."""
+
+
 @dataclass(frozen=True)
 class SettingRow:
-    """One setting as a person sees it."""
+    """One setting as `pdfgc settings` shows it."""
 
     variable: str
     value: Any
@@ -49,81 +63,56 @@ class SettingRow:
     bounds: str  # such as "0 to 1"; empty for none
 
 
-def deployed(kind: type[SettingsT], environment: Mapping[str, str] | None = None) -> SettingsT:
-    """The settings of a kind that `SECTIONS` holds: defaults, changed as the environment says.
+def deployed(kind: type[SettingsT]) -> SettingsT:
+    """The settings of one section, by its class. Errors: `deployed_settings`."""
+    return getattr(deployed_settings(), SECTIONS[kind])
+
+
+def deployed_settings() -> DeployedSettings:
+    """All settings of this deployment.
 
     Raises:
-        ValueError: a variable that names no setting, or a value that its setting does not take; names the
-            variable, the value, and the bounds or the nearest names.
+        ValueError: a variable names no setting, or its value is refused; names the variable, the value, and
+            the bounds or similar names.
     """
-    environment = os.environ if environment is None else environment
-    section = next(name for name, known in SECTIONS.items() if known is kind)
-    values: dict[str, Any] = {}
-    for variable, value in sorted(environment.items()):
-        if variable.startswith(PREFIX):
-            path = _path(variable)
-            if path[0] == section:
-                _put(values, path[1:], value)
+    _check_names(variable for variable in os.environ if variable.startswith(PREFIX))
     try:
-        return kind.model_validate(values)
-    except SettingsError as error:
-        raise ValueError(_with_variables(section, error)) from error
+        return DeployedSettings()
+    except ValidationError as error:
+        problems = [(_variable(path), text) for path, text in settings_error(error).problems]
+        raise ValueError("; ".join(f"{variable}{text}" for variable, text in problems)) from error
 
 
-def setting_rows(environment: Mapping[str, str] | None = None) -> list[SettingRow]:
-    """Every setting with its variable, value, default, description and bounds. Errors: `deployed`."""
-    return [
-        row
-        for section, kind in SECTIONS.items()
-        for row in _rows(_prefix(section), deployed(kind, environment), kind())
-    ]
+def setting_rows() -> list[SettingRow]:
+    """Every setting of this deployment. Errors: `deployed_settings`."""
+    settings = deployed_settings()
+    return [row for name in SECTIONS.values() for row in _rows(getattr(settings, name), (name,))]
 
 
-def _rows(prefix: str, settings: Settings, default: Settings) -> Iterator[SettingRow]:
+def _rows(settings: Settings, prefix: tuple[str, ...]) -> Iterator[SettingRow]:
+    defaults = type(settings)()
     for name, info in type(settings).model_fields.items():
-        value, usual = getattr(settings, name), getattr(default, name)
+        value, default, path = getattr(settings, name), getattr(defaults, name), (*prefix, name)
         if isinstance(value, Settings):
-            yield from _rows(f"{prefix}{name.upper()}{BETWEEN}", value, usual)
-            continue
-        yield SettingRow(f"{prefix}{name.upper()}", value, usual, info.description or "", bounds_text(info))
+            yield from _rows(value, path)
+        else:
+            yield SettingRow(_variable(path), value, default, info.description or "", bounds_text(info))
 
 
-def _prefix(section: str) -> str:
-    return f"{PREFIX}{section.upper()}{BETWEEN}"
+def _check_names(variables: Iterable[str]) -> None:
+    known = [*_variables(DeployedSettings, ())]
+    for variable in sorted(variables):
+        if variable not in known:
+            raise ValueError(
+                f"{variable} is not a setting{near_names(variable, known)}; `pdfgc settings` lists all"
+            )
 
 
-def _path(variable: str) -> list[str]:
-    """The parts of a variable's name. Raises ValueError where no setting is called so."""
-    path = variable.removeprefix(PREFIX).lower().split(BETWEEN)
-    known = _variables()
-    if variable not in known:
-        near = difflib.get_close_matches(variable, known, n=3, cutoff=0.6)
-        hint = f"; near it: {', '.join(near)}" if near else ""
-        raise ValueError(f"{variable} names no setting{hint}; `pdfgc settings` lists them all")
-    return path
+def _variables(kind: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[str]:
+    for name, info in kind.model_fields.items():
+        nested = nested_class(info)
+        yield from _variables(nested, (*prefix, name)) if nested else [_variable((*prefix, name))]
 
 
-def _variables() -> list[str]:
-    return [name for section, kind in SECTIONS.items() for name in _names(_prefix(section), kind)]
-
-
-def _names(prefix: str, kind: type[Settings]) -> Iterator[str]:
-    for field, info in kind.model_fields.items():
-        name, hint = f"{prefix}{field.upper()}", info.annotation
-        is_group = isinstance(hint, type) and issubclass(hint, Settings)
-        yield from _names(name + BETWEEN, hint) if is_group else [name]
-
-
-def _put(values: dict[str, Any], path: list[str], value: str) -> None:
-    for part in path[:-1]:
-        values = values.setdefault(part, {})
-    values[path[-1]] = value
-
-
-def _with_variables(section: str, error: SettingsError) -> str:
-    """The problems, each with the variable that it is of."""
-    named = [
-        f"{_prefix(section)}{BETWEEN.join(part.upper() for part in path)}{text}"
-        for path, text in error.problems
-    ]
-    return "; ".join(named)
+def _variable(path: tuple[str, ...]) -> str:
+    return PREFIX + DELIMITER.join(path).upper()

@@ -7,7 +7,8 @@ the launchpad, environment variables and command-line options are made from the 
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final, Self
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Final, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -38,16 +39,14 @@ class SettingsError(ValueError):
         return "; ".join(f"{'.'.join(path)}{text}".removeprefix(": ") for path, text in self.problems)
 
 
-class Settings(BaseModel):
+class Settings(BaseModel, frozen=True, extra="forbid"):
     """Immutable, hashable, checked whenever built; refuses names that it does not know.
 
     Raises:
         SettingsError: a value is out of its bounds, of the wrong type, missing or unknown; names its path.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(validate_default=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         """Keyword arguments by field."""
@@ -99,9 +98,24 @@ def _problems(details: ErrorDetails, known: Iterable[str]) -> list[tuple[tuple[s
     if details["type"] == "extra_forbidden":
         return [(path, f" is not a setting{near_names(path[-1], known)}")]
     text = details["msg"]
+    if "than" in text and isinstance(value, str):  # a number from the environment
+        value = float(value) if not value.lstrip("+-").isdigit() else int(value)
     for phrase, replacement in _WORDS:
         text = re.sub(phrase, replacement, text)
     return [(path, f" {text}, got {value!r}")]
+
+
+def nested_class(info: FieldInfo) -> "type[Settings] | None":
+    """The class of a field that holds settings; None for any other field."""
+    hint: Any = info.annotation
+    return hint if isinstance(hint, type) and issubclass(hint, Settings) else None
+
+
+def without_none(hint: Any) -> Any:
+    """X of `X | None`; anything else as it is."""
+    others = [kind for kind in get_args(hint) if kind is not NoneType]
+    is_optional = get_origin(hint) in (Union, UnionType) and len(others) == 1
+    return others[0] if is_optional else hint
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def set_baseline(
     require_no_regression(root, run, settings, allow_regression=allow_regression)  # fails before the job
     ensure_dagster_home()
     resources = {
-        "baseline": {"config": {"settings": settings.model_dump(mode="json")}},
+        "baseline": {"config": settings.model_dump(mode="json")},
     }
     config = {"note": note, "allow_regression": allow_regression}
     with DagsterInstance.get() as instance:

@@ -52,7 +52,7 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
     require_current(root, RENDERING_STAGE, config.run)
     resources = {
         "workspace": {"config": {"force": force}},
-        "evaluation_config": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
+        "evaluation_config": {"config": config.model_dump(mode="json", exclude={"run"})},
     }
     regression: JobFailedError | None = None
     with DagsterInstance.get() as instance:

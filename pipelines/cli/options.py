@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
-from storage.settings import Settings, bounds_text
+from storage.settings import Settings, bounds_text, nested_class, without_none
 
 Command = Callable[..., None]
 
@@ -73,11 +72,10 @@ def _entries(
     kind: type[Settings], left_out: tuple[str, ...], suffixes: Mapping[str, str]
 ) -> Iterator[_Entry]:
     for name, info in kind.model_fields.items():
-        hint = info.annotation
         if name in left_out:
             continue
-        if isinstance(hint, type) and issubclass(hint, Settings):
-            for inner, inner_info in hint.model_fields.items():
+        if nested := nested_class(info):
+            for inner, inner_info in nested.model_fields.items():
                 yield _Entry((name, inner), inner_info, f"{inner}_{suffixes[name]}".replace("_", "-"))
         else:
             yield _Entry((name,), info, name.replace("_", "-"))
@@ -87,7 +85,7 @@ def _settings(kind: type[Settings], given: Mapping[tuple[str, ...], Any]) -> Set
     from pipelines.deployed_settings import SECTIONS, deployed
 
     try:
-        values = deployed(kind).model_dump() if kind in SECTIONS.values() else {}
+        values = deployed(kind).model_dump() if kind in SECTIONS else {}
         for path, value in given.items():
             if value is not None:
                 group = values
@@ -100,7 +98,7 @@ def _settings(kind: type[Settings], given: Mapping[tuple[str, ...], Any]) -> Set
 
 
 def _option(entry: _Entry, short: str | None) -> Callable[[Command], Command]:
-    info, hint = entry.info, _without_none(entry.info.annotation)
+    info, hint = entry.info, without_none(entry.info.annotation)
     kind: Any = click.Choice(get_args(hint)) if get_origin(hint) is Literal else _TYPES.get(hint)
     flag = f"--{entry.flag}/--no-{entry.flag}" if hint is bool else f"--{entry.flag}"
     bounds = bounds_text(info)
@@ -116,10 +114,3 @@ def _shown(flag: str, default: object) -> str:
     if isinstance(default, bool):
         return flag if default else f"no-{flag}"
     return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _without_none(hint: Any) -> Any:
-    """X of `X | None`; anything else as it is."""
-    others = [kind for kind in get_args(hint) if kind is not NoneType]
-    is_optional = get_origin(hint) in (Union, UnionType) and len(others) == 1
-    return others[0] if is_optional else hint

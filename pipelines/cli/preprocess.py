@@ -97,7 +97,7 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
         run_job("scan_sources", instance, workspace | {"sources": {"config": {"folders": folders}}})
         for key in batch_keys(root):
             console.print(f"[bold]Batch {key}[/bold]")
-            settings = {"preprocessing": {"config": {"settings": dict(request.settings or {})}}}
+            settings = {"preprocessing": {"config": dict(request.settings or {})}}
             run_job("preprocess", instance, workspace | settings, partition_key=key)
         console.print("[bold]Data set[/bold]")
         run_job("index_dataset", instance, workspace)

@@ -49,7 +49,7 @@ def run_training(stage: str, config: TrainingConfig, console: "Console", *, forc
     ensure_dagster_home()
     resources = {
         "workspace": {"config": {"force": force}},
-        "training_config": {"config": {"settings": config.model_dump(mode="json", exclude={"run"})}},
+        "training_config": {"config": config.model_dump(mode="json", exclude={"run"})},
     }
     root = open_root()
     stages = STAGE_NAMES if stage == ALL else (stage,)

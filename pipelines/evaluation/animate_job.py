@@ -1,11 +1,11 @@
 """The job `animate`: what `pdfgc animate` does, with a form in the launchpad."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from dagster import Config, Failure, MetadataValue, Nothing, OpExecutionContext, Out, job, op
+from dagster import Failure, MetadataValue, Nothing, OpExecutionContext, Out, job, op
 
 from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
-from pipelines.config_form import form_of, settings_from
+from pipelines.forms import config_class
 from pipelines.metadata import picture
 from pipelines.operations.instance import GPU_POOL
 from pipelines.resources import WorkspaceResource
@@ -13,10 +13,9 @@ from pipelines.resources import WorkspaceResource
 NOT_ASKED: Final = ("official_networks", "frames_at_once")  # nor are they options of the command
 LINES_PER_STEP: Final = 10  # of progress; each is an event in Dagster's store
 
-if TYPE_CHECKING:  # the form is made at run time from the order's dataclass
-    AnimateForm = Config
-else:
-    AnimateForm = form_of(AnimateOrder, left_out=NOT_ASKED)
+
+class AnimateConfig(config_class(AnimateOrder, left_out=NOT_ASKED)):
+    """Portrait, drivers and strengths of one video."""
 
 
 class ProgressLines:
@@ -42,10 +41,12 @@ class ProgressLines:
     tags={"kind": "pytorch"},
     description="Make the video that the form asks for; paths are of the machine that runs it.",
 )
-def animate_portrait(context: OpExecutionContext, config: AnimateForm, workspace: WorkspaceResource) -> None:
+def animate_portrait(
+    context: OpExecutionContext, config: AnimateConfig, workspace: WorkspaceResource
+) -> None:
     """One portrait and up to four drivers into a video."""
     try:
-        order = settings_from(AnimateOrder, config)
+        order = config.to_settings()
         from evaluation.animation.animate import (
             animate as make_video,  # seconds, which a wrong form need not wait for
         )

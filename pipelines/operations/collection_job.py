@@ -1,29 +1,22 @@
 """The job `collect_garbage`: what `pdfgc gc` does, with a form, for a schedule."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from dagster import Config, MetadataValue, Nothing, OpExecutionContext, Out, job, op
+from dagster import MetadataValue, Nothing, OpExecutionContext, Out, job, op
 from pydantic import Field
 
-from pipelines.config_form import form_of, settings_from
-from pipelines.deployed_settings import deployed
+from pipelines.forms import config_class
 from pipelines.operations.collection_settings import CollectionSettings
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.resources import WorkspaceResource
 
 STEP: Final = "collect_garbage"  # in a run's configuration
 
-if TYPE_CHECKING:  # the form is made at run time from the settings' dataclass
-    CollectionForm = Config
-else:
-    CollectionForm = form_of(CollectionSettings, deployed=deployed(CollectionSettings))
 
+class CollectConfig(config_class(CollectionSettings)):
+    """Retention settings, and whether to remove what is found."""
 
-class CollectForm(Config):
-    """What a person chooses of a collection."""
-
-    remove: bool = Field(default=False, description="Remove what is found; else it is only listed")
-    settings: CollectionForm = Field(default=CollectionForm(), description="How long old builds stay")
+    remove: bool = Field(default=False, description="Remove what is found; otherwise only list it")
 
 
 @op(
@@ -32,7 +25,7 @@ class CollectForm(Config):
     description="Find builds, work directories and copies that nothing refers to; remove them where asked.",
 )
 def collect_what_nothing_refers_to(
-    context: OpExecutionContext, config: CollectForm, workspace: WorkspaceResource
+    context: OpExecutionContext, config: CollectConfig, workspace: WorkspaceResource
 ) -> None:
     """One collection."""
     from pipelines.operations.collection import collect, counts, markdown_table, told_lines
@@ -40,7 +33,7 @@ def collect_what_nothing_refers_to(
     with retry_transient_errors(context):
         collection = collect(
             workspace.open(),
-            settings_from(CollectionSettings, config.settings),
+            config.to_settings(),
             remove=config.remove,
             progress=context.log.info,
         )

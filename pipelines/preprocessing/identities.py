@@ -4,15 +4,16 @@ import json
 
 from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
-from pipelines.config_form import form_of, settings_from
+from pipelines.forms import config_class
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_steps import step_assets
+from pipelines.preprocessing.labeller_weights import labeller_weights
 from pipelines.resources import PreprocessingResource, WorkspaceResource
 from pipelines.table_columns import column_schema
-from preprocessing.labels.identity import STEP, IdentitySettings
+from preprocessing.labels.identity import CODE_VERSION, EMBEDDINGS_SCHEMA, STEP
 from preprocessing.labels.identity_report import CODE_VERSION as REPORT_VERSION
 from preprocessing.labels.identity_report import (
     REPORT_NAME,
@@ -25,7 +26,10 @@ from storage.root import local_copy
 from storage.transfer import read_bytes
 
 ROWS_SHOWN = 50
-ReportForm = form_of(IdentityReportSettings)
+
+
+class IdentityReportConfig(config_class(IdentityReportSettings)):
+    """Thresholds of the identity report."""
 
 
 @asset(
@@ -34,8 +38,8 @@ ReportForm = form_of(IdentityReportSettings)
     group_name="identities",
     kinds={"onnx", "parquet"},
     owners=["team:data"],
-    code_version=STEP.full_code_version(IdentitySettings()),
-    metadata={"dagster/column_schema": column_schema(STEP.columns)},
+    code_version=CODE_VERSION,
+    metadata={"dagster/column_schema": column_schema(EMBEDDINGS_SCHEMA)},
 )
 def identity_embeddings(
     context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
@@ -45,10 +49,12 @@ def identity_embeddings(
     with retry_transient_errors(context):
         published = run_step(
             root,
-            STEP.name,
+            STEP,
             load_batch(root, key),
             settings,
             force=workspace.force,
+            progress=context.log.info,
+            weights=labeller_weights(settings, [STEP]).get(STEP),
         )
     context.log.info("%s", what_happened(published))
     return Materialised(
@@ -65,14 +71,12 @@ def identity_embeddings(
 )
 def identity_report(
     context: AssetExecutionContext,
-    config: ReportForm,  # pyright: ignore[reportInvalidTypeForm]  (made at run time)
+    config: IdentityReportConfig,
     workspace: WorkspaceResource,
 ) -> Materialised:
     """Clips of two people, clips under another's name, one person under two names; nothing is changed."""
     with retry_transient_errors(context):
-        published = run_identity_report(
-            workspace.open(), settings_from(IdentityReportSettings, config), force=workspace.force
-        )
+        published = run_identity_report(workspace.open(), config.to_settings(), force=workspace.force)
     context.log.info("%s", what_happened(published))
     told = json.loads(read_bytes(published.directory / REPORT_NAME))
     findings = {

@@ -67,7 +67,7 @@ def scan_requests(found: UnseenFiles, now_seconds: float) -> list[RunRequest]:
     if not found.settled:
         return []
     # What arrives between this look and the scan is left alone like what arrived just before.
-    settle = {"settings": {"scan": {"settle_seconds": SETTINGS.settle_seconds}}}
+    settle = {"scan": {"settle_seconds": SETTINGS.settle_seconds}}
     return [
         RunRequest(
             run_key=f"scan:{found.digest}:{int(now_seconds // 3600)}",

@@ -159,7 +159,7 @@ def scan(instance: DagsterInstance, folder: Path) -> list[str]:
     """Look for videos, one to a batch; returns the batches."""
     from pipelines.definitions import definitions
 
-    sources = {"config": {"folders": [str(folder)], "settings": ONE_VIDEO_EACH}}
+    sources = {"config": {"folders": [str(folder)], **ONE_VIDEO_EACH}}
     job = definitions.resolve_job_def("scan_sources")
     assert job.execute_in_process(
         instance=instance, run_config={"resources": {"sources": sources}, **QUIET}

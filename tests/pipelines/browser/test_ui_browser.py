@@ -199,8 +199,8 @@ def launch_pose(page: Page) -> str:
     page.locator(".CodeMirror-lines").first.click()
     page.keyboard.press("Control+a")
     page.keyboard.press("Delete")
-    settings = f"        steps: {STEPS}\n        preset: tiny_cpu\n"
-    page.keyboard.insert_text(f"resources:\n  training_config:\n    config:\n      settings:\n{settings}")
+    settings = f"      steps: {STEPS}\n      preset: tiny_cpu\n"
+    page.keyboard.insert_text(f"resources:\n  training_config:\n    config:\n{settings}")
     launch = (
         page.get_by_role("dialog")
         .get_by_role("button", name="Materialize")

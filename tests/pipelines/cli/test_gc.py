@@ -98,7 +98,7 @@ def test_a_root_that_is_damaged_is_one_line(root: UPath, builds: tuple[Published
 def test_the_job_removes_only_where_it_is_told_to(
     root: UPath, builds: tuple[Published, Published], remove: bool, removed: int
 ) -> None:
-    config = {"remove": remove, "settings": {"keep_days": 0.0}}
+    config = {"remove": remove, "keep_days": 0.0}
     with DagsterInstance.ephemeral() as instance:
         result = collect_garbage.execute_in_process(
             run_config={"ops": {"collect_garbage": {"config": config}}},

@@ -12,9 +12,8 @@ from PIL import Image
 
 from evaluation.animation.request import AnimateOrder, AnimateProgress, Strengths
 from evaluation.animation.video_sheet import draw_frame_sheet
-from pipelines.config_form import settings_from
 from pipelines.definitions import definitions
-from pipelines.evaluation.animate_job import AnimateForm, ProgressLines, animate_portrait
+from pipelines.evaluation.animate_job import AnimateConfig, ProgressLines, animate_portrait
 from pipelines.resources import WorkspaceResource
 from preprocessing.media.encoding import write_video
 from preprocessing.media.jpeg import decode_jpeg
@@ -50,7 +49,7 @@ def inputs(tmp_path: Path) -> dict[str, str]:
 
 def test_the_form_has_the_commands_fields_with_descriptions() -> None:
     asked = AnimateOrder.model_fields.keys() - {"official_networks", "frames_at_once"}
-    form = AnimateForm.model_fields
+    form = AnimateConfig.model_fields
     assert set(form) == asked
     assert all(entry.description for entry in form.values())
     assert {name for name, entry in form.items() if entry.is_required()} == {"appearance", "output"}
@@ -59,8 +58,8 @@ def test_the_form_has_the_commands_fields_with_descriptions() -> None:
 def test_a_filled_form_is_an_order_and_an_empty_path_is_none() -> None:
     strengths = {"pose": 0.5, "gaze": 0.0}
     paths = {"appearance": "face.png", "output": "out.mp4", "lip": "", "eye": "~/eye.mp4"}
-    form = AnimateForm(**paths, strengths=strengths, neutral="zero", seconds=2.0)
-    assert settings_from(AnimateOrder, form) == AnimateOrder(
+    values = {**paths, "strengths": strengths, "neutral": "zero", "seconds": 2.0}
+    assert AnimateConfig.model_validate(values).to_settings() == AnimateOrder(
         appearance=Path("face.png"),
         output=Path("out.mp4"),
         eye=Path.home() / "eye.mp4",

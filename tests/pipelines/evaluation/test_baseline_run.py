@@ -136,7 +136,7 @@ def test_unknown_metric_fails_the_check() -> None:
             partition_key="same",
             resources={
                 "workspace": WorkspaceResource(),
-                "baseline": BaselineResource(settings={"metrics": "yew_error"}),
+                "baseline": BaselineResource.model_validate({"metrics": "yew_error"}),
             },
             raise_on_error=False,
         )

@@ -1,0 +1,135 @@
+"""Dagster config and resource classes made from settings classes.
+
+Dagster builds launchpad forms from its own `Config` classes only, which take no tuples, paths or optional
+enumerations. These functions copy the fields of a settings class, with defaults and descriptions, to such a
+class. Bounds are not copied: `to_settings` builds the settings, which check them.
+"""
+
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
+
+from dagster import Config, ConfigurableResource
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
+
+from pipelines.deployed_settings import SECTIONS, deployed
+from storage.settings import Settings, bounds_text, nested_class, without_none
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+class SettingsConfig(Config, Generic[SettingsT]):
+    """Config of an op or asset with the fields of a settings class."""
+
+    settings_class: ClassVar[type[Any]]
+
+    def to_settings(self) -> SettingsT:
+        """The settings that the form holds.
+
+        Raises:
+            SettingsError: a value is out of its bounds; names it.
+        """
+        return self.settings_class.model_validate(_values(self, self.settings_class))
+
+
+class SettingsResource(ConfigurableResource[Any], Generic[SettingsT]):
+    """Resource with the fields of a settings class."""
+
+    settings_class: ClassVar[type[Any]]
+
+    def to_settings(self) -> SettingsT:
+        """The settings that the form holds.
+
+        Raises:
+            SettingsError: a value is out of its bounds; names it.
+        """
+        return self.settings_class.model_validate(_values(self, self.settings_class))
+
+
+def config_class(kind: type[SettingsT], left_out: tuple[str, ...] = ()) -> type[SettingsConfig[SettingsT]]:
+    """A `SettingsConfig` with the fields of `kind`; fields `left_out` keep their defaults."""
+    return _form(kind, SettingsConfig, _deployed(kind), left_out)
+
+
+def resource_class(
+    kind: type[SettingsT], left_out: tuple[str, ...] = ()
+) -> type[SettingsResource[SettingsT]]:
+    """A `SettingsResource` with the fields of `kind`; fields `left_out` keep their defaults."""
+    return _form(kind, SettingsResource, _deployed(kind), left_out)
+
+
+def _deployed(kind: type[Settings]) -> Settings | None:
+    return deployed(kind) if kind in SECTIONS else None
+
+
+def _form(
+    kind: type[Settings], base: type[Any], defaults: Settings | None, left_out: tuple[str, ...] = ()
+) -> Any:
+    fields: dict[str, Any] = {}
+    for name, info in kind.model_fields.items():
+        if name not in left_out:
+            default = _default(info) if defaults is None else getattr(defaults, name)
+            form_type = _form_type(f"{kind.__name__}_{name}", info, default)
+            field = Field(default=_form_default(form_type, default), description=_description(info))
+            fields[name] = (form_type, field)
+    form = create_model(f"{kind.__name__}Form", __base__=base, __doc__=kind.__doc__, **fields)
+    form.settings_class = kind
+    return form
+
+
+def _form_type(name: str, info: FieldInfo, default: Any) -> Any:
+    hint, inner = info.annotation, without_none(info.annotation)
+    if nested := nested_class(info):
+        return _form(nested, SettingsConfig, default)
+    if inner is Path:
+        return str  # empty for none: the launchpad leaves out a None
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]]
+    if get_origin(inner) is Literal:
+        choices = _enumeration(name, get_args(inner))
+        return choices if inner is hint else choices | None
+    if inner in (int, float, bool, str):
+        return hint
+    raise TypeError(f"{name}: Dagster has no form for {hint}")
+
+
+@cache  # Dagster refuses two enumerations of one name
+def _enumeration(name: str, values: tuple[str, ...]) -> Any:
+    return Enum(name, {value: value for value in values})
+
+
+def _default(info: FieldInfo) -> Any:
+    return ... if info.is_required() else info.get_default(call_default_factory=True)
+
+
+def _form_default(form_type: Any, value: Any) -> Any:
+    if value is ...:
+        return ...
+    if isinstance(form_type, type) and issubclass(form_type, Config):
+        return form_type()
+    if isinstance(form_type, type) and issubclass(form_type, Enum):
+        return form_type(value)
+    if form_type is str:
+        return "" if value is None else str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _description(info: FieldInfo) -> str | None:
+    bounds = bounds_text(info)
+    return f"{info.description} ({bounds})" if info.description and bounds else info.description
+
+
+def _values(form: Config, kind: type[Settings]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in kind.model_fields.keys() & type(form).model_fields.keys():
+        value, hint = getattr(form, name), kind.model_fields[name].annotation
+        if isinstance(value, SettingsConfig):
+            values[name] = _values(value, value.settings_class)
+        elif without_none(hint) is Path:
+            if value:  # an empty line stands for the default
+                values[name] = Path(value).expanduser()
+        else:
+            values[name] = value.value if isinstance(value, Enum) else value
+    return values

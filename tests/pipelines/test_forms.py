@@ -1,0 +1,116 @@
+"""Dagster config and resource classes made from settings classes."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pytest
+from dagster import DagsterInvalidConfigError, Definitions, asset, define_asset_job
+from pydantic import Field, model_validator
+
+from pipelines.forms import config_class, resource_class
+from pipelines.resources import PreprocessingResource, SourcesResource, TrainingResource
+from preprocessing.orchestration.steps import PreprocessingSettings
+from preprocessing.sources.stored_catalog import SourceSettings
+from storage.settings import Settings
+from training.jobs.config import TrainingConfig
+
+
+class Inner(Settings):
+    size: int = Field(default=3, ge=1, description="Side in px")
+
+
+class Outer(Settings):
+    mode: Literal["fast", "good"] = "good"
+    inner: Inner = Inner()
+    names: tuple[str, ...] = ("a",)
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if self.mode == "fast" and self.inner.size > 5:
+            raise ValueError(f"inner.size must be <= 5 in mode fast, got {self.inner.size}")
+        return self
+
+
+class Files(Settings):
+    source: Path
+    target: Path | None = None
+    mode: Literal["fast", "good"] | None = None
+    kept: int = 4
+
+
+OuterConfig = config_class(Outer)
+FilesConfig = config_class(Files, left_out=("kept",))
+
+
+def outer(values: dict[str, Any]) -> Outer:
+    return OuterConfig.model_validate(values).to_settings()
+
+
+def test_empty_form_holds_the_defaults() -> None:
+    assert outer({}) == Outer()
+    assert PreprocessingResource().to_settings() == PreprocessingSettings()
+    assert SourcesResource().to_settings() == SourceSettings()
+
+
+def test_form_values_reach_the_settings() -> None:
+    values = {"mode": "fast", "inner": {"size": 5}, "names": ["b", "c"]}
+    assert outer(values) == Outer(mode="fast", inner=Inner(size=5), names=("b", "c"))
+
+
+def test_form_shows_description_and_bounds() -> None:
+    assert config_class(Inner).model_fields["size"].description == "Side in px (>= 1)"
+
+
+def test_settings_refuse_form_values_by_path() -> None:
+    with pytest.raises(ValueError, match=r"^inner\.size must be >= 1, got 0$"):
+        outer({"inner": {"size": 0}})
+    with pytest.raises(ValueError, match=r"^inner\.size must be <= 5 in mode fast, got 6$"):
+        outer({"mode": "fast", "inner": {"size": 6}})
+
+
+def test_form_names_a_field_that_dagster_cannot_show() -> None:
+    class Odd(Settings):
+        what: bytes = b""
+
+    with pytest.raises(TypeError, match="Odd_what: Dagster has no form for"):
+        config_class(Odd)
+
+
+def test_form_takes_paths_as_text() -> None:
+    required = {name: field.is_required() for name, field in FilesConfig.model_fields.items()}
+    assert required == {"source": True, "target": False, "mode": False}
+    filled = FilesConfig.model_validate({"source": "~/a.mp4", "target": "b.mp4", "mode": "fast"})
+    assert filled.to_settings() == Files(source=Path.home() / "a.mp4", target=Path("b.mp4"), mode="fast")
+    with pytest.raises(ValueError, match=r"^source is required$"):
+        FilesConfig.model_validate({"source": ""}).to_settings()
+
+
+class OuterResource(resource_class(Outer)):
+    """A resource with the fields of Outer."""
+
+
+def test_dagster_offers_choices_and_passes_values() -> None:
+    seen: list[Outer] = []
+
+    @asset
+    def thing(settings: OuterResource) -> None:
+        seen.append(settings.to_settings())
+
+    definitions = Definitions(
+        [thing], resources={"settings": OuterResource()}, jobs=[define_asset_job("make", "*")]
+    )
+    job = definitions.resolve_job_def("make")
+
+    def run(config: dict[str, Any]) -> None:
+        job.execute_in_process(run_config={"resources": {"settings": {"config": config}}})
+
+    run({"mode": "fast", "inner": {"size": 4}})
+    assert seen == [Outer(mode="fast", inner=Inner(size=4))]
+    with pytest.raises(DagsterInvalidConfigError, match="not in enum type Outer_mode"):
+        run({"mode": "huge"})
+
+
+def test_partitioned_resource_takes_the_run_from_the_partition() -> None:
+    resource = TrainingResource.model_validate({"steps": 7})
+    assert "run" not in type(resource).model_fields
+    assert resource.to_config("mine") == TrainingConfig(run="mine", steps=7)
