@@ -25,24 +25,24 @@ logger = logging.getLogger(__name__)
 class CorpusSettings(Settings):
     """What the demo corpus holds. The same settings give the same bytes."""
 
-    seed: int = Field(default=0, ge=0, description="Seed of everything random")
+    seed: int = Field(default=0, ge=0, description="Random seed")
     identities: int = Field(
         default=12,
         ge=1,
-        description="Talking heads; beyond the number of portraits, mirrored and re-shaped ones",
+        description="Number of talking heads; further ones than portraits are mirrored and re-shaped",
     )
-    videos_per_identity: int = Field(default=2, ge=1, description="Videos of each identity")
+    videos_per_identity: int = Field(default=2, ge=1, description="Videos of each talking head")
     seconds_per_video: float = Field(default=8.0, ge=0.2, le=600, description="Length of each video")
     side_px: int = Field(
         default=384, ge=64, le=2048, multiple_of=2, description="Side of the square videos, even"
     )
     portraits: tuple[Path, ...] = Field(
-        default=(), description="Portrait photos, one face each, used instead of the bundled ones"
+        default=(), description="Portraits with one face each, in place of the bundled ones"
     )
     workers: int | None = Field(
         default=None,
         ge=0,
-        description="Processes: 0 renders in this process, None uses one per core. No effect on the videos",
+        description="Worker processes; 0: none, None: one per CPU core. No effect on the videos",
     )
 
 

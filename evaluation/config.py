@@ -17,47 +17,55 @@ class EvaluationConfig(Settings):
         ValueError: a value is out of its bounds.
     """
 
-    run: str = Field(
-        default="", description="Training run whose last stage makes the videos; empty: the one trained last"
+    run: str = Field(default="", description="Training run to evaluate; empty: the run trained last")
+    split: ChosenSplit = Field(default="test", description="Split of the data set to draw clips from")
+    self_videos: int = Field(
+        default=6, ge=0, description="Self-reenactment videos: a clip drives its own first frame"
     )
-    split: ChosenSplit = Field(default="test", description="Split of the data set that clips are drawn from")
-    self_videos: int = Field(default=6, ge=0, description="Videos in which a clip drives its own first frame")
-    cross_videos: int = Field(default=6, ge=0, description="Videos driven by four clips of other people")
+    cross_videos: int = Field(
+        default=6,
+        ge=0,
+        description="Cross-reenactment videos: four clips of other identities drive a portrait",
+    )
     control_bases: int = Field(
-        default=3, ge=0, description="Self videos of which each control is changed alone, four videos each"
+        default=3,
+        ge=0,
+        description="Self-reenactments of which each control is varied alone, in four videos each",
     )
     frames: int = Field(
-        default=MAXIMUM_CLIP_FRAMES, ge=1, le=MAXIMUM_CLIP_FRAMES, description="Frames of a video at most"
+        default=MAXIMUM_CLIP_FRAMES, ge=1, le=MAXIMUM_CLIP_FRAMES, description="Maximum frames per video"
     )
-    seed: int = Field(default=0, ge=0, description="Of the draw of clips")
+    seed: int = Field(default=0, ge=0, description="Seed of the drawn clips")
     protocol_file: str = Field(
         default="",
-        description="reenactment_plan.json of another evaluation, to be made again; empty: draw one",
+        description="reenactment_plan.json of another evaluation to repeat; empty: draw a plan",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto takes the GPU where there is one"
+        default="auto", description="Device; auto: the GPU if there is one"
     )
     syncnet_weights: str = Field(
         default="",
-        description="syncnet_v2 (of `pdfgc weights`), or its file, for LSE; empty: lip encoders alone",
+        description="SyncNet for LSE: syncnet_v2 (of `pdfgc weights`) or its file; empty: the lip "
+        "encoders alone",
     )
     csim_weights: str = Field(
         default="",
-        description="buffalo_l (of `pdfgc weights`), or an ArcFace ONNX file; empty: CSIM is missing",
+        description="ArcFace for CSIM: buffalo_l (of `pdfgc weights`) or an ONNX file; empty: no CSIM",
     )
     lpips_weights: str = Field(
-        default="", description="alexnet (of `pdfgc weights`), or its file; empty: LPIPS is missing"
+        default="", description="AlexNet for LPIPS: alexnet (of `pdfgc weights`) or its file; empty: no LPIPS"
     )
     fid_weights: str = Field(
-        default="", description="fid_inception (of `pdfgc weights`), or its file; empty: FID is missing"
+        default="",
+        description="Inception for FID: fid_inception (of `pdfgc weights`) or its file; empty: no FID",
     )
     face_landmarker_weights: str = Field(
         default="",
-        description="face_landmarker (of `pdfgc weights`), or its task file, for expression by "
-        "blendshapes; empty: these rows are missing",
+        description="Blendshapes for expression: face_landmarker (of `pdfgc weights`) or its task file; "
+        "empty: no such metrics",
     )
     official_panels: str = Field(
         default="",
-        description="Folder of the released model's published panel videos; empty: "
-        "PDFGC_OFFICIAL_PANELS, else none",
+        description="Folder with the released model's published videos; empty: PDFGC_OFFICIAL_PANELS, "
+        "else none",
     )

@@ -25,32 +25,37 @@ class Strengths(Settings):
         default=1.0,
         ge=0,
         le=LARGEST_STRENGTH,
-        description="Lips: 0 as in silence, 1 as the sound says, more exaggerates",
+        description="Lip strength: 0 as in silence, 1 as in the audio, more exaggerates",
     )
     pose: float = Field(
         default=1.0,
         ge=0,
         le=LARGEST_STRENGTH,
-        description="Head pose: 0 neutral, 1 the driver's, more exaggerates",
+        description="Pose strength: 0 neutral, 1 the driver's, more exaggerates",
     )
     eye: float = Field(
         default=1.0,
         ge=0,
         le=LARGEST_STRENGTH,
-        description="The same of gaze, blinks and what else the eye code says",
+        description="Gaze and blink strength: 0 neutral, 1 the driver's, more exaggerates",
     )
-    expression: float = Field(default=1.0, ge=0, le=LARGEST_STRENGTH, description="The same of expression")
+    expression: float = Field(
+        default=1.0,
+        ge=0,
+        le=LARGEST_STRENGTH,
+        description="Expression strength: 0 neutral, 1 the driver's, more exaggerates",
+    )
     gaze: float | None = Field(
         default=None,
         ge=0,
         le=LARGEST_STRENGTH,
-        description="Gaze alone, in place of eye; not of runs that never measured it",
+        description="Gaze strength alone, in place of eye; needs a run that measured it",
     )
     blink: float | None = Field(
         default=None,
         ge=0,
         le=LARGEST_STRENGTH,
-        description="Blinks alone, in place of eye; not of runs that never measured it",
+        description="Blink strength alone, in place of eye; needs a run that measured it",
     )
 
 
@@ -62,34 +67,39 @@ class AnimateOrder(Settings):
     """
 
     appearance: Path = Field(description="Portrait: a picture with one face")
-    output: Path = Field(description="The video to write, .mp4")
+    output: Path = Field(description="Video to write (.mp4)")
     lip: Path | None = Field(
-        default=None, description="Sound for the lips: a sound file, or a video for its sound"
+        default=None, description="Audio that drives the lips: an audio file, or a video with audio"
     )
-    pose: Path | None = Field(default=None, description="Head pose: a video or a picture")
-    eye: Path | None = Field(default=None, description="Gaze and blinks: a video or a picture")
-    expression: Path | None = Field(default=None, description="Expression: a video or a picture")
+    pose: Path | None = Field(default=None, description="Driver of the head pose: a video or a picture")
+    eye: Path | None = Field(default=None, description="Driver of gaze and blinks: a video or a picture")
+    expression: Path | None = Field(
+        default=None, description="Driver of the expression: a video or a picture"
+    )
     checkpoint: str = Field(
         default="default",
-        description="A training run, pdfgc_official (of `pdfgc weights`), or a folder of those files",
+        description="A training run, pdfgc_official (of `pdfgc weights`), or a folder with the released "
+        "files",
     )
     grid: Path | None = Field(
-        default=None, description="Also write portrait, result and drivers side by side, .mp4"
+        default=None, description="Also write portrait, result and drivers side by side (.mp4)"
     )
     strengths: Strengths = Field(
-        default=Strengths(), description="How far each control goes, neutral to driver"
+        default=Strengths(), description="How far each control goes from neutral to its driver"
     )
     seconds: float | None = Field(
-        default=None, gt=0, description="Length; else the sound's or the longest driver's"
+        default=None, gt=0, description="Length; default: that of the audio, else of the longest driver"
     )
     official_habits: bool | None = Field(
-        default=None, description="The released code's gains and smoothing; on for the released files alone"
+        default=None,
+        description="Use the gains and smoothing of the released code; default: for the released files only",
     )
     neutral: Neutral | None = Field(
         default=None,
-        description="What a control left out is held at; zero for the released files, portrait else",
+        description="Value of controls without a driver: the portrait's, or zero; default: zero for the "
+        "released files, else portrait",
     )
-    device: Device = Field(default="auto", description="auto takes the GPU where there is one")
+    device: Device = Field(default="auto", description="Device; auto: the GPU if there is one")
     official_networks: OfficialNetworkPreset = "official"
     frames_at_once: int = Field(default=16, ge=1)
 

@@ -21,5 +21,5 @@ class CollectionSettings(Settings):
     keep_accepted: int = Field(
         default=2,
         ge=1,
-        description="Of how many accepted runs, the last ones, weights, data set and evaluation stay",
+        description="Number of baseline runs, the latest, whose weights, data set and evaluation are kept",
     )

@@ -9,49 +9,50 @@ class OperationsSettings(Settings):
     """Sensors, schedules, retries and messages. Read once, when the definitions are loaded."""
 
     scan_every_seconds: int = Field(
-        default=60, ge=5, le=86400, description="How often the sensor new_videos lists the folders of videos"
+        default=60, ge=5, le=86400, description="Interval at which the sensor new_videos lists the folders"
     )
     settle_seconds: int = Field(
         default=60,
         ge=0,
-        description="A video that changed more lately than this is still being copied and left alone",
+        description="The sensor skips videos modified more recently than this: they may still be uploading",
     )
     batches_in_flight: int = Field(
         default=4,
         ge=1,
         le=1000,
-        description="Batches that sensors keep queued or running at once; the rest waits",
+        description="Maximum number of batches that sensors keep queued or running",
     )
     reprocessing_cron: str = Field(
-        default="0 2 * * *", description="When stale batches are made again (schedule)"
+        default="0 2 * * *", description="Cron schedule of reprocessing stale batches"
     )
     training_cron: str = Field(
-        default="0 4 * * 6", description="When train_all starts (schedule weekly_training, off at first)"
+        default="0 4 * * 6",
+        description="Cron schedule of train_all (schedule weekly_training, off by default)",
     )
     collection_cron: str = Field(
         default="0 6 * * 0",
-        description="When old files are collected (schedule weekly_collection, off at first)",
+        description="Cron schedule of garbage collection (schedule weekly_collection, off by default)",
     )
-    timezone: str = Field(default="UTC", description="Of the schedules, such as Europe/Vienna")
+    timezone: str = Field(default="UTC", description="Time zone of the schedules, such as Europe/Vienna")
     retrain_share: float = Field(
         default=0.1,
         ge=0.0,
         le=1.0,
-        description="Share of samples that must differ from the data set last trained on before the sensor "
-        "dataset_changed trains again (off at first)",
+        description="Share of samples that must have changed since the last training before the sensor "
+        "dataset_changed trains again (off by default)",
     )
     retries: int = Field(
         default=3,
         ge=0,
-        description="How often a step is tried again after what can pass: a lost connection, a busy disk",
+        description="Retries of a step after a transient error, such as a lost connection",
     )
     retry_seconds: float = Field(
         default=10.0,
         ge=0.0,
-        description="Wait before the first new try; twice as long before each further one",
+        description="Wait before the first retry; doubles with each further one",
     )
     progress_seconds: float = Field(
-        default=15.0, ge=1.0, description="Between two lines of a training run's progress in its log"
+        default=15.0, ge=1.0, description="Interval of progress lines in the log of a training run"
     )
     picture_seconds: float = Field(
         default=60.0,
@@ -64,5 +65,5 @@ class OperationsSettings(Settings):
     )
     webserver: str = Field(
         default="http://localhost:3000",
-        description="Where people open the UI; stands in messages of failed runs",
+        description="URL of Dagster's UI, for links in messages about failed runs",
     )

@@ -70,23 +70,26 @@ class EyeAnchorSettings(Settings):
     what is accepted is nearer to v1's eyes than to v2's.
     """
 
-    anchors_per_clip: int = Field(default=2, ge=0, le=32, description="Anchors that are tried for every clip")
+    anchors_per_clip: int = Field(default=2, ge=0, le=32, description="Anchors attempted for each clip")
     attempts: int = Field(
-        default=3, ge=1, le=32, description="Partners tried for one frame before it is given up"
+        default=3, ge=1, le=32, description="Eye donors tried for a frame before it is skipped"
     )
     maximum_gaze_error_rad: float = Field(
         default=math.radians(5.0),
         ge=0.0,
         le=1.57,
-        description="How far an anchor's measured gaze may lie from its giver's",
+        description="Maximum difference between the measured gaze of an anchor and its eye donor's",
     )
     maximum_blink_error: float = Field(
-        default=0.2, ge=0.0, le=1.0, description="How far an anchor's measured blink may lie from its giver's"
+        default=0.2,
+        ge=0.0,
+        le=1.0,
+        description="Maximum difference between the measured blink of an anchor and its eye donor's",
     )
     maximum_rest_error_px: float = Field(
-        default=2.0, ge=0.0, description="How far the face beside the eyes may move from the taker's"
+        default=2.0, ge=0.0, description="Maximum shift of landmarks outside the eyes"
     )
-    jpeg_quality: int = Field(default=95, ge=50, le=100, description="Of the composites")
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the anchors")
     pairs: PairSettings = PairSettings()
     swap: EyeSwapSettings = EyeSwapSettings()
 

@@ -31,30 +31,33 @@ class EyeSwapSettings(Settings):
         default=0.10,
         ge=0.0,
         le=1.0,
-        description="How far the region reaches beyond the lid skin, in outer eye corners' distances",
+        description="Margin of the region beyond the eyelids, relative to the distance of the outer eye "
+        "corners",
     )
     feather_share: float = Field(
         default=0.15,
         ge=0.001,
         le=1.0,
-        description="Width of the soft edge inside the region, in outer eye corners' distances",
+        description="Width of the soft edge inside the region, relative to the distance of the outer eye "
+        "corners",
     )
     colour_reach_share: float = Field(
         default=0.18,
         ge=0.001,
         le=1.0,
-        description="Gaussian width with which colours are carried inwards, in outer eye corners' distances",
+        description="Gaussian sigma of the colour correction from the edge inwards, relative to the "
+        "distance of the outer eye corners",
     )
     colour_spread: float = Field(
         default=0.35,
         ge=0.0,
-        description="Largest deviation of the log colour ratio from its median on the edge",
+        description="Maximum deviation of the log colour ratio from its median on the edge",
     )
     opening_share: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
-        description="Of the brightness change that the eyeballs take; their hue is the giver's own",
+        description="Share of the brightness correction applied to the eyeballs; their hue stays the donor's",
     )
 
 

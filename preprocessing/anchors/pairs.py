@@ -30,48 +30,58 @@ SHUFFLED_NEAREST: Final = 16  # clips, nearest in pose, among which partners are
 class PairSettings(Settings):
     """Which frames go together."""
 
-    seed: int = Field(default=0, ge=0, description="Of the order in which partners are tried")
+    seed: int = Field(default=0, ge=0, description="Seed of the order in which eye donors are tried")
     maximum_pose_distance_rad: float = Field(
-        default=math.radians(12.0), ge=0.0, le=1.57, description="Between the heads of giver and taker"
+        default=math.radians(12.0),
+        ge=0.0,
+        le=1.57,
+        description="Maximum rotation between the heads of a pair",
     )
     maximum_size_ratio: float = Field(
-        default=1.25, ge=1.0, le=4.0, description="Of the two heads' distances from the crop camera"
+        default=1.25,
+        ge=1.0,
+        le=4.0,
+        description="Maximum ratio of the two heads' distances from the crop camera",
     )
     minimum_gaze_distance_rad: float = Field(
         default=math.radians(10.0),
         ge=0.0,
         le=1.57,
-        description="Either open eyes look elsewhere by this much,",
+        description="Minimum gaze difference of a pair with open eyes",
     )
     minimum_blink_distance: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
-        description="or they are open in one and shut in the other, blinks this far apart",
+        description="Minimum blink difference of a pair of open and shut eyes",
     )
-    open_below_blink: float = Field(default=0.4, ge=0.0, le=1.0, description="Both eyes below: clearly open")
-    shut_above_blink: float = Field(default=0.7, ge=0.0, le=1.0, description="Both eyes above: clearly shut")
+    open_below_blink: float = Field(
+        default=0.4, ge=0.0, le=1.0, description="Blink value of both eyes below which they are open"
+    )
+    shut_above_blink: float = Field(
+        default=0.7, ge=0.0, le=1.0, description="Blink value of both eyes above which they are shut"
+    )
     maximum_blink_step: float = Field(
         default=0.25,
         ge=0.0,
         le=1.0,
-        description="To either neighbouring frame; beyond, the lids are on their way",
+        description="Maximum blink change to a neighbouring frame; more means that the lids are moving",
     )
     maximum_gaze_step_rad: float = Field(
         default=math.radians(4.0),
         ge=0.0,
         le=1.57,
-        description="Of open eyes to either neighbouring frame; beyond, the gaze jumps",
+        description="Maximum gaze change of open eyes to a neighbouring frame; more is a saccade",
     )
     within_identity_share: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
-        description="Share of a clip's anchors whose eyes are of the same identity, from another clip "
-        "where one fits; the rest crosses identities. Where one kind finds no eyes, the other is tried",
+        description="Share of a clip's anchors with eyes of the same identity, from another clip if "
+        "possible; falls back to the other kind where no donor fits",
     )
     minimum_gap_frames: int = Field(
-        default=12, ge=1, description="Distance of two frames of one clip that may be paired"
+        default=12, ge=1, description="Minimum distance of two paired frames of one clip"
     )
 
 

@@ -53,24 +53,25 @@ class LipSyncFilter(Settings):
         default=0.0,
         ge=0.0,
         le=100.0,
-        description="Clips with a lower lip sync confidence, or none, are left out, in its units; 0: "
-        "keep all. Meant for syncnet_v2: energy is informative for whole videos only",
+        description="Minimum lip sync confidence, in the scorer's units; drops unscored clips too. 0: no "
+        "filter. Meant for syncnet_v2: energy is informative for whole videos only",
     )
     correct_offset: bool = Field(
         default=False,
-        description="Shift the sound by the median offset of its video's confident clips; shortens the clips",
+        description="Shift the audio by the median offset of the video's confident clips, which shortens "
+        "clips",
     )
     maximum_offset_frames: int = Field(
         default=MAXIMUM_OFFSET_FRAMES,
         ge=0,
         le=MAXIMUM_OFFSET_FRAMES,
-        description="Clips of a video whose sound comes earlier or later than this are left out",
+        description="Maximum audio offset of a video, in either direction; clips of others are dropped",
     )
     minimum_frames: int = Field(
         default=25,
         ge=2,
         le=64,
-        description="Clips of which fewer frames stay when their sound is moved are left out",
+        description="Minimum clip length after the audio is shifted; shorter clips are dropped",
     )
 
     @model_validator(mode="after")

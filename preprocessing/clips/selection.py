@@ -34,41 +34,46 @@ class ClipSettings(Settings):
     """Thresholds. A clip that fails one is refused with the threshold's reason."""
 
     minimum_face_size_px: float = Field(
-        default=64.0, ge=0.0, description="Face box in the source; smaller ones make a blur of a 224 px crop"
+        default=64.0,
+        ge=0.0,
+        description="Minimum size of the face box in the source; smaller faces give blurred 224 px crops",
     )
     minimum_sharpness: float = Field(
-        default=8.0, ge=0.0, description="Variance of the Laplacian of the 224 px crop"
+        default=8.0, ge=0.0, description="Minimum variance of the Laplacian of the 224 px crop"
     )
     minimum_brightness: float = Field(
-        default=25.0, ge=0.0, le=255.0, description="Mean grey level of the crop, 0 to 255"
+        default=25.0, ge=0.0, le=255.0, description="Minimum mean grey level of the crop"
     )
     maximum_brightness: float = Field(
-        default=235.0, ge=0.0, le=255.0, description="Mean grey level of the crop, 0 to 255"
+        default=235.0, ge=0.0, le=255.0, description="Maximum mean grey level of the crop"
     )
     maximum_step: float = Field(
         default=0.25,
         ge=0.0,
-        description="Step between neighbouring frames in face sizes; beyond, the tracker slipped",
+        description="Maximum motion between neighbouring frames, in face sizes; more is a tracking error",
     )
     maximum_outside_share: float = Field(
-        default=0.2, ge=0.0, le=1.0, description="Share of a crop that may lie beyond the picture's edge"
+        default=0.2, ge=0.0, le=1.0, description="Maximum share of a crop outside the frame"
     )
     maximum_head_angle_rad: float = Field(
-        default=math.radians(60.0), ge=0.0, le=math.pi, description="Head turn; beyond, one eye is hidden"
+        default=math.radians(60.0),
+        ge=0.0,
+        le=math.pi,
+        description="Maximum head rotation; beyond it, one eye is hidden",
     )
     minimum_mouth_motion: float = Field(
         default=0.01,
         ge=0.0,
-        description="Standard deviation of the mouth opening, in face scales; below, nobody speaks",
+        description="Minimum standard deviation of the mouth opening, in face sizes; below it, nobody speaks",
     )
     minimum_speech_level_dbfs: float = Field(
         default=-55.0,
         ge=-120.0,
         le=0.0,
-        description="Level of the loudest second of the clip; below, it is silent",
+        description="Minimum level of the loudest second; below it, a clip is silent",
     )
     keep_other_faces: bool = Field(
-        default=False, description="Faces beside the main one become identities of their own"
+        default=False, description="Keep faces other than the main one, as identities of their own"
     )
 
 

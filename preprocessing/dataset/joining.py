@@ -77,9 +77,9 @@ class DatasetSettings(Settings):
     splits: SplitSettings = SplitSettings()
     allow_mixed_labellers: bool = Field(
         default=False,
-        description="Join batches whose labels come of different labellers; they are not comparable",
+        description="Join batches labelled by different labellers, whose labels are not comparable",
     )
-    pictured_samples: int = Field(default=15, ge=0, le=100, description="Samples shown on the card")
+    pictured_samples: int = Field(default=15, ge=0, le=100, description="Samples shown on the dataset card")
 
 
 @dataclass(frozen=True)

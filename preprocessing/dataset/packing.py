@@ -52,7 +52,7 @@ class ShardSettings(Settings):
     """How samples are packed."""
 
     maximum_shard_mebibytes: int = Field(
-        default=256, ge=1, description="A shard is closed at the first sample that reaches this"
+        default=256, ge=1, description="Size at which a shard is closed, after the sample that reaches it"
     )
     lip_sync: LipSyncFilter = LipSyncFilter()
 

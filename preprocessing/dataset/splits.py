@@ -16,14 +16,18 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 class SplitSettings(Settings):
     """Shares of the identities, and how few a held-out split may have."""
 
-    seed: int = Field(default=0, ge=0, description="Of the deal of identities into splits")
-    validation_share: float = Field(default=0.05, ge=0.0, le=0.9, description="Of the identities")
-    test_share: float = Field(default=0.05, ge=0.0, le=0.9, description="Of the identities")
+    seed: int = Field(default=0, ge=0, description="Seed of the assignment of identities to splits")
+    validation_share: float = Field(
+        default=0.05, ge=0.0, le=0.9, description="Share of identities in the validation split"
+    )
+    test_share: float = Field(
+        default=0.05, ge=0.0, le=0.9, description="Share of identities in the test split"
+    )
     minimum_identities: int = Field(
         default=2,
         ge=0,
-        description="Identities that validation and test each have at least, as far as training keeps "
-        "two thirds: one each from 6 identities on, two each from 12",
+        description="Minimum identities in validation and test each, while training keeps two thirds: one "
+        "each from 6 identities, two each from 12",
     )
 
     @model_validator(mode="after")

@@ -37,13 +37,13 @@ class AlignmentSettings(Settings):
 
     mode: CropMode = Field(
         default="official",
-        description="official: cropped as the released networks expect it; square: around the face box",
+        description="official: aligned as the released networks expect; square: centred on the face box",
     )
     square_scale: float = Field(
         default=1.8,
         ge=1.0,
         le=4.0,
-        description="Side of the square crop over the face box's longer side (mode square)",
+        description="Side of the square crop, relative to the longer side of the face box (mode square)",
     )
 
 

@@ -30,9 +30,9 @@ class CandidateSettings(Settings):
     """How tracks are cut."""
 
     minimum_frames: int = Field(
-        default=25, ge=2, le=32, description="Shorter pieces are refused: too short to learn from"
+        default=25, ge=2, le=32, description="Minimum length of a clip; shorter ones are rejected"
     )
-    jpeg_quality: int = Field(default=95, ge=50, le=100, description="Of the crops")
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the crops")
 
 
 @dataclass(frozen=True)

@@ -26,17 +26,18 @@ class DetectorSettings(Settings):
     """Which detector finds the faces."""
 
     backend: BackendName = Field(
-        default=DEFAULT, description="Who finds faces in whole pictures; insightface runs outside weights"
+        default=DEFAULT, description="Face detector; insightface needs pretrained weights"
     )
     insightface_confidence: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
-        description="Score from which on InsightFace's detector has found a face; not MediaPipe's scale",
+        description="Minimum score of InsightFace's detector; not comparable with MediaPipe's",
     )
     weights: str = Field(
         default="",
-        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
+        description="Pretrained weights of the backend: a name of `pdfgc weights`, or a path; empty: the "
+        "backend's own name",
     )
 
     @model_validator(mode="after")

@@ -30,35 +30,38 @@ class TrackingSettings(Settings):
     detect_every_frames: int = Field(
         default=25,
         ge=1,
-        description="Frames between looks for new faces: one that walks in is found within a second",
+        description="Frames between detections of new faces; 25 is one second",
     )
     detect_every_steady_frames: int = Field(
         default=50,
         ge=1,
-        description="The same after a look that found nobody new; at least detect_every_frames",
+        description="Frames between detections after one that found no new face; >= detect_every_frames",
     )
     detection_confidence: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Score from which on MediaPipe's detector has found a face"
+        default=0.5, ge=0.0, le=1.0, description="Minimum score of MediaPipe's face detector"
     )
     detector: DetectorSettings = DetectorSettings()
     tracking_confidence: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Score of the face mesh below which a face is lost"
+        default=0.5, ge=0.0, le=1.0, description="Minimum score of the face mesh; below it, a track ends"
     )
-    maximum_faces: int = Field(default=4, ge=1, le=32, description="Faces followed at once in a video")
+    maximum_faces: int = Field(
+        default=4, ge=1, le=32, description="Maximum number of faces tracked at once in a video"
+    )
     window_scale: float = Field(
         default=2.2,
         ge=1.0,
         le=8.0,
-        description="Side of the window around a face, over the longer side of its mesh's box",
+        description="Side of the window around a face, relative to the longer side of its bounding box",
     )
     window_side_px: int = Field(
         default=384,
         ge=128,
         le=4096,
-        description="Larger windows are shrunk to this; the crop is at most about its own size",
+        description="Maximum side of the window; larger windows are downscaled. The crop gains nothing "
+        "above its own size",
     )
     memory_mebibytes: int = Field(
-        default=512, ge=16, description="Bound on the pictures held for each video that is being read"
+        default=512, ge=16, description="Maximum memory for frames of each video being read"
     )
 
     @model_validator(mode="after")

@@ -42,13 +42,13 @@ class BlinkSettings(Settings):
         default=75.0,
         ge=50.0,
         le=100.0,
-        description="Of a person's eye openness, taken as open: above blinks and lowered lids",
+        description="Percentile of an identity's eye opening that counts as open",
     )
     shut_share: float = Field(
         default=0.2,
         ge=0.0,
         le=0.9,
-        description="Of the open level, taken as shut: where the mesh leaves the lids of a shut eye",
+        description="Share of the open level that counts as shut: the mesh keeps shut lids this far apart",
     )
 
 

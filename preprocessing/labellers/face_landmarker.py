@@ -65,7 +65,7 @@ class FaceLandmarkerSettings(Settings):
     """What counts as a face."""
 
     minimum_confidence: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Confidence of MediaPipe that there is a face"
+        default=0.5, ge=0.0, le=1.0, description="Minimum score of MediaPipe's face detection"
     )
 
 

@@ -54,23 +54,23 @@ class GazeSettings(Settings):
         default=0.6,
         ge=0.0,
         le=1.0,
-        description="Blink from which on the lid hides the iris, and the gaze is filled in",
+        description="Blink value above which the lid hides the iris and gaze is interpolated",
     )
     # What the iris's angle is multiplied by. Irises measured in the picture (`iris_refinement`) cover .65
     # of the true gaze up and down and .78 sideways on the demo corpus, where irises in their true places
     # would cover .86 and .82 (the mean face's eyes are not this person's). 1.25 has the smallest error
     # there (seeds 0 and 7 chose it, seed 11 confirmed it).
     vertical_gain: float = Field(
-        default=1.25, ge=0.1, le=10.0, description="Factor on the iris's angle up and down"
+        default=1.25, ge=0.1, le=10.0, description="Gain of the iris's vertical angle"
     )
     horizontal_gain: float = Field(
-        default=1.25, ge=0.1, le=10.0, description="Factor on the iris's angle sideways"
+        default=1.25, ge=0.1, le=10.0, description="Gain of the iris's horizontal angle"
     )
     reach_rad: float = Field(
         default=1.0,
         ge=0.1,
         le=1.57,
-        description="Largest gaze that is told: an eye turns by 50 to 55 degrees at most, beyond lies noise",
+        description="Maximum gaze angle; eyes turn by 50 to 55 degrees at most, more is noise",
     )
 
 

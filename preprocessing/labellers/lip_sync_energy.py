@@ -27,25 +27,32 @@ class LipSyncSettings(Settings):
     """What is compared, and what counts as silent or motionless."""
 
     maximum_shift_frames: int = Field(
-        default=15, ge=1, le=31, description="Largest shift between lips and sound that is tried, either way"
+        default=15, ge=1, le=31, description="Maximum shift between lips and audio, in either direction"
     )
     slow_frames: float = Field(
-        default=3.0, ge=0.1, description="Gaussian width; slower changes of mouth and loudness are taken out"
+        default=3.0,
+        ge=0.1,
+        description="Gaussian sigma of the high-pass filter of mouth opening and loudness",
     )
     smooth_frames: float = Field(
-        default=0.5, ge=0.0, description="Gaussian width; landmark jitter is taken out"
+        default=0.5, ge=0.0, description="Gaussian sigma of the smoothing of landmark jitter"
     )
     silence_dbfs: float = Field(
-        default=-55.0, ge=-120.0, le=0.0, description="A clip whose loudest frame stays below is silent"
+        default=-55.0,
+        ge=-120.0,
+        le=0.0,
+        description="Minimum level of the loudest frame; below it, a clip is silent",
     )
     still_opening: float = Field(
-        default=0.004, ge=0.0, description="A mouth whose opening varies less (standard deviation) is still"
+        default=0.004,
+        ge=0.0,
+        description="Minimum standard deviation of the mouth opening; below it, the mouth is still",
     )
     minimum_frames: int = Field(
         default=32,
         ge=2,
         le=64,
-        description="Shorter clips leave no overlap worth correlating at the largest shift",
+        description="Minimum clip length; shorter ones overlap too little at the maximum shift",
     )
 
 

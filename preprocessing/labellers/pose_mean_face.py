@@ -36,13 +36,13 @@ class PoseSettings(Settings):
     """How the mean face is fitted."""
 
     huber_px: float = Field(
-        default=1.5, ge=0.01, description="Residual beyond which a point's pull no longer grows"
+        default=1.5, ge=0.01, description="Huber threshold: residual above which a point's weight falls"
     )
     iterations: int = Field(
         default=6,
         ge=1,
         le=100,
-        description="Steps of the fit, always all: no pose depends on which frames it is fitted with",
+        description="Iterations of the fit, always all, so that poses do not depend on other frames",
     )
 
 

@@ -49,10 +49,11 @@ class GazeLabelSettings(Settings):
 
     iris: gaze_iris.GazeSettings = gaze_iris.GazeSettings()
     blink: blink_lids.BlinkSettings = blink_lids.BlinkSettings()
-    backend: BackendName = Field(default="iris", description="Who labels the gaze; l2cs runs outside weights")
+    backend: BackendName = Field(default="iris", description="Gaze labeller; l2cs needs pretrained weights")
     weights: str = Field(
         default="",
-        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
+        description="Pretrained weights of the backend: a name of `pdfgc weights`, or a path; empty: the "
+        "backend's own name",
     )
 
     @model_validator(mode="after")

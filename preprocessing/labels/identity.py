@@ -42,11 +42,11 @@ EMBEDDINGS_SCHEMA: Final = table_schema(
 class IdentitySettings(Settings):
     """How a clip's identity is looked at."""
 
-    frames_per_clip: int = Field(
-        default=8, ge=1, le=64, description="Frames of a clip that are looked at, evenly spread"
-    )
+    frames_per_clip: int = Field(default=8, ge=1, le=64, description="Frames sampled evenly from each clip")
     weights: str = Field(
-        default="", description="Name in `pdfgc weights`, or path, of the network; empty: buffalo_l"
+        default="",
+        description="Pretrained weights of the network: a name of `pdfgc weights`, or a path; empty: "
+        "buffalo_l",
     )
 
 

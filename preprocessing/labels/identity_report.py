@@ -38,16 +38,17 @@ class IdentityReportSettings(Settings):
         default=0.5,
         ge=-1.0,
         le=1.0,
-        description="Two identities whose means are this near are told as one person",
+        description="Minimum cosine similarity of two identities' means that are reported as one person",
     )
     other_cosine: float = Field(
         default=0.25,
         ge=-1.0,
         le=1.0,
-        description="A frame or clip that is less like its own clip or identity is told as somebody else",
+        description="Maximum cosine similarity of a frame or clip to its own clip or identity that is "
+        "reported as another person",
     )
     largest_far_share: float = Field(
-        default=0.2, ge=0.0, le=1.0, description="Share of a clip's frames that may be somebody else"
+        default=0.2, ge=0.0, le=1.0, description="Maximum share of a clip's frames that may be another person"
     )
 
 

@@ -55,11 +55,12 @@ class LipSyncScoreSettings(Settings):
 
     energy: lip_sync_energy.LipSyncSettings = lip_sync_energy.LipSyncSettings()
     backend: BackendName = Field(
-        default="energy", description="Who scores lip sync; syncnet_v2 runs outside weights"
+        default="energy", description="Lip sync scorer; syncnet_v2 needs pretrained weights"
     )
     weights: str = Field(
         default="",
-        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
+        description="Pretrained weights of the backend: a name of `pdfgc weights`, or a path; empty: the "
+        "backend's own name",
     )
 
     @model_validator(mode="after")

@@ -50,11 +50,12 @@ class PoseLabelSettings(Settings):
 
     mean_face: pose_mean_face.PoseSettings = pose_mean_face.PoseSettings()
     backend: BackendName = Field(
-        default="mean_face", description="Who labels the pose; all but mean_face run outside weights"
+        default="mean_face", description="Pose labeller; all but mean_face need pretrained weights"
     )
     weights: str = Field(
         default="",
-        description="Name in `pdfgc weights`, or path, of the backend's weights; empty: its own of the list",
+        description="Pretrained weights of the backend: a name of `pdfgc weights`, or a path; empty: the "
+        "backend's own name",
     )
     face_landmarker: FaceLandmarkerSettings = FaceLandmarkerSettings()
 

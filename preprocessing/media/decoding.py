@@ -45,12 +45,12 @@ class DecodeSettings(Settings):
         default=1,
         ge=1,
         le=64,
-        description="Decoder threads of a video; a pool of one-thread workers has the higher throughput",
+        description="Decoder threads per video; many workers of one thread have the highest throughput",
     )
     maximum_gap_seconds: float = Field(
         default=600.0,
         ge=0.04,
-        description="Longest time for which a frame is repeated; longer gaps count as broken timestamps",
+        description="Maximum time for which a frame is repeated; longer gaps count as broken timestamps",
     )
 
 

@@ -22,7 +22,7 @@ class ShotSettings(Settings):
         default=27.0,
         ge=1.0,
         le=255.0,
-        description="Mean HSV difference of two frames that starts a new shot; PySceneDetect's default",
+        description="Mean HSV difference between two frames that starts a new shot; PySceneDetect's default",
     )
 
 

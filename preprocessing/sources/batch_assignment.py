@@ -22,7 +22,9 @@ class BatchSettings(Settings):
         description="Target number of videos; identities stay whole, so a batch may be about twice as large",
     )
     minimum_identities: int = Field(
-        default=4, ge=1, description="Persons in a batch, so that eye anchors can cross identities inside it"
+        default=4,
+        ge=1,
+        description="Minimum number of identities, so that eye anchors can combine identities of one batch",
     )
 
 

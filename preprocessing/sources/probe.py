@@ -37,18 +37,18 @@ class ProbeSettings(Settings):
     """When a readable file is refused all the same."""
 
     minimum_seconds: float = Field(
-        default=1.0, ge=0.04, description="Shortest time that picture and sound must both cover"
+        default=1.0, ge=0.04, description="Minimum duration of both the video and the audio stream"
     )
     maximum_side_px: int = Field(
         default=8192,
         ge=64,
         le=32768,
-        description="Longest side of a video; one RGB frame of 8192 px squared takes 200 MB",
+        description="Maximum width or height of a video; one RGB frame of 8192 x 8192 px takes 200 MB",
     )
     truncation_tolerance_seconds: float = Field(
         default=0.5,
         ge=0.0,
-        description="Seconds by which a stream may end before its header says; muxers err by a frame or two",
+        description="How much earlier a stream may end than its header says",
     )
 
 

@@ -39,12 +39,12 @@ class ScanSettings(Settings):
         default=4,
         ge=1,
         le=256,
-        description="Files hashed and probed at once; both leave Python's lock for most of the time",
+        description="Files hashed and probed in parallel",
     )
     settle_seconds: int = Field(
         default=0,
         ge=0,
-        description="Files that changed more lately than this are left for a later scan: copies under way",
+        description="Skip files modified more recently than this: they may still be uploading",
     )
 
 

@@ -18,62 +18,63 @@ class TrainingConfig(Settings):
 
     preset: PresetName = Field(
         default="tiny_cpu",
-        description="Networks, losses and schedule: tiny_cpu (64 px, minutes), small_gpu, paper",
+        description="Networks, losses and schedule; tiny_cpu trains at 64 px in minutes",
     )
     run: str = Field(
         default="default",
         min_length=1,
-        description="Name of the training run; each name keeps its own weights",
+        description="Name of the training run; each run has its own weights",
     )
     parents_run: str = Field(
-        default="", description="Run whose earlier stages this one starts from; empty: the same run"
+        default="", description="Run whose earlier stages to start from; empty: the same run"
     )
     steps: int = Field(default=0, ge=0, description="Training steps; 0: the preset's")
-    batch_size: int = Field(default=0, ge=0, description="Rows a process and step; 0: the preset's")
+    batch_size: int = Field(default=0, ge=0, description="Samples per process and step; 0: the preset's")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto takes the GPU where there is one"
+        default="auto", description="Device; auto: the GPU if there is one"
     )
     processes: int = Field(
-        default=0, ge=0, description="Training processes (DDP); 0: one a GPU, one on a CPU"
+        default=0, ge=0, description="Training processes (DDP); 0: one per GPU, or one on the CPU"
     )
     workers: int = Field(
-        default=-1, ge=-1, description="Loader processes of each training process; -1: the preset's"
+        default=-1, ge=-1, description="Data loader workers per training process; -1: the preset's"
     )
     precision: Literal["preset", "float32", "bfloat16"] = Field(
-        default="preset", description="Arithmetic of the networks (autocast)"
+        default="preset", description="Precision of the networks (autocast)"
     )
-    seed: int = Field(default=0, ge=0, description="Of weights, order and noise")
+    seed: int = Field(default=0, ge=0, description="Seed of weights, sample order and noise")
     decorrelation: bool = Field(
-        default=True, description="Stage 3: keep the lips out of the expression (L_decor); False: ablation"
+        default=True, description="Stage 3: decorrelate lips and expression (L_decor)"
     )
     vgg19_weights: str = Field(
         default="",
-        description="vgg19 (of `pdfgc weights`), or torchvision's file, for the perceptual loss; "
+        description="VGG-19 of the perceptual loss: vgg19 (of `pdfgc weights`) or torchvision's file; "
         "empty: fixed random filters",
     )
     deep3d_weights: str = Field(
         default="",
-        description="deep3d_facerecon (of `pdfgc weights`), or its file, as φ (the 3-D face) in "
-        "the losses of stages 1 and 3; empty: perception",
+        description="φ (3D face) in the losses of stages 1 and 3: deep3d_facerecon (of `pdfgc weights`) "
+        "or its file; empty: the perception stage",
     )
     emonet_weights: str = Field(
         default="",
-        description="emonet_8 or emonet_5 (of `pdfgc weights`), or its file, as ψ (emotion) in the "
-        "losses of stages 1 and 3; empty: perception",
+        description="ψ (emotion) in the losses of stages 1 and 3: emonet_8 or emonet_5 (of `pdfgc "
+        "weights`) or its file; empty: the perception stage",
     )
     l2cs_weights: str = Field(
         default="",
-        description="l2cs_gaze360 (of `pdfgc weights`), or its file, as the gaze estimator in the "
-        "losses of stage 3; empty: perception",
+        description="Gaze estimator in the losses of stage 3: l2cs_gaze360 (of `pdfgc weights`) or its "
+        "file; empty: the perception stage",
     )
     start_from: str = Field(
         default="",
-        description="pdfgc_official (of `pdfgc weights`), or a folder with the four released files: "
-        "what stages 1 to 3 begin as (presets small_gpu, paper); empty: random, or the stages before",
+        description="Initial weights of stages 1 to 3 (presets small_gpu, paper): pdfgc_official (of "
+        "`pdfgc weights`) or a folder with the four released files; empty: random, or the "
+        "earlier stages",
     )
     maximum_corrupt_clips: int = Field(
-        default=0, ge=0, description="Clips a process may skip as unreadable before it stops"
+        default=0, ge=0, description="Unreadable clips that a process skips before it fails"
     )
     allow_mixed_labellers: bool = Field(
-        default=False, description="Train although labels that the stage reads come of different labellers"
+        default=False, description="Train even if the labels that a stage reads come from different labellers"
     )

@@ -47,8 +47,8 @@ from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, S
 class MotionWeights(Settings):
     """Weights of the losses. Unverified: λ of VGG and of features are left over in the official code."""
 
-    phi: float = Field(default=1.0, description="Of φ, the 3D face, in L_mot")
-    psi: float = Field(default=1.0, description="Of ψ, the emotion, in L_mot")
+    phi: float = Field(default=1.0, description="φ, the 3D face, in L_mot")
+    psi: float = Field(default=1.0, description="ψ, the emotion, in L_mot")
     vgg: float = 10.0
     adversarial: float = 1.0
     feature_matching: float = Field(
