@@ -21,13 +21,8 @@ from evaluation.report.summary import markdown_tables
 from evaluation.suites.control import CONTROL_EVALUATION, MATRIX_TABLE, run_control_evaluation
 from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION, run_lip_sync_evaluation
 from evaluation.suites.quality import QUALITY_EVALUATION, run_quality_evaluation
-from pipelines.evaluation.checks import (
-    FIGURE_CHECKS,
-    figure_check_specs,
-    run_figure_checks,
-    videos_check,
-    videos_check_spec,
-)
+from pipelines.checks import check_specs, run_checks
+from pipelines.evaluation.checks import RECORDS_CHECKS, VIDEO_CHECKS
 from pipelines.materialised import Materialised
 from pipelines.metadata import picture, published_metadata
 from pipelines.operations.automation import after_any_of
@@ -54,7 +49,7 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
     pool=GPU_POOL,
     kinds={"pytorch", "mp4"},
     owners=["team:evaluation"],
-    check_specs=[videos_check_spec()],
+    check_specs=check_specs(GENERATED_VIDEOS, VIDEO_CHECKS),
     automation_condition=after_any_of(RENDERING_STAGE),
 )
 def generated_videos(
@@ -73,7 +68,7 @@ def generated_videos(
     return Materialised(
         metadata={"run": config.run, "picture: videos and drivers": picture(sheet.read_bytes())}
         | published_metadata(published),
-        check_results=[videos_check(root, config.run)],
+        check_results=run_checks(VIDEO_CHECKS, (root, config.run)),
         data_version=DataVersion(published.manifest.content_digest),
     )
 
@@ -97,7 +92,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         group_name="evaluation",
         kinds=set(evaluation.kinds),
         owners=["team:evaluation"],
-        check_specs=figure_check_specs(evaluation.name),
+        check_specs=check_specs(evaluation.name, RECORDS_CHECKS[evaluation.name]),
         description=evaluation.description,
         automation_condition=after_any_of(GENERATED_VIDEOS),
         metadata={"dagster/column_schema": column_schema(SCHEMA)},
@@ -115,7 +110,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
             metadata={"run": config.run, "figures": _table(rows)}
             | published_metadata(published)
             | _missing(rows),
-            check_results=run_figure_checks(evaluation.name, rows),
+            check_results=run_checks(RECORDS_CHECKS[evaluation.name], rows),
             data_version=DataVersion(published.manifest.content_digest),
         )
 
@@ -173,4 +168,4 @@ quality_evaluation: Final = _evaluation_asset(
     )
 )
 evaluation_assets: Final = (generated_videos, lip_sync_evaluation, control_evaluation, quality_evaluation)
-assert set(FIGURE_CHECKS) == {one.key.to_user_string() for one in evaluation_assets[1:]}
+assert set(RECORDS_CHECKS) == {one.key.to_user_string() for one in evaluation_assets[1:]}

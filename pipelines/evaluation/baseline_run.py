@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from dagster import (
     AssetCheckResult,
-    AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
     Config,
@@ -26,12 +25,14 @@ from evaluation.comparison.text import check_text, markdown_table, regression_li
 from evaluation.records import SCHEMA
 from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import EVALUATION_REPORT
+from pipelines.checks import check_result
 from pipelines.forms import resource_class
 from pipelines.materialised import Materialised
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
 from pipelines.resources import WorkspaceResource
 from pipelines.table_columns import column_schema
+from storage.checks import CheckOutcome
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
 
@@ -93,11 +94,11 @@ def run_regression_check(root: UPath, run: str, settings: BaselineSettings) -> A
     try:
         check = compare_with_baseline(root, run, settings)
     except ValueError as error:  # an unknown metric or a damaged history fails the check, not the report
-        return _result(str(error), passed=False, metadata={})
-    metadata: dict[str, Any] = {"metrics tested": check.tested, "regressions": len(check.regressions)}
-    if check.metrics:
-        metadata["table: comparison with the baseline run"] = MetadataValue.md(markdown_table(check))
-    return _result(check_text(check), passed=check.passed, metadata=metadata)
+        return check_result(CheckOutcome(False, str(error)), name=NO_REGRESSION, blocking=True)
+    values = {"metrics tested": check.tested, "regressions": len(check.regressions)}
+    outcome = CheckOutcome(check.passed, check_text(check), values)
+    table = MetadataValue.md(markdown_table(check)) if check.metrics else None
+    return check_result(outcome, name=NO_REGRESSION, blocking=True, table=table)
 
 
 def require_no_regression(
@@ -131,13 +132,3 @@ def _metadata(root: UPath, entry: BaselineRun, check: RegressionCheck) -> dict[s
         "report": MetadataValue.path(str(root / entry.report)),
         "folder": MetadataValue.path(str(root / entry.folder)),
     }
-
-
-def _result(description: str, *, passed: bool, metadata: dict[str, Any]) -> AssetCheckResult:
-    return AssetCheckResult(
-        passed=passed,
-        check_name=NO_REGRESSION,
-        severity=AssetCheckSeverity.ERROR,
-        description=description,
-        metadata=metadata,
-    )

@@ -1,154 +1,123 @@
-"""Asset checks of the evaluations, run with the asset.
-
-Missing videos or tables block the report; a baseline that beats the model warns.
-"""
+"""Asset checks of the evaluation. Missing videos or values block the report; a better baseline warns."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 from upath import UPath
 
-from evaluation.generation.files import GENERATED_VIDEOS, open_generated
+from evaluation.generation.files import open_generated
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord, Summary, summarise
 from evaluation.suites.control import CONTROL_EVALUATION
 from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION
 from evaluation.suites.quality import QUALITY_EVALUATION
-from pipelines.training.checks import Verdict
+from pipelines.checks import CheckDefinition
+from storage.checks import CheckOutcome
 
-EVERY_VIDEO: Final = "every_video_made"
-
-
-@dataclass(frozen=True)
-class FigureCheck:
-    """A check of a table of figures."""
-
-    description: str
-    blocking: bool
-    look: Callable[[Sequence[MetricRecord]], Verdict]
+Records = Sequence[MetricRecord]
+RecordsCheck = CheckDefinition[Records]
 
 
-def has_figures(rows: Sequence[MetricRecord]) -> Verdict:
-    """The model has figures, or reasons why not, and some are figures."""
-    mine = [row for row in rows if row.method == MODEL]
-    measured = sum(row.value is not None for row in mine)
-    explanation = f"{measured} of the model's {len(mine)} figures are there"
-    return Verdict(measured > 0, explanation, {"figures": measured, "missing": len(mine) - measured})
+def check_has_values(records: Records) -> CheckOutcome:
+    """At least one record of the model has a value."""
+    model = [record for record in records if record.method == MODEL]
+    measured = sum(record.value is not None for record in model)
+    description = f"{measured} of {len(model)} records of the model have a value"
+    return CheckOutcome(measured > 0, description, {"measured": measured, "missing": len(model) - measured})
 
 
-def every_metric_measured(rows: Sequence[MetricRecord]) -> Verdict:
-    """No metric of the model is without a single figure; where weights are not given that is so."""
-    empty = [
+def check_every_metric_measured(records: Records) -> CheckOutcome:
+    """Every metric has a value for the model; without their weights some have none."""
+    missing = [
         f"{summary.key.metric} ({summary.key.task}): {next(iter(summary.missing))}"
-        for summary in summarise(rows)
+        for summary in summarise(records)
         if summary.key.method == MODEL and summary.mean is None
     ]
-    explanation = "; ".join(empty[:4]) if empty else "every metric has figures"
-    return Verdict(not empty, explanation, {"metrics without a figure": len(empty)})
+    description = "; ".join(missing[:4]) if missing else "every metric has values"
+    return CheckOutcome(not missing, description, {"metrics without values": len(missing)})
 
 
-def beats_still_portrait(metric: str) -> Callable[[Sequence[MetricRecord]], Verdict]:
-    """A check that the model's mean is better than the portrait's held still, in every task."""
+def beats_static_portrait(metric: str) -> Callable[[Records], CheckOutcome]:
+    """A check that the model's mean is better than that of the static portrait, in every task."""
 
-    def look(rows: Sequence[MetricRecord]) -> Verdict:
-        means = {summary.key: summary for summary in summarise([row for row in rows if row.metric == metric])}
+    def check(records: Records) -> CheckOutcome:
+        means = {
+            summary.key: summary
+            for summary in summarise([record for record in records if record.metric == metric])
+            if summary.mean is not None
+        }
         pairs = [
-            (summary, other)
-            for key, summary in means.items()
-            for other_key, other in means.items()
-            if key.method == MODEL
-            and other_key.method == COPY_PORTRAIT
-            and (key.task, key.scorer) == (other_key.task, other_key.scorer)
-            and summary.mean is not None
-            and other.mean is not None
+            (model, portrait)
+            for key, model in means.items()
+            for other, portrait in means.items()
+            if (key.method, other.method) == (MODEL, COPY_PORTRAIT)
+            and (key.task, key.scorer) == (other.task, other.scorer)
         ]
         if not pairs:
-            return Verdict(passed=False, explanation=f"{metric}: nothing to compare", figures={})
-        told = [
-            f"{one.key.task} ({one.key.scorer}) {one.mean:.4g} to {other.mean:.4g}" for one, other in pairs
+            return CheckOutcome(False, f"{metric}: nothing to compare")
+        values = [
+            f"{model.key.task} ({model.key.scorer}) {model.mean:.4g} vs. {portrait.mean:.4g}"
+            for model, portrait in pairs
         ]
-        behind = sum(not _is_better(one, other) for one, other in pairs)
-        return Verdict(
-            behind == 0, f"{metric}, model to still portrait: {'; '.join(told)}", {"behind": behind}
-        )
+        worse = sum(not _is_better(model, portrait) for model, portrait in pairs)
+        description = f"{metric}, model vs. static portrait: {'; '.join(values)}"
+        return CheckOutcome(worse == 0, description, {"not better": worse})
 
-    return look
+    return check
 
 
-def _is_better(model: Summary, other: Summary) -> bool:
+def _is_better(model: Summary, portrait: Summary) -> bool:
     assert model.mean is not None
-    assert other.mean is not None
-    return model.mean > other.mean if model.direction == "higher" else model.mean < other.mean
+    assert portrait.mean is not None
+    return model.mean > portrait.mean if model.direction == "higher" else model.mean < portrait.mean
 
 
-_COMMON: Final = {
-    "has_figures": FigureCheck("The model was measured by this evaluation.", blocking=True, look=has_figures),
-    "every_metric_measured": FigureCheck(
-        "No metric is without a figure of the model; those that want weights are, where none are given.",
+_COMMON: Final = (
+    RecordsCheck("has_values", "The model was measured.", blocking=True, check=check_has_values),
+    RecordsCheck(
+        "every_metric_measured",
+        "Every metric has values for the model. Without its pretrained weights a metric has none.",
         blocking=False,
-        look=every_metric_measured,
+        check=check_every_metric_measured,
     ),
-}
-FIGURE_CHECKS: Final[Mapping[str, Mapping[str, FigureCheck]]] = {
-    LIP_SYNC_EVALUATION: _COMMON
-    | {
-        "lips_beat_still_portrait": FigureCheck(
-            "Lips fit the sound better than the portrait's, held still.",
+)
+RECORDS_CHECKS: Final[Mapping[str, tuple[RecordsCheck, ...]]] = {
+    LIP_SYNC_EVALUATION: (
+        *_COMMON,
+        RecordsCheck(
+            "lip_sync_beats_static_portrait",
+            "Lip sync is better than that of the static portrait.",
             blocking=False,
-            look=beats_still_portrait("lse_c_crop"),
-        )
-    },
-    CONTROL_EVALUATION: _COMMON
-    | {
-        "yaw_beats_still_portrait": FigureCheck(
-            "The head turns with its driver more nearly than the portrait, held still.",
+            check=beats_static_portrait("lse_c_crop"),
+        ),
+    ),
+    CONTROL_EVALUATION: (
+        *_COMMON,
+        RecordsCheck(
+            "yaw_beats_static_portrait",
+            "The yaw error is smaller than that of the static portrait.",
             blocking=False,
-            look=beats_still_portrait("yaw_error"),
-        )
-    },
+            check=beats_static_portrait("yaw_error"),
+        ),
+    ),
     QUALITY_EVALUATION: _COMMON,
 }
 
 
-def figure_check_specs(evaluation: str) -> list[AssetCheckSpec]:
-    """The checks of an evaluation, for its asset."""
-    return [
-        AssetCheckSpec(name, asset=evaluation, description=check.description, blocking=check.blocking)
-        for name, check in FIGURE_CHECKS[evaluation].items()
-    ]
+def check_every_video(videos: tuple[UPath, str]) -> CheckOutcome:
+    """All files of the reenactment plan of a (root, run) exist."""
+    _, generated = open_generated(*videos)
+    paths = [generated.video(reenactment.name) for reenactment in generated.plan.reenactments]
+    paths += [generated.clip(key) for key in generated.plan.clips()]
+    missing = [path.name for path in paths if not path.is_file()]
+    description = f"missing: {', '.join(missing[:4])}" if missing else f"all {len(paths)} files exist"
+    return CheckOutcome(not missing, description, {"files": len(paths), "missing": len(missing)})
 
 
-def run_figure_checks(evaluation: str, rows: Sequence[MetricRecord]) -> list[AssetCheckResult]:
-    """Look at an evaluation's figures."""
-    return [
-        _result(name, check.look(rows), blocking=check.blocking)
-        for name, check in FIGURE_CHECKS[evaluation].items()
-    ]
-
-
-def videos_check_spec() -> AssetCheckSpec:
-    """The check of `generated_videos`, for its asset."""
-    told = "Every video of the list is there, and every clip that drives one."
-    return AssetCheckSpec(EVERY_VIDEO, asset=GENERATED_VIDEOS, description=told, blocking=True)
-
-
-def videos_check(root: UPath, run: str) -> AssetCheckResult:
-    """Look for every video."""
-    _, made = open_generated(root, run)
-    wanted = [made.video(one.name) for one in made.plan.reenactments]
-    wanted += [made.clip(key) for key in made.plan.clips()]
-    missing = [path.name for path in wanted if not path.is_file()]
-    told = f"missing: {', '.join(missing[:4])}" if missing else f"all {len(wanted)} files are there"
-    figures = {"files": len(wanted), "missing": len(missing)}
-    return _result(EVERY_VIDEO, Verdict(not missing, told, figures), blocking=True)
-
-
-def _result(name: str, verdict: Verdict, *, blocking: bool) -> AssetCheckResult:
-    return AssetCheckResult(
-        passed=verdict.passed,
-        check_name=name,
-        severity=AssetCheckSeverity.ERROR if blocking else AssetCheckSeverity.WARN,
-        description=verdict.explanation,
-        metadata=dict(verdict.figures),
-    )
+VIDEO_CHECKS: Final = (
+    CheckDefinition(
+        "every_video_exists",
+        "Every video of the plan and every driving clip exists.",
+        blocking=True,
+        check=check_every_video,
+    ),
+)

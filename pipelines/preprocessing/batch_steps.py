@@ -12,12 +12,13 @@ from dagster import (
     asset,
 )
 
+from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata, what_happened
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
-from pipelines.preprocessing.checks import check_specs, run_checks
+from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
 from pipelines.preprocessing.labeller_weights import labeller_weights
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
@@ -103,7 +104,7 @@ def _step_asset(name: str) -> AssetsDefinition:
         kinds=set(face.kinds),
         owners=["team:data"],
         code_version=STEPS[name].code_version(deployed(PreprocessingSettings)),
-        check_specs=check_specs(name),
+        check_specs=check_specs(name, STEP_CHECKS.get(name, ())),
         description=face.description,
         metadata={"dagster/column_schema": column_schema(face.columns)},
     )
@@ -128,7 +129,7 @@ def _step_asset(name: str) -> AssetsDefinition:
         context.add_asset_metadata(step_pictures(root, name, key, settings))
         return Materialised(
             metadata=published_metadata(published),
-            check_results=run_checks(root, name, key, settings),
+            check_results=run_checks(STEP_CHECKS.get(name, ()), BatchBuilds(root, key, settings)),
             data_version=DataVersion(published.manifest.content_digest),
         )
 

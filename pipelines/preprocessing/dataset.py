@@ -9,12 +9,12 @@ from dagster import (
     asset_check,
 )
 
+from pipelines.checks import check_result
 from pipelines.materialised import Materialised
 from pipelines.metadata import published_metadata
 from pipelines.operations.automation import after_batches
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.preprocessing.batch_steps import step_assets
-from pipelines.preprocessing.checks import check_result
 from pipelines.preprocessing.pictures import dataset_pictures
 from pipelines.resources import DatasetResource, WorkspaceResource
 from pipelines.table_columns import column_schema

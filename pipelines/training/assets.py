@@ -11,6 +11,7 @@ from dagster import (
     asset,
 )
 
+from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
 from pipelines.materialised import Materialised
 from pipelines.metadata import picture, what_happened
@@ -20,7 +21,7 @@ from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import TrainingResource, WorkspaceResource
-from pipelines.training.checks import Trained, run_training_checks, training_check_specs
+from pipelines.training.checks import TRAINING_CHECKS, TrainedStage
 from pipelines.training.launch import Watching, launch_training
 from pipelines.training.pictures import draw_losses, figure_table
 from pipelines.training.record import newest_sample, read_figures, read_losses
@@ -35,7 +36,7 @@ class _Made:
     """A published stage and where its files can be read."""
 
     published: Published
-    trained: Trained
+    trained: TrainedStage
 
 
 def _stage_asset(info: StageInfo) -> AssetsDefinition:
@@ -47,7 +48,7 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
         pool=GPU_POOL,
         kinds={"pytorch"},
         owners=["team:training"],
-        check_specs=training_check_specs(info.name),
+        check_specs=check_specs(info.name, TRAINING_CHECKS),
         description=info.description,
     )
     def stage(
@@ -65,10 +66,10 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
                 progress=context.log.info,
             )
         context.log.info("%s", what_happened(published))
-        made = _Made(published, Trained(root, info.name, run, local_copy(published.directory)))
+        made = _Made(published, TrainedStage(root, info.name, run, local_copy(published.directory)))
         return Materialised(
             metadata=_metadata(made),
-            check_results=run_training_checks(made.trained),
+            check_results=run_checks(TRAINING_CHECKS, made.trained),
             data_version=DataVersion(published.manifest.content_digest),
         )
 

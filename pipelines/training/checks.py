@@ -1,23 +1,21 @@
-"""Asset checks of the training stages, run with the asset.
+"""Asset checks of the training stages. Unusable results block downstream; poor ones warn."""
 
-What could not be used blocks what follows; what may honestly come of a short run warns.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 from upath import UPath
 
+from pipelines.checks import CheckDefinition
 from pipelines.training.record import LossRecord, read_figures, read_losses
+from storage.checks import CheckOutcome
 from training.jobs.stage_run import check_reloads
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A stage that was trained."""
+class TrainedStage:
+    """A published stage of a training run."""
 
     root: UPath
     stage: str
@@ -25,109 +23,73 @@ class Trained:
     folder: Path  # local
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found."""
-
-    passed: bool
-    explanation: str
-    figures: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class TrainingCheck:
-    """A check of a trained stage."""
-
-    description: str
-    blocking: bool
-    look: Callable[[Trained], Verdict]
-
-
-def loss_fell(records: Sequence[LossRecord]) -> Verdict:
-    """Compare the weighted total of the first tenth of the reports with that of the last."""
+def check_loss_decreased(records: Sequence[LossRecord]) -> CheckOutcome:
+    """The mean weighted total of the last tenth of the records is below that of the first tenth."""
     if len(records) < 2:
-        return Verdict(passed=False, explanation=f"{len(records)} reports, need 2 to compare", figures={})
+        return CheckOutcome(False, f"{len(records)} records, need 2 to compare")
     tenth = max(1, len(records) // 10)
     first = sum(record.total for record in records[:tenth]) / tenth
     last = sum(record.total for record in records[-tenth:]) / tenth
-    explanation = f"weighted total of the first tenth {first:.4g}, of the last {last:.4g}"
-    return Verdict(last < first, explanation, {"first": first, "last": last})
+    description = f"weighted total: first tenth {first:.4g}, last tenth {last:.4g}"
+    return CheckOutcome(last < first, description, {"first": first, "last": last})
 
 
-def finite(records: Sequence[LossRecord]) -> Verdict:
-    """Every loss of every report is a number."""
-    wrong = [record.step for record in records if not record.is_finite]
+def check_finite(records: Sequence[LossRecord]) -> CheckOutcome:
+    """Every loss of every record is finite."""
     if not records:
-        return Verdict(passed=False, explanation="there are no reports", figures={})
-    explanation = f"not finite at steps {wrong[:5]}" if wrong else f"{len(records)} reports, all finite"
-    return Verdict(not wrong, explanation, {"reports": len(records), "not finite": len(wrong)})
+        return CheckOutcome(False, "no records")
+    steps = [record.step for record in records if not record.is_finite]
+    description = f"not finite at steps {steps[:5]}" if steps else f"all {len(records)} records are finite"
+    return CheckOutcome(not steps, description, {"records": len(records), "not finite": len(steps)})
 
 
-def held_out_beats_chance(folder: Path) -> Verdict:
-    """Every figure that decides is better than chance."""
-    deciding = [figure for figure in read_figures(folder) if figure.decides and figure.chance is not None]
-    if not deciding:
-        return Verdict(passed=False, explanation="no held-out figure was measured", figures={})
-    behind = [figure for figure in deciding if not figure.beats_chance]
-    told = [f"{figure.name} {figure.value:.4g} (chance {figure.chance:.4g})" for figure in behind]
-    explanation = (
-        f"not beyond chance: {', '.join(told)}" if behind else f"{len(deciding)} figures beat chance"
+def check_beats_chance(folder: Path) -> CheckOutcome:
+    """Every held-out metric that decides is better than chance."""
+    metrics = [metric for metric in read_figures(folder) if metric.decides and metric.chance is not None]
+    if not metrics:
+        return CheckOutcome(False, "no held-out metric was measured")
+    failed = [metric for metric in metrics if not metric.beats_chance]
+    values = [f"{metric.name} {metric.value:.4g} (chance {metric.chance:.4g})" for metric in failed]
+    description = (
+        f"not above chance: {', '.join(values)}" if failed else f"{len(metrics)} metrics beat chance"
     )
-    return Verdict(not behind, explanation, {"figures": len(deciding), "behind": len(behind)})
+    return CheckOutcome(not failed, description, {"metrics": len(metrics), "failed": len(failed)})
 
 
-def checkpoint_reloads(trained: Trained) -> Verdict:
-    """The published weights load into the stage's networks. Imports torch."""
+def check_weights_reload(stage: TrainedStage) -> CheckOutcome:
+    """The published weights load into the networks of the stage. Imports torch."""
     try:
-        check_reloads(trained.root, trained.stage, trained.run)
+        check_reloads(stage.root, stage.stage, stage.run)
     except (ValueError, OSError) as error:
-        return Verdict(passed=False, explanation=str(error), figures={})
-    return Verdict(passed=True, explanation="the published weights load", figures={})
+        return CheckOutcome(False, str(error))
+    return CheckOutcome(True, "the published weights load")
 
 
-TRAINING_CHECKS: Final[Mapping[str, TrainingCheck]] = {
-    "finite": TrainingCheck(
-        "No loss of any report was NaN or infinite.",
+TrainingCheck = CheckDefinition[TrainedStage]
+
+TRAINING_CHECKS: Final = (
+    TrainingCheck(
+        "losses_finite",
+        "No loss was NaN or infinite.",
         blocking=True,
-        look=lambda trained: finite(read_losses(trained.folder)),
+        check=lambda stage: check_finite(read_losses(stage.folder)),
     ),
-    "checkpoint_reloads": TrainingCheck(
-        "The published weights load into the stage's networks.", blocking=True, look=checkpoint_reloads
+    TrainingCheck(
+        "checkpoint_reloads",
+        "The published weights load into the networks of the stage.",
+        blocking=True,
+        check=check_weights_reload,
     ),
-    "loss_fell": TrainingCheck(
-        "The weighted total fell from the first tenth of the reports to the last.",
+    TrainingCheck(
+        "loss_decreased",
+        "The weighted total decreased from the first tenth of the records to the last.",
         blocking=False,
-        look=lambda trained: loss_fell(read_losses(trained.folder)),
+        check=lambda stage: check_loss_decreased(read_losses(stage.folder)),
     ),
-    "held_out_beats_chance": TrainingCheck(
-        "On clips that were never trained on, every figure that decides beats chance.",
+    TrainingCheck(
+        "held_out_beats_chance",
+        "Every deciding metric on held-out clips is better than chance.",
         blocking=False,
-        look=lambda trained: held_out_beats_chance(trained.folder),
+        check=lambda stage: check_beats_chance(stage.folder),
     ),
-}
-
-
-def training_check_specs(stage: str) -> list[AssetCheckSpec]:
-    """The checks of a stage, for its asset."""
-    return [
-        AssetCheckSpec(name, asset=stage, description=check.description, blocking=check.blocking)
-        for name, check in TRAINING_CHECKS.items()
-    ]
-
-
-def run_training_checks(trained: Trained) -> list[AssetCheckResult]:
-    """Look at what a stage has published."""
-    results = []
-    for name, check in TRAINING_CHECKS.items():
-        verdict = check.look(trained)
-        metadata: dict[str, Any] = dict(verdict.figures)
-        results.append(
-            AssetCheckResult(
-                passed=verdict.passed,
-                check_name=name,
-                severity=AssetCheckSeverity.ERROR if check.blocking else AssetCheckSeverity.WARN,
-                description=verdict.explanation,
-                metadata=metadata,
-            )
-        )
-    return results
+)

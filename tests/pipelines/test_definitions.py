@@ -125,10 +125,10 @@ def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) 
         "anchors_verified",
         "checksums",
         "identities_disjoint",
-        "finite",
+        "losses_finite",
         "checkpoint_reloads",
-        "every_video_made",
-        "has_figures",
+        "every_video_exists",
+        "has_values",
         "no_regression_against_baseline",
     }
 

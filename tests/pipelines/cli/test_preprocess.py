@@ -11,10 +11,12 @@ from rich.console import Console
 from upath import UPath
 
 from demo_corpus.corpus import CorpusSettings, make_corpus
+from pipelines.checks import run_checks
 from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
 from pipelines.deployed_settings import deployed
 from pipelines.operations.instance import ensure_dagster_home
+from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
 from pipelines.preprocessing.planned_batches import planned_batches
 from preprocessing.dataset.whole import DATASET, WHOLE
 from preprocessing.orchestration.reprocessing import plan_reprocessing
@@ -103,8 +105,6 @@ def test_a_changed_threshold_makes_stale_only_what_depends_on_it(root: UPath) ->
 
 
 def test_a_damaged_shard_is_found_and_stops_what_follows(root: UPath) -> None:
-    from pipelines.preprocessing.checks import run_checks
-
     key = batch_keys(root)[0]
     shards = current(root, "shards", key)
     assert shards is not None
@@ -112,13 +112,16 @@ def test_a_damaged_shard_is_found_and_stops_what_follows(root: UPath) -> None:
     whole = tar.read_bytes()
     try:
         tar.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
-        results = run_checks(root, "shards", key, PreprocessingSettings())
+        results = run_checks(STEP_CHECKS["shards"], BatchBuilds(root, key, PreprocessingSettings()))
         (result,) = [result for result in results if not result.passed]
         assert result.check_name == "checksums"
         assert f"{key}-000.tar" in str(result.description)
     finally:
         tar.write_bytes(whole)
-    assert all(result.passed for result in run_checks(root, "shards", key, PreprocessingSettings()))
+    assert all(
+        result.passed
+        for result in run_checks(STEP_CHECKS["shards"], BatchBuilds(root, key, PreprocessingSettings()))
+    )
 
 
 def test_the_plan_names_the_stale_steps_and_all_that_read_them_with_reason_and_time(root: UPath) -> None:

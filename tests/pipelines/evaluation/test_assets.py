@@ -9,37 +9,41 @@ from click.testing import CliRunner
 from evaluation.config import EvaluationConfig
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
 from pipelines.cli.options import options_from
-from pipelines.evaluation.checks import beats_still_portrait, every_metric_measured, has_figures
+from pipelines.evaluation.checks import (
+    beats_static_portrait,
+    check_every_metric_measured,
+    check_has_values,
+)
 from pipelines.resources import EvaluationResource
 
 
-def figure(method: str, value: float | None, metric: str = "yaw_error") -> MetricRecord:
+def record(method: str, value: float | None, metric: str = "yaw_error") -> MetricRecord:
     because = "" if value is not None else "no face"
     return MetricRecord(metric, "self", method, "mesh", "self-00", value, "degrees", "lower", because)
 
 
-def test_the_model_must_be_nearer_than_the_still_portrait() -> None:
-    look = beats_still_portrait("yaw_error")
-    assert look([figure(MODEL, 2.0), figure(COPY_PORTRAIT, 3.0)]).passed
-    verdict = look([figure(MODEL, 3.0), figure(COPY_PORTRAIT, 3.0)])
-    assert not verdict.passed
-    assert verdict.explanation == "yaw_error, model to still portrait: self (mesh) 3 to 3"
-    assert look([figure(MODEL, 3.0)]).explanation == "yaw_error: nothing to compare"
+def test_beats_static_portrait_compares_the_means() -> None:
+    check = beats_static_portrait("yaw_error")
+    assert check([record(MODEL, 2.0), record(COPY_PORTRAIT, 3.0)]).passed
+    outcome = check([record(MODEL, 3.0), record(COPY_PORTRAIT, 3.0)])
+    assert not outcome.passed
+    assert outcome.description == "yaw_error, model vs. static portrait: self (mesh) 3 vs. 3"
+    assert check([record(MODEL, 3.0)]).description == "yaw_error: nothing to compare"
 
 
-def test_a_table_without_a_figure_of_the_model_is_of_no_use() -> None:
-    assert has_figures([figure(MODEL, 1.0), figure(MODEL, None, "gaze_error")]).passed
-    assert not has_figures([figure(MODEL, None), figure(COPY_PORTRAIT, 1.0)]).passed
+def test_has_values_fails_without_a_value_of_the_model() -> None:
+    assert check_has_values([record(MODEL, 1.0), record(MODEL, None, "gaze_error")]).passed
+    assert not check_has_values([record(MODEL, None), record(COPY_PORTRAIT, 1.0)]).passed
 
 
-def test_a_metric_without_any_figure_is_told_with_its_reason() -> None:
-    assert every_metric_measured([figure(MODEL, 1.0), figure(MODEL, None)]).passed
-    verdict = every_metric_measured([figure(MODEL, 1.0), figure(MODEL, None, "gaze_error")])
-    assert not verdict.passed
-    assert verdict.explanation == "gaze_error (self): no face"
+def test_every_metric_measured_names_the_reason() -> None:
+    assert check_every_metric_measured([record(MODEL, 1.0), record(MODEL, None)]).passed
+    outcome = check_every_metric_measured([record(MODEL, 1.0), record(MODEL, None, "gaze_error")])
+    assert not outcome.passed
+    assert outcome.description == "gaze_error (self): no face"
 
 
-def test_the_form_gives_the_config_that_it_shows() -> None:
+def test_resource_returns_the_config_of_the_form() -> None:
     assert EvaluationResource().to_config("a") == EvaluationConfig(run="a")
     changed = EvaluationResource.model_validate({"split": "validation", "frames": 10})
     assert changed.to_config("a") == EvaluationConfig(run="a", split="validation", frames=10)

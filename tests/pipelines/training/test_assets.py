@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from pipelines.cli.options import options_from
 from pipelines.resources import TrainingResource
-from pipelines.training.checks import finite, held_out_beats_chance, loss_fell
+from pipelines.training.checks import check_beats_chance, check_finite, check_loss_decreased
 from pipelines.training.launch import torchrun_command
 from pipelines.training.pictures import draw_losses, figure_table
 from pipelines.training.record import HeldOutFigure, LossRecord, newest_sample, read_figures, read_losses
@@ -50,22 +50,22 @@ def test_the_newest_sample_is_that_of_the_latest_step(tmp_path: Path) -> None:
     assert newest_sample(tmp_path) == tmp_path / "samples" / "step-00001000.jpg"
 
 
-def test_the_loss_fell_if_the_last_tenth_is_below_the_first() -> None:
+def test_loss_decreased_compares_the_first_and_last_tenth() -> None:
     # Of 20 reports a tenth is two: means 9.5 and 2.5.
     falling = [record(step, total) for step, total in enumerate([10.0, 9.0, *[50.0] * 16, 2.0, 3.0])]
-    verdict = loss_fell(falling)
-    assert verdict.passed
-    assert verdict.figures == {"first": 9.5, "last": 2.5}
-    assert not loss_fell(falling[::-1]).passed
-    assert not loss_fell(falling[:1]).passed
+    outcome = check_loss_decreased(falling)
+    assert outcome.passed
+    assert outcome.values == {"first": 9.5, "last": 2.5}
+    assert not check_loss_decreased(falling[::-1]).passed
+    assert not check_loss_decreased(falling[:1]).passed
 
 
 def test_a_nan_in_any_loss_is_told_with_its_step() -> None:
-    assert finite([record(10, 1.0, pose=2.0)]).passed
-    verdict = finite([record(10, 1.0, pose=2.0), record(20, 1.0, pose=math.nan), record(30, math.inf)])
-    assert not verdict.passed
-    assert verdict.explanation == "not finite at steps [20, 30]"
-    assert not finite([]).passed
+    assert check_finite([record(10, 1.0, pose=2.0)]).passed
+    outcome = check_finite([record(10, 1.0, pose=2.0), record(20, 1.0, pose=math.nan), record(30, math.inf)])
+    assert not outcome.passed
+    assert outcome.description == "not finite at steps [20, 30]"
+    assert not check_finite([]).passed
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_figures_that_decide_must_beat_chance(
     tmp_path: Path, figures: list[HeldOutFigure], passed: bool
 ) -> None:
     (tmp_path / "figures.json").write_text(json.dumps([vars(one) for one in figures]))
-    assert held_out_beats_chance(tmp_path).passed is passed
+    assert check_beats_chance(tmp_path).passed is passed
     assert len(read_figures(tmp_path)) == len(figures)
 
 
