@@ -62,7 +62,7 @@ def nothing_to_do(root: Path) -> tuple[Cost, Cost]:
 
     def steps() -> None:
         for name in STEPS:
-            published = run_step(opened, name, batch, PreprocessingSettings(), progress=lambda _: None)
+            published = run_step(opened, name, batch, PreprocessingSettings())
             if published.built:
                 raise click.ClickException(f"{name} was not up to date; run `pdfgc preprocess` first")
 

@@ -18,7 +18,7 @@ from benchmarks.measuring import cpu_seconds, show, write_json
 from benchmarks.scrfd_network import write_scrfd_10g
 from preprocessing.faces.mesh import FaceDetector
 from preprocessing.labellers.faces_insightface import INPUT_SIDE_PX, THREADS, ScrfdDetector
-from preprocessing.labellers.onnx_network import open_session
+from preprocessing.labellers.networks import open_onnx
 
 PICTURES: Final = ((360, 288), (1920, 1080))  # width, height
 
@@ -40,7 +40,7 @@ def main(looks: int, json_path: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scrfd.onnx"
         weights = write_scrfd_10g(path)
-        session = open_session(path, THREADS)
+        session = open_onnx(path, THREADS)
         seen = {"picture": np.zeros((1, 3, INPUT_SIDE_PX, INPUT_SIDE_PX), np.float32)}
         alone = milliseconds(lambda: session.run(None, seen), looks)
         detectors = {"mediapipe": FaceDetector(), "insightface": ScrfdDetector(path, 1.0)}

@@ -23,13 +23,13 @@ from models.external.face_reconstruction import FaceReconstruction
 from models.external.l2cs import L2CS, L2CSConfig
 from models.external.syncnet import SyncNet
 from models.presets import preset_named
-from preprocessing.labellers.clip_network import ClipNetwork
-from preprocessing.labellers.face_landmarker import FaceLandmarker
+from preprocessing.labellers.backend import ClipLabeller
+from preprocessing.labellers.face_landmarker import DecodedClip, FaceLandmarker, FaceLandmarkerPose
+from preprocessing.labellers.gaze_iris import GazeClip, GazeLabels
 from preprocessing.labellers.gaze_l2cs import INPUT_SIDE_PX, L2CSGaze
-from preprocessing.labellers.hub_network import network_from_hub
 from preprocessing.labellers.lip_sync_syncnet import SyncNetScores
+from preprocessing.labellers.networks import load_from_hub
 from preprocessing.labellers.pose_deep3d import Deep3DPose
-from preprocessing.labellers.pose_face_landmarker import DecodedClip, LandmarkerPose
 from preprocessing.schema import Clip
 
 Label = Callable[[Clip], object]
@@ -43,9 +43,9 @@ def backends(folder: Path) -> dict[str, tuple[Label, Network]]:
     torch.save({"net_recon": deep3d.state_dict()}, folder / "deep3d.pth")
     torch.save(L2CS(L2CSConfig()).state_dict(), folder / "l2cs.pkl")
     torch.save(SyncNet().state_dict(), folder / "syncnet.model")
-    pose = Deep3DPose(network_from_hub("deep3d_reconstruction", folder / "deep3d.pth"))
-    gaze = L2CSGaze(network_from_hub("l2cs", folder / "l2cs.pkl"))
-    network = network_from_hub("syncnet_clip", folder / "syncnet.model")
+    pose = Deep3DPose(load_from_hub("deep3d_reconstruction", folder / "deep3d.pth"))
+    gaze = L2CSGaze(load_from_hub("l2cs", folder / "l2cs.pkl"))
+    network = load_from_hub("syncnet_clip", folder / "syncnet.model")
 
     def sync_alone(clip: Clip) -> object:
         frames = clip.frame_count
@@ -54,13 +54,16 @@ def backends(folder: Path) -> dict[str, tuple[Label, Network]]:
 
     return {
         "deep3d": (_whole(pose), lambda clip: pose.coefficients(_black(clip.frame_count, 224))),
-        "l2cs": (_whole(gaze), lambda clip: gaze.seen(_black(clip.frame_count, INPUT_SIDE_PX))),
+        "l2cs": (
+            lambda clip: gaze.label(gaze.prepare(_gaze_clip(clip))),
+            lambda clip: gaze.gaze_to_camera(_black(clip.frame_count, INPUT_SIDE_PX)),
+        ),
         "syncnet_v2": (_whole(SyncNetScores(network)), sync_alone),
     }
 
 
 def _face_landmarker(model: FaceLandmarker) -> tuple[Label, Network]:
-    labeller = LandmarkerPose(model)
+    labeller = FaceLandmarkerPose(model)
     pictures: dict[str, DecodedClip] = {}
 
     def alone(clip: Clip) -> object:
@@ -73,8 +76,14 @@ def _face_landmarker(model: FaceLandmarker) -> tuple[Label, Network]:
     return label, alone
 
 
-def _whole(labeller: ClipNetwork[Any, object]) -> Label:
+def _whole(labeller: ClipLabeller[Clip, Any, object]) -> Label:
     return lambda clip: labeller.label(labeller.prepare(clip))
+
+
+def _gaze_clip(clip: Clip) -> GazeClip:
+    frames = clip.frame_count
+    iris = GazeLabels(np.zeros((frames, 2), np.float32), np.ones(frames, np.bool_))
+    return GazeClip(clip, np.zeros((frames, 6), np.float32), iris, 1.0)
 
 
 def _black(frames: int, side_px: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:

@@ -20,6 +20,7 @@ from demo_corpus.truth import read_truth
 from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, CAMERA_FOCAL_PX, FaceLandmarker
 from preprocessing.labellers.pose_mean_face import label_pose
+from preprocessing.media.jpeg import decode_jpeg
 from weights.resolve import weights_path
 
 Array = NDArray[np.float64]
@@ -58,7 +59,7 @@ def look(root: Path, model: Path, every: int) -> Frames:
         for labelled in labelled_clips(root):
             frames = slice(None, None, every)
             start = cpu_seconds()
-            told = backend.label_jpegs(labelled.clip.frames_jpeg[frames])
+            told = backend.label(map(decode_jpeg, labelled.clip.frames_jpeg[frames]))
             spent["face_landmarker"] += cpu_seconds() - start
             start = cpu_seconds()
             label_pose(labelled.clip.landmarks_px[frames])

@@ -34,7 +34,8 @@ from benchmarks.measuring import Cost, cost_of, show, write_json
 from benchmarks.track_one import PEAK_NAME
 from preprocessing.media.container import VIDEO_SUFFIXES
 from preprocessing.media.encoding import find_ffmpeg
-from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
+from preprocessing.orchestration.step import SourceVideo, VideoBatch
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.schema import CROP_SIDE_PX
 from storage.fingerprint import file_sha256
 
@@ -100,12 +101,10 @@ def run_script(videos: list[Path], mesh: Any, folder: Path) -> None:
 def run_chain(videos: list[Path], root: Path, key: str) -> dict[str, Cost]:
     """Every step of one batch, in this process; the cost of each."""
     sources = tuple(SourceVideo(file_sha256(path)[:16], path, path.name, path.parent.name) for path in videos)
-    batch = Batch(key, sources)
+    batch = VideoBatch(key, sources)
     return {
         name: cost_of(
-            lambda name=name: run_step(
-                UPath(root), name, batch, PreprocessingSettings(), workers=0, progress=lambda _: None
-            )
+            lambda name=name: run_step(UPath(root), name, batch, PreprocessingSettings(), workers=0)
         )
         for name in STEPS
     }

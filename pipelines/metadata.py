@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dagster import MetadataValue
 
-from preprocessing.orchestration.step_costs import StepCost, step_cost
+from preprocessing.orchestration.costs import StepCost, step_cost
 from storage.publishing import Published
 
 REASONS_SHOWN: Final = 4

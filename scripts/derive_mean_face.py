@@ -34,7 +34,7 @@ from preprocessing.faces import landmark_groups as face_points
 from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
 from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
-from preprocessing.labellers.deep3d_alignment import MODEL_POINTS
+from preprocessing.labellers.pose_deep3d import MODEL_POINTS
 from preprocessing.labellers.pose_mean_face import PoseSettings, fit_rigid_points
 from preprocessing.media.container import VIDEO_SUFFIXES
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from pipelines.deployed_settings import SettingRow
-    from preprocessing.orchestration.batch_costs import StepTotal
+    from preprocessing.orchestration.costs import StepTotal
     from preprocessing.orchestration.reprocessing import ReprocessingPlan
     from storage.manifest import Manifest
 
@@ -58,9 +58,8 @@ class Status:
 def read_status(root: "UPath") -> Status:
     """Read manifests, compare fingerprints and read the log of failed runs."""
     from pipelines.deployed_settings import deployed, setting_rows
-    from pipelines.preprocessing.labeller_weights import labeller_weights
     from preprocessing.dataset.whole import DATASET, WHOLE
-    from preprocessing.orchestration.batch_costs import step_totals
+    from preprocessing.orchestration.costs import step_totals
     from preprocessing.orchestration.reprocessing import plan_reprocessing
     from preprocessing.orchestration.steps import PreprocessingSettings
     from preprocessing.sources.stored_catalog import batch_keys
@@ -68,13 +67,12 @@ def read_status(root: "UPath") -> Status:
 
     keys = batch_keys(root)
     settings = deployed(PreprocessingSettings)
-    weights = labeller_weights(settings) if keys else {}
     dataset = current(root, DATASET, WHOLE)
     return Status(
         batches=len(keys),
         steps=step_totals(root, keys),
         dataset=None if dataset is None else dataset.manifest,
-        plan=plan_reprocessing(root, settings, progress=lambda _: None, weights=weights),
+        plan=plan_reprocessing(root, settings),
         changed_settings=[row for row in setting_rows() if row.value != row.default],
         failures=_failures(),
     )

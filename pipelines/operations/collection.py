@@ -15,7 +15,7 @@ from upath import UPath
 from evaluation.comparison.references import find_references
 from pipelines.cli.app import OUTPUTS_NAME
 from pipelines.operations.collection_settings import CollectionSettings
-from preprocessing.orchestration.kept_plan import FOLDER as PLAN_FOLDER
+from preprocessing.orchestration.reprocessing import PLAN_FOLDER
 from preprocessing.sources.stored_catalog import CATALOG_FOLDER, CATALOG_NAME
 from storage.gc.findings import Finding, Garbage, Moment
 from storage.gc.removal import Removal, remove_garbage

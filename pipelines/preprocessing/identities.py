@@ -10,10 +10,9 @@ from pipelines.metadata import published_metadata, what_happened
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_steps import step_assets
-from pipelines.preprocessing.labeller_weights import labeller_weights
 from pipelines.resources import PreprocessingResource, WorkspaceResource
 from pipelines.table_columns import column_schema
-from preprocessing.labels.identity import CODE_VERSION, EMBEDDINGS_SCHEMA, STEP
+from preprocessing.labels.identity import STEP, IdentitySettings
 from preprocessing.labels.identity_report import CODE_VERSION as REPORT_VERSION
 from preprocessing.labels.identity_report import (
     REPORT_NAME,
@@ -38,8 +37,8 @@ class IdentityReportConfig(config_class(IdentityReportSettings)):
     group_name="identities",
     kinds={"onnx", "parquet"},
     owners=["team:data"],
-    code_version=CODE_VERSION,
-    metadata={"dagster/column_schema": column_schema(EMBEDDINGS_SCHEMA)},
+    code_version=STEP.full_code_version(IdentitySettings()),
+    metadata={"dagster/column_schema": column_schema(STEP.columns)},
 )
 def identity_embeddings(
     context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
@@ -49,12 +48,10 @@ def identity_embeddings(
     with retry_transient_errors(context):
         published = run_step(
             root,
-            STEP,
+            STEP.name,
             load_batch(root, key),
             settings,
             force=workspace.force,
-            progress=context.log.info,
-            weights=labeller_weights(settings, [STEP]).get(STEP),
         )
     context.log.info("%s", what_happened(published))
     return Materialised(

@@ -87,7 +87,7 @@ def step_pictures(
 ) -> dict[str, MetadataValue]:
     """Pictures of a batch's step by title."""
     pictures: dict[str, MetadataValue] = {}
-    for title, (reads, draw) in DRAWINGS[step].items():
+    for title, (reads, draw) in DRAWINGS.get(step, {}).items():
         made = {name: _made(root, name, batch) for name in reads}
         contents = [published.manifest.content_digest for published in made.values()]
         drawn_from = fingerprint([contents, settings])[:16]

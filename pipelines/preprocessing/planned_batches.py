@@ -9,7 +9,7 @@ from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
 from pipelines.preprocessing.batch_runs import PREPROCESS, BatchWork, batches_in_flight, next_requests
 from pipelines.resources import WorkspaceResource
-from preprocessing.orchestration.kept_plan import KeptPlan, read_plan
+from preprocessing.orchestration.reprocessing import SavedPlan, read_saved_plan
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Progress:
     started: tuple[str, ...] = ()
 
     @staticmethod
-    def of(plan: KeptPlan, cursor: str | None) -> "Progress":
+    def of(plan: SavedPlan, cursor: str | None) -> "Progress":
         """The progress of this plan; a newer plan begins anew."""
         told = json.loads(cursor) if cursor else {}
         return Progress(plan.name, tuple(told["started"]) if told.get("plan") == plan.name else ())
@@ -34,7 +34,7 @@ class Progress:
 )
 def planned_batches(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     """Start what is planned, was not started yet, and has room."""
-    plan = read_plan(WorkspaceResource().open())
+    plan = read_saved_plan(WorkspaceResource().open())
     if plan is None:
         return SkipReason("no reprocessing plan was made yet: run the job reprocess_stale")
     progress = Progress.of(plan, context.cursor)

@@ -7,10 +7,14 @@ from pydantic import Field
 
 from pipelines.materialised import Materialised
 from pipelines.operations.retries import retry_transient_errors
-from pipelines.preprocessing.labeller_weights import labeller_weights
 from pipelines.resources import PreprocessingResource, WorkspaceResource
-from preprocessing.orchestration.kept_plan import keep_plan
-from preprocessing.orchestration.reprocessing import HeldBack, ReprocessingPlan, StaleBatch, plan_reprocessing
+from preprocessing.orchestration.reprocessing import (
+    HeldBack,
+    ReprocessingPlan,
+    StaleBatch,
+    plan_reprocessing,
+    save_plan,
+)
 
 ROWS_SHOWN: Final = 200  # in the UI; the file holds all
 
@@ -39,9 +43,8 @@ def reprocessing_plan(
     with retry_transient_errors(context):
         root = workspace.open()
         settings = preprocessing.to_settings()
-        weights = labeller_weights(settings)
-        plan = plan_reprocessing(root, settings, config.batches, context.log.info, weights)
-        path = keep_plan(root, context.run.run_id, plan, dry_run=config.dry_run)
+        plan = plan_reprocessing(root, settings, config.batches)
+        path = save_plan(root, context.run.run_id, plan, dry_run=config.dry_run)
     estimate = {} if plan.seconds is None else {"estimated seconds": round(plan.seconds, 1)}
     return Materialised(
         metadata={

@@ -6,9 +6,10 @@ person. Every composite is measured: its gaze and blink must be v1's, the rest o
 v2's, else it is refused with the error. The next partner is tried then.
 """
 
+import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -28,14 +29,17 @@ from preprocessing.archive_members import read_some_members
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.labellers.blink_lids import OpennessLevels
-from preprocessing.labels.gaze import gaze_by_irises, read_levels
+from preprocessing.labels.gaze import read_iris_gaze, read_levels
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.media.jpeg import decode_jpeg, encode_jpeg
+from preprocessing.orchestration.step import Step, StepRun
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.shards import decode_array
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 from storage.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 CODE_VERSION: Final = f"3+mediapipe{MEDIAPIPE_VERSION}"
 VALID_NAMES: Final = ("valid",)
@@ -141,7 +145,6 @@ def make_eye_anchors(
     folder: Path,
     *,
     workers: int | None = None,
-    progress: Callable[[str], None] = print,
 ) -> BuildReport:
     """Make and verify a batch's eye anchors.
 
@@ -149,14 +152,13 @@ def make_eye_anchors(
         clips: folder of the step `clips`.
         pose_labels: folder of the step `pose_labels`.
         gaze_labels: folder of the step `gaze_labels`.
-        settings: how many, how near, how good.
+        settings: of the step.
         folder: where `anchors.tar` and `anchors.parquet` are written.
-        workers: processes, one a core by default; 0 works in this process.
-        progress: takes a line now and then.
+        workers: processes; None for one a core, 0 for none.
     """
     rows = accepted_clips(clips)
     poses = read_labels(pose_labels, POSE_NAMES)
-    gazes = gaze_by_irises(gaze_labels, GAZE_NAMES)  # composites are measured by irises
+    gazes = read_iris_gaze(gaze_labels, GAZE_NAMES)  # composites are measured by their irises
     blinks = read_labels(gaze_labels, BLINK_NAMES)
     seen = read_labels(gaze_labels, VALID_NAMES)
     states = [
@@ -190,21 +192,21 @@ def make_eye_anchors(
         return _Task(clips / CLIPS_TAR, row, wanted, {name: levels[name] for name in persons}, settings)
 
     tasks = [task(row, pairs.get(row.key, ())) for row in rows]
-    return _write(tasks, folder, default_workers() if workers is None else workers, progress)
+    return _write(tasks, folder, default_workers() if workers is None else workers)
 
 
-def _write(tasks: list[_Task], folder: Path, workers: int, progress: Callable[[str], None]) -> BuildReport:
-    made: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
+def _write(tasks: list[_Task], folder: Path, workers: int) -> BuildReport:
+    by_clip: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
     for number, (task, outcome) in enumerate(map_in_processes(_make_for_clip, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
             raise RuntimeError(f"{task.base.key}: making its eye anchors killed a process: {outcome.detail}")
-        made[task.base.key] = outcome
+        by_clip[task.base.key] = outcome
         if number % 100 == 0 or number == len(tasks):
-            progress(f"{number} of {len(tasks)} clips have their eye anchors")
+            logger.info("Eye anchors of %d of %d clips", number, len(tasks))
     rows: list[dict[str, Any]] = []
     with ArchiveWriter(folder / ANCHORS_TAR) as archive:
-        for key in sorted(made):
-            for number, (row, jpeg) in enumerate(made[key]):
+        for key in sorted(by_clip):
+            for number, (row, jpeg) in enumerate(by_clip[key]):
                 place = archive.write(f"{key}-a{number:02d}", {"jpg": jpeg}) if jpeg else Place(-1, 0)
                 rows.append(row | asdict(place))
     pq.write_table(pa.Table.from_pylist(rows, schema=ANCHORS_SCHEMA), folder / ANCHORS_TABLE)
@@ -297,7 +299,26 @@ def read_anchor_rows(folder: Path) -> list[dict[str, Any]]:
     return [row for row in table.to_pylist() if row["accepted"]]
 
 
-def accepted_share(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Share of the composites that were verified; nan where none was tried."""
-    tried = [row for row in rows if row["eyes_key"]]
-    return sum(bool(row["accepted"]) for row in tried) / len(tried) if tried else math.nan
+def _build(run: StepRun[EyeAnchorSettings]) -> BuildReport:
+    return make_eye_anchors(
+        run.upstream["clips"],
+        run.upstream["pose_labels"],
+        run.upstream["gaze_labels"],
+        run.settings,
+        run.folder,
+        workers=run.workers,
+    )
+
+
+STEP: Final = Step(
+    name="eye_anchors",
+    upstream=("clips", "pose_labels", "gaze_labels"),
+    settings=EyeAnchorSettings,
+    code_version=CODE_VERSION,
+    build=_build,
+    description="The eyes of one person in another's face, measured, and kept where gaze and blink are those "
+    "of the eyes' source and the rest of the face is unchanged.",
+    group="labels",
+    kinds=frozenset({"mediapipe", "opencv"}),
+    columns=ANCHORS_SCHEMA,
+)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import soundfile
@@ -17,12 +17,15 @@ from pydantic import Field
 
 from preprocessing.archive import ArchiveWriter, Place
 from preprocessing.archive_members import read_some_members
-from preprocessing.clips.store import CLIPS_TAR, write_clip_table
+from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.face_tracks import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, pose_mean_face
+from preprocessing.labellers.backend import copy_labellers
+from preprocessing.orchestration.step import Step, StepRun, VideoBatch
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, SCHEMA_VERSION, Clip, ClipSource
 from preprocessing.shards import decode_array, encode_clip
+from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
@@ -243,3 +246,32 @@ def _report(rows: list[dict[str, Any]], face_tracks: Path) -> BuildReport:
         "identities": len({row["identity"] for row in accepted}),
     }
     return BuildReport(counts=counts, refusals=refusals)
+
+
+def _video_facts(batch: VideoBatch) -> JsonValue:
+    return [[video.video_id, video.identity, video.relative_path] for video in batch.videos]
+
+
+def _build(run: StepRun[ClipSettings]) -> BuildReport:
+    sources = {
+        video.video_id: SourceOfClips(video.identity, video.relative_path) for video in run.batch.videos
+    }
+    face_tracks = run.upstream["face_tracks"]
+    alignment = cast("Mapping[str, CropMode]", run.upstream_settings["face_tracks"]["alignment"])
+    copy_labellers(face_tracks, run.folder)
+    return make_clips(sources, face_tracks, alignment["mode"], run.settings, run.folder)
+
+
+STEP: Final = Step(
+    name="clips",
+    upstream=("face_tracks",),
+    settings=ClipSettings,
+    code_version=CODE_VERSION,
+    build=_build,
+    source_facts=_video_facts,
+    description="Candidates that pass every threshold, with their sound. Every refusal is a row with its "
+    "reason and score. Reads no video, so changing a threshold is cheap.",
+    group="preprocessing",
+    kinds=frozenset({"webdataset", "parquet"}),
+    columns=CLIPS_SCHEMA,
+)

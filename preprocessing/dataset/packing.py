@@ -19,6 +19,7 @@ from preprocessing.audio import lip_sync_filter
 from preprocessing.audio.lip_sync_filter import LipSyncFilter, ScoredClip, judge_lip_sync, write_verdicts
 from preprocessing.audio.sound_shift import moved_anchors, moved_clip, moved_labels
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
+from preprocessing.labellers.backend import read_labellers
 from preprocessing.labels.lip_sync import read_lip_sync
 from preprocessing.labels.tables import (
     BLINK_NAMES,
@@ -28,6 +29,7 @@ from preprocessing.labels.tables import (
     read_coefficients,
     read_labels,
 )
+from preprocessing.orchestration.step import Step, StepRun
 from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, EyeAnchor
 from preprocessing.shards import encode_sample
 from preprocessing.table_schema import column, table_schema
@@ -55,14 +57,6 @@ class ShardSettings(Settings):
         default=256, ge=1, description="Size at which a shard is closed, after the sample that reaches it"
     )
     lip_sync: LipSyncFilter = LipSyncFilter()
-
-
-def recipe_settings(settings: ShardSettings) -> dict[str, Any]:
-    """Of all settings those that decide the shards; a filter that does nothing is not told."""
-    size = {"maximum_shard_mebibytes": settings.maximum_shard_mebibytes}
-    if not settings.lip_sync.active:
-        return size
-    return size | {"lip_sync": settings.lip_sync, "lip_sync_filter": lip_sync_filter.VERSION}
 
 
 @dataclass(frozen=True)
@@ -229,3 +223,32 @@ def _index_row(sample: ClipSample, shard: str, place: Place) -> dict[str, Any]:
         "offset_bytes": place.offset_bytes,
         "size_bytes": place.size_bytes,
     }
+
+
+def _recipe_settings(settings: ShardSettings) -> dict[str, Any]:
+    """The settings that decide the shards; those of an inactive filter do not."""
+    size = {"maximum_shard_mebibytes": settings.maximum_shard_mebibytes}
+    if not settings.lip_sync.active:
+        return size
+    return size | {"lip_sync": settings.lip_sync, "lip_sync_filter": lip_sync_filter.VERSION}
+
+
+def _build(run: StepRun[ShardSettings]) -> BuildReport:
+    labellers: dict[str, str] = {}
+    for step in ("clips", "pose_labels", "gaze_labels", "lip_sync_scores"):
+        labellers |= read_labellers(run.upstream[step])
+    return make_shards(run.batch.key, ShardInputs(**run.upstream), labellers, run.settings, run.folder)
+
+
+STEP: Final = Step(
+    name="shards",
+    upstream=("clips", "pose_labels", "gaze_labels", "lip_sync_scores", "eye_anchors"),
+    settings=ShardSettings,
+    code_version=CODE_VERSION,
+    build=_build,
+    recipe_settings=_recipe_settings,
+    description="WebDataset tars for training, byte-identical whenever they are built again.",
+    group="dataset",
+    kinds=frozenset({"webdataset"}),
+    columns=INDEX_SCHEMA,
+)

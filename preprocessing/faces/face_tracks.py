@@ -8,9 +8,10 @@ not at all, so a killed run goes on with the next video.
 
 import errno
 import json
+import logging
 import shutil
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,30 +24,28 @@ import pyarrow.parquet as pq
 import soundfile
 
 from preprocessing.archive import ArchiveWriter, Place
-from preprocessing.faces import detectors as face_detectors
-from preprocessing.faces import tracking
 from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
+from preprocessing.faces.detectors import DetectorSettings
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
-from preprocessing.labellers.weights import (
-    LabellerWeights,
-    WantedWeights,
-    weights_of,
-    write_who_labelled,
-)
+from preprocessing.labellers.backend import write_labellers
 from preprocessing.media.container import RefusedVideo
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.shots import ShotDetector, ShotSettings
+from preprocessing.orchestration.step import Step, StepRun, VideoBatch
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 from preprocessing.shards import encode_array
 from preprocessing.sources.remote import SourcePath, fetched
 from preprocessing.table_schema import column, table_schema
 from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
-from storage.fingerprint import file_sha256
+from storage.fingerprint import JsonValue, file_sha256
 from storage.publishing import BuildReport
 from storage.settings import Settings
+from weights.resolve import ResolvedWeights
+
+logger = logging.getLogger(__name__)
 
 CODE_VERSION: Final = f"6+mediapipe{MEDIAPIPE_VERSION}"
 
@@ -92,24 +91,7 @@ class _VideoTask:
     video: VideoToTrack
     folder: Path
     settings: FaceTrackSettings
-    weights: LabellerWeights | None = None
-
-
-def code_version(settings: FaceTrackSettings) -> str:
-    """Of the step: its own and its detector's."""
-    detector = face_detectors.detector_name(settings.tracking.detector)
-    return CODE_VERSION if detector is None else f"{CODE_VERSION}+{detector}"
-
-
-def recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
-    """Of all settings those that decide the step's files."""
-    told = dict(settings)
-    return told | {"tracking": tracking.recipe_settings(settings.tracking)}
-
-
-def wanted_weights(settings: FaceTrackSettings) -> WantedWeights | None:
-    """What the detector runs; None for the default."""
-    return face_detectors.wanted_weights(settings.tracking.detector)
+    weights: Path | None = None  # of the detector
 
 
 def make_face_tracks(
@@ -118,50 +100,50 @@ def make_face_tracks(
     folder: Path,
     *,
     workers: int | None = None,
-    progress: Callable[[str], None] = print,
-    weights: LabellerWeights | None = None,
+    weights: ResolvedWeights | None = None,
 ) -> BuildReport:
     """Track the faces of a batch of videos.
 
     Args:
         videos: the batch.
-        settings: how.
-        folder: where to write; videos that it holds already are not read again.
-        workers: processes, one a core by default; 0 works in this process.
-        progress: takes one line a video.
-        weights: that the detector runs; the default wants none.
+        settings: of the step.
+        folder: where to write; videos that it already holds are not read again.
+        workers: processes; None for one a core, 0 for none.
+        weights: of the detector, where it needs any.
 
     Returns:
         Counts of videos, frames, shots, tracks and candidates, and the refusals by reason.
 
     Raises:
-        FileNotFoundError: the detector's weights are not there.
-        ValueError: the detector wants weights and has none, or the file is not what it runs.
+        FileNotFoundError: the detector's weights do not exist.
+        ValueError: the detector needs weights and got none, or the file is not what it runs.
     """
-    _mark(settings.tracking, weights, folder)
+    _record_detector(settings.tracking.detector, weights, folder)
     waiting = [video for video in videos if not (folder / video.video_id).exists()]
     if len(waiting) < len(videos):
-        progress(f"{len(videos) - len(waiting)} of {len(videos)} videos were done before")
-    tasks = [_VideoTask(video, folder, settings, weights) for video in waiting]
+        logger.info("%d of %d videos were read before", len(videos) - len(waiting), len(videos))
+    tasks = [_VideoTask(video, folder, settings, weights and weights.path) for video in waiting]
     workers = default_workers() if workers is None else workers
     for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
-            told = _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
+            summary = _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
             remove_dead_partials(folder)  # copies of objects that died with their readers
         else:
-            told = outcome
-        progress(f"{number} of {len(tasks)}: {task.video.path.name}: {told}")
+            summary = outcome
+        logger.info("%d of %d: %s: %s", number, len(tasks), task.video.path.name, summary)
     return _report(videos, folder)
 
 
-def _mark(settings: TrackingSettings, weights: LabellerWeights | None, folder: Path) -> None:
-    """Tell who finds the faces, where it is not the default; refuse weights before any video is read."""
-    name = face_detectors.detector_name(settings.detector, weights)
-    if name is None:
-        return
-    face_detectors.open_detector(settings.detector, settings.detection_confidence, weights).close()
-    file = weights_of(face_detectors.STEP, settings.detector.backend, weights)
-    write_who_labelled(folder, {"faces": name}, file)
+def _record_detector(settings: DetectorSettings, weights: ResolvedWeights | None, folder: Path) -> None:
+    """Write which detector found the faces, if it runs pretrained weights of its own.
+
+    It is opened once, so that wrong weights are refused before a video is read. The default, MediaPipe's,
+    belongs to the version of MediaPipe, as the landmarks do.
+    """
+    backend = settings.selected_backend
+    if backend.weights is not None:
+        backend.open(settings, weights and weights.path).close()
+        write_labellers(folder, {"faces": backend.labeller_name(weights)}, weights)
 
 
 def track_video(task: _VideoTask) -> str:
@@ -249,8 +231,8 @@ def _read(task: _VideoTask, path: Path, partial: Path) -> dict[str, Any]:
 
 
 @cache
-def _tracker(settings: TrackingSettings, weights: LabellerWeights | None) -> FaceTracker:
-    """One tracker a process: its graphs cost as much to build as fifty frames to track."""
+def _tracker(settings: TrackingSettings, weights: Path | None) -> FaceTracker:
+    """One tracker a process: building its graphs costs as much as tracking fifty frames."""
     return FaceTracker(settings, weights)
 
 
@@ -386,3 +368,37 @@ def _report(videos: Sequence[VideoToTrack], folder: Path) -> BuildReport:
         "damaged_packets": sum(video["damaged_packets"] for video in facts),
     }
     return BuildReport(counts=counts, refusals=refusals)
+
+
+def _detector_settings(settings: FaceTrackSettings) -> DetectorSettings:
+    return settings.tracking.detector
+
+
+def _recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
+    tracking = dict(settings.tracking) | {"detector": settings.tracking.detector.deciding_settings()}
+    return dict(settings) | {"tracking": tracking}
+
+
+def _video_ids(batch: VideoBatch) -> JsonValue:
+    return [video.video_id for video in batch.videos]
+
+
+def _build(run: StepRun[FaceTrackSettings]) -> BuildReport:
+    videos = [VideoToTrack(video.video_id, video.path) for video in run.batch.videos]
+    return make_face_tracks(videos, run.settings, run.folder, workers=run.workers, weights=run.weights)
+
+
+STEP: Final = Step(
+    name="face_tracks",
+    settings=FaceTrackSettings,
+    code_version=CODE_VERSION,
+    build=_build,
+    source_facts=_video_ids,
+    backend_settings=_detector_settings,
+    recipe_settings=_recipe_settings,
+    description="One decode of every video of the batch: 25 fps, shot cuts, every face tracked with 478 "
+    "landmarks, aligned candidate clips and their 16 kHz sound.",
+    group="preprocessing",
+    kinds=frozenset({"mediapipe", "opencv"}),
+    columns=CANDIDATES_SCHEMA,
+)

@@ -6,18 +6,18 @@ picture is seen as large as any, and a frame costs one mesh a face. Whoever dete
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from preprocessing.faces.detectors import DEFAULT, DetectorSettings, open_detector
+from preprocessing.faces.detectors import Detector, DetectorSettings
 from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
-from preprocessing.labellers.weights import LabellerWeights
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
@@ -36,9 +36,6 @@ class TrackingSettings(Settings):
         default=50,
         ge=1,
         description="Frames between detections after one that found no new face; >= detect_every_frames",
-    )
-    detection_confidence: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Minimum score of MediaPipe's face detector"
     )
     detector: DetectorSettings = DetectorSettings()
     tracking_confidence: float = Field(
@@ -83,17 +80,6 @@ class TrackingSettings(Settings):
         pictures = self.maximum_faces * 2 * MAXIMUM_CLIP_FRAMES
         bound = int((self.memory_mebibytes * 2**20 / (3 * pictures)) ** 0.5)
         return min(self.window_side_px, bound)
-
-
-def recipe_settings(settings: TrackingSettings) -> dict[str, Any]:
-    """Of all settings those that decide what is found; the default detector's are told without its name."""
-    told = dict(settings)
-    detector = told.pop("detector")
-    if detector.backend == DEFAULT:
-        return told
-    del told["detection_confidence"]  # of the default's own scale
-    chosen = {"backend": detector.backend, "insightface_confidence": detector.insightface_confidence}
-    return {**told, "detector": chosen}
 
 
 @dataclass(frozen=True)
@@ -162,15 +148,15 @@ class FaceTracker:
 
     Args:
         settings: how.
-        weights: that the detector runs; the default wants none.
+        weights: of the detector, where it needs any.
 
     Raises:
-        FileNotFoundError, ValueError: as `open_detector`.
+        FileNotFoundError, ValueError: as `Backend.open`.
     """
 
-    def __init__(self, settings: TrackingSettings, weights: LabellerWeights | None = None) -> None:
+    def __init__(self, settings: TrackingSettings, weights: Path | None = None) -> None:
         self._settings = settings
-        self._detector = open_detector(settings.detector, settings.detection_confidence, weights)
+        self._detector: Detector = settings.detector.selected_backend.open(settings.detector, weights)
         self._idle: list[FaceMesh] = []
         self._faces: list[_FollowedFace] = []
         self._next_track = 0

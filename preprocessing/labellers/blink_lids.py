@@ -1,8 +1,7 @@
 """Blink from landmarks: the gap between the lids over the eye's width, normalised per person.
 
-How wide an open eye stands differs from person to person, so a person's own frames say what open
-means: `measure_openness` of every clip, `person_openness_levels` over all of them, and then
-`label_blink` clip by clip.
+People's open eyes differ, so the level of an open eye comes from a person's own frames: `measure_openness` of
+every clip, `person_openness_levels` over all clips of a person, then `label_blink` clip by clip.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ _EYES: Final = (
     (IMAGE_LEFT_UPPER_LID, IMAGE_LEFT_LOWER_LID, IMAGE_LEFT_EYE_CORNERS),
     (IMAGE_RIGHT_UPPER_LID, IMAGE_RIGHT_LOWER_LID, IMAGE_RIGHT_EYE_CORNERS),
 )
-_MIDDLE: Final = slice(1, 6)  # the five middle ones of a lid's seven points
+_MIDDLE: Final = slice(1, 6)  # the middle five of a lid's seven points
 
 
 class BlinkSettings(Settings):
@@ -60,18 +59,18 @@ class OpennessLevels(NamedTuple):
 
 
 def measure_openness(landmarks_px: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lid gap over eye width.
+    """Measure the lid gap over the eye's width.
 
     Args:
         landmarks_px: [T, 478, 3] landmarks in pixels, z on the scale of x.
 
     Returns:
-        [T, 2] float32 image-left eye, image-right eye: mean distance of the five middle pairs of
-        lid points over the distance of the eye's corners, both in 3-D so that a turned or nodding
-        head counts alike. Open eyes give about 0.25 to 0.4.
+        [T, 2] float32 image-left eye, image-right eye: mean distance of the five middle pairs of lid points
+        over the distance of the eye's corners, both in 3-D, which makes it independent of head turns. Open
+        eyes give about 0.25 to 0.4.
 
     Raises:
-        ValueError: The landmarks are not [T, 478, 3].
+        ValueError: the landmarks are not [T, 478, 3].
     """
     if landmarks_px.ndim != 3 or landmarks_px.shape[1:] != (LANDMARK_COUNT, 3):
         raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 3]")
@@ -86,22 +85,22 @@ def measure_openness(landmarks_px: NDArray[np.float32]) -> NDArray[np.float32]:
 def person_openness_levels(
     openness: Sequence[NDArray[np.float32]], settings: BlinkSettings | None = None
 ) -> OpennessLevels:
-    """Levels of one person from all of their clips.
+    """Estimate a person's levels from all of their clips.
 
     Args:
-        openness: One [T, 2] of `measure_openness` per clip.
-        settings: Percentile and share; the defaults where None.
+        openness: [T, 2] of `measure_openness` for each clip.
+        settings: percentile and share; the defaults if None.
 
     Returns:
-        For either eye, open: the percentile over all frames; shut: a fixed share of it, for most
-        clips hold no full blink that could be measured.
+        Open: the percentile over all frames. Shut: a fixed share of it, because most clips contain no full
+        blink to measure.
 
     Raises:
-        ValueError: There is no frame.
+        ValueError: there is no frame.
     """
     settings = settings or BlinkSettings()
     if not sum(map(len, openness)):
-        raise ValueError(f"{len(openness)} clips hold no frame: no openness levels")
+        raise ValueError(f"{len(openness)} clips without a frame, need at least one frame")
     pooled = np.concatenate(openness).astype(np.float64)
     open_level = np.percentile(pooled, settings.open_percentile, axis=0)
     return OpennessLevels(open_level, settings.shut_share * open_level)
@@ -112,13 +111,18 @@ def label_blink(landmarks_px: NDArray[np.float32], levels: OpennessLevels) -> ND
 
     Args:
         landmarks_px: [T, 478, 3] landmarks in pixels.
-        levels: The person's, from `person_openness_levels`.
+        levels: the person's, from `person_openness_levels`.
 
     Returns:
         [T, 2] float32 image-left eye, image-right eye; 0 open to 1 shut.
 
     Raises:
-        ValueError: The landmarks are not [T, 478, 3].
+        ValueError: the landmarks are not [T, 478, 3].
     """
-    closed = (levels.open - measure_openness(landmarks_px)) / (levels.open - levels.shut)
+    return blink_from_openness(measure_openness(landmarks_px), levels)
+
+
+def blink_from_openness(openness: NDArray[np.float32], levels: OpennessLevels) -> NDArray[np.float32]:
+    """Convert openness [T, 2] to blink [T, 2], 0 open to 1 shut."""
+    closed = (levels.open - openness) / (levels.open - levels.shut)
     return np.clip(closed, 0.0, 1.0).astype(np.float32)

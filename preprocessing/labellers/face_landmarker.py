@@ -1,21 +1,24 @@
-"""MediaPipe's FaceLandmarker (Tasks): blendshapes as expression labels, and a second opinion on head pose.
+"""Backend `face_landmarker` of `pose_labels`: MediaPipe's FaceLandmarker (Tasks), head pose and blendshapes.
 
-The model is a file of its own (`face_landmarker` of the outside weights, Apache-2.0). It looks at every frame
-by itself. Its transformation matrix is of a camera with a vertical opening of 63°, and it takes a face that
-fills such a camera's picture for one seen from very near: of a crop looked at as it is, 0.80 of the true yaw
-comes out on the demo corpus; of a crop in the middle of a black canvas three times as wide, 0.88 (the default
-labeller: 0.94; of the pitch 0.88 against its 0.77). On a canvas of five and a half crops, which would be the
-crop camera itself, two faces in three are not found. So the canvas is three crops wide.
+The model is a file (`face_landmarker` of `weights.catalog`, Apache-2.0) and sees every frame on its own. Its
+transformation matrix assumes a camera with a vertical field of view of 63°, so a face that fills the picture
+is taken for a very near one: on the demo corpus a bare crop gives 0.80 of the true yaw, a crop in the middle
+of a black canvas three times as wide 0.88 (the default labeller 0.94; pitch 0.88, the default 0.77). On a
+canvas of five and a half crops, which would match the crop camera, two faces in three are not detected. Hence
+three crops.
 
-The rotation is told as it comes. By its geometry it should turn with the line of sight to the face; measured
-on crops moved by 150 px on the canvas it does by 0.28 of that, less than 1° for a face in the middle of its
-crop. Against the demo corpus' truth the pitch lies 1.0° too low (the face is told to look up too far).
+The matrix's rotation is used unchanged. By geometry it should turn with the line of sight to the face; on
+crops moved by 150 px on the canvas it follows 0.28 of that, less than 1° for a face in the middle of its
+crop. On the demo corpus the pitch is 1.0° too low (the face seems to look up).
+
+In frames without a detected face the pose is interpolated between the neighbouring frames; a clip without any
+detected face is labelled by the mean face. Both are counted as `frames_bridged`.
 
 Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
 """
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -23,17 +26,20 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from preprocessing.faces.frame_of_reference import (
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,
 )
+from preprocessing.labellers.backend import Backend, ClipLabeller, WeightsRequest
+from preprocessing.labellers.pose_mean_face import PoseLabels, label_pose, mean_face_residual_px
 from preprocessing.media.jpeg import decode_jpeg
-from preprocessing.schema import CROP_SIDE_PX
+from preprocessing.schema import CROP_SIDE_PX, Clip
 from storage.settings import Settings
 
-WAY_OUT: Final = "`pdfgc weights fetch face_landmarker` gets the published file"
+FETCH_HINT: Final = "run `pdfgc weights fetch face_landmarker` for the published file"
 NAME: Final = "face_landmarker"
 VERSION: Final = "1"
 BLENDSHAPES: Final = (
@@ -48,15 +54,14 @@ BLENDSHAPES: Final = (
     "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
-"""In the model's order; left and right are the person's, so that left is the image's right."""
+"""In the model's order; left and right are the person's: left is the image's right."""
 
-CANVAS_CROPS: Final = 3  # odd, so that the crop lies in the middle by whole pixels
+CANVAS_CROPS: Final = 3  # odd, so that the centred crop starts at a whole pixel
 CANVAS_SIDE_PX: Final = CANVAS_CROPS * CROP_SIDE_PX
-CAMERA_OPENING_DEGREES: Final = 63.0  # of MediaPipe's camera, top to bottom (FaceGeometry's default)
-CAMERA_FOCAL_PX: Final = CANVAS_SIDE_PX / 2 / float(np.tan(np.radians(CAMERA_OPENING_DEGREES / 2)))
-# Midway between the eyeballs in the coordinates that the matrix carries, and how many of our centimetres one
-# of its is: least squares against the truth of the demo corpus; `benchmarks.landmarker_agreement` fits them
-# again.
+CAMERA_FIELD_OF_VIEW_DEGREES: Final = 63.0  # vertical, FaceGeometry's default
+CAMERA_FOCAL_PX: Final = CANVAS_SIDE_PX / 2 / float(np.tan(np.radians(CAMERA_FIELD_OF_VIEW_DEGREES / 2)))
+# Midpoint of the eyeballs in the matrix's coordinates, and our centimetres per unit of theirs: least squares
+# against the ground truth of the demo corpus (`benchmarks.landmarker_agreement` repeats the fit).
 HEAD_ORIGIN_CM: Final = (0.0, 2.98, 2.13)
 CENTIMETRES_PER_UNIT: Final = 0.945
 
@@ -70,31 +75,31 @@ class FaceLandmarkerSettings(Settings):
 
 
 class FaceLandmarks(NamedTuple):
-    """What the model says of T frames; NaN where it found no face."""
+    """The model's output for T frames; NaN where no face was detected."""
 
-    matrix: NDArray[np.float32]  # [T, 4, 4] as it comes: face coordinates into the canvas' camera
+    matrix: NDArray[np.float32]  # [T, 4, 4] face coordinates to the canvas camera's
     pose: NDArray[np.float32]  # [T, 6] pitch, yaw, roll rad; x, y, z cm
     blendshapes: NDArray[np.float32]  # [T, 52] 0 to 1, in the order of `BLENDSHAPES`
     found: NDArray[np.bool_]  # [T]
 
 
 class FaceLandmarker:
-    """The model of a file, ready to look at crops; imports mediapipe when it is made.
+    """A loaded model; imports mediapipe when constructed.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no FaceLandmarker's task file.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not a FaceLandmarker task file.
     """
 
     def __init__(self, model: Path, settings: FaceLandmarkerSettings | None = None) -> None:
         if not model.is_file():
             raise FileNotFoundError(f"no model of {NAME} at {model}")
-        if not zipfile.is_zipfile(model):  # told before MediaPipe, which tells it in pages
-            raise ValueError(f"{model} is no MediaPipe task file, or is cut short; {WAY_OUT}")
+        if not zipfile.is_zipfile(model):  # MediaPipe's own error runs over pages
+            raise ValueError(f"{model} is not a MediaPipe task file, or is cut short; {FETCH_HINT}")
         self._landmarker = _open_model(model, settings or FaceLandmarkerSettings())
 
     def label(self, crops: Iterable[NDArray[np.uint8]]) -> FaceLandmarks:
-        """Label crops [224, 224, 3] RGB, each by itself.
+        """Label crops [224, 224, 3] RGB, each on its own.
 
         Raises:
             ValueError: a crop has another shape.
@@ -102,11 +107,11 @@ class FaceLandmarker:
         matrices: list[NDArray[np.float64]] = []
         blendshapes: list[NDArray[np.float64]] = []
         for crop in crops:
-            matrix, scores = self._look(crop)
+            matrix, scores = self._detect(crop)
             matrices.append(matrix)
             blendshapes.append(scores)
         matrix = np.array(matrices).reshape(-1, 4, 4)
-        pose = np.array([pose_from_matrix(one) for one in matrix]).reshape(-1, 6)
+        pose = np.array([pose_from_matrix(each) for each in matrix]).reshape(-1, 6)
         scores = np.array(blendshapes).reshape(-1, len(BLENDSHAPES))
         return FaceLandmarks(
             matrix.astype(np.float32),
@@ -115,12 +120,8 @@ class FaceLandmarker:
             np.isfinite(matrix[:, 0, 0]),
         )
 
-    def label_jpegs(self, frames: Iterable[bytes]) -> FaceLandmarks:
-        """Label a clip's frames (`Clip.frames_jpeg`)."""
-        return self.label(decode_jpeg(frame) for frame in frames)
-
-    def _look(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The matrix [4, 4] and the 52 scores of a crop; NaN where no face is found."""
+    def _detect(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The matrix [4, 4] and the 52 scores of a crop; NaN where no face is detected."""
         from mediapipe import Image, ImageFormat
 
         if crop.shape != (CROP_SIDE_PX, CROP_SIDE_PX, 3):
@@ -128,17 +129,17 @@ class FaceLandmarker:
         canvas = np.zeros((CANVAS_SIDE_PX, CANVAS_SIDE_PX, 3), np.uint8)
         start = (CANVAS_SIDE_PX - CROP_SIDE_PX) // 2
         canvas[start : start + CROP_SIDE_PX, start : start + CROP_SIDE_PX] = crop
-        found = self._landmarker.detect(Image(image_format=ImageFormat.SRGB, data=canvas))
-        if not found.facial_transformation_matrixes or not found.face_blendshapes:
+        result = self._landmarker.detect(Image(image_format=ImageFormat.SRGB, data=canvas))
+        if not result.facial_transformation_matrixes or not result.face_blendshapes:
             return np.full((4, 4), np.nan), np.full(len(BLENDSHAPES), np.nan)
-        scores = found.face_blendshapes[0]
+        scores = result.face_blendshapes[0]
         if (names := tuple(score.category_name for score in scores)) != BLENDSHAPES:
-            raise ValueError(f"the model tells other blendshapes than {NAME} {VERSION} knows: {names[:4]} …")
-        matrix = np.asarray(found.facial_transformation_matrixes[0], np.float64)
+            raise ValueError(f"the model has other blendshapes than {NAME} {VERSION} expects: {names[:4]} …")
+        matrix = np.asarray(result.facial_transformation_matrixes[0], np.float64)
         return matrix, np.array([score.score for score in scores])
 
     def close(self) -> None:
-        """Free the graph."""
+        """Free MediaPipe's graph."""
         self._landmarker.close()
 
     def __enter__(self) -> Self:
@@ -151,15 +152,15 @@ class FaceLandmarker:
 
 
 def pose_from_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pose [6] in the crop camera of a transformation matrix of the canvas.
+    """Convert a transformation matrix of the canvas to a pose [6] in the crop camera.
 
     Args:
-        matrix: [4, 4] of MediaPipe's face coordinates into its camera's (x right, y up, z to the viewer; the
-            face at z < 0), of a canvas that holds the crop in its middle.
+        matrix: [4, 4] MediaPipe's face coordinates to its camera's (x right, y up, z to the viewer; the face
+            at z < 0), of a canvas with the crop in its middle.
     """
     rotation = matrix[:3, :3]
     x, y, z = rotation @ np.array(HEAD_ORIGIN_CM) + matrix[:3, 3]
-    # The same point of the crop, and as many px per cm there, seen from the crop camera.
+    # Keep the point's place in the crop and its px per cm, as seen from the crop camera.
     depth_cm = CENTIMETRES_PER_UNIT * -z * CROP_FOCAL_PX / CAMERA_FOCAL_PX
     across_cm = np.array([x, y]) * CENTIMETRES_PER_UNIT
     return np.array([*angles_from_rotation(rotation), *across_cm, REFERENCE_DISTANCE_CM - depth_cm])
@@ -178,6 +179,69 @@ def _open_model(model: Path, settings: FaceLandmarkerSettings) -> Any:
     try:
         return vision.FaceLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
-        # Its first sentence: after it all files of the bundle are told.
-        told = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
-        raise ValueError(f"{model} is no FaceLandmarker's task file ({told}); {WAY_OUT}") from error
+        # Only the first sentence: the rest lists the bundle's files.
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
+        raise ValueError(f"{model} is not a FaceLandmarker task file ({reason}); {FETCH_HINT}") from error
+
+
+class DecodedClip(NamedTuple):
+    """A clip's landmarks and decoded pictures."""
+
+    landmarks_px: NDArray[np.float32]  # [T, 478, 3] of the crop
+    pictures: Sequence[NDArray[np.uint8]]  # T of [224, 224, 3] RGB
+
+
+class FaceLandmarkerPose(ClipLabeller[Clip, DecodedClip, PoseLabels]):
+    """Labels clips by a model, which it closes."""
+
+    def __init__(self, landmarker: FaceLandmarker) -> None:
+        self._landmarker = landmarker
+
+    @override
+    def prepare(self, item: Clip) -> DecodedClip:
+        """Decode a clip's pictures."""
+        return DecodedClip(item.landmarks_px, [decode_jpeg(jpeg) for jpeg in item.frames_jpeg])
+
+    @override
+    def label(self, prepared: DecodedClip) -> PoseLabels:
+        """Label a clip."""
+        faces = self._landmarker.label(prepared.pictures)
+        if faces.found.any():
+            pose = bridge_pose(faces.pose, faces.found)
+        else:
+            pose = label_pose(prepared.landmarks_px).pose
+        return PoseLabels(
+            pose,
+            mean_face_residual_px(pose, prepared.landmarks_px),
+            blendshapes=faces.blendshapes,
+            frames_bridged=int((~faces.found).sum()),
+        )
+
+    @override
+    def close(self) -> None:
+        """Free MediaPipe's graph."""
+        self._landmarker.close()
+
+
+def open_labeller(model: Path, settings: FaceLandmarkerSettings) -> FaceLandmarkerPose:
+    """Load a task file. Raises as `FaceLandmarker`."""
+    return FaceLandmarkerPose(FaceLandmarker(model, settings))
+
+
+def bridge_pose(pose: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """[T, 6] with linear interpolation over frames that were not found, constant at the ends.
+
+    Angles do not wrap: a detected face looks into the picture.
+    """
+    frames = np.arange(len(pose))
+    columns = [np.interp(frames, frames[found], column[found]) for column in pose.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+BACKEND: Final = Backend(
+    name=NAME,
+    version=VERSION,
+    factory=open_labeller,
+    settings=("face_landmarker",),
+    weights=WeightsRequest("face_landmarker", "face_landmarker_weights"),
+)

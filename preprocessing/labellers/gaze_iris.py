@@ -1,18 +1,17 @@
-"""Gaze from iris landmarks and an eyeball model, in head coordinates.
+"""Backend `iris` of `gaze_labels`, the default: iris landmarks and an eyeball model, in head coordinates.
 
-Each eyeball of the mean face is carried by the head pose into the crop camera. The line of sight
-through the iris's centre is met with the sphere on which iris centres run; the direction from the
-eyeball's centre to that point, turned back by the head's rotation, is the gaze.
+The head pose places each eyeball of the mean face in the crop camera. The ray through the iris centre is
+intersected with the sphere that iris centres lie on; the direction from the eyeball's centre to the
+intersection, rotated back by the head's rotation, is the gaze.
 
-A pixel is worth about seven degrees of gaze in a 224 px crop, so an eyeball is not placed by the
-pose alone: the eye's own corners say by how many pixels the pose misses this eye, and the iris is
-moved by as much. Both eyes are combined, weighted by how open and how wide each is seen. Real eyes
-do not lie in their corners as the mean face's do, so the two eyes of a person disagree lastingly;
-half of what they disagree by over the clip is taken from either, lest the gaze drift towards
-whichever eye a turning head shows better.
+One pixel is about seven degrees of gaze in a 224 px crop, so the pose alone does not place an eyeball: the
+eye's corners give the pixels by which the pose misses this eye, and the iris is moved by as much. Both eyes
+are averaged, weighted by openness and by apparent width. Real eyes do not sit in their corners as the mean
+face's do, so a person's two eyes disagree constantly; half of the clip's median disagreement is removed from
+either, or the gaze would drift towards the eye that a turning head shows better.
 
-The mesh's irises move less than the eyes do, above all up and down: `GazeSettings` says by how much
-and how that was measured.
+The mesh's irises move less than the eyes, vertically above all: `GazeSettings` says how much, and how it was
+measured.
 """
 
 from typing import Final, NamedTuple
@@ -20,6 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
@@ -37,7 +37,8 @@ from preprocessing.faces.landmark_groups import (
     IMAGE_RIGHT_IRIS,
 )
 from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
-from preprocessing.schema import LANDMARK_COUNT
+from preprocessing.labellers.backend import Backend, ClipLabeller
+from preprocessing.schema import LANDMARK_COUNT, Clip
 from storage.settings import Settings
 
 NAME: Final = "iris_eyeball"
@@ -78,7 +79,7 @@ class GazeLabels(NamedTuple):
     """Gaze of every frame."""
 
     gaze: NDArray[np.float32]  # [T, 2] pitch, yaw rad in head coordinates
-    valid: NDArray[np.bool_]  # [T] False where both eyes are shut and the gaze is bridged over
+    valid: NDArray[np.bool_]  # [T] False where both eyes are shut and the gaze is interpolated
 
 
 def label_gaze(
@@ -93,14 +94,14 @@ def label_gaze(
         landmarks_px: [T, 478, 2 or 3] landmarks in crop pixels; only x and y are read.
         pose: [T, 6] head pose of the same frames.
         blink: [T, 2] image-left eye, image-right eye; 0 open to 1 shut.
-        settings: When an eye counts as shut, and gains; the defaults where None.
+        settings: when an eye counts as shut, and gains; the defaults if None.
 
     Returns:
-        Gaze [T, 2] float32 and validity [T]. Where both eyes are shut the gaze is interpolated
-        between the neighbouring valid frames, held at a clip's ends, zero if no frame is valid.
+        Gaze and validity. Where both eyes are shut the gaze is interpolated between the neighbouring valid
+        frames, constant at a clip's ends, and zero if no frame is valid.
 
     Raises:
-        ValueError: The shapes do not fit together.
+        ValueError: the shapes do not fit together.
     """
     settings = settings or GazeSettings()
     frames = len(landmarks_px)
@@ -114,14 +115,40 @@ def label_gaze(
     valid = weight.sum(axis=-1) > 0.0
     gaze = _share_disagreement(gaze_from_direction(directions), np.all(open_share > 0.0, axis=-1))
     weight[~valid] = 1.0
-    both = (weight[..., None] * direction_from_gaze(gaze)).sum(axis=1)
-    looked = gaze_from_direction(both) * (settings.vertical_gain, settings.horizontal_gain)
-    looked = np.clip(looked, -settings.reach_rad, settings.reach_rad)
-    return GazeLabels(bridge_gaze(looked, valid).astype(np.float32), valid)
+    mean_direction = (weight[..., None] * direction_from_gaze(gaze)).sum(axis=1)
+    scaled = gaze_from_direction(mean_direction) * (settings.vertical_gain, settings.horizontal_gain)
+    scaled = np.clip(scaled, -settings.reach_rad, settings.reach_rad)
+    return GazeLabels(bridge_gaze(scaled, valid).astype(np.float32), valid)
+
+
+class GazeClip(NamedTuple):
+    """What every backend of `gaze_labels` labels: a clip, its head pose and its irises' gaze."""
+
+    clip: Clip
+    pose: NDArray[np.float32]  # [T, 6]
+    iris: GazeLabels
+    reach_rad: float  # largest gaze to report, either way
+
+
+class IrisGaze(ClipLabeller[GazeClip, GazeClip, NDArray[np.float32]]):
+    """Labels clips with the gaze of their irises [T, 2], which the step measures for every backend."""
+
+    @override
+    def prepare(self, item: GazeClip) -> GazeClip:
+        """The clip itself: no picture is decoded."""
+        return item
+
+    @override
+    def label(self, prepared: GazeClip) -> NDArray[np.float32]:
+        """Label a clip."""
+        return prepared.iris.gaze
+
+
+BACKEND: Final = Backend(name=NAME, version=VERSION, factory=IrisGaze)
 
 
 def _share_disagreement(gaze_rad: NDArray[np.float64], both_open: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Gaze [T, 2 eyes, 2] with the median difference of the eyes taken out, half from either."""
+    """Gaze [T, 2 eyes, 2] without the median difference of the eyes, removed half from either."""
     if not both_open.any():
         return gaze_rad
     difference = np.median(gaze_rad[both_open, 0] - gaze_rad[both_open, 1], axis=0)
@@ -138,20 +165,20 @@ def eye_directions(
     to_camera = np.swapaxes(rotation, -1, -2)  # for points as rows
     translation = pose[:, None, 3:].astype(np.float64)
     corners = image[:, _CORNERS]  # [T, 2 eyes, 2 corners, 2]
-    placed = project_to_crop(face.vertices_cm[list(_CORNERS)].reshape(1, 4, 3) @ to_camera + translation)
-    missed_px = corners.mean(axis=2) - placed.reshape(corners.shape).mean(axis=2)
+    projected = project_to_crop(face.vertices_cm[list(_CORNERS)].reshape(1, 4, 3) @ to_camera + translation)
+    missed_px = corners.mean(axis=2) - projected.reshape(corners.shape).mean(axis=2)
     iris = image[:, _IRIS_CENTRES] - missed_px
     centres = face.eyeball_centres_cm @ to_camera + translation
-    surface = _meet_sphere(iris, centres, EYEBALL_IRIS_RADIUS_CM)
+    surface = _intersect_sphere(iris, centres, EYEBALL_IRIS_RADIUS_CM)
     directions = (surface - centres) @ rotation
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     return directions, np.linalg.norm(corners[:, :, 0] - corners[:, :, 1], axis=-1)
 
 
-def _meet_sphere(
+def _intersect_sphere(
     image_px: NDArray[np.float64], centres_cm: NDArray[np.float64], radius_cm: float
 ) -> NDArray[np.float64]:
-    """Where the lines of sight through pixels first meet spheres; the nearest point of the line if none.
+    """First intersections of rays through pixels with spheres; the ray's nearest point where it misses.
 
     Pixels [..., 2] and centres [..., 3] in camera coordinates -> [..., 3] camera coordinates.
     """
@@ -167,13 +194,13 @@ def _meet_sphere(
     camera = np.array([0.0, 0.0, REFERENCE_DISTANCE_CM])
     to_centre = centres_cm - camera
     along = (ray * to_centre).sum(axis=-1)
-    beside = (to_centre**2).sum(axis=-1) - along**2
-    reach = along - np.sqrt(np.maximum(radius_cm**2 - beside, 0.0))
-    return camera + reach[..., None] * ray
+    squared_distance = (to_centre**2).sum(axis=-1) - along**2
+    depth = along - np.sqrt(np.maximum(radius_cm**2 - squared_distance, 0.0))
+    return camera + depth[..., None] * ray
 
 
 def bridge_gaze(gaze_rad: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Gaze [T, 2] with frames that are not valid interpolated in time; zero if none is valid."""
+    """Gaze [T, 2] with invalid frames interpolated in time; zero if none is valid."""
     if not valid.any():
         return np.zeros_like(gaze_rad)
     times = np.arange(len(gaze_rad))

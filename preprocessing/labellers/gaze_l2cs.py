@@ -1,21 +1,21 @@
-"""Backend `l2cs` of `gaze_labels`: L2CS-Net looks at the face of every frame; its gaze is told in the head.
+"""Backend `l2cs` of `gaze_labels`: L2CS-Net on the face of every frame, converted to head coordinates.
 
-The network is shown what its authors' programs show it: the face's box, squashed to 224 px, enlarged to 448,
-with ImageNet's mean and deviation. The box is that of the landmarks, where theirs is a face detector's.
+The input is that of the authors' programs: the face's box resized to a square of 224 px, enlarged to 448,
+with ImageNet's mean and deviation. The box is that of the landmarks; theirs is a face detector's.
 
-It gives the gaze relative to the line from the camera to the face (`models.external.l2cs`), pitch and yaw
-with our signs. That line is known from the head's place; turned by it and back by the
-head's rotation, the gaze is one in head coordinates, as `preprocessing.faces.frame_of_reference` wants it.
+The output is the gaze relative to the line from the camera to the face (`models.external.l2cs`), pitch and
+yaw with our signs. The head's position gives that line; rotated by it and back by the head's rotation, the
+gaze is in head coordinates (`preprocessing.faces.frame_of_reference`).
 """
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from preprocessing.faces.frame_of_reference import (
     direction_from_gaze,
@@ -23,22 +23,31 @@ from preprocessing.faces.frame_of_reference import (
     rotation_from_angles,
     turn_to_camera,
 )
-from preprocessing.labellers.hub_network import fastest_device, network_from_hub
+from preprocessing.labellers.backend import Backend, ClipLabeller, WeightsRequest
+from preprocessing.labellers.gaze_iris import GazeClip, bridge_gaze
+from preprocessing.labellers.networks import fastest_device, load_from_hub
 from preprocessing.media.jpeg import decode_jpeg
-from preprocessing.schema import CROP_SIDE_PX, Clip
+from preprocessing.schema import CROP_SIDE_PX
 
 NAME: Final = "l2cs"
 VERSION: Final = "1"
-ENTRY: Final = "l2cs"
+HUB_ENTRY: Final = "l2cs"
 INPUT_SIDE_PX: Final = 448
-SQUASHED_SIDE_PX: Final = 224  # the authors' programs bring every face to this before they enlarge it
-MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, red, green, blue
+RESIZED_SIDE_PX: Final = 224  # the authors' programs resize every face to this, then enlarge it
+MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet, RGB
 DEVIATION: Final = (0.229, 0.224, 0.225)
-FRAMES_AT_ONCE: Final = {"cpu": 2, "cuda": 32}  # a CPU's cache holds no more maps
+BATCH_FRAMES: Final = {"cpu": 2, "cuda": 32}  # larger batches fall out of a CPU's cache
 
 
-class L2CSGaze:
-    """A network, ready for clips (`ClipNetwork`).
+class FacePictures(NamedTuple):
+    """A clip and its faces as the network takes them."""
+
+    item: GazeClip
+    faces: list[NDArray[np.uint8]]  # T of [448, 448, 3] RGB
+
+
+class L2CSGaze(ClipLabeller[GazeClip, FacePictures, NDArray[np.float32]]):
+    """Labels clips by a network.
 
     Args:
         network: [N, 3, 448, 448] -> [N, 2] pitch, yaw rad against the line to the camera; a torch module.
@@ -48,22 +57,27 @@ class L2CSGaze:
         self._device = fastest_device()
         self._network = network.to(self._device)
 
-    def prepare(self, clip: Clip) -> list[NDArray[np.uint8]]:
-        """T faces [448, 448, 3] RGB."""
-        places = zip(clip.frames_jpeg, clip.landmarks_px, strict=True)
-        return [face_picture(jpeg, points) for jpeg, points in places]
+    @override
+    def prepare(self, item: GazeClip) -> FacePictures:
+        """Decode a clip's faces."""
+        places = zip(item.clip.frames_jpeg, item.clip.landmarks_px, strict=True)
+        return FacePictures(item, [face_picture(jpeg, points) for jpeg, points in places])
 
-    def label(self, ready: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """[T, 2] pitch, yaw rad against the line from camera to face; `gaze_in_head` tells it in the head."""
-        return self.seen(ready)
+    @override
+    def label(self, prepared: FacePictures) -> NDArray[np.float32]:
+        """[T, 2] pitch, yaw rad in head coordinates, interpolated where the irises' gaze is not valid."""
+        item = prepared.item
+        gaze = gaze_in_head(self.gaze_to_camera(prepared.faces), item.pose)
+        gaze = np.clip(gaze, -item.reach_rad, item.reach_rad)
+        return bridge_gaze(gaze, item.iris.valid).astype(np.float32)
 
-    def seen(self, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """[N, 2] against the line to the camera, of N faces [448, 448, 3] RGB, some at once."""
-        size = FRAMES_AT_ONCE[self._device.type]
+    def gaze_to_camera(self, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Gaze [N, 2] relative to the line to the camera, of N faces [448, 448, 3] RGB."""
+        size = BATCH_FRAMES[self._device.type]
         pieces = [faces[start : start + size] for start in range(0, len(faces), size)]
-        return np.concatenate([self._seen(np.stack(piece)) for piece in pieces])
+        return np.concatenate([self._run(np.stack(piece)) for piece in pieces])
 
-    def _seen(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         batch = torch.from_numpy(faces).to(self._device).permute(0, 3, 1, 2).float() / 255.0
@@ -71,41 +85,50 @@ class L2CSGaze:
             torch.tensor(value, device=self._device)[:, None, None] for value in (MEAN, DEVIATION)
         )
         with torch.inference_mode():
-            found = self._network((batch - mean) / deviation).cpu().numpy()
-        if found.shape != (len(faces), 2) or not np.isfinite(found).all():
+            output = self._network((batch - mean) / deviation).cpu().numpy()
+        if output.shape != (len(faces), 2) or not np.isfinite(output).all():
             raise ValueError(
-                f"{NAME}: the network gave {list(found.shape)}, {(~np.isfinite(found)).sum()} of them not "
-                f"finite; need {[len(faces), 2]}: are these its weights?"
+                f"{NAME}: the network's output is {list(output.shape)} with {(~np.isfinite(output)).sum()} "
+                f"values that are not finite, need {[len(faces), 2]}: wrong weights?"
             )
-        return found
+        return output
 
 
-@contextmanager
-def open_backend(file: Path) -> Generator[L2CSGaze]:
-    """The labeller of the published file. Raises as `network_from_hub`."""
-    yield L2CSGaze(network_from_hub(ENTRY, file))
+def open_labeller(weights: Path) -> L2CSGaze:
+    """Load the published file. Raises as `load_from_hub`."""
+    return L2CSGaze(load_from_hub(HUB_ENTRY, weights))
 
 
-def gaze_in_head(seen_rad: NDArray[np.floating[Any]], pose: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Gaze against the line from camera to face, told in the head.
+BACKEND: Final = Backend(
+    name=NAME,
+    version=VERSION,
+    factory=open_labeller,
+    weights=WeightsRequest("l2cs_gaze360", "l2cs_weights"),
+)
+
+
+def gaze_in_head(
+    gaze_to_camera_rad: NDArray[np.floating[Any]], pose: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Convert a gaze relative to the line from camera to face into head coordinates.
 
     Args:
-        seen_rad: [T, 2] pitch, yaw; zero looks into the camera.
+        gaze_to_camera_rad: [T, 2] pitch, yaw; zero looks into the camera.
         pose: [T, 6] of the same frames.
 
     Returns:
-        [T, 2] pitch, yaw in head coordinates.
+        [T, 2] pitch, yaw rad.
     """
-    direction = (turn_to_camera(pose[:, 3:]) @ direction_from_gaze(seen_rad)[..., None])[..., 0]
-    # Row times matrix: by the transposed rotation, out of the camera's coordinates into the head's.
-    told = (direction[:, None] @ rotation_from_angles(pose[:, :3]))[:, 0]
-    return gaze_from_direction(told)
+    direction = (turn_to_camera(pose[:, 3:]) @ direction_from_gaze(gaze_to_camera_rad)[..., None])[..., 0]
+    # Row times matrix applies the transposed rotation: from the camera's coordinates to the head's.
+    in_head = (direction[:, None] @ rotation_from_angles(pose[:, :3]))[:, 0]
+    return gaze_from_direction(in_head)
 
 
 def face_picture(jpeg: bytes, landmarks_px: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[448, 448, 3] RGB of a crop: the box of its landmarks [478, 3], as far as the crop goes."""
+    """Crop the box of landmarks [478, 3], cut at the picture's edge, to [448, 448, 3] RGB."""
     crop = decode_jpeg(jpeg)
     low = np.clip(np.floor(landmarks_px[:, :2].min(axis=0)), 0, CROP_SIDE_PX - 2).astype(int)
     high = np.clip(np.ceil(landmarks_px[:, :2].max(axis=0)), low + 2, CROP_SIDE_PX).astype(int)
-    face = cv2.resize(crop[low[1] : high[1], low[0] : high[0]], (SQUASHED_SIDE_PX, SQUASHED_SIDE_PX))
+    face = cv2.resize(crop[low[1] : high[1], low[0] : high[0]], (RESIZED_SIDE_PX, RESIZED_SIDE_PX))
     return np.asarray(cv2.resize(face, (INPUT_SIDE_PX, INPUT_SIDE_PX)), np.uint8)

@@ -1,10 +1,10 @@
-"""Lip sync without a network: does the mouth move when the sound has energy?
+"""Backend `energy` of `lip_sync_scores`, the default: does the mouth move when the sound has energy?
 
-The mouth's opening and the speech envelope are correlated over shifts of up to 15 frames either
-way, the reach of the SyncNet protocols. A single clip of two seconds tells little; the curves of a
-video's clips averaged tell its offset (`correlation_by_shift`).
+Mouth opening and speech envelope are correlated over shifts of up to 15 frames either way, the range of the
+SyncNet protocols. One clip of two seconds says little; the mean of a video's curves gives its offset
+(`correlation_by_shift`).
 
-scipy is imported when a clip is scored, never when this module is imported.
+scipy is imported when a clip is scored.
 """
 
 from functools import cache
@@ -13,8 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
-from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from preprocessing.labellers.backend import Backend, ClipLabeller
+from preprocessing.labellers.mouth_opening import measure_mouth_opening
+from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip
 from storage.settings import Settings
 
 NAME: Final = "mouth_energy"
@@ -64,16 +67,16 @@ def score_lip_sync(
     Args:
         mouth_opening: [T] of `mouth_opening.measure_mouth_opening`.
         sound: [T * 640] mono in [-1, 1] at 16 kHz.
-        settings: The defaults where None.
+        settings: the defaults if None.
 
     Returns:
         ``confidence`` (highest correlation minus the median over all shifts), ``offset_frames``
-        (the shift of the highest; positive: the sound comes late, after the lips) and
-        ``correlation`` (the highest). {} where the clip is too short, silent or motionless: not
-        scored is not zero.
+        (the shift of the highest; positive: the sound is late) and
+        ``correlation`` (the highest). {} where the clip is too short, silent or
+        motionless.
 
     Raises:
-        ValueError: The sound's length does not fit the frames.
+        ValueError: the sound's length does not fit the frames.
     """
     settings = settings or LipSyncSettings()
     curve = correlation_by_shift(mouth_opening, sound, settings)
@@ -95,14 +98,14 @@ def correlation_by_shift(
     Args:
         mouth_opening: [T].
         sound: [T * 640].
-        settings: Shifts and smoothing.
+        settings: shifts and smoothing.
 
     Returns:
         [2 * maximum_shift_frames + 1] correlation of the mouth at frame t with the sound at
-        t + shift, shift from -maximum to +maximum; None where there is nothing to score.
+        t + shift, shift from -maximum to +maximum; None where the clip cannot be scored.
 
     Raises:
-        ValueError: The sound's length does not fit the frames.
+        ValueError: the sound's length does not fit the frames.
     """
     frames = len(mouth_opening)
     if sound.shape != (frames * SAMPLES_PER_FRAME,):
@@ -120,17 +123,37 @@ def correlation_by_shift(
     return np.array([_correlation(mouth, voice, shift) for shift in range(-reach, reach + 1)])
 
 
+class EnergyScores(ClipLabeller[Clip, Clip, dict[str, float]]):
+    """Scores clips by their landmarks and sound."""
+
+    def __init__(self, settings: LipSyncSettings) -> None:
+        self._settings = settings
+
+    @override
+    def prepare(self, item: Clip) -> Clip:
+        """The clip itself: no picture is decoded."""
+        return item
+
+    @override
+    def label(self, prepared: Clip) -> dict[str, float]:
+        """Score a clip, as `score_lip_sync`."""
+        return score_lip_sync(measure_mouth_opening(prepared.landmarks_px), prepared.sound, self._settings)
+
+
+BACKEND: Final = Backend(name=NAME, version=VERSION, factory=EnergyScores, settings=("energy",))
+
+
 def frame_level_dbfs(sound: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Root mean square of each video frame's sound [T * 640] -> [T] dB, full scale 0, floor -120."""
+    """RMS level of each video frame's sound: [T * 640] -> [T] dBFS, floor -120."""
     power = np.mean(sound.astype(np.float64).reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1)
     return 10.0 * np.log10(np.maximum(power, 1e-12))
 
 
 def speech_loudness(sound: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Loudness of each video frame's speech [T * 640] -> [T]: power within the telephone band, to the 0.3.
+    """Loudness of each video frame's speech: [T * 640] -> [T], power in the telephone band to the 0.3.
 
-    The exponent is Stevens' for loudness. Of the envelopes tried on real videos (bands, decibels
-    over a floor, other exponents) this one found the known offsets most often.
+    The exponent is Stevens' for loudness. Of the envelopes tried on real videos (bands, decibels over a
+    floor, other exponents) it recovers the known offsets most often.
     """
     from scipy.signal import sosfiltfilt
 
@@ -140,7 +163,7 @@ def speech_loudness(sound: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @cache
 def _telephone_filter() -> NDArray[np.float64]:
-    """Second-order sections [4, 6] of the telephone band, a Butterworth filter of order 4."""
+    """Second-order sections [4, 6] of a Butterworth band-pass of order 4 for the telephone band."""
     from scipy.signal import butter
 
     sections = butter(4, _TELEPHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
@@ -155,7 +178,7 @@ def _band(series: NDArray[np.float64], settings: LipSyncSettings) -> NDArray[np.
 
 
 def _correlation(mouth: NDArray[np.float64], voice: NDArray[np.float64], shift: int) -> float:
-    """Pearson correlation of mouth[t] with voice[t + shift] where both exist; 0 where one is flat."""
+    """Pearson correlation of mouth[t] with voice[t + shift] where both exist; 0 if either is constant."""
     frames = len(mouth)
     first = mouth[max(0, -shift) : frames - max(0, shift)]
     second = voice[max(0, shift) : frames - max(0, -shift)]

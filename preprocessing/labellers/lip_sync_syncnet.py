@@ -1,45 +1,45 @@
 """Backend `syncnet_v2` of `lip_sync_scores`: SyncNet's distance of lips and sound over shifts, on the crop.
 
-The aligned crop is shown as it is, 224 px, blue, green, red, 0 to 255; the sound as MFCC. Windows and shifts
-are SyncNet's, and as many instants count as in its programs. The protocol is not that of any published
-figure (those see a detector's crop, or the whole frame), so a threshold from elsewhere does not carry over.
+The input is the aligned crop (224 px, BGR, 0 to 255) and the sound's MFCC. Windows, shifts and the number of
+windows are SyncNet's. No published number was measured by this protocol (they use a detector's crop, or the
+whole frame), so thresholds from elsewhere do not apply.
 
-A clip is at most 64 frames long, and a shift of 15 asks for a quarter of its sound beyond its ends. Published
-programs put zeros there, which in a clip this short would decide the figures; here the mean is over the
-instants that have sound.
+A clip has at most 64 frames, and a shift of 15 needs a quarter of its sound beyond its ends. Published
+programs pad with zeros, which would dominate a clip this short; here the mean is over the windows that have
+sound.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from preprocessing.audio.lip_sync_distance import MAXIMUM_SHIFT_FRAMES, distances_by_shift
 from preprocessing.audio.mfcc import mfcc
-from preprocessing.labellers.hub_network import network_from_hub
+from preprocessing.labellers.backend import Backend, ClipLabeller, WeightsRequest
+from preprocessing.labellers.networks import load_from_hub
 from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip
 
 NAME: Final = "syncnet_v2"
 VERSION: Final = "1"
-ENTRY: Final = "syncnet_clip"
+HUB_ENTRY: Final = "syncnet_clip"
 WINDOW_FRAMES: Final = 5
-MINIMUM_INSTANTS: Final = 2 * MAXIMUM_SHIFT_FRAMES  # the largest shift is then measured on half of them
+MINIMUM_WINDOWS: Final = 2 * MAXIMUM_SHIFT_FRAMES  # half of them are left at the largest shift
 
 
-class SeenAndHeard(NamedTuple):
-    """What the network is given of a clip."""
+class NetworkInput(NamedTuple):
+    """A clip as the network takes it."""
 
-    instants: int  # at which lips and sound are compared
-    pictures: NDArray[np.uint8]  # [T, 224, 224, 3] blue, green, red
-    mfcc: NDArray[np.float32]  # [N, 13], a hundred a second
+    windows: int  # compared
+    pictures: NDArray[np.uint8]  # [T, 224, 224, 3] BGR
+    mfcc: NDArray[np.float32]  # [N, 13], 100 a second
 
 
-class SyncNetScores:
-    """A network, ready for clips (`ClipNetwork`).
+class SyncNetScores(ClipLabeller[Clip, NetworkInput | None, dict[str, float]]):
+    """Scores clips by a network.
 
     Args:
         network: of the hub's `syncnet_clip`: `embed_frames` and `embed_mfcc`.
@@ -48,35 +48,37 @@ class SyncNetScores:
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def prepare(self, clip: Clip) -> SeenAndHeard | None:
-        """A clip's pictures and its sound; None where it is shorter than 35 frames or digital silence."""
-        instants = min(clip.frame_count, len(clip.sound) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
-        if instants < MINIMUM_INSTANTS or not clip.sound.any():
+    @override
+    def prepare(self, item: Clip) -> NetworkInput | None:
+        """Decode a clip's pictures and compute its MFCC; None below 35 frames or for digital silence."""
+        windows = min(item.frame_count, len(item.sound) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
+        if windows < MINIMUM_WINDOWS or not item.sound.any():
             return None
-        pictures = [decode_jpeg(jpeg)[..., ::-1] for jpeg in clip.frames_jpeg]  # SyncNet takes BGR
-        return SeenAndHeard(instants, np.stack(pictures), mfcc(clip.sound).astype(np.float32))
+        pictures = [decode_jpeg(jpeg)[..., ::-1] for jpeg in item.frames_jpeg]  # SyncNet takes BGR
+        return NetworkInput(windows, np.stack(pictures), mfcc(item.sound).astype(np.float32))
 
-    def label(self, ready: SeenAndHeard | None) -> dict[str, float]:
-        """Scores of a clip.
+    @override
+    def label(self, prepared: NetworkInput | None) -> dict[str, float]:
+        """Score a clip.
 
         Returns:
-            ``confidence`` (median distance over shifts less the smallest), ``offset_frames`` (the shift of
-            the smallest; positive: the sound comes late, after the lips) and ``distance`` (the smallest). {}
-            where the clip is shorter than 35 frames or its sound is digital silence: not scored is not zero.
+            ``confidence`` (median distance over shifts minus the smallest), ``offset_frames`` (the shift of
+            the smallest; positive: the sound is late) and ``distance`` (the smallest). {} below 35 frames or
+            for digital silence.
 
         Raises:
-            ValueError: the network gives what is not finite.
+            ValueError: a distance is not finite.
         """
-        if ready is None:
+        if prepared is None:
             return {}
         import torch
 
-        frames = torch.from_numpy(ready.pictures).permute(0, 3, 1, 2)
-        video = self._network.embed_frames(frames).numpy()[: ready.instants]
-        sound = self._network.embed_mfcc(torch.from_numpy(ready.mfcc)).numpy()[: ready.instants]
+        frames = torch.from_numpy(prepared.pictures).permute(0, 3, 1, 2)
+        video = self._network.embed_frames(frames).numpy()[: prepared.windows]
+        sound = self._network.embed_mfcc(torch.from_numpy(prepared.mfcc)).numpy()[: prepared.windows]
         distances = distances_by_shift(video, sound, "left out")
         if not np.isfinite(distances).all():
-            raise ValueError(f"{NAME}: distances that are not finite: are these its weights?")
+            raise ValueError(f"{NAME}: the network's distances are not finite: wrong weights?")
         nearest = int(np.argmin(distances))
         return {
             "confidence": float(np.median(distances) - distances[nearest]),
@@ -85,7 +87,14 @@ class SyncNetScores:
         }
 
 
-@contextmanager
-def open_backend(file: Path) -> Generator[SyncNetScores]:
-    """The scorer of the published file. Raises as `network_from_hub`."""
-    yield SyncNetScores(network_from_hub(ENTRY, file))
+def open_labeller(weights: Path) -> SyncNetScores:
+    """Load the published file. Raises as `load_from_hub`."""
+    return SyncNetScores(load_from_hub(HUB_ENTRY, weights))
+
+
+BACKEND: Final = Backend(
+    name=NAME,
+    version=VERSION,
+    factory=open_labeller,
+    weights=WeightsRequest("syncnet_v2", "syncnet_weights"),
+)

@@ -18,18 +18,18 @@ VERSION: Final = "1"
 
 
 def measure_mouth_opening(landmarks_px: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far the mouth is open in every frame.
+    """Measure how far the mouth is open in every frame.
 
     Args:
         landmarks_px: [T, 478, 3] landmarks in pixels, z on the scale of x.
 
     Returns:
-        [T] float32, at least 0: mean gap of five pairs of inner-lip points over the distance
-        between the eyes' middles, both lengths in 3-D so that a turned head counts alike. A shut
-        mouth gives about 0 to 0.02, a spoken "ah" 0.2 to 0.5.
+        [T] float32 >= 0: mean gap of five pairs of inner-lip points over the distance between the eyes'
+        middles, both in 3-D, which makes it independent of head turns. A closed mouth gives about 0 to 0.02,
+        a spoken "ah" 0.2 to 0.5.
 
     Raises:
-        ValueError: The landmarks are not [T, 478, 3].
+        ValueError: the landmarks are not [T, 478, 3].
     """
     if landmarks_px.ndim != 3 or landmarks_px.shape[1:] != (LANDMARK_COUNT, 3):
         raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 3]")

@@ -1,12 +1,13 @@
-"""Head pose from landmarks: the mean face's rigid points fitted to the picture in perspective.
+"""Backend `mean_face` of `pose_labels`, the default: the mean face's rigid points fitted to the landmarks.
 
-The face mesh's own depth is pulled towards a frontal face, so only its image points are used:
-for every frame, the rotation and translation are sought that project the rigid points of
-`preprocessing.faces.mean_face` onto the landmarks. A Huber weight keeps single bad points from steering
-the fit, all frames are solved at once, and nothing is smoothed over time.
+The face mesh's own depth is biased towards a frontal face, so only its image points are used: for every
+frame, find the rotation and translation that project the rigid points of `preprocessing.faces.mean_face` onto
+the landmarks in perspective. Huber weights limit the pull of outliers, all frames are solved at once, and
+nothing is smoothed over time.
 
-What limits it: the mesh itself lags behind a nodding head. On the demo corpus it follows 0.95 of
-the yaw but 0.75 of the pitch, even where the true shape is fitted instead of the mean face.
+Limit: the mesh lags behind a nodding head. On the demo corpus it follows 0.95 of the yaw but 0.75 of the
+    pitch,
+even when the true shape is fitted instead of the mean face.
 
 Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
 """
@@ -16,16 +17,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from preprocessing.faces.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,
+    project_to_crop,
+    rotation_from_angles,
 )
 from preprocessing.faces.landmark_groups import POSE_POINTS
 from preprocessing.faces.mean_face import load_mean_face
-from preprocessing.schema import LANDMARK_COUNT
+from preprocessing.labellers.backend import Backend, ClipLabeller
+from preprocessing.schema import LANDMARK_COUNT, Clip
 from storage.settings import Settings
 
 NAME: Final = "mean_face"
@@ -47,10 +52,13 @@ class PoseSettings(Settings):
 
 
 class PoseLabels(NamedTuple):
-    """Pose of every frame, and how well the mean face fits there."""
+    """Labels of T frames, by any backend of `pose_labels`."""
 
     pose: NDArray[np.float32]  # [T, 6] pitch, yaw, roll rad; x, y, z cm
-    residual_px: NDArray[np.float32]  # [T] root mean square distance of the rigid points
+    residual_px: NDArray[np.float32]  # [T] RMS distance of the mean face's rigid points from the landmarks
+    coefficients: NDArray[np.float32] | None = None  # [T, 257] of Deep3D
+    blendshapes: NDArray[np.float32] | None = None  # [T, 52] 0 to 1; NaN where no face was detected
+    frames_bridged: int = 0  # without a detected face
 
 
 class RigidFit(NamedTuple):
@@ -66,24 +74,59 @@ def label_pose(landmarks_px: NDArray[np.float32], settings: PoseSettings | None 
 
     Args:
         landmarks_px: [T, 478, 3] or [T, 478, 2] landmarks in crop pixels; only x and y are read.
-        settings: How to fit; the defaults where None.
-
-    Returns:
-        Pose [T, 6] float32 (pitch, yaw, roll in rad; x, y, z in cm) and residual [T] float32 px.
+        settings: of the fit; the defaults if None.
 
     Raises:
-        ValueError: The landmarks are not [T, 478, >= 2] or not finite.
+        ValueError: the landmarks are not [T, 478, 2 or 3] or not finite.
     """
     settings = settings or PoseSettings()
     if landmarks_px.ndim != 3 or landmarks_px.shape[1] != LANDMARK_COUNT or landmarks_px.shape[2] < 2:
         raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 2 or 3]")
     points_px = landmarks_px[:, POSE_POINTS, :2].astype(np.float64)
     if not np.isfinite(points_px).all():
-        raise ValueError("landmarks hold a value that is not finite")
+        raise ValueError("landmarks contain a value that is not finite")
     fit = fit_rigid_points(load_mean_face().vertices_cm[list(POSE_POINTS)], points_px, settings)
     pose = np.concatenate([angles_from_rotation(fit.rotation), fit.translation_cm], axis=-1)
     residual_px = np.sqrt(np.mean(fit.residual_px**2, axis=-1))
     return PoseLabels(pose.astype(np.float32), residual_px.astype(np.float32))
+
+
+class MeanFacePose(ClipLabeller[Clip, Clip, PoseLabels]):
+    """Labels clips by their landmarks alone."""
+
+    def __init__(self, settings: PoseSettings) -> None:
+        self._settings = settings
+
+    @override
+    def prepare(self, item: Clip) -> Clip:
+        """The clip itself: no picture is decoded."""
+        return item
+
+    @override
+    def label(self, prepared: Clip) -> PoseLabels:
+        """Label a clip."""
+        return label_pose(prepared.landmarks_px, self._settings)
+
+
+BACKEND: Final = Backend(name=NAME, version=VERSION, factory=MeanFacePose, settings=("mean_face",))
+
+
+def mean_face_residual_px(
+    pose: NDArray[np.float32], landmarks_px: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """RMS distance [T] in px between the landmarks and the mean face's rigid points in any labeller's pose.
+
+    `label_pose` minimises this distance, so for another labeller it measures the disagreement with it.
+
+    Args:
+        pose: [T, 6].
+        landmarks_px: [T, 478, 3] crop px.
+    """
+    points = list(POSE_POINTS)
+    rotated = load_mean_face().vertices_cm[points] @ np.swapaxes(rotation_from_angles(pose[:, :3]), -1, -2)
+    projected = project_to_crop(rotated + pose[:, None, 3:].astype(np.float64))
+    distance = np.linalg.norm(projected - landmarks_px[:, points, :2], axis=-1)
+    return np.sqrt(np.mean(distance**2, axis=-1)).astype(np.float32)
 
 
 def fit_rigid_points(
@@ -91,21 +134,18 @@ def fit_rigid_points(
 ) -> RigidFit:
     """Fit a rigid set of points to image points in perspective, all frames at once.
 
-    Robust Gauss-Newton on the distance in the picture; each step turns the head by a small
-    rotation vector on the camera's side and moves it.
+    Robust Gauss-Newton on the distance in the picture; each step applies a small rotation vector on the
+    camera's side and a translation.
 
     Args:
         model_cm: [P, 3] points in head coordinates, P >= 4 and not all in one plane.
-        points_px: [T, P, 2] where each frame shows them, crop pixels.
+        points_px: [T, P, 2] their image points, crop pixels.
         settings: Huber scale and number of steps.
-
-    Returns:
-        The fit, T frames.
     """
     rotation, translation = _scaled_orthography(model_cm, points_px)
     for _ in range(settings.iterations):
-        turned = rotation @ model_cm.T
-        error, jacobian = _error_and_jacobian(turned, translation, points_px)
+        rotated = rotation @ model_cm.T
+        error, jacobian = _error_and_jacobian(rotated, translation, points_px)
         weight = settings.huber_px / np.maximum(_distance_px(error), settings.huber_px)
         weighted = jacobian * np.tile(weight, 2)[:, None]
         normal = weighted @ np.swapaxes(jacobian, -1, -2)
@@ -125,7 +165,7 @@ def _distance_px(error: NDArray[np.float64]) -> NDArray[np.float64]:
 def _scaled_orthography(
     model_cm: NDArray[np.float64], points_px: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rotation [T, 3, 3] and translation [T, 3] under a camera without perspective: the starting point."""
+    """Rotation [T, 3, 3] and translation [T, 3] under an orthographic camera: the initial estimate."""
     homogeneous = np.concatenate([model_cm, np.ones((len(model_cm), 1))], axis=1)
     image = np.stack([points_px[..., 0] - CROP_CENTRE_PX, CROP_CENTRE_PX - points_px[..., 1]], axis=1)
     affine = np.einsum("qp,tkp->tkq", np.linalg.pinv(homogeneous), image)  # [T, 2, 4]
@@ -139,14 +179,14 @@ def _scaled_orthography(
 
 
 def _error_and_jacobian(
-    turned_cm: NDArray[np.float64], translation_cm: NDArray[np.float64], points_px: NDArray[np.float64]
+    rotated_cm: NDArray[np.float64], translation_cm: NDArray[np.float64], points_px: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Projection minus observation [T, 2P] px (x right, y up; all x first), its derivative [T, 6, 2P].
 
-    `turned_cm` is [T, 3, P]. The six rows are a rotation vector applied on the camera's side, in
-    rad, and the translation in units of 100 cm, so that all steps are of like size.
+    `rotated_cm` is [T, 3, P]. The six rows are a rotation vector applied on the camera's side, in rad, and
+    the translation in units of 100 cm, so that all steps have a similar scale.
     """
-    x, y, z = (turned_cm[:, axis] for axis in range(3))
+    x, y, z = (rotated_cm[:, axis] for axis in range(3))
     depth = REFERENCE_DISTANCE_CM - z - translation_cm[:, 2:]
     per_cm = CROP_FOCAL_PX / depth
     right = per_cm * (x + translation_cm[:, :1])
@@ -155,7 +195,7 @@ def _error_and_jacobian(
     error = np.empty((len(points_px), 2 * points))
     error[:, :points] = right - (points_px[..., 0] - CROP_CENTRE_PX)
     error[:, points:] = up - (CROP_CENTRE_PX - points_px[..., 1])
-    # A small rotation w moves a point by w x turned; moving closer by dz magnifies by dz / depth.
+    # A small rotation w moves a point by w x rotated; moving closer by dz magnifies by dz / depth.
     right_by_z, up_by_z = right / depth, up / depth
     jacobian = np.zeros((len(points_px), 6, 2 * points))
     jacobian[:, 0, :points] = y * right_by_z

@@ -1,110 +1,55 @@
 """The step `gaze_labels`: gaze and blink of every frame of a batch's clips.
 
-What counts as open and as shut is told per person, from all of the person's clips in the batch.
-
-The gaze is told by the backend of the settings, blink always by the lids' gap. Where another backend than
-the irises tells the gaze, theirs is kept in `iris_labels.parquet`: a swap of eyes is measured by irises, and
-must be compared with what irises told of the eyes' giver.
+Blink is measured from the lids against a person's own openness levels, which come from all of the person's
+clips in the batch. Gaze comes from the selected backend. The irises' gaze is measured in any case: it says in
+which frames the eyes are open, and the step `eye_anchors` compares it with the irises of its composites.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from preprocessing.clips.store import read_clips
-from preprocessing.labellers import blink_lids, gaze_iris, gaze_l2cs, pose_mean_face
-from preprocessing.labellers.blink_lids import OpennessLevels
-from preprocessing.labellers.clip_network import ClipNetwork, label_clips
-from preprocessing.labellers.weights import (
-    LabellerWeights,
-    WantedWeights,
-    check_choice,
-    labeller_name,
-    weights_of,
-    write_who_labelled,
+from preprocessing.labellers import blink_lids, gaze_iris, gaze_l2cs
+from preprocessing.labellers.backend import (
+    Backend,
+    BackendSettings,
+    ClipLabeller,
+    label_clips,
+    write_labellers,
 )
-from preprocessing.labels.tables import GAZE_SCHEMA, POSE_NAMES, read_labels, write_labels
+from preprocessing.labellers.blink_lids import OpennessLevels
+from preprocessing.labellers.gaze_iris import GazeClip
+from preprocessing.labels.tables import GAZE_SCHEMA, IRIS_SCHEMA, POSE_NAMES, read_labels, write_labels
+from preprocessing.orchestration.step import Step, StepRun
 from storage.publishing import BuildReport
-from storage.settings import Settings
+from weights.resolve import ResolvedWeights
 
-LABELLER: Final = f"{gaze_iris.NAME} {gaze_iris.VERSION}"
 BLINK_LABELLER: Final = f"{blink_lids.NAME} {blink_lids.VERSION}"
-STEP: Final = "gaze_labels"
 LEVELS_NAME: Final = "openness_levels.json"
-IRIS_TABLE: Final = "iris_labels.parquet"
-BackendName = Literal["iris", "l2cs"]
-GazeNetwork = ClipNetwork[Any, NDArray[np.float32]]
-"""A clip to gaze [T, 2] as its network tells it, however shut its eyes."""
+IRIS_TABLE: Final = "iris_gaze.parquet"
+
+BACKENDS: Final[Mapping[str, Backend[ClipLabeller[GazeClip, Any, NDArray[np.float32]]]]] = {
+    "iris": gaze_iris.BACKEND,
+    "l2cs": gaze_l2cs.BACKEND,
+}
+"""Gaze [T, 2] (pitch, yaw rad) in head coordinates."""
 
 
-class GazeLabelSettings(Settings):
+class GazeLabelSettings(BackendSettings):
     """How gaze and blink are labelled."""
 
+    backends: ClassVar = BACKENDS
+
+    backend: str = Field(default="iris", description=f"Gaze labeller: {', '.join(BACKENDS)}")
     iris: gaze_iris.GazeSettings = gaze_iris.GazeSettings()
     blink: blink_lids.BlinkSettings = blink_lids.BlinkSettings()
-    backend: BackendName = Field(default="iris", description="Gaze labeller; l2cs needs pretrained weights")
-    weights: str = Field(
-        default="",
-        description="Pretrained weights of the backend: a name of `pdfgc weights`, or a path; empty: the "
-        "backend's own name",
-    )
-
-    @model_validator(mode="after")
-    def _check_backend(self) -> "GazeLabelSettings":
-        check_choice(STEP, self.backend, self.weights, "iris", BACKENDS)
-        return self
-
-
-@dataclass(frozen=True)
-class GazeBackend:
-    """One way to label a gaze."""
-
-    name: str
-    version: str
-    open: Callable[[Path], AbstractContextManager[GazeNetwork]]  # of its weights' file
-    in_head: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
-    """What the network tells, and the pose [T, 6], to gaze [T, 2] in the head."""
-    weights: str  # set of the list that it runs unless told otherwise
-    takes: str  # what the list calls the setting
-
-
-BACKENDS: Final[Mapping[str, GazeBackend]] = {
-    "l2cs": GazeBackend(
-        gaze_l2cs.NAME,
-        gaze_l2cs.VERSION,
-        gaze_l2cs.open_backend,
-        gaze_l2cs.gaze_in_head,
-        "l2cs_gaze360",
-        "l2cs_weights",
-    ),
-}
-"""Beside the default, `iris`, which needs landmarks alone."""
-
-
-def code_version(settings: GazeLabelSettings) -> str:
-    """Of the step: its own and its labellers'."""
-    backend = BACKENDS.get(settings.backend)
-    told = "" if backend is None else f"+{labeller_name(backend.name, backend.version)}"
-    return f"1+{LABELLER}+{BLINK_LABELLER}{told}"
-
-
-def recipe_settings(settings: GazeLabelSettings) -> dict[str, Any]:
-    """Of all settings those that decide the labels; the default's are told without its name."""
-    chosen = {"backend": settings.backend} if settings.backend in BACKENDS else {}
-    return {"iris": settings.iris, "blink": settings.blink, **chosen}
-
-
-def wanted_weights(settings: GazeLabelSettings) -> WantedWeights | None:
-    """What the backend runs; None for the default."""
-    backend = BACKENDS.get(settings.backend)
-    return None if backend is None else WantedWeights(settings.weights or backend.weights, backend.takes)
 
 
 def make_gaze_labels(
@@ -112,88 +57,86 @@ def make_gaze_labels(
     pose_labels: Path,
     settings: GazeLabelSettings,
     folder: Path,
-    weights: LabellerWeights | None = None,
+    weights: ResolvedWeights | None = None,
 ) -> BuildReport:
     """Label gaze and blink.
 
     Args:
         clips: folder of the step `clips`.
-        pose_labels: folder of the step `pose_labels`: the gaze is told in head coordinates.
-        settings: of the labellers.
-        folder: where the label table (`frame_labels.GAZE_SCHEMA`) and the persons' levels are written.
-        weights: that the backend runs; the default wants none.
+        pose_labels: folder of the step `pose_labels`: gaze is in head coordinates.
+        settings: of the step.
+        folder: where the label table (`tables.GAZE_SCHEMA`), the irises' gaze and the persons' openness
+            levels are written.
+        weights: of the backend, where it needs any.
 
     Raises:
-        ValueError: the backend wants weights and has none, or the file is not what it runs.
+        FileNotFoundError: the weights do not exist.
+        ValueError: the backend needs weights and got none, or the file is not what it runs.
     """
     poses = read_labels(pose_labels, POSE_NAMES)
-    backend = BACKENDS.get(settings.backend)
-    if backend is None:
-        labels, report = _label_by_irises(clips, poses, settings, folder)
-        write_labels(folder, GAZE_SCHEMA, labels)
-        return report
-    file = weights_of(STEP, settings.backend, weights)
-    with backend.open(file.path) as network:
-        labels, report = _label_by_irises(clips, poses, settings, folder)
-        write_labels(folder, GAZE_SCHEMA, labels, IRIS_TABLE)
-        reach_rad = settings.iris.reach_rad
-        for clip, seen in label_clips(read_clips(clips), network):
-            columns = labels[clip.key]
-            gaze = np.clip(backend.in_head(seen, poses[clip.key]), -reach_rad, reach_rad)
-            told = gaze_iris.bridge_gaze(gaze, np.asarray(columns["valid"], np.bool_)).astype(np.float32)
-            labels[clip.key] = {**columns, "pitch_rad": told[:, 0], "yaw_rad": told[:, 1]}
-    write_labels(folder, GAZE_SCHEMA, labels)
-    write_who_labelled(folder, {"gaze": labeller_name(backend.name, backend.version, file)}, file)
-    return report
-
-
-def gaze_by_irises(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-    """As `frame_labels.read_labels`, of the irises' gaze whoever labelled."""
-    if (folder / IRIS_TABLE).is_file():
-        return read_labels(folder, names, IRIS_TABLE)
-    return read_labels(folder, names)
-
-
-def _label_by_irises(
-    clips: Path, poses: Mapping[str, NDArray[np.float32]], settings: GazeLabelSettings, folder: Path
-) -> tuple[dict[str, dict[str, NDArray[Any]]], BuildReport]:
-    """The table's columns by clip; writes the persons' levels."""
-    landmarks: dict[str, NDArray[np.float32]] = {}
-    openness: dict[str, list[NDArray[np.float32]]] = {}
-    identities: dict[str, str] = {}
-    for clip in read_clips(clips):
-        landmarks[clip.key] = clip.landmarks_px
-        identities[clip.key] = clip.identity
-        openness.setdefault(clip.identity, []).append(blink_lids.measure_openness(clip.landmarks_px))
-    levels = {
-        identity: blink_lids.person_openness_levels(measured, settings.blink)
-        for identity, measured in openness.items()
-    }
+    backend = BACKENDS[settings.backend]
     labels: dict[str, dict[str, NDArray[Any]]] = {}
-    for key, points in landmarks.items():
-        blink = blink_lids.label_blink(points, levels[identities[key]])
-        gaze = gaze_iris.label_gaze(points, poses[key], blink, settings.iris)
-        labels[key] = {
-            "pitch_rad": gaze.gaze[:, 0],
-            "yaw_rad": gaze.gaze[:, 1],
-            "blink_left": blink[:, 0],
-            "blink_right": blink[:, 1],
-            "valid": gaze.valid,
-        }
+    iris: dict[str, dict[str, NDArray[Any]]] = {}
+    with closing(backend.open(settings, weights and weights.path)) as labeller:
+        levels, blinks = _label_blinks(clips, settings.blink)
+        items = _gaze_clips(clips, poses, blinks, settings.iris)
+        for item, gaze in label_clips(items, labeller):
+            key, blink = item.clip.key, blinks[item.clip.key]
+            iris[key] = _gaze_columns(item.iris.gaze)
+            labels[key] = _gaze_columns(gaze) | {
+                "blink_left": blink[:, 0],
+                "blink_right": blink[:, 1],
+                "valid": item.iris.valid,
+            }
     _write_levels(folder, levels)
-    frames = sum(len(points) for points in landmarks.values())
+    write_labels(folder, IRIS_SCHEMA, iris, IRIS_TABLE)
+    write_labels(folder, GAZE_SCHEMA, labels)
+    labellers = {"gaze": backend.labeller_name(weights), "blink": BLINK_LABELLER}
+    write_labellers(folder, labellers, weights)
+    frames = sum(len(blink) for blink in blinks.values())
     bridged = sum(int((~columns["valid"]).sum()) for columns in labels.values())
     counts = {"clips": len(labels), "frames": frames, "frames_bridged": bridged, "persons": len(levels)}
-    return labels, BuildReport(counts=counts, refusals={})
+    return BuildReport(counts=counts, refusals={})
 
 
-def label_eyes(
-    landmarks_px: NDArray[np.float32], levels: OpennessLevels
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Gaze [T, 2] and blink [T, 2] of landmarks [T, 478, 3] alone, with default settings."""
-    pose = pose_mean_face.label_pose(landmarks_px, pose_mean_face.PoseSettings()).pose
-    blink = blink_lids.label_blink(landmarks_px, levels)
-    return gaze_iris.label_gaze(landmarks_px, pose, blink, gaze_iris.GazeSettings()).gaze, blink
+def read_iris_gaze(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+    """As `tables.read_labels`, of the irises' gaze, whatever the backend."""
+    return read_labels(folder, names, IRIS_TABLE)
+
+
+def _label_blinks(
+    clips: Path, settings: blink_lids.BlinkSettings
+) -> tuple[dict[str, OpennessLevels], dict[str, NDArray[np.float32]]]:
+    """Openness levels by identity, and blinks [T, 2] by clip key."""
+    openness: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for clip in read_clips(clips):
+        openness.setdefault(clip.identity, {})[clip.key] = blink_lids.measure_openness(clip.landmarks_px)
+    levels = {
+        identity: blink_lids.person_openness_levels(list(of_clips.values()), settings)
+        for identity, of_clips in openness.items()
+    }
+    blinks = {
+        key: blink_lids.blink_from_openness(values, levels[identity])
+        for identity, of_clips in openness.items()
+        for key, values in of_clips.items()
+    }
+    return levels, blinks
+
+
+def _gaze_clips(
+    clips: Path,
+    poses: Mapping[str, NDArray[np.float32]],
+    blinks: Mapping[str, NDArray[np.float32]],
+    settings: gaze_iris.GazeSettings,
+) -> Iterator[GazeClip]:
+    for clip in read_clips(clips):
+        pose = poses[clip.key]
+        gaze = gaze_iris.label_gaze(clip.landmarks_px, pose, blinks[clip.key], settings)
+        yield GazeClip(clip, pose, gaze, settings.reach_rad)
+
+
+def _gaze_columns(gaze: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    return {"pitch_rad": gaze[:, 0], "yaw_rad": gaze[:, 1]}
 
 
 def _write_levels(folder: Path, levels: Mapping[str, OpennessLevels]) -> None:
@@ -202,9 +145,28 @@ def _write_levels(folder: Path, levels: Mapping[str, OpennessLevels]) -> None:
 
 
 def read_levels(folder: Path) -> dict[str, OpennessLevels]:
-    """What counts as open and as shut, by identity."""
+    """Openness levels by identity."""
     value = json.loads((folder / LEVELS_NAME).read_text())
     return {
         name: OpennessLevels(np.array(level["open"]), np.array(level["shut"]))
         for name, level in value.items()
     }
+
+
+def _build(run: StepRun[GazeLabelSettings]) -> BuildReport:
+    return make_gaze_labels(
+        run.upstream["clips"], run.upstream["pose_labels"], run.settings, run.folder, run.weights
+    )
+
+
+STEP: Final = Step(
+    name="gaze_labels",
+    upstream=("clips", "pose_labels"),
+    settings=GazeLabelSettings,
+    code_version=f"1+{BLINK_LABELLER}+{gaze_iris.NAME} {gaze_iris.VERSION}",
+    build=_build,
+    description="Gaze in head coordinates, and blink of either eye against the person's own open eye.",
+    group="labels",
+    kinds=frozenset({"numpy", "parquet"}),
+    columns=GAZE_SCHEMA,
+)

@@ -1,7 +1,7 @@
-"""Whether identities are mixed up: clips of two people, clips of somebody else, one person under two names.
+"""Mixed-up identities: clips of two people, clips of another person, one person under two names.
 
-Reads the identity embeddings of every batch that has them. It reports and changes nothing: what is found is a
-row with its cosine, and the bounds are settings, which no weights of ours have been measured against.
+Reads the identity embeddings of every batch that has them, and changes nothing. Each finding is a row with
+its cosine. The thresholds are settings and have not been measured for any weights.
 """
 
 import json
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from upath import UPath
 
-from preprocessing.labellers.weights import read_who_labelled
-from preprocessing.labels.identity import EMBEDDINGS_SCHEMA, EMBEDDINGS_TABLE, STEP, unit
+from preprocessing.labellers.backend import read_labellers
+from preprocessing.labels.identity import EMBEDDINGS_SCHEMA, EMBEDDINGS_TABLE, unit
+from preprocessing.labels.identity import STEP as EMBEDDINGS
 from preprocessing.sources.stored_catalog import batch_keys
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
@@ -28,7 +29,7 @@ ASSET: Final = "identity_report"
 WHOLE: Final = "whole"
 CODE_VERSION: Final = "1"
 REPORT_NAME: Final = "identity_report.json"
-BLOCK: Final = 1024  # identities that are compared with all others at once
+BLOCK: Final = 1024  # identities compared with all others at once
 
 
 class IdentityReportSettings(Settings):
@@ -58,25 +59,26 @@ class Embeddings:
 
     keys: tuple[str, ...]
     identities: tuple[str, ...]
-    cosines: tuple[NDArray[np.float32], ...]  # of each clip's frames, as `cosines_with_middle`
+    cosines: tuple[NDArray[np.float32], ...]  # of each clip's frames (`cosines_with_central_frame`)
     clips: NDArray[np.float32]  # [N, D] of length one
 
 
 def run_identity_report(root: UPath, settings: IdentityReportSettings, *, force: bool = False) -> Published:
-    """Make sure that the report over all batches that have embeddings is there and current.
+    """Publish the report over all batches that have embeddings, unless it is current.
 
     Raises:
-        ValueError: no batch has any, or they are of different networks.
+        ValueError: no batch has embeddings, or they are of different networks.
     """
-    found = {key: published for key in batch_keys(root) if (published := current(root, STEP, key))}
-    if not found:
-        raise ValueError(f"no batch under {root} has {STEP} yet: materialise it of some batches first")
-    inputs = {key: published.manifest.content_digest for key, published in found.items()}
+    batches = {
+        key: published for key in batch_keys(root) if (published := current(root, EMBEDDINGS.name, key))
+    }
+    if not batches:
+        raise ValueError(f"no batch under {root} has {EMBEDDINGS.name} yet: materialize it for some batches")
+    inputs = {key: published.manifest.content_digest for key, published in batches.items()}
 
     def build(folder: Path) -> BuildReport:
-        return make_identity_report(
-            {key: local_copy(one.directory) for key, one in found.items()}, settings, folder
-        )
+        folders = {key: local_copy(published.directory) for key, published in batches.items()}
+        return make_identity_report(folders, settings, folder)
 
     return materialise(root, Recipe(ASSET, WHOLE, CODE_VERSION, settings, inputs), build, force=force)
 
@@ -88,36 +90,36 @@ def make_identity_report(
 
     Args:
         batches: batch -> folder of its embeddings.
-        settings: bounds.
+        settings: thresholds.
         folder: where to write.
 
     Raises:
         ValueError: the batches' embeddings are of different networks.
     """
-    labeller = _one_labeller(batches)
+    labeller = _common_labeller(batches)
     embeddings = _read(batches)
     names = sorted(set(embeddings.identities))
     means = _means(embeddings, names)
     findings: dict[str, list[dict[str, Any]]] = {
         "clips_of_two_people": _clips_of_two(embeddings, settings),
-        "clips_of_somebody_else": _strangers(embeddings, names, means, settings),
+        "clips_of_somebody_else": _clips_of_others(embeddings, names, means, settings),
         "identities_of_one_person": _same_person(names, means, settings),
     }
-    told = {"labeller": labeller, "settings": settings.model_dump(mode="json"), **findings}
-    text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
+    report = {"labeller": labeller, "settings": settings.model_dump(mode="json"), **findings}
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / REPORT_NAME).write_text(text + "\n", "utf-8")
     counts = {"batches": len(batches), "clips": len(embeddings.keys), "identities": len(names)}
     counts |= {name: len(rows) for name, rows in findings.items()}
     return BuildReport(counts=counts, refusals={})
 
 
-def _one_labeller(batches: Mapping[str, Path]) -> str:
+def _common_labeller(batches: Mapping[str, Path]) -> str:
     by_labeller: dict[str, str] = {}
     for batch, folder in sorted(batches.items()):
-        by_labeller.setdefault(read_who_labelled(folder)["identity"], batch)
+        by_labeller.setdefault(read_labellers(folder)["identity"], batch)
     if len(by_labeller) > 1:
-        told = " and ".join(f"of batch {batch} by {name!r}" for name, batch in sorted(by_labeller.items()))
-        raise ValueError(f"embeddings {told} cannot be compared: make {STEP} again")
+        names = " and ".join(f"{name!r} (batch {batch})" for name, batch in sorted(by_labeller.items()))
+        raise ValueError(f"embeddings of different networks: {names}; build {EMBEDDINGS.name} again by one")
     return next(iter(by_labeller))
 
 
@@ -136,7 +138,7 @@ def _read(batches: Mapping[str, Path]) -> Embeddings:
 
 
 def _means(embeddings: Embeddings, names: list[str]) -> NDArray[np.float32]:
-    """[identities, D] of length one."""
+    """[identities, D] means, of length one."""
     places = np.searchsorted(names, embeddings.identities)
     sums = np.zeros((len(names), embeddings.clips.shape[1]), np.float32)
     np.add.at(sums, places, embeddings.clips)
@@ -157,25 +159,26 @@ def _clips_of_two(embeddings: Embeddings, settings: IdentityReportSettings) -> l
     return rows
 
 
-def _strangers(
+def _clips_of_others(
     embeddings: Embeddings, names: list[str], means: NDArray[np.float32], settings: IdentityReportSettings
 ) -> list[dict[str, Any]]:
-    """Clips that are unlike the other clips of their identity, and whom they are most like."""
+    """Clips unlike the other clips of their identity, with the identity that they are most like."""
     rows: list[dict[str, Any]] = []
     places = np.searchsorted(names, embeddings.identities)
-    for number, (key, place) in enumerate(zip(embeddings.keys, places, strict=True)):
+    for index, (key, place) in enumerate(zip(embeddings.keys, places, strict=True)):
         others = np.flatnonzero(places == place)
-        others = others[others != number]
+        others = others[others != index]
         if not len(others):
             continue
-        own = float(np.median(embeddings.clips[others] @ embeddings.clips[number]))
+        own = float(np.median(embeddings.clips[others] @ embeddings.clips[index]))
         if own < settings.other_cosine:
-            cosines = means @ embeddings.clips[number]
+            cosines = means @ embeddings.clips[index]
             cosines[place] = -np.inf
             nearest = int(np.argmax(cosines))
-            elsewhere = {"most_like": names[nearest], "cosine_there": round(float(cosines[nearest]), 4)}
-            told = {"key": key, "identity": names[place], "cosine": round(own, 4)}
-            rows.append(told | (elsewhere if len(names) > 1 else {}))
+            row: dict[str, Any] = {"key": key, "identity": names[place], "cosine": round(own, 4)}
+            if len(names) > 1:
+                row |= {"most_like": names[nearest], "most_like_cosine": round(float(cosines[nearest]), 4)}
+            rows.append(row)
     return rows
 
 
@@ -185,8 +188,8 @@ def _same_person(
     rows: list[dict[str, Any]] = []
     for start in range(0, len(names), BLOCK):
         cosines = means[start : start + BLOCK] @ means.T
-        for one, other in np.argwhere(cosines >= settings.same_cosine):
-            if start + one < other:
-                pair = [names[start + one], names[other]]
-                rows.append({"identities": pair, "cosine": round(float(cosines[one, other]), 4)})
+        for first, second in np.argwhere(cosines >= settings.same_cosine):
+            if start + first < second:
+                pair = [names[start + first], names[second]]
+                rows.append({"identities": pair, "cosine": round(float(cosines[first, second]), 4)})
     return sorted(rows, key=lambda row: -row["cosine"])

@@ -37,8 +37,9 @@ GAZE_SCHEMA: Final = table_schema(
     column("blink_right", pa.float32(), "image-right eye: 0 open to 1 shut, for this person"),
     column("valid", pa.bool_(), "the gaze was seen, not bridged over a blink"),
 )
-
-
+IRIS_SCHEMA: Final = table_schema(
+    *KEY_COLUMNS, *(GAZE_SCHEMA.field(name) for name in ("pitch_rad", "yaw_rad"))
+)
 COEFFICIENTS_TABLE: Final = "coefficients.parquet"
 COEFFICIENTS_SCHEMA: Final = table_schema(
     *KEY_COLUMNS,

@@ -1,31 +1,47 @@
-"""Which batches must be worked on again, why, and about how long that takes. Changes nothing."""
+"""The reprocessing plan: which batches are stale, why, and about how long their steps take.
 
+`plan_reprocessing` only reads. `save_plan` writes the plan under the root for whoever carries it out.
+"""
+
+import json
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from upath import UPath
 
-from preprocessing.labellers.weights import LabellerWeights
-from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, why_stale
+from preprocessing.orchestration.step import VideoBatch
+from preprocessing.orchestration.steps import (
+    STEPS,
+    PreprocessingSettings,
+    resolve_step_weights,
+    why_stale,
+)
 from preprocessing.sources.stored_catalog import count_missing, load_batches
 from storage.publishing import Published, current
-from storage.transfer import is_local
+from storage.transfer import is_local, read_bytes, write_bytes
+from weights.resolve import ResolvedWeights
 
 NOT_THERE: Final = "not there yet"
-BUCKET_THREADS: Final = 32  # a bucket answers each small question in tens of milliseconds
+BUCKET_THREADS: Final = 32  # each small request to a bucket takes tens of milliseconds
+PLAN_FOLDER: Final = "operations"
+PLAN_NAME: Final = "reprocessing_plan.json"
+DRY_RUN_NAME: Final = "reprocessing_dry_run.json"  # must not replace a plan that is being carried out
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StaleBatch:
-    """A batch with work to do."""
+    """A batch with steps to run."""
 
     batch: str
-    reasons: Mapping[str, str]  # step -> why; only steps that are stale of themselves, not by those above
-    steps: tuple[str, ...]  # these and all that read them: what to run, in order
-    seconds: float | None  # estimate for `steps`; None where one of them was never measured
+    reasons: Mapping[str, str]  # step -> why; without steps stale only through upstream steps
+    steps: tuple[str, ...]  # these and everything downstream, in the order to run
+    seconds: float | None  # estimate for `steps`; None if one of them was never measured
 
     @property
     def why(self) -> str:
@@ -35,7 +51,7 @@ class StaleBatch:
 
 @dataclass(frozen=True)
 class HeldBack:
-    """A batch whose face_tracks would lose clips if made again."""
+    """A batch with missing videos, whose stale `face_tracks` would lose clips if rebuilt."""
 
     batch: str
     reason: str
@@ -45,117 +61,154 @@ class HeldBack:
 
 @dataclass(frozen=True)
 class ReprocessingPlan:
-    """What to do, and what was looked at."""
+    """Stale batches of those that were examined."""
 
     stale: tuple[StaleBatch, ...]
     held_back: tuple[HeldBack, ...]
-    batches: int
+    batches: int  # examined
 
     @property
     def seconds(self) -> float | None:
-        """Estimate for everything, one batch after the other; None where some step was never measured."""
+        """Estimate for all batches in sequence; None if a step was never measured."""
         parts = [batch.seconds for batch in self.stale if batch.seconds is not None]
         return sum(parts) if len(parts) == len(self.stale) else None
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a look at one batch found."""
+class _BatchState:
+    """What is published of a batch, and why its steps are stale."""
 
-    batch: Batch
-    made: Mapping[str, Published]
-    own_reasons: Mapping[str, str]  # of every step, as if those above were up to date
+    batch: VideoBatch
+    published: Mapping[str, Published]
+    reasons: Mapping[str, str]  # of every stale step, as if its upstream steps were current
 
 
 def plan_reprocessing(
-    root: UPath,
-    settings: PreprocessingSettings,
-    keys: Sequence[str] = (),
-    progress: Callable[[str], None] = print,
-    weights: Mapping[str, LabellerWeights] | None = None,
+    root: UPath, settings: PreprocessingSettings, keys: Sequence[str] = ()
 ) -> ReprocessingPlan:
-    """Look at every batch for steps whose fingerprint no longer fits, or whose files are gone or damaged.
+    """Find the batches with steps whose fingerprint changed, or whose files are missing or damaged.
 
-    A batch whose videos are no longer all there keeps its `face_tracks`, even stale ones: made again, they
-    would lose the clips of the missing videos. It is held back, and said so; what lies below is re-done.
+    A batch with missing videos keeps its `face_tracks`, even if they are stale: rebuilt, they would lose the
+    clips of those videos. It is listed as held back; its steps downstream are still planned.
 
     Args:
         root: from `open_root`.
-        settings: that everything should be made by.
-        keys: batches to look at; none for all.
-        progress: takes a line now and then.
-        weights: step -> the weights that its backend runs.
+        settings: of every step.
+        keys: batches to examine; empty for all.
 
     Raises:
-        ValueError: a key that is no batch, or a step's backend wants weights that are not given.
+        FileNotFoundError: weights of a step's backend do not exist.
+        ValueError: an unknown batch, or weights that cannot be used.
     """
     batches = load_batches(root)
     unknown = sorted(set(keys) - {batch.key for batch in batches})
     if unknown:
-        raise ValueError(f"no such batch: {', '.join(unknown)}; `pdfgc status` lists them")
-    wanted = [batch for batch in batches if not keys or batch.key in keys]
+        raise ValueError(f"unknown batches: {', '.join(unknown)}; `pdfgc status` lists the batches")
+    examined = [batch for batch in batches if not keys or batch.key in keys]
+    weights = resolve_step_weights(settings) if examined else {}
+    states: list[_BatchState] = []
     with ThreadPoolExecutor(1 if is_local(root) else BUCKET_THREADS) as pool:
-        looks = []
-        for look in pool.map(lambda batch: _look(root, batch, settings, weights or {}), wanted):
-            looks.append(look)
-            if len(looks) % 100 == 0:
-                progress(f"{len(looks)} of {len(wanted)} batches looked at")
-    missing, rates = count_missing(root), _seconds_per_video(looks)
-    held = [one for look in looks if (one := _held_back(look, missing.get(look.batch.key, 0))) is not None]
-    kept = {one.batch for one in held}
-    stale = [one for look in looks if (one := _stale(look, rates, look.batch.key in kept)) is not None]
-    return ReprocessingPlan(tuple(stale), tuple(held), len(wanted))
+        for state in pool.map(lambda batch: _examine(root, batch, settings, weights), examined):
+            states.append(state)
+            if len(states) % 100 == 0:
+                logger.info("Examined %d of %d batches", len(states), len(examined))
+    missing, rates = count_missing(root), _seconds_per_video(states)
+    held_back = [
+        held for state in states if (held := _held_back(state, missing.get(state.batch.key, 0))) is not None
+    ]
+    kept = {held.batch for held in held_back}
+    stale = [
+        batch for state in states if (batch := _stale(state, rates, state.batch.key in kept)) is not None
+    ]
+    return ReprocessingPlan(tuple(stale), tuple(held_back), len(examined))
 
 
-def _look(
-    root: UPath, batch: Batch, settings: PreprocessingSettings, weights: Mapping[str, LabellerWeights]
-) -> _Look:
-    made = {name: found for name in STEPS if (found := current(root, name, batch.key)) is not None}
+def _examine(
+    root: UPath, batch: VideoBatch, settings: PreprocessingSettings, weights: Mapping[str, ResolvedWeights]
+) -> _BatchState:
+    published = {name: found for name in STEPS if (found := current(root, name, batch.key)) is not None}
     reasons = {name: why_stale(root, name, batch, settings, weights.get(name)) for name in STEPS}
-    return _Look(batch, made, {name: reason for name, reason in reasons.items() if reason is not None})
+    return _BatchState(
+        batch, published, {name: reason for name, reason in reasons.items() if reason is not None}
+    )
 
 
-def _held_back(look: _Look, missing: int) -> HeldBack | None:
-    reason = look.own_reasons.get("face_tracks")
+def _held_back(state: _BatchState, missing: int) -> HeldBack | None:
+    reason = state.reasons.get("face_tracks")
     if reason is None or reason == NOT_THERE or not missing:
         return None
-    return HeldBack(look.batch.key, reason, missing, len(look.batch.videos))
+    return HeldBack(state.batch.key, reason, missing, len(state.batch.videos))
 
 
-def _stale(look: _Look, rates: Mapping[str, float], keep_face_tracks: bool) -> StaleBatch | None:
+def _stale(state: _BatchState, rates: Mapping[str, float], keep_face_tracks: bool) -> StaleBatch | None:
     steps: list[str] = []
     reasons: dict[str, str] = {}
     for name, step in STEPS.items():
         if name == "face_tracks" and keep_face_tracks:
             continue
-        below_stale = any(upstream in steps for upstream in step.upstream)
-        if name in look.own_reasons and not below_stale:
-            reasons[name] = look.own_reasons[name]
-        if name in reasons or below_stale:
+        upstream_stale = any(upstream in steps for upstream in step.upstream)
+        if name in state.reasons and not upstream_stale:
+            reasons[name] = state.reasons[name]
+        if name in reasons or upstream_stale:
             steps.append(name)
     if not steps:
         return None
-    return StaleBatch(look.batch.key, reasons, tuple(steps), _estimate(look, steps, rates))
+    return StaleBatch(state.batch.key, reasons, tuple(steps), _estimate(state, steps, rates))
 
 
-def _estimate(look: _Look, steps: Sequence[str], rates: Mapping[str, float]) -> float | None:
-    """What the steps took for this batch before, else what they took elsewhere, by number of videos."""
+def _estimate(state: _BatchState, steps: Sequence[str], rates: Mapping[str, float]) -> float | None:
+    """The steps' last duration for this batch, or else their mean per video in other batches."""
     total = 0.0
     for name in steps:
-        if name in look.made:
-            total += look.made[name].manifest.seconds
+        if name in state.published:
+            total += state.published[name].manifest.seconds
         elif name in rates:
-            total += rates[name] * len(look.batch.videos)
+            total += rates[name] * len(state.batch.videos)
         else:
             return None
     return total
 
 
-def _seconds_per_video(looks: Sequence[_Look]) -> dict[str, float]:
+def _seconds_per_video(states: Sequence[_BatchState]) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
     videos: dict[str, int] = defaultdict(int)
-    for look in looks:
-        for name, published in look.made.items():
+    for state in states:
+        for name, published in state.published.items():
             seconds[name] += published.manifest.seconds
-            videos[name] += len(look.batch.videos)
+            videos[name] += len(state.batch.videos)
     return {name: seconds[name] / videos[name] for name in seconds if videos[name]}
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """Steps to run for one batch."""
+
+    batch: str
+    why: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """A plan as saved. The next one replaces it and contains whatever was not started."""
+
+    name: str  # of the Dagster run that made it
+    batches: tuple[PlannedBatch, ...]
+
+
+def save_plan(root: UPath, name: str, plan: ReprocessingPlan, *, dry_run: bool) -> UPath:
+    """Write a plan, replacing the last one of its kind (real or dry run); returns the file."""
+    batches = tuple(PlannedBatch(batch.batch, batch.why, batch.steps) for batch in plan.stale)
+    path = root / PLAN_FOLDER / (DRY_RUN_NAME if dry_run else PLAN_NAME)
+    write_bytes(path, json.dumps(asdict(SavedPlan(name, batches)), indent=1).encode())
+    return path
+
+
+def read_saved_plan(root: UPath) -> SavedPlan | None:
+    """The last plan that was not a dry run; None if there is none."""
+    try:
+        value: dict[str, Any] = json.loads(read_bytes(root / PLAN_FOLDER / PLAN_NAME))
+    except FileNotFoundError:
+        return None
+    batches = tuple(PlannedBatch(row["batch"], row["why"], tuple(row["steps"])) for row in value["batches"])
+    return SavedPlan(value["name"], batches)

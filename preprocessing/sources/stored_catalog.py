@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from preprocessing.orchestration.steps import Batch, SourceVideo
+from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.sources.batch_assignment import BatchSettings, assign_batches
 from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
@@ -134,7 +134,7 @@ def batch_keys(root: UPath) -> list[str]:
     return [] if catalog is None else sorted(set(_batches_of(catalog)))
 
 
-def load_batch(root: UPath, key: str) -> Batch:
+def load_batch(root: UPath, key: str) -> VideoBatch:
     """The videos of a batch.
 
     Raises:
@@ -147,7 +147,7 @@ def load_batch(root: UPath, key: str) -> Batch:
     return _batch(key, rows)
 
 
-def load_batches(root: UPath) -> list[Batch]:
+def load_batches(root: UPath) -> list[VideoBatch]:
     """Every batch, in order, from one look at the catalog."""
     catalog = load_catalog(root)
     rows_of_batch: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -165,12 +165,12 @@ def count_missing(root: UPath) -> dict[str, int]:
     return dict(Counter(gone["batch"].to_pylist()))
 
 
-def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> Batch:
+def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> VideoBatch:
     videos = [
         SourceVideo(row["video_id"], source_path(row["path"]), row["relative_path"], row["identity"])
         for row in sorted(rows, key=lambda row: row["video_id"])
     ]
-    return Batch(key, tuple(videos))
+    return VideoBatch(key, tuple(videos))
 
 
 def _batches_of(catalog: pa.Table) -> list[str]:

@@ -11,10 +11,10 @@ from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.faces.mean_face import load_mean_face
-from preprocessing.labellers.weights import LabellerWeights
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip
+from weights.resolve import ResolvedWeights
 
 STRAIGHT = (0.0, 0.0, 0.0, 0.0, 2.0, -10.0)  # pitch, yaw, roll rad; x, y, z cm
 
@@ -78,9 +78,9 @@ def write_clips(folder: Path, clips: Sequence[Clip]) -> Path:
     return folder
 
 
-def weights_at(path: Path, digit: str = "a") -> LabellerWeights:
-    """A file of weights as `pipelines` hands it down."""
-    return LabellerWeights(path, digit * 64, '["made by a test"]')
+def weights_at(path: Path, digit: str = "a") -> ResolvedWeights:
+    """A resolved file of weights, without its licence."""
+    return ResolvedWeights("weights", path, digit * 64, None, None)
 
 
 def assert_missing_and_cut_files_are_told(

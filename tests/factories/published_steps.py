@@ -16,7 +16,8 @@ from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.dataset import packing as training_shards
 from preprocessing.faces.frame_of_reference import project_to_crop
 from preprocessing.faces.mean_face import load_mean_face
-from preprocessing.labels.tables import GAZE_SCHEMA, POSE_NAMES, POSE_SCHEMA, write_labels
+from preprocessing.labels.gaze import IRIS_TABLE
+from preprocessing.labels.tables import GAZE_SCHEMA, IRIS_SCHEMA, POSE_NAMES, POSE_SCHEMA, write_labels
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
 from preprocessing.shards import encode_clip, encode_sample
 
@@ -120,6 +121,7 @@ def publish_gazes(folder: Path, eyes: Mapping[str, NDArray[np.float32]]) -> Path
         for key, values in eyes.items()
     }
     write_labels(folder, GAZE_SCHEMA, labels)
+    write_labels(folder, IRIS_SCHEMA, labels, IRIS_TABLE)
     return folder
 
 

@@ -10,7 +10,7 @@ from skimage.data import astronaut
 
 from preprocessing.faces.face_tracks import VideoToTrack
 from preprocessing.media.encoding import EncodeSettings, write_video
-from preprocessing.orchestration.steps import SourceVideo
+from preprocessing.orchestration.step import SourceVideo
 
 SIDE_PX = 256
 

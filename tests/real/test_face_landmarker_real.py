@@ -20,7 +20,9 @@ from preprocessing.clips.store import read_clips
 from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM, rotation_from_angles
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, FaceLandmarker, FaceLandmarks
 from preprocessing.labels.tables import BLINK_NAMES, POSE_NAMES, read_labels
-from preprocessing.orchestration.steps import Batch, PreprocessingSettings, SourceVideo, run_step
+from preprocessing.media.jpeg import decode_jpeg
+from preprocessing.orchestration.step import SourceVideo, VideoBatch
+from preprocessing.orchestration.steps import PreprocessingSettings, run_step
 from storage.root import local_copy, open_root
 from tests.conftest import REPOSITORY
 
@@ -170,10 +172,10 @@ def test_it_agrees_with_the_default_labels_on_real_clips(
 ) -> None:
     path = min((shared_clips / "videos" / "person-b").iterdir())
     video_id = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    batch = Batch("batch-0000", (SourceVideo(video_id, path, path.name, "person-b"),))
+    batch = VideoBatch("batch-0000", (SourceVideo(video_id, path, path.name, "person-b"),))
     root = open_root(str(tmp_path))
     published = {
-        name: run_step(root, name, batch, PreprocessingSettings(), workers=0, progress=lambda _: None)
+        name: run_step(root, name, batch, PreprocessingSettings(), workers=0)
         for name in ("face_tracks", "clips", "pose_labels", "gaze_labels")
     }
     folders = {name: local_copy(made.directory) for name, made in published.items()}
@@ -184,7 +186,7 @@ def test_it_agrees_with_the_default_labels_on_real_clips(
     apart, eyes = [], []
     for clip in read_clips(folders["clips"]):
         frames = slice(None, None, 5)
-        told = landmarker.label_jpegs(clip.frames_jpeg[frames])
+        told = landmarker.label(map(decode_jpeg, clip.frames_jpeg[frames]))
         assert told.found.all(), clip.key
         apart.append(np.abs(told.pose - poses[clip.key][frames]))
         shut = [told.blendshapes[:, BLENDSHAPES.index(name)] for name in ("eyeBlinkRight", "eyeBlinkLeft")]

@@ -10,7 +10,8 @@ from preprocessing.archive import Place, read_members
 from preprocessing.audio.lip_sync_filter import LipSyncFilter
 from preprocessing.dataset.packing import ShardSettings, read_index
 from preprocessing.labellers import lip_sync_energy, mouth_opening
-from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
+from preprocessing.orchestration.step import SourceVideo, VideoBatch
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.schema import ClipSample
 from preprocessing.shards import decode_sample
 from storage.root import open_root
@@ -27,9 +28,9 @@ def samples(shared_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     """Of 20 s of one person, the sound of which is listed as out of step; the default scorer looks at it."""
     path = min((shared_clips / "videos" / "person-af").iterdir())
     video_id = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    batch = Batch("batch-0000", (SourceVideo(video_id, path, path.name, "person-af"),))
+    batch = VideoBatch("batch-0000", (SourceVideo(video_id, path, path.name, "person-af"),))
     root = open_root(str(tmp_path_factory.mktemp("late")))
-    made = [run_step(root, name, batch, SETTINGS, workers=0, progress=lambda _: None) for name in STEPS][-1]
+    made = [run_step(root, name, batch, SETTINGS, workers=0) for name in STEPS][-1]
     folder = Path(str(made.directory))
     assert made.manifest.counts["samples_with_moved_sound"] == made.manifest.counts["samples"]
     return [

@@ -17,7 +17,8 @@ from preprocessing.clips.store import read_clip_table, read_clips
 from preprocessing.dataset.packing import read_index
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.labellers import lip_sync_energy, mouth_opening
-from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, SourceVideo, run_step
+from preprocessing.orchestration.step import SourceVideo, VideoBatch
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.schema import Clip
 from preprocessing.shards import decode_sample
 from storage.publishing import Published
@@ -46,11 +47,8 @@ def source_video(folder: Path, person: str) -> SourceVideo:
 @pytest.fixture(scope="module")
 def made(shared_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     root: UPath = open_root(str(tmp_path_factory.mktemp("real")))
-    batch = Batch("batch-0000", tuple(source_video(shared_clips, person) for person in PERSONS))
-    published = {
-        name: run_step(root, name, batch, PreprocessingSettings(), workers=0, progress=lambda _: None)
-        for name in STEPS
-    }
+    batch = VideoBatch("batch-0000", tuple(source_video(shared_clips, person) for person in PERSONS))
+    published = {name: run_step(root, name, batch, PreprocessingSettings(), workers=0) for name in STEPS}
     return Made(published, tuple(read_clips(local(published["clips"]))))
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evaluation.metrics.pictures.batches import Pictures
 from evaluation.records import MetricRecord
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
-from preprocessing.labellers.onnx_network import WAY_OUT, require_onnx
+from preprocessing.labellers.networks import ONNX_HELP, check_onnx
 
 NAME: Final = "csim_insightface"
 MISSING: Final = (
@@ -109,14 +109,14 @@ def _open_model(weights: Path) -> Any:
     import onnxruntime
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
-    require_onnx(weights)
+    check_onnx(weights)
     session = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
     if (outputs := len(session.get_outputs())) != 1:
         raise ValueError(
             f"{weights}: a recognition model has one output, this has {outputs}; need w600k_r50.onnx: "
-            f"{WAY_OUT}"
+            f"{ONNX_HELP}"
         )
     model = ArcFaceONNX(str(weights), session=session)
     if tuple(model.input_size) != (FACE_SIDE_PX, FACE_SIDE_PX):
-        raise ValueError(f"{weights} takes faces of {model.input_size}, need {FACE_SIDE_PX} px; {WAY_OUT}")
+        raise ValueError(f"{weights} takes faces of {model.input_size}, need {FACE_SIDE_PX} px; {ONNX_HELP}")
     return model

@@ -5,7 +5,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from pipelines.preprocessing.batch_runs import BatchWork, batches_in_flight, is_unfinished, next_requests
 from pipelines.preprocessing.planned_batches import Progress
-from preprocessing.orchestration.kept_plan import KeptPlan, PlannedBatch
+from preprocessing.orchestration.reprocessing import PlannedBatch, SavedPlan
 
 
 def work(*batches: str) -> list[BatchWork]:
@@ -59,7 +59,7 @@ def test_runs_that_have_not_ended_are_in_flight() -> None:
 
 
 def test_a_plans_progress_is_kept_until_a_newer_plan_comes() -> None:
-    plan = KeptPlan("run1", batches=(PlannedBatch("a", "why", ("shards",)),))
+    plan = SavedPlan("run1", batches=(PlannedBatch("a", "why", ("shards",)),))
     assert Progress.of(plan, None) == Progress("run1")
     assert Progress.of(plan, '{"plan": "run1", "started": ["a"]}') == Progress("run1", ("a",))
     assert Progress.of(plan, '{"plan": "run0", "started": ["a"]}') == Progress("run1")

@@ -16,10 +16,9 @@ from preprocessing.dataset.packing import ShardInputs, ShardSettings, make_shard
 from preprocessing.labels.gaze import GazeLabelSettings, make_gaze_labels
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
-from preprocessing.orchestration.steps import STEPS, PreprocessingSettings
+from preprocessing.orchestration.steps import STEPS
 from preprocessing.schema import Clip, ClipSample
 from preprocessing.shards import decode_sample
-from storage.fingerprint import fingerprint
 from storage.publishing import BuildReport
 from tests.factories.backends import made_clip, noise, write_clips
 
@@ -134,10 +133,9 @@ def test_the_same_bytes_whenever_they_are_made_again(inputs: ShardInputs, tmp_pa
         assert (tmp_path / "2" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_only_a_filter_that_filters_makes_shards_stale() -> None:
-    settings = PreprocessingSettings()
-    idle = settings.replace(shards=ShardSettings(lip_sync=LipSyncFilter(minimum_frames=30)))
-    working = settings.replace(shards=ShardSettings(lip_sync=LipSyncFilter(minimum_confidence=3.0)))
-    told = [fingerprint(STEPS["shards"].settings(one)) for one in (settings, idle, working)]
-    assert told[0] == told[1] == fingerprint({"maximum_shard_mebibytes": 256})
-    assert told[2] != told[0]
+def test_settings_of_an_inactive_filter_decide_nothing() -> None:
+    inactive = ShardSettings(lip_sync=LipSyncFilter(minimum_frames=30))
+    active = ShardSettings(lip_sync=LipSyncFilter(minimum_confidence=3.0))
+    default, same, other = map(STEPS["shards"].deciding_settings, (ShardSettings(), inactive, active))
+    assert default == same == {"maximum_shard_mebibytes": 256}
+    assert other != default

@@ -51,7 +51,7 @@ def made(
 ) -> tuple[Path, dict[str, int | float], dict[str, int]]:
     target = tmp_path_factory.mktemp("face_tracks")
     videos = [to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "damaged", "text")]
-    report = make_face_tracks(videos, SETTINGS, target, workers=0, progress=lambda _: None)
+    report = make_face_tracks(videos, SETTINGS, target, workers=0)
     return target, dict(report.counts), dict(report.refusals)
 
 
@@ -97,18 +97,21 @@ def test_videos_that_give_nothing_are_refused_with_a_reason(
     assert all(bool(facts["detail"]) == bool(facts["refused"]) for facts in read_video_facts(target))
 
 
-def test_videos_that_are_there_are_not_read_again(
-    folder: Path, made: tuple[Path, dict[str, int | float], dict[str, int]], monkeypatch: pytest.MonkeyPatch
+def test_videos_read_before_are_not_read_again(
+    folder: Path,
+    made: tuple[Path, dict[str, int | float], dict[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def read_nothing(*_: object) -> None:
         raise AssertionError("a video was read again")
 
     monkeypatch.setattr(face_tracks, "_read", read_nothing)
     videos = [to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "damaged", "text")]
-    lines: list[str] = []
-    report = make_face_tracks(videos, SETTINGS, made[0], workers=0, progress=lines.append)
+    caplog.set_level("INFO")
+    report = make_face_tracks(videos, SETTINGS, made[0], workers=0)
     assert (dict(report.counts), dict(report.refusals)) == made[1:]
-    assert lines == ["4 of 4 videos were done before"]
+    assert caplog.messages == ["4 of 4 videos were read before"]
 
 
 def die(_: object) -> str:
@@ -121,9 +124,7 @@ def test_a_video_that_kills_its_reader_becomes_a_refusal(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(face_tracks, "track_video", die)
-    report = make_face_tracks(
-        [to_track(folder / "cut.mp4")], SETTINGS, tmp_path, workers=1, progress=lambda _: None
-    )
+    report = make_face_tracks([to_track(folder / "cut.mp4")], SETTINGS, tmp_path, workers=1)
     assert dict(report.refusals) == {"reader_crashed": 1}
 
 

@@ -63,7 +63,7 @@ def test_blink_runs_from_open_to_shut_for_either_eye() -> None:
 
 
 def test_no_frame_gives_no_levels() -> None:
-    with pytest.raises(ValueError, match="1 clips hold no frame"):
+    with pytest.raises(ValueError, match="1 clips without a frame"):
         person_openness_levels([np.zeros((0, 2), np.float32)])
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from preprocessing.labellers import faces_insightface
 from preprocessing.labellers.faces_insightface import ScrfdDetector
-from preprocessing.labellers.onnx_network import open_session
+from preprocessing.labellers.networks import open_onnx
 from tests.factories.backends import assert_missing_and_cut_files_are_told
 from tests.factories.scrfd import write_colour_detector, write_fixed_detector
 from tests.preprocessing.labels.test_identity import write_network
@@ -136,9 +136,9 @@ def test_a_picture_is_seen_by_one_thread_whatever_the_machine(
     opened: list[Any] = []
 
     def watch(weights: Path, threads: int) -> Any:
-        opened.append(open_session(weights, threads))
+        opened.append(open_onnx(weights, threads))
         return opened[-1]
 
-    monkeypatch.setattr(faces_insightface, "open_session", watch)
+    monkeypatch.setattr(faces_insightface, "open_onnx", watch)
     ScrfdDetector(network)
     assert [session.get_session_options().intra_op_num_threads for session in opened] == [1]

@@ -1,4 +1,4 @@
-"""SyncNet's scores by embeddings whose offset is known, and by a file of the published layout."""
+"""SyncNet's scores of embeddings with a known offset, and of a checkpoint of the published layout."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 from typing_extensions import override
 
 from models.external.syncnet import SyncNet
+from preprocessing.labellers.backend import read_labellers
 from preprocessing.labellers.lip_sync_syncnet import SyncNetScores
-from preprocessing.labellers.weights import read_who_labelled
 from preprocessing.labels.lip_sync import (
     SCORES_TABLE,
     LipSyncScoreSettings,
@@ -23,7 +23,7 @@ from tests.factories.backends import made_clip, noise, weights_at, write_clips
 
 
 class Delayed:
-    """Embeds frame t as a vector of its own, and the sound as the same, some frames later."""
+    """Embeds frame t as a unit vector of its own, and the sound as the same vectors, some frames later."""
 
     def __init__(self, late_frames: int) -> None:
         self.late_frames = late_frames
@@ -49,14 +49,14 @@ def score(network: Delayed, clip: Clip) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("late", [0, 3, -5])
-def test_a_sound_that_comes_late_has_a_positive_offset(late: int) -> None:
+def test_late_sound_has_a_positive_offset(late: int) -> None:
     scores = score(Delayed(late), clip_of(50))
     assert scores["offset_frames"] == late
     assert scores["distance"] == pytest.approx(0.0, abs=1e-4)
     assert scores["confidence"] == pytest.approx(2**0.5, abs=1e-4)
 
 
-def test_frames_are_shown_blue_first() -> None:
+def test_frames_are_in_bgr_order() -> None:
     class Colour(Delayed):
         @override
         def embed_frames(self, frames: torch.Tensor) -> torch.Tensor:
@@ -66,12 +66,12 @@ def test_frames_are_shown_blue_first() -> None:
     assert score(Colour(0), clip_of(40))
 
 
-def test_a_short_or_silent_clip_is_not_scored() -> None:
+def test_short_and_silent_clips_are_not_scored() -> None:
     assert score(Delayed(0), clip_of(34)) == {}
     assert score(Delayed(0), clip_of(40, sound=np.zeros(40 * 640, np.float32))) == {}
 
 
-def test_a_file_of_the_published_layout_scores_clips(tmp_path: Path) -> None:
+def test_published_layout_scores_clips(tmp_path: Path) -> None:
     torch.manual_seed(0)
     torch.save(SyncNet().state_dict(), tmp_path / "syncnet_v2.model")
     clips = write_clips(tmp_path / "clips", [made_clip("a", noise(35)), made_clip("b", noise(5))])
@@ -85,4 +85,4 @@ def test_a_file_of_the_published_layout_scores_clips(tmp_path: Path) -> None:
     assert set(pq.read_table(tmp_path / SCORES_TABLE)["scorer"].to_pylist()) == {
         "syncnet_v2 1 weights aaaaaaaa"
     }
-    assert read_who_labelled(tmp_path) == {"lip_sync": "syncnet_v2 1 weights aaaaaaaa"}
+    assert read_labellers(tmp_path) == {"lip_sync": "syncnet_v2 1 weights aaaaaaaa"}

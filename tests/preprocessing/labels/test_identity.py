@@ -1,4 +1,4 @@
-"""Identities by a toy recognition network: a face's feature is its mean colour."""
+"""Identities by a toy recognition network, whose feature is a face's mean colour."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
+from preprocessing.labellers.backend import read_labellers
 from preprocessing.labellers.identity_insightface import FaceEmbedder
-from preprocessing.labellers.weights import read_who_labelled
 from preprocessing.labels.identity import (
     EMBEDDINGS_TABLE,
     IdentitySettings,
-    cosines_with_middle,
+    cosines_with_central_frame,
     make_identity_embeddings,
 )
 from preprocessing.labels.identity_report import REPORT_NAME, IdentityReportSettings, make_identity_report
@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def write_network(path: Path, side_px: int = 112, faces: int | str = "n") -> Path:
-    """Of the published file's inputs and outputs: the mean of each colour, plus 1: black is nought."""
+    """A network with the published file's inputs and outputs; its features are mean colours plus 1."""
     nodes = [
         helper.make_node("GlobalAveragePool", ["faces"], ["means"]),
         helper.make_node("Flatten", ["means"], ["flat"]),
@@ -71,33 +71,32 @@ def report(batches: dict[str, Path], folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("faces", ["n", 1])
-def test_features_are_the_networks_of_length_one(tmp_path: Path, faces: int | str) -> None:
-    """Red, green, blue, in -1 to 1, as many at once as the file takes."""
+def test_features_have_length_one(tmp_path: Path, faces: int | str) -> None:
+    """RGB in -1 to 1, in the batch size that the file fixes."""
     embedder = FaceEmbedder(write_network(tmp_path / "toy.onnx", faces=faces))
     pictures = np.stack([np.full((112, 112, 3), colour, np.uint8) for colour in (RED, (255, 255, 0), BLUE)])
     half = 0.5**0.5
-    np.testing.assert_allclose(
-        embedder.embed_faces(pictures), [[1, 0, 0], [half, half, 0], [0, 0, 1]], atol=1e-6
-    )
+    np.testing.assert_allclose(embedder.label(pictures), [[1, 0, 0], [half, half, 0], [0, 0, 1]], atol=1e-6)
     with pytest.raises(ValueError, match=r"insightface: features \[1, 3\] of lengths 0 to 0; need \[1, D\]"):
-        embedder.embed_faces(np.zeros((1, 112, 112, 3), np.uint8))
+        embedder.label(np.zeros((1, 112, 112, 3), np.uint8))
 
 
-def test_a_clip_has_its_mean_and_how_far_its_frames_lie_apart(tmp_path: Path, network: Path) -> None:
+def test_clip_has_a_mean_embedding_and_cosines_of_frames(tmp_path: Path, network: Path) -> None:
     made = embedded(tmp_path, network, clip_of("a", "ann", RED, RED, RED, GREEN))
     (row,) = pq.read_table(made / EMBEDDINGS_TABLE).to_pylist()
     assert row["frames"] == [0, 1, 2, 3]
     assert row["cosines"] == pytest.approx([1, 1, 1, 0], abs=0.02)
     assert row["embedding"] == pytest.approx([3 / 10**0.5, 1 / 10**0.5, 0], abs=0.02)
-    assert read_who_labelled(made) == {"identity": "insightface 1 weights aaaaaaaa"}
+    assert read_labellers(made) == {"identity": "insightface 1 weights aaaaaaaa"}
 
 
-def test_of_two_people_half_the_time_each_one_half_is_far() -> None:
-    one, other = np.eye(2, dtype=np.float32)
-    assert sorted(cosines_with_middle(np.stack([one, one, other, other]))) == [0, 0, 1, 1]
+def test_cosines_of_two_people_split_in_half() -> None:
+    first, second = np.eye(2, dtype=np.float32)
+    frames = np.stack([first, first, second, second])
+    assert sorted(cosines_with_central_frame(frames)) == [0, 0, 1, 1]
 
 
-def test_mixed_up_identities_are_told_over_all_batches(tmp_path: Path, network: Path) -> None:
+def test_report_finds_mixed_up_identities_of_all_batches(tmp_path: Path, network: Path) -> None:
     first = embedded(
         tmp_path / "1",
         network,
@@ -107,35 +106,36 @@ def test_mixed_up_identities_are_told_over_all_batches(tmp_path: Path, network: 
         clip_of("d", "cid", BLUE, BLUE, GREEN, BLUE),  # somebody comes in
     )
     second = embedded(tmp_path / "2", network, clip_of("e", "bob", GREEN), clip_of("f", "rob", GREEN))
-    told = report({"b0": first, "b1": second}, tmp_path)
-    assert told["labeller"] == "insightface 1 weights aaaaaaaa"
-    (two,) = told["clips_of_two_people"]
+    findings = report({"b0": first, "b1": second}, tmp_path)
+    assert findings["labeller"] == "insightface 1 weights aaaaaaaa"
+    (two,) = findings["clips_of_two_people"]
     assert (two["key"], two["identity"], two["far_share"]) == ("d", "cid", 0.25)
-    (stranger,) = told["clips_of_somebody_else"]
+    (stranger,) = findings["clips_of_somebody_else"]
     assert (stranger["key"], stranger["identity"], stranger["most_like"]) == ("c", "ann", "bob")
     assert stranger["cosine"] == pytest.approx(0.0, abs=0.02)
-    (pair,) = told["identities_of_one_person"]
+    (pair,) = findings["identities_of_one_person"]
     assert pair["identities"] == ["bob", "rob"]
     assert pair["cosine"] == pytest.approx(1.0, abs=0.02)
 
 
-def test_a_sound_corpus_has_nothing_to_tell(tmp_path: Path, network: Path) -> None:
+def test_report_of_a_consistent_corpus_is_empty(tmp_path: Path, network: Path) -> None:
     made = embedded(tmp_path / "1", network, clip_of("a", "ann", RED, RED), clip_of("b", "bob", GREEN))
-    told = report({"b0": made}, tmp_path)
-    assert [len(rows) for rows in told.values() if isinstance(rows, list)] == [0, 0, 0]
+    findings = report({"b0": made}, tmp_path)
+    assert [len(rows) for rows in findings.values() if isinstance(rows, list)] == [0, 0, 0]
 
 
-def test_embeddings_of_different_networks_are_not_compared(tmp_path: Path, network: Path) -> None:
+def test_report_refuses_embeddings_of_different_networks(tmp_path: Path, network: Path) -> None:
     one = embedded(tmp_path / "1", network, clip_of("a", "ann", RED))
     other = embedded(tmp_path / "2", network, clip_of("b", "bob", RED), digit="b")
     with pytest.raises(
-        ValueError, match=r"^embeddings of batch b0 by 'insightface 1 weights aaaaaaaa' and of"
+        ValueError,
+        match=r"^embeddings of different networks: 'insightface 1 weights aaaaaaaa'",
     ):
         report({"b0": one, "b1": other}, tmp_path)
 
 
-def test_missing_wrong_and_truncated_files_are_one_line(tmp_path: Path, network: Path) -> None:
+def test_bad_network_files_are_errors_of_one_line(tmp_path: Path, network: Path) -> None:
     assert_missing_and_cut_files_are_told(FaceEmbedder, network, tmp_path)
     other = write_network(tmp_path / "other.onnx", side_px=96)
-    with pytest.raises(ValueError, match=r"other\.onnx takes .*96, 96.* a recognition network takes"):
+    with pytest.raises(ValueError, match=r"other\.onnx takes .*96, 96.*, need one input"):
         FaceEmbedder(other)

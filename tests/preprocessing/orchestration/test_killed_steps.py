@@ -18,7 +18,8 @@ import pytest
 from upath import UPath
 
 from preprocessing.clips.selection import ClipSettings
-from preprocessing.orchestration.steps import STEPS, Batch, PreprocessingSettings, run_step, why_stale
+from preprocessing.orchestration.step import VideoBatch
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step, why_stale
 from storage.publishing import Published, current
 from storage.root import open_root
 from tests.factories.videos import source_video, write_face_video
@@ -44,8 +45,8 @@ class Made:
     seconds: float
 
 
-def batch_of(videos: Path) -> Batch:
-    return Batch("batch-0000", tuple(source_video(path) for path in sorted(videos.iterdir())))
+def batch_of(videos: Path) -> VideoBatch:
+    return VideoBatch("batch-0000", tuple(source_video(path) for path in sorted(videos.iterdir())))
 
 
 def run_chain(
@@ -53,10 +54,7 @@ def run_chain(
 ) -> list[str]:
     """Run every step in this process; the names of those that built."""
     batch = batch_of(videos)
-    made = {
-        name: run_step(root, name, batch, settings, force=force, workers=0, progress=lambda _: None)
-        for name in STEPS
-    }
+    made = {name: run_step(root, name, batch, settings, force=force, workers=0) for name in STEPS}
     assert all(made[name].built or made[name].reason.startswith("nothing to do") for name in made)
     return [name for name in made if made[name].built]
 

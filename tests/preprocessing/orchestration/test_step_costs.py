@@ -2,7 +2,7 @@
 
 import pytest
 
-from preprocessing.orchestration.step_costs import step_cost
+from preprocessing.orchestration.costs import step_cost
 from storage.manifest import Manifest
 
 

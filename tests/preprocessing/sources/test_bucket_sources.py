@@ -249,7 +249,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tracked(videos: list[VideoToTrack], folder: Path) -> dict[str, str]:
     """Reason by video id, of `make_face_tracks`; "" for what was read."""
-    make_face_tracks(videos, FaceTrackSettings(), folder, workers=0, progress=lambda _: None)
+    make_face_tracks(videos, FaceTrackSettings(), folder, workers=0)
     return {facts["video_id"]: facts["refused"] for facts in read_video_facts(folder)}
 
 
@@ -317,9 +317,7 @@ def test_the_same_videos_give_the_same_shards_from_a_bucket_and_from_a_folder(
         (key,) = batch_keys(root)
         batch = load_batch(root, key)
         assert {video.video_id for video in batch.videos} == {video_id(path) for path in files_in(faces)}
-        published = {
-            step: run_step(root, step, batch, settings, workers=0, progress=lambda _: None) for step in STEPS
-        }
+        published = {step: run_step(root, step, batch, settings, workers=0) for step in STEPS}
         assert published["shards"].manifest.counts["samples"] == 2
         made.append(
             {
