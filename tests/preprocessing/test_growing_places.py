@@ -55,7 +55,9 @@ from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
-SCHEMA = table_schema(column("key", pa.string(), "clip's key"), column("peak", pa.float64(), "largest sample"))
+SCHEMA = table_schema(
+    column("key", pa.string(), "clip's key"), column("peak", pa.float64(), "largest sample")
+)
 
 
 class PeakSettings(Settings):
@@ -152,7 +154,8 @@ from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, reci
 clips, folder = map(Path, sys.argv[1:])
 settings = PreprocessingSettings(pose_labels=PoseLabelSettings(backend="frontal"))
 make_pose_labels(clips, settings.pose_labels, folder)
-recipes = [recipe_of(STEPS["pose_labels"], VideoBatch("b", ()), each, {}) for each in (PreprocessingSettings(), settings)]
+step, batch, default = STEPS["pose_labels"], VideoBatch("b", ()), PreprocessingSettings()
+recipes = [recipe_of(step, batch, each, {}) for each in (default, settings)]
 print(json.dumps({
     "labellers": read_labellers(folder),
     "code_version": recipes[1].code_version,
@@ -169,9 +172,8 @@ print(json.dumps({
     assert result["settings"] == {"backend": "frontal"}
     assert len(set(result["fingerprints"])) == 2
     assert "frontal" in result["help"]
-    np.testing.assert_array_equal(
-        pq.read_table(tmp_path / "labels" / "labels.parquet")["yaw_rad"], np.zeros(3)
-    )
+    labels = pq.read_table(tmp_path / "labels" / "labels.parquet")
+    np.testing.assert_array_equal(labels["yaw_rad"], np.zeros(3))
 
 
 def test_step_is_one_file_and_one_row(tmp_path: Path, clips: Path) -> None:
@@ -202,7 +204,7 @@ def publish(folder):
 materialise(root, Recipe("clips", "b", "1", {}, {}), publish)
 batch, settings = VideoBatch("b", ()), PreprocessingSettings()
 published = run_step(root, "sound_peaks", batch, settings)
-asset = pipelines.definitions.defs.get_assets_def("sound_peaks")
+asset = pipelines.definitions.definitions.get_assets_def("sound_peaks")
 print(json.dumps({
     "counts": published.manifest.counts,
     "code_version": published.manifest.code_version,
