@@ -110,16 +110,16 @@ def _read_silent_video(path: Path) -> Iterator[VideoFrame]:
             size = {"width": geometry.width_px, "height": geometry.height_px}
             image = np.asarray(reformatter.reformat(shown, format="rgb24", **size).to_ndarray(), np.uint8)
             image = np.ascontiguousarray(np.rot90(image, geometry.quarter_turns))
-            yield from (VideoFrame(place, image, float(counter.shown_since)) for place in places)
+            yield from (VideoFrame(place, image, float(counter.displayed_since)) for place in places)
 
         for packet in demux_tolerantly(container, [stream], lambda: None):
             for frame in decode_tolerantly(packet, lambda: None):
                 if not isinstance(frame, SourceFrame):
                     continue
-                start = counter.shown_since + interval
+                start = counter.displayed_since + interval
                 if frame.pts is not None and frame.time_base is not None:
                     start = frame.pts * frame.time_base - zero
-                if shown is not None and start <= counter.shown_since:
+                if shown is not None and start <= counter.displayed_since:
                     continue
                 places = counter.advance(start)
                 yield from show(places)

@@ -1,9 +1,9 @@
 """From source pixels to the 224 x 224 crop, one affine map per frame.
 
-`official`: the view that the released PD-FGC networks expect. Eyes and mouth of the clip's average
-landmarks go to fixed places in a 224 frame, then each frame is moved so that its mouth sits still,
-then rows 0:192 and columns 16:208 of that frame are enlarged to 224. All steps are one affine map
-here, so a pixel is resampled once.
+`official`: the crop that the released PD-FGC networks expect. Eyes and mouth of the clip's average
+landmarks are mapped to fixed positions in a 224 px frame, then each frame is shifted so that its
+mouth stays in place, then rows 0:192 and columns 16:208 of that frame are enlarged to 224. All steps
+are one affine map here, so each pixel is resampled once.
 
 `square`: the clip's average face box, enlarged, and the same for every frame.
 """
@@ -18,9 +18,9 @@ from preprocessing.faces.geometry import fit_similarity
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 from storage.settings import Settings
 
-# Where the official alignment puts (one eye, the other eye, the mouth) in its own 224 px frame.
+# Positions of (image-left eye, image-right eye, mouth) in the official alignment's 224 px frame.
 OFFICIAL_TARGET_PX: Final = np.array([[87.0, 59.0], [137.0, 59.0], [112.0, 120.0]])
-OFFICIAL_SMOOTHING: Final = 0.2  # share of the previous frame in the mouth pin
+OFFICIAL_SMOOTHING: Final = 0.2  # weight of the previous frame's mouth shift
 NETWORK_LEFT_PX: Final = 16.0  # the official inference cuts columns 16:208 and rows 0:192
 NETWORK_SIDE_PX: Final = 192.0
 # The eye contours (six points each) and inner lips (eight) of the 68-point scheme, in the 478-point mesh.
@@ -33,7 +33,7 @@ CropMode = Literal["official", "square"]
 
 
 class AlignmentSettings(Settings):
-    """How a crop is cut from its source."""
+    """How a crop is cut from the source."""
 
     mode: CropMode = Field(
         default="official",
@@ -52,13 +52,16 @@ def crop_transforms(landmarks_px: NDArray[np.float32], settings: AlignmentSettin
 
     Args:
         landmarks_px: [T, 478, 3] of one clip, source pixels.
-        settings: which crop.
+        settings: the kind of crop.
 
     Returns:
         [T, 2, 3] float32; crop_px = A[:, :2] @ source_px + A[:, 2], pixel centres at whole numbers.
+
+    Raises:
+        ValueError: another shape, or the eyes and mouth of the clip coincide.
     """
     if landmarks_px.ndim != 3 or landmarks_px.shape[1:] != (LANDMARK_COUNT, 3):
-        raise ValueError(f"landmarks are {landmarks_px.shape}, need [T, {LANDMARK_COUNT}, 3]")
+        raise ValueError(f"landmarks are {list(landmarks_px.shape)}, need [T, {LANDMARK_COUNT}, 3]")
     points = landmarks_px[..., :2].astype(np.float64)
     if settings.mode == "official":
         return _official_transforms(points).astype(np.float32)
@@ -68,7 +71,7 @@ def crop_transforms(landmarks_px: NDArray[np.float32], settings: AlignmentSettin
 def transform_landmarks(
     landmarks_px: NDArray[np.float32], transforms: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Landmarks [T, 478, 3] of the source in the crop's pixels; z takes the map's scale."""
+    """Map landmarks [T, 478, 3] from source pixels to crop pixels; z is scaled by the map's scale."""
     linear, shift = transforms[:, :, :2], transforms[:, :, 2]
     moved = np.einsum("tij,tnj->tni", linear, landmarks_px[..., :2]) + shift[:, None]
     scale = np.sqrt(np.abs(np.linalg.det(linear)))
@@ -83,12 +86,12 @@ def _official_transforms(points: NDArray[np.float64]) -> NDArray[np.float64]:
     )  # [T, 3, 2]
     similarity = fit_similarity(eyes_and_mouth.mean(axis=0), OFFICIAL_TARGET_PX).matrix
     mouth = eyes_and_mouth[:, 2] @ similarity[:, :2].T + similarity[:, 2]
-    pin = _smooth(OFFICIAL_TARGET_PX[2] - mouth)
+    shift = _smooth(OFFICIAL_TARGET_PX[2] - mouth)
     zoom = CROP_SIDE_PX / NETWORK_SIDE_PX
     transforms = np.repeat(zoom * similarity[None], len(points), axis=0)
-    # The cut and enlargement work on pixel areas: (x - left + 1/2) * zoom - 1/2.
+    # Cutting and enlarging work on pixel areas: (x - left + 1/2) * zoom - 1/2.
     cut = np.array([-NETWORK_LEFT_PX + 0.5, 0.5]) * zoom - 0.5
-    transforms[:, :, 2] += zoom * pin + cut
+    transforms[:, :, 2] += zoom * shift + cut
     return transforms
 
 

@@ -1,7 +1,7 @@
-"""Candidate clips: what a face track is cut into while the video runs by.
+"""Candidate clips: cut face tracks into pieces while the video is decoded.
 
-A candidate is at most 64 frames of one track, aligned and encoded. Whether it becomes a clip is the
-`clips` step's decision, by scores and thresholds, so a changed threshold needs no video again.
+A candidate is at most 64 aligned and encoded frames of one track. The `clips` step decides by scores
+and thresholds whether it becomes a clip, so a changed threshold does not decode any video again.
 """
 
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from preprocessing.schema import CROP_SIDE_PX, MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
 SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly
-OUTSIDE_EVERY_FRAMES: Final = 4  # and a face takes time to walk out of the picture
+OUTSIDE_EVERY_FRAMES: Final = 4  # a face takes time to leave the picture
 
 
 class CandidateSettings(Settings):
-    """How tracks are cut."""
+    """How tracks are cut into candidates."""
 
     minimum_frames: int = Field(
         default=25, ge=2, le=32, description="Minimum length of a clip; shorter ones are rejected"
@@ -49,7 +49,7 @@ class Candidate:
 
     @property
     def frame_count(self) -> int:
-        """T, the number of frames, also where the piece is too short to have pictures."""
+        """T, also where the piece is too short to have pictures."""
         return len(self.landmarks_px)
 
 
@@ -63,7 +63,7 @@ class _Run:
 
 
 class CandidateCutter:
-    """Collects views of tracks and hands out candidates as soon as they are full."""
+    """Collects the faces of tracks and returns candidates as soon as they are complete."""
 
     def __init__(self, settings: CandidateSettings, alignment: AlignmentSettings) -> None:
         self._settings = settings
@@ -73,11 +73,11 @@ class CandidateCutter:
     def add(
         self, index: int, shot: int, views: list[TrackedFace], frame_size: tuple[int, int]
     ) -> list[Candidate]:
-        """Take the faces of one frame; give back what became complete.
+        """Add the faces of one frame; returns the candidates that this completes.
 
         Args:
             index: frame number on the 25 fps grid.
-            shot: number of the shot.
+            shot: shot number.
             views: the frame's faces.
             frame_size: (height, width) of the source in pixels.
         """
@@ -88,13 +88,13 @@ class CandidateCutter:
         for view in views:
             run = self._runs.setdefault(view.track, _Run(shot, index, []))
             run.views.append(view)
-            # As long as fewer than 64 + minimum frames wait, the rest can be split without loss.
+            # With fewer than 64 + minimum frames left, the rest can be split without losing a frame.
             if len(run.views) == MAXIMUM_CLIP_FRAMES + self._settings.minimum_frames:
                 done.append(self._cut(run, MAXIMUM_CLIP_FRAMES, frame_size))
         return done
 
     def finish(self, frame_size: tuple[int, int]) -> list[Candidate]:
-        """End every track: the shot or the video is over."""
+        """End every track, at the end of a shot or of the video; returns the last candidates."""
         done = [piece for run in self._runs.values() for piece in self._finish(run, frame_size)]
         self._runs = {}
         return done
@@ -158,7 +158,7 @@ def _face_size_px(landmarks_px: NDArray[np.float32]) -> float:
 def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
     """Largest mean movement of the landmarks between neighbouring frames, in face sizes.
 
-    A tracker that slips jumps; a person does not.
+    Large where the tracker slips, since people do not move that fast.
     """
     if len(landmarks_px) < 2:
         return 0.0
@@ -170,9 +170,9 @@ def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
 def _outside_share(
     views: list[TrackedFace], transforms: NDArray[np.float32], frame_size: tuple[int, int]
 ) -> float:
-    """Largest share of a crop that is black: beyond the source frame, or beyond the window kept of it.
+    """Largest share of a crop that is black: outside the source frame or outside the tracker's window.
 
-    The second happens where a square crop stands still while the face walks out of it.
+    The latter happens where the face moves out of a square crop, which is fixed for the clip.
     """
     ticks = np.linspace(0.0, CROP_SIDE_PX - 1.0, 15)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)

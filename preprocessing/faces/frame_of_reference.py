@@ -1,12 +1,12 @@
-"""The one frame of reference for head pose and gaze, and the angles' signs.
+"""The frame of reference of head pose and gaze, and the signs of the angles.
 
-Head pose is told in the *crop camera*: a pinhole camera that would have taken the 224 x 224 crop,
-focal length 1015 px, principal point (112, 112). Both figures are Deep3DFaceRecon's, so that its
+Head pose is given in the *crop camera*: a pinhole camera that would have taken the 224 x 224 crop,
+focal length 1015 px, principal point (112, 112). Both values are Deep3DFaceRecon's, so that its
 labels map into this frame without a change of angles.
 
 Axes (camera and head alike, right-handed): x to the image's right (the person's left when the
-face looks into the camera), y up, z out of the image towards the camera. A head whose pose is
-zero looks straight into the camera and sits on the optical axis, `REFERENCE_DISTANCE_CM` in
+face looks into the camera), y up, z out of the image towards the camera. A head of pose zero
+looks straight into the camera and is on the optical axis, `REFERENCE_DISTANCE_CM` in
 front of it.
 
 Rotation of head coordinates into camera coordinates: ``R = Rz(roll) @ Ry(yaw) @ Rx(pitch)``,
@@ -19,7 +19,7 @@ applied to column vectors. Signs, all in radians:
 Translation (x, y, z) in centimetres of the head's origin (the point midway between the two
 eyeball centres) from the reference point; z > 0 is closer to the camera.
 
-Gaze is told in *head* coordinates (the eye in the head, not in the room), with the same signs:
+Gaze is given in *head* coordinates (relative to the head, not to the camera), with the same signs:
 pitch > 0 looks down, yaw > 0 looks to the image's right; zero looks along the head's z axis.
 """
 
@@ -101,13 +101,13 @@ def project_to_crop(points_cm: NDArray[np.floating[Any]]) -> NDArray[np.float64]
 
 
 def turn_to_camera(place_cm: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The smallest rotation that lets what looks along z, out of the image, look into the camera.
+    """The smallest rotation that turns the z axis, which points out of the image, towards the camera.
 
     Args:
-        place_cm: [T, 3] where it is, centimetres from the reference point.
+        place_cm: [T, 3] positions, centimetres from the reference point.
 
     Returns:
-        [T, 3, 3]; identity for a place on the camera's axis.
+        [T, 3, 3]; identity for a position on the camera's axis.
     """
     place_cm = np.asarray(place_cm, np.float64)
     towards = np.array([0.0, 0.0, REFERENCE_DISTANCE_CM]) - place_cm

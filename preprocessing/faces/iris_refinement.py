@@ -1,13 +1,13 @@
-"""Irises measured in the picture: the face mesh's iris points moved to the limbus that is seen there.
+"""Measure irises in the picture: move the face mesh's iris points to the visible limbus.
 
-The mesh's irises follow the eyes sideways, but up and down by about a third only on the demo corpus
-and by about a half in people who keep their eyes on the camera. Here a circle of known radius is
-laid where the picture darkens most steeply towards it from either side. Only changes along the line
-of the eyes count: the edges of lids, lashes and their shadows run along that line, the sides of the
-iris across it. The two eyes turn together, so one shift is sought for both: a clear eye helps a dim
-one.
+The mesh's irises follow the eyes sideways, but vertically only by about a third of the true movement on
+the demo corpus, and by about a half in people who keep looking into the camera. Here a circle of known
+radius is placed where the picture darkens most steeply towards it from both sides. Only changes along
+the line through the eyes count: the edges of lids, lashes and their shadows run along that line, the
+sides of the iris across it. Both eyes turn together, so one shift is estimated for both, and a clearly
+visible eye helps the other.
 
-Where the picture says little (lids nearly shut, blur, few pixels) the mesh's points stay.
+Where the picture has little information (lids nearly shut, blur, few pixels) the mesh's points stay.
 """
 
 from functools import cache
@@ -34,8 +34,8 @@ _IRISES: Final = np.array([IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS])  # centre, then t
 _CORNERS: Final = np.array([IMAGE_LEFT_EYE_CORNERS, IMAGE_RIGHT_EYE_CORNERS])
 _UPPER_LID: Final = slice(1, 8)  # of a contour: outer corner, seven points, inner corner, seven points
 
-# The patch that an eye is measured in, drawn to a scale that makes the iris's radius 8 px, and the
-# places of its centre tried, all about the mesh's centre.
+# The patch in which an eye is measured, at the scale where the iris's radius is 8 px, and the range of
+# candidate centres, both around the mesh's centre.
 _RADIUS: Final = 8.0
 _HALF_WIDTH, _HALF_HEIGHT = 16, 12
 _REACH_ACROSS, _REACH_ALONG = 5, 7
@@ -46,14 +46,12 @@ _POLYGON_BITS: Final = 4
 
 
 class IrisSettings(Settings):
-    """How irises are sought, and when what is found counts. Lengths in iris radii.
+    """How irises are searched for, and when the result counts. Lengths in iris radii.
 
-    Chosen on the demo corpus of seed 0 and on clips of ten real persons together.
+    Tuned on the demo corpus of seed 0 together with clips of ten real people.
     """
 
-    minimum_radius_px: float = Field(
-        default=2.5, description="Below, the limbus is a pixel or two wide all round"
-    )
+    minimum_radius_px: float = Field(default=2.5, description="Below, the limbus is only a pixel or two wide")
     # The response is largest at 1.05 to 1.1 times the mesh's radius in the median of 14 real clips (0.95
     # to 1.2) and on the demo corpus, where 1.05 gives the true heights.
     radius_over_mesh: float = 1.05
@@ -65,33 +63,33 @@ class IrisSettings(Settings):
         default=2.5, description="In mean gradients; highlights and lashes are steeper than the limbus"
     )
     distance_cost: float = Field(
-        default=0.075, description="Response that a place one radius above or below the mesh's must exceed"
+        default=0.075, description="Response that a position one radius above or below the mesh's must gain"
     )
     softness: float = Field(default=0.01, description="Response within which heights are averaged")
-    # Response, 0 to 1, of which nothing is taken over and all. Sharp eyes give about 0.1.
+    # Responses, 0 to 1, below which nothing and above which all of the shift is applied. Sharp eyes give 0.1.
     response_none: float = 0.07
     response_full: float = 0.11
-    # The whole mesh lies that much to the right of what the picture shows (its points of faces and of
-    # their mirror images, and its irises on the demo corpus, where the true ones are known). Irises are
-    # put back by as much, lest they move against the eye's corners.
+    # The whole mesh is that far to the right of the picture's features (measured on faces and their mirror
+    # images, and on the irises of the demo corpus, where the true ones are known). Irises are shifted back
+    # by as much, so that they do not move against the eye's corners.
     mesh_right: float = 0.08
 
 
 def refine_irises(
     image: NDArray[np.uint8], landmarks_px: NDArray[np.float32], settings: IrisSettings | None = None
 ) -> NDArray[np.float32]:
-    """Move the ten iris points to where the picture shows the irises.
+    """Move the ten iris points to the irises in the picture.
 
     Args:
         image: [H, W, 3] RGB.
         landmarks_px: [478, 3] of one face in this image's pixels, pixel centres at whole numbers.
-        settings: the defaults where None.
+        settings: the defaults if None.
 
     Returns:
-        [478, 3] float32, a copy: each iris's five points shifted alike, all others as they were.
+        [478, 3] float32, a copy: the five points of an iris are shifted together, all others unchanged.
 
     Raises:
-        ValueError: The shapes are others, or a landmark is not finite.
+        ValueError: another shape or dtype, or a landmark is not finite.
     """
     settings = settings or IrisSettings()
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -108,19 +106,19 @@ def refine_irises(
     across, down = (right - left) / length
     pixel_px = radius_px * settings.radius_over_mesh / _RADIUS
     axes = np.array([[across, down], [-down, across]]) * pixel_px  # a patch's x and y, in the image
-    seen = [
+    edges_by_eye = [
         _edges(image, points[contour], points[iris[0]], axes, settings)
         for contour, iris in zip(_CONTOURS, _IRISES, strict=True)
     ]
-    shown = [eye for eye in range(2) if seen[eye] is not None]
-    if not shown:
+    visible = [eye for eye in range(2) if edges_by_eye[eye] is not None]
+    if not visible:
         return refined
-    edges = sum(edge for edge in seen if edge is not None) / len(shown)
-    # Not `@`: BLAS adds in an order that depends on how many threads it has, and labels would too.
+    edges = sum(edge for edge in edges_by_eye if edge is not None) / len(visible)
+    # Not `@`: BLAS sums in an order that depends on its number of threads, and so would the labels.
     responses = np.einsum("pk,k->p", _circles(), edges).reshape(2 * _REACH_ALONG + 1, 2 * _REACH_ACROSS + 1)
     place, share = _best_place(responses, settings)
     place[0] += settings.mesh_right * radius_px / pixel_px
-    refined[_IRISES[shown].ravel(), :2] += (share * place @ axes).astype(np.float32)
+    refined[_IRISES[visible].ravel(), :2] += (share * place @ axes).astype(np.float32)
     return refined
 
 
@@ -137,7 +135,7 @@ def _edges(
     axes: NDArray[np.float64],
     settings: IrisSettings,
 ) -> NDArray[np.float32] | None:
-    """Brightness changes across one eye [patch pixels], absolute sum 1; None where it is shut or flat."""
+    """Brightness changes across one eye [patch pixels], absolute sum 1; None if it is shut or uniform."""
     lids = (contour - centre) @ (axes.T / float((axes[0] ** 2).sum())) + _MIDDLE
     lids[_UPPER_LID, 1] += settings.lid_margin * _RADIUS
     mask = np.zeros(_PATCH[::-1], np.uint8)
@@ -159,7 +157,7 @@ def _edges(
 
 
 def _best_place(responses: NDArray[np.float32], settings: IrisSettings) -> tuple[NDArray[np.float64], float]:
-    """Patch shift [2] of the circle from responses [Y, X], and how far it counts, 0 to 1."""
+    """Patch shift [2] of the circle from responses [Y, X], and its weight, 0 to 1."""
     profile = responses.max(axis=1) - settings.distance_cost * (_HEIGHTS / _RADIUS) ** 2
     best = float(profile.max())
     weights = np.exp((profile - best) / settings.softness)
@@ -170,7 +168,7 @@ def _best_place(responses: NDArray[np.float32], settings: IrisSettings) -> tuple
 
 
 def _peak(row: NDArray[np.float64]) -> float:
-    """Index of the largest value, to fractions by the parabola through its neighbours."""
+    """Index of the largest value, with sub-pixel precision by the parabola through its neighbours."""
     top = int(np.argmax(row))
     if top in (0, len(row) - 1):
         return float(top)
@@ -181,10 +179,10 @@ def _peak(row: NDArray[np.float64]) -> float:
 
 @cache
 def _circles() -> NDArray[np.float32]:
-    """[places, patch pixels]: what a dark disc's sides look like, its centre at each place.
+    """[positions, patch pixels]: the sides of a dark disc centred at each position.
 
     Positive on the right (dark to bright from left to right), negative on the left; a narrow ring
-    less half a ring twice as wide, so that edges beside the circle speak against it.
+    minus half a ring twice as wide, so that edges beside the circle count against it.
     """
     y, x = np.mgrid[-_HALF_HEIGHT : _HALF_HEIGHT + 1, -_HALF_WIDTH : _HALF_WIDTH + 1].astype(np.float64)
     along, across = np.mgrid[-_REACH_ALONG : _REACH_ALONG + 1, -_REACH_ACROSS : _REACH_ACROSS + 1]

@@ -1,8 +1,8 @@
 """Named groups of the 478 face mesh landmarks, as plain index tuples.
 
-Indices are those of MediaPipe FaceMesh with `refine_landmarks=True`. They stand here as plain
-numbers so that MediaPipe need not be imported; `tests/preprocessing/faces/test_landmark_groups.py` holds
-them against the edges that MediaPipe itself publishes (`solutions.face_mesh_connections`).
+Indices are those of MediaPipe FaceMesh with `refine_landmarks=True`, written as plain numbers so that
+MediaPipe need not be imported; `tests/preprocessing/faces/test_landmark_groups.py` compares them with
+the edges that MediaPipe publishes (`solutions.face_mesh_connections`).
 
 "Image-left" is the eye on the left of the picture of an unmirrored face looking into the camera:
 the person's right eye, which MediaPipe calls the right one.
@@ -15,11 +15,11 @@ from typing import Final
 IMAGE_LEFT_EYE: Final = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 IMAGE_RIGHT_EYE: Final = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
 
-# Outer corner first. The corners stay where they are while the lids move.
+# Outer corner first. The corners do not move with the lids.
 IMAGE_LEFT_EYE_CORNERS: Final = (33, 133)
 IMAGE_RIGHT_EYE_CORNERS: Final = (263, 362)
 
-# Lid points without the corners, outer to inner; the i-th upper one stands above the i-th lower one.
+# Lid points without the corners, outer to inner; the i-th upper point is above the i-th lower one.
 IMAGE_LEFT_UPPER_LID: Final = (246, 161, 160, 159, 158, 157, 173)
 IMAGE_LEFT_LOWER_LID: Final = (7, 163, 144, 145, 153, 154, 155)
 IMAGE_RIGHT_UPPER_LID: Final = (466, 388, 387, 386, 385, 384, 398)
@@ -36,7 +36,7 @@ LIPS_INNER: Final = (
     78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
 )  # fmt: skip
 MOUTH_CORNERS: Final = (61, 291)  # image-left, image-right
-# The middle of the inner lips' edges; the i-th upper point stands above the i-th lower one.
+# The middle of the inner lips' edges; the i-th upper point is above the i-th lower one.
 INNER_LIP_UPPER_MIDDLE: Final = (81, 82, 13, 312, 311)
 INNER_LIP_LOWER_MIDDLE: Final = (178, 87, 14, 317, 402)
 
@@ -47,8 +47,8 @@ FACE_OVAL: Final = (
 IMAGE_LEFT_EYEBROW: Final = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107)
 IMAGE_RIGHT_EYEBROW: Final = (276, 283, 282, 295, 285, 300, 293, 334, 296, 336)
 
-# Everything round the eyes that moves with lids and gaze, or lies in the region that an eye swap
-# replaces: contours, irises and the two rings of lid skin round each eye. No brows.
+# Everything around the eyes that moves with lids and gaze, or is in the region that an eye swap
+# replaces: contours, irises and the two rings of lid skin around each eye. No brows.
 IMAGE_LEFT_LID_SKIN: Final = (
     25, 110, 24, 23, 22, 26, 112, 243, 130, 247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229,
     230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189,
@@ -66,9 +66,9 @@ NOSE_TIP: Final = 1
 CHIN: Final = 152
 
 # Points that hardly move when the face speaks, blinks or frowns: nose, eye corners, temples, upper
-# forehead, cheekbones. Chosen by their scatter within a person once a rigid fit is taken out
-# (scripts/derive_mean_face.py prints it). No brows, lids, lips, jaw or lower cheeks. The i-th of
-# the image-left side mirrors the i-th of the image-right side.
+# forehead, cheekbones. Chosen by their scatter within a person after a rigid fit
+# (scripts/derive_mean_face.py prints it). No brows, lids, lips, jaw or lower cheeks. The i-th point
+# of the image-left side mirrors the i-th of the image-right side.
 RIGID_MIDLINE: Final = (1, 2, 4, 5, 6, 195, 197, 168, 94, 19, 10, 151)
 RIGID_IMAGE_LEFT: Final = (
     33, 133, 243, 130, 45, 220, 115, 48, 64, 98, 47, 126, 142, 100, 34, 139, 127, 162, 21, 71, 68, 54,
@@ -83,8 +83,8 @@ RIGID_IMAGE_RIGHT: Final = (
 RIGID_POINTS: Final = RIGID_MIDLINE + RIGID_IMAGE_LEFT + RIGID_IMAGE_RIGHT
 
 # The rigid points that the head pose is fitted to: nose, eye corners, upper cheeks. The forehead's
-# and the outline's are left out: there is little to see there, and the mesh lets them follow a
-# nodding head by only 60 to 80 % (measured on the demo corpus), which pulls the pitch towards zero.
+# and the outline's are left out: the image has little structure there, and the mesh moves them only
+# 60 to 80 % as far as a nodding head (measured on the demo corpus), which pulls the pitch towards zero.
 POSE_IMAGE_LEFT: Final = (
     33, 133, 243, 130, 35, 45, 220, 115, 48, 64, 98, 47, 126, 142, 100, 188, 122, 193, 245, 174, 217,
     198, 131, 134, 236, 3, 51, 116, 117, 118, 123, 111, 50, 101,

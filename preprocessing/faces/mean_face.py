@@ -1,13 +1,13 @@
 """The mean face: 478 vertices in centimetres, in head coordinates, and its two eyeballs.
 
-The table `mean_face_478.csv` is derived by `scripts/derive_mean_face.py` from the face mesh's
-landmarks of many faces, each person weighing the same. It is exactly symmetric: a vertex and its
-mirror vertex have opposite x and the same y and z.
+`scripts/derive_mean_face.py` derives the table `mean_face_478.csv` from the face mesh's landmarks
+of many faces; each person has the same weight. It is exactly symmetric: a vertex and its mirror
+vertex have opposite x and equal y and z.
 
 Head coordinates (`preprocessing.faces.frame_of_reference`): x to the image's right, y up, z towards the
 camera, origin midway between the two eyeball centres. Zero pitch is Deep3DFaceRecon's: eye
-centres, nose tip and mouth corners lie as nearly as a rigid turn allows on its five model points,
-so that labels of both labellers share the frame. The scale makes the iris 1.17 cm wide.
+centres, nose tip and mouth corners are rotated to its five model points with the least squares,
+so that the labels of both labellers share the frame. The scale makes the iris 1.17 cm wide.
 """
 
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ from preprocessing.schema import LANDMARK_COUNT
 TABLE_PATH: Final = Path(__file__).with_name("mean_face_478.csv")
 
 # Horizontal visible iris diameter: 11.7 mm on average, spread 0.4 mm (Rüfer, Schröder & Erb 2005,
-# white-to-white in 743 eyes); of all lengths in a face the one that differs least between adults.
+# white-to-white in 743 eyes); of all lengths in a face it differs least between adults.
 IRIS_DIAMETER_CM: Final = 1.17
 # The eyeball turns about a point 1.35 cm behind the front of the cornea (the usual figure of
 # ophthalmic optics for a normal-sighted eye, 13.5 mm); the iris's edge as a camera sees it lies
 # 0.3 cm behind the front of the cornea (anterior chamber 3 mm deep; refraction lifts it a little).
-# So the iris's centre runs on a sphere of 1.05 cm.
+# So the iris's centre moves on a sphere of 1.05 cm.
 EYEBALL_IRIS_RADIUS_CM: Final = 1.05
 EYEBALL_RADIUS_CM: Final = 1.2  # sclera; half of the 24 mm axial length of an adult's eye
 
@@ -44,10 +44,10 @@ class MeanFace:
 
 @cache
 def load_mean_face() -> MeanFace:
-    """Read the committed table. The arrays are read-only, for the same ones go to every caller.
+    """Read the committed table. The arrays are read-only, since all callers share them.
 
     Raises:
-        ValueError: The table does not hold 478 vertices and two eyeball centres.
+        ValueError: the table does not hold 478 vertices and two eyeball centres.
     """
     table = np.loadtxt(TABLE_PATH, delimiter=",", comments="#")
     if table.shape != (LANDMARK_COUNT + 2, 5):

@@ -15,7 +15,7 @@ MEDIAPIPE_VERSION: Final = "0.10.21"  # the last release whose wheel carries its
 
 
 class FaceMesh:
-    """478 landmarks of the one face in a square image, tracked from call to call.
+    """478 landmarks of the only face in a square image, tracked from call to call.
 
     MediaPipe projects the landmarks of a non-square image wrongly when the head is rolled
     (it warns of it), so this class takes square images only.
@@ -45,21 +45,21 @@ class FaceMesh:
         """
         side = image.shape[0]
         if image.shape != (side, side, 3):
-            raise ValueError(f"face mesh needs a square RGB image, got {image.shape}")
-        found = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
-        if not found and self._tracking:
-            # The tracker has just let go: a second look lets the detector search this very frame.
-            found = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
-        if not found:
+            raise ValueError(f"the face mesh needs a square RGB image, got {list(image.shape)}")
+        faces = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
+        if not faces and self._tracking:
+            # The tracker has just lost the face: in a second call the detector searches this frame.
+            faces = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
+        if not faces:
             return None
-        # No half pixel comes off: MediaPipe's 0 is the first pixel's centre. Measured: enlarging a picture
-        # k times moves its landmarks to k x + (k - 1) / 2, as pixel centres go.
-        return parse_landmarks(found[0].SerializeToString()) * np.float32(side)
+        # No half pixel is subtracted: MediaPipe's 0 is the first pixel's centre. Measured: enlarging an image
+        # k times moves its landmarks to k x + (k - 1) / 2, as it moves pixel centres.
+        return parse_landmarks(faces[0].SerializeToString()) * np.float32(side)
 
     def forget(self) -> None:
-        """Drop what is tracked: the next face is searched for anew.
+        """Drop the tracked face: the next call searches the whole image.
 
-        A blank image makes the tracker let go; it costs a fifth of MediaPipe's own reset.
+        A blank image makes the tracker lose the face, at a fifth of the cost of MediaPipe's reset.
         """
         self._mesh.process(np.zeros((64, 64, 3), np.uint8))
 
@@ -76,8 +76,8 @@ class FaceMesh:
         self.close()
 
 
-# One landmark of a serialised NormalizedLandmarkList: a field of 15 bytes that holds x, y and z, each
-# behind its own tag. Taking the numbers one by one out of the message costs a tenth of the inference.
+# One landmark of a serialised NormalizedLandmarkList: 15 bytes that hold x, y and z, each after its
+# tag. Reading the numbers one by one from the message costs a tenth of the inference.
 _LANDMARK: Final = np.dtype(
     [
         ("head", "V2"),
@@ -98,7 +98,7 @@ def parse_landmarks(serialised: bytes) -> NDArray[np.float32]:
 class FaceDetector:
     """MediaPipe's full-range detector: faces down to a twentieth of the image's side."""
 
-    mesh_over_box: ClassVar[float] = 1.25  # side of the face mesh's box over that of the detector's, about
+    mesh_over_box: ClassVar[float] = 1.25  # about: side of the face mesh's box / side of the detector's
 
     def __init__(self, minimum_confidence: float = 0.5) -> None:
         from mediapipe.python.solutions.face_detection import FaceDetection
@@ -106,7 +106,7 @@ class FaceDetector:
         self._detector: Any = FaceDetection(model_selection=1, min_detection_confidence=minimum_confidence)
 
     def find(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Find faces.
+        """Detect faces.
 
         Args:
             image: [H, W, 3] RGB.
@@ -115,9 +115,8 @@ class FaceDetector:
             [N, 5] left, top, right, bottom in pixels and the score, best first.
         """
         height, width = image.shape[:2]
-        found = self._detector.process(np.ascontiguousarray(image)).detections or []
         boxes: list[tuple[float, ...]] = []
-        for detection in found:
+        for detection in self._detector.process(np.ascontiguousarray(image)).detections or []:
             box = detection.location_data.relative_bounding_box
             left, top = box.xmin * width, box.ymin * height
             right, bottom = left + box.width * width, top + box.height * height

@@ -1,8 +1,9 @@
-"""Every face of a shot, followed from frame to frame.
+"""Track every face of a shot from frame to frame.
 
-A detector looks at the whole picture at the start of a shot, every so often, and when a face is lost;
-between, each face has a face mesh of its own on a square window that follows it. So a small face in a large
-picture is seen as large as any, and a frame costs one mesh a face. Whoever detects, the mesh is MediaPipe's.
+A detector searches the whole picture at the start of a shot, at intervals, and when a face is lost.
+Between, each face has its own face mesh on a square window that follows it, so that small faces in large
+pictures are measured at full size and a frame costs one mesh per face. The mesh is MediaPipe's with every
+detector.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from preprocessing.faces.mesh import FaceMesh
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
-RETRY_FRAMES: Final = 5  # a fifth of a second without a face that could not be followed anyway
+RETRY_FRAMES: Final = 5  # a fifth of a second: shorter tracks are of no use
 
 
 class TrackingSettings(Settings):
@@ -70,8 +71,8 @@ class TrackingSettings(Settings):
             )
         if self.bounded_window_side_px() < 2 * 64:
             raise ValueError(
-                f"memory_mebibytes {self.memory_mebibytes} holds windows of only "
-                f"{self.bounded_window_side_px()} px for {self.maximum_faces} faces; need 128 px"
+                f"memory_mebibytes {self.memory_mebibytes} allows windows of only "
+                f"{self.bounded_window_side_px()} px for {self.maximum_faces} faces, need 128 px"
             )
         return self
 
@@ -84,7 +85,7 @@ class TrackingSettings(Settings):
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """One face in one frame, with the picture around it."""
+    """One face in one frame, with the window around it."""
 
     track: int
     landmarks_px: NDArray[np.float32]  # [478, 3] source pixels
@@ -94,15 +95,15 @@ class TrackedFace:
 
 @dataclass
 class FaceWindow:
-    """A square of the source, in source pixels; it glides after the face."""
+    """A square of the source, in source pixels, that follows a face smoothly."""
 
     centre: NDArray[np.float64]  # [2] x, y
     side: float
 
     def follow(self, box: NDArray[np.float64], scale: float) -> bool:
-        """Glide towards a box [left, top, right, bottom]; False where it cannot keep up.
+        """Move towards a box [left, top, right, bottom]; False where the face moved too fast.
 
-        A step moves the picture under the mesh's own region of interest, so it stays small.
+        Steps are small, since each moves the picture under the mesh's own region of interest.
         """
         centre, side = _window_of(box, scale)
         step = np.clip(centre - self.centre, -0.02 * self.side, 0.02 * self.side)
@@ -112,22 +113,22 @@ class FaceWindow:
         return bool(inside and 0.6 < side / self.side < 1.4)
 
     def cut(self, image: NDArray[np.uint8], largest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The window's picture, black beyond the frame, and the map [2, 3] into it."""
+        """The window's picture, black outside the frame, and the map [2, 3] from source px to it."""
         side = max(32, round(self.side))
         shrink = max(1, side // largest_px)
         side = -(-side // shrink) * shrink
         left, top = (int(value) for value in np.round(self.centre - side / 2))
         picture = _cut_padded(image, left, top, side)
-        # Areas of whole pixels, then bilinear for what is left: the mean over areas of broken size
-        # costs three times a face mesh.
+        # First by a whole factor with INTER_AREA, then bilinear: INTER_AREA with a fractional factor
+        # costs three times as much as a face mesh.
         if shrink > 1:
             picture = _resize(picture, side // shrink, cv2.INTER_AREA)
-        shown = min(len(picture), largest_px)
-        if shown < len(picture):
-            picture = _resize(picture, shown, cv2.INTER_LINEAR)
+        side_px = min(len(picture), largest_px)
+        if side_px < len(picture):
+            picture = _resize(picture, side_px, cv2.INTER_LINEAR)
         if picture.base is not None:
-            picture = picture.copy()  # a view would keep the whole frame in memory while a clip waits
-        zoom = shown / side
+            picture = picture.copy()  # a view would keep the whole frame in memory
+        zoom = side_px / side
         transform = np.array(
             [[zoom, 0.0, (0.5 - left) * zoom - 0.5], [0.0, zoom, (0.5 - top) * zoom - 0.5]], np.float64
         )
@@ -140,14 +141,14 @@ class _FollowedFace:
     window: FaceWindow
     mesh: FaceMesh
     box: NDArray[np.float64]
-    frames: int = 0  # in which the mesh saw it
+    frames: int = 0  # in which the mesh found it
 
 
 class FaceTracker:
-    """Follows the faces of one video at a time; meshes are kept for the next video.
+    """Tracks the faces of one video at a time; meshes are kept for the next video.
 
     Args:
-        settings: how.
+        settings: of detection, tracking and windows.
         weights: of the detector, where it needs any.
 
     Raises:
@@ -161,11 +162,11 @@ class FaceTracker:
         self._faces: list[_FollowedFace] = []
         self._next_track = 0
         self._since_detection = 0
-        self._look_again_after = settings.detect_every_frames
-        self._look_now = True
+        self._detection_interval = settings.detect_every_frames
+        self._detect_now = True
 
     def begin_video(self) -> None:
-        """Forget the video before; tracks are numbered from 0 again."""
+        """Start a video: tracks are numbered from 0 again."""
         self.begin_shot()
         self._next_track = 0
 
@@ -174,31 +175,31 @@ class FaceTracker:
         for face in self._faces:
             self._release(face)
         self._faces = []
-        self._look_now = True
+        self._detect_now = True
 
     def step(self, image: NDArray[np.uint8]) -> list[TrackedFace]:
-        """Follow every face into the next frame.
+        """Track every face into the next frame.
 
         Args:
             image: [H, W, 3] RGB.
 
         Returns:
-            The faces of this frame; a track that is missing here has ended for good.
+            The faces of this frame, in the order of their tracks; a track that is missing has ended.
         """
         self._since_detection += 1
-        if self._look_now or self._since_detection >= self._look_again_after:
-            self._take_up_new_faces(image)
+        if self._detect_now or self._since_detection >= self._detection_interval:
+            self._detect_new_faces(image)
         views = []
         for face in list(self._faces):
             view = self._follow(face, image)
             if view is None:
                 self._faces.remove(face)
                 self._release(face)
-                self._look_soon(face.frames)
+                self._schedule_detection(face.frames)
             else:
                 face.frames += 1
                 views.append(view)
-        return self._without_twins(views)
+        return self._without_duplicates(views)
 
     def close(self) -> None:
         """Free every graph."""
@@ -208,22 +209,22 @@ class FaceTracker:
         self._idle = []
         self._detector.close()
 
-    def _look_soon(self, frames_seen: int) -> None:
-        """Look for a face that was lost: at once, or a little later where it hardly was one.
+    def _schedule_detection(self, frames_seen: int) -> None:
+        """Schedule a detection after a lost face: at once, or a little later if it was very short.
 
-        A face on a poster or a blur is found by the detector and dropped by the mesh, over and over;
-        a look in every frame would treble the cost of the whole video.
+        The detector finds faces on posters and blurred ones again and again, which the mesh drops;
+        detecting in every frame would triple the cost of the whole video.
         """
         if frames_seen >= RETRY_FRAMES:
-            self._look_now = True
+            self._detect_now = True
         else:
-            self._look_again_after = min(self._look_again_after, self._since_detection + RETRY_FRAMES)
+            self._detection_interval = min(self._detection_interval, self._since_detection + RETRY_FRAMES)
 
-    def _take_up_new_faces(self, image: NDArray[np.uint8]) -> None:
-        # A look at once (a new shot, a lost face) is followed by one soon, whatever it finds.
-        settled = bool(self._faces) and not self._look_now
+    def _detect_new_faces(self, image: NDArray[np.uint8]) -> None:
+        # An immediate detection (a new shot, a lost face) is followed by another one soon.
+        settled = bool(self._faces) and not self._detect_now
         self._since_detection = 0
-        self._look_now = False
+        self._detect_now = False
         for box in self._detector.find(image)[:, :4].astype(np.float64):
             known = any(intersection_over_union(box, face.box) > 0.2 for face in self._faces)
             if known or len(self._faces) == self._settings.maximum_faces:
@@ -234,7 +235,7 @@ class FaceTracker:
             self._next_track += 1
             settled = False
         settings = self._settings
-        self._look_again_after = (
+        self._detection_interval = (
             settings.detect_every_steady_frames if settled else settings.detect_every_frames
         )
 
@@ -247,12 +248,11 @@ class FaceTracker:
 
     def _follow(self, face: _FollowedFace, image: NDArray[np.uint8]) -> TrackedFace | None:
         window, transform = face.window.cut(image, self._settings.bounded_window_side_px())
-        found = face.mesh.find(window)
-        if found is None:
+        mesh_px = face.mesh.find(window)
+        if mesh_px is None:
             return None
-        found = refine_irises(window, found)
         zoom = transform[0, 0]
-        landmarks = found.astype(np.float64)
+        landmarks = refine_irises(window, mesh_px).astype(np.float64)
         landmarks[:, :2] -= transform[:, 2]
         landmarks /= zoom
         low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
@@ -262,15 +262,15 @@ class FaceTracker:
             face.mesh.forget()
         return TrackedFace(face.track, landmarks.astype(np.float32), window, transform)
 
-    def _without_twins(self, views: list[TrackedFace]) -> list[TrackedFace]:
-        """Two meshes may slide onto one face: the older track keeps it."""
+    def _without_duplicates(self, views: list[TrackedFace]) -> list[TrackedFace]:
+        """Where two meshes have moved onto one face, end the newer track."""
         kept: list[TrackedFace] = []
         boxes: dict[int, NDArray[np.float64]] = {face.track: face.box for face in self._faces}
         for view in sorted(views, key=lambda view: view.track):
             if any(intersection_over_union(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):
-                twin = next(face for face in self._faces if face.track == view.track)
-                self._faces.remove(twin)
-                self._release(twin)
+                duplicate = next(face for face in self._faces if face.track == view.track)
+                self._faces.remove(duplicate)
+                self._release(duplicate)
             else:
                 kept.append(view)
         return kept
@@ -292,6 +292,6 @@ def _cut_padded(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDA
         return inside
     pads = (max(0, -top), max(0, top + side - height), max(0, -left), max(0, left + side - width))
     vertical, horizontal = pads[0] + pads[1] + inside.shape[0], pads[2] + pads[3] + inside.shape[1]
-    if vertical != side or horizontal != side:  # wholly outside the frame
+    if vertical != side or horizontal != side:  # entirely outside the frame
         return np.zeros((side, side, 3), np.uint8)
     return np.asarray(cv2.copyMakeBorder(inside, *pads, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)

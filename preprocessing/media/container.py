@@ -1,9 +1,9 @@
-"""Opening a file that claims to be a video, without trusting what stands in it.
+"""Open, demux and decode untrusted video files.
 
 A playlist, a concat script or any other text that names further files must never make FFmpeg read
-those files or the network. Two of FFmpeg's own locks hold that: only the demuxers of
-`DEMUXERS` may be chosen (FFmpeg guesses by content, not by name), and only the protocol `file`
-may be used. Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg's default.
+those files or the network. Two of FFmpeg's options prevent that: a whitelist of demuxers
+(`DEMUXERS`; FFmpeg guesses by content, not by name) and a whitelist of protocols (`file` alone).
+Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg's default.
 """
 
 import struct
@@ -29,24 +29,24 @@ else:
     AnyPacket = Packet  # at run time PyAV's class takes no parameter
 
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"})
-# As FFmpeg spells them: one demuxer is "mov,mp4,m4a,3gp,3g2,mj2", one "matroska,webm"; "mpeg" is
-# the MPEG program stream, "mpegvideo" the elementary one (which ends as `no_sound`).
+# FFmpeg's names: one demuxer is "mov,mp4,m4a,3gp,3g2,mj2", one "matroska,webm"; "mpeg" is
+# the MPEG program stream, "mpegvideo" the elementary stream (refused as `no_sound`).
 DEMUXERS: Final = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo")
-# Kinds of top-level boxes that an mp4 or mov file may begin with.
+# Types of top-level boxes that an mp4 or mov file may start with.
 FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"})
 MEDIA_BOXES: Final = frozenset({b"moov", b"mdat", b"moof"})
 # A demuxer that fails this often in a row will not find its way back into the file.
 READ_ERRORS_IN_A_ROW: Final = 100
 
 
-class RefusedVideo(Exception):  # noqa: N818 (a verdict that becomes a row, not a fault)
-    """A file that the pipeline does not take, as data: a row of the catalog, not a crash.
+class RefusedVideo(Exception):  # noqa: N818 (a result that becomes a row, not a fault)
+    """A file that the pipeline does not accept; it becomes a row of the catalog.
 
     Attributes:
-        reason: short stable code, fit for counting: `zero_bytes`, `not_a_video`, `unreadable`,
+        reason: short stable code to count by: `zero_bytes`, `not_a_video`, `unreadable`,
             `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`; of objects in a
             bucket also `still_changing`, `source_missing`, `source_changed`.
-        detail: one sentence for a person, with the figures.
+        detail: one sentence for people, with the values.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -55,14 +55,14 @@ class RefusedVideo(Exception):  # noqa: N818 (a verdict that becomes a row, not 
         self.detail = detail
 
     def __reduce__(self) -> tuple[type["RefusedVideo"], tuple[str, str]]:  # pyright: ignore[reportImplicitOverride]
-        # An exception comes back from a worker process through pickle, which calls the class with
-        # `args`; those hold the joined message only.
+        # Pickle, which brings exceptions back from worker processes, calls the class with `args`,
+        # which hold the joined message only.
         return RefusedVideo, (self.reason, self.detail)
 
 
 @dataclass(frozen=True)
 class ChosenStreams:
-    """The two streams that are read: the first true video stream and the first sound stream."""
+    """The two streams that are read: the first video stream (no cover picture) and the first sound stream."""
 
     video: VideoStream
     audio: AudioStream
@@ -70,7 +70,7 @@ class ChosenStreams:
 
 @dataclass(frozen=True)
 class DisplayGeometry:
-    """How a decoded picture is shown: first scaled to `width_px` x `height_px`, then turned."""
+    """How a decoded picture is displayed: first scaled to `width_px` x `height_px`, then rotated."""
 
     width_px: int
     height_px: int
@@ -78,39 +78,39 @@ class DisplayGeometry:
 
     @property
     def displayed_width_px(self) -> int:
-        """Width after the turn."""
+        """Width after the rotation."""
         return self.height_px if self.quarter_turns % 2 else self.width_px
 
     @property
     def displayed_height_px(self) -> int:
-        """Height after the turn."""
+        """Height after the rotation."""
         return self.width_px if self.quarter_turns % 2 else self.height_px
 
 
 def display_geometry(stream: VideoStream, frame: VideoFrame) -> DisplayGeometry:
-    """How a player shows `frame`: pixels made square, turned as the file's metadata says.
+    """How a player displays `frame`: square pixels, rotated as the file's metadata says.
 
-    A turn that is no multiple of 90 degrees is rounded to one; mirrored matrices are not applied.
+    The rotation is rounded to a multiple of 90 degrees; mirroring matrices are not applied.
     """
     aspect = stream.sample_aspect_ratio
-    # Out of this range it is a muxer's mistake, not a lens; players ignore it as well.
+    # Out of this range it is a muxer's mistake; players ignore it as well.
     is_sane = aspect is not None and Fraction(1, 4) <= aspect <= 4
     width_px = round(frame.width * aspect) if aspect is not None and is_sane else frame.width
     return DisplayGeometry(width_px, frame.height, round(frame.rotation / 90) % 4)
 
 
 def open_media(path: Path) -> InputContainer:
-    """Open a local media file for reading, with FFmpeg's locks on.
+    """Open a local media file for reading, with both whitelists applied.
 
     Raises:
         RefusedVideo: `zero_bytes`, `not_a_video`, `truncated` or `unreadable`.
     """
     if path.stat().st_size == 0:
         raise RefusedVideo("zero_bytes", "the file is empty")
-    locks = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
+    whitelists = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
     try:
-        # An absolute path, so that no name is taken for a protocol ("concat:a|b", "http:...").
-        return av.open(str(path.absolute()), "r", container_options=locks, metadata_errors="replace")
+        # Absolute, so that no name is taken for a protocol ("concat:a|b", "http:...").
+        return av.open(str(path.absolute()), "r", container_options=whitelists, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise _refusal_of_opening(path, error) from error
 
@@ -119,7 +119,7 @@ def choose_streams(container: InputContainer) -> ChosenStreams:
     """The first video stream that is not a cover picture, and the first sound stream.
 
     Raises:
-        RefusedVideo: `no_video`, `no_sound`, or `unreadable` where FFmpeg knows no decoder.
+        RefusedVideo: `no_video`, `no_sound`, or `unreadable` where FFmpeg has no decoder.
     """
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in container.streams.video if not stream.disposition & pictures]
@@ -129,14 +129,14 @@ def choose_streams(container: InputContainer) -> ChosenStreams:
         raise RefusedVideo("no_sound", "no sound stream")
     video, audio = videos[0], container.streams.audio[0]
     for stream in (video, audio):
-        # The stub says there always is one; FFmpeg has none for a codec it does not know.
+        # None for a codec that FFmpeg does not know, although the type stub says otherwise.
         if getattr(stream, "codec_context", None) is None:
             raise RefusedVideo("unreadable", f"no decoder for {stream.type} stream {stream.index}")
     return ChosenStreams(video, audio)
 
 
 def stream_start(stream: VideoStream | AudioStream) -> Fraction:
-    """Start of a stream in seconds on the file's own clock, edit lists and priming counted; 0 if untold."""
+    """Start of a stream in seconds on the file's clock, edit lists and priming included; 0 if unknown."""
     if stream.start_time is None or stream.time_base is None:
         return Fraction(0)
     return stream.start_time * stream.time_base
@@ -147,8 +147,10 @@ def demux_tolerantly(
 ) -> Iterator[AnyPacket]:
     """Packets of `streams` in file order, then one empty packet per stream that flushes its decoder.
 
+    Read errors call `on_damage` and reading continues behind them.
+
     Raises:
-        RefusedVideo: `damaged` if the file cannot be read on.
+        RefusedVideo: `damaged` after `READ_ERRORS_IN_A_ROW` errors without a packet.
     """
     errors_in_a_row = 0
     while True:
@@ -160,13 +162,15 @@ def demux_tolerantly(
             on_damage()
             errors_in_a_row += 1
             if errors_in_a_row >= READ_ERRORS_IN_A_ROW:
-                raise RefusedVideo("damaged", f"cannot be read on: {error.strerror}") from error
+                raise RefusedVideo(
+                    "damaged", f"reading failed {errors_in_a_row} times in a row: {error.strerror}"
+                ) from error
         else:
             return
 
 
 def decode_tolerantly(packet: AnyPacket, on_damage: Callable[[], None]) -> list[VideoFrame | AudioFrame]:
-    """Frames that `packet` completes; `on_damage` is called if it fails or a frame is flawed."""
+    """Frames that `packet` completes; calls `on_damage` if decoding fails or a frame is corrupt."""
     try:
         frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame | AudioFrame)]
     except av.error.FFmpegError:
@@ -177,29 +181,29 @@ def decode_tolerantly(packet: AnyPacket, on_damage: Callable[[], None]) -> list[
     return frames
 
 
-def early_end(path: Path) -> str | None:
-    """What tells, by the sizes in its container's own frame, that a file was cut off; None if nothing does.
+def find_truncation(path: Path) -> str | None:
+    """How the sizes in its container's headers show that a file is truncated; None if they do not.
 
-    Known for mp4 and mov (top-level boxes) and AVI (the RIFF chunk). Reads a few bytes only.
+    Covers mp4 and mov (top-level boxes) and AVI (the RIFF chunk). Reads a few bytes only.
     """
     with path.open("rb") as file:
         head = file.read(12)
     if looks_like_mp4(head):
-        return overrunning_box(path)
+        return find_truncated_box(path)
     if looks_like_avi(head):
         missing = 8 + int.from_bytes(head[4:8], "little") - path.stat().st_size
-        # A chunk of odd size is followed by one byte that some writers count and leave out.
+        # A chunk of odd size is followed by a padding byte, which some writers count but leave out.
         return f"the RIFF chunk ends {missing} bytes after the file" if missing > 1 else None
     return None
 
 
-def overrunning_box(path: Path) -> str | None:
-    """What ends an mp4 or mov file too early, or None: told by the sizes of its top-level boxes.
+def find_truncated_box(path: Path) -> str | None:
+    """How the sizes of its top-level boxes show that an mp4 or mov file is truncated; None if they do not.
 
-    Costs one seek and 16 bytes read per top-level box (usually four of them).
+    Costs one seek and 16 bytes per top-level box, usually four of them.
     """
     size = path.stat().st_size
-    seen: set[bytes] = set()
+    kinds: set[bytes] = set()
     with path.open("rb") as file:
         position = 0
         while position + 8 <= size:
@@ -208,8 +212,8 @@ def overrunning_box(path: Path) -> str | None:
             length, kind = struct.unpack(">I4s", head[:8])
             if length == 1 and len(head) == 16:
                 length = struct.unpack(">Q", head[8:])[0]
-            seen.add(kind)
-            if length == 0:  # this box reaches to the end of the file
+            kinds.add(kind)
+            if length == 0:  # the box extends to the end of the file
                 break
             if length < 8:
                 return None  # not a box: leave it to FFmpeg
@@ -218,7 +222,7 @@ def overrunning_box(path: Path) -> str | None:
                 missing = position + length - size
                 return f"box {name!r} ends {missing} bytes after the file" if kind in MEDIA_BOXES else None
             position += length
-    return None if b"moov" in seen else "no 'moov' box: the file's index is missing"
+    return None if b"moov" in kinds else "no 'moov' box: the file's index is missing"
 
 
 def looks_like_mp4(head: bytes) -> bool:
@@ -232,16 +236,20 @@ def looks_like_avi(head: bytes) -> bool:
 
 
 def _refusal_of_opening(path: Path, error: av.error.FFmpegError) -> RefusedVideo:
-    cut = early_end(path)
-    if cut is not None:
-        return RefusedVideo("truncated", cut)
+    truncation = find_truncation(path)
+    if truncation is not None:
+        return RefusedVideo("truncated", truncation)
     with path.open("rb") as file:
         head = file.read(16)
     if looks_like_mp4(head):
-        return RefusedVideo("unreadable", f"looks like mp4/mov, but: {error.strerror}")
+        return RefusedVideo(
+            "unreadable", f"its header is that of mp4 or mov, but FFmpeg says: {error.strerror}"
+        )
     if _looks_like_other_video(head):
-        return RefusedVideo("unreadable", f"looks like a video, but: {error.strerror}")
-    return RefusedVideo("not_a_video", "its content is none of " + ", ".join(DEMUXERS))
+        return RefusedVideo("unreadable", f"its header is that of a video, but FFmpeg says: {error.strerror}")
+    return RefusedVideo(
+        "not_a_video", "its content is in none of the supported formats: " + ", ".join(DEMUXERS)
+    )
 
 
 def _looks_like_other_video(head: bytes) -> bool:

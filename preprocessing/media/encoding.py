@@ -1,7 +1,7 @@
-"""Writing videos: pictures and sound in, one mp4 that every player takes, through the ffmpeg program.
+"""Write pictures and sound to an mp4 that every player takes, through the ffmpeg program.
 
-Used for the demo corpus and for previews. The same input gives the same bytes on the same ffmpeg
-build: no dates, no encoder version, a fixed number of threads.
+Used for the demo corpus and for generated videos. The same input gives the same bytes with the same
+ffmpeg build: no dates, no encoder version, a fixed number of threads.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pydantic import Field
 
 from storage.settings import Settings
 
-STDERR_LINES_TOLD = 15
+STDERR_LINES_SHOWN = 15
 
 
 class EncodeSettings(Settings):
@@ -46,20 +46,20 @@ def write_video(
     sample_rate_hz: int = 16_000,
     settings: EncodeSettings | None = None,
 ) -> None:
-    """Write an mp4 at `path`; it appears there whole or not at all.
+    """Write an mp4 at `path`, atomically.
 
     Args:
-        path: where to; its folder must exist. A file there is replaced.
+        path: in an existing folder; a file there is replaced.
         frames: at least one [H, W, 3] uint8 RGB, H and W even, all of one size; consumed one by one.
         fps: frames per second; a `Fraction` for rates like 30000/1001.
-        sound: [n] float32 mono or [n, channels], within [-1, 1], starting with the first frame; or None.
+        sound: [n] float32 mono or [n, channels], within [-1, 1], from the first frame on; or None.
         sample_rate_hz: of `sound`.
-        settings: defaults of `EncodeSettings` if None.
+        settings: the defaults of `EncodeSettings` if None.
 
     Raises:
-        ValueError: for no frame at all, odd or changing sizes, or another dtype.
-        FileNotFoundError: if there is no ffmpeg program.
-        RuntimeError: if ffmpeg fails, with its last lines.
+        ValueError: no frame, odd or changing sizes, or another dtype.
+        FileNotFoundError: there is no ffmpeg program.
+        RuntimeError: ffmpeg fails; with its last lines.
     """
     stream = iter(frames)
     first = next(stream, None)
@@ -127,12 +127,12 @@ def _command(inputs: list[ffmpeg.nodes.FilterableStream], part: Path, settings: 
 
 
 def _run(command: list[str], frames: Iterator[NDArray[np.uint8]], stderr_path: Path) -> None:
-    # Standard error goes to a file: a full pipe would stop ffmpeg while we wait for it to read.
+    # Standard error goes to a file: with a full pipe ffmpeg would stop reading frames.
     with stderr_path.open("wb") as stderr:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr)
         assert process.stdin is not None
         try:
-            # Broken pipe: ffmpeg ended early; its exit status and last lines tell why.
+            # Broken pipe: ffmpeg ended early; its exit status and last lines say why.
             with contextlib.suppress(BrokenPipeError):
                 for frame in frames:
                     process.stdin.write(np.ascontiguousarray(frame).data)
@@ -146,8 +146,8 @@ def _run(command: list[str], frames: Iterator[NDArray[np.uint8]], stderr_path: P
                     process.stdin.close()
                 process.wait()
     if status != 0:
-        lines = stderr_path.read_text("utf-8", "replace").splitlines()[-STDERR_LINES_TOLD:]
-        raise RuntimeError(f"ffmpeg ended with status {status}: " + "\n".join(lines))
+        lines = stderr_path.read_text("utf-8", "replace").splitlines()[-STDERR_LINES_SHOWN:]
+        raise RuntimeError(f"ffmpeg failed with exit status {status}: " + "\n".join(lines))
 
 
 def find_ffmpeg() -> str:
@@ -165,5 +165,5 @@ def find_ffmpeg() -> str:
         return imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise FileNotFoundError(
-            "no ffmpeg program: put one on PATH, or install the package imageio-ffmpeg with its binary"
+            "no ffmpeg program: put ffmpeg on PATH, or install imageio-ffmpeg with its binary"
         ) from error

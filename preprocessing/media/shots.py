@@ -1,4 +1,4 @@
-"""Where one shot ends and the next begins, frame by frame."""
+"""Shot boundaries, frame by frame."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from scenedetect.detectors import ContentDetector
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.settings import Settings
 
-LOOK_AT_PX: Final = 32  # shorter side; the detector compares colours, not details
+DETECTION_SIDE_PX: Final = 32  # shorter side; the detector compares colours, not details
 
 
 class ShotSettings(Settings):
@@ -33,14 +33,14 @@ class ShotDetector:
         self._detector = ContentDetector(threshold=settings.threshold, min_scene_len=1)
 
     def begins_shot(self, index: int, image: NDArray[np.uint8]) -> bool:
-        """Say whether this frame differs from the one before as only a cut does.
+        """Whether this frame starts a new shot.
 
         Args:
-            index: frame number on the 25 fps grid, rising by one from call to call.
+            index: frame number on the 25 fps grid, one more than in the last call.
             image: [H, W, 3] RGB.
         """
         height, width = image.shape[:2]
-        scale = min(1.0, LOOK_AT_PX / min(height, width))
+        scale = min(1.0, DETECTION_SIDE_PX / min(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
         return bool(self._detector.process_frame(FrameTimecode(index, float(FRAMES_PER_SECOND)), small))

@@ -1,13 +1,13 @@
-"""Which source picture stands at which place of the 25 fps grid; pure arithmetic on time stamps.
+"""Which source picture is at which place of the 25 fps grid; pure arithmetic on time stamps.
 
-The timeline: its zero is the earlier start of picture and sound, moved back by less than 40 ms so
-that the first picture lies exactly on the grid. A 25 fps source is therefore taken over picture by
+Timeline: its zero is the earlier start of picture and sound, moved back by less than 40 ms so
+that the first picture is exactly on the grid. A 25 fps source is therefore copied picture by
 picture, whatever the sound's start, and its time stamps are met exactly.
 
-The rule: grid place k shows the source picture whose time stamp is nearest to k/25 s. In a gap the
+Rule: grid place k has the source picture whose time stamp is nearest to k/25 s. In a gap the
 picture on display is repeated instead, until 20 ms before the next one. A picture's time stamp
-is therefore off its place by half the source's frame interval at most: 16.7 ms at 30 fps, exactly
-20 ms at 24 fps (the grid's phase makes it so), 20.9 ms at 23.976 fps. In a gap, what is shown was
+therefore differs from its place by at most half the source's frame interval: 16.7 ms at 30 fps,
+exactly 20 ms at 24 fps (from the grid's phase), 20.9 ms at 23.976 fps. In a gap, the picture was
 on the source's screen within 20 ms of its place.
 """
 
@@ -19,7 +19,7 @@ from typing import Final
 from preprocessing.schema import FRAMES_PER_SECOND
 
 HALF_STEP_SECONDS: Final = Fraction(1, 2 * FRAMES_PER_SECOND)  # 20 ms
-# Longer than any interval of 24 or 23.976 fps, also after Matroska rounded its ends to 1 ms.
+# Longer than any frame interval at 24 or 23.976 fps, also after Matroska rounded its ends to 1 ms.
 GAP_SECONDS: Final = Fraction(1, 23)
 
 
@@ -30,50 +30,50 @@ def timeline_zero(video_start: Fraction, audio_start: Fraction) -> Fraction:
 
 
 def first_place(start: Fraction) -> int:
-    """First grid place that a picture starting at `start` (timeline seconds) may stand at."""
+    """First grid place of a picture that starts at `start` (timeline seconds)."""
     return math.ceil((start - HALF_STEP_SECONDS) * FRAMES_PER_SECOND)
 
 
 def places_until_next(first: int, start: Fraction, following: Fraction) -> range:
-    """Grid places from `first` on of the picture shown from `start` until the one at `following`."""
+    """Grid places, from `first`, of the picture displayed from `start` until the one at `following`."""
     is_gap = following - start > GAP_SECONDS
     switch = following - HALF_STEP_SECONDS if is_gap else (start + following) / 2
     return range(first, max(first, math.ceil(switch * FRAMES_PER_SECOND)))
 
 
 def places_until_end(first: int, end: Fraction) -> range:
-    """Grid places from `first` on of the last picture, gone at `end`: those it fills by half at least."""
+    """Grid places, from `first`, of the last picture, which ends at `end`: at least half covered."""
     return range(first, max(first, math.floor((end - HALF_STEP_SECONDS) * FRAMES_PER_SECOND) + 1))
 
 
 @dataclass
 class PlaceCounter:
-    """The grid's next free place, and the source picture that is on display before it."""
+    """The grid's next free place, and the start of the source picture on display before it."""
 
     next_place: int | None = None  # None before the first picture
-    shown_since: Fraction = Fraction(0)
+    displayed_since: Fraction = Fraction(0)
 
     def advance(self, start: Fraction) -> range:
-        """Places of the picture on display, now that the next one is known to start at `start`.
+        """Places of the picture on display, given that the next one starts at `start`.
 
         Raises:
-            ValueError: if `start` is not later than the picture on display.
+            ValueError: `start` is not later than the start of the picture on display.
         """
         if self.next_place is None:
-            self.next_place, self.shown_since = first_place(start), start
+            self.next_place, self.displayed_since = first_place(start), start
             return range(0)
-        if start <= self.shown_since:
+        if start <= self.displayed_since:
             raise ValueError(
-                f"picture at {float(start)} s comes after the one at {float(self.shown_since)} s"
+                f"a picture at {float(start)} s must not follow one at {float(self.displayed_since)} s"
             )
-        places = places_until_next(self.next_place, self.shown_since, start)
-        self.next_place, self.shown_since = places.stop, start
+        places = places_until_next(self.next_place, self.displayed_since, start)
+        self.next_place, self.displayed_since = places.stop, start
         return places
 
     def finish(self, duration: Fraction) -> range:
-        """Places of the last picture, shown for `duration` seconds; empty if there was no picture."""
+        """Places of the last picture, displayed for `duration` seconds; empty if there was no picture."""
         if self.next_place is None:
             return range(0)
-        places = places_until_end(self.next_place, self.shown_since + duration)
+        places = places_until_end(self.next_place, self.displayed_since + duration)
         self.next_place = places.stop
         return places

@@ -24,7 +24,7 @@ from preprocessing.media.container import (
     RefusedVideo,
     choose_streams,
     display_geometry,
-    early_end,
+    find_truncation,
     open_media,
     stream_start,
 )
@@ -131,7 +131,7 @@ def _first_geometry(packet: AnyPacket, streams: ChosenStreams) -> DisplayGeometr
 
 
 def _check_frame(path: Path) -> None:
-    cut = early_end(path)
+    cut = find_truncation(path)
     if cut is not None:
         raise RefusedVideo("truncated", cut)
 

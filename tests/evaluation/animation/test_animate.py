@@ -130,7 +130,7 @@ def test_every_input_of_no_use_is_one_line_and_leaves_nothing(files: Path, tmp_p
         ((*lip, "--appearance", tmp_path / "two.png"), f"{tmp_path / 'two.png'}: shows two faces"),
         (("--lip", tmp_path / "silent.wav"), f"{tmp_path / 'silent.wav'}: its sound is silent"),
         (("--lip", tmp_path / "text.wav"), f"{tmp_path / 'text.wav'}: neither a sound file nor a video"),
-        ((*lip, "--eye", tmp_path / "text.mp4"), f"{tmp_path / 'text.mp4'}: its content is none of"),
+        ((*lip, "--eye", tmp_path / "text.mp4"), f"{tmp_path / 'text.mp4'}: its content is in none of"),
         (("--eye", files / "face.png"), "nothing tells how long the video is"),
         ((*driver, "--gaze-strength", "0"), "run 'toy': gaze and blinks cannot be set apart"),
     ]

@@ -54,7 +54,7 @@ def test_silence_no_sound_and_no_media_are_told_in_one_line(tmp_path: Path) -> N
         read_sound(tmp_path / "empty.mp3")
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.wav"):
         read_sound(tmp_path / "none.wav")
-    with pytest.raises(ValueError, match=r"text\.wav: its content is none of"):
+    with pytest.raises(ValueError, match=r"text\.wav: its content is in none of"):
         list(read_pictures(tmp_path / "text.wav"))
 
 

@@ -1,9 +1,8 @@
 """Sound and picture stay together from any source to the 25 fps grid and 16 kHz.
 
-Each video numbers its pictures and sounds a chirp with each flash. Measured for every one: how far
-the time stamp of the picture at grid place k is from k/25 s, and how far the chirp lies from its true
-time. Truth is what was put into the video; one shift common to both (where the timeline's zero
-lies on the file's clock) is free, and checked on its own.
+Each video's pictures carry their number, and a chirp sounds with each flash. Measured: how far the time
+stamp of the picture at grid place k is from k/25 s, and how far each chirp is from its true time. One
+shift common to both (the timeline's zero on the file's clock) is free, and has a test of its own.
 """
 
 from dataclasses import dataclass, replace
@@ -96,7 +95,7 @@ def decode(path: Path) -> Decoded:
 
 @dataclass(frozen=True)
 class Offsets:
-    """Milliseconds off the truth, after the one shift common to sound and picture."""
+    """Errors in milliseconds, after the one shift common to sound and picture."""
 
     stamp_ms: float  # worst distance of a picture's time stamp from its place
     display_ms: float  # worst distance of a picture's time on the source's screen from its place
@@ -120,16 +119,16 @@ def measure(decoded: Decoded, recipe: Recipe, skipped_places: int = 0) -> Offset
 
 
 def chirp_shifts(sound: NDArray[np.float32], times: list[float]) -> NDArray[np.float64]:
-    """How much later than its true time each chirp lies, seconds; by correlation with the chirp."""
-    likeness = np.maximum(np.correlate(sound, chirp(16_000), "valid"), 0)
+    """How late each chirp is, in seconds, by correlation with the chirp."""
+    correlation = np.maximum(np.correlate(sound, chirp(16_000), "valid"), 0)
     starts = np.round(np.array(times) * 16_000).astype(int)
     common = max(
         range(-9_000, 10_000),
-        key=lambda lag: likeness[np.clip(starts + lag, 0, len(likeness) - 1)].sum(),
+        key=lambda lag: correlation[np.clip(starts + lag, 0, len(correlation) - 1)].sum(),
     )
     windows = [range(max(0, start + common - 800), start + common + 800) for start in starts]
-    found = [window.start + int(np.argmax(likeness[window.start : window.stop])) for window in windows]
-    return np.array(found) / 16_000 - np.array(times)
+    lags = [window.start + int(np.argmax(correlation[window.start : window.stop])) for window in windows]
+    return np.array(lags) / 16_000 - np.array(times)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -139,18 +138,18 @@ def test_sound_and_picture_stay_within_20_ms(name: str, tmp_path: Path) -> None:
     make_video(path, recipe)
     decoded = decode(path)
     offsets = measure(decoded, recipe)
-    print(f"{name}: {offsets}")  # noqa: T201 (the figures of the report; shown with -s)
+    print(f"{name}: {offsets}")  # noqa: T201 (the values of the documentation; shown with -s)
     # Matroska rounds time stamps to 1 ms; the correlation to one sample.
     assert offsets.display_ms <= 20.1
     assert offsets.sound_ms <= 1.0
-    # An mpg gives few pictures a stamp of their own; libavformat counts the last ones a picture late.
+    # An mpg has few time stamps; libavformat counts the last pictures one place late.
     if recipe.kept is None and recipe.suffix != ".mpg":
         assert offsets.stamp_ms <= 20.1
     assert decoded.damaged_packets == 0
 
 
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(50)])
-def test_rates_that_fit_the_grid_are_taken_without_any_error(tmp_path: Path, fps: Fraction) -> None:
+def test_frame_rates_on_the_grid_have_no_error(tmp_path: Path, fps: Fraction) -> None:
     recipe = Recipe(fps=fps, video_offset_seconds=0.345)
     make_video(tmp_path / "a.mp4", recipe)
     decoded = decode(tmp_path / "a.mp4")
@@ -159,7 +158,7 @@ def test_rates_that_fit_the_grid_are_taken_without_any_error(tmp_path: Path, fps
     assert measure(decoded, recipe).stamp_ms < 0.1
 
 
-def test_a_late_picture_starts_late_on_the_grid(tmp_path: Path) -> None:
+def test_late_picture_starts_late_on_the_grid(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4", Recipe(video_offset_seconds=0.345))
     decoded = decode(tmp_path / "a.mp4")
     # 0.345 s is not on the grid: zero goes 15 ms before the sound, the picture to place 9.
@@ -177,14 +176,14 @@ def test_late_sound_is_preceded_by_zeros(tmp_path: Path) -> None:
     np.testing.assert_allclose(chirp_shifts(decoded.sound, Recipe().chirp_times), 0, atol=1e-3)
 
 
-def test_a_cut_by_edit_list_is_honoured(tmp_path: Path) -> None:
+def test_edit_list_is_applied(tmp_path: Path) -> None:
     recipe = Recipe(codecs={**X264_B_FRAMES, **AAC})
     make_video(tmp_path / "whole.mp4", recipe)
     cut = ffmpeg.input(str(tmp_path / "whole.mp4"), ss=0.5).output(str(tmp_path / "cut.mp4"), c="copy")
     run_ffmpeg(cut)
     assert b"elst" in (tmp_path / "cut.mp4").read_bytes()
     decoded = decode(tmp_path / "cut.mp4")
-    # The cut falls between key frames: pictures 0 to 12 are in the file, and must not be shown.
+    # The cut falls between key frames: pictures 0 to 12 are in the file, but must not be displayed.
     assert read_number(decoded.frames[0].image) == 13
     kept = replace(recipe, kept=list(range(13, 75)))
     offsets = measure(decoded, kept)
@@ -192,9 +191,9 @@ def test_a_cut_by_edit_list_is_honoured(tmp_path: Path) -> None:
     assert offsets.sound_ms <= 1.0
 
 
-def test_mp3_in_avi_is_as_late_as_its_file_says(tmp_path: Path) -> None:
-    # AVI cannot say that the first 1105 samples are LAME's priming; ffmpeg's muxer answers with a
-    # picture that stands twice as long, the first one. From the third place on, both are in step.
+def test_mp3_in_avi_follows_the_files_timestamps(tmp_path: Path) -> None:
+    # AVI cannot mark the first 1105 samples as LAME's priming; ffmpeg's muxer displays the first
+    # picture twice as long instead. From the third place on, both agree.
     recipe = Recipe(".avi", codecs=MPEG4_MP3)
     make_video(tmp_path / "a.avi", recipe)
     offsets = measure(decode(tmp_path / "a.avi"), recipe, skipped_places=2)
@@ -202,11 +201,11 @@ def test_mp3_in_avi_is_as_late_as_its_file_says(tmp_path: Path) -> None:
     assert offsets.sound_ms <= 1.0
 
 
-def test_gaps_in_sound_are_zeros_and_what_follows_stays_in_place(tmp_path: Path) -> None:
+def test_sound_gaps_are_zeros_and_shift_nothing(tmp_path: Path) -> None:
     recipe = Recipe(".mkv", codecs={**X264, **PCM})
     make_video(tmp_path / "whole.mkv", recipe)
     source = ffmpeg.input(str(tmp_path / "whole.mkv"))
-    # Drop the sound's packets between 0.9 and 1.1 s, where nothing sounds, and between 1.2 and 1.3 s.
+    # Drop the sound's packets between 0.9 and 1.1 s, where there is silence, and between 1.2 and 1.3 s.
     dropped = "noise=drop='between(pts*tb,0.9,1.1)+between(pts*tb,1.2,1.3)'"
     run_ffmpeg(source.output(str(tmp_path / "gap.mkv"), c="copy", **{"bsf:a": dropped}))
     decoded = decode(tmp_path / "gap.mkv")
@@ -214,7 +213,7 @@ def test_gaps_in_sound_are_zeros_and_what_follows_stays_in_place(tmp_path: Path)
     np.testing.assert_allclose(chirp_shifts(decoded.sound, [0.6, 1.8, 2.4]), 0, atol=1e-3)
 
 
-def test_damage_in_the_middle_is_counted_and_decoding_goes_on(tmp_path: Path) -> None:
+def test_damaged_packets_are_counted_and_skipped(tmp_path: Path) -> None:
     recipe = Recipe(codecs={**X264, **PCM}, suffix=".mov")
     path = tmp_path / "a.mov"
     make_video(path, recipe)
@@ -232,7 +231,7 @@ def test_damage_in_the_middle_is_counted_and_decoding_goes_on(tmp_path: Path) ->
     np.testing.assert_allclose(chirp_shifts(decoded.sound, recipe.chirp_times), 0, atol=1e-3)
 
 
-def test_nothing_to_decode_is_damaged(tmp_path: Path) -> None:
+def test_video_without_decodable_pictures_is_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "whole.mkv", Recipe(".mkv"))
     source = ffmpeg.input(str(tmp_path / "whole.mkv"))
     run_ffmpeg(source.output(str(tmp_path / "hurt.mkv"), c="copy", **{"bsf:v": "noise=drop=1"}))
@@ -240,16 +239,16 @@ def test_nothing_to_decode_is_damaged(tmp_path: Path) -> None:
         decode(tmp_path / "hurt.mkv")
 
 
-def test_a_gap_beyond_the_setting_is_damaged(tmp_path: Path) -> None:
+def test_gap_beyond_the_setting_is_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mkv", Recipe(".mkv", kept=[*range(20), *range(60, 75)]))
     with (
-        pytest.raises(RefusedVideo, match="a gap of 2 s between two pictures, at most 1 s"),
+        pytest.raises(RefusedVideo, match="a gap of 2 s between two pictures, need at most 1 s"),
         open_video(tmp_path / "a.mkv", DecodeSettings(maximum_gap_seconds=1.0)) as video,
     ):
         list(video)
 
 
-def test_sound_alone_is_the_same_sound(tmp_path: Path) -> None:
+def test_decode_sound_equals_the_sound_of_open_video(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4", Recipe(video_offset_seconds=0.345, sample_rate_hz=44_100))
     sound = decode_sound(tmp_path / "a.mp4", SETTINGS)
     both = decode(tmp_path / "a.mp4").sound
@@ -259,7 +258,7 @@ def test_sound_alone_is_the_same_sound(tmp_path: Path) -> None:
     assert not both[shared:].any()
 
 
-def test_pictures_are_turned_and_stretched_as_a_player_shows_them(tmp_path: Path) -> None:
+def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:
     make_video(tmp_path / "plain.mp4", Recipe(output={"aspect": "2:1"}))
     source = ffmpeg.input(str(tmp_path / "plain.mp4"), display_rotation=90)
     run_ffmpeg(source.output(str(tmp_path / "turned.mp4"), c="copy"))
@@ -271,7 +270,7 @@ def test_pictures_are_turned_and_stretched_as_a_player_shows_them(tmp_path: Path
     assert not turned.flags.writeable
 
 
-def test_the_colour_tags_of_the_file_are_followed(tmp_path: Path) -> None:
+def test_colour_matrix_and_range_follow_the_file(tmp_path: Path) -> None:
     # The same green, written with two matrices and ranges; read with the wrong one it is 20 off.
     for name, matrix, sample_range in (("a", "bt709", "tv"), ("b", "smpte170m", "pc")):
         source = ffmpeg.input("color=c=0x20C040:s=64x64:r=25:d=1.2", f="lavfi")

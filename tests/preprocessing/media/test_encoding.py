@@ -21,7 +21,7 @@ def colour_frames(count: int) -> list[NDArray[np.uint8]]:
     return [np.full((48, 64, 3), COLOURS[index % 3], np.uint8) for index in range(count)]
 
 
-def test_frames_come_back_in_order_and_in_their_colours(tmp_path: Path) -> None:
+def test_write_video_keeps_order_and_colours(tmp_path: Path) -> None:
     path = tmp_path / "with space é.mp4"
     write_video(path, colour_frames(30), 25, np.zeros(30 * 640, np.float32))
     with open_video(path, DecodeSettings()) as decoded:
@@ -30,7 +30,7 @@ def test_frames_come_back_in_order_and_in_their_colours(tmp_path: Path) -> None:
     np.testing.assert_allclose(means, [COLOURS[index % 3] for index in range(30)], atol=4)
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_write_video_is_deterministic(tmp_path: Path) -> None:
     tone = (0.5 * np.sin(np.arange(16_000) / 5)).astype(np.float32)
     digests = set()
     for name in ("first.mp4", "second.mp4"):
@@ -39,7 +39,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-def test_rate_and_stereo_sound_are_kept(tmp_path: Path) -> None:
+def test_write_video_keeps_rate_and_stereo(tmp_path: Path) -> None:
     path = tmp_path / "ntsc.mp4"
     write_video(path, colour_frames(60), Fraction(30000, 1001), np.zeros((96_000, 2), np.float32), 48_000)
     facts = probe(path, ProbeSettings())
@@ -47,39 +47,37 @@ def test_rate_and_stereo_sound_are_kept(tmp_path: Path) -> None:
     assert (facts.channels, facts.sample_rate_hz, facts.frame_count) == (2, 48_000, 60)
 
 
-def test_a_failing_program_leaves_nothing_and_tells_its_last_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_video_reports_ffmpegs_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "program"
-    program.write_text("#!/bin/sh\necho 'no room on device' >&2\nexit 3\n")
+    program.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setattr(encoding, "find_ffmpeg", lambda: str(program))
     folder = tmp_path / "out"
     folder.mkdir()
-    with pytest.raises(RuntimeError, match=r"status 3.*no room on device"):
+    with pytest.raises(RuntimeError, match=r"status 3.*no space left on device"):
         write_video(folder / "a.mp4", colour_frames(200), 25)
     assert list(folder.iterdir()) == []
 
 
-def test_an_error_among_the_frames_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+def test_write_video_error_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    path.write_bytes(b"what was there")
+    path.write_bytes(b"old content")
     wrong = [*colour_frames(3), np.zeros((50, 64, 3), np.uint8)]
     with pytest.raises(ValueError, match=r"uint8\[50, 64, 3\], need uint8\[48, 64, 3\]"):
         write_video(path, wrong, 25)
-    assert path.read_bytes() == b"what was there"
+    assert path.read_bytes() == b"old content"
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
-    ("frames", "message"),
+    ("frames", "error"),
     [
         ([], "no frame"),
         ([np.zeros((47, 64, 3), np.uint8)], "64 x 47.*even sides"),
     ],
 )
-def test_bad_frames_are_named(tmp_path: Path, frames: list[NDArray[np.uint8]], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_write_video_refuses_bad_frames(tmp_path: Path, frames: list[NDArray[np.uint8]], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         write_video(tmp_path / "a.mp4", frames, 25)
 
 
@@ -99,5 +97,5 @@ def test_find_ffmpeg_without_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", no_binary)
-    with pytest.raises(FileNotFoundError, match="put one on PATH"):
+    with pytest.raises(FileNotFoundError, match="put ffmpeg on PATH"):
         find_ffmpeg()
