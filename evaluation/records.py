@@ -28,6 +28,10 @@ ALL_VIDEOS: Final = "all videos"
 """Video of a record that is about the whole set of videos."""
 Direction = Literal["higher", "lower", "neither"]
 """Which values of a metric are better."""
+Task = Literal["self", "cross", "control"]
+"""self: a clip drives its own first frame. cross: clips of other people drive. control: a self video of which
+one driver alone was replaced.
+"""
 
 SCHEMA: Final = table_schema(
     column("metric", pa.string(), "name of the metric, including its protocol"),

@@ -1,9 +1,9 @@
-"""The videos of an evaluation: drawn from the data set, made by a trained run, published.
+"""Publish the videos of an evaluation: drawn from the data set, rendered by a trained run.
 
-Importing this imports no torch; making videos does.
+Importing this module does not import torch.
 """
 
-from collections.abc import Callable
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,16 +43,15 @@ from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
 from weights.resolve import resolve_config
 
+logger = logging.getLogger(__name__)
+
 CODE_VERSION: Final = "1"
 NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
 """What is measured must not be the codec's loss; H.264 in yuv420p still halves the colours' resolution."""
 FRAMES_AT_ONCE: Final = 16  # as `animate`: of a chunk every code and picture is held
-Progress = Callable[[str], None]
 
 
-def run_generated_videos(
-    root: UPath, config: EvaluationConfig, *, force: bool = False, progress: Progress
-) -> Published:
+def run_generated_videos(root: UPath, config: EvaluationConfig, *, force: bool = False) -> Published:
     """Make a run's videos unless they are there; a killed run goes on at the first video that is missing.
 
     What is published: `evaluation.generation.files`.
@@ -64,7 +63,7 @@ def run_generated_videos(
     """
     index, plan = open_or_draw_plan(root, config)
     for note in plan.notes:
-        progress(note)
+        logger.warning(note)
     recipe = Recipe(
         asset=GENERATED_VIDEOS,
         partition=config.run,
@@ -79,7 +78,7 @@ def run_generated_videos(
 
     def build(work: Path) -> BuildReport:
         resolve_config(config)  # fail before videos are generated
-        return _make(root, config, index, plan, work, progress)
+        return _make(root, config, index, plan, work)
 
     return materialise(root, recipe, build, force=force)
 
@@ -147,7 +146,6 @@ def _make(
     index: ClipIndex,
     plan: ReenactmentPlan,
     work: Path,
-    progress: Progress,
 ) -> BuildReport:
     from evaluation.animation.loading import load_talking_head
     from evaluation.generation.cached_head import RememberingHead
@@ -159,12 +157,20 @@ def _make(
     reader = ClipReader(index)
     head = RememberingHead(load_talking_head(config.run, root, config.device))
     making = _Making(head, reader, work)
-    progress(f"{len(plan.reenactments)} videos of {len(plan.clips())} clips by {making.head.name}")
+    logger.info(
+        "Rendering %d videos of %d clips by %s", len(plan.reenactments), len(plan.clips()), making.head.name
+    )
     clips = {key: _write_clip(making, key) for key in plan.clips()}
     for done, reenactment in enumerate(plan.reenactments, start=1):
         if not video_path(work, reenactment.name).is_file():
             _write_video(making, reenactment)
-            progress(f"{reenactment.name}: {reenactment.frames} frames ({done} of {len(plan.reenactments)})")
+            logger.info(
+                "Rendered %s, %d frames (%d of %d)",
+                reenactment.name,
+                reenactment.frames,
+                done,
+                len(plan.reenactments),
+            )
     facts = VideoFacts(making.head.name, making.head.side_px, clips)
     facts.write(work / FACTS_NAME)
     write_plan(work / PLAN_NAME, plan)

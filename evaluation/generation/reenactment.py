@@ -8,16 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from evaluation.config import ChosenSplit
 from evaluation.controls import CONTROLS, Control
+from evaluation.records import Task
 from training.data.index import ClipIndex
 
-Task = Literal["self", "cross", "control"]
 MINIMUM_FRAMES: Final = 10
 """Of shorter clips too little can be told: a lip sync scorer's instant alone takes five frames."""
 

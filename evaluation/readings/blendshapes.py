@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from evaluation.controls import Control
 from evaluation.readings.face import at_crop_side
-from preprocessing.labellers.face_landmarker import BLENDSHAPES, NAME, FaceLandmarker
+from preprocessing.labellers.face_landmarker import BLENDSHAPES, FaceLandmarker
 
 BLENDSHAPE_MEASURES: Final[Mapping[str, Control]] = MappingProxyType(
     {
@@ -84,9 +84,9 @@ class BlendshapeReadings:
         columns = [BLENDSHAPES.index(part) for part in _PARTS[name]]
         return self.blendshapes[:, columns].astype(np.float64).mean(axis=1)
 
-    def at(self, places: NDArray[np.int64]) -> "BlendshapeReadings":
+    def at(self, indices: NDArray[np.int64]) -> "BlendshapeReadings":
         """The readings of some frames."""
-        return BlendshapeReadings(self.blendshapes[places])
+        return BlendshapeReadings(self.blendshapes[indices])
 
 
 class BlendshapeReader:
@@ -122,8 +122,3 @@ class BlendshapeReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def scorer_name(sha256: str) -> str:
-    """Who read, as rows tell it: figures of other weights never share a column."""
-    return f"{NAME}:{sha256[:8]}"

@@ -90,18 +90,18 @@ class FaceReadings:
         """`MEASURES`."""
         return MEASURES
 
-    def at(self, places: NDArray[np.int64]) -> "FaceReadings":
+    def at(self, indices: NDArray[np.int64]) -> "FaceReadings":
         """The readings of some frames, in that order."""
         return replace(
             self,
-            found=self.found[places],
-            landmarks_px=self.landmarks_px[places],
-            mouth_opening=self.mouth_opening[places],
-            pose_rad=self.pose_rad[places],
-            gaze_rad=self.gaze_rad[places],
-            blink=self.blink[places],
-            brow_raise=self.brow_raise[places],
-            smile=self.smile[places],
+            found=self.found[indices],
+            landmarks_px=self.landmarks_px[indices],
+            mouth_opening=self.mouth_opening[indices],
+            pose_rad=self.pose_rad[indices],
+            gaze_rad=self.gaze_rad[indices],
+            blink=self.blink[indices],
+            brow_raise=self.brow_raise[indices],
+            smile=self.smile[indices],
         )
 
     def measure(self, name: str) -> NDArray[np.float64]:

@@ -1,12 +1,12 @@
-"""The released model's published outputs, measured like ours: the row to reach in the tables.
+"""The released model's published outputs, measured like ours for comparison.
 
-Each published video shows five 224 px panels side by side: appearance, generated, pose driver, expression
-driver (a still), eye driver; 25 fps. The lips follow its sound, so there is no lip driver to look at. Picture
-goes with picture; that these pictures lead their sound by 80 ms matters to lip sync alone.
+Each published video shows five 224 px panels side by side at 25 fps: appearance, generated, pose driver,
+expression driver (a still), eye driver. The lips follow its sound, so there is no video of a lip driver. The
+pictures lead their sound by 80 ms, which matters to lip sync alone.
 """
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,64 +14,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.animation.media import read_pictures
+from evaluation.config import EvaluationConfig
 from evaluation.controls import Control
-from evaluation.metrics.control.control_matrix import ControlMatrix, FollowedVideo, control_follow
-from evaluation.metrics.control.following_error import following_rows
+from evaluation.metrics.control.matrix import FollowedVideo
 from evaluation.readings.face import FaceReader, FaceReadings
-from evaluation.records import OFFICIAL_PUBLISHED, MetricRecord
 
 PANEL_SIDE_PX: Final = 224
 PANELS: Final = 5
 GENERATED_PANEL: Final = 1
 DRIVER_PANELS: Final[dict[Control, int]] = {"pose": 2, "expression": 3, "eye": 4}
-PICTURE_LEADS_SOUND_FRAMES: Final = 2  # 80 ms
 FILES: Final = "official_panels_*.mp4"
+OFFICIAL_VARIABLE: Final = "PDFGC_OFFICIAL_PANELS"
 
 
-@dataclass(frozen=True)
-class OfficialFigures:
-    """What the published outputs reach.
-
-    Attributes:
-        rows: following errors, correlations and `control_follow` cells of each video; none where skipped.
-        matrix: the `control_follow` matrix over all videos; None where skipped.
-        skipped_because: why nothing was measured; empty where it was.
-    """
-
-    rows: tuple[MetricRecord, ...]
-    matrix: ControlMatrix | None
-    skipped_because: str = ""
+def official_folder(config: EvaluationConfig) -> Path | None:
+    """Folder of the published panel videos; None if neither the setting nor the variable is set."""
+    folder = config.official_panels or os.environ.get(OFFICIAL_VARIABLE, "")
+    return Path(folder).expanduser() if folder else None
 
 
-def official_figures(folder: Path | None, reader: FaceReader, *, task: str = "cross") -> OfficialFigures:
-    """Measure all `official_panels_*.mp4` of a folder; what is an open eye, each panel says itself.
-
-    Args:
-        folder: with the published videos; None or absent is told, not raised.
-        reader: reads every panel.
-        task: of the rows; the drivers are other videos than the portrait's.
+def panel_files(folder: Path | None) -> list[Path]:
+    """The panel videos of a folder; none without a folder.
 
     Raises:
-        ValueError: a video cannot be read or is not five panels wide.
+        ValueError: the folder holds none.
     """
-    paths = [] if folder is None else sorted(folder.glob(FILES))
-    if not paths:
-        where = "no folder given" if folder is None else f"none of {FILES} in the folder given"
-        return OfficialFigures((), None, f"{where} for the released model's published outputs")
-    videos = [_read(path, reader) for path in paths]
-    matrix = control_follow(videos)
-    rows = [
-        figure
-        for video in videos
-        for figure in following_rows(
-            video.output, video.drivers, task=task, method=OFFICIAL_PUBLISHED, video=video.name
-        )
-    ]
-    rows += matrix.rows(task=task, method=OFFICIAL_PUBLISHED)
-    return OfficialFigures(tuple(rows), matrix)
+    if folder is None:
+        return []
+    files = sorted(folder.glob(FILES))
+    if not files:
+        raise ValueError(f"{folder} holds none of the released model's published panel videos ({FILES})")
+    return files
 
 
-def _read(path: Path, reader: FaceReader) -> FollowedVideo[FaceReadings]:
+def read_official_video(path: Path, reader: FaceReader) -> FollowedVideo[FaceReadings]:
+    """Readings of the generated panel and of its drivers.
+
+    What counts as an open eye is taken from each panel itself.
+
+    Raises:
+        ValueError: the video cannot be read or is not five panels wide.
+    """
     drivers: dict[Control, FaceReadings] = {
         control: reader.read(panel_frames(path, panel)) for control, panel in DRIVER_PANELS.items()
     }
@@ -79,7 +62,7 @@ def _read(path: Path, reader: FaceReader) -> FollowedVideo[FaceReadings]:
 
 
 def panel_frames(path: Path, panel: int) -> Iterator[NDArray[np.uint8]]:
-    """One panel's frames, [224, 224, 3]; 0 is the leftmost.
+    """Frames [224, 224, 3] of one panel, 0 the leftmost.
 
     Raises:
         ValueError: the video cannot be read, or is not five panels wide.

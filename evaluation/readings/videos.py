@@ -15,7 +15,7 @@ from evaluation.generation.files import GeneratedVideos, Pictures, squeezed, vid
 from evaluation.generation.reenactment import Reenactment
 from evaluation.readings.blendshapes import BlendshapeReader, BlendshapeReadings
 from evaluation.readings.face import FaceReader, FaceReadings
-from evaluation.readings.protocol import AnyReadings
+from evaluation.readings.measures import AnyReadings
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.process_pool import Crashed, map_in_processes
 

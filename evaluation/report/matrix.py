@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from evaluation.controls import CONTROLS
-from evaluation.metrics.control.control_matrix import CHANGE, FOLLOW
+from evaluation.metrics.control.matrix import CHANGE, FOLLOW
 from evaluation.readings.measures import ALL_MEASURES
 from evaluation.records import METHODS, MetricRecord
 
@@ -58,7 +58,7 @@ class ReportMatrix:
 
     Attributes:
         rows: One a driver, with one cell for each of `measures`; None if there is no such cell.
-        follow: Mean correlation of measures with their own driver, see `control_matrix.ControlMatrix`.
+        follow: Mean correlation of measures with their own driver, see `ControlMatrix`.
         leak: Mean absolute correlation of measures with other drivers.
     """
 

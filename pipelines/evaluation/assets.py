@@ -37,7 +37,7 @@ from storage.publishing import Published
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE, STAGE_NAMES
 
-Measure = Callable[[AssetExecutionContext, UPath, EvaluationConfig, WorkspaceResource], Published]
+Measure = Callable[[UPath, EvaluationConfig, WorkspaceResource], Published]
 LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 
 
@@ -63,7 +63,7 @@ def generated_videos(
     root = workspace.open()
     config = evaluation_config.to_config(context.partition_key)
     with retry_transient_errors(context):
-        published = run_generated_videos(root, config, force=workspace.force, progress=context.log.info)
+        published = run_generated_videos(root, config, force=workspace.force)
     sheet = local_copy(published.directory) / CONTACT_SHEET
     return Materialised(
         metadata={"run": config.run, "picture: videos and drivers": picture(sheet.read_bytes())}
@@ -103,7 +103,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         root = workspace.open()
         config = evaluation_config.to_config(context.partition_key)
         with retry_transient_errors(context):
-            published = evaluation.measure(context, root, config, workspace)
+            published = evaluation.measure(root, config, workspace)
         folder = local_copy(published.directory)
         rows = read_records(folder / RECORDS_TABLE)
         return Materialised(
@@ -138,9 +138,7 @@ lip_sync_evaluation: Final = _evaluation_asset(
         LIP_SYNC_EVALUATION,
         (LIP_STAGE,),
         frozenset({"pytorch", "parquet"}),
-        lambda context, root, config, workspace: run_lip_sync_evaluation(
-            root, config, force=workspace.force, progress=context.log.info
-        ),
+        lambda root, config, workspace: run_lip_sync_evaluation(root, config, force=workspace.force),
         "How well lips and sound fit: LSE-C, LSE-D, offset by each scorer, and NLSE-C beside the truth's.",
     )
 )
@@ -149,8 +147,8 @@ control_evaluation: Final = _evaluation_asset(
         CONTROL_EVALUATION,
         (),
         frozenset({"mediapipe", "parquet"}),
-        lambda context, root, config, workspace: run_control_evaluation(
-            root, config, workers=workspace.worker_count(), force=workspace.force, progress=context.log.info
+        lambda root, config, workspace: run_control_evaluation(
+            root, config, workers=workspace.worker_count(), force=workspace.force
         ),
         "How nearly the videos follow their drivers, and what each driver alone moves: the control matrix "
         f"({MATRIX_TABLE}).",
@@ -161,9 +159,7 @@ quality_evaluation: Final = _evaluation_asset(
         QUALITY_EVALUATION,
         (),
         frozenset({"pytorch", "parquet"}),
-        lambda context, root, config, workspace: run_quality_evaluation(
-            root, config, force=workspace.force, progress=context.log.info
-        ),
+        lambda root, config, workspace: run_quality_evaluation(root, config, force=workspace.force),
         "How good the pictures are and whether they show the portrait's person.",
     )
 )

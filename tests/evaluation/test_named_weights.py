@@ -51,9 +51,9 @@ def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
 ) -> None:
     config = EvaluationConfig(run="default", lpips_weights="alexnet")
     with pytest.raises(ValueError, match="alexnet: the licence must be accepted once"):
-        run_quality_evaluation(root, config, progress=lambda _: None)
+        run_quality_evaluation(root, config)
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "alexnet")
-    published = run_quality_evaluation(root, config, progress=lambda _: None)
+    published = run_quality_evaluation(root, config)
     rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     assert all(row.value is not None for row in rows if row.metric.startswith("lpips"))
     (told,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
@@ -61,14 +61,12 @@ def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
     assert (told["setting"], told["weights"], told["sha256"]) == ("lpips_weights", "alexnet", digest)
     assert told["licence"]["acceptance"]["how"] == "environment"
     by_path = EvaluationConfig(run="default", lpips_weights=str(alexnet))
-    assert not run_quality_evaluation(root, by_path, progress=lambda _: None).built
+    assert not run_quality_evaluation(root, by_path).built
 
 
 def test_a_set_that_a_setting_cannot_take_is_refused(root: UPath) -> None:
     with pytest.raises(ValueError, match=r"^fid_weights does not take alexnet; it takes fid_inception$"):
-        run_quality_evaluation(
-            root, EvaluationConfig(run="default", fid_weights="alexnet"), progress=lambda _: None
-        )
+        run_quality_evaluation(root, EvaluationConfig(run="default", fid_weights="alexnet"))
 
 
 @pytest.mark.usefixtures("alexnet")

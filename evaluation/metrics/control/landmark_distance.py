@@ -1,25 +1,26 @@
-"""M-LMD and F-LMD: how far a video's landmarks lie from the true video's, in pixels of the 224 px crop.
+"""M-LMD and F-LMD: distance of a video's landmarks from the true video's, in pixels of the 224 px crop.
 
-Both take MediaPipe's contours, image points only, frame t against frame t, and average the distance over
-points and over the frames where both faces were found:
+Both take the image points of MediaPipe's contours, frame t against frame t, and average the distance over
+points and over the frames in which both faces were found:
 
-* `m_lmd_mouth_centred`: the 40 points of the inner and outer lips, each frame's mouth moved so that its mean
-  lies in the origin, as is usual for the measure: the lips' shape and turn count, not where the mouth is.
-* `f_lmd_as_placed`: the 138 points of outline, brows, eyes, nose and lips, where they lie: pose and place
+* `m_lmd_mouth_centred`: the 40 points of the inner and outer lips, after the mean of each frame's mouth was
+  moved to the origin, as is usual for the measure: shape and tilt of the lips count, their position does not.
+* `f_lmd_as_placed`: the 138 points of outline, brows, eyes, nose and lips as they are: pose and position
   count. Both videos are crops of the same alignment.
 
-The literature's figures are on 68 points of another detector, at 224 or 256 px, some divided by the face's
-size: they compare with ours roughly at best.
+The literature uses 68 points of another detector, at 224 or 256 px, sometimes divided by the size of the
+face: its values compare with ours only roughly.
 """
 
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 
+from evaluation.metrics.control.following import ControlReference
 from evaluation.metrics.control.series import MINIMUM_FRAMES
-from evaluation.metrics.measured_video import Figure, MeasuredVideo
-from evaluation.readings.face import SCORER, FaceReadings
-from evaluation.records import MetricRecord
+from evaluation.metrics.metric import Measurement, Metric
+from evaluation.readings.face import FaceReadings
 from preprocessing.faces.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,
@@ -30,21 +31,9 @@ from preprocessing.faces.landmark_groups import (
     LIPS_OUTER,
 )
 
-M_LMD: Final = "m_lmd_mouth_centred"
-F_LMD: Final = "f_lmd_as_placed"
 MOUTH_POINTS: Final = LIPS_OUTER + LIPS_INNER
-NOSE_POINTS: Final = (
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    2,
-    98,
-    327,
-)  # ridge from the root down, base, nostrils' sides
+# Ridge from the root down, base, sides of the nostrils.
+NOSE_POINTS: Final = (168, 6, 197, 195, 5, 4, 1, 2, 98, 327)
 FACE_POINTS: Final = (
     FACE_OVAL
     + IMAGE_LEFT_EYEBROW
@@ -56,35 +45,46 @@ FACE_POINTS: Final = (
 )
 
 
-def landmark_distance_rows(
-    output: FaceReadings, truth: FaceReadings, *, task: str, method: str, video: str, scorer: str = SCORER
-) -> list[MetricRecord]:
-    """M-LMD and F-LMD of one video, in pixels; less is better.
+def measure_distance(
+    points: tuple[int, ...], output: FaceReadings, reference: ControlReference[FaceReadings], *, centred: bool
+) -> Measurement:
+    """Mean distance of landmarks from the true video's, in px.
 
     Args:
-        output: the video's readings.
-        truth: the true video's; what either has beyond the other's end is left out.
-        task: of the rows.
-        method: of the rows.
-        video: of the rows.
-        scorer: of the rows.
+        points: Which of the 478 landmarks.
+        output: Readings of the video.
+        reference: With a true video; what either has beyond the other's end is ignored.
+        centred: Move the mean of each frame's points to the origin first.
     """
-    shown = MeasuredVideo(task, method, scorer, video)
-    mouth = _distance(output, truth, MOUTH_POINTS, centred=True)
-    face = _distance(output, truth, FACE_POINTS, centred=False)
-    return [shown.figure(M_LMD, mouth, "px", "lower"), shown.figure(F_LMD, face, "px", "lower")]
-
-
-def _distance(output: FaceReadings, truth: FaceReadings, points: tuple[int, ...], *, centred: bool) -> Figure:
+    truth = reference.truth
+    assert truth is not None  # the metric's tasks have one
     frames = min(len(output), len(truth))
     both = np.logical_and.reduce(
         [np.isfinite(readings.landmarks_px[:frames]).all(axis=(1, 2)) for readings in (output, truth)]
     )
     if int(both.sum()) < MINIMUM_FRAMES:
-        return Figure(None, f"read in {int(both.sum())} frames of both, need {MINIMUM_FRAMES}")
-    made, true = (
+        return Measurement(None, f"read in {int(both.sum())} frames of both, need {MINIMUM_FRAMES}")
+    a, b = (
         readings.landmarks_px[:frames][both][:, points, :2].astype(np.float64) for readings in (output, truth)
     )
     if centred:
-        made, true = (each - each.mean(axis=1, keepdims=True) for each in (made, true))
-    return Figure(float(np.linalg.norm(made - true, axis=-1).mean()))
+        a, b = (placed - placed.mean(axis=1, keepdims=True) for placed in (a, b))
+    return Measurement(float(np.linalg.norm(a - b, axis=-1).mean()))
+
+
+M_LMD: Final[Metric[FaceReadings, Any]] = Metric(
+    "m_lmd_mouth_centred",
+    protocol="40 points of the lips, mean of each frame removed",
+    unit="px",
+    direction="lower",
+    measure=partial(measure_distance, MOUTH_POINTS, centred=True),
+    tasks=("self",),
+)
+F_LMD: Final[Metric[FaceReadings, Any]] = Metric(
+    "f_lmd_as_placed",
+    protocol="138 points of the face",
+    unit="px",
+    direction="lower",
+    measure=partial(measure_distance, FACE_POINTS, centred=False),
+    tasks=("self",),
+)

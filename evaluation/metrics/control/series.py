@@ -1,4 +1,4 @@
-"""How far one measure of a video went with another video's, over the frames where both were read."""
+"""Agreement of one measure of two videos, over the frames in which both were read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,24 +30,24 @@ STILL_BELOW: Final[Mapping[str, float]] = MappingProxyType(
         "blendshape_brow_down": 0.015,
     }
 )
-"""Standard deviation below which a measure does not move, in the measure's unit.
+"""Standard deviation, in the measure's unit, up to which a series counts as not moving.
 
-About the most that the mesh made of 40 repeats of one picture (twelve persons of the demo corpus); its
-tracker never quite rests. Without it a frozen video would get a correlation: of noise. Blendshapes, each
-frame's by itself, do rest: theirs is about the most that noise of two levels in the picture made of them.
+About the largest that the mesh gave for 40 repeats of one picture (twelve people of the demo corpus): its
+tracker never settles completely, and a frozen video would get a correlation of noise. Blendshapes are read
+frame by frame and do settle: theirs is about the largest under noise of two grey levels.
 """
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a made series went with the driver's.
+    """Agreement of a video's series with the driver's.
 
     Attributes:
-        correlation: Pearson's, -1 to 1; None where `missing_because` says why.
-        gain: slope of the made over the driver's, 1 where it moved as much; None like the correlation.
-        frames: over how many frames.
-        missing_because: empty where there is a correlation.
-        still: the driver moved and the made series did not.
+        correlation: Pearson's, -1 to 1; None if `missing_because` is set.
+        gain: Slope of the video's over the driver's, 1 if it moved as much; None like the correlation.
+        frames: Number of frames compared.
+        missing_because: Empty if there is a correlation.
+        still: The driver moved and the video did not.
     """
 
     correlation: float | None
@@ -58,39 +58,39 @@ class Agreement:
 
     @property
     def followed(self) -> float | None:
-        """The correlation for a summary: 0 where the made series stood still while the driver's moved.
+        """The correlation for a score: 0 if the video did not move while the driver did.
 
-        What stands still follows nothing; leaving it out would spare a model that ignores a driver.
+        Leaving it out would favour a model that ignores a driver.
         """
         return 0.0 if self.still else self.correlation
 
 
-def both_read(made: Array, driver: Array) -> tuple[Array, Array]:
-    """The frames that both have, without those where either was not read (NaN); [N] each."""
-    frames = min(len(made), len(driver))
-    made, driver = made[:frames], driver[:frames]
-    there = np.isfinite(made) & np.isfinite(driver)
-    return made[there], driver[there]
+def both_read(output: Array, driver: Array) -> tuple[Array, Array]:
+    """The common frames in which neither is NaN; [N] each."""
+    frames = min(len(output), len(driver))
+    output, driver = output[:frames], driver[:frames]
+    present = np.isfinite(output) & np.isfinite(driver)
+    return output[present], driver[present]
 
 
-def compare_series(made: Array, driver: Array, still_below: float) -> Agreement:
-    """Compare two series frame by frame.
+def compare_series(output: Array, driver: Array, still_below: float) -> Agreement:
+    """Correlation and gain of two series, frame by frame.
 
     Args:
-        made: [T] measure of the made video, NaN where it was not read.
-        driver: [T'] the same of the driver; what either has beyond the other's end is left out.
-        still_below: standard deviation below which a series counts as constant, `STILL_BELOW`'s.
+        output: [T] measure of the video, NaN in frames where it was not read.
+        driver: [T'] of the driver; what either has beyond the other's end is ignored.
+        still_below: Standard deviation up to which a series counts as constant, see `STILL_BELOW`.
     """
-    made, driver = both_read(made, driver)
-    frames = len(made)
+    output, driver = both_read(output, driver)
+    frames = len(output)
     if frames < MINIMUM_FRAMES:
         return Agreement(None, None, frames, f"read in {frames} frames of both, need {MINIMUM_FRAMES}")
     if float(driver.std()) <= still_below:
         return Agreement(None, None, frames, "the driver's does not move")
-    if float(made.std()) <= still_below:
+    if float(output.std()) <= still_below:
         return Agreement(None, None, frames, "the video's does not move", still=True)
-    made, driver = made - made.mean(), driver - driver.mean()
-    shared = float(made @ driver)
+    output, driver = output - output.mean(), driver - driver.mean()
+    shared = float(output @ driver)
     power = float(driver @ driver)
-    correlation = shared / float(np.sqrt(power * (made @ made)))
+    correlation = shared / float(np.sqrt(power * (output @ output)))
     return Agreement(float(np.clip(correlation, -1.0, 1.0)), shared / power, frames)

@@ -1,110 +1,110 @@
-"""NLSE-C: a generated video's lip sync confidence against that of the true video.
+"""NLSE-C: lip sync confidence of a generated video relative to that of the true video.
 
     NLSE-C = (LSE-C_generated - LSE-C_truth) / LSE-C_truth
 
-0 is as good as the truth, -1 no confidence at all, above 0 better than the truth. With a truth of 0 or
-less the quotient says nothing, so there it is undefined: not infinite, not zero.
+0 is as good as the truth, -1 no confidence at all, above 0 better than the truth. If the truth's LSE-C is 0
+or less the quotient is meaningless, so NLSE-C is missing: neither infinite nor zero.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from evaluation.metrics.lip_sync.distance import LipSyncScore, NotScored
+from evaluation.metrics.lip_sync.distance import LipSyncScore, NotScored, Score
+from evaluation.metrics.metric import Measurement, Metric, MetricWeights
+from evaluation.records import MODEL
 
 
-@dataclass(frozen=True)
-class NormalisedConfidence:
-    """NLSE-C of a video, or of many.
-
-    Attributes:
-        scorer: Whose figures.
-        protocol: By which protocol.
-        nlse_c: The figure; None where it is undefined.
-        undefined_because: Why; empty where it is defined.
-        lse_c_generated: None where nothing was scored.
-        lse_c_truth: None where nothing was scored.
-        videos: How many pairs are in it.
-    """
-
-    scorer: str
-    protocol: str
-    nlse_c: float | None
-    undefined_because: str
-    lse_c_generated: float | None
-    lse_c_truth: float | None
-    videos: int
-
-
-def nlse_c(generated: LipSyncScore | NotScored, truth: LipSyncScore | NotScored) -> NormalisedConfidence:
+def measure_nlse_c(generated: Score, truth: Score) -> Measurement:
     """NLSE-C of one video.
 
     Args:
-        generated: The generated video's score.
-        truth: The true video's, by the same scorer and protocol.
+        generated: Score of the generated video.
+        truth: Score of the true video, by the same scorer and protocol.
 
     Raises:
         ValueError: scorers or protocols differ.
     """
-    require_one_column([generated, truth])
-    reasons = [
-        f"{name} is not scored: {score.reason}"
-        for name, score in (("the generated video", generated), ("the truth", truth))
-        if isinstance(score, NotScored)
-    ]
-    mine, theirs = (score.lse_c if isinstance(score, LipSyncScore) else None for score in (generated, truth))
-    return normalised(generated.scorer, generated.protocol, mine, theirs, "; ".join(reasons), videos=1)
+    _require_same_scorer([generated, truth])
+    if isinstance(generated, NotScored) or isinstance(truth, NotScored):
+        reasons = [
+            f"{name} is not scored: {score.reason}"
+            for name, score in (("the generated video", generated), ("the truth", truth))
+            if isinstance(score, NotScored)
+        ]
+        return Measurement(None, "; ".join(reasons))
+    return _normalised(generated.lse_c, truth.lse_c)
 
 
-def overall_nlse_c(
-    pairs: Sequence[tuple[LipSyncScore | NotScored, LipSyncScore | NotScored]],
-) -> NormalisedConfidence:
-    """NLSE-C over videos: the formula on the mean LSE-C of all pairs whose both videos are scored.
+def measure_overall_nlse_c(generated: Sequence[Score], truths: Sequence[Score]) -> Measurement:
+    """NLSE-C over videos: the formula on the mean LSE-C of all pairs of which both videos are scored.
 
-    Of means, not the mean of quotients: one true video with a confidence near 0 would outweigh all others.
+    Of means, not the mean of quotients: a single true video with a confidence near 0 would outweigh all
+    others.
 
     Args:
-        pairs: Generated and true, all by one scorer and protocol.
+        generated: At least one, all by one scorer and protocol.
+        truths: Of the same videos.
 
     Raises:
-        ValueError: there are no pairs, or scorers or protocols differ.
+        ValueError: scorers or protocols differ.
     """
-    if not pairs:
-        raise ValueError("need at least one pair of videos, got none")
-    require_one_column([score for pair in pairs for score in pair])
+    _require_same_scorer([*generated, *truths])
     scored = [
-        (generated.lse_c, truth.lse_c)
-        for generated, truth in pairs
-        if isinstance(generated, LipSyncScore) and isinstance(truth, LipSyncScore)
+        (score.lse_c, truth.lse_c)
+        for score, truth in zip(generated, truths, strict=True)
+        if isinstance(score, LipSyncScore) and isinstance(truth, LipSyncScore)
     ]
-    scorer, protocol = pairs[0][0].scorer, pairs[0][0].protocol
     if not scored:
-        reason = f"of {len(pairs)} pairs none has both videos scored"
-        return normalised(scorer, protocol, None, None, reason, videos=0)
-    generated_mean, truth_mean = (float(mean) for mean in np.mean(scored, axis=0))
-    return normalised(scorer, protocol, generated_mean, truth_mean, "", videos=len(scored))
+        return Measurement(None, f"of {len(generated)} pairs none has both videos scored")
+    mean, true_mean = (float(value) for value in np.mean(scored, axis=0))
+    return _normalised(mean, true_mean)
 
 
-def normalised(
-    scorer: str, protocol: str, generated: float | None, truth: float | None, reason: str, *, videos: int
-) -> NormalisedConfidence:
-    """The formula, undefined where either is missing or the truth is 0 or less."""
-    value = None
-    if generated is not None and truth is not None:
-        if truth > 0.0:
-            value = (generated - truth) / truth
-        else:
-            reason = f"the truth's LSE-C is {truth:.3f}, not above 0"
-    return NormalisedConfidence(scorer, protocol, value, reason, generated, truth, videos)
+def measure_true_lse_c(_: Score, truth: Score) -> Measurement:
+    """LSE-C of the true video, the denominator of NLSE-C."""
+    if isinstance(truth, NotScored):
+        return Measurement(None, f"the truth is not scored: {truth.reason}")
+    return Measurement(truth.lse_c)
 
 
-def require_one_column(scores: Sequence[LipSyncScore | NotScored]) -> None:
-    """Refuse to mix scorers or protocols.
+def nlse_metrics(protocol: str, weights: MetricWeights | None) -> tuple[Metric[Any, Any], ...]:
+    """Metrics by one protocol; of the model's videos alone."""
+    methods = (MODEL,)
+    overall = f"nlse_c_overall_{protocol}"
+    return (
+        Metric(f"nlse_c_{protocol}", protocol, "", "higher", measure_nlse_c, None, weights, methods=methods),
+        Metric(
+            f"truth_lse_c_{protocol}",
+            protocol,
+            "",
+            "neither",
+            measure_true_lse_c,
+            None,
+            weights,
+            methods=methods,
+        ),
+        Metric(
+            overall,
+            protocol,
+            "",
+            "higher",
+            measure_overall_nlse_c,
+            weights=weights,
+            methods=methods,
+            over_all_videos=True,
+        ),
+    )
 
-    Raises:
-        ValueError: they differ.
-    """
+
+def _normalised(generated: float, truth: float) -> Measurement:
+    if truth <= 0.0:
+        return Measurement(None, f"the truth's LSE-C is {truth:.3f}, not above 0")
+    return Measurement((generated - truth) / truth)
+
+
+def _require_same_scorer(scores: Sequence[Score]) -> None:
     kinds = sorted({(score.scorer, score.protocol) for score in scores})
     if len(kinds) > 1:
-        raise ValueError(f"scores of different scorers or protocols never mix: {kinds}")
+        raise ValueError(f"scores of different scorers or protocols cannot be combined: {kinds}")

@@ -1,30 +1,22 @@
-"""CSIM: does the video show the portrait's person, by the cosine of ArcFace's features.
+"""CSIM: does the video show the portrait's person, by the cosine of ArcFace features.
 
-The network is an ONNX file that the user gives, of InsightFace's recognition models (`w600k_r50.onnx` of the
-pack `buffalo_l`; their packs are for non-commercial research), run by insightface on the CPU; nothing is
-downloaded. Faces are aligned as ArcFace was trained, by the similarity of five points to its template, but
-the points are MediaPipe's (iris centres, nose tip, mouth corners), not RetinaFace's: the figures
-compare with each other, and only roughly with the literature's.
+The network is an ONNX recognition model of InsightFace (`w600k_r50.onnx` of the pack `buffalo_l`; their packs
+are for non-commercial research), run by insightface on the CPU. Faces are aligned as ArcFace was trained, by
+the similarity of five points to its template. The points are MediaPipe's (iris centres, nose tip, mouth
+corners), not RetinaFace's, so values compare with each other and only roughly with the literature.
 """
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.pictures.batches import Pictures
-from evaluation.records import MetricRecord
+from evaluation.metrics.metric import Measurement, Metric, MetricWeights
+from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
 from preprocessing.labellers.arcface_alignment import FACE_SIDE_PX, aligned_face
 from preprocessing.labellers.networks import ONNX_HELP, check_onnx
-
-NAME: Final = "csim_insightface"
-MISSING: Final = (
-    "no ArcFace weights: pdfgc weights fetch buffalo_l (InsightFace's pack, for non-commercial research), "
-    "and give buffalo_l as the CSIM weights"
-)
 
 
 class ArcFace:
@@ -35,73 +27,63 @@ class ArcFace:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no ONNX model, or one of another input.
+        ValueError: it is no ONNX model, or its input has another size.
     """
 
     def __init__(self, weights: Path) -> None:
         self._model = _open_model(weights)
-        with weights.open("rb") as file:
-            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     def feature(self, picture: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:
-        """[D], of length one, of a picture [S, S, 3] RGB with landmarks as `csim_insightface_row`."""
+        """Feature [D] of length one.
+
+        Args:
+            picture: [S, S, 3] RGB.
+            landmarks_px: [478, 2 or 3] in px of the picture resized to 224.
+        """
         face = aligned_face(picture, landmarks_px)
-        found = np.asarray(self._model.get_feat(np.ascontiguousarray(face[..., ::-1])), np.float64)[0]
-        return found / np.linalg.norm(found)
+        feature = np.asarray(self._model.get_feat(np.ascontiguousarray(face[..., ::-1])), np.float64)[0]
+        return feature / np.linalg.norm(feature)
 
 
-def load_arcface(weights: Path | None) -> ArcFace | None:
-    """ArcFace of a file; None of no file.
+def load_csim(weights: Path) -> Callable[[PictureVideo, PictureReference], Measurement]:
+    """`measure_csim` with the network of a file. Raises as `ArcFace`."""
+    network = ArcFace(weights)
 
-    Raises:
-        FileNotFoundError: a file is named and is not there.
-        ValueError: as `ArcFace`.
-    """
-    return None if weights is None else ArcFace(weights)
+    def measure(generated: PictureVideo, reference: PictureReference) -> Measurement:
+        return measure_csim(generated, reference, network)
+
+    return measure
 
 
-def csim_insightface_row(
-    pictures: Pictures,
-    landmarks_px: Iterable[NDArray[np.float32]],
-    portrait: tuple[NDArray[np.uint8], NDArray[np.float32]],
-    network: ArcFace | None,
-    *,
-    task: str,
-    method: str,
-    video: str,
-) -> MetricRecord:
-    """`csim_insightface` of one video: the mean cosine of its faces and the portrait's, -1 to 1.
+def measure_csim(generated: PictureVideo, reference: PictureReference, network: ArcFace) -> Measurement:
+    """Mean cosine of the video's faces and the portrait's, -1 to 1.
 
-    Args:
-        pictures: Each uint8 [S, S, 3] RGB of any S.
-        landmarks_px: Of each picture [478, 2 or 3], in px of the picture resized to 224; NaN where no face
-            was found: that picture does not count.
-        portrait: Its picture and landmarks, likewise.
-        network: None: the row is missing, with what to give.
-        task: For the row.
-        method: For the row.
-        video: For the row.
-
-    Returns:
-        Missing where the portrait or every picture has no face.
+    Pictures without a face are left out. Missing if the portrait or every picture has no face.
 
     Raises:
         ValueError: pictures and landmarks differ in number.
     """
-    if network is None:
-        return MetricRecord(NAME, task, method, NAME, video, None, "", "higher", MISSING)
-    scorer = f"{NAME}:{network.digest[:8]}"
-    if not np.isfinite(portrait[1]).all():
-        return MetricRecord(NAME, task, method, scorer, video, None, "", "higher", "no face in the portrait")
-    wanted = network.feature(*portrait)
+    portrait = reference.portrait
+    if not np.isfinite(portrait.landmarks_px[0]).all():
+        return Measurement(None, "no face in the portrait")
+    identity = network.feature(portrait.pictures[0], portrait.landmarks_px[0])
     values = [
-        float(network.feature(picture, points) @ wanted)
-        for picture, points in zip(pictures, landmarks_px, strict=True)
+        float(network.feature(picture, points) @ identity)
+        for picture, points in zip(generated.pictures, generated.landmarks_px, strict=True)
         if np.isfinite(points).all()
     ]
-    if not values:
-        return MetricRecord(NAME, task, method, scorer, video, None, "", "higher", "no face in any picture")
-    return MetricRecord(NAME, task, method, scorer, video, float(np.mean(values)), "", "higher")
+    return Measurement(float(np.mean(values))) if values else Measurement(None, "no face in any picture")
+
+
+CSIM_INSIGHTFACE: Final = Metric(
+    "csim_insightface",
+    protocol="MediaPipe's five points, mean over frames with a face",
+    unit="",
+    direction="higher",
+    load=load_csim,
+    weights=MetricWeights("buffalo_l", "csim_weights"),
+    scorer="csim_insightface",
+)
 
 
 def _open_model(weights: Path) -> Any:

@@ -1,12 +1,12 @@
-"""FID: the distance of two sets of pictures, by the Inception network that published figures use.
+"""FID: the distance between two sets of pictures, by the Inception network that papers use.
 
 The network is the 2015 Inception v3 with TensorFlow's weights as pytorch-fid ships them
-(`pt_inception-2015-12-05-6726825d.pth`, Apache-2.0, 95 MB), from a file that the user gives: nothing is
-downloaded. It differs from torchvision's in its pools alone. Features of equal sets are at 0; few pictures
-make FID larger, so only figures of equally many compare: the number stands in the row.
+(`pt_inception-2015-12-05-6726825d.pth`, Apache-2.0, 95 MB). It differs from torchvision's in its pools alone.
+Fewer pictures give a larger FID, so only values over equally many pictures compare: the record's `video`
+holds the numbers.
 """
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,20 +17,16 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models.inception import BasicConv2d
 from typing_extensions import override
 
-from evaluation.metrics.pictures.batches import Pictures, picture_batches
-from evaluation.records import MetricRecord
+from evaluation.metrics.metric import Measurement, Metric, MetricWeights
+from evaluation.metrics.pictures.inputs import Pictures, picture_batches
+from evaluation.records import COPY_PORTRAIT, MODEL
 from models.checkpoint_file import OfficialFile, load_checkpoint
 
-NAME: Final = "fid_inception"
 FILE: Final = OfficialFile(names=("pt_inception-2015-12-05-6726825d.pth",))
-MISSING: Final = (
-    "no Inception weights: pdfgc weights fetch fid_inception (Apache-2.0), and give fid_inception as the FID "
-    "weights"
-)
 INPUT_SIDE_PX: Final = 299
 FEATURE_WIDTH: Final = 2048
-CLASS_COUNT: Final = 1008  # of the published file's last layer, which takes no part
-FEWEST_PICTURES: Final = 2  # a covariance wants two
+CLASS_COUNT: Final = 1008  # of the published file's last layer, which is not used
+FEWEST_PICTURES: Final = 2  # for a covariance
 AVERAGING_BLOCKS: Final = (
     "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7b",
 )  # fmt: skip
@@ -38,15 +34,15 @@ LARGEST_BLOCK: Final = "Mixed_7c"
 
 
 class FidInception(nn.Module):
-    """Pictures uint8 [n, 3, S, S] RGB -> features [n, 2048]; nothing in it is trained."""
+    """Pictures uint8 [n, 3, S, S] RGB -> features [n, 2048]; frozen."""
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
-        self.num_features = FEATURE_WIDTH  # torchmetrics asks for it by this name
+        self.num_features = FEATURE_WIDTH  # torchmetrics reads this attribute
         network = torchvision.models.inception_v3(
             weights=None, init_weights=False, num_classes=CLASS_COUNT, aux_logits=False, transform_input=False
         )
-        # Counters of batch normalisation, which files of its age lack, mean nothing here.
+        # Files of that age lack batch normalisation's counters, which inference does not use.
         report = load_checkpoint(network, weights, FILE, allow_missing=True)
         if missing := [key for key in report.missing if not key.endswith("num_batches_tracked")]:
             raise ValueError(
@@ -57,64 +53,37 @@ class FidInception(nn.Module):
             pool_by(network.get_submodule(block), nn.AvgPool2d(3, 1, 1, count_include_pad=False))
         pool_by(network.get_submodule(LARGEST_BLOCK), nn.MaxPool2d(3, 1, 1))
         self.network = network
-        with weights.open("rb") as file:
-            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.requires_grad_(requires_grad=False).eval()
 
     @override
     def forward(self, pictures: Tensor) -> Tensor:
-        # Bilinear without antialiasing, as pytorch-fid; the same thing for pictures smaller than 299.
+        # Bilinear without antialiasing, as pytorch-fid does.
         side = (INPUT_SIDE_PX, INPUT_SIDE_PX)
         resized = functional.interpolate(pictures.float() / 255.0, side, mode="bilinear", align_corners=False)
         features: Tensor = self.network(2.0 * resized - 1.0)
         return features
 
 
-def load_fid_inception(weights: Path | None) -> FidInception | None:
-    """The network with a file's weights; None of no file.
+def load_fid(weights: Path) -> Callable[[Pictures, Pictures], Measurement]:
+    """`measure_fid` with the network of a file. Raises as `FidInception`."""
+    network = FidInception(weights)
 
-    Raises:
-        FileNotFoundError: a file is named and is not there.
-        ValueError: it is not the published Inception's.
-    """
-    return None if weights is None else FidInception(weights)
+    def measure(generated: Pictures, truth: Pictures) -> Measurement:
+        return measure_fid(generated, truth, network)
 
-
-def fid_inception_row(
-    generated: Pictures, truth: Pictures, network: FidInception | None, *, task: str, method: str
-) -> MetricRecord:
-    """`fid_inception` of one set of pictures, all videos' together; 0 is equal, lower is better.
-
-    Args:
-        generated: Each uint8 [S, S, 3] RGB, 0 to 255; resized to 299.
-        truth: As many or more or fewer, of any moments; resized as well.
-        network: None: the row is missing, with what to give.
-        task: For the row.
-        method: For the row.
-
-    Returns:
-        Its `video` tells how many pictures stood against how many; missing where either has fewer than two.
-    """
-    if network is None:
-        return MetricRecord(NAME, task, method, NAME, "all videos", None, "", "lower", MISSING)
-    value, counts = frechet_distance(generated, truth, network)
-    video, scorer = f"{counts[0]} pictures against {counts[1]}", f"{NAME}:{network.digest[:8]}"
-    why = f"fewer than {FEWEST_PICTURES} pictures on a side" if value is None else ""
-    return MetricRecord(NAME, task, method, scorer, video, value, "", "lower", why)
+    return measure
 
 
-def frechet_distance(
-    generated: Pictures, truth: Pictures, network: nn.Module
-) -> tuple[float | None, tuple[int, int]]:
-    """|m - m'|² + tr(C + C' - 2 (C C')^½) of two sets' features, m their means and C their covariances.
+def measure_fid(generated: Pictures, truth: Pictures, network: nn.Module) -> Measurement:
+    """|m - m'|² + tr(C + C' - 2 (C C')^½) of the features of two sets of pictures, m means, C covariances.
 
     Args:
         generated: Each uint8 [S, S, 3] RGB.
-        truth: Likewise.
+        truth: Likewise; any number of pictures of any frames.
         network: Pictures uint8 [n, 3, S, S] -> features [n, D]; its `num_features` is D.
 
     Returns:
-        The distance, None where a side has fewer than two pictures; and how many pictures each side has.
+        0 if the sets are equal; missing if a set has fewer than two pictures.
     """
     distance = FrechetInceptionDistance(feature=network)
     counts = {False: 0, True: 0}
@@ -122,21 +91,37 @@ def frechet_distance(
         for batch in picture_batches(pictures):
             distance.update(batch, real=real)
             counts[real] += len(batch)
-    told = (counts[False], counts[True])
-    return (float(distance.compute()) if min(told) >= FEWEST_PICTURES else None), told
+    if min(counts.values()) < FEWEST_PICTURES:
+        return Measurement(None, f"fewer than {FEWEST_PICTURES} pictures in a set")
+    return Measurement(float(distance.compute()))
 
 
 def pool_by(block: nn.Module, pool: nn.Module) -> None:
-    """Let a block's pooled branch see the block's input by another pool than torchvision's."""
-    held: list[Tensor] = []
+    """Replace the pool of a block's pooled branch, which torchvision hard-codes, by another one."""
+    inputs_of_block: list[Tensor] = []
     branch = block.get_submodule("branch_pool")
     assert isinstance(branch, BasicConv2d)
 
-    def hold(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        held.append(inputs[0])
+    def keep_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        inputs_of_block.append(inputs[0])
 
     def replace(_: nn.Module, __: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (pool(held.pop()),)
+        return (pool(inputs_of_block.pop()),)
 
-    block.register_forward_pre_hook(hold)
+    block.register_forward_pre_hook(keep_input)
     branch.register_forward_pre_hook(replace)
+
+
+FID_INCEPTION: Final = Metric(
+    "fid_inception",
+    protocol="all pictures of all videos, resized to 299",
+    unit="",
+    direction="lower",
+    load=load_fid,
+    weights=MetricWeights("fid_inception", "fid_weights"),
+    scorer="fid_inception",
+    tasks=("self",),
+    # The copied target of a self video is the truth itself.
+    methods=(MODEL, COPY_PORTRAIT),
+    over_all_videos=True,
+)

@@ -1,10 +1,9 @@
-"""Sharpness without a reference: scikit-image's `blur_effect`, of each picture's grey values.
+"""Sharpness without a reference: scikit-image's `blur_effect` of each picture's grey values.
 
-It is the perceptual blur metric of Crété-Roffet et al. 2007: how much of the neighbouring differences is
-left when the picture is blurred once more by a box of 11 pixels; of the two directions the blurrier one
-counts. Not CPBD: that one's figures hang on an edge detector's thresholds which its formula leaves open, so
-they could not be held against published ones. Noise counts as sharpness: read it beside a comparison
-with the truth.
+The perceptual blur metric of Crété-Roffet et al. 2007: how much of the differences between neighbouring
+pixels remains after another blur by a box of 11 pixels; the blurrier of the two directions counts. CPBD was
+not chosen: its values depend on thresholds of an edge detector that the paper leaves open. Noise counts as
+sharpness, so read it beside a comparison with the true video.
 """
 
 from typing import Final
@@ -12,38 +11,34 @@ from typing import Final
 import numpy as np
 from skimage.measure import blur_effect
 
-from evaluation.metrics.pictures.batches import Pictures
-from evaluation.records import MetricRecord
+from evaluation.metrics.metric import Measurement, Metric
+from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
 
-SCORER: Final = "skimage"
-BOX_PX: Final = 11  # scikit-image's own; figures of another box do not compare
+BOX_PX: Final = 11  # scikit-image's default; values of another box do not compare
 
 
-def blur_effect_row(pictures: Pictures, *, task: str, method: str, video: str) -> MetricRecord:
-    """`blur_effect_<S>px` of one video, the mean over its pictures: 0 sharp, 1 blurred; lower is better.
-
-    Args:
-        pictures: Each uint8 [S, S, 3] RGB, 0 to 255, of one S; it stands in the name, since the box's size is
-            fixed.
-        task: For the row.
-        method: For the row.
-        video: For the row.
-
-    Returns:
-        Missing where every picture is of one flat colour.
+def measure_blur(generated: PictureVideo, _: PictureReference) -> Measurement:
+    """Mean blur over pictures: 0 sharp, 1 blurred. Missing if every picture is of one flat colour.
 
     Raises:
         ValueError: there are no pictures, or their sizes differ.
     """
-    values: list[float] = []
-    sides: set[tuple[int, ...]] = set()
-    for picture in pictures:
-        sides.add(picture.shape)
-        if int(np.ptp(picture)):  # of a flat picture it is 1 or a division by zero, as rounding has it
-            values.append(float(np.asarray(blur_effect(picture, h_size=BOX_PX, channel_axis=-1))))
-    if len(sides) != 1:
-        raise ValueError(f"{video}: need pictures of one size, got {sorted(sides)}")
-    name = f"blur_effect_{next(iter(sides))[0]}px"
-    if not values:
-        return MetricRecord(name, task, method, SCORER, video, None, "", "lower", "every picture is flat")
-    return MetricRecord(name, task, method, SCORER, video, float(np.mean(values)), "", "lower")
+    sizes = {picture.shape for picture in generated.pictures}
+    if len(sizes) != 1:
+        raise ValueError(f"need pictures of one size, got {sorted(sizes)}")
+    values = [
+        float(np.asarray(blur_effect(picture, h_size=BOX_PX, channel_axis=-1)))
+        for picture in generated.pictures
+        if int(np.ptp(picture))  # for a flat picture rounding decides between 1 and a division by zero
+    ]
+    return Measurement(float(np.mean(values))) if values else Measurement(None, "every picture is flat")
+
+
+BLUR_EFFECT: Final = Metric(
+    "blur_effect_{side_px}px",
+    protocol="all frames, at the pictures' size",
+    unit="",
+    direction="lower",
+    measure=measure_blur,
+    scorer="skimage",
+)

@@ -24,7 +24,7 @@ from training.data.index import open_current
 
 
 def run(root: UPath, config: EvaluationConfig = TOY_EVALUATION) -> Published:
-    return run_generated_videos(root, config, progress=lambda _: None)
+    return run_generated_videos(root, config)
 
 
 @pytest.fixture(scope="module")

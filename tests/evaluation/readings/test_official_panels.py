@@ -1,4 +1,4 @@
-"""The released model's panels: which panel is what, and the row that comes of them."""
+"""The released model's panels: what each panel shows, and the records of the videos."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.metrics.control.control_matrix import ALL_PAIRS
+from evaluation.config import EvaluationConfig
+from evaluation.metrics.control.matrix import ALL_PAIRS, control_follow
 from evaluation.readings.face import FaceReader, FaceReadings
-from evaluation.readings.official_panels import official_figures, panel_frames
+from evaluation.readings.official_panels import (
+    official_folder,
+    panel_files,
+    panel_frames,
+    read_official_video,
+)
 from evaluation.records import OFFICIAL_PUBLISHED
+from evaluation.suites.control import ControlTable, measure_official
 from preprocessing.media.encoding import write_video
 from tests.factories.readings import readings
 
@@ -45,9 +52,7 @@ def reader_of_greys(monkeypatch: pytest.MonkeyPatch) -> FaceReader:
     return FaceReader()
 
 
-def test_the_generated_panel_is_held_against_each_drivers(
-    tmp_path: Path, reader_of_greys: FaceReader
-) -> None:
+def test_each_panel_is_read_as_what_it_shows(tmp_path: Path, reader_of_greys: FaceReader) -> None:
     steps = np.arange(FRAMES)
     up, wave = 40 + 4 * steps, 100 + (40 * np.sin(steps)).astype(int)
     generated = up + 5
@@ -55,27 +60,44 @@ def test_the_generated_panel_is_held_against_each_drivers(
     five_grey_panels(
         tmp_path / "official_panels_one.mp4", np.stack([flat, generated, up, flat, wave], axis=1)
     )
-    figures = official_figures(tmp_path, reader_of_greys)
-    assert figures.matrix is not None
-    following = {row.metric: row for row in figures.rows}
-    assert {row.method for row in figures.rows} == {OFFICIAL_PUBLISHED}
-    assert {row.video for row in figures.rows} == {"official_panels_one", ALL_PAIRS}
-    assert following["yaw_correlation"].value == pytest.approx(1.0, abs=1e-3)
-    assert following["yaw_error"].value == pytest.approx(5.0, abs=1.0)  # H.264 moves a grey by one at most
-    assert following["mouth_opening_correlation"].missing_because == "no lip driver"
-    leak = figures.matrix.cell("eye", "yaw").pooled.correlation
+    video = read_official_video(tmp_path / "official_panels_one.mp4", reader_of_greys)
+    assert video.name == "official_panels_one"
+    assert set(video.drivers) == {"pose", "expression", "eye"}
+    # H.264 moves a grey by one at most.
+    np.testing.assert_allclose(video.output.measure("yaw"), generated, atol=1.5)
+    np.testing.assert_allclose(video.drivers["pose"].measure("yaw"), up, atol=1.5)
+    np.testing.assert_allclose(video.drivers["eye"].measure("yaw"), wave, atol=1.5)
+    matrix = control_follow([video])
+    leak = matrix.cell("eye", "yaw").pooled.correlation
     assert leak == pytest.approx(np.corrcoef(generated, wave)[0, 1], abs=0.02)
-    assert figures.matrix.cell("expression", "yaw").pooled.missing_because == "the driver's does not move"
+    assert matrix.cell("expression", "yaw").pooled.missing_because == "the driver's does not move"
 
 
-def test_no_folder_is_told_not_raised(tmp_path: Path, reader_of_greys: FaceReader) -> None:
-    assert official_figures(None, reader_of_greys).skipped_because.startswith("no folder given")
-    empty = official_figures(tmp_path, reader_of_greys)
-    assert empty.rows == ()
-    assert empty.skipped_because.startswith("none of official_panels_*.mp4")
+def test_official_videos_get_records_of_their_own(tmp_path: Path, reader_of_greys: FaceReader) -> None:
+    greys = 40 + 4 * np.arange(FRAMES)
+    panels = np.stack([greys, greys + 5, greys, greys, greys], axis=1)
+    five_grey_panels(tmp_path / "official_panels_one.mp4", panels)
+    results = ControlTable()
+    measure_official(results, tmp_path, reader_of_greys)
+    by_metric = {record.metric: record for record in results.records}
+    assert {record.method for record in results.records} == {OFFICIAL_PUBLISHED}
+    assert {record.video for record in results.records} == {"official_panels_one", ALL_PAIRS}
+    assert by_metric["yaw_correlation"].value == pytest.approx(1.0, abs=1e-3)
+    assert by_metric["yaw_error"].value == pytest.approx(5.0, abs=1.0)
+    assert by_metric["mouth_opening_correlation"].missing_because == "no lip driver"
 
 
-def test_a_video_without_five_panels_is_refused(tmp_path: Path) -> None:
+def test_panel_files_reject_a_folder_without_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PDFGC_OFFICIAL_PANELS", raising=False)
+    assert official_folder(EvaluationConfig()) is None
+    assert panel_files(None) == []
+    monkeypatch.setenv("PDFGC_OFFICIAL_PANELS", str(tmp_path))
+    assert official_folder(EvaluationConfig()) == tmp_path
+    with pytest.raises(ValueError, match="holds none of the released model's published panel videos"):
+        panel_files(tmp_path)
+
+
+def test_panel_frames_reject_a_video_without_five_panels(tmp_path: Path) -> None:
     path = tmp_path / "one.mp4"
     write_video(path, np.zeros((3, 64, 64, 3), np.uint8), 25, np.zeros(1920, np.float32))
     with pytest.raises(ValueError, match=r"frames are \[64, 64, 3\], need five panels of 224 px"):

@@ -1,4 +1,4 @@
-"""Following by blendshapes, by hand; and the rows where nobody reads them."""
+"""Following by blendshapes on values computed by hand, and without weights."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,22 @@ from numpy.typing import NDArray
 
 from evaluation.controls import CONTROLS, Control
 from evaluation.generation.reenactment import Reenactment, ReenactmentPlan
-from evaluation.metrics.control.blendshape_following import MISSING, blendshape_rows, missing_rows
+from evaluation.metrics.control.following import BLENDSHAPE_METRICS, ControlReference
 from evaluation.metrics.control.series import STILL_BELOW
-from evaluation.readings.blendshapes import BLENDSHAPE_MEASURES, BlendshapeReadings, scorer_name
+from evaluation.metrics.metric import Measurement, load_metrics
+from evaluation.readings.blendshapes import BLENDSHAPE_MEASURES, BlendshapeReadings
 from evaluation.readings.face import SCORER
 from evaluation.readings.measures import ALL_MEASURES
 from evaluation.readings.videos import VideoReadings, cut
-from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
 from evaluation.report.matrix import is_matrix_cell
-from evaluation.suites.control_rows import ControlTable, add_blendshape_rows, add_change, add_follow
+from evaluation.suites.control import ControlTable, add_matrices, add_records
 from preprocessing.labellers.face_landmarker import BLENDSHAPES
 
 FRAMES = 40
 WAVE = 0.4 + 0.2 * np.sin(2 * np.pi * np.arange(FRAMES) / FRAMES)
 OTHER = 0.4 + 0.2 * np.cos(2 * np.pi * np.arange(FRAMES) / FRAMES)  # uncorrelated with WAVE
-SCORED = scorer_name("0123456789abcdef")
+SCORED = "face_landmarker:01234567"
 
 
 def read(**shapes: NDArray[np.float64] | float) -> BlendshapeReadings:
@@ -34,15 +35,15 @@ def smiling(series: NDArray[np.float64] | float) -> BlendshapeReadings:
     return read(mouthSmileLeft=series, mouthSmileRight=series)
 
 
-def figures(
+def measured(
     output: BlendshapeReadings, drivers: dict[Control, BlendshapeReadings]
-) -> dict[str, MetricRecord]:
-    rows = blendshape_rows(output, drivers, task="self", method=MODEL, video="v", scorer=SCORED)
-    assert {row.scorer for row in rows} == {"face_landmarker:01234567"}
-    return {row.metric: row for row in rows}
+) -> dict[str, Measurement]:
+    reference = ControlReference(drivers)
+    functions = {metric.name: metric.measure for metric in BLENDSHAPE_METRICS}
+    return {name: function(output, reference) for name, function in functions.items() if function}
 
 
-def test_a_measure_is_the_mean_of_both_sides() -> None:
+def test_measure_averages_both_sides() -> None:
     one_sided = read(mouthSmileLeft=0.8, jawOpen=0.25, browOuterUpRight=0.5, browDownLeft=0.1)
     assert {name: one_sided.measure(name)[0] for name in BLENDSHAPE_MEASURES} == pytest.approx(
         {
@@ -56,28 +57,28 @@ def test_a_measure_is_the_mean_of_both_sides() -> None:
         one_sided.measure("smile")
 
 
-def test_a_measure_is_held_against_its_own_control_s_driver() -> None:
-    rows = figures(
+def test_metrics_compare_with_the_driver_of_their_control() -> None:
+    values = measured(
         read(mouthSmileLeft=WAVE + 0.3, mouthSmileRight=WAVE + 0.3, jawOpen=WAVE),
         {"expression": smiling(WAVE), "lip": read(jawOpen=1 - WAVE)},
     )
-    assert rows["blendshape_smile_error"].value == pytest.approx(0.3, abs=1e-6)
-    assert rows["blendshape_smile_error_mean_removed"].value == pytest.approx(0.0, abs=1e-6)
-    assert rows["blendshape_smile_correlation"].value == pytest.approx(1.0, abs=1e-6)
-    assert rows["blendshape_jaw_open_correlation"].value == pytest.approx(-1.0, abs=1e-6)
-    assert rows["blendshape_brow_raise_correlation"].missing_because == "the driver's does not move"
-    assert rows["face_found_share"].value == 1.0
+    assert values["blendshape_smile_error"].value == pytest.approx(0.3, abs=1e-6)
+    assert values["blendshape_smile_error_mean_removed"].value == pytest.approx(0.0, abs=1e-6)
+    assert values["blendshape_smile_correlation"].value == pytest.approx(1.0, abs=1e-6)
+    assert values["blendshape_jaw_open_correlation"].value == pytest.approx(-1.0, abs=1e-6)
+    assert values["blendshape_brow_raise_correlation"].missing_because == "the driver's does not move"
+    assert values["face_found_share"].value == 1.0
 
 
-def test_frames_without_a_face_do_not_count_and_too_few_are_told() -> None:
+def test_metrics_skip_frames_without_a_face() -> None:
     output = smiling(WAVE)
     output.blendshapes[:30] = np.nan
-    rows = figures(output, {"expression": smiling(WAVE)})
-    assert rows["face_found_share"].value == pytest.approx(0.25)
-    assert rows["blendshape_smile_error"].missing_because == "read in 10 frames of both, need 16"
-    assert rows["blendshape_jaw_open_error"].missing_because == "no lip driver"
+    values = measured(output, {"expression": smiling(WAVE)})
+    assert values["face_found_share"].value == pytest.approx(0.25)
+    assert values["blendshape_smile_error"].missing_because == "read in 10 frames of both, need 16"
+    assert values["blendshape_jaw_open_error"].missing_because == "no lip driver"
     output.blendshapes[:24] = smiling(WAVE - 0.1).blendshapes[:24]
-    assert figures(output, {"expression": smiling(WAVE)})["blendshape_smile_error"].value == pytest.approx(
+    assert measured(output, {"expression": smiling(WAVE)})["blendshape_smile_error"].value == pytest.approx(
         0.1 * 24 / 34, abs=1e-6
     )
 
@@ -93,18 +94,17 @@ def videos() -> ReenactmentPlan:
     return ReenactmentPlan("x", 0, "test", "digest", made)
 
 
-def test_tables_and_matrices_stand_under_the_reader_s_own_name() -> None:
+def test_records_and_cells_carry_the_readers_name() -> None:
     clips = {"anna": smiling(WAVE), "bela": smiling(OTHER)}
     made = {one.name: clips[one.drivers["expression"]] for one in videos().reenactments}
     portraits = {one.name: cut(clips["anna"], 1) for one in videos().reenactments}
     readings = VideoReadings(clips=clips, shown=clips, made=made, portraits=portraits)
     table = ControlTable()
-    add_blendshape_rows(table, videos(), readings, SCORED)
-    add_follow(table, videos(), readings, scorer=SCORED)
-    add_change(table, videos(), readings, scorer=SCORED)
-    assert {row.scorer for row in table.rows} == {cell["scorer"] for cell in table.cells} == {SCORED}
+    add_records(table, videos(), readings, BLENDSHAPE_METRICS, SCORED)
+    add_matrices(table, videos(), readings, SCORED)
+    assert {row.scorer for row in table.records} == {cell["scorer"] for cell in table.cells} == {SCORED}
     assert SCORED != SCORER
-    assert {(row.task, row.method) for row in table.rows if row.metric == "blendshape_smile_error"} == {
+    assert {(row.task, row.method) for row in table.records if row.metric == "blendshape_smile_error"} == {
         *(("self", row) for row in (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)),
         *(("cross", row) for row in (MODEL, COPY_PORTRAIT, COPY_TARGET)),
     }
@@ -116,19 +116,22 @@ def test_tables_and_matrices_stand_under_the_reader_s_own_name() -> None:
     assert cells["control_change", MODEL, "expression"]["correlation"] == pytest.approx(1.0, abs=1e-6)
     assert cells["control_change", COPY_PORTRAIT, "expression"]["still"] is True
     assert cells["control_follow", MODEL, "lip"]["correlation"] == pytest.approx(0.0, abs=1e-6)
-    hidden = [record for record in table.rows if is_matrix_cell(record)]
-    shown = [record for record in table.rows if not is_matrix_cell(record)]
+    hidden = [record for record in table.records if is_matrix_cell(record)]
+    shown = [record for record in table.records if not is_matrix_cell(record)]
     assert not any(row.metric.startswith("control_change_expression") for row in shown)
     assert any(row.metric == "control_change_expression_blendshape_smile" for row in hidden)
 
 
-def test_without_weights_the_rows_stand_there_with_what_to_give() -> None:
-    rows = missing_rows()
-    assert [row.metric for row in rows] == [f"{name}_correlation" for name in BLENDSHAPE_MEASURES]
-    assert {(row.method, row.value, row.missing_because) for row in rows} == {(MODEL, None, MISSING)}
-    assert "--face-landmarker-weights" in MISSING
+def test_blendshape_metrics_are_missing_without_weights() -> None:
+    ready, missing = load_metrics(BLENDSHAPE_METRICS, {"face_landmarker_weights": None})
+    assert ready == []
+    assert {record.metric for record in missing} == {metric.name for metric in BLENDSHAPE_METRICS}
+    assert {(record.method, record.scorer, record.value) for record in missing} == {
+        (MODEL, "face_landmarker", None)
+    }
+    assert all("--face-landmarker-weights" in record.missing_because for record in missing)
 
 
-def test_every_measure_has_a_name_of_its_own_and_a_level_of_rest() -> None:
+def test_every_measure_has_a_still_level() -> None:
     assert set(STILL_BELOW) == set(ALL_MEASURES)
     assert len(ALL_MEASURES) == 9 + len(BLENDSHAPE_MEASURES)

@@ -73,5 +73,5 @@ def test_no_window_is_not_scored_and_never_zero() -> None:
 def test_embeddings_that_do_not_fit_or_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match=r"got \[3, 16\] and \[3, 8\]"):
         score_embeddings("hand", "frame", rows(3), rows(3, width=8))
-    with pytest.raises(ValueError, match="hand gave embeddings that are not finite"):
+    with pytest.raises(ValueError, match="hand returned embeddings that are not finite"):
         score_embeddings("hand", "frame", rows(3), np.full((3, 16), np.nan, np.float32))

@@ -8,13 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from evaluation.metrics.pictures.csim_insightface import (
-    MISSING,
-    ArcFace,
-    csim_insightface_row,
-    load_arcface,
-)
-from evaluation.records import MetricRecord
+from evaluation.metrics.metric import Measurement
+from evaluation.metrics.pictures.csim_insightface import ArcFace, measure_csim
+from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
 from preprocessing.labellers.arcface_alignment import FIVE_POINTS, TEMPLATE_PX, aligned_face
 
 Picture = NDArray[np.uint8]
@@ -49,21 +45,23 @@ def coloured(*colour: int) -> Picture:
     return np.full((112, 112, 3), colour, np.uint8)
 
 
+def video(pictures: list[Picture], points: list[Landmarks]) -> PictureVideo:
+    return PictureVideo(pictures, lambda _: np.stack(points))
+
+
 def csim(
-    pictures: list[Picture], points: list[Landmarks], network: ArcFace | None, portrait_points: Landmarks
-) -> MetricRecord:
-    portrait = (coloured(255, 0, 0), portrait_points)
-    return csim_insightface_row(
-        iter(pictures), iter(points), portrait, network, task="self", method="model", video="v"
-    )
+    pictures: list[Picture], points: list[Landmarks], network: ArcFace, portrait_points: Landmarks
+) -> Measurement:
+    reference = PictureReference(portrait=video([coloured(255, 0, 0)], [portrait_points]))
+    return measure_csim(video(pictures, points), reference, network)
 
 
-def test_a_face_that_lies_on_the_template_is_left_as_it_is() -> None:
+def test_alignment_keeps_a_face_on_the_template() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (112, 112, 3)).astype(np.uint8)
     np.testing.assert_array_equal(aligned_face(picture, landmarks()), picture)
 
 
-def test_a_face_of_half_the_size_is_enlarged_onto_the_template() -> None:
+def test_alignment_enlarges_a_face_of_half_the_size() -> None:
     picture = np.zeros((224, 224, 3), np.uint8)
     points = landmarks(scale=1.0)  # in a frame of 224 px: the face fills its upper left quarter
     eye_x, eye_y = np.round(points[FIVE_POINTS[0], :2]).astype(int)
@@ -72,16 +70,15 @@ def test_a_face_of_half_the_size_is_enlarged_onto_the_template() -> None:
     assert (columns.mean(), rows.mean()) == pytest.approx(TEMPLATE_PX[0], abs=0.6)
 
 
-def test_csim_is_the_mean_cosine_with_the_portrait_over_pictures_with_a_face(network: ArcFace) -> None:
+def test_csim_is_the_mean_cosine_over_pictures_with_a_face(network: ArcFace) -> None:
     # Features are colours in [-1, 1]: red (1, -1, -1) against itself 1, against yellow (1, 1, -1) a third.
     nowhere = np.full((478, 3), np.nan, np.float32)
     pictures = [coloured(255, 0, 0), coloured(255, 255, 0), coloured(0, 255, 0)]
-    row = csim(pictures, [landmarks(), landmarks(), nowhere], network, landmarks())
-    assert row.value == pytest.approx((1.0 + 1.0 / 3.0) / 2.0, abs=1e-5)
-    assert (row.metric, row.scorer) == ("csim_insightface", f"csim_insightface:{network.digest[:8]}")
+    measured = csim(pictures, [landmarks(), landmarks(), nowhere], network, landmarks())
+    assert measured.value == pytest.approx((1.0 + 1.0 / 3.0) / 2.0, abs=1e-5)
 
 
-def test_what_has_no_face_is_missing_with_its_reason(network: ArcFace) -> None:
+def test_csim_is_missing_without_a_face(network: ArcFace) -> None:
     nowhere = np.full((478, 3), np.nan, np.float32)
     red = coloured(255, 0, 0)
     assert csim([red], [landmarks()], network, nowhere).missing_because == "no face in the portrait"
@@ -90,17 +87,15 @@ def test_what_has_no_face_is_missing_with_its_reason(network: ArcFace) -> None:
         csim([red], [landmarks()] * 2, network, landmarks())
 
 
-def test_weights_that_are_missing_absent_or_wrong_are_told(tmp_path: Path) -> None:
-    row = csim([], [], load_arcface(None), landmarks())
-    assert (row.value, row.missing_because) == (None, MISSING)
+def test_arcface_rejects_absent_and_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no weights at"):
-        load_arcface(tmp_path / "absent.onnx")
+        ArcFace(tmp_path / "absent.onnx")
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ValueError, match="cannot be read as an ONNX model") as caught:
-        load_arcface(tmp_path / "text.onnx")
+        ArcFace(tmp_path / "text.onnx")
     assert str(caught.value).count("text.onnx") == 1
     (tmp_path / "empty.onnx").touch()
     with pytest.raises(ValueError, match=r"empty\.onnx cannot be read as an ONNX model"):
-        load_arcface(tmp_path / "empty.onnx")
+        ArcFace(tmp_path / "empty.onnx")
     with pytest.raises(ValueError, match=r"takes faces of \(64, 64\), need 112 px"):
-        load_arcface(write_model(tmp_path / "small.onnx", side_px=64))
+        ArcFace(write_model(tmp_path / "small.onnx", side_px=64))

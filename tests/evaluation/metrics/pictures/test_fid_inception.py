@@ -11,13 +11,8 @@ from torch.nn import functional
 from torchvision.models.inception import InceptionA
 from typing_extensions import override
 
-from evaluation.metrics.pictures.fid_inception import (
-    MISSING,
-    fid_inception_row,
-    frechet_distance,
-    load_fid_inception,
-    pool_by,
-)
+from evaluation.metrics.metric import Measurement
+from evaluation.metrics.pictures.fid_inception import load_fid, measure_fid, pool_by
 
 
 class MeanValue(nn.Module):
@@ -34,19 +29,18 @@ def flat(*values: int) -> list[NDArray[np.uint8]]:
     return [np.full((4, 4, 3), value, np.uint8) for value in values]
 
 
-def test_the_distance_of_one_feature_is_that_of_two_normal_distributions() -> None:
+def test_fid_of_one_feature_is_that_of_two_normals() -> None:
     # Means 20 and 35, standard deviations 10 and 20: (15)² + (10)².
-    value, counts = frechet_distance(flat(10, 20, 30), flat(15, 35, 55), MeanValue())
-    assert value == pytest.approx(225 + 100)
-    assert counts == (3, 3)
-    assert frechet_distance(flat(10, 30), flat(10, 30), MeanValue())[0] == pytest.approx(0.0, abs=1e-4)
+    assert measure_fid(flat(10, 20, 30), flat(15, 35, 55), MeanValue()).value == pytest.approx(225 + 100)
+    assert measure_fid(flat(10, 30), flat(10, 30), MeanValue()).value == pytest.approx(0.0, abs=1e-4)
 
 
-def test_one_picture_has_no_covariance() -> None:
-    assert frechet_distance(flat(10), flat(10, 20), MeanValue()) == (None, (1, 2))
+def test_fid_needs_two_pictures_a_set() -> None:
+    measured = measure_fid(flat(10), flat(10, 20), MeanValue())
+    assert measured == Measurement(None, "fewer than 2 pictures in a set")
 
 
-def test_a_block_averages_without_the_zeros_around_its_input() -> None:
+def test_pool_by_averages_without_padding_zeros() -> None:
     with torch.random.fork_rng([]):
         torch.manual_seed(2)
         block, maps = InceptionA(4, pool_features=3).eval(), torch.rand(1, 4, 5, 5)
@@ -60,8 +54,6 @@ def test_a_block_averages_without_the_zeros_around_its_input() -> None:
     torch.testing.assert_close(found[..., 2, 2], plain[..., 2, 2])  # no zeros are near the middle
 
 
-def test_without_weights_the_row_says_what_to_give(tmp_path: Path) -> None:
-    row = fid_inception_row([], [], load_fid_inception(None), task="self", method="model")
-    assert (row.value, row.missing_because) == (None, MISSING)
+def test_fid_rejects_an_absent_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no weights at"):
-        load_fid_inception(tmp_path / "absent.pth")
+        load_fid(tmp_path / "absent.pth")

@@ -9,7 +9,8 @@ import torchvision
 from numpy.typing import NDArray
 from torchmetrics.functional.image import lpips as reference
 
-from evaluation.metrics.pictures.lpips_alex import MISSING, LpipsAlex, load_lpips_alex, lpips_alex_row
+from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
+from evaluation.metrics.pictures.lpips_alex import LpipsAlex, measure_lpips
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def network(backbone: Path) -> LpipsAlex:
-    loaded = load_lpips_alex(backbone)
+    loaded = LpipsAlex(backbone)
     assert loaded is not None
     return loaded
 
@@ -34,11 +35,19 @@ def pictures(seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
 
 
+def video(pictures: NDArray[np.uint8]) -> PictureVideo:
+    return PictureVideo(list(pictures), lambda _: np.zeros((0, 478, 3), np.float32))
+
+
+def lpips(a: NDArray[np.uint8], b: NDArray[np.uint8], network: LpipsAlex) -> float | None:
+    return measure_lpips(video(a), PictureReference(portrait=video(a), truth=video(b)), network).value
+
+
 def as_input(frames: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def test_it_is_what_torchmetrics_computes_with_the_same_weights(backbone: Path, network: LpipsAlex) -> None:
+def test_lpips_equals_torchmetrics_with_the_same_weights(backbone: Path, network: LpipsAlex) -> None:
     theirs = reference._LPIPS(pretrained=True, net="alex", pnet_rand=True)  # pyright: ignore[reportPrivateUsage]
     weights = torch.load(backbone, weights_only=True)
     renamed = {key: weights[f"features.{key.partition('.')[2]}"] for key in theirs.net.state_dict()}
@@ -47,25 +56,16 @@ def test_it_is_what_torchmetrics_computes_with_the_same_weights(backbone: Path, 
     expected = theirs(as_input(a), as_input(b)).flatten()
     found = network(as_input(a), as_input(b))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-    row = lpips_alex_row(iter(a), iter(b), network, task="self", method="model", video="v")
-    assert row.value == pytest.approx(float(expected.mean()), rel=1e-4)
-    assert (row.metric, row.scorer, row.direction) == (
-        "lpips_alex_64px",
-        f"lpips_alex:{network.digest[:8]}",
-        "lower",
-    )
+    assert lpips(a, b, network) == pytest.approx(float(expected.mean()), rel=1e-4)
 
 
-def test_equal_pictures_are_at_zero(network: LpipsAlex) -> None:
-    row = lpips_alex_row(pictures(1), pictures(1), network, task="self", method="model", video="v")
-    assert row.value == 0.0
+def test_lpips_of_equal_pictures_is_zero(network: LpipsAlex) -> None:
+    assert lpips(pictures(1), pictures(1), network) == 0.0
 
 
-def test_without_weights_the_row_says_what_to_give(tmp_path: Path) -> None:
-    row = lpips_alex_row([], [], load_lpips_alex(None), task="self", method="model", video="v")
-    assert (row.value, row.missing_because) == (None, MISSING)
+def test_lpips_rejects_absent_and_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no weights at"):
-        load_lpips_alex(tmp_path / "absent.pth")
+        LpipsAlex(tmp_path / "absent.pth")
     torch.save({"other.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="does not fit AlexNet"):
-        load_lpips_alex(tmp_path / "other.pth")
+        LpipsAlex(tmp_path / "other.pth")

@@ -1,10 +1,10 @@
-"""The control matrix on series whose outcome is known."""
+"""The control matrix on series with known results."""
 
 import numpy as np
 import pytest
 
 from evaluation.controls import Control
-from evaluation.metrics.control.control_matrix import (
+from evaluation.metrics.control.matrix import (
     ALL_PAIRS,
     ControlPair,
     FollowedVideo,
@@ -20,7 +20,7 @@ WAVE = np.sin(2 * np.pi * TIMES)
 OTHER = np.sin(4 * np.pi * TIMES)  # orthogonal to WAVE over the 40 frames
 
 
-def test_a_change_that_follows_the_drivers_difference_is_one_at_its_gain() -> None:
+def test_change_correlates_with_the_drivers_difference() -> None:
     pair = ControlPair(
         base=readings(mouth=0.1 * OTHER),
         source=readings(mouth=0.4 + WAVE + OTHER),
@@ -34,7 +34,7 @@ def test_a_change_that_follows_the_drivers_difference_is_one_at_its_gain() -> No
     assert cell.pairs["one"] == cell.pooled
 
 
-def test_what_does_not_move_has_no_correlation_and_says_so() -> None:
+def test_correlation_is_missing_if_the_video_does_not_move() -> None:
     still = readings(mouth=0.3)
     pair = ControlPair(still, readings(mouth=WAVE), still, {"lip": still}, "one")
     cell = control_change([pair]).cell("lip", "mouth_opening")
@@ -42,21 +42,21 @@ def test_what_does_not_move_has_no_correlation_and_says_so() -> None:
     assert cell.pooled.missing_because == "the video's does not move"
 
 
-def test_a_measure_that_stands_still_counts_as_not_followed_in_the_score_alone() -> None:
+def test_score_counts_a_still_measure_as_not_followed() -> None:
     drivers: dict[Control, FaceReadings] = {"lip": readings(mouth=WAVE, smile=WAVE)}
     frozen = control_follow([FollowedVideo(readings(), drivers, "v")])
     assert frozen.cell("lip", "mouth_opening").pooled.correlation is None
     assert (frozen.follow, frozen.leak, frozen.score) == (0.0, 0.0, 0.0)
 
 
-def test_drivers_that_stand_still_tell_nothing() -> None:
+def test_score_is_missing_if_no_driver_moves() -> None:
     matrix = control_follow([FollowedVideo(readings(mouth=WAVE), {"lip": readings()}, "v")])
     assert (matrix.follow, matrix.leak, matrix.score) == (None, None, None)
-    row = matrix.rows(task="cross", method=MODEL)[-1]
-    assert row.missing_because == "no cell on or off the diagonal has a correlation"
+    record = matrix.records("cross", MODEL)[-1]
+    assert record.missing_because == "no cell on or off the diagonal has a correlation"
 
 
-def test_a_pair_that_stands_still_thins_the_pooled_correlation() -> None:
+def test_a_still_pair_lowers_the_pooled_correlation() -> None:
     videos = [
         FollowedVideo(readings(mouth=WAVE), {"lip": readings(mouth=WAVE)}, "follows"),
         FollowedVideo(readings(), {"lip": readings(mouth=WAVE)}, "frozen"),
@@ -67,7 +67,7 @@ def test_a_pair_that_stands_still_thins_the_pooled_correlation() -> None:
     assert cell.pooled.gain == pytest.approx(0.5, abs=1e-5)
 
 
-def test_the_score_is_the_mean_diagonal_less_the_mean_magnitude_off_it() -> None:
+def test_score_is_follow_minus_leak() -> None:
     drivers: dict[Control, FaceReadings] = {
         "lip": readings(mouth=WAVE, smile=OTHER),
         "pose": readings(mouth=-OTHER),
@@ -81,7 +81,7 @@ def test_the_score_is_the_mean_diagonal_less_the_mean_magnitude_off_it() -> None
     assert matrix.score == pytest.approx(-0.3, abs=1e-5)
 
 
-def test_pairs_are_pooled_without_what_they_differ_in_constantly() -> None:
+def test_pooling_removes_the_mean_of_each_pair() -> None:
     videos = [
         FollowedVideo(readings(mouth=5 + WAVE), {"lip": readings(mouth=WAVE)}, "high"),
         FollowedVideo(readings(mouth=WAVE), {"lip": readings(mouth=9 + WAVE)}, "low"),
@@ -91,26 +91,26 @@ def test_pairs_are_pooled_without_what_they_differ_in_constantly() -> None:
     assert cell.pooled.frames == 80
 
 
-def test_rows_hold_each_pairs_cells_and_its_score() -> None:
+def test_records_hold_cells_and_scores() -> None:
     output = readings(mouth=3 * WAVE + 4 * OTHER, smile=OTHER)
     drivers: dict[Control, FaceReadings] = {
         "lip": readings(mouth=WAVE, smile=OTHER),
         "pose": readings(mouth=-OTHER),
     }
-    rows = control_follow([FollowedVideo(output, drivers, "v")]).rows(task="cross", method=MODEL)
-    assert len(rows) == 2 * 2 * len(MEASURES) + 2
-    figures = {row.metric: row for row in rows}
-    assert figures["control_follow_lip_mouth_opening"].value == pytest.approx(0.6, abs=1e-5)
-    assert figures["control_follow_gain_lip_mouth_opening"].value == pytest.approx(3.0, abs=1e-5)
-    assert figures["control_follow_score"].value == pytest.approx(-0.3, abs=1e-5)
-    assert figures["control_follow_score"].video == ALL_PAIRS
-    assert figures["control_follow_score_one_pair"].value == pytest.approx(-0.3, abs=1e-5)
-    assert figures["control_follow_score_one_pair"].video == "v"
-    assert figures["control_follow_lip_yaw"].missing_because == "the driver's does not move"
-    assert {row.direction for row in rows if row.metric == "control_follow_pose_mouth_opening"} == {"neither"}
+    records = control_follow([FollowedVideo(output, drivers, "v")]).records("cross", MODEL)
+    assert len(records) == 2 * 2 * len(MEASURES) + 2
+    by_metric = {record.metric: record for record in records}
+    assert by_metric["control_follow_lip_mouth_opening"].value == pytest.approx(0.6, abs=1e-5)
+    assert by_metric["control_follow_gain_lip_mouth_opening"].value == pytest.approx(3.0, abs=1e-5)
+    assert by_metric["control_follow_score"].value == pytest.approx(-0.3, abs=1e-5)
+    assert by_metric["control_follow_score"].video == ALL_PAIRS
+    assert by_metric["control_follow_score_one_pair"].value == pytest.approx(-0.3, abs=1e-5)
+    assert by_metric["control_follow_score_one_pair"].video == "v"
+    assert by_metric["control_follow_lip_yaw"].missing_because == "the driver's does not move"
+    assert by_metric["control_follow_pose_mouth_opening"].direction == "neither"
 
 
-def test_nothing_to_compare_is_refused() -> None:
+def test_matrices_reject_empty_input() -> None:
     with pytest.raises(ValueError, match="at least one pair"):
         control_change([])
     with pytest.raises(ValueError, match="at least one video"):

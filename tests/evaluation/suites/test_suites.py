@@ -1,8 +1,7 @@
-"""Tables of the evaluations out of readings, pictures and a scorer that are known."""
+"""Records of the suites on known readings, pictures and embeddings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,18 +12,21 @@ from evaluation.config import EvaluationConfig
 from evaluation.controls import CONTROLS, Control
 from evaluation.generation.files import GeneratedVideos, open_generated
 from evaluation.generation.reenactment import Reenactment, ReenactmentPlan
-from evaluation.readings.face import FaceReadings
+from evaluation.metrics.metric import load_metrics
+from evaluation.metrics.table import FACE_METRICS, LANDMARK_METRICS, LIP_SYNC_METRICS
+from evaluation.readings.face import SCORER, FaceReadings
 from evaluation.readings.videos import VideoReadings, cut
 from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord, read_records
-from evaluation.suites.control import official_folder, panel_files
-from evaluation.suites.control_rows import AGAINST_TRUTH, ControlTable, add_change, add_follow, add_rows
-from evaluation.suites.lip_sync_rows import missing_rows, score_pictures, scored_rows
+from evaluation.suites.control import AGAINST_TRUTH, ControlTable, add_matrices, add_records
+from evaluation.suites.lip_sync import score_generated, score_pictures
 from evaluation.suites.quality import run_quality_evaluation
 from storage.root import local_copy, open_root
 from tests.factories.readings import readings
 from tests.factories.report import publish_evaluations
 
 FRAMES = 40
+CONTROL_METRICS = (*FACE_METRICS, *LANDMARK_METRICS)
+FRAME_METRICS = [metric for metric in LIP_SYNC_METRICS if metric.protocol == "frame"]
 TIME = np.linspace(0.0, 2.0 * np.pi, FRAMES)
 SWINGS = {"anna": 20.0 * np.sin(TIME), "bela": 10.0 * np.cos(TIME)}  # degrees of every angle
 CLIPS = {key: readings(FRAMES, angles_degrees=swing[:, None]) for key, swing in SWINGS.items()}
@@ -53,25 +55,24 @@ def value(rows: list[MetricRecord], metric: str, task: str, method: str) -> floa
     return found.value
 
 
-def test_a_model_that_turns_as_its_driver_has_no_error_and_the_still_portrait_has() -> None:
+def test_control_errors_of_a_perfect_model_and_of_baselines() -> None:
     table = ControlTable()
-    add_rows(table, videos(), perfect())
+    add_records(table, videos(), perfect(), CONTROL_METRICS, SCORER)
     for task in ("self", "cross"):
-        assert value(table.rows, "yaw_error", task, MODEL) == pytest.approx(0.0, abs=1e-4)
+        assert value(table.records, "yaw_error", task, MODEL) == pytest.approx(0.0, abs=1e-4)
     # The portrait's yaw is 0, the driver's mean |20 sin| over a period.
-    still = value(table.rows, "yaw_error", "self", COPY_PORTRAIT)
+    still = value(table.records, "yaw_error", "self", COPY_PORTRAIT)
     assert still == pytest.approx(float(np.abs(SWINGS["anna"]).mean()), rel=1e-4)
-    rows = {(one.task, one.method) for one in table.rows}
+    rows = {(one.task, one.method) for one in table.records}
     assert rows == {
         *(("self", row) for row in (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET)),
         *(("cross", row) for row in (MODEL, COPY_PORTRAIT, COPY_TARGET)),
     }
 
 
-def test_matrices_stand_in_the_long_form_with_their_score() -> None:
+def test_matrices_are_written_in_long_form_with_scores() -> None:
     table = ControlTable()
-    add_follow(table, videos(), perfect())
-    add_change(table, videos(), perfect())
+    add_matrices(table, videos(), perfect(), SCORER)
     cells = {
         (cell["protocol"], cell["method"], cell["driver"], cell["measure"]): cell["correlation"]
         for cell in table.cells
@@ -83,17 +84,16 @@ def test_matrices_stand_in_the_long_form_with_their_score() -> None:
     assert {name.split()[0] for name in table.scores} <= {"control_change", "control_follow"}
 
 
-def test_against_the_truth_rows_have_a_scorer_of_their_own_and_no_landmark_distance() -> None:
+def test_records_against_the_truth_have_their_own_scorer() -> None:
     table = ControlTable()
     twice = {key: readings(FRAMES, angles_degrees=2.0 * swing[:, None]) for key, swing in SWINGS.items()}
-    add_rows(table, videos(), perfect(), twice)
-    assert {row.scorer for row in table.rows} == {AGAINST_TRUTH}
-    assert not [row for row in table.rows if "lmd" in row.metric]
-    error = value(table.rows, "yaw_error", "self", MODEL)
+    add_records(table, videos(), perfect(), FACE_METRICS, AGAINST_TRUTH, twice)
+    assert {row.scorer for row in table.records} == {AGAINST_TRUTH}
+    error = value(table.records, "yaw_error", "self", MODEL)
     assert error == pytest.approx(float(np.abs(SWINGS["anna"]).mean()), rel=1e-4)
 
 
-def test_readings_are_cut_and_held() -> None:
+def test_readings_are_cut_and_held_still() -> None:
     held: FaceReadings = perfect().still(videos().named("self-00"))
     assert len(held) == FRAMES
     assert float(held.measure("yaw").std()) == 0.0
@@ -125,8 +125,8 @@ def made(root: UPath) -> GeneratedVideos:
     return open_generated(root, "default")[1]
 
 
-def test_lip_sync_has_every_row_and_a_video_that_is_too_short_a_reason(made: GeneratedVideos) -> None:
-    frame = scored_rows(made, GreyScorer(), "frame")
+def test_lip_sync_scores_every_method_and_reports_short_videos(made: GeneratedVideos) -> None:
+    frame = score_generated(made, GreyScorer(), "frame", FRAME_METRICS)
     assert {row.method for row in frame if row.task == "self"} == {
         MODEL,
         GROUND_TRUTH,
@@ -141,23 +141,25 @@ def test_lip_sync_has_every_row_and_a_video_that_is_too_short_a_reason(made: Gen
     assert truth is not None
     assert still is not None
     assert truth < still
-    crop = scored_rows(made, GreyScorer(), "crop")
+    crop = score_generated(made, GreyScorer(), "crop", LIP_SYNC_METRICS)
     assert value(crop, "lse_c_crop", "cross", MODEL) is None
     assert {row.missing_because for row in crop if row.metric == "lse_c_crop"} == {
         "too_short: 10 frames and 10 of sound, need 30 of each"
     }
-    with pytest.raises(ValueError, match="protocol 'track' is not made of pictures"):
+    with pytest.raises(ValueError, match="by protocol crop or frame, not by 'track'"):
         score_pictures([], np.zeros(0, np.float32), GreyScorer(), "track")
 
 
-def test_without_syncnet_its_rows_say_what_to_give() -> None:
-    assert {row.scorer for row in missing_rows()} == {"syncnet_v2"}
-    assert all("pdfgc weights fetch syncnet_v2" in row.missing_because for row in missing_rows())
+def test_lip_sync_metrics_are_missing_without_syncnet() -> None:
+    ready, missing = load_metrics(LIP_SYNC_METRICS, {"syncnet_weights": None})
+    assert {metric.protocol for metric in ready} == {"crop"}
+    assert {record.scorer for record in missing} == {"syncnet_v2"}
+    assert all("pdfgc weights fetch syncnet_v2" in record.missing_because for record in missing)
 
 
-def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
+def test_quality_of_flat_pictures_follows_their_greys(root: UPath) -> None:
     config = EvaluationConfig(run="default")
-    published = run_quality_evaluation(root, config, progress=lambda _: None)
+    published = run_quality_evaluation(root, config)
     rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     mine = value(rows, "psnr_64px", "self", MODEL)
     # Grey 30 against 40, each within 1 after H.264: 10 log10(255^2 / 10^2) = 28.13 dB.
@@ -165,13 +167,4 @@ def test_quality_of_flat_pictures_is_what_their_greys_say(root: UPath) -> None:
     assert value(rows, "ssim_64px", "self", GROUND_TRUTH) == pytest.approx(1.0, abs=3e-4)  # float32
     assert value(rows, "csim_insightface", "cross", MODEL) is None
     assert not [row for row in rows if row.metric.startswith("psnr") and row.task == "cross"]
-    assert not run_quality_evaluation(root, config, progress=lambda _: None).built
-
-
-def test_files_that_are_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PDFGC_OFFICIAL_PANELS", raising=False)
-    assert official_folder(EvaluationConfig()) is None
-    monkeypatch.setenv("PDFGC_OFFICIAL_PANELS", str(tmp_path))
-    assert official_folder(EvaluationConfig()) == tmp_path
-    with pytest.raises(ValueError, match="holds none of the released model's published panel videos"):
-        panel_files(tmp_path)
+    assert not run_quality_evaluation(root, config).built
