@@ -42,7 +42,7 @@ from typing_extensions import override
 from upath import UPath
 
 from benchmarks.measuring import show, write_json
-from pipelines.training.launch import threads
+from pipelines.training.launch import thread_environment
 from storage.root import open_root
 from training.data.batches import Batch
 from training.data.index import ClipIndex, open_current
@@ -325,7 +325,7 @@ def main(
 ) -> None:
     """Time the training steps of a preset's stages on the data set of ROOT."""
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(int(threads(1)["OMP_NUM_THREADS"]))
+        torch.set_num_threads(int(thread_environment(1)["OMP_NUM_THREADS"]))
     config = TrainingConfig(preset=preset, run=run, device=device)
     place, load_before = open_root(str(root)), load_averages()
     figures: dict[str, dict[str, dict[str, float]]] = {}

@@ -1,4 +1,4 @@
-"""Everything that Dagster shows. Loading this imports no torch, MediaPipe or onnxruntime."""
+"""The Dagster definitions of the project. Loading them imports no torch, MediaPipe, onnxruntime or ray."""
 
 from dagster import (
     AssetSelection,
@@ -90,7 +90,7 @@ definitions = Definitions(
             target=AssetSelection.assets(dataset, *evaluation_assets, evaluation_report),
             default_status=DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=MINIMUM_INTERVAL_SECONDS,
-            description="Makes the data set after its batches, and a run's evaluation after its training.",
+            description="Materializes the data set after its batches and evaluations after training.",
         ),
     ],
     resources={
@@ -103,6 +103,6 @@ definitions = Definitions(
         "baseline": BaselineResource(),
     },
     loggers={"plain": plain_console},
-    # A step's own process pool does the work; a process a step would only add a second to each.
+    # Steps have their own process pools; one more process per step would only add a second each.
     executor=in_process_executor,
 )

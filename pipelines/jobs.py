@@ -1,4 +1,4 @@
-"""The jobs: which assets go together, as people and sensors start them."""
+"""Jobs: selections of assets that people, schedules and sensors launch together."""
 
 from dagster import AssetSelection, define_asset_job
 
@@ -15,12 +15,12 @@ from training.stage_catalog import STAGE_NAMES
 preprocess = define_asset_job(
     "preprocess",
     selection=AssetSelection.assets(*step_assets),
-    description="All of a batch: from its videos to its shards. Run it for every new batch (a backfill).",
+    description="Preprocess a batch, from its videos to its shards. For several batches launch a backfill.",
 )
 scan_job = define_asset_job(
     "scan_sources",
     selection=AssetSelection.assets(source_videos),
-    description="Look for new videos; each new batch becomes a partition.",
+    description="Scan for new videos; each new batch becomes a partition.",
 )
 index_job = define_asset_job(
     "index_dataset",
@@ -30,20 +30,20 @@ index_job = define_asset_job(
 train_all = define_asset_job(
     "train_all",
     selection=AssetSelection.assets(*stage_assets),
-    description="Train every stage, each from those before it. One choice holds for all of them.",
+    description="Train every stage of a run. The partition names the run.",
 )
 train_jobs = [
     define_asset_job(
         f"train_{name}",
         selection=AssetSelection.assets(stage),
-        description=f"Train {name} alone, from what the stages before it have published.",
+        description=f"Train {name}, starting from the published stages before it.",
     )
     for name, stage in zip(STAGE_NAMES, stage_assets, strict=True)
 ]
 evaluate_job = define_asset_job(
     "evaluate",
     selection=AssetSelection.assets(*evaluation_assets, evaluation_report),
-    description="Make a run's videos, measure them, and write the report.",
+    description="Generate the videos of a run, measure them and write the report.",
 )
 set_baseline_job = define_asset_job(
     "set_baseline",
@@ -53,6 +53,5 @@ set_baseline_job = define_asset_job(
 reprocess_job = define_asset_job(
     "reprocess_stale",
     selection=AssetSelection.assets(reprocessing_plan),
-    description="Find the batches whose fingerprint no longer fits and make exactly these again; as a dry "
-    "run, only list them.",
+    description="List stale batches and rebuild them; with dry_run only list them.",
 )

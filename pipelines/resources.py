@@ -28,7 +28,7 @@ class WorkspaceResource(ConfigurableResource):  # type: ignore[type-arg]
     force: bool = Field(default=False, description="Rebuild everything, even what is up to date")
 
     def open(self) -> UPath:
-        """The opened root."""
+        """Open the root."""
         return open_root(self.root or None)
 
     def worker_count(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The terminal: messages of native libraries that say nothing are kept off it."""
+"""What commands set up first: threads, and a terminal without the messages of native libraries."""
 
 import os
 import re
@@ -8,25 +8,37 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Final
 
-# What MediaPipe's native code prints whenever a graph starts; it has no switch of its own that works.
+# MediaPipe's native code prints these whenever a graph starts; its log level has no effect on them.
 CHATTER: Final = re.compile(
     rb"INFO: Created TensorFlow Lite|WARNING: All log messages before absl::InitializeLog"
     rb"|[WI]\d{4} .*(inference_feedback_manager|landmark_projection_calculator|gl_context|face_landmarker)"
 )
 
 
+def use_one_thread() -> None:
+    """Set the numeric libraries to one thread per process, unless the environment says otherwise.
+
+    Call it before they are loaded. The worker processes are the parallelism; more threads would only compete
+    for the cores in busy loops.
+    """
+    from preprocessing.process_pool import ONE_THREAD
+
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def without_chatter() -> Generator[None, None, None]:
-    """Keep the known chatter of native libraries off the terminal, from this process and its workers.
+    """Drop the known messages of native libraries from standard error, of this process and its workers.
 
-    Everything else passes, also the last words of a worker that crashes: the filter runs here.
+    Everything else passes, also the last message of a worker that crashes, because this process filters.
     """
     sys.stderr.flush()
     terminal = os.dup(2)
     source, sink = os.pipe()
     os.dup2(sink, 2)
     os.close(sink)
-    filtering = Thread(target=_pass_on, args=(source, terminal), daemon=True)
+    filtering = Thread(target=_forward, args=(source, terminal), daemon=True)
     filtering.start()
     try:
         yield
@@ -36,7 +48,7 @@ def without_chatter() -> Generator[None, None, None]:
         filtering.join(timeout=5.0)
 
 
-def _pass_on(source: int, terminal: int) -> None:
+def _forward(source: int, terminal: int) -> None:
     with os.fdopen(source, "rb") as lines:
         for line in lines:
             if not CHATTER.match(line):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from upath import UPath
 
-    from pipelines.training.record import HeldOutFigure
+    from pipelines.training.record import HeldOutMetric
 
 STAGE_3: Final = "stage3_expression"
 ABLATION_RUN: Final = "no-decorrelation"
@@ -55,7 +55,7 @@ def demo(
     """
     from rich.console import Console
 
-    from pipelines.one_thread import use_one_thread
+    from pipelines.cli.console import use_one_thread
 
     if videos is not None and portraits:
         raise click.UsageError("--portrait applies to the rendered corpus; it cannot be used with --videos")
@@ -109,13 +109,13 @@ def print_ablation(root: "UPath", runs: tuple[str, str], console: "Console") -> 
     console.print(table)
 
 
-def held_out_metrics(root: "UPath", run: str) -> "dict[str, HeldOutFigure]":
+def held_out_metrics(root: "UPath", run: str) -> "dict[str, HeldOutMetric]":
     """The held-out metrics of stage 3 of a run by name; empty if it is not trained."""
-    from pipelines.training.record import read_figures
+    from pipelines.training.record import read_held_out_metrics
     from storage.publishing import current
     from storage.root import local_copy
 
     published = current(root, STAGE_3, run)
     if published is None:
         return {}
-    return {metric.name: metric for metric in read_figures(local_copy(published.directory))}
+    return {metric.name: metric for metric in read_held_out_metrics(local_copy(published.directory))}

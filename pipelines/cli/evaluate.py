@@ -19,7 +19,7 @@ def evaluate(config: EvaluationConfig, force: bool) -> None:
     """Measure lip sync, control and quality of a run."""
     from rich.console import Console
 
-    from pipelines.one_thread import use_one_thread
+    from pipelines.cli.console import use_one_thread
 
     use_one_thread()
     from pipelines.cli.console import without_chatter

@@ -51,7 +51,7 @@ def preprocess(folders: tuple[SourcePath, ...], force: bool, workers: int) -> No
     """
     from rich.console import Console
 
-    from pipelines.one_thread import use_one_thread
+    from pipelines.cli.console import use_one_thread
 
     use_one_thread()
     from pipelines.cli.console import without_chatter

@@ -65,7 +65,7 @@ def print_held_out_metrics(root: "UPath", run: str, stages: tuple[str, ...], con
     """Print the held-out metrics of the trained stages of a run."""
     from rich.table import Table
 
-    from pipelines.training.record import read_figures
+    from pipelines.training.record import read_held_out_metrics
     from storage.publishing import current
     from storage.root import local_copy
 
@@ -76,7 +76,7 @@ def print_held_out_metrics(root: "UPath", run: str, stages: tuple[str, ...], con
         published = current(root, stage, run)
         if published is None:
             continue
-        for metric in read_figures(local_copy(published.directory)):
+        for metric in read_held_out_metrics(local_copy(published.directory)):
             chance = "" if metric.chance is None else f"{metric.chance:.4g}{metric.unit}"
             beats = {True: "yes", False: "no", None: ""}[metric.beats_chance]
             table.add_row(stage, metric.name, f"{metric.value:.4g}{metric.unit}", chance, beats)

@@ -23,15 +23,13 @@ from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION, run_lip_sync_evaluat
 from evaluation.suites.quality import QUALITY_EVALUATION, run_quality_evaluation
 from pipelines.checks import check_specs, run_checks
 from pipelines.evaluation.checks import RECORDS_CHECKS, VIDEO_CHECKS
-from pipelines.materialised import Materialised
-from pipelines.metadata import picture, published_metadata
+from pipelines.metadata import AssetResult, column_schema, picture, published_metadata
 from pipelines.operations.automation import after_any_of
 from pipelines.operations.instance import GPU_POOL
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import EvaluationResource, WorkspaceResource
-from pipelines.table_columns import column_schema
 from pipelines.training.assets import stage_assets
 from storage.publishing import Published
 from storage.root import local_copy
@@ -54,7 +52,7 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 )
 def generated_videos(
     context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
-) -> Materialised:
+) -> AssetResult:
     """A run's videos, by a list of portraits and drivers that the seed draws from the data set.
 
     Self: a clip drives its own first frame. Cross: lip, pose, eye and expression from four clips of other
@@ -65,7 +63,7 @@ def generated_videos(
     with retry_transient_errors(context):
         published = run_generated_videos(root, config, force=workspace.force)
     sheet = local_copy(published.directory) / CONTACT_SHEET
-    return Materialised(
+    return AssetResult(
         metadata={"run": config.run, "picture: videos and drivers": picture(sheet.read_bytes())}
         | published_metadata(published),
         check_results=run_checks(VIDEO_CHECKS, (root, config.run)),
@@ -99,14 +97,14 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
     )
     def measured(
         context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
-    ) -> Materialised:
+    ) -> AssetResult:
         root = workspace.open()
         config = evaluation_config.to_config(context.partition_key)
         with retry_transient_errors(context):
             published = evaluation.measure(root, config, workspace)
         folder = local_copy(published.directory)
         rows = read_records(folder / RECORDS_TABLE)
-        return Materialised(
+        return AssetResult(
             metadata={"run": config.run, "figures": _table(rows)}
             | published_metadata(published)
             | _missing(rows),

@@ -27,11 +27,10 @@ from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.checks import check_result
 from pipelines.forms import resource_class
-from pipelines.materialised import Materialised
+from pipelines.metadata import AssetResult, column_schema
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
 from pipelines.resources import WorkspaceResource
-from pipelines.table_columns import column_schema
 from storage.checks import CheckOutcome
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
@@ -63,7 +62,7 @@ def baseline_run(
     config: SetBaselineConfig,
     workspace: WorkspaceResource,
     baseline: BaselineResource,
-) -> Materialised:
+) -> AssetResult:
     """The run that later runs are compared with. Materialising it sets a run's report as the baseline.
 
     The run is compared with the current baseline run first and refused if it is worse, unless
@@ -78,9 +77,7 @@ def baseline_run(
         regressions = [metric_name(metric.key) for metric in check.regressions]
         entry = set_baseline_run(root, run, config.note, regressions=regressions)
     context.log.info("Set run %s as the baseline: %s", run, entry.note)
-    return Materialised(
-        metadata=_metadata(root, entry, check), data_version=DataVersion(entry.report_content)
-    )
+    return AssetResult(metadata=_metadata(root, entry, check), data_version=DataVersion(entry.report_content))
 
 
 def regression_check_spec() -> AssetCheckSpec:

@@ -9,12 +9,10 @@ from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
 from pipelines.evaluation.baseline_run import BaselineResource, regression_check_spec, run_regression_check
-from pipelines.materialised import Materialised
-from pipelines.metadata import published_metadata
+from pipelines.metadata import AssetResult, column_schema, published_metadata
 from pipelines.operations.automation import after_any_of
 from pipelines.partitions import training_runs
 from pipelines.resources import WorkspaceResource
-from pipelines.table_columns import column_schema
 from storage.publishing import Published
 from storage.root import local_copy
 
@@ -34,7 +32,7 @@ def evaluation_report(
     context: AssetExecutionContext,
     workspace: WorkspaceResource,
     baseline: BaselineResource,
-) -> Materialised:
+) -> AssetResult:
     """Evaluation of a run as a self-contained HTML page with videos, matrices and tables, and as Parquet.
 
     Metrics on which a baseline is ahead of the model are marked.
@@ -42,7 +40,7 @@ def evaluation_report(
     root = workspace.open()
     run = context.partition_key
     published = run_report(root, run, ReportSettings(), force=workspace.force)
-    return Materialised(
+    return AssetResult(
         metadata=report_metadata(published),
         check_results=[run_regression_check(root, run, baseline.to_settings())],
         data_version=DataVersion(published.manifest.content_digest),

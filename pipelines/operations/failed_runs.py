@@ -1,4 +1,4 @@
-"""The sensor `failed_runs`: one clear line for every run that failed, and a message where one is wanted."""
+"""The sensor `failed_runs`: one line for every failed run, in a log and to a webhook."""
 
 import json
 import os
@@ -17,18 +17,18 @@ from pipelines.operations.step_errors import step_error
 
 PARTITION_TAG: Final = "dagster/partition"
 WILL_RETRY_TAG: Final = "dagster/will_retry"
-MARKED_FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
+KILLED_MESSAGE: Final = "This run has been marked as failed from outside"
 FAILURES_NAME: Final = "failures.log"
-MESSAGE_SECONDS: Final = 10  # a webhook that does not answer must not hold up the sensor
+WEBHOOK_TIMEOUT_SECONDS: Final = 10
 
 
 @run_failure_sensor(
     default_status=DefaultSensorStatus.RUNNING,
     monitor_all_code_locations=False,
-    description="A line of every failed run in failures.log of Dagster's home, and to the webhook.",
+    description="Writes a line for every failed run to failures.log in Dagster's home and to the webhook.",
 )
 def failed_runs(context: RunFailureSensorContext) -> None:
-    """Tell of a failed run: the step, its error, and where to look."""
+    """Report a failed run: the step, its error and the URL of its page."""
     settings = deployed(OperationsSettings)
     run = context.dagster_run
     failures = context.get_step_failure_events()
@@ -36,7 +36,7 @@ def failed_runs(context: RunFailureSensorContext) -> None:
     if not failures:
         line += run_failure(context.failure_event.message or "")
     if run.tags.get(WILL_RETRY_TAG) == "true":
-        line += "; it is started again"
+        line += "; it will be retried"
     url = f"{settings.webserver.rstrip('/')}/runs/{run.run_id}"
     context.log.error("%s (%s)", line, url)
     write_line(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line} ({url})")
@@ -45,7 +45,7 @@ def failed_runs(context: RunFailureSensorContext) -> None:
 
 
 def failure_line(job: str, batch: str, failures: Sequence[DagsterEvent]) -> str:
-    """Such as ``preprocess of b00001: clips: ValueError: …``: what the first failed step raised."""
+    """The error of the first failed step: ``preprocess of b00001: clips: ValueError: …``."""
     line = f"{job} of {batch}: " if batch else f"{job}: "
     for event in failures:
         if (error := step_error(event)) is not None:
@@ -54,18 +54,18 @@ def failure_line(job: str, batch: str, failures: Sequence[DagsterEvent]) -> str:
 
 
 def run_failure(message: str) -> str:
-    """Why a run failed of which no step did; Dagster's own words for a dead process tell little."""
-    gone = "the run's process is gone: killed, out of memory, or its machine went down"
-    return gone if message.startswith(MARKED_FROM_OUTSIDE) else first_line(message) or "no reason given"
+    """Why a run without a failed step failed. Dagster's message for a dead process is vague."""
+    killed = "the process of the run died: killed, out of memory, or the machine went down"
+    return killed if message.startswith(KILLED_MESSAGE) else first_line(message) or "no reason given"
 
 
 def first_line(message: str) -> str:
-    """An error's message without what follows its first line."""
+    """The first line of an error's message."""
     return message.strip().partition("\n")[0]
 
 
 def write_line(line: str) -> None:
-    """Add a line to `failures.log`; Dagster's home is local, whatever the root is."""
+    """Append a line to `failures.log`. Dagster's home is local, also when the root is in a bucket."""
     with (Path(os.environ[HOME_VARIABLE]) / FAILURES_NAME).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
@@ -74,14 +74,12 @@ def post(url: str, message: dict[str, str]) -> None:
     """Post a message as JSON.
 
     Raises:
-        ValueError: the address is not one of the web.
-        OSError: nobody answers, or with an error; the tick shows it, the line is written all the same.
+        ValueError: the URL is not http or https.
+        OSError: no response, or an error status; the tick shows it.
     """
     if not url.startswith(("http://", "https://")):
-        raise ValueError(
-            f"PDFGC__OPERATIONS__WEBHOOK is {url!r}, need an address that starts with http:// or https://"
-        )
+        raise ValueError(f"PDFGC__OPERATIONS__WEBHOOK must start with http:// or https://, got {url!r}")
     body = json.dumps(message).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  (checked)
-    with urllib.request.urlopen(request, timeout=MESSAGE_SECONDS):  # noqa: S310
+    with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_SECONDS):  # noqa: S310
         pass

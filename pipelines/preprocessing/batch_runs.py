@@ -1,4 +1,4 @@
-"""Runs of the job `preprocess` that sensors start: how many at once, for which batches, of which steps."""
+"""Runs of the job `preprocess` that sensors request, with a limit on batches in flight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Final
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
 
 PREPROCESS: Final = "preprocess"
-WHY_TAG: Final = "pdfgc/why"
+REASON_TAG: Final = "pdfgc/reason"
 PARTITION_TAG: Final = "dagster/partition"
-WHY_CHARACTERS: Final = 200  # the run's page shows a tag on one line; the plan holds the whole reason
+REASON_CHARACTERS: Final = 200  # the run's page shows a tag on one line; the plan holds the whole reason
 UNFINISHED: Final = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -21,44 +21,44 @@ UNFINISHED: Final = (
 
 @dataclass(frozen=True)
 class BatchWork:
-    """What to run for a batch."""
+    """A requested run of a batch."""
 
     batch: str
-    why: str
-    run_key: str  # Dagster starts one run for each, ever
-    steps: tuple[str, ...] = ()  # none: all
+    reason: str
+    run_key: str  # Dagster starts one run per key
+    steps: tuple[str, ...] = ()  # empty: all
 
 
 def batches_in_flight(instance: DagsterInstance) -> set[str]:
-    """Batches with a run of `preprocess` that is queued or running, whoever started it."""
+    """Batches with a queued or running run of `preprocess`, started by anyone."""
     runs = instance.get_runs(RunsFilter(job_name=PREPROCESS, statuses=list(UNFINISHED)))
     return {run.tags.get(PARTITION_TAG, "") for run in runs}
 
 
 def is_unfinished(instance: DagsterInstance, job: str) -> bool:
-    """Whether a run of a job is queued or running."""
+    """Whether a job has a queued or running run."""
     return bool(instance.get_runs(RunsFilter(job_name=job, statuses=list(UNFINISHED)), limit=1))
 
 
 def next_requests(
     work: Sequence[BatchWork], in_flight: set[str], limit: int
 ) -> tuple[list[RunRequest], list[BatchWork]]:
-    """As many runs as there is room for, and what must wait.
+    """Run requests up to the limit, and the work that must wait.
 
     Args:
-        work: what is to be done, in order.
-        in_flight: batches that are worked on now: they take room, and none is worked on twice at once.
-        limit: batches in flight at most.
+        work: in order of priority.
+        in_flight: batches with an unfinished run; they count, and get no second run.
+        limit: maximum number of batches in flight.
     """
-    room = max(0, limit - len(in_flight))
-    started: list[RunRequest] = []
+    free = max(0, limit - len(in_flight))
+    requests: list[RunRequest] = []
     waiting: list[BatchWork] = []
-    for one in work:
-        if len(started) == room or one.batch in in_flight:
-            waiting.append(one)
+    for item in work:
+        if len(requests) == free or item.batch in in_flight:
+            waiting.append(item)
         else:
-            started.append(_request(one))
-    return started, waiting
+            requests.append(_request(item))
+    return requests, waiting
 
 
 def _request(work: BatchWork) -> RunRequest:
@@ -67,5 +67,5 @@ def _request(work: BatchWork) -> RunRequest:
         job_name=PREPROCESS,
         partition_key=work.batch,
         asset_selection=[AssetKey(step) for step in work.steps] or None,
-        tags={WHY_TAG: work.why[:WHY_CHARACTERS]},
+        tags={REASON_TAG: work.reason[:REASON_CHARACTERS]},
     )

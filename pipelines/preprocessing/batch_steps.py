@@ -1,4 +1,4 @@
-"""The assets of a batch, `face_tracks` to `shards`: one for each batch step of preprocessing."""
+"""The assets `face_tracks` to `shards`: one per batch step of preprocessing."""
 
 from typing import Final
 
@@ -11,15 +11,13 @@ from dagster import (
 
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
-from pipelines.materialised import Materialised
-from pipelines.metadata import published_metadata, what_happened
+from pipelines.metadata import AssetResult, build_reason, column_schema, published_metadata
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
 from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import PreprocessingResource, WorkspaceResource
-from pipelines.table_columns import column_schema
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step, step_settings
 from preprocessing.sources.stored_catalog import load_batch
 
@@ -41,7 +39,7 @@ def _step_asset(name: str) -> AssetsDefinition:
     )
     def step_asset(
         context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
-    ) -> Materialised:
+    ) -> AssetResult:
         root, key = workspace.open(), context.partition_key
         settings = preprocessing.to_settings()
         with retry_transient_errors(context):
@@ -53,10 +51,10 @@ def _step_asset(name: str) -> AssetsDefinition:
                 force=workspace.force,
                 workers=workspace.worker_count(),
             )
-        context.log.info("%s", what_happened(published))
-        # Apart from the rest: Dagster keeps a result's metadata twice, with the step's output as well.
+        context.log.info("%s", build_reason(published))
+        # Separately, because Dagster stores the metadata of a result twice (also with the step's output).
         context.add_asset_metadata(step_pictures(root, name, key, settings))
-        return Materialised(
+        return AssetResult(
             metadata=published_metadata(published),
             check_results=run_checks(STEP_CHECKS.get(name, ()), BatchBuilds(root, key, settings)),
             data_version=DataVersion(published.manifest.content_digest),

@@ -1,4 +1,4 @@
-"""The asset `dataset`: all batches' shards as one data set with splits, statistics and a card."""
+"""The asset `dataset`: the shards of all batches, with splits, statistics and a card."""
 
 from dagster import (
     AssetCheckResult,
@@ -10,14 +10,12 @@ from dagster import (
 )
 
 from pipelines.checks import check_result
-from pipelines.materialised import Materialised
-from pipelines.metadata import published_metadata
+from pipelines.metadata import AssetResult, column_schema, published_metadata
 from pipelines.operations.automation import after_batches
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.pictures import dataset_pictures
 from pipelines.resources import DatasetResource, WorkspaceResource
-from pipelines.table_columns import column_schema
 from preprocessing.dataset.joining import CODE_VERSION, INDEX_SCHEMA, check_dataset
 from preprocessing.dataset.whole import DATASET, WHOLE, run_dataset
 from storage.checks import CheckOutcome
@@ -36,10 +34,10 @@ from storage.root import local_copy
 )
 def dataset(
     context: AssetExecutionContext, workspace: WorkspaceResource, dataset_config: DatasetResource
-) -> Materialised:
-    """The whole data set: an index into all shards, splits by identity, statistics and a card.
+) -> AssetResult:
+    """Index of all shards, with splits by identity, statistics and a data set card.
 
-    Training reads this index. Batches without shards are left out until they have them.
+    Training reads this index. Batches without shards are not included.
     """
     root = workspace.open()
     with retry_transient_errors(context):
@@ -47,7 +45,7 @@ def dataset(
             root, dataset_config.to_settings(), force=workspace.force, progress=context.log.info
         )
     card = local_copy(published.directory) / "dataset_card.md"
-    return Materialised(
+    return AssetResult(
         metadata=published_metadata(published)
         | {"card": MetadataValue.path(str(card))}
         | dataset_pictures(root),
@@ -57,11 +55,11 @@ def dataset(
 
 @asset_check(asset=dataset, blocking=True)
 def identities_disjoint(workspace: WorkspaceResource) -> AssetCheckResult:
-    """No identity and no video stands in two splits, and the index agrees with the shards."""
+    """No identity and no video is in two splits, and the index matches the shards."""
     published = current(workspace.open(), DATASET, WHOLE)
     if published is None:
-        raise ValueError("the data set is not made yet, so there is nothing to check: materialise it first")
+        raise ValueError("there is no data set to check: materialize the asset dataset first")
     problems = check_dataset(local_copy(published.directory))
-    explanation = "; ".join(problems) if problems else "splits are disjoint, the index is sound"
+    explanation = "; ".join(problems) if problems else "the splits are disjoint and the index is valid"
     outcome = CheckOutcome(not problems, explanation, {"problems": len(problems)})
     return check_result(outcome, name="identities_disjoint", blocking=True)

@@ -1,17 +1,15 @@
-"""The assets of identities, off by default: in no job and no plan, made when a person asks for them."""
+"""Assets about identities. Optional: they are in no job and no plan, and are materialized by hand."""
 
 import json
 
 from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
 from pipelines.forms import config_class
-from pipelines.materialised import Materialised
-from pipelines.metadata import published_metadata, what_happened
+from pipelines.metadata import AssetResult, build_reason, column_schema, published_metadata
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.resources import PreprocessingResource, WorkspaceResource
-from pipelines.table_columns import column_schema
 from preprocessing.labels.identity import STEP, IdentitySettings
 from preprocessing.labels.identity_report import CODE_VERSION as REPORT_VERSION
 from preprocessing.labels.identity_report import (
@@ -42,8 +40,8 @@ class IdentityReportConfig(config_class(IdentityReportSettings)):
 )
 def identity_embeddings(
     context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
-) -> Materialised:
-    """Who is seen in each clip, by InsightFace's recognition network (`pdfgc weights fetch buffalo_l`)."""
+) -> AssetResult:
+    """An embedding of the face in every clip, by InsightFace (`pdfgc weights fetch buffalo_l`)."""
     root, key, settings = workspace.open(), context.partition_key, preprocessing.to_settings()
     with retry_transient_errors(context):
         published = run_step(
@@ -53,8 +51,8 @@ def identity_embeddings(
             settings,
             force=workspace.force,
         )
-    context.log.info("%s", what_happened(published))
-    return Materialised(
+    context.log.info("%s", build_reason(published))
+    return AssetResult(
         metadata=published_metadata(published), data_version=DataVersion(published.manifest.content_digest)
     )
 
@@ -70,19 +68,22 @@ def identity_report(
     context: AssetExecutionContext,
     config: IdentityReportConfig,
     workspace: WorkspaceResource,
-) -> Materialised:
-    """Clips of two people, clips under another's name, one person under two names; nothing is changed."""
+) -> AssetResult:
+    """Suspicious identities: clips of two people, clips under another name, one person under two names.
+
+    Changes nothing in the data set.
+    """
     with retry_transient_errors(context):
         published = run_identity_report(workspace.open(), config.to_settings(), force=workspace.force)
-    context.log.info("%s", what_happened(published))
-    told = json.loads(read_bytes(published.directory / REPORT_NAME))
-    findings = {
+    context.log.info("%s", build_reason(published))
+    contents = json.loads(read_bytes(published.directory / REPORT_NAME))
+    suspects = {
         name.replace("_", " "): MetadataValue.json(rows[:ROWS_SHOWN])
-        for name, rows in told.items()
+        for name, rows in contents.items()
         if isinstance(rows, list) and rows
     }
     report = local_copy(published.directory) / REPORT_NAME
-    return Materialised(
-        metadata=published_metadata(published) | findings | {"report": MetadataValue.path(str(report))},
+    return AssetResult(
+        metadata=published_metadata(published) | suspects | {"report": MetadataValue.path(str(report))},
         data_version=DataVersion(published.manifest.content_digest),
     )

@@ -1,4 +1,4 @@
-"""The sensor `new_videos`: has new videos scanned, and new batches preprocessed."""
+"""The sensor `new_videos`: requests scans for new videos and runs for new batches."""
 
 import time
 from collections.abc import Sequence
@@ -42,54 +42,52 @@ SETTINGS: Final = deployed(OperationsSettings)
     jobs=[scan_job, preprocess],
     minimum_interval_seconds=SETTINGS.scan_every_seconds,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Finds new videos under the folders and buckets of PDFGC_VIDEOS and those scanned before; "
-    "each new batch is preprocessed once, a few at a time.",
+    description="Finds new videos in PDFGC_VIDEOS and in folders scanned before, and preprocesses each new "
+    "batch once, a few at a time.",
 )
 def new_videos(context: SensorEvaluationContext) -> SensorResult:
-    """Ask for a scan where settled files are unseen, and for runs of batches that were never made."""
+    """Request a scan if there are new files, and runs of batches that have no shards."""
     root, folders = WorkspaceResource().open(), SourcesResource().all_folders()
-    found = unseen_files(root, folders, UnseenSettings(settle_seconds=SETTINGS.settle_seconds))
-    scans = [] if is_unfinished(context.instance, SCAN) else scan_requests(found, time.time())
+    unseen = unseen_files(root, folders, UnseenSettings(settle_seconds=SETTINGS.settle_seconds))
+    scans = [] if is_unfinished(context.instance, SCAN) else scan_requests(unseen, time.time())
     assert batches.name is not None
     keys = context.instance.get_dynamic_partitions(batches.name)
-    made = context.instance.get_materialized_partitions(AssetKey(LAST_STEP))
-    missing = sorted(set(keys) - set(made))
-    # A batch that was started before and has no shards failed: the nightly plan takes it up, not this.
-    before = started_keys(context.instance) if missing else set()
-    work = [BatchWork(key, "new batch", f"new:{key}") for key in missing if f"new:{key}" not in before]
+    packed = context.instance.get_materialized_partitions(AssetKey(LAST_STEP))
+    missing = sorted(set(keys) - set(packed))
+    # A batch that was started and has no shards has failed: the nightly plan retries it.
+    started = started_keys(context.instance) if missing else set()
+    work = [BatchWork(key, "new batch", f"new:{key}") for key in missing if f"new:{key}" not in started]
     runs, waiting = next_requests(work, batches_in_flight(context.instance), SETTINGS.batches_in_flight)
-    context.log.info("%s", account(found, runs, waiting))
+    context.log.info("%s", tick_summary(unseen, runs, waiting))
     return SensorResult(run_requests=[*scans, *runs])
 
 
-def scan_requests(found: UnseenFiles, now_seconds: float) -> list[RunRequest]:
-    """A scan for the unseen files, once an hour at most for the same ones: a scan may fail."""
-    if not found.settled:
+def scan_requests(unseen: UnseenFiles, now_seconds: float) -> list[RunRequest]:
+    """A scan for the new files; for the same files at most once an hour, because a scan may fail."""
+    if not unseen.settled:
         return []
-    # What arrives between this look and the scan is left alone like what arrived just before.
+    # Files that arrive between this tick and the scan are skipped as still being copied.
     settle = {"scan": {"settle_seconds": SETTINGS.settle_seconds}}
     return [
         RunRequest(
-            run_key=f"scan:{found.digest}:{int(now_seconds // 3600)}",
+            run_key=f"scan:{unseen.digest}:{int(now_seconds // 3600)}",
             job_name=SCAN,
             run_config={"resources": {"sources": {"config": settle}}},
         )
     ]
 
 
-def account(found: UnseenFiles, runs: Sequence[RunRequest], waiting: Sequence[BatchWork]) -> str:
-    """What the tick saw, in a line."""
-    away = (
-        f"; cannot be listed now: {', '.join(found.unreadable_folders)}" if found.unreadable_folders else ""
-    )
-    names = f" ({', '.join(found.names)} …)" if found.names else ""
+def tick_summary(unseen: UnseenFiles, runs: Sequence[RunRequest], waiting: Sequence[BatchWork]) -> str:
+    """The result of a tick on one line."""
+    failed = f"; cannot list {', '.join(unseen.unreadable_folders)}" if unseen.unreadable_folders else ""
+    names = f" ({', '.join(unseen.names)}, …)" if unseen.names else ""
     return (
-        f"{found.settled} unseen files{names}, {found.fresh} still being copied; "
-        f"{len(runs)} batches started, {len(waiting)} wait{away}"
+        f"{unseen.settled} new files{names}, {unseen.fresh} still being copied; "
+        f"{len(runs)} batches requested, {len(waiting)} waiting{failed}"
     )
 
 
 def started_keys(instance: DagsterInstance) -> set[str]:
-    """Run keys of all that this sensor has ever started."""
+    """Run keys of all runs that this sensor has started."""
     runs = instance.get_runs(RunsFilter(job_name=PREPROCESS, tags={SENSOR_NAME_TAG: SENSOR}))
     return {run.tags.get(RUN_KEY_TAG, "") for run in runs}

@@ -1,4 +1,4 @@
-"""The sensor `planned_batches`: carries out the newest reprocessing plan, a few batches at a time."""
+"""The sensor `planned_batches`: runs the latest reprocessing plan, a few batches at a time."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,41 +13,44 @@ from preprocessing.orchestration.reprocessing import SavedPlan, read_saved_plan
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a plan is carried out; kept as the sensor's cursor."""
+class PlanCursor:
+    """The batches of a plan that were started; stored as the cursor of the sensor."""
 
     plan: str
     started: tuple[str, ...] = ()
 
     @staticmethod
-    def of(plan: SavedPlan, cursor: str | None) -> "Progress":
-        """The progress of this plan; a newer plan begins anew."""
-        told = json.loads(cursor) if cursor else {}
-        return Progress(plan.name, tuple(told["started"]) if told.get("plan") == plan.name else ())
+    def of(plan: SavedPlan, cursor: str | None) -> "PlanCursor":
+        """The stored cursor if it belongs to this plan, else an empty one."""
+        stored = json.loads(cursor) if cursor else {}
+        return PlanCursor(plan.name, tuple(stored["started"]) if stored.get("plan") == plan.name else ())
 
 
 @sensor(
     job_name=PREPROCESS,
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Starts the stale steps of the batches that the newest reprocessing plan names.",
+    description="Starts the stale steps of the batches in the latest reprocessing plan.",
 )
 def planned_batches(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-    """Start what is planned, was not started yet, and has room."""
+    """Request runs of planned batches that were not started, up to the limit."""
     plan = read_saved_plan(WorkspaceResource().open())
     if plan is None:
-        return SkipReason("no reprocessing plan was made yet: run the job reprocess_stale")
-    progress = Progress.of(plan, context.cursor)
+        return SkipReason("no reprocessing plan: run the job reprocess_stale")
+    previous = PlanCursor.of(plan, context.cursor)
     work = [
-        BatchWork(one.batch, one.why, f"{plan.name}:{one.batch}", one.steps)
-        for one in plan.batches
-        if one.batch not in progress.started
+        BatchWork(planned.batch, planned.why, f"{plan.name}:{planned.batch}", planned.steps)
+        for planned in plan.batches
+        if planned.batch not in previous.started
     ]
     if not work:
-        return SkipReason(f"all {len(plan.batches)} batches of the newest plan were started")
+        return SkipReason(f"all {len(plan.batches)} batches of the latest plan were started")
     limit = deployed(OperationsSettings).batches_in_flight
     runs, waiting = next_requests(work, batches_in_flight(context.instance), limit)
-    context.log.info("%d batches started, %d wait", len(runs), len(waiting))
-    waits = {one.batch for one in waiting}
-    started = (*progress.started, *(one.batch for one in work if one.batch not in waits))
-    return SensorResult(run_requests=runs, cursor=json.dumps(asdict(Progress(plan.name, started))))
+    context.log.info("%d batches requested, %d waiting", len(runs), len(waiting))
+    waiting_batches = {item.batch for item in waiting}
+    started = (
+        *previous.started,
+        *(item.batch for item in work if item.batch not in waiting_batches),
+    )
+    return SensorResult(run_requests=runs, cursor=json.dumps(asdict(PlanCursor(plan.name, started))))

@@ -1,11 +1,11 @@
-"""The asset `reprocessing_plan`: which batches must be made again, why, and about how long that takes."""
+"""The asset `reprocessing_plan`: stale batches with the reasons and the estimated time."""
 
 from typing import Final
 
 from dagster import AssetExecutionContext, Config, MetadataValue, asset
 from pydantic import Field
 
-from pipelines.materialised import Materialised
+from pipelines.metadata import AssetResult
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.resources import PreprocessingResource, WorkspaceResource
 from preprocessing.orchestration.reprocessing import (
@@ -19,26 +19,26 @@ from preprocessing.orchestration.reprocessing import (
 ROWS_SHOWN: Final = 200  # in the UI; the file holds all
 
 
-class ReprocessingOrder(Config):
-    """What to look at, and whether to act on it."""
+class ReprocessingPlanConfig(Config):
+    """Which batches to examine, and whether to start their runs."""
 
     dry_run: bool = Field(
-        default=False, description="Only list what is stale; otherwise the sensor planned_batches starts it"
+        default=False, description="List stale batches only; otherwise the sensor planned_batches starts them"
     )
-    batches: list[str] = Field(default=[], description="Batches to look at; empty: all")
+    batches: list[str] = Field(default=[], description="Batches to examine; empty: all")
 
 
 @asset(group_name="operations", kinds={"json"}, owners=["team:data"])
 def reprocessing_plan(
     context: AssetExecutionContext,
-    config: ReprocessingOrder,
+    config: ReprocessingPlanConfig,
     workspace: WorkspaceResource,
     preprocessing: PreprocessingResource,
-) -> Materialised:
-    """Batches whose fingerprint no longer fits: code or labeller version, settings, changed or missing files.
+) -> AssetResult:
+    """Batches that are stale: other code, labeller or settings, changed inputs, missing or damaged files.
 
-    The sensor `planned_batches` starts exactly the stale steps of these batches and those that read them, a
-    few batches at a time. With `dry_run` nothing is started, and a plan that is being carried out goes on.
+    The sensor `planned_batches` runs the stale steps and the steps downstream, a few batches at a time. With
+    `dry_run` nothing is started, and a plan in progress continues.
     """
     with retry_transient_errors(context):
         root = workspace.open()
@@ -46,11 +46,11 @@ def reprocessing_plan(
         plan = plan_reprocessing(root, settings, config.batches)
         path = save_plan(root, context.run.run_id, plan, dry_run=config.dry_run)
     estimate = {} if plan.seconds is None else {"estimated seconds": round(plan.seconds, 1)}
-    return Materialised(
+    return AssetResult(
         metadata={
-            "what happens": _what_happens(plan, dry_run=config.dry_run),
+            "next": _next(plan, dry_run=config.dry_run),
             "stale batches": len(plan.stale),
-            "batches looked at": plan.batches,
+            "batches examined": plan.batches,
             "steps to run": sum(len(batch.steps) for batch in plan.stale),
             **estimate,
             "stale": MetadataValue.md(stale_table(plan.stale[:ROWS_SHOWN])),
@@ -60,32 +60,36 @@ def reprocessing_plan(
     )
 
 
-def _what_happens(plan: ReprocessingPlan, *, dry_run: bool) -> str:
+def _next(plan: ReprocessingPlan, *, dry_run: bool) -> str:
     if not plan.stale:
-        return "nothing to do: every batch is up to date"
+        return "nothing to do: all batches are up to date"
     return "dry run: nothing is started" if dry_run else "the sensor planned_batches starts these batches"
 
 
 def stale_table(stale: tuple[StaleBatch, ...]) -> str:
-    """Markdown: a row a batch."""
+    """Markdown table of stale batches."""
     rows = [
         f"| {batch.batch} | {batch.why} | {', '.join(batch.steps)} | {duration(batch.seconds)} |"
         for batch in stale
     ]
-    return "\n".join(["| batch | why | runs | about |", "|---|---|---|---:|", *rows]) if rows else "none"
+    return (
+        "\n".join(["| batch | reason | steps | estimated |", "|---|---|---|---:|", *rows]) if rows else "none"
+    )
 
 
 def held_back_table(held: tuple[HeldBack, ...]) -> str:
-    """Markdown: a row a batch whose videos are not all there."""
-    rows = [f"| {one.batch} | {one.reason} | {one.missing_videos} of {one.videos} |" for one in held]
-    head = ["| batch | face_tracks stale because | videos missing |", "|---|---|---:|"]
+    """Markdown table of batches with missing videos."""
+    rows = [
+        f"| {batch.batch} | {batch.reason} | {batch.missing_videos} of {batch.videos} |" for batch in held
+    ]
+    head = ["| batch | why face_tracks is stale | missing videos |", "|---|---|---:|"]
     return "\n".join([*head, *rows]) if rows else "none"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people read them; a step that was never measured has none."""
+    """Seconds, minutes or hours; None has never been measured."""
     if seconds is None:
-        return "not measured yet"
+        return "unknown"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""The assets of training: one a stage."""
+"""The assets of training: one per stage."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +13,7 @@ from dagster import (
 
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
-from pipelines.materialised import Materialised
-from pipelines.metadata import picture, what_happened
+from pipelines.metadata import AssetResult, build_reason, picture
 from pipelines.operations.instance import GPU_POOL
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.operations.settings import OperationsSettings
@@ -22,9 +21,9 @@ from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import TrainingResource, WorkspaceResource
 from pipelines.training.checks import TRAINING_CHECKS, TrainedStage
-from pipelines.training.launch import Watching, launch_training
-from pipelines.training.pictures import draw_losses, figure_table
-from pipelines.training.record import newest_sample, read_figures, read_losses
+from pipelines.training.launch import ReportIntervals, launch_training
+from pipelines.training.pictures import draw_losses, metric_table
+from pipelines.training.record import newest_sample, read_held_out_metrics, read_losses
 from storage.publishing import Published
 from storage.root import local_copy
 from training.jobs.stage_run import run_stage
@@ -32,8 +31,8 @@ from training.stage_catalog import STAGES, StageInfo
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A published stage and where its files can be read."""
+class _StageResult:
+    """A published stage and its local files."""
 
     published: Published
     trained: TrainedStage
@@ -53,7 +52,7 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
     )
     def stage(
         context: AssetExecutionContext, workspace: WorkspaceResource, training_config: TrainingResource
-    ) -> Materialised:
+    ) -> AssetResult:
         root, run = workspace.open(), context.partition_key
         config = training_config.to_config(run)
         with retry_transient_errors(context):
@@ -61,34 +60,36 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
                 root,
                 info.name,
                 config,
-                lambda job, processes: launch_training(context, job, processes, watching=_watching()),
+                lambda job, processes: launch_training(
+                    context, job, processes, intervals=_report_intervals()
+                ),
                 force=workspace.force,
                 progress=context.log.info,
             )
-        context.log.info("%s", what_happened(published))
-        made = _Made(published, TrainedStage(root, info.name, run, local_copy(published.directory)))
-        return Materialised(
-            metadata=_metadata(made),
-            check_results=run_checks(TRAINING_CHECKS, made.trained),
+        context.log.info("%s", build_reason(published))
+        result = _StageResult(published, TrainedStage(root, info.name, run, local_copy(published.directory)))
+        return AssetResult(
+            metadata=_metadata(result),
+            check_results=run_checks(TRAINING_CHECKS, result.trained),
             data_version=DataVersion(published.manifest.content_digest),
         )
 
     return stage
 
 
-def _watching() -> Watching:
+def _report_intervals() -> ReportIntervals:
     settings = deployed(OperationsSettings)
-    return Watching(settings.progress_seconds, settings.picture_seconds)
+    return ReportIntervals(settings.progress_seconds, settings.picture_seconds)
 
 
-def _metadata(made: _Made) -> dict[str, Any]:
-    """First what happened and the pictures, then the figures, then the costs."""
-    folder, manifest = made.trained.folder, made.published.manifest
+def _metadata(result: _StageResult) -> dict[str, Any]:
+    """Metadata of a stage: why it was built, held-out metrics, losses, samples, costs."""
+    folder, manifest = result.trained.folder, result.published.manifest
     records, sample = read_losses(folder), newest_sample(folder)
     metadata: dict[str, Any] = {
-        "what happened": what_happened(made.published),
-        "run": made.trained.run,
-        "held-out figures": figure_table(read_figures(folder)),
+        "build": build_reason(result.published),
+        "run": result.trained.run,
+        "held-out metrics": metric_table(read_held_out_metrics(folder)),
     }
     if records:
         last = records[-1]
@@ -104,7 +105,7 @@ def _metadata(made: _Made) -> dict[str, Any]:
     return metadata | {
         "seconds": round(manifest.seconds, 2),
         "code version": manifest.code_version,
-        "folder": MetadataValue.path(str(made.published.directory)),
+        "folder": MetadataValue.path(str(result.published.directory)),
         "TensorBoard": MetadataValue.text(f"tensorboard --logdir '{folder}'"),
         "fingerprint": manifest.fingerprint[:16],
         "content": manifest.content_digest[:16],

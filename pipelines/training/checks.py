@@ -8,7 +8,7 @@ from typing import Final
 from upath import UPath
 
 from pipelines.checks import CheckDefinition
-from pipelines.training.record import LossRecord, read_figures, read_losses
+from pipelines.training.record import LossRecord, read_held_out_metrics, read_losses
 from storage.checks import CheckOutcome
 from training.jobs.stage_run import check_reloads
 
@@ -45,7 +45,9 @@ def check_finite(records: Sequence[LossRecord]) -> CheckOutcome:
 
 def check_beats_chance(folder: Path) -> CheckOutcome:
     """Every held-out metric that decides is better than chance."""
-    metrics = [metric for metric in read_figures(folder) if metric.decides and metric.chance is not None]
+    metrics = [
+        metric for metric in read_held_out_metrics(folder) if metric.decides and metric.chance is not None
+    ]
     if not metrics:
         return CheckOutcome(False, "no held-out metric was measured")
     failed = [metric for metric in metrics if not metric.beats_chance]

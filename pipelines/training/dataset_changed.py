@@ -12,7 +12,7 @@ from dagster import (
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
-from pipelines.preprocessing.batch_runs import WHY_TAG, is_unfinished
+from pipelines.preprocessing.batch_runs import REASON_TAG, is_unfinished
 from pipelines.resources import WorkspaceResource
 from preprocessing.dataset.change import changed_share
 from preprocessing.dataset.whole import DATASET, WHOLE
@@ -50,6 +50,6 @@ def dataset_changed(context: SensorEvaluationContext) -> SensorResult | SkipReas
     request = RunRequest(
         run_key=now.manifest.content_digest,
         partition_key=run,
-        tags={WHY_TAG: f"{share:.1%} of the data set's samples changed"},
+        tags={REASON_TAG: f"{share:.1%} of the data set's samples changed"},
     )
     return SensorResult([request], dynamic_partitions_requests=[training_runs.build_add_request([run])])

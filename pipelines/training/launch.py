@@ -1,4 +1,4 @@
-"""Starts torchrun for a stage's asset, shows what it does while it runs, and leaves nothing of it behind."""
+"""Runs torchrun for a stage's asset, reports its progress, and leaves no process behind."""
 
 import os
 import sys
@@ -29,44 +29,44 @@ MESSAGES_NAME: Final = ".messages"  # names that start with a dot are not publis
 
 
 @dataclass(frozen=True)
-class Watching:
-    """How often a running stage shows itself. Every line and every look is an event in Dagster's store."""
+class ReportIntervals:
+    """How often a running stage reports. Every report is an event in Dagster's database."""
 
     line_seconds: float = 15.0
-    look_seconds: float = 60.0  # loss curves and sample grid: some 50 KB each
+    picture_seconds: float = 60.0  # loss curves and sample grid, about 50 KB each
 
 
-class Watch:
-    """Turns a worker's messages into log lines and observations of the asset."""
+class ProgressMonitor:
+    """Logs the progress of a worker and records observations of its asset."""
 
     def __init__(
         self,
         context: AssetExecutionContext,
         work: Path,
-        watching: Watching,
+        intervals: ReportIntervals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context, self._work, self._watching, self._clock = context, work, watching, clock
+        self._context, self._work, self._intervals, self._clock = context, work, intervals, clock
         self._seen = 0
         self._line = ""
-        self._line_at = -watching.line_seconds + clock()
-        self._look_at = clock()
+        self._line_at = -intervals.line_seconds + clock()
+        self._picture_at = clock()
 
-    def look(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Take up what the worker has told since the last call."""
+    def update(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Process the messages that the worker has sent since the last call."""
         new, self._seen = messages[self._seen :], len(messages)
         lines = [str(message["progress"]) for message in new if "progress" in message]
         self._line = lines[-1] if lines else self._line
         now = self._clock()
-        if self._line and now - self._line_at >= self._watching.line_seconds:
+        if self._line and now - self._line_at >= self._intervals.line_seconds:
             self._context.log.info("%s", self._line)
             self._line, self._line_at = "", now
-        if now - self._look_at >= self._watching.look_seconds:
+        if now - self._picture_at >= self._intervals.picture_seconds:
             self._observe()
-            self._look_at = self._clock()  # drawing takes its time on a busy machine
+            self._picture_at = self._clock()  # after drawing, which is slow on a busy machine
 
-    def end(self) -> None:
-        """Say the last line, if it was not said."""
+    def finish(self) -> None:
+        """Log the last progress line, unless it was logged."""
         if self._line:
             self._context.log.info("%s", self._line)
 
@@ -85,7 +85,7 @@ class Watch:
         self._context.log_event(
             AssetObservation(
                 self._context.asset_key,
-                description="while it trains",
+                description="training in progress",
                 partition=self._context.partition_key if self._context.has_partition_key else None,
                 metadata=metadata,
             )
@@ -99,51 +99,51 @@ def launch_training(
     *,
     worker: str = WORKER,
     ending: Ending | None = None,
-    watching: Watching | None = None,
+    intervals: ReportIntervals | None = None,
 ) -> None:
-    """Train a job in processes of its own, until it ends; when this returns or raises, all of them have.
+    """Train a job in a process group of its own; all its processes have ended when this returns or raises.
 
     Args:
-        context: of the asset that is made.
-        job: file of the `TrainingJob`; what the worker writes lies beside it.
-        processes: how many torchrun starts.
-        worker: module that torchrun starts.
-        ending: how they are ended on a cancel.
-        watching: how often they are shown.
+        context: of the asset.
+        job: file of the `TrainingJob`; the worker writes its files next to it.
+        processes: number of worker processes.
+        worker: module that torchrun runs.
+        ending: how the processes are terminated on a cancel.
+        intervals: how often progress is reported.
 
     Raises:
-        CommandFailedError: training failed; the first line says why.
+        CommandFailedError: training failed; the first line is the reason.
     """
-    # In the work folder, not in a temporary one: a killed run leaves nothing that is not cleared.
+    # In the work folder, which is cleared also after a killed run.
     reader = PipesFileMessageReader(str(job.parent / MESSAGES_NAME))
-    watch = Watch(context, job.parent, watching or Watching())
+    monitor = ProgressMonitor(context, job.parent, intervals or ReportIntervals())
     with ExitStack() as stack:
-        with warnings.catch_warnings():  # Dagster warns of a preview feature of its own that it uses inside
+        with warnings.catch_warnings():  # Dagster warns about a preview feature that it uses itself
             warnings.simplefilter("ignore", PreviewWarning)
             session = stack.enter_context(open_pipes_session(context, PipesEnvContextInjector(), reader))
         messages = session.message_handler.get_custom_messages
         run_command(
             torchrun_command(job, processes, worker),
-            environment={**threads(processes), **session.get_bootstrap_env_vars()},
+            environment={**thread_environment(processes), **session.get_bootstrap_env_vars()},
             ending=ending,
-            while_running=lambda: watch.look(messages()),
+            while_running=lambda: monitor.update(messages()),
         )
-    watch.look(messages())
-    watch.end()
+    monitor.update(messages())
+    monitor.finish()
 
 
 def torchrun_command(job: Path, processes: int, worker: str = WORKER) -> list[str]:
-    """Torchrun on this machine alone, with a port of its own choice."""
+    """The torchrun command for one machine, with a port that torchrun chooses."""
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"),
         *(f"--nproc-per-node={processes}", "-m", worker, str(job)),
     ]
 
 
-def threads(processes: int) -> dict[str, str]:
-    """Threads of each process: its share of the cores, less one for its loader.
+def thread_environment(processes: int) -> dict[str, str]:
+    """Environment with the threads of each process: its share of the cores, less one for its loader.
 
-    A thread too many waits in a loop for its core: measured on two cores, two threads gain 5 % alone and
-    lose two thirds of the speed beside another program.
+    A thread too many busy-waits for its core: on two cores, two threads are 5 % faster alone and two thirds
+    slower beside another program.
     """
     return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // processes - 1))}

@@ -1,4 +1,4 @@
-"""Loss curves as a picture, held-out figures as a table. matplotlib is imported when drawing."""
+"""Loss curves as a picture, held-out metrics as a table. matplotlib is imported when drawing."""
 
 import io
 import math
@@ -7,22 +7,22 @@ from typing import Final
 
 from dagster import MetadataValue
 
-from pipelines.training.record import HeldOutFigure, LossRecord
+from pipelines.training.record import HeldOutMetric, LossRecord
 
 COLUMNS: Final = 3
 PANEL_INCHES: Final = (2.6, 1.7)
 DOTS_PER_INCH: Final = 80
-POINTS: Final = 400  # more would only make the picture larger
+POINTS: Final = 400  # limits the size of the picture
 
 
 def draw_losses(records: Sequence[LossRecord]) -> bytes:
-    """A PNG with one panel a loss, the weighted total first: their scales differ too much for one.
+    """Draw a PNG with one panel per loss, because their scales differ; the weighted total comes first.
 
     Raises:
         ValueError: there are no records.
     """
     if not records:
-        raise ValueError("no metrics yet, so there are no loss curves to draw")
+        raise ValueError("no loss records to draw")
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(name for record in records for name in record.losses))
@@ -33,7 +33,7 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
     for place, name in enumerate(["weighted total", *names]):
         axes = figure.add_subplot(rows, COLUMNS, place + 1)
         values = [record.losses.get(name, math.nan) if place else record.total for record in shown]
-        # A mark as well: a single report draws no line.
+        # With markers, because a single record draws no line.
         axes.plot(
             [record.step for record in shown], values, linewidth=1, marker="." if len(shown) < 9 else ""
         )
@@ -45,20 +45,20 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
     return data.getvalue()
 
 
-def figure_table(figures: Sequence[HeldOutFigure]) -> MetadataValue:
-    """Held-out figures beside what guessing reaches."""
-    lines = ["| figure | value | chance | better is | beats chance | rows |", "|---|---:|---:|---|---|---:|"]
-    for figure in figures:
-        chance = "" if figure.chance is None else f"{figure.chance:.4g}{figure.unit}"
-        verdict = {True: "yes", False: "**no**" if figure.decides else "no", None: ""}[figure.beats_chance]
-        direction = "higher" if figure.higher_is_better else "lower"
+def metric_table(metrics: Sequence[HeldOutMetric]) -> MetadataValue:
+    """Held-out metrics with the value that guessing reaches."""
+    lines = ["| metric | value | chance | better is | beats chance | rows |", "|---|---:|---:|---|---|---:|"]
+    for metric in metrics:
+        chance = "" if metric.chance is None else f"{metric.chance:.4g}{metric.unit}"
+        beats = {True: "yes", False: "**no**" if metric.decides else "no", None: ""}[metric.beats_chance]
+        direction = "higher" if metric.higher_is_better else "lower"
         cells = (
-            figure.name,
-            f"{figure.value:.4g}{figure.unit}",
+            metric.name,
+            f"{metric.value:.4g}{metric.unit}",
             chance,
             direction,
-            verdict,
-            str(figure.rows),
+            beats,
+            str(metric.rows),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return MetadataValue.md("\n".join(lines))

@@ -1,6 +1,6 @@
-"""What a training run has written so far: its metrics, its held-out figures, its sample grids.
+"""Reads the files of a training stage: losses, held-out metrics, sample grids. Imports no torch.
 
-Read while the run goes on and after it. Imports no torch.
+They can be read while the stage is being trained.
 """
 
 import json
@@ -16,7 +16,7 @@ SAMPLES_FOLDER: Final = "samples"
 
 @dataclass(frozen=True)
 class LossRecord:
-    """Means since the report before."""
+    """Means since the previous record."""
 
     step: int
     total: float  # weighted sum
@@ -26,13 +26,13 @@ class LossRecord:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every loss is a number."""
+        """Whether every loss is finite."""
         return all(map(math.isfinite, (self.total, *self.losses.values())))
 
 
 @dataclass(frozen=True)
-class HeldOutFigure:
-    """As `training.stages.stage.Figure`, which needs torch to be imported."""
+class HeldOutMetric:
+    """A metric measured on held-out clips at the end of training."""
 
     name: str
     value: float
@@ -44,14 +44,14 @@ class HeldOutFigure:
 
     @property
     def beats_chance(self) -> bool | None:
-        """Whether it is better than chance; None where there is none. A NaN is not."""
+        """Whether the value is better than chance; None without a chance level, False for NaN."""
         if self.chance is None:
             return None
         return self.value > self.chance if self.higher_is_better else self.value < self.chance
 
 
 def read_losses(folder: Path) -> list[LossRecord]:
-    """The reports of a run in the order of steps; a line that is still being written is left out."""
+    """The records in the order of steps, without a line that is still being written."""
     try:
         text = (folder / METRICS_NAME).read_text("utf-8")
     except FileNotFoundError:
@@ -61,15 +61,15 @@ def read_losses(folder: Path) -> list[LossRecord]:
     return [LossRecord(**{name: line[name] for name in names}) for line in lines if "losses" in line]
 
 
-def read_figures(folder: Path) -> list[HeldOutFigure]:
-    """The held-out figures at the end of a run.
+def read_held_out_metrics(folder: Path) -> list[HeldOutMetric]:
+    """The held-out metrics of a finished stage.
 
     Raises:
-        FileNotFoundError: the run has not come to its end.
+        FileNotFoundError: the stage is not finished.
     """
-    return [HeldOutFigure(**figure) for figure in json.loads((folder / FIGURES_NAME).read_text("utf-8"))]
+    return [HeldOutMetric(**metric) for metric in json.loads((folder / FIGURES_NAME).read_text("utf-8"))]
 
 
 def newest_sample(folder: Path) -> Path | None:
-    """The sample grid of the latest step; None where there is none yet."""
+    """The sample grid of the latest step; None if there is none."""
     return max((folder / SAMPLES_FOLDER).glob("step-*.jpg"), default=None)

@@ -16,14 +16,14 @@ from dagster import (
     in_process_executor,
 )
 
-from pipelines.materialised import Materialised
+from pipelines.metadata import AssetResult
 from pipelines.operations.local_runs import run_job
-from pipelines.training.launch import Watching, launch_training
+from pipelines.training.launch import ReportIntervals, launch_training
 from training.launch.process_group import Ending
 
 
 @asset(pool="gpu")
-def fake_stage(context: AssetExecutionContext) -> Materialised:
+def fake_stage(context: AssetExecutionContext) -> AssetResult:
     """Counts to its goal."""
     work = Path(os.environ["FAKE_WORK"])
     launch_training(
@@ -32,9 +32,9 @@ def fake_stage(context: AssetExecutionContext) -> Materialised:
         processes=1,
         worker="tests.factories.fake_training_worker",
         ending=Ending(grace_seconds=0.5),
-        watching=Watching(line_seconds=0.3, look_seconds=0.8),
+        intervals=ReportIntervals(line_seconds=0.3, picture_seconds=0.8),
     )
-    return Materialised(metadata={"step": int((work / "checkpoint.txt").read_text())})
+    return AssetResult(metadata={"step": int((work / "checkpoint.txt").read_text())})
 
 
 definitions = Definitions(

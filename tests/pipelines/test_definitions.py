@@ -62,7 +62,7 @@ BY_BATCH = {
 }
 
 
-def test_loading_imports_no_torch_mediapipe_or_onnxruntime() -> None:
+def test_loading_imports_no_heavy_packages() -> None:
     code = (
         "import sys, pipelines.definitions; "
         "print([name for name in ('torch', 'mediapipe', 'onnxruntime', 'matplotlib', 'webdataset') "
@@ -79,7 +79,7 @@ def definitions() -> Definitions:
     return definitions
 
 
-def test_the_graph_is_the_designs(definitions: Definitions) -> None:
+def test_asset_graph(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     found = {
         key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
@@ -88,7 +88,7 @@ def test_the_graph_is_the_designs(definitions: Definitions) -> None:
     assert found == GRAPH
 
 
-def test_every_asset_tells_what_it_is(definitions: Definitions) -> None:
+def test_every_asset_has_metadata(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     for name in GRAPH:
         node = graph.get(AssetKey(name))
@@ -114,7 +114,7 @@ def test_assets_are_partitioned_by_batch_or_training_run(definitions: Definition
     assert by_run == {*STAGE_NAMES, *EVALUATION, "baseline_run"}
 
 
-def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) -> None:
+def test_blocking_checks(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.name for key in graph.asset_check_keys if graph.get(key).blocking}
     assert blocking == {
@@ -133,19 +133,19 @@ def test_checks_that_keep_damage_from_spreading_block(definitions: Definitions) 
     }
 
 
-def test_there_is_a_job_for_all_stages_and_one_for_each(definitions: Definitions) -> None:
+def test_every_stage_has_a_job(definitions: Definitions) -> None:
     for stage in ("all", *STAGE_NAMES):
         job = definitions.resolve_job_def(f"train_{stage}")
         expected = STAGE_NAMES if stage == "all" else (stage,)
         assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(expected)
 
 
-def test_the_job_evaluate_makes_all_of_the_evaluation(definitions: Definitions) -> None:
+def test_job_evaluate_selects_the_evaluation(definitions: Definitions) -> None:
     job = definitions.resolve_job_def("evaluate")
     assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == EVALUATION
 
 
-def test_what_runs_by_itself_and_what_waits_for_a_person(definitions: Definitions) -> None:
+def test_default_status_of_sensors_and_schedules(definitions: Definitions) -> None:
     repository = definitions.get_repository_def()
     sensors = {sensor.name: sensor.default_status.value for sensor in repository.sensor_defs}
     assert sensors == {

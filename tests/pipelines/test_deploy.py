@@ -53,7 +53,7 @@ def shell_lines(command: str | list[str]) -> list[str]:
     return [line.strip().removeprefix("exec ") for line in command[2].split("&")]
 
 
-def test_dagster_takes_the_embedded_settings(tmp_path: Path) -> None:
+def test_sqlite_settings_are_valid(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text((DEPLOY / "dagster.sqlite.yaml").read_text())
     with DagsterInstance.from_config(str(tmp_path)) as instance:
         assert isinstance(instance.run_storage, SqliteRunStorage)
@@ -69,7 +69,7 @@ def test_dagster_takes_the_embedded_settings(tmp_path: Path) -> None:
         assert instance.python_log_level == "INFO"
 
 
-def test_gpu_pool_is_limited_unless_somebody_set_a_limit(tmp_path: Path) -> None:
+def test_gpu_pool_keeps_a_limit_that_was_set(tmp_path: Path) -> None:
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
         limit_gpu_pool(instance)
         assert [(pool.name, pool.limit) for pool in instance.event_log_storage.get_pool_limits()] == [
@@ -80,9 +80,7 @@ def test_gpu_pool_is_limited_unless_somebody_set_a_limit(tmp_path: Path) -> None
         assert [pool.limit for pool in instance.event_log_storage.get_pool_limits()] == [2]
 
 
-def test_the_embedded_settings_are_those_that_a_new_home_gets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_home_gets_the_sqlite_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.operations.instance import ensure_dagster_home
 
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
@@ -90,15 +88,13 @@ def test_the_embedded_settings_are_those_that_a_new_home_gets(
     assert (home / "dagster.yaml").read_text() == (DEPLOY / "dagster.sqlite.yaml").read_text()
 
 
-def test_the_settings_for_postgres_differ_in_storage_alone() -> None:
+def test_postgres_settings_differ_in_storage_only() -> None:
     embedded, team = read_yaml("dagster.sqlite.yaml"), read_yaml("dagster.postgres.yaml")
     assert team.pop("storage").keys() == {"postgres"}
     assert team == embedded
 
 
-def test_dagsters_own_schema_holds_for_the_settings_for_postgres(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_postgres_settings_match_dagsters_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in example_environment().items():
         monkeypatch.setenv(name, value)
     shutil.copy(DEPLOY / "dagster.postgres.yaml", tmp_path / "dagster.yaml")
@@ -108,7 +104,7 @@ def test_dagsters_own_schema_holds_for_the_settings_for_postgres(
     assert database["scheme"] == "postgresql+psycopg2"
 
 
-def test_every_variable_that_the_files_read_has_an_example() -> None:
+def test_every_variable_has_an_example() -> None:
     given = example_environment().keys()
     files = [*UNITS, *DEPLOY.glob("*.yaml")]
     read = {
@@ -119,7 +115,7 @@ def test_every_variable_that_the_files_read_has_an_example() -> None:
     assert compose["daemon"]["environment"].keys() <= given
 
 
-def test_every_command_is_a_program_of_ours_with_paths_that_are_there() -> None:
+def test_every_command_and_path_exists() -> None:
     entry_points = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
     assert len(commands()) == (len(UNITS) + 1) + (3 + 1) + 3
     for program, *words in commands():
@@ -132,7 +128,7 @@ def test_every_command_is_a_program_of_ours_with_paths_that_are_there() -> None:
                 assert find_spec(value) is not None
 
 
-def test_compose_builds_and_mounts_what_is_there() -> None:
+def test_compose_builds_and_mounts_existing_files() -> None:
     services = read_yaml("compose.yaml")["services"]
     assert set(services) == {"postgres", "code", "daemon", "webserver"}
     build = services["code"]["build"]
@@ -155,7 +151,7 @@ def test_compose_builds_and_mounts_what_is_there() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_units_are_valid(tmp_path: Path) -> None:
     for unit in UNITS:
         (tmp_path / unit.name).write_text(unit.read_text().replace(INSTALLED_AT, str(REPOSITORY)))
     verify = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in UNITS)]
@@ -164,7 +160,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
-def test_a_stopped_service_ends_its_runs_with_sigterm_first() -> None:
+def test_stopped_service_sends_sigterm_to_its_runs() -> None:
     unit = (DEPLOY / "pdfgc-code.service").read_text()
     assert "KillMode=control-group\n" in unit
     assert "OOMPolicy=continue\n" in unit  # one run out of memory does not end the others

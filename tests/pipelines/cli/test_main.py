@@ -26,7 +26,7 @@ def test_help_lists_every_command_and_where_to_start() -> None:
     assert "PDFGC_ROOT" in shown
 
 
-def test_a_folder_that_is_not_there_is_one_clear_line(root: Path) -> None:
+def test_missing_folder_is_a_one_line_error(root: Path) -> None:
     result = CliRunner().invoke(main, ["preprocess", str(root / "no such folder")])
     assert result.exit_code == 1
     assert result.output == f"Error: no such folder: {root / 'no such folder'}\n"
@@ -38,14 +38,14 @@ def test_portraits_and_videos_exclude_each_other(root: Path) -> None:
     assert "cannot be used with --videos" in result.output
 
 
-def test_dagsters_home_lies_under_the_root(root: Path) -> None:
+def test_dagster_home_is_in_the_root(root: Path) -> None:
     home = ensure_dagster_home()
     assert home == root / "dagster"
     assert os.environ["DAGSTER_HOME"] == str(home)
     assert "telemetry:\n  enabled: false" in (home / "dagster.yaml").read_text()
 
 
-def test_a_home_of_ones_own_is_kept_as_it_is(
+def test_existing_dagster_home_is_not_changed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own"

@@ -56,7 +56,7 @@ def run(corpus: Path, *, force: bool = False) -> str:
     return printed.getvalue()
 
 
-def test_every_step_of_every_batch_and_the_data_set_are_there(root: UPath) -> None:
+def test_all_steps_and_the_data_set_are_published(root: UPath) -> None:
     keys = batch_keys(root)
     assert len(keys) == 1
     made = {name: current(root, name, keys[0]) for name in STEPS}
@@ -67,7 +67,7 @@ def test_every_step_of_every_batch_and_the_data_set_are_there(root: UPath) -> No
     assert shards.manifest.counts["samples"] == dataset.manifest.counts["samples"] == 3
 
 
-def test_a_second_run_finds_nothing_to_do_and_prints_the_same_counts(root: UPath, corpus: Path) -> None:
+def test_second_run_builds_nothing(root: UPath, corpus: Path) -> None:
     before = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
     printed = run(corpus)
     after = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
@@ -80,7 +80,7 @@ def test_a_second_run_finds_nothing_to_do_and_prints_the_same_counts(root: UPath
     assert "samples" in printed
 
 
-def test_dagster_knows_the_batch_its_figures_its_pictures_and_its_checks(root: UPath) -> None:
+def test_dagster_has_the_partition_and_its_metadata(root: UPath) -> None:
     key = batch_keys(root)[0]
     with DagsterInstance.get() as instance:
         assert instance.get_dynamic_partitions("batches") == [key]
@@ -95,7 +95,7 @@ def test_dagster_knows_the_batch_its_figures_its_pictures_and_its_checks(root: U
         assert len(shown) < 100_000
 
 
-def test_a_changed_threshold_makes_stale_only_what_depends_on_it(root: UPath) -> None:
+def test_changed_threshold_makes_one_step_stale(root: UPath) -> None:
     settings = PreprocessingSettings()
     settings = settings.replace(clips=settings.clips.replace(minimum_sharpness=9.5))
     batch = load_batch(root, batch_keys(root)[0])
@@ -104,7 +104,7 @@ def test_a_changed_threshold_makes_stale_only_what_depends_on_it(root: UPath) ->
     assert set(reasons.values()) == {None}
 
 
-def test_a_damaged_shard_is_found_and_stops_what_follows(root: UPath) -> None:
+def test_damaged_shard_fails_the_checksums_check(root: UPath) -> None:
     key = batch_keys(root)[0]
     shards = current(root, "shards", key)
     assert shards is not None
@@ -124,7 +124,7 @@ def test_a_damaged_shard_is_found_and_stops_what_follows(root: UPath) -> None:
     )
 
 
-def test_the_plan_names_the_stale_steps_and_all_that_read_them_with_reason_and_time(root: UPath) -> None:
+def test_plan_has_stale_steps_with_reason_and_time(root: UPath) -> None:
     settings = PreprocessingSettings()
     iris = settings.gaze_labels.iris.replace(vertical_gain=1.5)
     changed = settings.replace(gaze_labels=settings.gaze_labels.replace(iris=iris))
@@ -139,7 +139,7 @@ def test_the_plan_names_the_stale_steps_and_all_that_read_them_with_reason_and_t
         plan_reprocessing(root, settings, ["b99999"])
 
 
-def test_a_newer_labeller_makes_its_label_and_what_reads_it_stale_not_the_crops(
+def test_newer_labeller_makes_its_label_and_shards_stale(
     root: UPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEPS["lip_sync_scores"]
@@ -149,7 +149,7 @@ def test_a_newer_labeller_makes_its_label_and_what_reads_it_stale_not_the_crops(
     assert batch.steps == ("lip_sync_scores", "shards")
 
 
-def test_the_plan_finds_missing_files(root: UPath) -> None:
+def test_plan_finds_missing_files(root: UPath) -> None:
     poses = current(root, "pose_labels", batch_keys(root)[0])
     assert poses is not None
     path = Path(str(poses.directory)) / next(iter(poses.manifest.files))
@@ -164,7 +164,7 @@ def test_the_plan_finds_missing_files(root: UPath) -> None:
         away.rename(path)
 
 
-def test_a_batch_whose_videos_are_gone_keeps_its_clips(root: UPath, corpus: Path, tmp_path: Path) -> None:
+def test_batch_with_missing_videos_is_held_back(root: UPath, corpus: Path, tmp_path: Path) -> None:
     settings = PreprocessingSettings()
     shots = settings.face_tracks.shots.replace(threshold=30.0)
     changed = settings.replace(face_tracks=settings.face_tracks.replace(shots=shots))
@@ -190,9 +190,7 @@ def sensor_result(instance: DagsterInstance, cursor: str | None = None) -> Senso
     return result
 
 
-def test_the_job_reprocess_stale_makes_exactly_the_stale_steps_again(
-    root: UPath, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reprocess_stale_rebuilds_the_stale_steps_only(root: UPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDFGC__PREPROCESSING__EYE_ANCHORS__SWAP__COLOUR_SPREAD", "0.4")
     changed = deployed(PreprocessingSettings)
     form = {"eye_anchors": {"swap": {"colour_spread": 0.4}}}
@@ -215,7 +213,7 @@ def test_the_job_reprocess_stale_makes_exactly_the_stale_steps_again(
         (request,) = result.run_requests or []
         steps = list(request.asset_selection or [])
         assert [key.to_user_string() for key in steps] == ["eye_anchors", "shards"]
-        assert request.tags["pdfgc/why"] == "eye_anchors: setting swap.colour_spread: 0.35 -> 0.4"
+        assert request.tags["pdfgc/reason"] == "eye_anchors: setting swap.colour_spread: 0.35 -> 0.4"
         again = sensor_result(instance, result.cursor)
         assert isinstance(again, SkipReason)
         before = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}

@@ -52,7 +52,7 @@ def served_at(**place: object) -> dict[str, str]:
     return {CODE_SERVER_TAG: json.dumps({"host": "localhost", **place})}
 
 
-def test_a_run_of_a_killed_process_is_marked_failed_and_those_of_living_ones_stay(
+def test_run_of_a_killed_process_is_marked_as_failed(
     instance: DagsterInstance,
 ) -> None:
     me, machine = psutil.Process(), socket.gethostname()
@@ -67,9 +67,7 @@ def test_a_run_of_a_killed_process_is_marked_failed_and_those_of_living_ones_sta
     }
 
 
-def test_a_run_is_dead_where_nobody_listens_at_its_code_servers_socket(
-    instance: DagsterInstance, tmp_path: Path
-) -> None:
+def test_run_is_dead_without_its_code_servers_socket(instance: DagsterInstance, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "living"))
         server.listen()
@@ -79,7 +77,7 @@ def test_a_run_is_dead_where_nobody_listens_at_its_code_servers_socket(
     assert clear_dead_runs(instance) == [living]  # its file is there, nobody listens
 
 
-def test_a_run_launched_before_its_code_server_started_anew_is_dead(instance: DagsterInstance) -> None:
+def test_run_of_an_earlier_code_server_is_dead(instance: DagsterInstance) -> None:
     run = run_of(instance, served_at(port=4000), DagsterRunStatus.NOT_STARTED)
     another_servers = run_of(instance, served_at(port=4001), DagsterRunStatus.NOT_STARTED)
     for launched in (run, another_servers):
@@ -92,15 +90,13 @@ def test_a_run_launched_before_its_code_server_started_anew_is_dead(instance: Da
     assert status_of(instance, another_servers) is DagsterRunStatus.STARTING
 
 
-def test_of_a_database_for_several_machines_sockets_say_nothing(tmp_path: Path) -> None:
+def test_sockets_are_ignored_with_a_shared_database(tmp_path: Path) -> None:
     with DagsterInstance.ephemeral() as shared:
         run_of(shared, served_at(socket=str(tmp_path / "on another machine")))
         assert clear_dead_runs(shared) == []
 
 
-def test_a_dead_run_that_was_being_cancelled_is_cancelled_and_one_that_was_not_launched_waits_on(
-    instance: DagsterInstance, tmp_path: Path
-) -> None:
+def test_dead_canceling_run_is_canceled(instance: DagsterInstance, tmp_path: Path) -> None:
     gone = served_at(socket=str(tmp_path / "gone"))
     canceling = run_of(instance, gone, DagsterRunStatus.CANCELING)
     starting = run_of(instance, gone, DagsterRunStatus.STARTING)
@@ -111,7 +107,7 @@ def test_a_dead_run_that_was_being_cancelled_is_cancelled_and_one_that_was_not_l
     assert status_of(instance, waiting) is DagsterRunStatus.NOT_STARTED
 
 
-def test_a_dead_run_gives_back_its_place_in_the_pool(instance: DagsterInstance, tmp_path: Path) -> None:
+def test_dead_run_frees_its_slot_in_the_pool(instance: DagsterInstance, tmp_path: Path) -> None:
     storage = instance.event_log_storage
     storage.set_concurrency_slots("gpu", 1)
     run = run_of(instance, served_at(socket=str(tmp_path / "gone")))

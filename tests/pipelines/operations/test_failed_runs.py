@@ -50,7 +50,7 @@ def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
-def test_a_failed_run_makes_one_line_and_one_message(
+def test_failed_run_writes_one_line_and_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: tuple[str, list[dict[str, Any]]]
 ) -> None:
     url, messages = received
@@ -79,12 +79,12 @@ def test_a_failed_run_makes_one_line_and_one_message(
     ]
 
 
-def test_an_address_that_is_none_of_the_web_is_refused() -> None:
+def test_post_refuses_a_url_that_is_not_http() -> None:
     with pytest.raises(ValueError, match="WEBHOOK is 'file:///etc/passwd'"):
         post("file:///etc/passwd", {})
 
 
-def test_a_killed_run_is_told_in_plain_words() -> None:
+def test_run_failure_explains_a_killed_run() -> None:
     told = run_failure("This run has been marked as failed from outside the execution context.")
-    assert told == "the run's process is gone: killed, out of memory, or its machine went down"
+    assert told == "the process of the run died: killed, out of memory, or the machine went down"
     assert run_failure("Timed out\nafter 3 s") == "Timed out"

@@ -25,7 +25,7 @@ def run(fail: Callable[[int], None]) -> tuple[ExecuteInProcessResult, list[int]]
     return materialize([shaky], raise_on_error=False), tries
 
 
-def test_a_lost_connection_is_tried_again_until_it_holds() -> None:
+def test_lost_connection_is_retried() -> None:
     def fail(number: int) -> None:
         if number < 2:
             raise ConnectionResetError("the bucket hung up")
@@ -35,7 +35,7 @@ def test_a_lost_connection_is_tried_again_until_it_holds() -> None:
     assert tries == [0, 1, 2]
 
 
-def test_after_the_last_try_its_own_error_is_told() -> None:
+def test_last_retry_raises_its_own_error() -> None:
     def fail(number: int) -> None:
         raise TimeoutError(f"no answer to try {number}")
 
@@ -52,7 +52,7 @@ def test_after_the_last_try_its_own_error_is_told() -> None:
 @pytest.mark.parametrize(
     "error", [FileNotFoundError("gone.mp4"), ValueError("wrong"), OSError(errno.ENOSPC, "disk full")]
 )
-def test_what_waiting_does_not_mend_fails_at_once(error: Exception) -> None:
+def test_other_errors_are_not_retried(error: Exception) -> None:
     def fail(_: int) -> None:
         raise error
 
@@ -62,11 +62,11 @@ def test_what_waiting_does_not_mend_fails_at_once(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENETUNREACH, errno.EBUSY])
-def test_a_network_file_system_that_is_away_can_pass(number: int) -> None:
+def test_errors_of_a_network_file_system_are_transient(number: int) -> None:
     assert is_transient(OSError(number, "away"))
 
 
-def test_a_buckets_refusals_do_not_pass_and_its_silence_can() -> None:
+def test_only_missing_responses_of_a_bucket_are_transient() -> None:
     from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
 
     assert is_transient(GenericError("error sending request"))

@@ -23,7 +23,7 @@ def told(fail: Callable[[], None]) -> str | None:
     return step_error(next(event for event in result.all_events if event.is_step_failure))
 
 
-def test_the_error_that_names_the_file_is_told_not_the_librarys_below() -> None:
+def test_step_error_is_the_outermost_not_the_librarys() -> None:
     def fail() -> None:
         try:
             raise EOFError("Ran out of input")
@@ -37,14 +37,14 @@ def refuse(item: int) -> int:
     raise ValueError(f"det_10g.onnx is cut short, says {item}")
 
 
-def test_an_error_of_a_pools_process_is_told_without_its_traceback() -> None:
+def test_step_error_of_a_worker_has_no_traceback() -> None:
     def fail() -> None:
         list(map_in_processes(refuse, [3], workers=1))
 
     assert told(fail) == "ValueError: det_10g.onnx is cut short, says 3"
 
 
-def test_of_what_was_to_be_tried_again_its_reason_is_told() -> None:
+def test_step_error_of_a_retried_step_is_its_reason() -> None:
     def fail() -> None:
         try:
             raise ConnectionResetError("the bucket hung up")

@@ -1,4 +1,4 @@
-"""The sensor that finds new videos: from a dropped file to a batch's run, each asked for once."""
+"""The sensor new_videos: from a new file to a run of its batch, each requested once."""
 
 import os
 import time
@@ -19,7 +19,7 @@ from dagster._core.test_utils import create_run_for_test
 from pipelines.preprocessing.new_videos import new_videos, scan_requests
 from preprocessing.sources.unseen import UnseenFiles
 
-FOUND = UnseenFiles(settled=2, fresh=1, digest="d1", names=("a.mp4",), unreadable_folders=())
+UNSEEN = UnseenFiles(settled=2, fresh=1, digest="d1", names=("a.mp4",), unreadable_folders=())
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def instance() -> Iterator[DagsterInstance]:
         yield instance
 
 
-def look(instance: DagsterInstance) -> list[RunRequest]:
+def tick(instance: DagsterInstance) -> list[RunRequest]:
     result = new_videos(build_sensor_context(instance))
     assert isinstance(result, SensorResult)
     return list(result.run_requests or [])
@@ -49,54 +49,54 @@ def drop(path: Path, *, seconds_ago: float) -> None:
     os.utime(path, (then, then))
 
 
-def test_a_settled_file_asks_for_one_scan(videos: Path, instance: DagsterInstance) -> None:
-    assert look(instance) == []
+def test_settled_file_requests_one_scan(videos: Path, instance: DagsterInstance) -> None:
+    assert tick(instance) == []
     drop(videos / "a.mp4", seconds_ago=3600)
-    (request,) = look(instance)
+    (request,) = tick(instance)
     assert request.job_name == "scan_sources"
-    assert look(instance)[0].run_key == request.run_key
+    assert tick(instance)[0].run_key == request.run_key
 
 
-def test_a_file_that_is_being_copied_is_left_alone(videos: Path, instance: DagsterInstance) -> None:
+def test_file_being_copied_is_skipped(videos: Path, instance: DagsterInstance) -> None:
     drop(videos / "a.mp4", seconds_ago=0)
-    assert look(instance) == []
+    assert tick(instance) == []
 
 
-def test_while_a_scan_runs_no_second_one_is_asked_for(videos: Path, instance: DagsterInstance) -> None:
+def test_no_scan_is_requested_while_one_runs(videos: Path, instance: DagsterInstance) -> None:
     drop(videos / "a.mp4", seconds_ago=3600)
     create_run_for_test(instance, job_name="scan_sources", status=DagsterRunStatus.STARTED)
-    assert look(instance) == []
+    assert tick(instance) == []
 
 
-def test_a_folder_that_is_away_stops_nothing(
+def test_missing_folder_does_not_stop_the_others(
     videos: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(videos / "a.mp4", seconds_ago=3600)
     monkeypatch.setenv("PDFGC_VIDEOS", f"{videos}:{videos.parent / 'away'}")
-    assert [request.job_name for request in look(instance)] == ["scan_sources"]
+    assert [request.job_name for request in tick(instance)] == ["scan_sources"]
 
 
-def test_new_batches_start_a_few_at_a_time_and_each_once(videos: Path, instance: DagsterInstance) -> None:
+def test_new_batches_start_once_and_a_few_at_a_time(videos: Path, instance: DagsterInstance) -> None:
     assert videos.is_dir()
     instance.add_dynamic_partitions("batches", [f"b{number:05d}" for number in range(6)])
-    requests = look(instance)
+    requests = tick(instance)
     assert [request.partition_key for request in requests] == ["b00000", "b00001", "b00002", "b00003"]
     runs = [_started(instance, request) for request in requests]
-    assert look(instance) == []  # the room is taken
+    assert tick(instance) == []  # the limit is reached
     for run in runs:
         instance.report_run_failed(run, "the disk broke")
-    assert [request.partition_key for request in look(instance)] == ["b00004", "b00005"]
+    assert [request.partition_key for request in tick(instance)] == ["b00004", "b00005"]
 
 
 def _started(instance: DagsterInstance, request: RunRequest) -> DagsterRun:
-    """The run as the daemon makes it of a request."""
+    """The run that the daemon creates from a request."""
     assert request.run_key is not None
     tags = {"dagster/sensor_name": "new_videos", "dagster/run_key": request.run_key}
     tags |= {"dagster/partition": str(request.partition_key)}
     return create_run_for_test(instance, job_name="preprocess", tags=tags, status=DagsterRunStatus.STARTED)
 
 
-def test_a_scan_that_failed_is_asked_for_again_in_the_next_hour_and_not_before() -> None:
-    keys = [scan_requests(FOUND, seconds)[0].run_key for seconds in (0.0, 3599.0, 3600.0)]
+def test_scan_is_requested_again_after_an_hour() -> None:
+    keys = [scan_requests(UNSEEN, seconds)[0].run_key for seconds in (0.0, 3599.0, 3600.0)]
     assert keys[0] == keys[1] != keys[2]
     assert scan_requests(UnseenFiles(0, 3, "", (), ()), 0.0) == []

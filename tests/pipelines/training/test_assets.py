@@ -13,8 +13,14 @@ from pipelines.cli.options import options_from
 from pipelines.resources import TrainingResource
 from pipelines.training.checks import check_beats_chance, check_finite, check_loss_decreased
 from pipelines.training.launch import torchrun_command
-from pipelines.training.pictures import draw_losses, figure_table
-from pipelines.training.record import HeldOutFigure, LossRecord, newest_sample, read_figures, read_losses
+from pipelines.training.pictures import draw_losses, metric_table
+from pipelines.training.record import (
+    HeldOutMetric,
+    LossRecord,
+    newest_sample,
+    read_held_out_metrics,
+    read_losses,
+)
 from training.jobs.config import TrainingConfig
 
 
@@ -22,11 +28,11 @@ def record(step: int, total: float, **losses: float) -> LossRecord:
     return LossRecord(step, total, losses, seconds_per_step=0.5, images_per_second=32.0)
 
 
-def figure(value: float, chance: float | None, *, higher: bool = True, decides: bool = True) -> HeldOutFigure:
-    return HeldOutFigure("top-1", value, chance, higher, " %", rows=64, decides=decides)
+def metric(value: float, chance: float | None, *, higher: bool = True, decides: bool = True) -> HeldOutMetric:
+    return HeldOutMetric("top-1", value, chance, higher, " %", rows=64, decides=decides)
 
 
-def test_losses_are_read_without_held_out_lines_and_without_a_half_written_one(tmp_path: Path) -> None:
+def test_read_losses_skips_held_out_and_partial_lines(tmp_path: Path) -> None:
     line = {"step": 10, "total": 1.5, "losses": {"pose": 3.0}, "rates": {"model": 1e-3}}
     speed = {"seconds_per_step": 0.5, "images_per_second": 32.0}
     lines = [
@@ -38,12 +44,12 @@ def test_losses_are_read_without_held_out_lines_and_without_a_half_written_one(t
     assert read_losses(tmp_path) == [record(10, 1.5, pose=3.0)]
 
 
-def test_before_the_first_report_there_are_no_losses_and_no_samples(tmp_path: Path) -> None:
+def test_new_run_has_no_losses_and_no_samples(tmp_path: Path) -> None:
     assert read_losses(tmp_path) == []
     assert newest_sample(tmp_path) is None
 
 
-def test_the_newest_sample_is_that_of_the_latest_step(tmp_path: Path) -> None:
+def test_newest_sample_is_of_the_latest_step(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     for step in (900, 1000):
         (tmp_path / "samples" / f"step-{step:08d}.jpg").touch()
@@ -60,7 +66,7 @@ def test_loss_decreased_compares_the_first_and_last_tenth() -> None:
     assert not check_loss_decreased(falling[:1]).passed
 
 
-def test_a_nan_in_any_loss_is_told_with_its_step() -> None:
+def test_check_finite_names_the_steps() -> None:
     assert check_finite([record(10, 1.0, pose=2.0)]).passed
     outcome = check_finite([record(10, 1.0, pose=2.0), record(20, 1.0, pose=math.nan), record(30, math.inf)])
     assert not outcome.passed
@@ -69,43 +75,43 @@ def test_a_nan_in_any_loss_is_told_with_its_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "passed"),
+    ("metrics", "passed"),
     [
-        ([figure(30.0, 25.0)], True),
-        ([figure(25.0, 25.0)], False),
-        ([figure(4.0, 6.0, higher=False)], True),
-        ([figure(6.5, 6.0, higher=False)], False),
-        ([figure(math.nan, 6.0, higher=False)], False),
-        ([figure(30.0, 25.0), figure(1.0, 2.0, decides=False), figure(0.1, None)], True),
-        ([figure(0.1, None)], False),
+        ([metric(30.0, 25.0)], True),
+        ([metric(25.0, 25.0)], False),
+        ([metric(4.0, 6.0, higher=False)], True),
+        ([metric(6.5, 6.0, higher=False)], False),
+        ([metric(math.nan, 6.0, higher=False)], False),
+        ([metric(30.0, 25.0), metric(1.0, 2.0, decides=False), metric(0.1, None)], True),
+        ([metric(0.1, None)], False),
     ],
 )
-def test_figures_that_decide_must_beat_chance(
-    tmp_path: Path, figures: list[HeldOutFigure], passed: bool
+def test_check_beats_chance_considers_deciding_metrics(
+    tmp_path: Path, metrics: list[HeldOutMetric], passed: bool
 ) -> None:
-    (tmp_path / "figures.json").write_text(json.dumps([vars(one) for one in figures]))
+    (tmp_path / "figures.json").write_text(json.dumps([vars(metric) for metric in metrics]))
     assert check_beats_chance(tmp_path).passed is passed
-    assert len(read_figures(tmp_path)) == len(figures)
+    assert len(read_held_out_metrics(tmp_path)) == len(metrics)
 
 
-def test_the_table_marks_what_is_behind_chance() -> None:
-    text = str(figure_table([figure(30.0, 25.0), figure(20.0, 25.0)]).value)
+def test_metric_table_marks_metrics_below_chance() -> None:
+    text = str(metric_table([metric(30.0, 25.0), metric(20.0, 25.0)]).value)
     assert text.splitlines()[2:] == [
         "| top-1 | 30 % | 25 % | higher | yes | 64 |",
         "| top-1 | 20 % | 25 % | higher | **no** | 64 |",
     ]
 
 
-def test_loss_curves_are_a_small_png_for_a_long_run_with_many_losses() -> None:
+def test_loss_curves_of_a_long_run_are_a_small_png() -> None:
     losses = {f"loss {number}": 1.0 for number in range(7)}
     data = draw_losses([record(step, 1 / (step + 1), **losses) for step in range(5000)])
     assert data.startswith(b"\x89PNG")
     assert len(data) < 150_000
-    with pytest.raises(ValueError, match="no metrics yet"):
+    with pytest.raises(ValueError, match="no loss records"):
         draw_losses([])
 
 
-def test_the_form_gives_the_config_that_it_shows() -> None:
+def test_resource_returns_the_config_of_the_form() -> None:
     assert TrainingResource().to_config("a") == TrainingConfig(run="a")
     changed = TrainingResource.model_validate({"preset": "small_gpu", "steps": 7, "decorrelation": False})
     assert changed.to_config("a") == TrainingConfig(run="a", preset="small_gpu", steps=7, decorrelation=False)
@@ -133,7 +139,7 @@ def test_a_wrong_value_is_a_usage_error() -> None:
     assert "run must have at least 1 character" in chosen("--run", "")
 
 
-def test_torchrun_starts_so_many_processes_on_this_machine_alone(tmp_path: Path) -> None:
+def test_torchrun_command_starts_processes_on_one_machine(tmp_path: Path) -> None:
     command = torchrun_command(tmp_path / "job.json", 4)
     assert command[3:] == [
         "--standalone",

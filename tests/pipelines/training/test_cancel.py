@@ -109,7 +109,7 @@ DAGSTERS_OWN = ("-m", "dagster", "asset", "materialize", "--select", "fake_stage
         pytest.param(signal.SIGKILL, (), id="SIGKILL"),
     ],
 )
-def test_an_ended_run_leaves_no_process_and_is_gone_on_with(
+def test_interrupted_run_leaves_no_process_and_resumes(
     place: Place, number: signal.Signals, command: tuple[str, ...]
 ) -> None:
     with place.start(ENDLESS, *command) as run:
@@ -131,7 +131,7 @@ def test_an_ended_run_leaves_no_process_and_is_gone_on_with(
     assert place.statuses()[0] in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
-def test_a_failing_run_says_why_and_leaves_no_process(place: Place) -> None:
+def test_failed_run_names_the_error_and_leaves_no_process(place: Place) -> None:
     with place.start(7) as run:
         _, said = run.communicate(timeout=SOON_SECONDS)
         assert run.returncode != 0
@@ -141,7 +141,7 @@ def test_a_failing_run_says_why_and_leaves_no_process(place: Place) -> None:
     assert "ValueError: step 8 is unlucky (exit code 1)" in last
 
 
-def test_while_it_runs_the_stage_shows_its_loss_curves_and_its_time_left(place: Place) -> None:
+def test_running_stage_reports_losses_and_time_left(place: Place) -> None:
     with place.start(80) as run:
         _, said = run.communicate(timeout=SOON_SECONDS)
         assert run.returncode == 0, said
