@@ -47,8 +47,8 @@ class DetectorSettings(BackendSettings):
         default=0.5, ge=0.0, le=1.0, description="Minimum score of MediaPipe's detector"
     )
     insightface_confidence: float = Field(
-        0.5,
+        default=0.5,
         ge=0.0,
         le=1.0,
-        description="Smallest score of a face of InsightFace's detector, on its scale",
+        description="Minimum score of InsightFace's detector; not comparable with MediaPipe's",
     )
