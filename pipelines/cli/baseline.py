@@ -2,6 +2,9 @@
 
 import click
 
+from evaluation.comparison.regressions import BaselineSettings
+from pipelines.cli.options import options_from
+
 
 @click.group()
 def baseline() -> None:
@@ -14,18 +17,8 @@ def baseline() -> None:
 @click.option(
     "--allow-regression", is_flag=True, help="Set it even if it is worse than the current baseline."
 )
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0.0, 10.0),
-    help="How much worse a mean may be, relative to the baseline run.  [default: the deployment's]",
-)
-@click.option(
-    "--metrics",
-    help="Metrics to compare, separated by commas; empty: all.  [default: the deployment's]",
-)
-def set_baseline(
-    run: str, note: str, allow_regression: bool, tolerance: float | None, metrics: str | None
-) -> None:
+@options_from(BaselineSettings, "settings")
+def set_baseline(run: str, note: str, allow_regression: bool, settings: BaselineSettings) -> None:
     """Set RUN as the baseline that later runs must not be worse than.
 
     RUN is compared with the current baseline run and refused if it is worse.
@@ -34,20 +27,14 @@ def set_baseline(
     from rich.console import Console
 
     from evaluation.comparison.baseline_runs import list_baseline_runs
-    from evaluation.comparison.regressions import BaselineSettings
     from evaluation.comparison.text import print_history
-    from pipelines.deployed_settings import deployed
     from pipelines.evaluation.baseline_run import require_no_regression
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
     from pipelines.partitions import add_training_run
     from storage.root import open_root
 
-    root, defaults = open_root(), deployed(BaselineSettings)
-    settings = BaselineSettings(
-        tolerance=defaults.tolerance if tolerance is None else tolerance,
-        metrics=defaults.metrics if metrics is None else metrics,
-    )
+    root = open_root()
     require_no_regression(root, run, settings, allow_regression=allow_regression)  # fails before the job
     ensure_dagster_home()
     resources = {

@@ -2,21 +2,15 @@
 
 import click
 
+from pipelines.cli.options import options_from
+from pipelines.operations.collection_settings import CollectionSettings
+
 
 @click.command()
 @click.option("--remove", is_flag=True, help="Remove what is listed; without it nothing is touched.")
-@click.option(
-    "--keep-days",
-    type=click.FloatRange(min=0.0),
-    help="Days for which old builds stay; 0 only while nothing runs.  [default: the deployment's, 7]",
-)
-@click.option(
-    "--keep-accepted",
-    type=click.IntRange(min=1),
-    help="Accepted runs of which everything stays, the last ones.  [default: the deployment's, 2]",
-)
+@options_from(CollectionSettings, "settings")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def gc(remove: bool, keep_days: float | None, keep_accepted: int | None, as_json: bool) -> None:
+def gc(remove: bool, settings: CollectionSettings, as_json: bool) -> None:
     """Show what nothing refers to under the root, and with --remove remove it.
 
     Kept are current builds, the data sets and shards that trained and accepted runs refer to, what running
@@ -27,18 +21,11 @@ def gc(remove: bool, keep_days: float | None, keep_accepted: int | None, as_json
     """
     from rich.console import Console
 
-    from pipelines.deployed_settings import deployed
     from pipelines.operations.collection import as_json_text, collect, print_garbage, print_removal
-    from pipelines.operations.collection_settings import CollectionSettings
     from storage.root import open_root
 
     console = Console()
     try:
-        usual = deployed(CollectionSettings)
-        settings = CollectionSettings(
-            keep_days=usual.keep_days if keep_days is None else keep_days,
-            keep_accepted=usual.keep_accepted if keep_accepted is None else keep_accepted,
-        )
         collection = collect(
             open_root(),
             settings,

@@ -48,8 +48,8 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            raise  # click ends quietly when the reader of a pipe has gone
+        except (BrokenPipeError, click.exceptions.Exit, click.Abort):
+            raise  # click handles them; two are RuntimeErrors
         except (ValueError, OSError, RuntimeError) as error:
             if ctx.params["traceback"]:
                 raise

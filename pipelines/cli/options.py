@@ -103,11 +103,11 @@ def _option(entry: _Entry, short: str | None) -> Callable[[Command], Command]:
     flag = f"--{entry.flag}/--no-{entry.flag}" if hint is bool else f"--{entry.flag}"
     bounds = bounds_text(info)
     help_text = f"{info.description}{f' ({bounds})' if bounds else ''}."
-    usual = None if info.is_required() or info.default in ("", None) else _shown(entry.flag, info.default)
+    if not info.is_required() and info.default not in ("", None):
+        help_text += f"  [default: {_shown(entry.flag, info.default)}]"
     names = [name for name in (short, flag, entry.parameter) if name]
-    # The default is put in when all options are known: an option that is not given stays None.
-    options: dict[str, Any] = {"type": kind, "help": help_text, "show_default": usual or False}
-    return click.option(*names, default=None, required=info.is_required(), **options)
+    # The default is filled in when all options are parsed: None marks an option that is not given.
+    return click.option(*names, type=kind, default=None, required=info.is_required(), help=help_text)
 
 
 def _shown(flag: str, default: object) -> str:

@@ -1,51 +1,65 @@
-"""The command `pdfgc settings`: every setting in one place."""
+"""The command `pdfgc settings`."""
 
 import json
+import shutil
+import textwrap
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from pipelines.deployed_settings import SettingRow
 
+DELIMITER: Final = "__"
+
 
 @click.command()
 @click.argument("words", nargs=-1)
-@click.option("--changed", is_flag=True, help="Only those that the environment changes.")
+@click.option("--changed", is_flag=True, help="List only settings changed by the environment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def settings(words: tuple[str, ...], changed: bool, as_json: bool) -> None:
-    """List every setting with its value, bounds and the variable that changes it for this deployment.
+    """List every setting with its value, bounds and environment variable.
 
-    With WORDS only those whose variable or description holds them all. A single run's settings are changed
-    in its launchpad instead.
+    With WORDS, only settings whose variable or description contains all of them. The variables change the
+    defaults of this deployment; the launchpad and the options of a command change a single run.
     """
-    from pipelines.deployed_settings import setting_rows  # imports Dagster, for seconds
+    from pipelines.deployed_settings import setting_rows
 
-    try:
-        rows = setting_rows()
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    wanted = [row for row in rows if _holds(row, words) and (row.value != row.default or not changed)]
+    rows = [
+        row for row in setting_rows() if _matches(row, words) and (row.value != row.default or not changed)
+    ]
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in wanted], indent=1))
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:
-        Console().print(_table(wanted))
+        click.echo(settings_text(rows, shutil.get_terminal_size().columns))
 
 
-def _holds(row: "SettingRow", words: tuple[str, ...]) -> bool:
+def settings_text(rows: "list[SettingRow]", width: int) -> str:
+    """Settings grouped by the common part of their variables, such as ``PDFGC__TRAINING__``."""
+    lines: list[str] = []
+    for prefix, group in groupby(rows, lambda row: row.variable.rpartition(DELIMITER)[0]):
+        lines.append(click.style(f"{prefix}{DELIMITER}", bold=True))
+        for row in group:
+            lines.append(f"  {row.variable.rpartition(DELIMITER)[2]} = {_value(row)}")
+            indent = " " * 6
+            lines += textwrap.wrap(row.description, width, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join([*lines, f"{len(rows)} settings"])
+
+
+def _value(row: "SettingRow") -> str:
+    is_changed = row.value != row.default
+    notes = [f"default {_shown(row.default)}"] if is_changed else []
+    notes += [row.bounds] if row.bounds else []
+    value = click.style(_shown(row.value), bold=is_changed)
+    return f"{value}  ({', '.join(notes)})" if notes else value
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else repr(value) if value == "" else str(value)
+
+
+def _matches(row: "SettingRow", words: tuple[str, ...]) -> bool:
     text = f"{row.variable} {row.description}".lower()
     return all(word.lower() in text for word in words)
-
-
-def _table(rows: "list[SettingRow]") -> Table:
-    table = Table(title=f"{len(rows)} settings")
-    table.add_column("variable", overflow="fold")
-    for name in ("value", "default", "bounds", "what it is"):
-        table.add_column(name)
-    for row in rows:
-        value = str(row.value) if row.value == row.default else f"[bold]{row.value}[/bold]"
-        table.add_row(row.variable, value, str(row.default), row.bounds, row.description)
-    return table
