@@ -36,7 +36,7 @@ class EvaluationConfig(Settings):
         default=MAXIMUM_CLIP_FRAMES, ge=1, le=MAXIMUM_CLIP_FRAMES, description="Maximum frames per video"
     )
     seed: int = Field(default=0, ge=0, description="Seed of the drawn clips")
-    protocol_file: str = Field(
+    plan_file: str = Field(
         default="",
         description="reenactment_plan.json of another evaluation to repeat; empty: draw a plan",
     )

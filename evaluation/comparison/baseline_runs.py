@@ -1,7 +1,7 @@
 """The history of baseline runs, which later runs are compared with. Append-only, under the root.
 
     baseline_runs/<time>-<run>/report.parquet          records of the run's report
-                               reenactment_plan.json   its reenactments, for `pdfgc evaluate --protocol-file`
+                               reenactment_plan.json   its reenactments, for `pdfgc evaluate --plan-file`
                                baseline.json           the run and why it was set; written last
 
 A folder without `baseline.json` is incomplete and ignored. The records are copied, so a baseline run stays

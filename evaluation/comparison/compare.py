@@ -91,7 +91,7 @@ def find_obstacles(one: ReenactmentPlan, other: ReenactmentPlan) -> tuple[str, .
         obstacles.append(
             f"different plans: {one.name} of {len(one.reenactments)} videos and {other.name} of "
             f"{len(other.reenactments)}, {len(common)} of them the same; give the second run the first one's "
-            "reenactment_plan.json (protocol_file)"
+            "reenactment_plan.json (plan_file)"
         )
     return tuple(obstacles)
 

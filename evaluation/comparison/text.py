@@ -76,7 +76,7 @@ def _limitations(check: RegressionCheck) -> list[str]:
         file = f"{check.baseline.folder}/{PLAN_NAME}"
         notes.append(
             f"not the same videos ({'; '.join(check.unpaired_because)}): to pair them, evaluate with "
-            f"--protocol-file {file} of the root"
+            f"--plan-file {file} of the root"
         )
     if untested := len(check.metrics) - check.tested:
         notes.append(f"not tested, no interval: {untested} metrics")

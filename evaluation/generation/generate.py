@@ -94,8 +94,8 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
     if dataset is None:
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
     digest = dataset.manifest.content_digest
-    if config.protocol_file:
-        plan = read_plan(Path(config.protocol_file).expanduser())
+    if config.plan_file:
+        plan = read_plan(Path(config.plan_file).expanduser())
         index = open_current(root, plan.split)
         keys = [index.key(clip) for clip in range(len(index))]
         require_clips(plan, keys, f"the data set's split {plan.split}")

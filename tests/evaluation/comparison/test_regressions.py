@@ -165,7 +165,7 @@ def test_different_videos_are_compared_by_their_means(tmp_path: Path) -> None:
     text = check_text(check)
     assert "1 metrics compared, means of different videos" in text
     assert "not the same videos (different data sets: dddddddddddddddd" in text
-    assert f"--protocol-file {baseline.folder}/reenactment_plan.json" in text
+    assert f"--plan-file {baseline.folder}/reenactment_plan.json" in text
     far = series(110.0, 120.0, 130.0, 140.0)
     publish_report(root, "new", far, plan=small_plan("e" * 64))
     assert not compare_with_baseline(root, "new", BaselineSettings()).passed

@@ -98,12 +98,10 @@ def pictures(made: GeneratedVideos, name: str, method: str) -> NDArray[np.uint8]
     return np.stack(list(frames))
 
 
-def test_a_protocol_file_is_made_again_and_one_of_another_data_set_refused(
-    root: UPath, tmp_path: Path
-) -> None:
+def test_plan_file_is_repeated_and_refused_for_another_data_set(root: UPath, tmp_path: Path) -> None:
     plan = open_or_draw_plan(root, TOY_EVALUATION)[1]
     write_plan(tmp_path / "list.json", plan)
-    again = EvaluationConfig(run="toy", protocol_file=str(tmp_path / "list.json"))
+    again = EvaluationConfig(run="toy", plan_file=str(tmp_path / "list.json"))
     assert open_or_draw_plan(root, again)[1] == plan
     text = (tmp_path / "list.json").read_text()
     (tmp_path / "list.json").write_text(text.replace(plan.reenactments[0].portrait, "gone"))
