@@ -30,9 +30,10 @@ def animate(order: AnimateOrder) -> None:
     from rich.console import Console
 
     from pipelines.cli.console import without_chatter
+    from pipelines.logs import log_to_terminal
 
     console = Console()
-    with without_chatter():
+    with without_chatter(), log_to_terminal():
         from evaluation.animation.animate import animate as animate_portrait
 
         with progress_bar(console) as show:

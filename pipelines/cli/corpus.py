@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipelines.cli.console import without_chatter
+from pipelines.logs import log_to_terminal
 
 
 @click.command()
@@ -26,6 +27,6 @@ def make_demo_corpus(folder: Path, portraits: tuple[Path, ...] = ()) -> None:
     from demo_corpus.corpus import CorpusSettings, make_corpus
 
     click.echo(f"Rendering the demo corpus in {folder}")
-    with without_chatter():
+    with without_chatter(), log_to_terminal():
         videos = make_corpus(folder, CorpusSettings(portraits=portraits))
     click.echo(f"{len(videos)} videos")

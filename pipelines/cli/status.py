@@ -29,12 +29,14 @@ def status(all_batches: bool, as_json: bool) -> None:
     """Show costs, stale batches and failed runs."""
     from rich.console import Console
 
+    from pipelines.logs import log_to_terminal
     from pipelines.operations.instance import ensure_dagster_home
     from storage.root import open_root
 
     ensure_dagster_home()
     root = open_root()
-    result = read_status(root)
+    with log_to_terminal():
+        result = read_status(root)
     if as_json:
         click.echo(json.dumps(as_json_object(result), indent=2))
     elif not result.batches:

@@ -1,6 +1,6 @@
-"""What torchrun starts under Dagster: ``python -m pipelines.training.worker JOB.json``.
+"""The training worker that torchrun runs: ``python -m pipelines.training.worker JOB.json``.
 
-Rank 0 reports through Dagster Pipes. Of Dagster it imports only the small package `dagster_pipes`.
+Rank 0 reports through Dagster Pipes. Of Dagster only the small package `dagster_pipes` is imported.
 """
 
 import os
@@ -13,11 +13,12 @@ from typing import Final
 from dagster_pipes import PipesContext, open_dagster_pipes
 from typing_extensions import override
 
+from pipelines.logs import log_to
 from training.jobs.job import TrainingJob
 from training.jobs.reporting import FigureLike, Progress, Reporter, TextReporter
 from training.launch.orphans import die_with_parent
 
-SECONDS_BETWEEN_REPORTS: Final = 1.0  # each is a line in a file that Dagster's side follows
+REPORT_INTERVAL_SECONDS: Final = 1.0  # each report is a line of a file that Dagster follows
 
 
 class PipesReporter(Reporter):
@@ -36,7 +37,7 @@ class PipesReporter(Reporter):
         now, is_last = self._clock(), progress.step >= progress.steps
         if (
             self._reported_at is not None
-            and now - self._reported_at < SECONDS_BETWEEN_REPORTS
+            and now - self._reported_at < REPORT_INTERVAL_SECONDS
             and not is_last
         ):
             return
@@ -59,7 +60,7 @@ class PipesReporter(Reporter):
 
 
 def main() -> None:
-    """Train; rank 0 tells Dagster, also of an error that ends it."""
+    """Train a job; rank 0 reports to Dagster, also the error that ends training."""
     die_with_parent()
     job = TrainingJob.read(Path(sys.argv[1]))
     from training.jobs.worker import train
@@ -67,7 +68,7 @@ def main() -> None:
     if os.environ.get("RANK", "0") != "0":
         train(job, TextReporter())
         return
-    with open_dagster_pipes() as pipes:
+    with open_dagster_pipes() as pipes, log_to(pipes.log.handlers):
         train(job, PipesReporter(pipes))
 
 

@@ -15,6 +15,7 @@ from dagster import DagsterInstance
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.storage.runs import SqliteRunStorage
 
+from pipelines.logs import PACKAGES
 from pipelines.operations.instance import limit_gpu_pool
 from tests.conftest import REPOSITORY
 
@@ -64,8 +65,7 @@ def test_sqlite_settings_are_valid(tmp_path: Path) -> None:
         assert not instance.run_retries_retry_on_asset_or_op_failure
         assert not instance.telemetry_enabled
         assert instance.get_concurrency_config().pool_config.default_pool_limit is None
-        packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
-        assert set(instance.managed_python_loggers) == set(packages["root_packages"])
+        assert tuple(instance.managed_python_loggers) == PACKAGES
         assert instance.python_log_level == "INFO"
 
 
