@@ -24,8 +24,7 @@ from pydantic import Field, model_validator
 from preprocessing.anchors.eye_swap import EyeSwapSettings, swap_eyes
 from preprocessing.anchors.pairs import EyeState, Pair, PairSettings, choose_pairs
 from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarget, Measured
-from preprocessing.archive import ArchiveWriter, Place
-from preprocessing.archive_members import read_some_members
+from preprocessing.archive import ArchiveWriter, Place, read_some_members
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.labellers.blink_lids import OpennessLevels

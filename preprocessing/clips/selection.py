@@ -15,8 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.archive import ArchiveWriter, Place
-from preprocessing.archive_members import read_some_members
+from preprocessing.archive import ArchiveWriter, Place, read_some_members
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.face_tracks import read_candidates, read_video_facts

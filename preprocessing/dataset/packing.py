@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.anchors.eye_anchors import ANCHORS_TAR, read_anchor_rows
-from preprocessing.archive import ArchiveWriter, Place, read_members
-from preprocessing.archive_members import read_some_members
+from preprocessing.archive import ArchiveWriter, Place, read_members, read_some_members
 from preprocessing.audio import lip_sync_filter
-from preprocessing.audio.lip_sync_filter import LipSyncFilter, ScoredClip, judge_lip_sync, write_verdicts
-from preprocessing.audio.sound_shift import moved_anchors, moved_clip, moved_labels
+from preprocessing.audio.lip_sync_filter import (
+    LipSyncFilter,
+    ScoredClip,
+    judge_lip_sync,
+    shift_anchors,
+    shift_clip,
+    shift_labels,
+    write_verdicts,
+)
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
 from preprocessing.labellers.backend import read_labellers
 from preprocessing.labels.lip_sync import read_lip_sync
@@ -94,7 +100,7 @@ def make_shards(
     for row in samples.rows:
         if verdicts[row.key].refusal:
             continue
-        sample = samples.read(row, verdicts[row.key].moved_frames)
+        sample = samples.read(row, verdicts[row.key].shift_frames)
         if writer is None:
             name, shards = f"{batch}-{shards:03d}.tar", shards + 1
             writer = ArchiveWriter(folder / name)
@@ -115,7 +121,7 @@ def make_shards(
         "bytes": sum((folder / shard).stat().st_size for shard in {row["shard"] for row in rows}),
     }
     if settings.lip_sync.active:
-        counts["samples_with_moved_sound"] = sum(verdict.moved_frames != 0 for verdict in verdicts.values())
+        counts["samples_with_shifted_sound"] = sum(verdict.shift_frames != 0 for verdict in verdicts.values())
     refusals = Counter(verdict.refusal for verdict in verdicts.values() if verdict.refusal)
     return BuildReport(counts=counts, refusals=dict(refusals))
 
@@ -150,8 +156,8 @@ class _Samples:
             for row in self.rows
         ]
 
-    def read(self, row: ClipRow, late_frames: int) -> ClipSample:
-        """The sample of a clip whose sound comes late by this and is moved forward; negative: early."""
+    def read(self, row: ClipRow, shift_frames: int) -> ClipSample:
+        """The sample of a clip whose sound is shifted to an earlier time by `shift_frames`."""
         clip = read_clip(self._inputs.clips, row)
         labels = ClipLabels(
             pose=_of(self._poses, "pose_labels", clip),
@@ -163,9 +169,9 @@ class _Samples:
             blendshapes=self._blendshapes.get(clip.key),
         )
         anchors = tuple(self._anchor(anchor) for anchor in self._anchors.get(clip.key, []))
-        if late_frames != 0:
-            anchors = moved_anchors(anchors, clip.frame_count, late_frames)
-            labels, clip = moved_labels(labels, late_frames), moved_clip(clip, late_frames)
+        if shift_frames != 0:
+            anchors = shift_anchors(anchors, clip.frame_count, shift_frames)
+            labels, clip = shift_labels(labels, shift_frames), shift_clip(clip, shift_frames)
         return ClipSample(clip, labels, _mel_of(clip), anchors)
 
     def _anchor(self, anchor: Mapping[str, Any]) -> EyeAnchor:

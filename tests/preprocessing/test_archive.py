@@ -1,4 +1,4 @@
-"""Tars: the same bytes always, each sample readable alone, damage told."""
+"""Tars of samples: reproducible bytes, access to single samples and members, errors of damaged files."""
 
 import io
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from webdataset.compat import WebDataset
 
-from preprocessing.archive import ArchiveWriter, Place, read_members
+from preprocessing.archive import ArchiveWriter, Place, read_members, read_some_members
 
 SAMPLES = {
     "b-t00": {"001.jpg": b"second", "000.jpg": b"first", "meta.json": b"{}"},
@@ -24,7 +24,7 @@ def write(path: Path) -> list[Place]:
     return places
 
 
-def test_each_sample_is_read_alone_in_any_order(tmp_path: Path) -> None:
+def test_read_members_reads_single_samples_in_any_order(tmp_path: Path) -> None:
     places = write(tmp_path / "a.tar")
     # A header of 512 bytes and the content rounded up to 512, three and one times.
     assert places == [Place(0, 3 * 1024), Place(3 * 1024, 512 + 1024)]
@@ -32,7 +32,7 @@ def test_each_sample_is_read_alone_in_any_order(tmp_path: Path) -> None:
         assert read_members(tmp_path / "a.tar", place) == members
 
 
-def test_another_process_at_another_time_makes_the_same_bytes(tmp_path: Path) -> None:
+def test_archive_bytes_do_not_depend_on_process_and_time(tmp_path: Path) -> None:
     write(tmp_path / "a.tar")
     script = (
         "import os, sys, time; from pathlib import Path; time.time = lambda: 1e9\n"
@@ -48,7 +48,7 @@ def test_another_process_at_another_time_makes_the_same_bytes(tmp_path: Path) ->
 
 # Its reader leaves the file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_stock_webdataset_reads_it(tmp_path: Path) -> None:
+def test_archive_is_readable_by_webdataset(tmp_path: Path) -> None:
     write(tmp_path / "a.tar")
     dataset = WebDataset(str(tmp_path / "a.tar"), shardshuffle=False, empty_check=False)
     read = {
@@ -59,12 +59,12 @@ def test_stock_webdataset_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.b", "", "a/b", "../a"])
-def test_a_key_that_would_not_come_back_is_refused(tmp_path: Path, key: str) -> None:
+def test_write_refuses_keys_that_webdataset_splits(tmp_path: Path, key: str) -> None:
     with ArchiveWriter(tmp_path / "a.tar") as archive, pytest.raises(ValueError, match="need a key like"):
         archive.write(key, {"jpg": b""})
 
 
-def test_a_tar_that_ends_inside_a_sample_is_told(tmp_path: Path) -> None:
+def test_read_members_refuses_a_truncated_tar(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     places = write(path)
     path.write_bytes(path.read_bytes()[:4000])
@@ -72,7 +72,7 @@ def test_a_tar_that_ends_inside_a_sample_is_told(tmp_path: Path) -> None:
         read_members(path, places[1])
 
 
-def test_a_place_that_is_not_a_samples_is_told(tmp_path: Path) -> None:
+def test_read_members_refuses_a_wrong_place(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path)
     with pytest.raises(ValueError, match=r"members of \['a-t01', 'b-t00'\], need one sample"):
@@ -84,7 +84,7 @@ def test_a_place_that_is_not_a_samples_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE])
-def test_a_member_that_is_no_plain_file_is_told(tmp_path: Path, kind: bytes) -> None:
+def test_read_members_refuses_irregular_members(tmp_path: Path, kind: bytes) -> None:
     info = tarfile.TarInfo("a.jpg")
     info.type, info.linkname = kind, "secret"
     place = hostile_tar(tmp_path / "a.tar", [(info, b"")])
@@ -92,7 +92,7 @@ def test_a_member_that_is_no_plain_file_is_told(tmp_path: Path, kind: bytes) -> 
         read_members(tmp_path / "a.tar", place)
 
 
-def test_a_member_that_is_there_twice_is_told(tmp_path: Path) -> None:
+def test_read_members_refuses_duplicate_members(tmp_path: Path) -> None:
     twice = []
     for data in (b"one", b"two"):
         info = tarfile.TarInfo("a.jpg")
@@ -108,3 +108,28 @@ def hostile_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Pla
         for info, data in members:
             tar.addfile(info, io.BytesIO(data))
     return Place(0, path.stat().st_size)
+
+
+MEMBERS = {"000.jpg": b"a" * 700, "001.jpg": b"b" * 512, "landmarks.npy": b"", "meta.json": b"{}"}
+
+
+def test_read_some_members_returns_only_those(tmp_path: Path) -> None:
+    with ArchiveWriter(tmp_path / "a.tar") as archive:
+        archive.write("before", {"001.jpg": b"other"})
+        place = archive.write("key", MEMBERS)
+        archive.write("behind", {"001.jpg": b"other"})
+    members = read_some_members(tmp_path / "a.tar", place, ("landmarks.npy", "001.jpg"))
+    assert members == {"001.jpg": b"b" * 512, "landmarks.npy": b""}
+
+
+def test_read_some_members_refuses_missing_and_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with ArchiveWriter(path) as archive:
+        place = archive.write("key", MEMBERS)
+    with pytest.raises(ValueError, match=r"no member 002\.jpg"):
+        read_some_members(path, place, ("000.jpg", "002.jpg"))
+    with pytest.raises(ValueError, match="not a tar member"):
+        read_some_members(path, Place(place.offset_bytes + 100, place.size_bytes - 100), ("000.jpg",))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="inside a sample"):
+        read_some_members(path, place, ("000.jpg",))

@@ -32,7 +32,7 @@ def samples(shared_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     root = open_root(str(tmp_path_factory.mktemp("late")))
     made = [run_step(root, name, batch, SETTINGS, workers=0) for name in STEPS][-1]
     folder = Path(str(made.directory))
-    assert made.manifest.counts["samples_with_moved_sound"] == made.manifest.counts["samples"]
+    assert made.manifest.counts["samples_with_shifted_sound"] == made.manifest.counts["samples"]
     return [
         decode_sample(
             row["key"],
@@ -49,7 +49,7 @@ def offset_of(sample: ClipSample) -> float:
 
 
 def test_what_came_late_is_in_step_when_scored_anew(samples: list[ClipSample]) -> None:
-    moved = {sample.labels.lip_sync["sound_moved_frames"] for sample in samples}
+    moved = {sample.labels.lip_sync["sound_shift_frames"] for sample in samples}
     assert len(samples) >= 5
     assert len(moved) == 1  # by as much in every clip of a file
     assert moved.pop() >= 2
@@ -58,4 +58,4 @@ def test_what_came_late_is_in_step_when_scored_anew(samples: list[ClipSample]) -
 
 def test_a_moved_sample_is_shorter_by_the_move(samples: list[ClipSample]) -> None:
     for sample in samples[:-1]:  # the last clip of a video is of any length
-        assert sample.clip.frame_count == 64 - sample.labels.lip_sync["sound_moved_frames"]
+        assert sample.clip.frame_count == 64 - sample.labels.lip_sync["sound_shift_frames"]

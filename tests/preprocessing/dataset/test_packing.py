@@ -87,8 +87,8 @@ def packed(
     return report, samples
 
 
-def assert_same_sound(sample: ClipSample, clip: Clip, late_frames: int) -> None:
-    wanted = clip.sound[late_frames * 640 :]
+def assert_same_sound(sample: ClipSample, clip: Clip, offset_frames: int) -> None:
+    wanted = clip.sound[offset_frames * 640 :]
     np.testing.assert_array_equal(sample.clip.sound, wanted)
     np.testing.assert_array_equal(sample.mel, mel_features(wanted))
 
@@ -108,11 +108,11 @@ def test_unsure_clips_are_left_out_and_told(inputs: ShardInputs, tmp_path: Path)
     report, samples = packed(inputs, tmp_path, LipSyncFilter(minimum_confidence=3.0))
     assert list(samples) == ["a"]
     assert_same_sound(samples["a"], CLIPS[0], 0)
-    assert report.refusals == {"lip_sync_unsure": 1, "lip_sync_not_scored": 1}
+    assert report.refusals == {"lip_sync_low_confidence": 1, "lip_sync_not_scored": 1}
     assert report.counts["samples"] == 1
-    assert report.counts["samples_with_moved_sound"] == 0
+    assert report.counts["samples_with_shifted_sound"] == 0
     kept = pq.read_table(tmp_path / VERDICTS_TABLE)["refusal"].to_pylist()
-    assert kept == ["", "lip_sync_unsure", "lip_sync_not_scored"]
+    assert kept == ["", "lip_sync_low_confidence", "lip_sync_not_scored"]
 
 
 def test_corrected_samples_have_the_sound_of_their_lips(inputs: ShardInputs, tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ def test_corrected_samples_have_the_sound_of_their_lips(inputs: ShardInputs, tmp
     sample = samples["a"]
     assert sample.clip.frames_jpeg == CLIPS[0].frames_jpeg[:27]
     assert_same_sound(sample, CLIPS[0], 3)
-    assert sample.labels.lip_sync == {"confidence": 4.0, "offset_frames": 0.0, "sound_moved_frames": 3.0}
+    assert sample.labels.lip_sync == {"confidence": 4.0, "offset_frames": 0.0, "sound_shift_frames": 3.0}
     assert [anchor.base_frame for anchor in sample.anchors] == [4]
-    assert report.counts["samples_with_moved_sound"] == 1
+    assert report.counts["samples_with_shifted_sound"] == 1
 
 
 def test_the_same_bytes_whenever_they_are_made_again(inputs: ShardInputs, tmp_path: Path) -> None:

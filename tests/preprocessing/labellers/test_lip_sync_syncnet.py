@@ -25,8 +25,8 @@ from tests.factories.backends import made_clip, noise, weights_at, write_clips
 class Delayed:
     """Embeds frame t as a unit vector of its own, and the sound as the same vectors, some frames later."""
 
-    def __init__(self, late_frames: int) -> None:
-        self.late_frames = late_frames
+    def __init__(self, offset_frames: int) -> None:
+        self.offset_frames = offset_frames
 
     def embed_frames(self, frames: torch.Tensor) -> torch.Tensor:
         assert frames.dtype == torch.uint8
@@ -34,7 +34,7 @@ class Delayed:
         return torch.eye(200)[50 : 50 + len(frames) - 4]
 
     def embed_mfcc(self, mfcc: torch.Tensor) -> torch.Tensor:
-        start = 50 - self.late_frames
+        start = 50 - self.offset_frames
         return torch.eye(200)[start : start + (len(mfcc) - 20) // 4 + 1]
 
 

@@ -117,7 +117,7 @@ def test_a_flipped_bit_is_found_by_its_files_name(tmp_path: Path) -> None:
 def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: Path) -> None:
     def outcome_of(samples: int, left_out: int) -> CheckOutcome:
         recipe = Recipe("shards", "b0", "1", {"left_out": left_out}, {})
-        report = BuildReport({"samples": samples}, {"lip_sync_unsure": left_out} if left_out else {})
+        report = BuildReport({"samples": samples}, {"lip_sync_low_confidence": left_out} if left_out else {})
         return check_clips_left_out(materialise(open_root(str(tmp_path)), recipe, lambda _: report))
 
     assert outcome_of(3, 0).passed
@@ -125,5 +125,5 @@ def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: 
     assert outcome_of(0, 0).passed
     failed = outcome_of(1, 3)
     assert not failed.passed
-    assert failed.description.startswith("75% of 4 clips were left out (lip_sync_unsure 3)")
+    assert failed.description.startswith("75% of 4 clips were left out (lip_sync_low_confidence 3)")
     assert failed.values == {"refused_share": 0.75, "clips": 4}
