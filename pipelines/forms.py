@@ -8,14 +8,14 @@ class. Bounds are not copied: `to_settings` builds the settings, which check the
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from dagster import Config, ConfigurableResource
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
 from pipelines.deployed_settings import SECTIONS, deployed
-from storage.settings import Settings, bounds_text, nested_class, without_none
+from storage.settings import Settings, bounds_text, choices, nested_class, without_none
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -87,9 +87,9 @@ def _form_type(name: str, info: FieldInfo, default: Any) -> Any:
         return str  # empty for none: the launchpad leaves out a None
     if get_origin(hint) is tuple:
         return list[get_args(hint)[0]]
-    if get_origin(inner) is Literal:
-        choices = _enumeration(name, get_args(inner))
-        return choices if inner is hint else choices | None
+    if values := choices(info):
+        enumeration = _enumeration(name, values)
+        return enumeration if inner is hint else enumeration | None
     if inner in (int, float, bool, str):
         return hint
     raise TypeError(f"{name}: Dagster has no form for {hint}")
@@ -117,7 +117,7 @@ def _form_default(form_type: Any, value: Any) -> Any:
 
 
 def _description(info: FieldInfo) -> str | None:
-    bounds = bounds_text(info)
+    bounds = "" if choices(info) else bounds_text(info)  # the launchpad lists the choices itself
     return f"{info.description} ({bounds})" if info.description and bounds else info.description
 
 

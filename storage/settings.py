@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Final, Self, Union, get_args, get_origin
+from typing import Any, ClassVar, Final, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -124,8 +124,23 @@ def near_names(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
+def choices(info: FieldInfo) -> tuple[str, ...]:
+    """The values of a field with a fixed set of them, else ().
+
+    They come from the Literal, or from ``json_schema_extra={"enum": [...]}`` where a table holds them.
+    """
+    hint = without_none(info.annotation)
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    extra = info.json_schema_extra
+    values = extra.get("enum", ()) if isinstance(extra, dict) else ()
+    return tuple(str(value) for value in values) if isinstance(values, (list, tuple)) else ()
+
+
 def bounds_text(info: FieldInfo) -> str:
-    """The bounds of a field, such as "0 to 1" or ">= 1"; empty for none."""
+    """The bounds of a field, such as "0 to 1", ">= 1" or "cpu, cuda"; empty for none."""
+    if values := choices(info):
+        return ", ".join(values)
     bounds = {
         name: getattr(bound, name)
         for bound in info.metadata

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Final, NamedTuple
 
 import click
 from pydantic.fields import FieldInfo
 
-from storage.settings import Settings, bounds_text, nested_class, without_none
+from storage.settings import Settings, bounds_text, choices, nested_class, without_none
 
 Command = Callable[..., None]
 
@@ -99,9 +99,9 @@ def _settings(kind: type[Settings], given: Mapping[tuple[str, ...], Any]) -> Set
 
 def _option(entry: _Entry, short: str | None) -> Callable[[Command], Command]:
     info, hint = entry.info, without_none(entry.info.annotation)
-    kind: Any = click.Choice(get_args(hint)) if get_origin(hint) is Literal else _TYPES.get(hint)
+    kind: Any = click.Choice(values) if (values := choices(info)) else _TYPES.get(hint)
     flag = f"--{entry.flag}/--no-{entry.flag}" if hint is bool else f"--{entry.flag}"
-    bounds = bounds_text(info)
+    bounds = "" if values else bounds_text(info)  # click lists the choices itself
     help_text = f"{info.description}{f' ({bounds})' if bounds else ''}."
     if not info.is_required() and info.default not in ("", None):
         help_text += f"  [default: {_shown(entry.flag, info.default)}]"

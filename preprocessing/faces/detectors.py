@@ -42,7 +42,9 @@ class DetectorSettings(BackendSettings):
 
     backends: ClassVar = BACKENDS
 
-    backend: str = Field(default="mediapipe", description=f"Face detector: {', '.join(BACKENDS)}")
+    backend: str = Field(
+        default="mediapipe", description="Face detector", json_schema_extra={"enum": [*BACKENDS]}
+    )
     mediapipe_confidence: float = Field(
         default=0.5, ge=0.0, le=1.0, description="Minimum score of MediaPipe's detector"
     )

@@ -47,7 +47,7 @@ class GazeLabelSettings(BackendSettings):
 
     backends: ClassVar = BACKENDS
 
-    backend: str = Field(default="iris", description=f"Gaze labeller: {', '.join(BACKENDS)}")
+    backend: str = Field(default="iris", description="Gaze labeller", json_schema_extra={"enum": [*BACKENDS]})
     iris: gaze_iris.GazeSettings = gaze_iris.GazeSettings()
     blink: blink_lids.BlinkSettings = blink_lids.BlinkSettings()
 

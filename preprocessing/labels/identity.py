@@ -50,7 +50,9 @@ class IdentitySettings(BackendSettings):
 
     backends: ClassVar = BACKENDS
 
-    backend: str = Field(default="insightface", description=f"Face recognition: {', '.join(BACKENDS)}")
+    backend: str = Field(
+        default="insightface", description="Face recognition", json_schema_extra={"enum": [*BACKENDS]}
+    )
     frames_per_clip: int = Field(default=8, ge=1, le=64, description="Frames sampled evenly from each clip")
 
 

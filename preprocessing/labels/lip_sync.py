@@ -56,7 +56,9 @@ class LipSyncScoreSettings(BackendSettings):
 
     backends: ClassVar = BACKENDS
 
-    backend: str = Field(default="energy", description=f"Lip sync scorer: {', '.join(BACKENDS)}")
+    backend: str = Field(
+        default="energy", description="Lip sync scorer", json_schema_extra={"enum": [*BACKENDS]}
+    )
     energy: lip_sync_energy.LipSyncSettings = lip_sync_energy.LipSyncSettings()
 
 

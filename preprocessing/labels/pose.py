@@ -46,7 +46,9 @@ class PoseLabelSettings(BackendSettings):
 
     backends: ClassVar = BACKENDS
 
-    backend: str = Field(default="mean_face", description=f"Head pose labeller: {', '.join(BACKENDS)}")
+    backend: str = Field(
+        default="mean_face", description="Head pose labeller", json_schema_extra={"enum": [*BACKENDS]}
+    )
     mean_face: pose_mean_face.PoseSettings = pose_mean_face.PoseSettings()
     face_landmarker: FaceLandmarkerSettings = FaceLandmarkerSettings()
 

@@ -76,6 +76,16 @@ def test_form_names_a_field_that_dagster_cannot_show() -> None:
         config_class(Odd)
 
 
+def test_form_lists_the_choices_of_a_table() -> None:
+    class Labels(Settings):
+        backend: str = Field(default="b", json_schema_extra={"enum": ["a", "b"]})
+
+    form = config_class(Labels)
+    enumeration: Any = form.model_fields["backend"].annotation
+    assert [member.value for member in enumeration] == ["a", "b"]
+    assert form.model_validate({"backend": "a"}).to_settings() == Labels(backend="a")
+
+
 def test_form_takes_paths_as_text() -> None:
     required = {name: field.is_required() for name, field in FilesConfig.model_fields.items()}
     assert required == {"source": True, "target": False, "mode": False}
