@@ -108,7 +108,7 @@ def print_summary(root: "UPath", seconds: float, console: "Console") -> None:
     """Print counts of videos, clips, anchors and shards, rejections by reason, and times."""
     from rich.table import Table
 
-    from preprocessing.dataset.whole import DATASET, WHOLE
+    from preprocessing.dataset.index import DATASET, WHOLE
     from preprocessing.orchestration.steps import STEPS
     from preprocessing.sources.stored_catalog import accepted_identities, batch_keys, load_catalog
     from storage.publishing import current

@@ -60,7 +60,7 @@ class Status:
 def read_status(root: "UPath") -> Status:
     """Read manifests, compare fingerprints and read the log of failed runs."""
     from pipelines.deployed_settings import deployed, setting_rows
-    from preprocessing.dataset.whole import DATASET, WHOLE
+    from preprocessing.dataset.index import DATASET, WHOLE
     from preprocessing.orchestration.costs import step_totals
     from preprocessing.orchestration.reprocessing import plan_reprocessing
     from preprocessing.orchestration.steps import PreprocessingSettings

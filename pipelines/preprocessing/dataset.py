@@ -16,8 +16,8 @@ from pipelines.operations.retries import retry_transient_errors
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.pictures import dataset_pictures
 from pipelines.resources import DatasetResource, WorkspaceResource
-from preprocessing.dataset.joining import CODE_VERSION, INDEX_SCHEMA, check_dataset
-from preprocessing.dataset.whole import DATASET, WHOLE, run_dataset
+from preprocessing.dataset.index import DATASET, INDEX_SCHEMA, WHOLE
+from preprocessing.dataset.joining import CODE_VERSION, check_dataset, run_dataset
 from storage.checks import CheckOutcome
 from storage.publishing import current
 from storage.root import local_copy
@@ -41,9 +41,7 @@ def dataset(
     """
     root = workspace.open()
     with retry_transient_errors(context):
-        published = run_dataset(
-            root, dataset_config.to_settings(), force=workspace.force, progress=context.log.info
-        )
+        published = run_dataset(root, dataset_config.to_settings(), force=workspace.force)
     card = local_copy(published.directory) / "dataset_card.md"
     return AssetResult(
         metadata=published_metadata(published)

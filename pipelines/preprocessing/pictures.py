@@ -13,7 +13,7 @@ from upath import UPath
 
 from pipelines.metadata import picture
 from preprocessing.clips.store import read_clip_table
-from preprocessing.dataset.whole import DATASET, WHOLE
+from preprocessing.dataset.index import DATASET, WHOLE
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet

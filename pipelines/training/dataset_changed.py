@@ -14,8 +14,7 @@ from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.batch_runs import REASON_TAG, is_unfinished
 from pipelines.resources import WorkspaceResource
-from preprocessing.dataset.change import changed_share
-from preprocessing.dataset.whole import DATASET, WHOLE
+from preprocessing.dataset.index import DATASET, WHOLE, changed_share
 from storage.publishing import current
 from training.jobs.config import TrainingConfig
 from training.stage_catalog import RENDERING_STAGE

@@ -1,16 +1,11 @@
 """The step `dataset`: the shards of all batches become one data set.
 
-Writes `index.parquet` (a row a sample), `shards.parquet` (a row a shard), `splits.parquet` (a row a
-main identity), `statistics.json`, `dataset_card.md` and the card's pictures. Shards stay where they
-are; the index names them relative to the root.
-
-A split must not share a voice or a background with another. A face beside the main one is an
-identity of its own ("NAME face 3", see `preprocessing.clips.selection`) in the main one's video, so the split
-is given by the *main identity*, NAME, and no video may have two of them.
+Writes `index.parquet` (a row for each sample), `shards.parquet` (each shard), `splits.parquet` (each main
+identity), `statistics.json`, `dataset_card.md` and the card's pictures.
 """
 
 import json
-import re
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +15,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
+from upath import UPath
 
 from preprocessing.archive import Place, read_members
 from preprocessing.dataset import card as dataset_card
-from preprocessing.dataset import packing as training_shards
+from preprocessing.dataset import packing
+from preprocessing.dataset.index import (
+    DATASET,
+    INDEX_SCHEMA,
+    INDEX_TABLE,
+    SHARDS_TABLE,
+    SPLITS_TABLE,
+    WHOLE,
+    ShardSet,
+    index_problems,
+    join_indices,
+    main_identity,
+    read_dataset_index,
+    read_splits,
+    splits_table,
+)
 from preprocessing.dataset.splits import SPLITS, Split, SplitSettings, assign_splits
 from preprocessing.dataset.statistics import LabelStatistics, SampleLabels, read_labels_at
 from preprocessing.pictures.drawing import spread
@@ -31,44 +42,18 @@ from preprocessing.pictures.histograms import draw_histograms
 from preprocessing.pictures.mesh_sheet import clip_face, draw_faces
 from preprocessing.schema import FRAMES_PER_SECOND, SCHEMA_VERSION
 from preprocessing.shards import decode_clip
-from preprocessing.table_schema import column, table_schema
-from storage.publishing import BuildReport
+from preprocessing.sources.stored_catalog import batch_keys
+from storage.publishing import BuildReport, Published, Recipe, current, materialise
+from storage.root import local_copy
 from storage.settings import Settings
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
-INDEX_TABLE: Final = "index.parquet"
-SHARDS_TABLE: Final = "shards.parquet"
-SPLITS_TABLE: Final = "splits.parquet"
 STATISTICS_NAME: Final = "statistics.json"
 CARD_NAME: Final = "dataset_card.md"
-INDEX_SCHEMA: Final = table_schema(
-    column("key", pa.string(), "sample's key"),
-    column("identity", pa.string(), "who is seen"),
-    column("main_identity", pa.string(), "main identity of the video, by which the split is given"),
-    column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
-    column("split", pa.string(), "train, validation or test"),
-    column("frames", pa.int32(), "number of frames"),
-    column("anchors", pa.int32(), "number of eye anchors"),
-    column("batch", pa.string(), "batch that the sample was made in"),
-    column("shard", pa.string(), "file that holds the sample, relative to the root"),
-    column("offset_bytes", pa.int64(), "where the sample begins in the shard"),
-    column("size_bytes", pa.int64(), "bytes of the sample in the shard"),
-)
-SHARDS_SCHEMA: Final = table_schema(
-    column("shard", pa.string(), "file, relative to the root"),
-    column("batch", pa.string(), "batch that it was made of"),
-    column("samples", pa.int64(), "number of samples"),
-    column("size_bytes", pa.int64(), "size of the file"),
-    column("sha256", pa.string(), "of the file, 64 hex digits"),
-)
-SPLITS_SCHEMA: Final = table_schema(
-    column("main_identity", pa.string(), "faces beside it in its videos go with it"),
-    column("split", pa.string(), "train, validation or test"),
-    column("samples", pa.int64(), "number of samples; 0 where the identity is gone from the data"),
-)
 BUILT_IN: Final = "built in"
-"""The labeller of a label that other samples name one for: the default detector is named in none."""
-_TRACK_OF_KEY: Final = re.compile(r"-t(\d+)-f\d+")
+"""The labeller of samples that do not name one, where other samples do: the default face detector."""
+
+logger = logging.getLogger(__name__)
 
 
 class DatasetSettings(Settings):
@@ -82,13 +67,36 @@ class DatasetSettings(Settings):
     pictured_samples: int = Field(default=15, ge=0, le=100, description="Samples shown on the dataset card")
 
 
-@dataclass(frozen=True)
-class ShardSet:
-    """The published shards of one batch."""
+def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) -> Published:
+    """Publish the data set over all batches that have shards, unless it is current.
 
-    folder: Path  # local copy of what the step `shards` wrote
-    location: str  # of the published folder, relative to the root, forward slashes
-    sha256: Mapping[str, str]  # shard's file name -> from the manifest
+    Identities keep the splits of the previous data set. Those are not part of the recipe, because the same
+    shards give the same splits.
+
+    Raises:
+        ValueError: no batch has shards, or as `make_dataset`.
+    """
+    keys = batch_keys(root)
+    batches = {key: published for key in keys if (published := current(root, "shards", key)) is not None}
+    if not batches:
+        raise ValueError(f"no batch under {root} has shards yet: materialize `shards` of a batch first")
+    if missing := sorted(set(keys) - set(batches)):
+        logger.info("Skipping batches without shards: %s", ", ".join(missing))
+    before = current(root, DATASET, WHOLE)
+    splits_before = read_splits(local_copy(before.directory)) if before is not None else {}
+    inputs = {key: published.manifest.content_digest for key, published in batches.items()}
+
+    def build(folder: Path) -> BuildReport:
+        shards = {key: _shard_set(root, published) for key, published in batches.items()}
+        return make_dataset(shards, splits_before, settings, folder)
+
+    return materialise(root, Recipe(DATASET, WHOLE, CODE_VERSION, settings, inputs), build, force=force)
+
+
+def _shard_set(root: UPath, published: Published) -> ShardSet:
+    location = published.directory.path.removeprefix(root.path).strip("/")
+    digests = {name: record.sha256 for name, record in published.manifest.files.items()}
+    return ShardSet(local_copy(published.directory), location, digests)
 
 
 def make_dataset(
@@ -97,21 +105,19 @@ def make_dataset(
     settings: DatasetSettings,
     folder: Path,
 ) -> BuildReport:
-    """Put the batches' shards together.
+    """Join the shards of batches.
 
     Args:
         shards: by batch.
-        splits_before: main identity -> split, of the data set before (`read_splits`); {} at first.
-        settings: splits, and what may be mixed.
+        splits_before: main identity -> split, of the previous data set; {} if there is none.
+        settings: of the step.
         folder: where to write.
 
     Raises:
-        ValueError: a key lies in two shards, a video has two main identities, samples are of another
-            schema version or of different labellers, or a shard is not what its index says.
+        ValueError: a key is in two shards, a video has two main identities, samples have another schema
+            version or different labellers, or a shard does not match its index.
     """
-    index, shard_table = _join_indices(shards)
-    _refuse_duplicates(index)
-    _refuse_shared_videos(index)
+    index, shard_table = join_indices(shards)
     splits = assign_splits(index["main_identity"].to_pylist(), splits_before, settings.splits)
     names = pa.array([splits[identity] for identity in index["main_identity"].to_pylist()], pa.string())
     index = index.append_column("split", names).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
@@ -131,7 +137,7 @@ def make_dataset(
     }
     pq.write_table(index, folder / INDEX_TABLE)
     pq.write_table(shard_table, folder / SHARDS_TABLE)
-    pq.write_table(_splits_table(splits, index), folder / SPLITS_TABLE)
+    pq.write_table(splits_table(splits, index), folder / SPLITS_TABLE)
     text = json.dumps(statistics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / STATISTICS_NAME).write_text(text + "\n", "utf-8")
     (folder / CARD_NAME).write_text(dataset_card.write_card(statistics, settings.splits), "utf-8")
@@ -139,126 +145,37 @@ def make_dataset(
     samples = {f"samples_{split}": counts["samples"] for split, counts in by_split.items()}
     labelled = {
         f"{label} by {labeller}": count
-        for label, found in facts.labellers.items()
-        for labeller, count in found.items()
+        for label, by_labeller in facts.labellers.items()
+        for labeller, count in by_labeller.items()
     }
     return BuildReport(counts={**statistics["total"], **samples, **labelled}, refusals={})
 
 
-def main_identity(identity: str, key: str) -> str:
-    """The main identity of the video that a sample comes from.
-
-    A face beside the main one is named "NAME face N" by `preprocessing.clips.selection`, N being the face
-    track that the key names too. Who is really called so is grouped with NAME, which harms nobody.
-    """
-    track = _TRACK_OF_KEY.search(key)
-    if track is None:
-        return identity
-    return identity.removesuffix(f" face {int(track[1])}") or identity
-
-
-def read_dataset_index(folder: Path) -> pa.Table:
-    """The samples of a data set, by batch and key."""
-    return pq.read_table(folder / INDEX_TABLE, schema=INDEX_SCHEMA)
-
-
-def read_splits(folder: Path) -> dict[str, Split]:
-    """Main identity -> split of a data set: the `splits_before` of the next one."""
-    table = pq.read_table(folder / SPLITS_TABLE, schema=SPLITS_SCHEMA)
-    return dict(zip(table["main_identity"].to_pylist(), table["split"].to_pylist(), strict=True))
-
-
 def check_dataset(folder: Path) -> list[str]:
-    """What is wrong with a data set, a line each; [] where nothing is."""
-    index, splits = read_dataset_index(folder), read_splits(folder)
-    problems = [
-        f"{name} {value!r} is in splits {', '.join(found)}"
-        for name in ("identity", "main_identity", "video_id")
-        for value, found in _values_in_two_splits(index, name)
-    ]
-    counted = index.group_by("key").aggregate([([], "count_all")]).filter(pc.field("count_all") > 1)
-    problems += [f"sample {key} is there more than once" for key in sorted(counted["key"].to_pylist())]
-    given = zip(index["main_identity"].to_pylist(), index["split"].to_pylist(), strict=True)
-    problems += [
-        f"main_identity {name!r} is in {split}, but {SPLITS_TABLE} says {splits.get(name)}"
-        for name, split in sorted(set(given))
-        if splits.get(name) != split
-    ]
+    """Inconsistencies of a data set, a line each; [] if there is none."""
+    problems = index_problems(folder)
     statistics = json.loads((folder / STATISTICS_NAME).read_text("utf-8"))
-    told = statistics["total"]["samples"]
-    if told != index.num_rows:
-        problems.append(f"{STATISTICS_NAME} tells of {told} samples, {INDEX_TABLE} holds {index.num_rows}")
+    stated, indexed = statistics["total"]["samples"], read_dataset_index(folder).num_rows
+    if stated != indexed:
+        problems.append(f"{STATISTICS_NAME} states {stated} samples, {INDEX_TABLE} has {indexed}")
     return problems
 
 
-def _join_indices(shards: Mapping[str, ShardSet]) -> tuple[pa.Table, pa.Table]:
-    """All samples, without their split yet, and all shards."""
-    indices = [pa.Table.from_pylist([], schema=INDEX_SCHEMA).drop_columns(["split"])]
-    rows: list[dict[str, Any]] = []
-    for batch, shard_set in sorted(shards.items()):
-        index = training_shards.read_index(shard_set.folder)
-        location = shard_set.location.rstrip("/")
-        for facts in index.group_by("shard").aggregate([([], "count_all")]).sort_by("shard").to_pylist():
-            name = facts["shard"]
-            if name not in shard_set.sha256:
-                raise ValueError(
-                    f"batch {batch}: shard {name} has no sha256; known: {sorted(shard_set.sha256)}"
-                )
-            rows.append(
-                {
-                    "shard": f"{location}/{name}",
-                    "batch": batch,
-                    "samples": facts["count_all"],
-                    "size_bytes": (shard_set.folder / name).stat().st_size,
-                    "sha256": shard_set.sha256[name],
-                }
-            )
-        named = zip(index["identity"].to_pylist(), index["key"].to_pylist(), strict=True)
-        columns = {
-            **{name: index[name] for name in index.column_names},
-            "shard": pa.array([f"{location}/{name}" for name in index["shard"].to_pylist()], pa.string()),
-            "batch": pa.array([batch] * index.num_rows, pa.string()),
-            "main_identity": pa.array([main_identity(*pair) for pair in named], pa.string()),
-        }
-        indices.append(pa.table(columns).select(indices[0].column_names).cast(indices[0].schema))
-    return pa.concat_tables(indices), pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA)
-
-
-def _refuse_duplicates(index: pa.Table) -> None:
-    seen: dict[str, str] = {}
-    for key, shard in zip(index["key"].to_pylist(), index["shard"].to_pylist(), strict=True):
-        if key in seen:
-            raise ValueError(f"sample {key} lies in {seen[key]} and in {shard}: a video is in two batches")
-        seen[key] = shard
-
-
-def _refuse_shared_videos(index: pa.Table) -> None:
-    owners: dict[str, tuple[str, str]] = {}
-    names = ("video_id", "main_identity", "batch")
-    for video, identity, batch in zip(*(index[name].to_pylist() for name in names), strict=True):
-        owner, first_batch = owners.setdefault(video, (identity, batch))
-        if owner != identity:
-            raise ValueError(
-                f"video {video} shows {owner!r} in batch {first_batch} and {identity!r} in batch {batch}: "
-                "it could come into two splits; make the clips of both batches again"
-            )
-
-
 @dataclass(frozen=True)
-class _Labelled:
-    """What one labeller labelled."""
+class _LabelledSamples:
+    """The samples that one labeller labelled."""
 
-    samples: int
-    shard: str  # the first that holds any of them
+    count: int
+    shard: str  # the first that contains any of them
 
 
 @dataclass(frozen=True)
 class _LabelFacts:
-    """What the samples' labels say together."""
+    """What the samples' labels contain together."""
 
     labels: LabelStatistics
-    labellers: dict[str, dict[str, int]]  # label -> who made it -> of how many samples
-    anchors_across_splits: dict[Split, int]  # by the sample's split: the eyes are of another
+    labellers: dict[str, dict[str, int]]  # label -> labeller -> number of samples
+    anchors_across_splits: dict[Split, int]  # anchors of a split's samples with eyes of another split
 
 
 def _read_labels(
@@ -277,46 +194,50 @@ def _read_labels(
     if not settings.allow_mixed_labellers:
         _refuse_mixed(labellers)
     counts = {
-        label: {name: made.samples for name, made in found.items()} for label, found in labellers.items()
+        label: {name: samples.count for name, samples in by_labeller.items()}
+        for label, by_labeller in labellers.items()
     }
     return _LabelFacts(statistics, counts, across)
 
 
 def _by_labeller(
     samples: Mapping[tuple[tuple[str, str], ...], Sequence[str]],
-) -> dict[str, dict[str, _Labelled]]:
-    """Label -> labeller -> what it labelled, names sorted.
+) -> dict[str, dict[str, _LabelledSamples]]:
+    """Label -> labeller -> its samples, sorted by name.
 
     Args:
-        samples: (label, labeller) pairs that samples tell -> the shard of each such sample.
+        samples: the (label, labeller) pairs of samples -> the shard of each such sample.
     """
-    labels = sorted({label for told in samples for label, _ in told})
-    found: dict[str, dict[str, _Labelled]] = {label: {} for label in labels}
-    for told, shards in sorted(samples.items()):
+    labels = sorted({label for pairs in samples for label, _ in pairs})
+    labelled: dict[str, dict[str, _LabelledSamples]] = {label: {} for label in labels}
+    for pairs, shards in sorted(samples.items()):
         for label in labels:
-            labeller = dict(told).get(label, BUILT_IN)
-            before = found[label].get(labeller, _Labelled(0, shards[0]))
-            found[label][labeller] = _Labelled(before.samples + len(shards), min(before.shard, shards[0]))
-    return {label: dict(sorted(made.items())) for label, made in found.items()}
+            labeller = dict(pairs).get(label, BUILT_IN)
+            before = labelled[label].get(labeller, _LabelledSamples(0, shards[0]))
+            labelled[label][labeller] = _LabelledSamples(
+                before.count + len(shards), min(before.shard, shards[0])
+            )
+    return {label: dict(sorted(by_labeller.items())) for label, by_labeller in labelled.items()}
 
 
-def _refuse_mixed(labellers: Mapping[str, Mapping[str, _Labelled]]) -> None:
-    told = "; ".join(
+def _refuse_mixed(labellers: Mapping[str, Mapping[str, _LabelledSamples]]) -> None:
+    mixed = "; ".join(
         f"{label} by "
         + " and by ".join(
-            f"{name!r} in {made.shard} (samples: {made.samples:,})" for name, made in found.items()
+            f"{name!r} in {samples.shard} (samples: {samples.count:,})"
+            for name, samples in by_labeller.items()
         )
-        for label, found in labellers.items()
-        if len(found) > 1
+        for label, by_labeller in labellers.items()
+        if len(by_labeller) > 1
     )
-    if told:
-        raise ValueError(f"labellers differ: {told}: make the labels again, or set allow_mixed_labellers")
+    if mixed:
+        raise ValueError(f"labellers differ: {mixed}; build the labels again, or set allow_mixed_labellers")
 
 
 def _samples(shards: Mapping[str, ShardSet]) -> Iterator[tuple[str, dict[str, Any], SampleLabels]]:
-    """Of every sample its shard, its row of the shards' index, its labels; one shard open at a time."""
+    """The shard, the row of the shards' index and the labels of every sample; opens one shard at a time."""
     for _, shard_set in sorted(shards.items()):
-        index = training_shards.read_index(shard_set.folder)
+        index = packing.read_index(shard_set.folder)
         for name in sorted(set(index["shard"].to_pylist())):
             with (shard_set.folder / name).open("rb") as shard:
                 for row in index.filter(pc.field("shard") == name).to_pylist():
@@ -331,8 +252,8 @@ def _samples(shards: Mapping[str, ShardSet]) -> Iterator[tuple[str, dict[str, An
 def _check_sample(labels: SampleLabels, row: Mapping[str, Any], location: str) -> None:
     if labels.schema_version != SCHEMA_VERSION:
         raise ValueError(
-            f"{location}: sample {row['key']} is of schema version {labels.schema_version}, this code reads "
-            f"{SCHEMA_VERSION}: make the shards again"
+            f"{location}: sample {row['key']} has schema version {labels.schema_version}, this code reads "
+            f"{SCHEMA_VERSION}; build the shards again"
         )
     if len(labels.pose) != row["frames"]:
         raise ValueError(
@@ -341,7 +262,7 @@ def _check_sample(labels: SampleLabels, row: Mapping[str, Any], location: str) -
 
 
 def _counts(index: pa.Table) -> dict[str, int | float]:
-    (found,) = (
+    (counts,) = (
         index.group_by([])
         .aggregate(
             [
@@ -353,14 +274,14 @@ def _counts(index: pa.Table) -> dict[str, int | float]:
         )
         .to_pylist()
     )
-    frames = found["frames_sum"] or 0
+    frames = counts["frames_sum"] or 0
     return {
         "samples": index.num_rows,
         "frames": frames,
         "hours": round(frames / FRAMES_PER_SECOND / 3600, 6),
-        "identities": found["identity_count_distinct"],
-        "videos": found["video_id_count_distinct"],
-        "anchors": found["anchors_sum"] or 0,
+        "identities": counts["identity_count_distinct"],
+        "videos": counts["video_id_count_distinct"],
+        "anchors": counts["anchors_sum"] or 0,
     }
 
 
@@ -372,30 +293,11 @@ def _shard_counts(shards: pa.Table) -> dict[str, int | float]:
     }
 
 
-def _splits_table(splits: Mapping[str, Split], index: pa.Table) -> pa.Table:
-    counted = index.group_by("main_identity").aggregate([([], "count_all")])
-    samples = dict(zip(counted["main_identity"].to_pylist(), counted["count_all"].to_pylist(), strict=True))
-    rows = [
-        {"main_identity": identity, "split": splits[identity], "samples": samples.get(identity, 0)}
-        for identity in sorted(splits)
-    ]
-    return pa.Table.from_pylist(rows, schema=SPLITS_SCHEMA)
-
-
-def _values_in_two_splits(index: pa.Table, name: str) -> list[tuple[str, Sequence[str]]]:
-    found = index.group_by(name).aggregate([("split", "distinct")])
-    return sorted(
-        (row[name], sorted(row["split_distinct"]))
-        for row in found.to_pylist()
-        if len(row["split_distinct"]) > 1
-    )
-
-
 def _draw_pictures(shards: Mapping[str, ShardSet], labels: LabelStatistics, count: int, folder: Path) -> None:
     rows = [
         {**row, "path": shard_set.folder / row["shard"]}
         for _, shard_set in sorted(shards.items())
-        for row in training_shards.read_index(shard_set.folder).to_pylist()
+        for row in packing.read_index(shard_set.folder).to_pylist()
     ]
     faces = []
     for row in spread(rows, lambda row: row["identity"], count):

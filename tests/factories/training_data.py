@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from preprocessing.archive import ArchiveWriter, Place
-from preprocessing.dataset.joining import INDEX_SCHEMA, INDEX_TABLE, STATISTICS_NAME
+from preprocessing.dataset.index import INDEX_SCHEMA, INDEX_TABLE
+from preprocessing.dataset.joining import STATISTICS_NAME
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
 from preprocessing.shards import encode_sample

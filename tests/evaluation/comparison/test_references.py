@@ -12,7 +12,8 @@ from upath import UPath
 
 from evaluation.comparison.baseline_runs import BASELINE_NAME, BaselineRun
 from evaluation.comparison.references import find_references
-from preprocessing.dataset.joining import DatasetSettings, ShardSet, make_dataset
+from preprocessing.dataset.index import ShardSet
+from preprocessing.dataset.joining import DatasetSettings, make_dataset
 from storage.gc.findings import Garbage, Moment
 from storage.gc.removal import remove_garbage
 from storage.gc.unreferenced import find_garbage

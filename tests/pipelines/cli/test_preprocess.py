@@ -18,7 +18,7 @@ from pipelines.deployed_settings import deployed
 from pipelines.operations.instance import ensure_dagster_home
 from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
 from pipelines.preprocessing.planned_batches import planned_batches
-from preprocessing.dataset.whole import DATASET, WHOLE
+from preprocessing.dataset.index import DATASET, WHOLE
 from preprocessing.orchestration.reprocessing import plan_reprocessing
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, why_stale
 from preprocessing.sources.stored_catalog import SourceSettings, batch_keys, load_batch, scan_sources

@@ -11,18 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.archive import Place, read_members
-from preprocessing.dataset.joining import (
-    CARD_NAME,
+from preprocessing.dataset.index import (
     INDEX_TABLE,
     SHARDS_TABLE,
-    STATISTICS_NAME,
-    DatasetSettings,
     ShardSet,
-    check_dataset,
     main_identity,
-    make_dataset,
     read_dataset_index,
     read_splits,
+)
+from preprocessing.dataset.joining import (
+    CARD_NAME,
+    STATISTICS_NAME,
+    DatasetSettings,
+    check_dataset,
+    make_dataset,
 )
 from preprocessing.schema import ClipSample
 from preprocessing.shards import decode_sample
@@ -67,7 +69,7 @@ def code_blocks(folder: Path) -> list[str]:
     return [part.split("```")[0] for part in parts]
 
 
-def test_the_index_leads_to_every_sample_under_the_root(tmp_path: Path) -> None:
+def test_index_locates_every_sample(tmp_path: Path) -> None:
     shards = {"b1": shard_set(tmp_path, "b1", people("c")), "b0": shard_set(tmp_path, "b0", people("a", "b"))}
     rows = read_dataset_index(dataset(tmp_path, shards)).to_pylist()
     assert [(row["batch"], row["key"]) for row in rows] == [
@@ -80,7 +82,7 @@ def test_the_index_leads_to_every_sample_under_the_root(tmp_path: Path) -> None:
         assert decode_sample(row["key"], members).clip.identity == row["identity"]
 
 
-def test_shards_are_listed_with_their_sha256(tmp_path: Path) -> None:
+def test_shards_table_holds_digests(tmp_path: Path) -> None:
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b"))}
     (row,) = pq.read_table(dataset(tmp_path, shards) / SHARDS_TABLE).to_pylist()
     path = tmp_path / row["shard"]
@@ -88,13 +90,13 @@ def test_shards_are_listed_with_their_sha256(tmp_path: Path) -> None:
     assert (row["samples"], row["size_bytes"]) == (2, path.stat().st_size)
 
 
-def test_a_shard_without_sha256_is_refused(tmp_path: Path) -> None:
+def test_shard_without_a_digest_is_refused(tmp_path: Path) -> None:
     made = shard_set(tmp_path, "b0", people("a"))
-    with pytest.raises(ValueError, match=r"b0-000\.tar has no sha256"):
+    with pytest.raises(ValueError, match=r"the manifest has no shard b0-000\.tar"):
         dataset(tmp_path, {"b0": ShardSet(made.folder, made.location, {})})
 
 
-def test_columns_of_the_index_are_described(tmp_path: Path) -> None:
+def test_index_columns_have_descriptions(tmp_path: Path) -> None:
     schema = pq.read_schema(dataset(tmp_path, {}) / INDEX_TABLE)
     assert all((schema.field(name).metadata or {}).get(b"description") for name in schema.names)
 
@@ -110,11 +112,11 @@ def test_columns_of_the_index_are_described(tmp_path: Path) -> None:
         ("Ångström 字 face 1", key_of("v", track=1), "Ångström 字"),
     ],
 )
-def test_a_face_beside_belongs_to_the_main_identity(identity: str, key: str, expected: str) -> None:
+def test_secondary_face_has_the_main_identity(identity: str, key: str, expected: str) -> None:
     assert main_identity(identity, key) == expected
 
 
-def test_samples_of_one_video_never_part_even_where_their_identities_differ(tmp_path: Path) -> None:
+def test_samples_of_a_video_share_a_split(tmp_path: Path) -> None:
     names = [f"person {number}" for number in range(40)]
     samples = [
         sample
@@ -135,7 +137,7 @@ def test_samples_of_one_video_never_part_even_where_their_identities_differ(tmp_
     assert check_dataset(folder) == []
 
 
-def test_a_face_beside_keeps_its_video_s_split_though_the_main_face_comes_later(tmp_path: Path) -> None:
+def test_secondary_face_keeps_the_split_of_its_video(tmp_path: Path) -> None:
     beside = make_sample(make_clip("v", "anna face 1", track=1))
     first = dataset(tmp_path, {"b0": shard_set(tmp_path, "b0", [beside, *people("b", "c", "d")])})
     main = make_sample(make_clip("w", "anna"))
@@ -145,7 +147,7 @@ def test_a_face_beside_keeps_its_video_s_split_though_the_main_face_comes_later(
     assert splits["anna"] == splits["anna face 1"] == read_splits(first)["anna"]
 
 
-def test_splits_stay_as_the_data_grows_and_when_somebody_leaves(tmp_path: Path) -> None:
+def test_splits_are_stable_as_identities_come_and_go(tmp_path: Path) -> None:
     few = dataset(tmp_path, {"b0": shard_set(tmp_path, "b0", people("a", "b", "c", "d"))})
     before = read_splits(few)
     others = {"b1": shard_set(tmp_path, "b1", people(*"cdefghij"))}
@@ -154,31 +156,35 @@ def test_splits_stay_as_the_data_grows_and_when_somebody_leaves(tmp_path: Path) 
     assert set(after) == set("abcdefghij")
 
 
-def test_a_video_of_two_main_identities_is_refused(tmp_path: Path) -> None:
+def test_video_of_two_main_identities_is_refused(tmp_path: Path) -> None:
     one = [make_sample(make_clip("v", "anna"))]
     other = [make_sample(make_clip("v", "berta", first_frame=64))]
     shards = {"b0": shard_set(tmp_path, "b0", one), "b1": shard_set(tmp_path, "b1", other)}
-    with pytest.raises(ValueError, match="video v shows 'anna' in batch b0 and 'berta' in batch b1"):
+    with pytest.raises(
+        ValueError, match="video v has main identity 'anna' in batch b0 and 'berta' in batch b1"
+    ):
         dataset(tmp_path, shards)
 
 
-def test_a_key_in_two_shards_is_refused_with_both_named(tmp_path: Path) -> None:
+def test_key_in_two_shards_is_refused(tmp_path: Path) -> None:
     shards = {batch: shard_set(tmp_path, batch, people("a")) for batch in ("b0", "b1")}
-    with pytest.raises(ValueError, match=r"videoa-t00-f0000000 lies in .*/b0-000\.tar and in .*/b1-000\.tar"):
+    with pytest.raises(ValueError, match=r"videoa-t00-f0000000 is in .*/b0-000\.tar and in .*/b1-000\.tar"):
         dataset(tmp_path, shards)
 
 
-def test_different_labellers_are_refused_unless_allowed(tmp_path: Path) -> None:
+def test_mixed_labellers_are_refused_unless_allowed(tmp_path: Path) -> None:
     other = [make_sample(make_clip("w", "w"), labellers={**LABELLERS, "pose": "p 2"})]
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
-    told = r"pose by 'p 1' in .*/b0-000\.tar \(samples: 2\) and by 'p 2' in .*/b1-000\.tar \(samples: 1\): "
-    with pytest.raises(ValueError, match=told):
+    message = (
+        r"pose by 'p 1' in .*/b0-000\.tar \(samples: 2\) and by 'p 2' in .*/b1-000\.tar \(samples: 1\); "
+    )
+    with pytest.raises(ValueError, match=message):
         dataset(tmp_path, shards)
     allowed = dataset(tmp_path, shards, allow_mixed_labellers=True)
     assert statistics(allowed)["labellers"]["pose"] == {"p 1": 2, "p 2": 1}
 
 
-def test_card_and_manifest_say_who_made_which_label_of_how_many_samples(tmp_path: Path) -> None:
+def test_card_and_manifest_count_samples_by_labeller(tmp_path: Path) -> None:
     weighed = {**LABELLERS, "pose": "deep3d 1 weights 0123abcd", "faces": "finder 1 weights 89abcdef"}
     other = [make_sample(make_clip("w", "w"), labellers=weighed)]
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
@@ -200,15 +206,15 @@ def test_card_and_manifest_say_who_made_which_label_of_how_many_samples(tmp_path
             assert report.counts[f"{label} by {labeller}"] == count
 
 
-def test_another_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("preprocessing.shards.SCHEMA_VERSION", 99)
         shards = {"b0": shard_set(tmp_path, "b0", people("a"))}
-    with pytest.raises(ValueError, match="is of schema version 99, this code reads"):
+    with pytest.raises(ValueError, match="has schema version 99, this code reads"):
         dataset(tmp_path, shards)
 
 
-def test_an_index_that_does_not_fit_its_shard_is_refused(tmp_path: Path) -> None:
+def test_index_that_does_not_match_its_shard_is_refused(tmp_path: Path) -> None:
     made = shard_set(tmp_path, "b0", people("a", "b"))
     path = made.folder / "index.parquet"
     rows = pq.read_table(path).to_pylist()
@@ -218,7 +224,7 @@ def test_an_index_that_does_not_fit_its_shard_is_refused(tmp_path: Path) -> None
         dataset(tmp_path, {"b0": made})
 
 
-def test_statistics_count_what_the_shards_hold(tmp_path: Path) -> None:
+def test_statistics_count_the_samples(tmp_path: Path) -> None:
     anna, berta = make_clip("v", "anna", frames=3), make_clip("w", "berta", frames=1)
     samples = [
         make_sample(
@@ -255,7 +261,7 @@ def test_statistics_count_what_the_shards_hold(tmp_path: Path) -> None:
     assert found["schema_version"] == 1
 
 
-def test_figures_of_two_lip_sync_scorers_share_no_distribution(tmp_path: Path) -> None:
+def test_lip_sync_scorers_have_separate_distributions(tmp_path: Path) -> None:
     scores = {"offset_frames": 1.0, "confidence": 1.0}
     samples = [
         make_sample(make_clip("v", "a"), lip_sync=scores),
@@ -271,14 +277,14 @@ def test_figures_of_two_lip_sync_scorers_share_no_distribution(tmp_path: Path) -
     }
 
 
-def test_no_shards_at_all_make_an_empty_data_set(tmp_path: Path) -> None:
+def test_no_shards_make_an_empty_data_set(tmp_path: Path) -> None:
     folder = dataset(tmp_path, {})
     assert read_dataset_index(folder).num_rows == 0
     assert statistics(folder)["total"]["samples"] == 0
     assert check_dataset(folder) == []
 
 
-def test_the_same_shards_make_the_same_bytes(tmp_path: Path) -> None:
+def test_data_set_bytes_are_reproducible(tmp_path: Path) -> None:
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b", "c"))}
     first, second = dataset(tmp_path, shards), dataset(tmp_path, shards)
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
@@ -286,7 +292,7 @@ def test_the_same_shards_make_the_same_bytes(tmp_path: Path) -> None:
     assert [(first / name).read_bytes() == (second / name).read_bytes() for name in names] == [True] * 7
 
 
-def test_the_card_s_pictures_are_beside_it(tmp_path: Path) -> None:
+def test_card_has_its_pictures(tmp_path: Path) -> None:
     folder = dataset(tmp_path, {"b0": shard_set(tmp_path, "b0", people("a"))})
     links = [part.split(")")[0] for part in (folder / CARD_NAME).read_text("utf-8").split("](")[1:]]
     assert links
@@ -295,9 +301,7 @@ def test_the_card_s_pictures_are_beside_it(tmp_path: Path) -> None:
 
 # webdataset leaves the shard that it has read to the garbage collector to close.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-def test_the_card_s_code_loads_the_training_split_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_of_the_card_loads_the_training_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b", "c"))}
     folder = dataset(tmp_path, shards, {"a": "train", "b": "test", "c": "train"})
     monkeypatch.setenv("PDFGC_ROOT", str(tmp_path))
@@ -322,14 +326,14 @@ def test_the_card_s_code_loads_the_training_split_alone(
             {"split": "test", "identity": "z", "main_identity": "z"},
             "video_id 'videoa' is in splits test, train",
         ),
-        ({"key": key_of("videoa")}, "sample videoa-t00-f0000000 is there more than once"),
+        ({"key": key_of("videoa")}, "sample videoa-t00-f0000000 occurs more than once"),
         (
             {"identity": "z", "main_identity": "z"},
-            "main_identity 'z' is in train, but splits.parquet says None",
+            "main_identity 'z' is in train, but in None in splits.parquet",
         ),
     ],
 )
-def test_a_leaking_index_is_told(tmp_path: Path, changes: dict[str, str], problem: str) -> None:
+def test_check_finds_leaks_between_splits(tmp_path: Path, changes: dict[str, str], problem: str) -> None:
     samples = [make_sample(make_clip("videoa", "a", first_frame=first)) for first in (0, 64)]
     folder = dataset(tmp_path, {"b0": shard_set(tmp_path, "b0", samples)}, {"a": "train"})
     index = read_dataset_index(folder)
@@ -339,8 +343,8 @@ def test_a_leaking_index_is_told(tmp_path: Path, changes: dict[str, str], proble
     assert problem in check_dataset(folder)
 
 
-def test_statistics_that_do_not_fit_the_index_are_told(tmp_path: Path) -> None:
+def test_check_finds_outdated_statistics(tmp_path: Path) -> None:
     folder = dataset(tmp_path, {"b0": shard_set(tmp_path, "b0", people("a", "b"))})
     index = read_dataset_index(folder)
     pq.write_table(index.slice(0, 1), folder / INDEX_TABLE)
-    assert check_dataset(folder) == ["statistics.json tells of 2 samples, index.parquet holds 1"]
+    assert check_dataset(folder) == ["statistics.json states 2 samples, index.parquet has 1"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from preprocessing.dataset.joining import DatasetSettings, ShardSet, make_dataset
+from preprocessing.dataset.index import ShardSet
+from preprocessing.dataset.joining import DatasetSettings, make_dataset
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories.published_steps import LABELLERS, make_clip, make_sample, publish_shard

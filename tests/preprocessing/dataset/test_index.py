@@ -7,9 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from preprocessing.dataset.change import changed_share
-from preprocessing.dataset.joining import INDEX_SCHEMA, INDEX_TABLE, SHARDS_SCHEMA, SHARDS_TABLE
-from preprocessing.dataset.whole import DATASET, WHOLE
+from preprocessing.dataset.index import (
+    DATASET,
+    INDEX_SCHEMA,
+    INDEX_TABLE,
+    SHARDS_SCHEMA,
+    SHARDS_TABLE,
+    WHOLE,
+    changed_share,
+)
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 
@@ -28,7 +34,7 @@ def publish(root: UPath, shards: dict[str, tuple[str, list[str]]]) -> str:
     return materialise(root, recipe, build).manifest.content_digest
 
 
-def test_new_and_remade_samples_count_and_the_same_do_not(tmp_path: Path) -> None:
+def test_changed_share_counts_new_and_changed_samples(tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     first = publish(root, {"a.tar": ("1", ["a0", "a1"]), "b.tar": ("2", ["b0", "b1"])})
     assert changed_share(root, first) == 0.0
@@ -40,16 +46,16 @@ def test_new_and_remade_samples_count_and_the_same_do_not(tmp_path: Path) -> Non
     assert changed_share(root, second) == pytest.approx(2 / 5)
 
 
-def test_a_shard_that_only_moved_is_the_same(tmp_path: Path) -> None:
+def test_changed_share_ignores_moved_shards(tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     first = publish(root, {"old/a.tar": ("1", ["a0"])})
     publish(root, {"new/a.tar": ("1", ["a0"])})
     assert changed_share(root, first) == 0.0
 
 
-def test_a_data_set_that_was_collected_counts_as_wholly_other(tmp_path: Path) -> None:
+def test_changed_share_of_a_removed_data_set_is_one(tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     publish(root, {"a.tar": ("1", ["a0"])})
     assert changed_share(root, "0" * 64) == 1.0
-    with pytest.raises(ValueError, match="no data set is published"):
+    with pytest.raises(ValueError, match="no data set under"):
         changed_share(open_root(str(tmp_path / "other")), "0" * 64)
