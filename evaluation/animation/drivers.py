@@ -43,10 +43,17 @@ class DriverSettings(Settings):
     tracking: TrackingSettings = TrackingSettings()
     shots: ShotSettings = ShotSettings()
     second_face_size: float = Field(
-        default=0.5, ge=0, le=1, description="Of the first one's; smaller faces are people in the background"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Minimum size of a second face, relative to the first; smaller faces are in the "
+        "background",
     )
     second_face_share: float = Field(
-        default=0.1, ge=0, le=1, description="Of the frames: more, and nobody knows whom to follow"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Maximum share of frames with a second face; with more, it is unclear which to follow",
     )
 
 

@@ -21,14 +21,16 @@ class InferenceHabits(Settings):
     eye_gain: float = 1.0
     expression_gain: float = 1.0
     lip_sigma_frames: float = Field(
-        default=0.0, ge=0, description="Of a Gaussian over three frames, zeros beyond both ends; 0: none"
+        default=0.0,
+        ge=0,
+        description="Sigma of a Gaussian over three frames, zero beyond both ends; 0: no smoothing",
     )
     pose_window_frames: int = Field(
-        default=1, ge=1, description="Mean over so many frames, fewer at both ends"
+        default=1, ge=1, description="Odd number of frames averaged, fewer at both ends"
     )
     neutral: Neutral = Field(
         default="portrait",
-        description="What a control left out is held at: the portrait's own code, or zeros",
+        description="Value of controls without a driver: the portrait's code, or zeros",
     )
 
     @model_validator(mode="after")

@@ -70,9 +70,11 @@ SECTIONS: Final = (
 class ReportSettings(Settings):
     """Limits of the report page. Videos beyond them are left out, which the page notes."""
 
-    max_videos: int = Field(12, ge=0, description="Maximum number of embedded videos")
+    max_videos: int = Field(default=12, ge=0, description="Maximum number of embedded videos")
     max_page_mb: float = Field(
-        15.0, gt=TEXT_RESERVE_BYTES / MEGABYTE, description="Maximum size of the page in millions of bytes"
+        default=15.0,
+        gt=TEXT_RESERVE_BYTES / MEGABYTE,
+        description="Maximum size of the page in millions of bytes",
     )
     videos: VideoSettings = VideoSettings()
 

@@ -31,7 +31,9 @@ class VideoSettings(Settings):
     """Encoding of the page's videos."""
 
     panel_side_px: int = Field(default=160, ge=2, multiple_of=2, description="Side of one panel; even")
-    constant_rate_factor: int = Field(default=24, ge=0, le=51)
+    constant_rate_factor: int = Field(
+        default=24, ge=0, le=51, description="x264 quality: 0 lossless, 51 worst"
+    )
     max_seconds: float = Field(default=8.0, gt=0, description="Videos are cut to this length")
     sound_bits_per_second: int = Field(default=64_000, ge=1)
 

@@ -28,11 +28,11 @@ class EncodeSettings(Settings):
     """How a video is written: H.264 (yuv420p, BT.709) and AAC."""
 
     constant_rate_factor: int = Field(
-        default=18, ge=0, le=51, description="x264's quality: 0 lossless, 18 visually so, 51 worst"
+        default=18, ge=0, le=51, description="x264 quality: 0 lossless, 18 visually lossless, 51 worst"
     )
-    preset: str = Field(default="veryfast", description="x264's speed against size")
+    preset: str = Field(default="veryfast", description="x264 preset: speed against size")
     keyframe_interval: int = Field(
-        default=25, ge=1, description="Frames between key frames: what a seek may have to decode"
+        default=25, ge=1, description="Frames between keyframes, which is what a seek has to decode"
     )
     sound_bits_per_second: int = Field(default=128_000, ge=1)
     threads: int = Field(default=1, ge=1, description="x264 threads; another number gives other bytes")

@@ -25,9 +25,9 @@ class UnseenSettings(Settings):
     settle_seconds: int = Field(
         default=60,
         ge=0,
-        description="Files that changed more lately than this are left alone: uploads and copies under way",
+        description="Skip files modified more recently than this: they may still be uploading",
     )
-    names_told: int = Field(default=5, ge=0, description="How many of the new files are told by name")
+    names_told: int = Field(default=5, ge=0, description="Number of new files listed by name")
 
 
 @dataclass(frozen=True)

@@ -53,24 +53,26 @@ class MotionAugmentation(Settings):
         default=0.1,
         ge=0,
         lt=1,
-        description="A corner moves inwards by up to this share of half a side, in x and in y",
+        description="Maximum inward shift of a corner in x and y, as a share of half a side",
     )
-    perspective_probability: float = Field(default=0.9, ge=0, le=1)
-    outside: Border = Field(
-        default="border", description='What is seen where the crop ends; "zeros" is mid-grey'
+    perspective_probability: float = Field(
+        default=0.9, ge=0, le=1, description="Probability of a perspective change"
     )
+    outside: Border = Field(default="border", description="Fill beyond the crop; zeros is mid-grey")
 
 
 class WindowAugmentation(Settings):
     """Stage 3, the K frames whose mean expression feature counts. Sizes are ours: the paper gives none."""
 
     colour: ColourJitter = ColourJitter()
-    rotation_degrees: float = Field(default=15.0, ge=0, le=180, description="Either way")
+    rotation_degrees: float = Field(
+        default=15.0, ge=0, le=180, description="Maximum rotation in either direction"
+    )
     scale: float = Field(
         default=0.1,
         ge=0,
         lt=1,
-        description="Sides are drawn from 1 - scale to 1 + scale, evenly in the logarithm",
+        description="Scale is drawn from 1 - scale to 1 + scale, uniformly in the logarithm",
     )
     # "Each augmented": drawn for every frame, so that the mean cancels what the change brings in. One draw
     # for all K would leave it in the mean.

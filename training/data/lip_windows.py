@@ -17,13 +17,17 @@ from training.data.sources import ClipSource
 class LipWindowSettings(Settings):
     """Lip stage. K = `from_same_clip` + `from_other_clips`; the paper's K is unverified."""
 
-    from_same_clip: int = Field(default=4, ge=0)
-    from_other_clips: int = Field(default=4, ge=0)
+    from_same_clip: int = Field(default=4, ge=0, description="Negatives from the same clip")
+    from_other_clips: int = Field(default=4, ge=0, description="Negatives from other clips")
     minimum_gap_frames: int = Field(
-        default=5, ge=1, description="Within a clip; mel windows of 20 mel frames then do not overlap"
+        default=5,
+        ge=1,
+        description="Minimum distance within a clip; at 5 frames, mel windows of 20 mel frames do not "
+        "overlap",
     )
     other_clips: Literal["shard", "split"] = Field(
-        default="split", description='"shard" reads in one place; few identities there'
+        default="split",
+        description="Where other clips come from; shard reads fewer files but holds few identities",
     )
 
     @model_validator(mode="after")

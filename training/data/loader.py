@@ -33,12 +33,16 @@ _ATTEMPTS: Final = 16  # rows drawn in place of corrupt ones before giving up, w
 class LoaderSettings(Settings):
     """How batches are made."""
 
-    batch_size: int = Field(ge=1, description="Rows a rank")
+    batch_size: int = Field(ge=1, description="Samples per rank")
     seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=1, ge=0, description="Processes a rank; 0 reads in the training process")
-    prefetch_batches: int = Field(default=2, ge=1, description="A worker")
+    workers: int = Field(
+        default=1, ge=0, description="Worker processes per rank; 0 reads in the training process"
+    )
+    prefetch_batches: int = Field(default=2, ge=1, description="Batches prefetched per worker")
     pin_memory: bool = False
-    maximum_corrupt_clips: int = Field(default=0, ge=0, description="A rank, over the whole run")
+    maximum_corrupt_clips: int = Field(
+        default=0, ge=0, description="Unreadable clips that a rank skips in the whole run before it fails"
+    )
     order: OrderSettings = OrderSettings()
     reader: ReaderSettings = ReaderSettings()
 

@@ -34,7 +34,9 @@ _SAMPLE_STREAM: Final = 2
 class OrderSettings(Settings):
     """In what order an epoch goes through the samples."""
 
-    shuffle: bool = Field(default=True, description="False: as they lie in the index, every epoch")
+    shuffle: bool = Field(
+        default=True, description="Shuffle every epoch; otherwise in the order of the index"
+    )
     # Shards in random order, then samples shuffled within runs of this many: reads stay in a few shards.
     # None: all samples shuffled together.
     window_samples: int | None = Field(default=None, ge=1)

@@ -40,11 +40,11 @@ class CorruptMemberError(ValueError):
 class ReaderSettings(Settings):
     """How shards are read."""
 
-    frame_side_px: int = Field(default=224, ge=1, description="Of the stored crops")
+    frame_side_px: int = Field(default=224, ge=1, description="Side of the stored crops")
     directories_kept: int = Field(
-        default=4096, ge=1, description="Samples whose directory a worker remembers, about 10 KB each"
+        default=4096, ge=1, description="Samples whose tar directory a worker caches, about 10 KB each"
     )
-    shards_open: int = Field(default=64, ge=1, description="A worker")
+    shards_open: int = Field(default=64, ge=1, description="Open shards per worker")
 
 
 class ShardReader:

@@ -59,7 +59,9 @@ class ClipPairSettings(Settings):
     """Stage 1."""
 
     minimum_gap_frames: int = Field(
-        default=1, ge=0, description="Between appearance and driving frame, as far as the clip is long enough"
+        default=1,
+        ge=0,
+        description="Minimum distance of appearance and driving frame, in clips that are long enough",
     )
 
 
@@ -67,7 +69,9 @@ class ExpressionWindowSettings(Settings):
     """Expression stage; the paper's window size is unverified."""
 
     window_frames: int = Field(default=5, ge=1, description="K, odd: the driving frame is in the middle")
-    minimum_gap_frames: int = Field(default=1, ge=0, description="Between appearance and driving frame")
+    minimum_gap_frames: int = Field(
+        default=1, ge=0, description="Minimum distance of appearance and driving frame"
+    )
 
     @model_validator(mode="after")
     def _check_window(self) -> "ExpressionWindowSettings":

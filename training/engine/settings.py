@@ -18,13 +18,15 @@ class OptimiserSettings(Settings):
         ValueError: a value is out of its bounds.
     """
 
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0, description="Initial learning rate")
     betas: tuple[float, float] = (0.0, 0.99)
     weight_decay: float = Field(
-        default=1e-3, ge=0, description="L2, added to the gradient as `torch.optim.Adam` does"
+        default=1e-3, ge=0, description="L2 penalty added to the gradient, as in `torch.optim.Adam`"
     )
-    decay_every_steps: int = Field(default=80_000, ge=1)
-    decay_factor: float = Field(default=0.93, gt=0)
+    decay_every_steps: int = Field(
+        default=80_000, ge=1, description="Steps between decays of the learning rate"
+    )
+    decay_factor: float = Field(default=0.93, gt=0, description="Factor of each decay")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step; a function of the step alone, so a resumed run has the same."""
@@ -34,33 +36,43 @@ class OptimiserSettings(Settings):
 class LoopSettings(Settings):
     """What decides the weights that come out, beside the stage's own settings."""
 
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1, description="Rows a process")
+    steps: int = Field(ge=1, description="Training steps")
+    batch_size: int = Field(ge=1, description="Samples per process and step")
     precision: Precision = "float32"
-    gradient_clip_norm: float = Field(default=0.0, ge=0, description="0: none")
+    gradient_clip_norm: float = Field(
+        default=0.0, ge=0, description="Maximum norm of the gradient; 0: no clipping"
+    )
     average_decay: float = Field(
         default=0.999,
         ge=0,
         lt=1,
-        description="EMA of the generator; reached slowly, see `training.engine.ema`",
+        description="EMA decay of the generator; warmed up, see `training.engine.ema`",
     )
     channels_last: bool = True
-    compiled: bool = Field(default=False, description="Torch.compile")
-    seed: int = Field(default=0, ge=0)
-    maximum_corrupt_clips: int = Field(default=0, ge=0)
+    compiled: bool = Field(default=False, description="Use torch.compile")
+    seed: int = Field(default=0, ge=0, description="Seed of weights, sample order and noise")
+    maximum_corrupt_clips: int = Field(
+        default=0, ge=0, description="Unreadable clips that a process skips before it fails"
+    )
 
 
 class Cadence(Settings):
     """When the loop tells, saves and looks; none of it changes the weights."""
 
-    log_every_steps: int = Field(default=10, ge=1)
-    checkpoint_every_steps: int = Field(default=200, ge=1)
-    checkpoints_kept: int = Field(default=2, ge=1)
-    samples_every_steps: int = Field(default=200, ge=1)
-    held_out_every_steps: int = Field(default=0, ge=0, description="0: at the end alone")
-    held_out_rows: int = Field(default=512, ge=1, description="At most, of the validation split")
-    finite_check_every_steps: int = Field(
-        default=1, ge=1, description="1 waits for the GPU at every step; the keys of all are kept"
+    log_every_steps: int = Field(default=10, ge=1, description="Steps between logged losses")
+    checkpoint_every_steps: int = Field(default=200, ge=1, description="Steps between checkpoints")
+    checkpoints_kept: int = Field(default=2, ge=1, description="Checkpoints kept, the latest")
+    samples_every_steps: int = Field(default=200, ge=1, description="Steps between sample grids")
+    held_out_every_steps: int = Field(
+        default=0, ge=0, description="Steps between held-out evaluations; 0: at the end only"
     )
-    workers: int = Field(default=1, ge=0, description="Loader processes")
-    prefetch_batches: int = Field(default=4, ge=1)
+    held_out_rows: int = Field(
+        default=512, ge=1, description="Maximum number of validation samples of a held-out evaluation"
+    )
+    finite_check_every_steps: int = Field(
+        default=1,
+        ge=1,
+        description="Steps between checks for NaN and infinity; 1 synchronises with the GPU every step",
+    )
+    workers: int = Field(default=1, ge=0, description="Data loader workers")
+    prefetch_batches: int = Field(default=4, ge=1, description="Batches prefetched per worker")

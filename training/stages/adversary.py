@@ -18,10 +18,13 @@ from training.stages.stage import Player, StepResult
 class AdversarySettings(Settings):
     """The discriminator's losses. Hinge as PC-AVS, the ancestor, has it; unverified for PD-FGC."""
 
-    discriminator: float = Field(default=1.0, description="Left over in the official code: λ_D 1")
+    discriminator: float = Field(
+        default=1.0, ge=0, description="Weight of the discriminator's loss; λ_D of the official code"
+    )
     r1: float = Field(
         default=0.0,
-        description="Γ/2; 0: spectral normalisation alone, as the official discriminator's layout has it",
+        ge=0,
+        description="Weight of the R1 penalty, half its gamma; 0: spectral normalisation only, as released",
     )
 
     def weights(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
@@ -24,10 +25,10 @@ from training.stages.stage import Figure, Player, Stage, StageContext, StepResul
 class PerceptionWeights(Settings):
     """Weights of the losses; ours. Each loss is about as large as the others at the start."""
 
-    landmarks: float = 5.0
-    pose: float = 5.0
-    gaze: float = 10.0
-    blink: float = 2.0
+    landmarks: float = Field(default=5.0, ge=0, description="Landmark loss")
+    pose: float = Field(default=5.0, ge=0, description="Pose loss")
+    gaze: float = Field(default=10.0, ge=0, description="Gaze loss")
+    blink: float = Field(default=2.0, ge=0, description="Blink loss")
 
 
 class PerceptionSettings(Settings):

@@ -47,14 +47,16 @@ from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, S
 class MotionWeights(Settings):
     """Weights of the losses. Unverified: λ of VGG and of features are left over in the official code."""
 
-    phi: float = Field(default=1.0, description="φ, the 3D face, in L_mot")
-    psi: float = Field(default=1.0, description="ψ, the emotion, in L_mot")
-    vgg: float = 10.0
-    adversarial: float = 1.0
+    phi: float = Field(default=1.0, ge=0, description="φ, the 3D face, in L_mot")
+    psi: float = Field(default=1.0, ge=0, description="ψ, the emotion, in L_mot")
+    vgg: float = Field(default=10.0, ge=0, description="Perceptual loss (VGG-19)")
+    adversarial: float = Field(default=1.0, ge=0, description="Adversarial loss")
     feature_matching: float = Field(
-        default=10.0, description="The paper names it for stage 3 alone; PC-AVS has it throughout"
+        default=10.0,
+        ge=0,
+        description="Feature matching; the paper names it for stage 3 only, PC-AVS uses it throughout",
     )
-    pixel: float = Field(default=0.0, description="L1 of pixels; ours, for presets that have minutes")
+    pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
 
 
 class MotionSettings(Settings):
@@ -73,9 +75,9 @@ class MotionSettings(Settings):
     generator_noise: bool = True
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
-    generator_rate_factor: float = 1.0
+    generator_rate_factor: float = Field(default=1.0, gt=0)
     # Below 1 a trunk that has learnt eyes and lips keeps them, which remade pictures hardly ask for; ours.
-    trunk_rate_factor: float = 1.0
+    trunk_rate_factor: float = Field(default=1.0, ge=0)
     adversary_optimiser: OptimiserSettings = OptimiserSettings()
 
 

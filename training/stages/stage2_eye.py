@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
@@ -43,7 +44,7 @@ class EyeSettings(Settings):
         branch alone; unverified for stage 2. None: frames as they are.
     """
 
-    temperature: float = FORMULA_TEMPERATURE
+    temperature: float = Field(default=FORMULA_TEMPERATURE, gt=0)
     augmentation: MotionAugmentation | None = None
     optimiser: OptimiserSettings = OptimiserSettings()
 

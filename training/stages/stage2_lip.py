@@ -12,6 +12,7 @@ from typing import Final
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
@@ -50,9 +51,9 @@ class LipSettings(Settings):
 
     windows: LipWindowSettings = LipWindowSettings()
     measured_windows: LipWindowSettings = LipWindowSettings()
-    temperature: float = FORMULA_TEMPERATURE
-    audio_to_video_weight: float = 1.0
-    video_to_audio_weight: float = 1.0
+    temperature: float = Field(default=FORMULA_TEMPERATURE, gt=0)
+    audio_to_video_weight: float = Field(default=1.0, ge=0)
+    video_to_audio_weight: float = Field(default=1.0, ge=0)
     negatives_from_batch: bool = False
     augmentation: MotionAugmentation | None = None
     optimiser: OptimiserSettings = OptimiserSettings()

@@ -55,24 +55,26 @@ from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, S
 class ExpressionWeights(Settings):
     """Weights of the losses. Unverified: λ of VGG, features and D are left over in the official code."""
 
-    vgg: float = 10.0
-    adversarial: float = 1.0
-    feature_matching: float = 10.0
-    decorrelation: float = 1.0
-    lip: float = Field(default=1.0, description="Of the lips against the sound in L_con")
-    gaze: float = Field(default=1.0, description="Of the gaze in L_con")
-    phi: float = Field(default=1.0, description="L_mot of L_con")
-    psi: float = 1.0
-    pixel: float = Field(default=0.0, description="L1 of pixels; ours, for presets that have minutes")
+    vgg: float = Field(default=10.0, ge=0, description="Perceptual loss (VGG-19)")
+    adversarial: float = Field(default=1.0, ge=0, description="Adversarial loss")
+    feature_matching: float = Field(default=10.0, ge=0, description="Feature matching")
+    decorrelation: float = Field(default=1.0, ge=0, description="L_decor")
+    lip: float = Field(default=1.0, ge=0, description="Lips against audio in L_con")
+    gaze: float = Field(default=1.0, ge=0, description="Gaze in L_con")
+    phi: float = Field(default=1.0, ge=0, description="φ of L_mot in L_con")
+    psi: float = Field(default=1.0, ge=0, description="ψ of L_mot in L_con")
+    pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
 
 
 class ExpressionSettings(Settings):
     """Stage 3. Unverified: K, M, all weights and sizes."""
 
     weights: ExpressionWeights = ExpressionWeights()
-    windows: ExpressionWindowSettings = Field(default=ExpressionWindowSettings(), description="K")
+    windows: ExpressionWindowSettings = Field(
+        default=ExpressionWindowSettings(), description="Frames around the driving frame; K of the paper"
+    )
     augmentation: WindowAugmentation = WindowAugmentation()
-    memory_rows: int = Field(default=4096, description="M of each of the two banks")
+    memory_rows: int = Field(default=4096, ge=1, description="M, rows of each of the two memory banks")
     dimension_pairs: DimensionPairs = "all"
     adversary: AdversarySettings = AdversarySettings()
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
@@ -84,7 +86,7 @@ class ExpressionSettings(Settings):
     generator_noise: bool = True
     # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
     # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
-    generator_rate_factor: float = 1.0
+    generator_rate_factor: float = Field(default=1.0, gt=0)
     adversary_optimiser: OptimiserSettings = OptimiserSettings()
 
 
