@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ALL: Final = "all"
 
 
-@click.command()
-@click.argument("stage", type=click.Choice([*STAGE_NAMES, ALL]))
+@click.command(epilog=f"Stages: {', '.join(STAGE_NAMES)}, {ALL}.")
+@click.argument("stage", type=click.Choice([*STAGE_NAMES, ALL]), metavar="STAGE")
 @options_from(TrainingConfig, "config")
 @click.option("--force", is_flag=True, help="Train again, even if the stage is up to date.")
 def train(stage: str, config: TrainingConfig, force: bool) -> None:

@@ -4,18 +4,14 @@ Each test writes the toy's module, adds its row to a copy of the existing file, 
 public interface in a fresh process, as a contributor would.
 """
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.factories.backends import made_clip, noise, write_clips
+from tests.factories.checkout import Checkout
 
 PROJECT = Path(__file__).parents[2]
 FIRST_IMPORT_OF_POSE = "from preprocessing.labellers import face_landmarker, pose_deep3d, pose_mean_face"
@@ -89,52 +85,13 @@ STEP = Step(
 '''
 
 
-class Checkout:
-    """A copy of `preprocessing` with additions; the other packages are the project's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        shutil.copytree(
-            PROJECT / "preprocessing", folder / "preprocessing", ignore=shutil.ignore_patterns("__pycache__")
-        )
-
-    def add_file(self, path: str, text: str) -> None:
-        assert not (self.folder / path).exists()
-        (self.folder / path).write_text(text)
-
-    def add_line(self, path: str, before: str, line: str) -> None:
-        """Insert one line before the only line that is `before`."""
-        lines = (self.folder / path).read_text().splitlines(keepends=True)
-        (place,) = (number for number, text in enumerate(lines) if text.strip() == before)
-        lines.insert(place, line + "\n")
-        (self.folder / path).write_text("".join(lines))
-
-    def added_lines(self) -> dict[str, int]:
-        """Existing file -> number of added lines."""
-        added: dict[str, int] = {}
-        for path in sorted((PROJECT / "preprocessing").rglob("*.py")):
-            name = path.relative_to(PROJECT).as_posix()
-            before, after = path.read_text().splitlines(), (self.folder / name).read_text().splitlines()
-            if before != after:
-                added[name] = len(after) - len(before)
-        return added
-
-    def run(self, code: str, *arguments: Path) -> Any:
-        """The JSON value that a script prints."""
-        paths = f"import sys; sys.path[:0] = [{str(self.folder)!r}, {str(PROJECT)!r}]\n"
-        command = [sys.executable, "-c", paths + code, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clips(tmp_path_factory.mktemp("batch") / "clips", [made_clip("a", noise(3))])
 
 
 def test_backend_is_one_file_and_one_row(tmp_path: Path, clips: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout")
+    checkout = Checkout(tmp_path / "checkout", "preprocessing")
     checkout.add_file("preprocessing/labellers/pose_frontal.py", BACKEND)
     table = "preprocessing/labels/pose.py"
     checkout.add_line(table, FIRST_IMPORT_OF_POSE, "from preprocessing.labellers import pose_frontal")
@@ -177,7 +134,7 @@ print(json.dumps({
 
 
 def test_step_is_one_file_and_one_row(tmp_path: Path, clips: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout")
+    checkout = Checkout(tmp_path / "checkout", "preprocessing")
     checkout.add_file("preprocessing/labels/sound_peaks.py", STEP)
     table = "preprocessing/orchestration/steps.py"
     checkout.add_line(table, FIRST_IMPORT_OF_STEPS, "from preprocessing.labels import sound_peaks")
