@@ -1,8 +1,8 @@
 """Mel features as the released networks were trained on them.
 
-The STFT is that of the `lws` package in speech mode, written with torch: half-sample-offset Hann
-window (its square root, halved), zeros in front so that frame j ends at sample 160 (j + 1) of the
-sound, no centring. A plain centred Hann STFT is off by 0.065 on the 0 to 1 scale.
+The STFT is that of the `lws` package in speech mode, in torch: a Hann window with half-sample offset (its
+square root, halved), zeros in front so that row j ends at sample 160 (j + 1) of the sound, no centring. A
+centred Hann STFT differs by 0.065 on the 0 to 1 scale.
 """
 
 import math
@@ -18,6 +18,7 @@ from preprocessing.schema import MEL_BANDS, SAMPLE_RATE_HZ
 
 WINDOW_SAMPLES: Final = 1280
 HOP_SAMPLES: Final = 160
+ROWS_BEFORE: Final = WINDOW_SAMPLES // HOP_SAMPLES - 1  # row j starts this many hops before sample 160 j
 LOWEST_HZ: Final = 125.0
 HIGHEST_HZ: Final = 7600.0
 TARGET_RMS: Final = 0.1
@@ -31,36 +32,68 @@ def mel_features(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mel features of a clip's sound.
 
     Args:
-        sound: [N] mono at 16 kHz in [-1, 1], any loudness (it is normalised to RMS 0.1).
+        sound: [N] mono at 16 kHz in [-1, 1], of any loudness (it is normalised to RMS 0.1).
 
     Returns:
-        [ceil(N / 160) + 7, 80] in [0, 1]: 0 is -100 dB, 1 is 0 dB above the reference of 20 dB.
-        Frame j covers samples 160 (j - 7) to 160 (j + 1).
+        [ceil(N / 160) + 7, 80] in [0, 1]: 0 is -100 dB, 1 is 0 dB above the reference of 20 dB. Row j covers
+        the samples 160 (j - 7) to 160 (j + 1).
     """
     samples = torch.from_numpy(np.asarray(sound, np.float64))
-    loudness = max(RMS_FLOOR, math.sqrt(float((samples**2).mean())))
-    amplitude = _stft_magnitude(samples * (TARGET_RMS / loudness)) @ _mel_basis()
-    decibels = 20.0 * torch.log10(amplitude.clamp(min=AMPLITUDE_FLOOR)) - REFERENCE_DECIBELS
-    scaled = (decibels + RANGE_DECIBELS) / RANGE_DECIBELS
-    return scaled.clamp(0.0, 1.0).to(torch.float32).numpy()
-
-
-def _stft_magnitude(samples: torch.Tensor) -> torch.Tensor:
-    """[N] -> [ceil(N / 160) + 7, 641]."""
+    loudness = math.sqrt(float((samples**2).mean()))
     overlap = WINDOW_SAMPLES - HOP_SAMPLES
     to_whole_hops = -len(samples) % HOP_SAMPLES
-    padded = torch.nn.functional.pad(samples, (overlap, to_whole_hops + overlap))
+    padded = torch.nn.functional.pad(samples * _gain(loudness), (overlap, to_whole_hops + overlap))
+    return _mel(padded)
+
+
+def mel_rows(sound: NDArray[np.float32], first: int, end: int, loudness: float) -> NDArray[np.float32]:
+    """Rows `first` to `end` - 1 of a long sound's features, without computing the others.
+
+    Args:
+        sound: [N] as for `mel_features`; silent beyond its ends.
+        first: may be negative.
+        end: > `first`; may be beyond the sound.
+        loudness: of the whole sound, from `loudness_of`.
+
+    Returns:
+        [end - first, 80] in [0, 1].
+    """
+    begin, stop = HOP_SAMPLES * (first - ROWS_BEFORE), HOP_SAMPLES * end
+    inside = sound[max(0, begin) : max(0, min(len(sound), stop))].astype(np.float64)
+    samples = np.zeros(stop - begin)
+    samples[max(0, -begin) : max(0, -begin) + len(inside)] = inside
+    return _mel(torch.from_numpy(_gain(loudness) * samples))
+
+
+def loudness_of(sound: NDArray[np.float32]) -> float:
+    """Root mean square of a sound [N], computed a million samples at a time; 0 if it is empty."""
+    total = sum(
+        float((sound[start : start + 2**20].astype(np.float64) ** 2).sum())
+        for start in range(0, len(sound), 2**20)
+    )
+    return math.sqrt(total / max(1, len(sound)))
+
+
+def _gain(loudness: float) -> float:
+    return TARGET_RMS / max(RMS_FLOOR, loudness)
+
+
+def _mel(samples: torch.Tensor) -> NDArray[np.float32]:
+    """[1280 + 160 n] -> [n + 1, 80]: a row for each whole window."""
     offsets = torch.arange(WINDOW_SAMPLES, dtype=torch.float64) + 0.5
     hann = 0.5 - 0.5 * torch.cos(2.0 * math.pi * offsets / WINDOW_SAMPLES)
     spectrum = torch.stft(
-        padded,
+        samples,
         n_fft=WINDOW_SAMPLES,
         hop_length=HOP_SAMPLES,
         window=hann.sqrt() / 2.0,
         center=False,
         return_complex=True,
     )
-    return spectrum.abs().T
+    amplitude = spectrum.abs().T @ _mel_basis()
+    decibels = 20.0 * torch.log10(amplitude.clamp(min=AMPLITUDE_FLOOR)) - REFERENCE_DECIBELS
+    scaled = (decibels + RANGE_DECIBELS) / RANGE_DECIBELS
+    return scaled.clamp(0.0, 1.0).to(torch.float32).numpy()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Mel features against the formula, computed another way: numpy, by hand, frame after frame."""
+"""Mel features against the formula, computed with numpy frame by frame."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.audio.mel import mel_features
+from preprocessing.audio.mel import loudness_of, mel_features, mel_rows
 
 
 def slaney_mel(hertz: float) -> float:
@@ -43,39 +43,53 @@ def expected_features(sound: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("samples", [16000, 15999, 16001, 641])
-def test_features_are_the_formulas(samples: int) -> None:
-    lot = np.random.default_rng(samples)
+def test_mel_features_match_the_formula(samples: int) -> None:
+    rng = np.random.default_rng(samples)
     time = np.arange(samples) / 16000
-    sound = (0.2 * np.sin(2 * np.pi * 700 * time) + 0.02 * lot.normal(size=samples)).astype(np.float32)
+    sound = (0.2 * np.sin(2 * np.pi * 700 * time) + 0.02 * rng.normal(size=samples)).astype(np.float32)
     features = mel_features(sound)
     assert features.dtype == np.float32
     assert features.shape == (math.ceil(samples / 160) + 7, 80)
     np.testing.assert_allclose(features, expected_features(sound), atol=1e-6)
 
 
-def test_silence_is_zero_and_not_amplified() -> None:
+def test_mel_features_of_silence_are_zero() -> None:
     np.testing.assert_array_equal(mel_features(np.zeros(6400, np.float32)), np.zeros((47, 80)))
 
 
-def test_loudness_is_normalised() -> None:
+def test_mel_features_normalise_loudness() -> None:
     sound = np.random.default_rng(0).normal(0, 0.05, 6400).astype(np.float32)
     np.testing.assert_allclose(mel_features(sound), mel_features(4 * sound), atol=1e-5)
 
 
-def test_the_window_of_a_video_frame_is_centred_35_ms_before_it() -> None:
-    """Frame t takes mel frames 4 (t - 2) to 4 (t - 2) + 20; a click there stands in their middle."""
+def test_window_of_a_video_frame_is_centred_35_ms_before_it() -> None:
+    """Frame t has mel rows 4 (t - 2) to 4 (t - 2) + 19; a click is in their middle."""
     frame = 10
     sound = np.zeros(40 * 640, np.float32)
     sound[frame * 640 + 320 - 560] = 1.0  # 35 ms before the middle of the video frame
     window = mel_features(sound)[4 * (frame - 2) : 4 * (frame - 2) + 20].sum(axis=1)
-    heard = np.flatnonzero(window > 0)
-    # The click is inside the eight mel frames whose 1280 samples hold it: those of the middle.
-    assert (heard[0], heard[-1]) == (6, 13)
+    rows = np.flatnonzero(window > 0)
+    # The click is in the eight rows whose 1280 samples contain it.
+    assert (rows[0], rows[-1]) == (6, 13)
 
 
-def test_a_mel_frame_covers_the_samples_that_the_docstring_names() -> None:
+def test_mel_row_covers_the_documented_samples() -> None:
     sound = np.zeros(3200, np.float32)
     sound[1600] = 1.0
-    heard = np.flatnonzero(mel_features(sound).sum(axis=1) > 0)
-    # Frame j covers samples 160 (j - 7) to 160 (j + 1): 1600 lies in frames 10 to 17.
-    assert heard.tolist() == list(range(10, 18))
+    rows = np.flatnonzero(mel_features(sound).sum(axis=1) > 0)
+    # Row j covers samples 160 (j - 7) to 160 (j + 1): 1600 is in rows 10 to 17.
+    assert rows.tolist() == list(range(10, 18))
+
+
+@pytest.mark.parametrize(("first", "end"), [(-3, 5), (0, 20), (15, 60)])
+def test_mel_rows_equal_rows_of_the_whole(first: int, end: int) -> None:
+    sound = np.random.default_rng(1).normal(0, 0.1, 6400).astype(np.float32)
+    silent = np.zeros((60, 80), np.float32)
+    whole = np.concatenate([silent, mel_features(sound), silent])
+    rows = mel_rows(sound, first, end, loudness_of(sound))
+    np.testing.assert_allclose(rows, whole[60 + first : 60 + end], atol=1e-6)
+
+
+def test_loudness_is_the_root_mean_square() -> None:
+    assert loudness_of(np.array([0.6, -0.8], np.float32)) == pytest.approx(0.5**0.5)
+    assert loudness_of(np.zeros(0, np.float32)) == 0.0
