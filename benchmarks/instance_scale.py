@@ -36,7 +36,7 @@ from pipelines.operations.instance import INSTANCE_FILE, INSTANCE_SETTINGS
 from pipelines.partitions import batches as batch_partitions
 from preprocessing.orchestration.steps import STEPS
 from tests.factories.postgres_server import free_port, postgres_server
-from training.launch.orphans import die_with_parent
+from training.launch.signals import die_with_parent
 
 POSTGRES_SETTINGS: Final = Path(__file__).parent.parent / "deploy" / "dagster.postgres.yaml"
 MIB: Final = 2**20

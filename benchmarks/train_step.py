@@ -1,6 +1,6 @@
 """Images a second of every training stage, and the share of its time outside the device step.
 
-Drives the trainer's own step (`training.engine.trainer.Loop`) on the training split of ROOT, with each of
+Drives the trainer's own step (`training.engine.trainer.Trainer`) on the training split of ROOT, with each of
 these settings:
 
 * "float32": eager, no channels-last weights; the reference of every ratio
@@ -12,7 +12,7 @@ of `--steps` steps, each round from another one on. Before a turn is timed, as m
 could lie ready and one step is done. A ratio is the median over the rounds of images/s over the reference's
 of the same round. Checkpoints, sample grids and held-out figures are left out.
 
-The device step is the players' turns: forward, backward, clipping, optimiser. Outside it are waiting for the
+The device step is the players' turns: forward, backward, clipping, optimizer. Outside it are waiting for the
 loader, moving the batch, and the books (moving averages, sums of losses, the finite check, a report every
 few steps). On a GPU images/s are of steps that run as they do in training; the parts are of as many steps
 more, which wait for the GPU at every boundary, so that nothing overlaps: the share is an upper bound.
@@ -24,7 +24,6 @@ OMP_NUM_THREADS is set.
 """
 
 import dataclasses
-import io
 import itertools
 import os
 import platform
@@ -46,15 +45,14 @@ from pipelines.training.launch import thread_environment
 from storage.root import open_root
 from training.data.batches import Batch
 from training.data.index import ClipIndex, open_current
-from training.engine.distributed import Process, join
-from training.engine.meter import Meter
-from training.engine.optimizer_step import Turn
-from training.engine.settings import LoopSettings
-from training.engine.trainer import Loop, LoopPlan
+from training.engine.distributed import DistributedContext, join
+from training.engine.metrics_log import Meter
+from training.engine.optimizer import OptimizerStep
+from training.engine.settings import TrainerSettings
+from training.engine.trainer import Trainer, TrainerPlan
 from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
 from training.jobs.recipe import stage_inputs
-from training.jobs.reporting import TextReporter
 from training.jobs.worker import read_parents
 from training.stage_catalog import STAGE_NAMES
 from training.stages.stage import Stage, StageContext, stage_class
@@ -95,24 +93,26 @@ class Watch:
             torch.cuda.synchronize(self._device)
 
 
-class TimedLoop(Loop[Batch]):
+class TimedTrainer(Trainer[Batch]):
     """The loop, so many steps at a time, with a watch."""
 
-    def __init__(self, stage: Stage[Batch], train: ClipIndex, plan: LoopPlan, process: Process) -> None:
-        self.watch = Watch(process.device)
-        super().__init__(stage, train, None, plan, process, TextReporter(io.StringIO()))
+    def __init__(
+        self, stage: Stage[Batch], train: ClipIndex, plan: TrainerPlan, distributed: DistributedContext
+    ) -> None:
+        self.watch = Watch(distributed.device)
+        super().__init__(stage, train, None, plan, distributed, lambda _: None)
 
     @override
-    def _make_turns(self) -> dict[str, Turn]:
-        turns = super()._make_turns()
-        for name, turn in turns.items():
-            turn.play = self._timed(turn.play, before="moving" if name == "model" else "books")
-        return turns
+    def _build_optimizers(self) -> dict[str, OptimizerStep]:
+        optimizers = super()._build_optimizers()
+        for name, optimizer in optimizers.items():
+            optimizer.step = self._timed(optimizer.step, before="moving" if name == "model" else "books")
+        return optimizers
 
-    def _timed(self, play: Callable[P, R], before: str) -> Callable[P, R]:
+    def _timed(self, step: Callable[P, R], before: str) -> Callable[P, R]:
         def timed(*arguments: P.args, **named: P.kwargs) -> R:
             self.watch.mark(before)
-            result = play(*arguments, **named)
+            result = step(*arguments, **named)
             self.watch.mark("device")
             return result
 
@@ -123,15 +123,15 @@ class TimedLoop(Loop[Batch]):
         self.stage.model.train()
         if self.stage.adversary is not None:
             self.stage.adversary.train()
-        meter = Meter(self.process.device)
+        meter = Meter(self.distributed.device)
         self.watch.start(every_part=every_part)
         started = time.perf_counter()
         for _ in range(steps):
             batch = next(batches)
             self.watch.mark("waiting")
-            self._one_step(batch, meter)
+            self._train_step(batch, meter)
             self.step += 1
-            if self.step % self.plan.cadence.log_every_steps == 0:
+            if self.step % self.plan.logging.log_every_steps == 0:
                 self._report(meter)
             self.watch.mark("books")
         self.watch.wait()
@@ -156,25 +156,30 @@ class Speed:
         return 1 - self.seconds["device"] / sum(self.seconds.values())
 
 
-def variants_of(preset: LoopSettings, *, compiled: bool) -> dict[str, LoopSettings]:
+def variants_of(preset: TrainerSettings, *, compiled: bool) -> dict[str, TrainerSettings]:
     """The settings that take turns, by name, the reference first."""
-    eager = preset.replace(compiled=False)
-    plain = eager.replace(channels_last=False)
-    variants = [plain.replace(precision="float32"), plain, eager, preset]
+    eager = dataclasses.replace(preset, compiled=False)
+    plain = dataclasses.replace(eager, channels_last=False)
+    variants = [dataclasses.replace(plain, precision="float32"), plain, eager, preset]
     if compiled:
-        variants.append(preset.replace(compiled=True))
+        variants.append(dataclasses.replace(preset, compiled=True))
     return {name_of(settings): settings for settings in variants}
 
 
-def name_of(settings: LoopSettings) -> str:
+def name_of(settings: TrainerSettings) -> str:
     """What sets a variant apart."""
     layout = ", channels last" if settings.channels_last else ""
     return f"{settings.precision}{layout}{', compiled' if settings.compiled else ''}"
 
 
 def start(
-    root: UPath, stage: str, config: TrainingConfig, process: Process, compiled: bool, work: Path
-) -> dict[str, TimedLoop]:
+    root: UPath,
+    stage: str,
+    config: TrainingConfig,
+    distributed: DistributedContext,
+    compiled: bool,
+    work: Path,
+) -> dict[str, TimedTrainer]:
     """A loop for every variant, all from the same weights, each with a folder in `work`.
 
     Raises:
@@ -185,24 +190,34 @@ def start(
     context = StageContext(plan.networks, parents, plan.pretrained)
     return {
         name: start_one(
-            stage, context, dataclasses.replace(plan, loop=settings), index, process, work / str(number)
+            stage,
+            context,
+            dataclasses.replace(plan, trainer=settings),
+            index,
+            distributed,
+            work / str(number),
         )
-        for number, (name, settings) in enumerate(variants_of(plan.loop, compiled=compiled).items())
+        for number, (name, settings) in enumerate(variants_of(plan.trainer, compiled=compiled).items())
     }
 
 
 def start_one(
-    stage: str, context: StageContext, plan: StagePlan, index: ClipIndex, process: Process, work: Path
-) -> TimedLoop:
+    stage: str,
+    context: StageContext,
+    plan: StagePlan,
+    index: ClipIndex,
+    distributed: DistributedContext,
+    work: Path,
+) -> TimedTrainer:
     """One variant's loop, built as `training.jobs.worker` does."""
-    torch.manual_seed(plan.loop.seed)
+    torch.manual_seed(plan.trainer.seed)
     built = stage_class(stage)(context, plan.settings)
     work.mkdir()
-    loop_plan = LoopPlan(plan.loop, plan.cadence, work, configuration={})
-    return TimedLoop(built, index, loop_plan, process)
+    trainer_plan = TrainerPlan(plan.trainer, plan.logging, work, configuration={})
+    return TimedTrainer(built, index, trainer_plan, distributed)
 
 
-def measure(loops: Mapping[str, TimedLoop], rounds: int, steps: int) -> dict[str, list[Speed]]:
+def measure(loops: Mapping[str, TimedTrainer], rounds: int, steps: int) -> dict[str, list[Speed]]:
     """Let the variants take turns, on batches of one loader."""
     names = list(loops)
     stream = loops[names[0]].stream
@@ -219,11 +234,11 @@ def measure(loops: Mapping[str, TimedLoop], rounds: int, steps: int) -> dict[str
     return speeds
 
 
-def take_turn(loop: TimedLoop, batches: Iterator[Batch], steps: int) -> Speed:
+def take_turn(loop: TimedTrainer, batches: Iterator[Batch], steps: int) -> Speed:
     """One step to get going, then so many timed; on a GPU as many again for their parts."""
     loop.take(batches, 1)
     wall = loop.take(batches, steps)
-    if loop.process.device.type == "cuda":
+    if loop.distributed.device.type == "cuda":
         loop.take(batches, steps, every_part=True)
     seconds = {part: value / steps for part, value in loop.watch.seconds.items()}
     return Speed(steps * loop.plan.settings.batch_size / wall, seconds)
@@ -278,7 +293,7 @@ def show_figures(figures: Mapping[str, Mapping[str, Mapping[str, float]]], title
     show("outside the device step, and ms a step", ("stage", "%", "range", *PARTS), parts)
 
 
-def measure_stage(loops: Mapping[str, TimedLoop], rounds: int, steps: int) -> dict[str, dict[str, float]]:
+def measure_stage(loops: Mapping[str, TimedTrainer], rounds: int, steps: int) -> dict[str, dict[str, float]]:
     """The figures of one stage's variants; the loops are over then."""
     with ExitStack() as stack:
         for loop in loops.values():
@@ -332,7 +347,7 @@ def main(
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
-            process = stack.enter_context(join(device))
+            distributed = stack.enter_context(join(device))
             for stage in stages:  # all parents' presence before the first minute is spent
                 stage_inputs(place, stage, config)
         except ValueError as error:
@@ -340,11 +355,11 @@ def main(
         for stage in stages:
             (work / stage).mkdir()
             try:
-                loops = start(place, stage, config, process, compiled, work / stage)
+                loops = start(place, stage, config, distributed, compiled, work / stage)
             except ValueError as error:
                 raise click.ClickException(str(error)) from error
             figures[stage] = measure_stage(loops, rounds, steps)
-        facts = machine_facts(process.device)
+        facts = machine_facts(distributed.device)
     show_figures(figures, f"{preset}, {rounds} rounds of {steps} steps, {facts['threads']} threads")
     load = {"load_before": load_before, "load_after": load_averages()}
     click.echo(f"load average of 1, 5, 15 min: {load['load_before']} before, {load['load_after']} after")

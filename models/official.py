@@ -42,7 +42,7 @@ GENERATOR_FILE: Final = OfficialFile(
     wrappers=("net_generator", "g_ema"),
 )
 FACE_RECONSTRUCTION_FILE: Final = OfficialFile(names=("epoch_20.pth",), wrappers=("net_recon",))
-"""Deep3DFaceRecon's: the network stands under `net_recon`, beside an optimiser's state."""
+"""Deep3DFaceRecon's: the network stands under `net_recon`, beside an optimizer's state."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from models.appearance import AppearanceConfig
 from models.audio import AudioConfig
 from models.discriminator import DiscriminatorConfig
 from models.external.face_reconstruction import FaceReconstructionConfig
-from models.external.vgg19 import PerceptualConfig
+from models.external.vgg19 import VGG19Config
 from models.generator import GeneratorConfig
 from models.landmark_trunk import LandmarkTrunkConfig
 from models.motion import MotionConfig
@@ -29,7 +29,7 @@ class NetworkPreset:
     audio: AudioConfig
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
-    perceptual: PerceptualConfig
+    vgg19: VGG19Config
     perception: PerceptionConfig
     face_reconstruction: FaceReconstructionConfig
 
@@ -71,7 +71,7 @@ OFFICIAL: Final = NetworkPreset(
     audio=AudioConfig(),
     generator=GeneratorConfig(),
     discriminator=DiscriminatorConfig(),
-    perceptual=PerceptualConfig(),
+    vgg19=VGG19Config(),
     perception=PerceptionConfig(),
     face_reconstruction=FaceReconstructionConfig(),
 )
@@ -114,7 +114,7 @@ TINY: Final = NetworkPreset(
     ),
     generator=GeneratorConfig(style_width=618, start_side_px=8, channels=(64, 64, 32, 16)),
     discriminator=DiscriminatorConfig(layer_count=3, filters=16, largest_filters=64),
-    perceptual=PerceptualConfig(block_channels=(16, 32, 48, 64, 64)),
+    vgg19=VGG19Config(block_channels=(16, 32, 48, 64, 64)),
     perception=PerceptionConfig(trunk=TINY_LANDMARK_TRUNK),
     face_reconstruction=FaceReconstructionConfig(trunk=TINY_TRUNK),
 )

@@ -19,16 +19,15 @@ from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
 from storage.publishing import current, verify
 from storage.root import local_copy
-from training.engine.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
+from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, read_weights
 from training.jobs.job import TrainingJob
-from training.jobs.published_settings import read_settings
-from training.jobs.stage_run import JOB_NAME
+from training.jobs.stage_run import JOB_NAME, read_settings
 from training.jobs.worker import read_parents
 from training.stage_catalog import RENDERING_STAGE
-from training.stages.frozen_encoders import FrozenEncoders
+from training.stages.encoders import FrozenEncoders
 from training.stages.stage import StageContext
-from training.stages.stage3_expression import ExpressionSettings
+from training.stages.stage3_expression import ExpressionStageSettings
 from weights.resolve import weights_path
 
 
@@ -151,10 +150,10 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | No
     config = TrainingJob.read(folder / JOB_NAME).config
     # As it was trained: the preset of that name may have changed since.
     networks = read_settings(NetworkPreset, published, "networks")
-    settings = read_settings(ExpressionSettings, published, "stage")
+    settings = read_settings(ExpressionStageSettings, published, "stage")
     tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
-    if (folder / AVERAGES_NAME).is_file():
-        tensors |= read_weights(folder / AVERAGES_NAME).tensors
+    if (folder / EMA_NAME).is_file():
+        tensors |= read_weights(folder / EMA_NAME).tensors
     context = StageContext(networks, read_parents(root, RENDERING_STAGE, config))
     weights = StageWeights(f"{RENDERING_STAGE} of run {run!r}", tensors)
     trained = TrainedNetworks(networks, FrozenEncoders(context), weights)

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from models.external.syncnet import IMAGE_SIDE_PX, MFCC_COUNT, WINDOW_FRAMES, WINDOW_MFCC_FRAMES, SyncNet
-from models.memory_format import to_channels_last
-from models.shapes import require_shape
+from models.shapes import require_shape, to_channels_last
 
 MFCC_STRIDE: Final = 4
 """MFCC frames from one window to the next: one video frame."""

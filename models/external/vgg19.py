@@ -26,7 +26,7 @@ TORCHVISION_FILE: Final = OfficialFile(
 
 
 @dataclass(frozen=True)
-class PerceptualConfig:
+class VGG19Config:
     """Widths and input; the defaults are VGG19's."""
 
     block_channels: tuple[int, int, int, int, int] = VGG19_CHANNELS
@@ -37,14 +37,14 @@ class PerceptualConfig:
     """Of the weights where no file is given: the same random features in every run."""
 
 
-class PerceptualFeatures(nn.Module):
+class VGG19Features(nn.Module):
     """The maps behind relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1; nothing in it is trained.
 
     ``[B, 3, H, W] -> 5 x [B, C_i, H / 2 ** i, W / 2 ** i]``, C = 64, 128, 256, 512, 512. Gradients
     reach the image. Without a weights file the filters are random (He), from `config.random_seed`.
     """
 
-    def __init__(self, config: PerceptualConfig, weights: Path | None = None) -> None:
+    def __init__(self, config: VGG19Config, weights: Path | None = None) -> None:
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):
@@ -70,7 +70,7 @@ class PerceptualFeatures(nn.Module):
         return tuple(tapped)
 
 
-def vgg_layers(config: PerceptualConfig) -> tuple[nn.Sequential, frozenset[int]]:
+def vgg_layers(config: VGG19Config) -> tuple[nn.Sequential, frozenset[int]]:
     """The layers up to relu5_1, numbered as torchvision numbers them, and the numbers of the five taps."""
     layers: list[nn.Module] = []
     taps: set[int] = set()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from upath import UPath
 
-    from pipelines.training.record import HeldOutMetric
+    from training.engine.progress import HeldOutMetric
 
 STAGE_3: Final = "stage3_expression"
 ABLATION_RUN: Final = "no-decorrelation"
@@ -111,9 +111,9 @@ def print_ablation(root: "UPath", runs: tuple[str, str], console: "Console") -> 
 
 def held_out_metrics(root: "UPath", run: str) -> "dict[str, HeldOutMetric]":
     """The held-out metrics of stage 3 of a run by name; empty if it is not trained."""
-    from pipelines.training.record import read_held_out_metrics
     from storage.publishing import current
     from storage.root import local_copy
+    from training.engine.progress import read_held_out_metrics
 
     published = current(root, STAGE_3, run)
     if published is None:

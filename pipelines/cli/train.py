@@ -65,9 +65,9 @@ def print_held_out_metrics(root: "UPath", run: str, stages: tuple[str, ...], con
     """Print the held-out metrics of the trained stages of a run."""
     from rich.table import Table
 
-    from pipelines.training.record import read_held_out_metrics
     from storage.publishing import current
     from storage.root import local_copy
+    from training.engine.progress import read_held_out_metrics
 
     table = Table(title=f"Held-out metrics of run {run}")
     for name in ("stage", "metric", "value", "chance", "beats chance"):

@@ -23,9 +23,9 @@ from pipelines.resources import TrainingResource, WorkspaceResource
 from pipelines.training.checks import TRAINING_CHECKS, TrainedStage
 from pipelines.training.launch import ReportIntervals, launch_training
 from pipelines.training.pictures import draw_losses, metric_table
-from pipelines.training.record import newest_sample, read_held_out_metrics, read_losses
 from storage.publishing import Published
 from storage.root import local_copy
+from training.engine.progress import newest_sample, read_held_out_metrics, read_losses
 from training.jobs.stage_run import run_stage
 from training.stage_catalog import STAGES, StageInfo
 
@@ -64,7 +64,6 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
                     context, job, processes, intervals=_report_intervals()
                 ),
                 force=workspace.force,
-                progress=context.log.info,
             )
         context.log.info("%s", build_reason(published))
         result = _StageResult(published, TrainedStage(root, info.name, run, local_copy(published.directory)))

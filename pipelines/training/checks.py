@@ -8,9 +8,9 @@ from typing import Final
 from upath import UPath
 
 from pipelines.checks import CheckDefinition
-from pipelines.training.record import LossRecord, read_held_out_metrics, read_losses
 from storage.checks import CheckOutcome
-from training.jobs.stage_run import check_reloads
+from training.engine.progress import LossRecord, read_held_out_metrics, read_losses
+from training.jobs.stage_run import reload_stage
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def check_beats_chance(folder: Path) -> CheckOutcome:
 def check_weights_reload(stage: TrainedStage) -> CheckOutcome:
     """The published weights load into the networks of the stage. Imports torch."""
     try:
-        check_reloads(stage.root, stage.stage, stage.run)
+        reload_stage(stage.root, stage.stage, stage.run)
     except (ValueError, OSError) as error:
         return CheckOutcome(False, str(error))
     return CheckOutcome(True, "the published weights load")

@@ -21,7 +21,7 @@ from dagster import (
 
 from pipelines.metadata import picture
 from pipelines.training.pictures import draw_losses
-from pipelines.training.record import newest_sample, read_losses
+from training.engine.progress import newest_sample, read_losses
 from training.launch.process_group import Ending, run_command
 
 WORKER: Final = "pipelines.training.worker"

@@ -7,7 +7,7 @@ from typing import Final
 
 from dagster import MetadataValue
 
-from pipelines.training.record import HeldOutMetric, LossRecord
+from training.engine.progress import HeldOutMetric, LossRecord
 
 COLUMNS: Final = 3
 PANEL_INCHES: Final = (2.6, 1.7)

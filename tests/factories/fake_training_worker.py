@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dagster_pipes import open_dagster_pipes
 
-from pipelines.training.worker import PipesReporter
+from pipelines.training.worker import PipesProgress
 from storage.atomic import write_atomically
-from training.jobs.reporting import Progress
+from training.engine.progress import TrainingProgress
 
 STEPS = 40
 
@@ -26,8 +26,8 @@ def train(work: Path) -> None:
     start = int(checkpoint.read_text()) if checkpoint.exists() else 0
     last = int(goal.read_text()) if goal.exists() else STEPS
     with open_dagster_pipes() as pipes:
-        reporter = PipesReporter(pipes)
-        reporter.note(f"starts at step {start}")
+        on_progress = PipesProgress(pipes)
+        pipes.log.info("starts at step %d", start)
         for step in range(start + 1, last + 1):
             time.sleep(0.05)
             with write_atomically(checkpoint) as partial:
@@ -36,7 +36,7 @@ def train(work: Path) -> None:
             line = {"step": step, "total": 2 / step, "losses": losses}
             with (work / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(line | {"seconds_per_step": 0.05, "images_per_second": 80.0}) + "\n")
-            reporter.progress(Progress("fake", step, last, losses, 0.05, (last - step) * 0.05, 80.0))
+            on_progress(TrainingProgress("fake", step, last, losses, 0.05, (last - step) * 0.05, 80.0))
         if last == 7:
             raise ValueError("step 8 is unlucky")
 

@@ -16,7 +16,7 @@ from storage.root import open_root
 from tests.factories.stages import TOY
 from tests.factories.toy_run import parent_parts, publish_weights
 from tests.factories.weights import randomise
-from training.engine.checkpoint import AVERAGES_NAME, WEIGHTS_NAME
+from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import collect, write_weights
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
@@ -77,7 +77,7 @@ def publish_toy_run(
     def write(work: Path) -> BuildReport:
         write_weights(work / WEIGHTS_NAME, collect(stage3_parts(5)))
         if averages:
-            write_weights(work / AVERAGES_NAME, collect(stage3_parts(6)))
+            write_weights(work / EMA_NAME, collect(stage3_parts(6)))
         TrainingJob(
             root=str(root), stage="stage3_expression", config=TrainingConfig(run=run), work=work
         ).write(work / JOB_NAME)

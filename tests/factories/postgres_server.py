@@ -15,7 +15,7 @@ from typing import Final
 
 import psycopg2
 
-from training.launch.orphans import die_with_parent
+from training.launch.signals import die_with_parent
 
 DEBIAN: Final = Path("/usr/lib/postgresql")
 STARTS_WITHIN_SECONDS: Final = 60.0

@@ -1,38 +1,23 @@
-"""One process of a toy job, to be started by itself and killed from outside.
+"""One process of a toy job, to be killed by a test.
 
-Started from a fork server that has imported this file, so that a test does not pay for importing torch once
-a process; rank and world come by the variables that torchrun sets.
+Started from a fork server that has imported this file, so that torch is not imported once per process; rank
+and world size come from the variables that torchrun sets.
 """
 
+import logging
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from typing_extensions import override
-
 from tests.factories import toy_run
 from training.engine import checkpoint
+from training.engine.progress import TrainingProgress
 from training.jobs.job import TrainingJob
-from training.jobs.reporting import Progress, TextReporter
 from training.jobs.worker import train
 
 FOREVER_SECONDS = 600.0  # longer than any test waits
-NOTES_NAME = "notes.txt"
-
-
-class PausingReporter(TextReporter):
-    """Writes notes beside the work folder; stands still for good once a step is told."""
-
-    def __init__(self, notes: Path, pause_at_step: int) -> None:
-        super().__init__(notes.open("a", encoding="utf-8"))
-        self._pause_at_step = pause_at_step
-
-    @override
-    def progress(self, progress: Progress) -> None:
-        super().progress(progress)
-        if progress.step == self._pause_at_step:
-            time.sleep(FOREVER_SECONDS)
+LOG_NAME = "log.txt"
 
 
 def run(job_file: Path, variables: Mapping[str, str], pause_at_step: int, pause_in_checkpoint: int) -> None:
@@ -41,9 +26,9 @@ def run(job_file: Path, variables: Mapping[str, str], pause_at_step: int, pause_
     Args:
         job_file: as `TrainingJob.write` left it.
         variables: RANK, WORLD_SIZE and so on; empty for one process.
-        pause_at_step: stand still when this step was told; 0: never.
-        pause_in_checkpoint: stand still when the files of this step's checkpoint are written and its
-            manifest is not; 0: never.
+        pause_at_step: pause once this step was reported; 0: never.
+        pause_in_checkpoint: pause once the files of this step's checkpoint are written, before its manifest;
+            0: never.
     """
     os.environ.update(variables)
     toy_run.install()
@@ -56,5 +41,10 @@ def run(job_file: Path, variables: Mapping[str, str], pause_at_step: int, pause_
             return sha256_of(path)
 
         checkpoint.file_sha256 = pausing
-    job = TrainingJob.read(job_file)
-    train(job, PausingReporter(job_file.with_name(NOTES_NAME), pause_at_step))
+    logging.basicConfig(level=logging.INFO, filename=job_file.with_name(LOG_NAME), format="%(message)s")
+
+    def pause(progress: TrainingProgress) -> None:
+        if progress.step == pause_at_step:
+            time.sleep(FOREVER_SECONDS)
+
+    train(TrainingJob.read(job_file), pause)

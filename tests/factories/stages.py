@@ -10,7 +10,7 @@ from models.appearance import AppearanceConfig
 from models.audio import AudioConfig
 from models.discriminator import DiscriminatorConfig
 from models.external.face_reconstruction import FaceReconstructionConfig
-from models.external.vgg19 import PerceptualConfig
+from models.external.vgg19 import VGG19Config
 from models.generator import GeneratorConfig
 from models.landmark_trunk import LandmarkTrunkConfig
 from models.motion import MotionConfig, MotionEncoder
@@ -19,7 +19,7 @@ from models.presets import NetworkPreset
 from models.residual_trunk import ResidualTrunkConfig
 from training.data.batches import RowFacts
 from training.engine.stage_weights import StageWeights, collect
-from training.stages.stage import Player, StageContext
+from training.stages.stage import LossModule, StageContext
 
 TOY_SIDE_PX: Final = 32
 TOY_TRUNK: Final = ResidualTrunkConfig(
@@ -58,7 +58,7 @@ TOY: Final = NetworkPreset(
     ),
     generator=GeneratorConfig(style_width=153, start_side_px=4, channels=(16, 16, 16, 16)),
     discriminator=DiscriminatorConfig(layer_count=2, filters=8, largest_filters=16),
-    perceptual=PerceptualConfig(block_channels=(4, 4, 4, 4, 4)),
+    vgg19=VGG19Config(block_channels=(4, 4, 4, 4, 4)),
     perception=PerceptionConfig(trunk=TOY_LANDMARK_TRUNK),
     face_reconstruction=FaceReconstructionConfig(trunk=TOY_TRUNK),
 )
@@ -103,10 +103,10 @@ def random_frames(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, size, generator=generator).to(torch.uint8)
 
 
-def parts_with_gradients(player: Player) -> set[str]:
+def parts_with_gradients(module: LossModule) -> set[str]:
     """First two names of every parameter that has a gradient other than zero."""
     return {
         ".".join(name.split(".")[:2]) if name.startswith("motion_feature") else name.split(".")[0]
-        for name, parameter in player.named_parameters()
+        for name, parameter in module.named_parameters()
         if parameter.grad is not None and parameter.grad.abs().max() > 0
     }

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from training.launch.orphans import die_with_parent
+from training.launch.signals import die_with_parent
 
 
 def main() -> None:

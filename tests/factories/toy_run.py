@@ -1,7 +1,7 @@
 """A training run of networks so small that a step takes a tenth of a second: root, parents and presets.
 
 `TOY_RUN` stands in for the preset `tiny_cpu`, so that everything above it is what a person's run goes
-through, from the config to the published files.
+through, from the configuration to the published files.
 """
 
 import dataclasses
@@ -14,7 +14,6 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
-from typing_extensions import override
 from upath import UPath
 
 from models.appearance import AppearanceEncoder
@@ -34,19 +33,18 @@ from tests.factories.stages import TOY
 from tests.factories.training_data import make_data_set
 from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import WEIGHTS_NAME
-from training.engine.settings import Cadence, LoopSettings
+from training.engine.settings import LoggingConfig, TrainerSettings
 from training.engine.stage_weights import StageWeights, collect, write_weights
 from training.jobs.config import TrainingConfig
 from training.jobs.plan import RUN_PRESETS
-from training.jobs.reporting import TextReporter
 from training.runs.preset import RunPreset, StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
-from training.stages.stage1_motion import first_generator_config
+from training.stages.generator import first_generator_config
 
 STEPS: Final = 8
-LOOP: Final = LoopSettings(steps=STEPS, batch_size=2, average_decay=0.9)
+TRAINER: Final = TrainerSettings(steps=STEPS, batch_size=2, ema_decay=0.9)
 # Neither the last step nor the one at which a run is killed is a multiple of 3.
-CADENCE: Final = Cadence(
+LOGGING: Final = LoggingConfig(
     log_every_steps=1,
     checkpoint_every_steps=3,
     samples_every_steps=4,
@@ -60,20 +58,21 @@ TOY_RUN: Final = dataclasses.replace(
     TINY_CPU,
     stages={
         **_TINY,
-        "perception": dataclasses.replace(_TINY["perception"], loop=LOOP),
+        "perception": dataclasses.replace(_TINY["perception"], trainer=TRAINER),
         "stage1_motion": dataclasses.replace(
-            _TINY["stage1_motion"], loop=LOOP.replace(gradient_clip_norm=1.0)
+            _TINY["stage1_motion"], trainer=TRAINER.replace(gradient_clip_norm=1.0)
         ),
         "stage3_expression": StageRun(
-            _TINY["stage3_expression"].settings.replace(
-                # Two rows a step: the ring is written over from the fourth step on.
+            _TINY[
+                "stage3_expression"
+            ].settings.replace(  # Two rows a step: the ring is written over from the fourth step on.
                 memory_rows=7,
                 windows=ExpressionWindowSettings(window_frames=3),
             ),
-            LOOP,
+            TRAINER,
         ),
     },
-    cadence=CADENCE,
+    logging=LOGGING,
 )
 CONFIG: Final = TrainingConfig(device="cpu", run="toy")
 
@@ -143,18 +142,6 @@ def textured_jpeg(clip: int, frame: int, kind: int) -> bytes:
 def toy_parents() -> dict[str, StageWeights]:
     """The same weights as the parents of a stage get them."""
     return {stage: StageWeights(stage, collect(parts)) for stage, parts in parent_parts().items()}
-
-
-class ListReporter(TextReporter):
-    """Keeps its lines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    @override
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def same(a: Any, b: Any, path: str = "") -> None:

@@ -50,7 +50,7 @@ class Hostile:
         lambda state: OrderedDict((f"module.{key}", value) for key, value in state.items()),
         lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}},
     ],
-    ids=["bare", "wrapped", "beside an optimiser", "twice", "DataParallel", "DataParallel, wrapped"],
+    ids=["bare", "wrapped", "beside an optimizer", "twice", "DataParallel", "DataParallel, wrapped"],
 )
 def test_a_state_dict_is_found_in_its_wrapping(tmp_path: Path, wrap: Any) -> None:
     loaded = network()

@@ -187,13 +187,13 @@ def test_the_motion_file_is_found_under_the_readmes_spelling_too(tmp_path: Path)
 
 def test_deep3ds_network_is_read_from_beside_its_optimisers_state(tmp_path: Path) -> None:
     network, other = nn.Linear(2, 1), nn.Linear(2, 1)
-    optimiser = torch.optim.Adam(network.parameters())
+    optimizer = torch.optim.Adam(network.parameters())
     network(torch.ones(1, 2)).sum().backward()
-    optimiser.step()
+    optimizer.step()
     content = {
         "net_recon": network.state_dict(),
-        "opt_00": optimiser.state_dict(),
-        "sched_00": torch.optim.lr_scheduler.StepLR(optimiser, 10).state_dict(),
+        "opt_00": optimizer.state_dict(),
+        "sched_00": torch.optim.lr_scheduler.StepLR(optimizer, 10).state_dict(),
     }
     torch.save(content, tmp_path / "epoch_20.pth")
     load_checkpoint(other, tmp_path / "epoch_20.pth", OfficialFile(names=(), wrappers=("net_recon",)))

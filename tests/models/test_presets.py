@@ -8,7 +8,7 @@ from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.discriminator import MultiScaleDiscriminator
 from models.external.face_reconstruction import FaceReconstruction
-from models.external.vgg19 import PerceptualFeatures
+from models.external.vgg19 import VGG19Features
 from models.generator import Generator
 from models.motion import MotionEncoder
 from models.presets import OFFICIAL, PRESETS, TINY, NetworkPreset, preset_named
@@ -40,7 +40,7 @@ def driven_by_itself(preset: NetworkPreset, image: torch.Tensor, mel: torch.Tens
     style = StyleVector(look.code, lip, motion.expression, motion.eye, motion.pose).to_vector()
     picture = Generator(preset.generator).train()(style, look.map)
     verdicts = MultiScaleDiscriminator(preset.discriminator).train()(picture)
-    features = PerceptualFeatures(preset.perceptual)(picture)
+    features = VGG19Features(preset.vgg19)(picture)
     coefficients = FaceReconstruction(preset.face_reconstruction).eval()(picture)
     terms = [verdict.score.float().mean() for verdict in verdicts] + [
         maps.float().mean() for maps in features

@@ -31,7 +31,7 @@ from preprocessing.orchestration.steps import STEPS
 from storage.publishing import current
 from tests.conftest import REPOSITORY
 from tests.factories.postgres_server import NoPostgresError, free_port, postgres_server
-from training.launch.orphans import die_with_parent
+from training.launch.signals import die_with_parent
 
 pytestmark = pytest.mark.slow
 DEPLOY: Final = REPOSITORY / "deploy"

@@ -11,7 +11,7 @@ from training.data.batches import LipWindows, RowFacts
 from training.data.draws import driven_by, read_mel_window
 from training.data.index import ClipIndex
 from training.data.shard_reader import ShardReader
-from training.data.sources import ClipSource
+from training.data.sources import WholeClipSource
 
 
 class LipWindowSettings(Settings):
@@ -37,7 +37,7 @@ class LipWindowSettings(Settings):
         return self
 
 
-class LipWindowSource(ClipSource):
+class LipWindowSource(WholeClipSource):
     """A window a clip, with its negatives."""
 
     def __init__(self, index: ClipIndex, settings: LipWindowSettings) -> None:
@@ -95,6 +95,6 @@ class LipWindowSource(ClipSource):
         if end - first < 2:
             raise ValueError(f"{self.index.key(item)}: no other clip for {count} negatives")
         place = int(self._place[item]) - first
-        chosen = lot.choice(end - first - 1, count, replace=count > end - first - 1)
+        chosen = lot.config(end - first - 1, count, replace=count > end - first - 1)
         clips = [int(self._by_shard[first + step + (step >= place)]) for step in chosen]
         return [(clip, int(lot.integers(self.frame_count(clip)))) for clip in clips]

@@ -84,7 +84,7 @@ class NoSettings(Settings):
     """Nothing is chosen but what the sample's own random numbers say."""
 
 
-class ClipSource:
+class WholeClipSource:
     """Samples that are whole clips."""
 
     corrupt: tuple[CorruptMember, ...] = ()
@@ -108,7 +108,7 @@ class ClipSource:
         return int(self.index.frame_counts[clip])
 
 
-class ClipPairSource(ClipSource):
+class ClipPairSource(WholeClipSource):
     """A pair a clip."""
 
     def __init__(self, index: ClipIndex, settings: ClipPairSettings) -> None:
@@ -122,7 +122,7 @@ class ClipPairSource(ClipSource):
         return ClipPairs(driven_by(facts, driving), pictures[0][None], pictures[1][None])
 
 
-class LabelledFrameSource(ClipSource):
+class LabelledFrameSource(WholeClipSource):
     """A frame a clip, with its labels."""
 
     settings = NoSettings()
@@ -147,7 +147,7 @@ class LabelledFrameSource(ClipSource):
         )
 
 
-class ExpressionWindowSource(ClipSource):
+class ExpressionWindowSource(WholeClipSource):
     """A window of K frames a clip."""
 
     def __init__(self, index: ClipIndex, settings: ExpressionWindowSettings) -> None:

@@ -1,12 +1,13 @@
-"""Checkpoints: all that a run needs to go on bit by bit, written whole or not at all.
+"""Checkpoints: everything that a run needs to resume bit for bit, written completely or not at all.
 
-    <work>/.checkpoints/step-00000200/weights.safetensors    networks by part
-                                      averages.safetensors   their moving averages, where there are any
-                                      state.pt               optimisers, each rank's own; tensors alone
-                                      manifest.json          step, configuration, cursor, sha256 of the files
+    <work>/.checkpoints/step-00000200/weights.safetensors  networks by part
+                                      ema.safetensors      their moving averages, if any
+                                      state.pt             optimizers and the state of every rank; tensors
+                                      only manifest.json        step, configuration, data cursor, sha256 of
+                                      the files
 
-The manifest is written last, into a folder that is renamed into place: a folder without it is not there.
-The newest is the one whose manifest tells the highest step.
+The folder is renamed into place after its manifest is written: a folder without a manifest does not count.
+The newest checkpoint is the one whose manifest has the highest step.
 """
 
 import io
@@ -30,9 +31,9 @@ from storage.atomic import (
 )
 from storage.fingerprint import file_sha256
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
-from training.engine.weights_digest import AVERAGES_NAME, WEIGHTS_NAME
+from training.engine.weights_digest import EMA_NAME, WEIGHTS_NAME
 
-CHECKPOINTS_FOLDER: Final = ".checkpoints"  # the dot keeps them out of what is published
+CHECKPOINTS_FOLDER: Final = ".checkpoints"  # starts with a dot, so it is not published
 STATE_NAME: Final = "state.pt"
 MANIFEST_NAME: Final = "manifest.json"
 CHECKPOINT_VERSION: Final = 1
@@ -40,53 +41,49 @@ CHECKPOINT_VERSION: Final = 1
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a checkpoint says of itself."""
+    """What a checkpoint is of."""
 
     stage: str
     step: int  # steps done
     ranks: int
-    configuration: Mapping[str, Any]  # JSON values: all that must be the same for a resumed run
+    configuration: Mapping[str, Any]  # JSON values; a resumed run must have the same
     schema_version: int  # of the data set's samples
 
 
 @dataclass(frozen=True)
 class RankState:
-    """What each rank keeps for itself: its place in the data, random numbers, and memory banks."""
+    """State of one rank: its position in the data, random generators, and memory banks."""
 
     cursor: Mapping[str, Any]  # `Cursor.to_json`
     cpu_random: Tensor
     device_random: Tensor | None
-    own: Mapping[str, Tensor]
+    stage: Mapping[str, Tensor]  # `Stage.rank_state`
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint, read."""
+    """A checkpoint in memory."""
 
     facts: CheckpointFacts
     weights: StageWeights
-    averages: StageWeights | None
-    optimisers: Mapping[str, Any]
+    ema: StageWeights | None
+    optimizers: Mapping[str, Any]
     ranks: tuple[RankState, ...]
 
 
 class UnfitCheckpointError(ValueError):
-    """A checkpoint is of another configuration, stage or data schema than what should start from it."""
+    """A checkpoint is of another stage, configuration or data schema than the run that would load it."""
 
 
 def write_checkpoint(
     folder: Path,
     facts: CheckpointFacts,
     weights: Mapping[str, Tensor],
-    averages: Mapping[str, Tensor],
-    optimisers: Mapping[str, Any],
+    ema: Mapping[str, Tensor],
+    optimizers: Mapping[str, Any],
     ranks: list[RankState],
 ) -> Path:
-    """Write a checkpoint into `folder` under the name of its step.
-
-    Returns:
-        Its folder.
-    """
+    """Write a checkpoint into `folder`, named by its step; return its folder."""
     target = folder / f"step-{facts.step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
     remove_dead_partials(folder)
@@ -94,9 +91,9 @@ def write_checkpoint(
     partial.mkdir()
     try:
         write_weights(partial / WEIGHTS_NAME, weights)
-        if averages:
-            write_weights(partial / AVERAGES_NAME, averages)
-        state = {"optimisers": dict(optimisers), "ranks": [_plain(rank) for rank in ranks]}
+        if ema:
+            write_weights(partial / EMA_NAME, ema)
+        state = {"optimizers": dict(optimizers), "ranks": [_plain(rank) for rank in ranks]}
         buffer = io.BytesIO()
         torch.save(state, buffer)
         with write_atomically(partial / STATE_NAME) as file:
@@ -113,7 +110,7 @@ def write_checkpoint(
         }
         with write_atomically(partial / MANIFEST_NAME) as file:
             file.write_text(json.dumps(manifest, indent=1), "utf-8")
-        remove(target)  # of a run that was resumed from an earlier step
+        remove(target)  # left by a run that was later resumed from an earlier step
         partial.rename(target)
     finally:
         remove(partial)
@@ -126,73 +123,73 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: a file is not what the manifest says, or the manifest is of another version.
+        ValueError: a file differs from its sha256 in the manifest, or the manifest is of another version.
     """
     manifest = _manifest(folder)
     for name, sha256 in manifest["files"].items():
         if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
-            raise ValueError(f"{folder / name} is missing or damaged: its sha256 is not the manifest's")
+            raise ValueError(f"{folder / name} is missing or damaged: its sha256 differs from the manifest's")
     state = torch.load(folder / STATE_NAME, map_location="cpu", weights_only=True)
-    averages = folder / AVERAGES_NAME
+    ema = folder / EMA_NAME
     return Checkpoint(
         facts=_facts(manifest),
         weights=read_weights(folder / WEIGHTS_NAME),
-        averages=read_weights(averages) if averages.is_file() else None,
-        optimisers=state["optimisers"],
+        ema=read_weights(ema) if ema.is_file() else None,
+        optimizers=state["optimizers"],
         ranks=tuple(RankState(**rank) for rank in state["ranks"]),
     )
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the highest step by its manifest; None where there is none."""
+    """The checkpoint with the highest step in its manifest; None where there is none."""
     if not folder.is_dir():
         return None
-    return max(_whole(folder), key=_step, default=None)
+    return max(_complete(folder), key=_step, default=None)
 
 
 def keep_newest(folder: Path, count: int) -> None:
     """Remove all but the checkpoints of the `count` highest steps."""
-    for entry in sorted(_whole(folder), key=_step)[:-count]:
+    for entry in sorted(_complete(folder), key=_step)[:-count]:
         shutil.rmtree(entry)
 
 
-def require_fit(facts: CheckpointFacts, here: CheckpointFacts, origin: str) -> None:
-    """Refuse a checkpoint that a run of another making would have to bend to itself.
+def require_fit(facts: CheckpointFacts, run: CheckpointFacts, origin: str) -> None:
+    """Require that a checkpoint is of the same stage, configuration and data schema as this run.
 
     Raises:
-        UnfitCheckpointError: stage, schema or configuration differ; says where and how.
+        UnfitCheckpointError: it is not; names what differs.
     """
     differences = [
         f"{name}: {then!r} in the checkpoint, {now!r} here"
         for name, then, now in (
-            ("stage", facts.stage, here.stage),
-            ("data schema version", facts.schema_version, here.schema_version),
+            ("stage", facts.stage, run.stage),
+            ("data schema version", facts.schema_version, run.schema_version),
         )
         if then != now
     ]
-    differences += differing(facts.configuration, here.configuration)
+    differences += config_differences(facts.configuration, run.configuration)
     if differences:
         raise UnfitCheckpointError(
             f"{origin} does not fit: " + "; ".join(differences[:6]) + "; choose another run name, or force"
         )
 
 
-def differing(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+def config_differences(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
     """Where two configurations differ, by dotted name."""
-    found: list[str] = []
+    differences: list[str] = []
     for name in sorted({*then, *now}):
         before, after, where = then.get(name), now.get(name), f"{path}{name}"
         if isinstance(before, dict) and isinstance(after, dict):
-            found += differing(before, after, f"{where}.")
+            differences += config_differences(before, after, f"{where}.")
         elif before != after:
-            found.append(f"{where}: {before!r} in the checkpoint, {after!r} here")
-    return found
+            differences.append(f"{where}: {before!r} in the checkpoint, {after!r} here")
+    return differences
 
 
-def _whole(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, without what a killed run had not yet renamed into place."""
-    found = [entry for entry in folder.iterdir() if (entry / MANIFEST_NAME).is_file()]
-    return [entry for entry in found if PARTIAL_MARK not in entry.name]
+def _complete(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, without those that a killed run had not renamed into place."""
+    entries = [entry for entry in folder.iterdir() if (entry / MANIFEST_NAME).is_file()]
+    return [entry for entry in entries if PARTIAL_MARK not in entry.name]
 
 
 def _step(folder: Path) -> int:
@@ -230,5 +227,5 @@ def _plain(state: RankState) -> dict[str, Any]:
         "cursor": dict(state.cursor),
         "cpu_random": state.cpu_random,
         "device_random": state.device_random,
-        "own": dict(state.own),
+        "stage": dict(state.stage),
     }

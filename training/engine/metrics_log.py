@@ -1,36 +1,80 @@
-"""Metrics of a run: one JSON line a report, TensorBoard beside it, and a Parquet table at the end."""
+"""Metrics of a run: a JSON line a report, TensorBoard, sample grids, and a Parquet table at the end."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
+from torchvision.io import encode_jpeg
+from torchvision.utils import make_grid
 
 from storage.atomic import write_atomically
-from training.jobs.reporting import FigureLike, Progress
+from training.engine.progress import (
+    METRICS_NAME,
+    SAMPLES_FOLDER,
+    HeldOutMetric,
+    TrainingProgress,
+    read_metrics,
+)
 
-METRICS_NAME: Final = "metrics.jsonl"
 TABLE_NAME: Final = "metrics.parquet"
 TENSORBOARD_FOLDER: Final = "tensorboard"
+_GRID_ROWS: Final = 8
+_JPEG_QUALITY: Final = 90
+
+
+class Meter:
+    """Mean losses and speed since the last report. Sums stay on the device until they are reported."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start()
+
+    def _start(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._total = torch.zeros((), device=self._device)
+        self._steps = self._images = 0
+        self._since = time.monotonic()
+
+    def end_step(self, losses: Mapping[str, Tensor], total: Tensor, images: int) -> None:
+        """Add one step."""
+        for name, value in losses.items():
+            held = self._sums.get(name)
+            self._sums[name] = value.detach().float() if held is None else held + value.detach().float()
+        self._total = self._total + total
+        self._steps += 1
+        self._images += images
+
+    def take(self) -> tuple[dict[str, float], float, float, float]:
+        """Mean losses, mean total, seconds per step, images per second; then start again from zero."""
+        steps = max(1, self._steps)
+        losses = {name: float(value) / steps for name, value in self._sums.items()}
+        total, seconds = float(self._total) / steps, time.monotonic() - self._since
+        images = self._images / seconds
+        self._start()
+        return losses, total, seconds / steps, images
 
 
 class MetricsLog:
-    """Appends to a run's metrics; a resumed run first drops what was told of steps that it does again."""
+    """Appends to a run's metrics. A resumed run first drops the lines of the steps that it repeats."""
 
     def __init__(self, folder: Path, resumed_at_step: int) -> None:
+        self._folder = folder
         self._file = folder / METRICS_NAME
-        self._table = folder / TABLE_NAME
         lines = [line for line in read_metrics(self._file) if line["step"] <= resumed_at_step]
         with write_atomically(self._file) as partial:
             partial.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
         self._measured_at = {line["step"] for line in lines if "held_out" in line}
         self._board = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=resumed_at_step + 1)
 
-    def progress(self, progress: Progress, *, total: float, rates: Mapping[str, float]) -> None:
-        """A report of the loop: mean losses since the last one."""
+    def progress(self, progress: TrainingProgress, *, total: float, rates: Mapping[str, float]) -> None:
+        """Mean losses, learning rates and speed since the last report."""
         self._append(
             {
                 "step": progress.step,
@@ -48,21 +92,32 @@ class MetricsLog:
             self._board.add_scalar(f"learning rate/{name}", value, progress.step)
         self._board.add_scalar("speed/images per second", progress.images_per_second, progress.step)
 
-    def figures(self, step: int, figures: Sequence[FigureLike]) -> None:
-        """Held-out figures; a run resumed at its last step measures there again, which is told once."""
+    def held_out(self, step: int, metrics: Sequence[HeldOutMetric]) -> None:
+        """Held-out metrics. A run resumed at its last step measures there again, and is logged once."""
         if step in self._measured_at:
             return
         self._measured_at.add(step)
-        self._append({"step": step, "held_out": {figure.name: figure.value for figure in figures}})
-        for figure in figures:
-            self._board.add_scalar(f"held out/{figure.name}", figure.value, step)
+        self._append({"step": step, "held_out": {metric.name: metric.value for metric in metrics}})
+        for metric in metrics:
+            self._board.add_scalar(f"held out/{metric.name}", metric.value, step)
 
-    def picture(self, step: int, picture: Any) -> None:
-        """A sample grid, uint8 [3, H, W]."""
-        self._board.add_image("samples", picture, step)
+    def sample_grid(self, step: int, rows: Tensor) -> None:
+        """Write a grid of images as JPEG, and to TensorBoard.
+
+        Args:
+            step: that it is of.
+            rows: [rows, columns, 3, S, S] RGB in [-1, 1]; the first eight rows are shown.
+        """
+        images = (rows[:_GRID_ROWS].flatten(0, 1).float().cpu() + 1) * 127.5
+        grid = make_grid(images, nrow=rows.shape[1], padding=2).round().clamp(0, 255).to(torch.uint8)
+        jpeg = encode_jpeg(grid, quality=_JPEG_QUALITY)
+        assert isinstance(jpeg, Tensor)
+        with write_atomically(self._folder / SAMPLES_FOLDER / f"step-{step:08d}.jpg") as file:
+            file.write_bytes(jpeg.numpy().tobytes())
+        self._board.add_image("samples", grid, step)
 
     def close(self) -> None:
-        """Write the Parquet table and end TensorBoard's file."""
+        """Write the Parquet table and close TensorBoard's file."""
         rows = [
             {"step": line["step"], "name": f"{kind}/{name}", "value": float(value)}
             for line in read_metrics(self._file)
@@ -70,21 +125,13 @@ class MetricsLog:
             for name, value in values.items()
         ]
         schema = pa.schema([("step", pa.int64()), ("name", pa.string()), ("value", pa.float64())])
-        with write_atomically(self._table) as partial:
+        with write_atomically(self._folder / TABLE_NAME) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema), partial)
         self._board.close()
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with self._file.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The lines told so far; a last line that a kill cut short is left out."""
-    if not file.is_file():
-        return []
-    lines = file.read_text("utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
 
 
 def _columns(line: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""How a stage is optimised and how its loop runs, whatever the stage."""
+"""How a stage is optimised and logged, whatever the stage."""
 
 from typing import Literal
 
@@ -9,13 +9,10 @@ from storage.settings import Settings
 Precision = Literal["float32", "bfloat16"]
 
 
-class OptimiserSettings(Settings):
-    """Adam with a rate that falls in steps.
+class OptimizerSettings(Settings):
+    """Adam with a step-wise decaying learning rate.
 
-    Defaults: left over in the official code, unverified as the paper's.
-
-    Raises:
-        ValueError: a value is out of its bounds.
+    Defaults: found unused in the official code; unverified as the paper's.
     """
 
     learning_rate: float = Field(default=1e-4, gt=0, description="Initial learning rate")
@@ -29,12 +26,12 @@ class OptimiserSettings(Settings):
     decay_factor: float = Field(default=0.93, gt=0, description="Factor of each decay")
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step; a function of the step alone, so a resumed run has the same."""
+        """The learning rate of a step; a function of the step alone, so that a resumed run has the same."""
         return self.learning_rate * self.decay_factor ** (step // self.decay_every_steps)
 
 
-class LoopSettings(Settings):
-    """What decides the weights that come out, beside the stage's own settings."""
+class TrainerSettings(Settings):
+    """What decides the trained weights, beside the stage's own settings."""
 
     steps: int = Field(ge=1, description="Training steps")
     batch_size: int = Field(ge=1, description="Samples per process and step")
@@ -42,11 +39,11 @@ class LoopSettings(Settings):
     gradient_clip_norm: float = Field(
         default=0.0, ge=0, description="Maximum norm of the gradient; 0: no clipping"
     )
-    average_decay: float = Field(
+    ema_decay: float = Field(
         default=0.999,
         ge=0,
         lt=1,
-        description="EMA decay of the generator; warmed up, see `training.engine.ema`",
+        description="EMA decay of the averaged networks; warmed up, see `training.engine.ema`",
     )
     channels_last: bool = True
     compiled: bool = Field(default=False, description="Use torch.compile")
@@ -56,8 +53,8 @@ class LoopSettings(Settings):
     )
 
 
-class Cadence(Settings):
-    """When the loop tells, saves and looks; none of it changes the weights."""
+class LoggingConfig(Settings):
+    """How often a run logs, saves and evaluates; none of it changes the trained weights."""
 
     log_every_steps: int = Field(default=10, ge=1, description="Steps between logged losses")
     checkpoint_every_steps: int = Field(default=200, ge=1, description="Steps between checkpoints")

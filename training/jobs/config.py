@@ -1,4 +1,4 @@
-"""What a person chooses of a training run. Imports no torch: forms and command lines are made of it."""
+"""The configuration of a training run. Imports no torch: forms and options are made from it."""
 
 from typing import Literal
 
@@ -10,11 +10,7 @@ PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
 
 
 class TrainingConfig(Settings):
-    """The few things that differ from run to run; all else stands in the preset (`training/runs/`).
-
-    Raises:
-        ValueError: a value is out of its bounds.
-    """
+    """What differs from run to run; everything else is set by the preset (`training/runs/`)."""
 
     preset: PresetName = Field(
         default="tiny_cpu",

@@ -1,4 +1,4 @@
-"""One stage's training job, handed to its processes as a JSON file. Imports no torch."""
+"""One stage's training job, given to its processes as a JSON file. Imports no torch."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from training.stage_catalog import stage_info
 
 
 class TrainingJob(Settings):
-    """What the processes of a job read.
+    """What every process of a job needs to know.
 
     Raises:
         SettingsError: there is no such stage, or a value is out of its bounds.

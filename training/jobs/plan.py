@@ -1,4 +1,4 @@
-"""The presets by name, with what a person chose otherwise put in."""
+"""A stage's plan: the run preset, with the settings of the training configuration applied."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from models.external.vgg19 import VGG19_CHANNELS
 from models.presets import NetworkPreset
-from training.engine.settings import Cadence, LoopSettings
+from training.engine.settings import LoggingConfig, TrainerSettings
 from training.jobs.config import TrainingConfig
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
@@ -16,7 +16,7 @@ from training.runs.small_gpu import RUN as SMALL_GPU
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import RELEASED_SETTING, stage_info
 from training.stages.stage import PretrainedFiles
-from training.stages.stage3_expression import ExpressionSettings
+from training.stages.stage3_expression import ExpressionStageSettings
 from weights.resolve import ResolvedWeights, resolve_config
 
 RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu": SMALL_GPU, "paper": PAPER}
@@ -24,12 +24,12 @@ RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu"
 
 @dataclass(frozen=True)
 class StagePlan:
-    """All that is set for one stage of a run."""
+    """All settings of one stage of a run."""
 
     networks: NetworkPreset
-    settings: Any  # the stage's own dataclass
-    loop: LoopSettings
-    cadence: Cadence
+    settings: Any  # of the stage's `settings_type`
+    trainer: TrainerSettings
+    logging: LoggingConfig
     weights: tuple[ResolvedWeights, ...]  # pretrained weights that the stage uses
 
     @property
@@ -45,38 +45,39 @@ class StagePlan:
 
     @property
     def released_folder(self) -> Path | None:
-        """Folder of the released networks that the stage is initialised from; None: it is not."""
+        """Folder of the released files that the stage is initialised with; None: it is not."""
         paths = [file.path for file in self.weights if file.setting == RELEASED_SETTING]
         return paths[0].parent if paths else None
 
 
 def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
-    """The preset's plan for a stage, changed as chosen.
+    """The preset's plan for a stage, with the configuration applied.
 
     Raises:
-        FileNotFoundError: a file of pretrained weights does not exist.
-        ValueError: it is not the expected file, or its licence was not accepted.
+        FileNotFoundError: a file of pretrained weights is missing.
+        ValueError: such a file is damaged or another one, or its licence was not accepted.
     """
     preset = RUN_PRESETS[config.preset]
     run = preset.stage(stage)
-    loop = run.loop.replace(
-        steps=config.steps or run.loop.steps,
-        batch_size=config.batch_size or run.loop.batch_size,
-        precision=run.loop.precision if config.precision == "preset" else config.precision,
+    trainer = dataclasses.replace(
+        run.trainer,
+        steps=config.steps or run.trainer.steps,
+        batch_size=config.batch_size or run.trainer.batch_size,
+        precision=run.trainer.precision if config.precision == "preset" else config.precision,
         seed=config.seed,
         maximum_corrupt_clips=config.maximum_corrupt_clips,
     )
-    cadence = preset.cadence
+    logging = preset.logging
     if config.workers >= 0:
-        cadence = cadence.replace(workers=config.workers)
+        logging = logging.replace(workers=config.workers)
     settings = run.settings
-    if isinstance(settings, ExpressionSettings) and not config.decorrelation:
+    if isinstance(settings, ExpressionStageSettings) and not config.decorrelation:
         weights = settings.weights.replace(decorrelation=0.0)
         settings = settings.replace(weights=weights)
     files = resolve_config(config, stage_info(stage).pretrained)
     networks = preset.network_preset
     if any(file.setting == "vgg19_weights" for file in files):
-        # Like the other pretrained networks it has its own widths, whatever the preset's.
-        perceptual = dataclasses.replace(networks.perceptual, block_channels=VGG19_CHANNELS)
-        networks = dataclasses.replace(networks, perceptual=perceptual)
-    return StagePlan(networks, settings, loop, cadence, files)
+        # Pretrained VGG19 has its own widths, whatever the preset's.
+        vgg19 = dataclasses.replace(networks.vgg19, block_channels=VGG19_CHANNELS)
+        networks = dataclasses.replace(networks, vgg19=vgg19)
+    return StagePlan(networks, settings, trainer, logging, files)

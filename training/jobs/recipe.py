@@ -1,4 +1,4 @@
-"""All that must be the same for a run to be resumed, or for its result to be up to date."""
+"""A stage's recipe: what must be unchanged for a run to be resumed, or for its result to be up to date."""
 
 import dataclasses
 from typing import Any
@@ -19,7 +19,7 @@ DATASET = ("dataset", "whole")
 
 
 def stage_recipe(root: UPath, stage: str, config: TrainingConfig) -> Recipe:
-    """What a stage of a run is made from.
+    """The recipe of a stage of a run.
 
     Raises:
         ValueError: there is no data set yet, or a parent stage is not trained.
@@ -28,23 +28,20 @@ def stage_recipe(root: UPath, stage: str, config: TrainingConfig) -> Recipe:
         asset=stage,
         partition=config.run,
         code_version=stage_class(stage).version,
-        # Told only where it is so: the setting alone makes no run stale.
+        # Recorded only where labels are mixed: the setting alone makes no run stale.
         settings=stage_settings(stage, config) | allowed_mix(root, stage, config),
         inputs=stage_inputs(root, stage, config),
     )
 
 
 def stage_settings(stage: str, config: TrainingConfig) -> dict[str, Any]:
-    """The settings that decide the weights, with those of the networks."""
+    """The settings that decide the trained weights, with those of the networks."""
     plan = plan_stage(stage, config)
-    # Beside vgg19, whose place is always there, only networks that take part are named: a setting that came
-    # later makes no run stale that does without it.
     return {
         "networks": to_json_value(plan.networks, "networks"),
         "stage": to_json_value(plan.settings, "stage"),
-        "loop": to_json_value(plan.loop, "loop"),
-        "processes": config.processes,  # rows of a step are batch_size of each
-        "vgg19_sha256": None,
+        "trainer": to_json_value(plan.trainer, "trainer"),
+        "processes": config.processes,  # a step has batch_size rows of each
     } | _digests(plan.weights)
 
 
@@ -62,7 +59,7 @@ def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, s
     """Content digests of the data set and of the parents' weights.
 
     Raises:
-        ValueError: one of them is not there.
+        ValueError: one of them is missing.
     """
     dataset = current(root, *DATASET)
     if dataset is None:
@@ -80,11 +77,11 @@ def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, s
 
 
 def run_configuration(root: UPath, stage: str, config: TrainingConfig) -> dict[str, Any]:
-    """The recipe as a checkpoint keeps it: all but the number of steps, by which a run may be prolonged."""
+    """The recipe as checkpoints keep it: without the number of steps, so that a run can be extended."""
     recipe = stage_recipe(root, stage, config)
     settings = dict(recipe.settings_json)
-    loop = settings["loop"]
-    assert isinstance(loop, dict)
-    settings["loop"] = {name: value for name, value in loop.items() if name != "steps"}
+    trainer = settings["trainer"]
+    assert isinstance(trainer, dict)
+    settings["trainer"] = {name: value for name, value in trainer.items() if name != "steps"}
     values = dataclasses.asdict(recipe) | {"settings": settings}
     return {name: to_json_value(value, name) for name, value in values.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from storage.gc.survey import Build, Survey
-from training.engine.weights_digest import told_weights_digest
+from training.engine.weights_digest import manifest_weights_digest
 from training.stage_catalog import STAGE_NAMES
 
 DATASET: Final = "dataset"
@@ -27,4 +27,4 @@ def read_by_stage(survey: Survey, _: str, inputs: Mapping[str, str]) -> list[Bui
 def with_weights(survey: Survey, stage: str, digest: str) -> list[Build]:
     """The builds of a stage, of whatever run, whose weights have this digest."""
     manifests = [(build, survey.manifest(build)) for build in survey.of_asset(stage)]
-    return [build for build, one in manifests if one is not None and told_weights_digest(one) == digest]
+    return [build for build, one in manifests if one is not None and manifest_weights_digest(one) == digest]

@@ -1,19 +1,24 @@
-"""A stage of a run, made where it is not up to date: the job's folder, its processes, what is published.
+"""Training a stage of a run, if it is not up to date: the job's folder, its processes, what is published.
 
-Importing this imports no torch; making a recipe does.
+Importing this imports no torch; its functions do.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from storage.atomic import partial_path
-from storage.publishing import BuildReport, Published, current, materialise
+from storage.publishing import BuildReport, Published, current, materialise, verify
 from storage.root import local_copy
+from storage.settings import settings_error
+from training.engine.progress import METRICS_NAME, SAMPLES_FOLDER, read_losses
+from training.engine.weights_digest import EMA_NAME, WEIGHTS_NAME
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
@@ -21,30 +26,28 @@ from training.stage_catalog import stage_info
 from weights.resolve import resolve_config, write_pretrained_weights
 
 Launch = Callable[[Path, int], None]
-"""Starts a job file in so many processes and returns when they are done; raises where they failed."""
+"""Runs a job file in that many processes, until they end; raises where they failed."""
+
+T = TypeVar("T")
 
 JOB_NAME: Final = "job.json"
 CHECKPOINT_FOLDER: Final = "checkpoint"
 
+logger = logging.getLogger(__name__)
+
 
 def run_stage(
-    root: UPath,
-    stage: str,
-    config: TrainingConfig,
-    launch: Launch,
-    *,
-    force: bool = False,
-    progress: Callable[[str], None],
+    root: UPath, stage: str, config: TrainingConfig, launch: Launch, *, force: bool = False
 ) -> Published:
-    """Train a stage unless it is up to date; a killed run is gone on with.
+    """Train a stage unless it is up to date; resumes an interrupted run.
 
-    What is published: `weights.safetensors`, `averages.safetensors` where there are any, `figures.json`,
-    `metrics.jsonl`, `metrics.parquet`, `samples/`, `tensorboard/`, and `checkpoint/`, the last one whole:
-    the same config with more steps goes on from there. `pretrained_weights.json` lists the
-    pretrained weights used.
+    Publishes `weights.safetensors`, `ema.safetensors` where there are averages, `held_out_metrics.json`,
+    `metrics.jsonl`, `metrics.parquet`, `samples/`, `tensorboard/`, and `checkpoint/`, the last one, from
+    which the same settings with more steps continue. `pretrained_weights.json` lists the pretrained weights
+    used.
 
     Raises:
-        ValueError: data set or parents are not there, or do not fit; labels come of different labellers.
+        ValueError: data set or parents are missing or do not fit; labels come from different labellers.
     """
     from training.jobs.recipe import run_configuration, stage_recipe
 
@@ -53,10 +56,10 @@ def run_stage(
     def build(work: Path) -> BuildReport:
         from training.engine.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
-        require_one_labeller(root, stage, config, progress)
-        resolve_config(config)  # fail before training, for weights of later stages too
+        require_one_labeller(root, stage, config)
+        resolve_config(config)  # fail before training, for the weights of later stages too
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
-            _prolong(root, stage, config, work, run_configuration(root, stage, config), progress)
+            _extend(root, stage, config, work, run_configuration(root, stage, config))
         job = work / JOB_NAME
         TrainingJob(root=str(root), stage=stage, config=config, work=work).write(job)
         write_pretrained_weights(work, resolve_config(config, stage_info(stage).pretrained))
@@ -65,49 +68,86 @@ def run_stage(
         if newest is None:
             raise ValueError(f"{stage}: the job ended without a checkpoint in {work}")
         shutil.copytree(newest, work / CHECKPOINT_FOLDER, dirs_exist_ok=True)
-        return _report(work)
+        records = read_losses(work)
+        speeds = sorted(record.images_per_second for record in records)
+        counts = {"steps": records[-1].step, "images_per_second": round(speeds[len(speeds) // 2], 2)}
+        return BuildReport(counts, refusals={})
 
     return materialise(root, recipe, build, force=force)
 
 
 def process_count(config: TrainingConfig) -> int:
-    """Training processes on this machine: one a GPU where there are any, one on a CPU."""
+    """Training processes on this machine: by default one per GPU, or one on a CPU."""
     if config.processes:
         return config.processes
     import torch
 
-    wanted = config.device != "cpu" and torch.cuda.is_available()
-    return torch.cuda.device_count() if wanted else 1
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    return torch.cuda.device_count() if on_gpu else 1
 
 
-def check_reloads(root: UPath, stage: str, run: str) -> None:
-    """Load a published stage's weights and whole checkpoint into networks made anew.
+def reload_stage(root: UPath, stage: str, run: str) -> Any:
+    """Build a published stage anew and load its checkpoint, weights and averages into it, on the CPU.
+
+    Returns:
+        The `training.stages.stage.Stage`.
 
     Raises:
-        ValueError: nothing is published, or it does not fit.
+        ValueError: nothing is published, or it is damaged or does not fit.
     """
-    from training.jobs.reload import reload_stage
+    from models.presets import NetworkPreset
+    from training.engine.checkpoint import read_checkpoint
+    from training.engine.stage_weights import read_weights
+    from training.jobs.plan import plan_stage
+    from training.jobs.worker import read_parents
+    from training.stages.stage import StageContext, stage_class
 
-    reload_stage(root, stage, run)
-
-
-def read_figures(root: UPath, stage: str, run: str) -> list[dict[str, object]]:
-    """The held-out figures of a published stage; empty where nothing is published."""
     published = current(root, stage, run)
     if published is None:
-        return []
-    return json.loads((local_copy(published.directory) / "figures.json").read_text("utf-8"))
+        raise ValueError(f"{stage} of run {run!r} is not trained yet: train it first")
+    if wrong := verify(published):
+        raise ValueError(f"{stage} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}")
+    folder = local_copy(published.directory)
+    config = TrainingJob.read(folder / JOB_NAME).config
+    # The settings that it was trained with: those of the preset may have changed since.
+    networks = read_settings(NetworkPreset, published, "networks")
+    settings = read_settings(stage_class(stage).settings_type, published, "stage")
+    pretrained = plan_stage(stage, config).pretrained
+    context = StageContext(networks, read_parents(root, stage, config), pretrained)
+    built = stage_class(stage)(context, settings)
+    checkpoint, weights = read_checkpoint(folder / CHECKPOINT_FOLDER), read_weights(folder / WEIGHTS_NAME)
+    for part, network in built.saved.items():
+        checkpoint.weights.load_into(part, network)
+        weights.load_into(part, network)
+    if (folder / EMA_NAME).is_file():
+        averages = read_weights(folder / EMA_NAME)
+        for part in built.averaged:
+            averages.load_into(part, built.saved[part])
+    return built
 
 
-def _prolong(
-    root: UPath,
-    stage: str,
-    config: TrainingConfig,
-    work: Path,
-    configuration: object,
-    progress: Callable[[str], None],
-) -> None:
-    """Start from the published checkpoint where only the number of steps has grown since."""
+def read_settings(kind: type[T], published: Published, name: str) -> T:
+    """The settings that a published stage was trained with; fields added since take their defaults.
+
+    Args:
+        kind: a settings class or a dataclass.
+        published: the stage.
+        name: "networks" or "stage", as in `training.jobs.recipe.stage_settings`.
+
+    Raises:
+        ValueError: the settings are of another version.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(published.manifest.settings.get(name))
+    except ValidationError as error:
+        raise ValueError(
+            f"{published.manifest.asset} of run {published.manifest.partition!r} has settings of another "
+            f"version, train it again ({settings_error(error)})"
+        ) from error
+
+
+def _extend(root: UPath, stage: str, config: TrainingConfig, work: Path, configuration: object) -> None:
+    """Start from the published checkpoint if nothing but the number of steps has grown."""
     from training.engine.checkpoint import CHECKPOINTS_FOLDER, MANIFEST_NAME
     from training.jobs.plan import plan_stage
 
@@ -116,27 +156,16 @@ def _prolong(
         return
     folder = local_copy(published.directory)
     manifest = json.loads((folder / CHECKPOINT_FOLDER / MANIFEST_NAME).read_text("utf-8"))
-    steps = plan_stage(stage, config).loop.steps
+    steps = plan_stage(stage, config).trainer.steps
     if manifest["configuration"] != configuration or manifest["step"] >= steps:
         return
-    shutil.copy(folder / "metrics.jsonl", work)
-    for name in ("samples", "tensorboard"):
-        if (folder / name).is_dir():  # not every stage makes pictures
+    shutil.copy(folder / METRICS_NAME, work)
+    for name in (SAMPLES_FOLDER, "tensorboard"):
+        if (folder / name).is_dir():  # not every stage generates images
             shutil.copytree(folder / name, work / name, dirs_exist_ok=True)
-    # Last and by a rename: half a checkpoint would be taken for a damaged one.
+    # Last, and by a rename: half a checkpoint would be read as a damaged one.
     target = work / CHECKPOINTS_FOLDER / f"step-{manifest['step']:08d}"
     partial = partial_path(target)
     shutil.copytree(folder / CHECKPOINT_FOLDER, partial)
     partial.rename(target)
-    progress(f"{stage}: {manifest['step']} steps were trained before, {steps} are wanted: going on")
-
-
-def _report(work: Path) -> BuildReport:
-    from training.engine.metrics_log import METRICS_NAME, read_metrics
-
-    told = [line for line in read_metrics(work / METRICS_NAME) if "losses" in line]
-    speeds = sorted(line["images_per_second"] for line in told)
-    return BuildReport(
-        counts={"steps": told[-1]["step"], "images_per_second": round(speeds[len(speeds) // 2], 2)},
-        refusals={},
-    )
+    logger.info("Extending %s from step %d to %d", stage, manifest["step"], steps)

@@ -1,82 +1,83 @@
-"""What every process of a training job runs: build the stage, train it, leave what is published.
+"""What every process of a training job runs: build the stage, train it, write the files to publish.
 
 python -m training.jobs.worker JOB.json                                   one process
 torchrun --nproc-per-node 4 -m training.jobs.worker JOB.json              four
 """
 
-import dataclasses
-import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
 from upath import UPath
 
-from storage.atomic import write_atomically
 from storage.fingerprint import file_sha256
 from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 from training.data.index import ClipIndex, open_current
-from training.engine.checkpoint import AVERAGES_NAME, CHECKPOINTS_FOLDER, WEIGHTS_NAME, newest_checkpoint
-from training.engine.distributed import Process, join
+from training.engine.checkpoint import CHECKPOINTS_FOLDER, EMA_NAME, WEIGHTS_NAME, newest_checkpoint
+from training.engine.distributed import DistributedContext, join
+from training.engine.progress import HeldOutMetric, TrainingProgress, write_held_out_metrics
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
-from training.engine.trainer import Loop, LoopPlan
+from training.engine.trainer import Trainer, TrainerPlan
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.jobs.plan import plan_stage
 from training.jobs.recipe import run_configuration
-from training.jobs.released_start import begin_as_released
-from training.jobs.reporting import Reporter, TextReporter
-from training.launch.process_group import die_with_parent
+from training.jobs.released_start import load_released
+from training.launch.signals import die_with_parent
 from training.stage_catalog import stage_info
-from training.stages.stage import Figure, StageContext, stage_class
+from training.stages.stage import StageContext, stage_class
 
-FIGURES_NAME: Final = "figures.json"
+logger = logging.getLogger(__name__)
 
 
-def train(job: TrainingJob, reporter: Reporter) -> None:
+def log_progress(progress: TrainingProgress) -> None:
+    """Log one line."""
+    logger.info("%s", progress.line())
+
+
+def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = log_progress) -> None:
     """Train a job's stage in this process, together with the job's other processes.
 
-    Fills `job.work` and goes on from what a killed run left there.
+    Fills `job.work` and resumes from what an interrupted run left there. `on_progress` is called on rank 0.
 
     Raises:
         ValueError: data, parents' weights or an earlier checkpoint do not fit.
         NotFiniteError: a loss or gradient is not finite.
     """
     die_with_parent()
-    with join(job.config.device) as process:
+    with join(job.config.device) as distributed:
         root = open_root(job.root)
-        require_one_labeller(root, job.stage, job.config, lambda _: None)  # a job file may be one's own
+        require_one_labeller(root, job.stage, job.config)  # for job files written by hand
         plan = plan_stage(job.stage, job.config)
-        # The same beginning on every rank; then each draws noise of its own.
-        torch.manual_seed(plan.loop.seed)
+        # Equal initial weights on every rank; then different noise on each.
+        torch.manual_seed(plan.trainer.seed)
         context = StageContext(plan.networks, read_parents(root, job.stage, job.config), plan.pretrained)
         stage = stage_class(job.stage)(context, plan.settings)
         if plan.released_folder is not None:
-            taken = begin_as_released(stage, plan.released_folder, plan.networks)
-            if process.is_first:
-                reporter.note(f"{job.stage}: begins as the released {', '.join(taken)}")
-        torch.manual_seed(plan.loop.seed + 1 + process.world.rank)
-        train_index, held_out_index = _indexes(root, process)
-        loop_plan = LoopPlan(
-            plan.loop, plan.cadence, job.work, run_configuration(root, job.stage, job.config)
-        )
-        loop = Loop(stage, train_index, held_out_index, loop_plan, process, reporter)
-        figures = loop.run()
-        if process.is_first:
-            leave(job.work, figures)
-        process.wait_for_all()
+            parts = load_released(stage, plan.released_folder, plan.networks)
+            if distributed.is_first:
+                logger.info("Initialised %s with the released weights of %s", job.stage, ", ".join(parts))
+        torch.manual_seed(plan.trainer.seed + 1 + distributed.world.rank)
+        train_index, held_out_index = _indexes(root, distributed)
+        configuration = run_configuration(root, job.stage, job.config)
+        trainer_plan = TrainerPlan(plan.trainer, plan.logging, job.work, configuration)
+        trainer = Trainer(stage, train_index, held_out_index, trainer_plan, distributed, on_progress)
+        metrics = trainer.run()
+        if distributed.is_first:
+            write_results(job.work, metrics)
+        distributed.barrier()
 
 
 def read_parents(root: UPath, stage: str, config: TrainingConfig) -> dict[str, StageWeights]:
-    """The weights of the stages that a stage starts from; moving averages where there are any.
+    """The weights of a stage's parents; moving averages where there are any.
 
     Raises:
-        FileNotFoundError: a file of weights is gone.
+        FileNotFoundError: a file of weights is missing.
         ValueError: a parent is not trained yet in that run, or its weights are not as published.
     """
     run = config.parents_run or config.run
@@ -88,46 +89,44 @@ def read_parents(root: UPath, stage: str, config: TrainingConfig) -> dict[str, S
                 f"{stage} starts from {name}, which run {run!r} has not trained yet: train it first"
             )
         tensors: dict[str, Tensor] = {}
-        for file in (WEIGHTS_NAME, AVERAGES_NAME):
+        for file in (WEIGHTS_NAME, EMA_NAME):
             if file in published.manifest.files:
-                tensors |= _read_as_published(published, file).tensors
+                tensors |= _read_verified(published, file).tensors
         parents[name] = StageWeights(f"{name} of run {run!r}", tensors)
     return parents
 
 
-def _read_as_published(published: Published, file: str) -> StageWeights:
+def _read_verified(published: Published, file: str) -> StageWeights:
     path = local_copy(published.directory) / file
-    wanted, found = published.manifest.files[file].sha256, file_sha256(path)
-    if found != wanted:
+    expected, sha256 = published.manifest.files[file].sha256, file_sha256(path)
+    if sha256 != expected:
         raise ValueError(
-            f"{path} is damaged, train that stage again: its sha256 is {found}, published was {wanted}"
+            f"{path} is damaged, train that stage again: its sha256 is {sha256}, published was {expected}"
         )
     return read_weights(path)
 
 
-def leave(work: Path, figures: Sequence[Figure]) -> None:
-    """Put what is published into the work folder: the last checkpoint, its weights, the figures."""
+def write_results(work: Path, metrics: Sequence[HeldOutMetric]) -> None:
+    """Write what is published into the work folder: the last checkpoint's weights and the metrics."""
     newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
     assert newest is not None
-    for name in (WEIGHTS_NAME, AVERAGES_NAME):
+    for name in (WEIGHTS_NAME, EMA_NAME):
         if (newest / name).is_file():
             write_weights(work / name, read_weights(newest / name).tensors)
-    told = [dataclasses.asdict(figure) for figure in figures]
-    with write_atomically(work / FIGURES_NAME) as partial:
-        partial.write_text(json.dumps(told, indent=1), "utf-8")
+    write_held_out_metrics(work, metrics)
 
 
-def _indexes(root: UPath, process: Process) -> tuple[ClipIndex, ClipIndex | None]:
+def _indexes(root: UPath, distributed: DistributedContext) -> tuple[ClipIndex, ClipIndex | None]:
     """Train and validation clips, the second None where there are none.
 
-    Of a bucket, the first process copies the shards for all.
+    From a bucket, rank 0 copies the shards for all.
     """
-    if process.is_first:
+    if distributed.is_first:
         open_current(root, "train")
-    process.wait_for_all()
-    train = open_current(root, "train")
-    held_out = "validation" in set(train.split_of_identity.values())
-    return train, open_current(root, "validation") if held_out else None
+    distributed.barrier()
+    train_index = open_current(root, "train")
+    held_out = "validation" in set(train_index.split_of_identity.values())
+    return train_index, open_current(root, "validation") if held_out else None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -135,7 +134,8 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write(f"usage: python -m training.jobs.worker JOB.json, got {list(arguments)}\n")
         return 2
-    train(TrainingJob.read(Path(arguments[0])), TextReporter())
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    train(TrainingJob.read(Path(arguments[0])))
     return 0
 
 

@@ -1,9 +1,11 @@
-"""Start a command so that nothing of it survives its caller. Imports no torch and no Dagster.
+"""Run a command so that none of its processes outlives the caller. Imports no torch and no Dagster.
 
-How it ends, in each case: the caller is interrupted, fails or is killed: the pipe to the supervisor
-closes, the supervisor ends all below it. The supervisor is killed: the kernel kills its child, and the
-workers that called `training.launch.orphans.die_with_parent`; the caller ends what is left, known by a mark
-in its environment. The command ends by itself: the supervisor ends what it left behind.
+- The caller is interrupted, fails or is killed: the pipe to the supervisor closes, and the supervisor ends
+all
+  its descendants.
+- The supervisor is killed: the kernel kills its child and the workers that called `die_with_parent`; the
+  caller ends the rest, recognised by a variable in their environment.
+- The command ends by itself: the supervisor ends what it left running.
 """
 
 import logging
@@ -21,25 +23,22 @@ from typing import IO, Final
 
 import psutil
 
-from training.launch.orphans import die_with_parent
 from training.launch.signals import remembered_signals
 
-__all__ = ["CommandFailedError", "Ending", "die_with_parent", "failure", "first_error", "run_command"]
-
-MARK_VARIABLE: Final = "PDFGC_COMMAND"  # a random name of this one call, in the environment of all below
+MARK_VARIABLE: Final = "PDFGC_COMMAND"  # a random value per call, in the environment of all descendants
 LINES_KEPT: Final = 400
 LINES_SHOWN: Final = 15
-PATIENCE_SECONDS: Final = 20.0  # beyond the grace: a process inside a driver call can be slow to go
-RANK: Final = re.compile(r"^\[(rank\d+)\]:\s?")  # torch puts it before every line of a rank's traceback
+EXTRA_SECONDS: Final = 20.0  # beyond the grace period: a process inside a driver call can be slow to end
+RANK: Final = re.compile(r"^\[(rank\d+)\]:\s?")  # torch's prefix to every line of a rank's traceback
 TRACEBACK: Final = "Traceback (most recent call last):"
 CHAINED: Final = ("During handling of the above", "The above exception was")
-LAUNCHERS_OWN: Final = ("torch.distributed.elastic",)
+LAUNCHER_ERRORS: Final = ("torch.distributed.elastic",)
 
 logger = logging.getLogger(__name__)
 
 
 class CommandFailedError(RuntimeError):
-    """A command ended with another exit code than 0."""
+    """A command ended with a non-zero exit code."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,20 @@ def run_command(
     environment: Mapping[str, str] | None = None,
     ending: Ending | None = None,
     while_running: Callable[[], None] = lambda: None,
-    look_seconds: float = 1.0,
+    interval_seconds: float = 1.0,
 ) -> None:
-    """Run a command to its end; nothing of it is left when this returns or raises.
+    """Run a command to its end; none of its processes is left when this returns or raises.
 
     Args:
-        command: the program and its arguments. Its output goes where this process's goes.
-        environment: variables beside those of this process.
+        command: the program and its arguments. It writes to this process's output.
+        environment: variables in addition to those of this process.
         ending: how it is ended.
-        while_running: called every `look_seconds` in this thread. What it raises ends the command.
-        look_seconds: time between two calls of it.
+        while_running: called every `interval_seconds` in this thread; an exception ends the command.
+        interval_seconds: time between two calls.
 
     Raises:
-        CommandFailedError: its exit code was not 0; the first line says why, as far as the standard
-            error tells: the first traceback of a process that is not the launcher's own report.
+        CommandFailedError: its exit code was not 0; the message starts with the exception of the first
+            traceback on standard error that is not the launcher's own report.
     """
     ending = ending or Ending()
     mark = secrets.token_hex(8)
@@ -80,22 +79,22 @@ def run_command(
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **(environment or {}), MARK_VARIABLE: mark},
-        start_new_session=True,  # a terminal's Ctrl-C is for the caller, who then ends the rest in order
+        start_new_session=True,  # Ctrl-C in a terminal reaches the caller only, which then ends the rest
     )
     assert supervisor.stdin is not None
     assert supervisor.stderr is not None
     lines: deque[str] = deque(maxlen=LINES_KEPT)
-    reading = Thread(target=_pass_on, args=(supervisor.stderr, lines), daemon=True)
+    reading = Thread(target=_forward, args=(supervisor.stderr, lines), daemon=True)
     reading.start()
     try:
         with remembered_signals() as handle_again:
-            while not _has_ended(supervisor, look_seconds):
+            while not _has_ended(supervisor, interval_seconds):
                 handle_again()
                 while_running()
     finally:
-        supervisor.stdin.close()  # first: from here on it ends everything, whatever becomes of this process
-        _wait_for_the_end(supervisor, mark, ending)
-    reading.join(PATIENCE_SECONDS)
+        supervisor.stdin.close()  # first: from now on it ends everything, whatever happens to this process
+        _wait_for_supervisor(supervisor, mark, ending)
+    reading.join(EXTRA_SECONDS)
     if supervisor.returncode != 0:
         raise CommandFailedError(failure(supervisor.returncode, list(lines)))
 
@@ -109,22 +108,22 @@ def _has_ended(supervisor: "subprocess.Popen[bytes]", within_seconds: float) -> 
 
 
 def failure(exit_code: int, lines: Sequence[str]) -> str:
-    """The error that ended it, in one line; the last lines of the standard error only where it told none.
+    """The error that ended the command, in one line; without a traceback, the last lines of standard error.
 
-    All of them were passed on to this process's own.
+    All lines were forwarded to this process's standard error.
     """
     if (cause := first_error(lines)) is not None:
         return f"{cause} (exit code {exit_code})"
     last = "\n".join(f"  {line}" for line in list(lines)[-LINES_SHOWN:])
-    return f"no error was printed (exit code {exit_code}). Its last lines:\n{last}"
+    return f"no traceback was printed (exit code {exit_code}). The last lines were:\n{last}"
 
 
 def first_error(lines: Sequence[str]) -> str | None:
-    """The exception line of the first traceback that is no launcher's own; None where there is none.
+    """The exception line of the first traceback that is not the launcher's; None where there is none.
 
-    Of a chain of exceptions it is the last, which is the one that ended the process.
+    Of a chain of exceptions the last, which ended the process.
     """
-    found: list[tuple[str, bool]] = []  # exception line, whether it ends the chain of the one before
+    exceptions: list[tuple[str, bool]] = []  # exception line, whether it continues the previous chain
     inside = chained = False
     for line in lines:
         match = RANK.match(line)
@@ -134,37 +133,39 @@ def first_error(lines: Sequence[str]) -> str | None:
         elif text == TRACEBACK:
             inside = True
         elif inside and text and not text.startswith((" ", "\t")):
-            found.append((f"{match.group(1)}: {text}" if match else text, chained))
+            exceptions.append((f"{match.group(1)}: {text}" if match else text, chained))
             inside = chained = False
     first: str | None = None
-    for text, continues in found:
+    for text, continues in exceptions:
         if first is None or continues:
-            first = None if text.startswith(LAUNCHERS_OWN) else text
+            first = None if text.startswith(LAUNCHER_ERRORS) else text
         else:
             break
     return first
 
 
-def _pass_on(source: IO[bytes], lines: deque[str]) -> None:
-    """Copy a command's standard error to this process's and keep its last lines."""
+def _forward(source: IO[bytes], lines: deque[str]) -> None:
+    """Copy a command's standard error to this process's, and keep the last lines."""
     with source:
         for line in source:
             lines.append(line.decode(errors="replace").rstrip("\n"))
             os.write(2, line)
 
 
-def _wait_for_the_end(supervisor: "subprocess.Popen[bytes]", mark: str, ending: Ending) -> None:
+def _wait_for_supervisor(supervisor: "subprocess.Popen[bytes]", mark: str, ending: Ending) -> None:
     try:
-        supervisor.wait(ending.grace_seconds + PATIENCE_SECONDS)
+        supervisor.wait(ending.grace_seconds + EXTRA_SECONDS)
     except subprocess.TimeoutExpired:
-        logger.warning("processes of a command are slow to end; the supervisor %s goes on", supervisor.pid)
+        logger.warning(
+            "Processes of a command are slow to end; supervisor %s is still waiting for them", supervisor.pid
+        )
         return
-    if supervisor.returncode < 0:  # it was killed and could not clear up
+    if supervisor.returncode < 0:  # it was killed and could not clean up
         _kill_marked(mark)
 
 
 def _kill_marked(mark: str) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    give_up_at = time.monotonic() + EXTRA_SECONDS
     while marked := [process for process in psutil.process_iter() if _is_marked(process, mark)]:
         for process in marked:
             try:
@@ -172,7 +173,7 @@ def _kill_marked(mark: str) -> None:
             except psutil.NoSuchProcess:
                 continue
         if time.monotonic() > give_up_at:
-            logger.warning("these processes do not end: %s", [process.pid for process in marked])
+            logger.warning("These processes do not end: %s", [process.pid for process in marked])
             return
         time.sleep(0.05)
 
@@ -180,5 +181,5 @@ def _kill_marked(mark: str) -> None:
 def _is_marked(process: psutil.Process, mark: str) -> bool:
     try:
         return process.environ().get(MARK_VARIABLE) == mark
-    except (psutil.AccessDenied, psutil.NoSuchProcess):  # a zombie counts as no such process
+    except (psutil.AccessDenied, psutil.NoSuchProcess):  # includes zombies
         return False

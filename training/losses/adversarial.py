@@ -1,7 +1,8 @@
-"""The adversarial game with hinge losses, for a discriminator that scores patches at several scales.
+"""Adversarial hinge losses, for a discriminator that scores patches at several scales.
 
-Source: hinge losses as PC-AVS, the ancestor, uses them (Lim & Ye 2017, "Geometric GAN", for the formula).
-Unverified: that PD-FGC's own training used them.
+Source: as in PC-AVS, which PD-FGC builds on (formula: Lim & Ye 2017, "Geometric GAN"). Unverified: that
+    PD-FGC
+used them.
 """
 
 from collections.abc import Sequence
@@ -17,14 +18,14 @@ from training.losses.distances import full_precision
 def discriminator_hinge_loss(
     scores_real: Sequence[Float[Tensor, "B ..."]], scores_generated: Sequence[Float[Tensor, "B ..."]]
 ) -> Float[Tensor, ""]:
-    """``L_D = E[max(0, 1 − D(I_real))] + E[max(0, 1 + D(I_generated))]``, the discriminator's side.
+    """``L_D = E[max(0, 1 − D(I_real))] + E[max(0, 1 + D(I_generated))]``, of the discriminator.
 
-    E is the mean over samples and patches of one scale, then over scales, so that neither the picture's
-    size nor the number of scales changes the loss's weight.
+    E is the mean over samples and patches of one scale, then over scales, so that the loss does not depend
+    on the image size or the number of scales.
 
     Args:
         scores_real: One map of scores per scale, [B, 1, H_s, W_s], higher is more real.
-        scores_generated: The same of generated pictures, which come in detached from their generator.
+        scores_generated: The same of generated images, detached from the generator.
 
     Returns:
         At least 0, reached where every real score is ≥ 1 and every generated one ≤ −1; 2 for scores of 0.
@@ -40,13 +41,13 @@ def discriminator_hinge_loss(
 
 
 def generator_hinge_loss(scores_generated: Sequence[Float[Tensor, "B ..."]]) -> Float[Tensor, ""]:
-    """``L_G = −E[D(I_generated)]``, the generator's side; E as in `discriminator_hinge_loss`.
+    """``L_G = −E[D(I_generated)]``, of the generator; E as in `discriminator_hinge_loss`.
 
     Args:
         scores_generated: One map of scores per scale, [B, 1, H_s, W_s], higher is more real.
 
     Returns:
-        Unbounded to both sides.
+        Unbounded.
 
     Raises:
         ValueError: no scale is given.

@@ -1,15 +1,17 @@
-"""Consistency: the generated frame speaks, looks and moves as it was told to (stage 3).
+"""Consistency (stage 3): the generated frame has the driving frame's lips, gaze and motion.
 
-I_f is the generated frame and I_g the driving one that it remakes; a_g is the driving frame's sound.
-(Stage 1's L_mot calls the generated frame I_g.) It can be no other way round: the lips' term would
-compare a real frame with real sound, and train nothing.
+``L_con = exp(−S(V_lip(I_f), E_aud(a_g))) + ||𝒢(I_f) − 𝒢(I_g)||₁ + L_mot`` (PD-FGC). The stage weights and
+logs the three terms separately; the third is `training.losses.motion_reconstruction`.
+
+Reading: I_f is the generated frame, I_g the driving frame that it reconstructs, a_g the driving frame's
+audio. (Stage 1's L_mot calls the generated frame I_g.) The other way round, the lip term would compare a real
+frame with real audio and train nothing.
 """
 
 from jaxtyping import Float
 from torch import Tensor
 
 from training.losses.distances import cosine_similarity, full_precision
-from training.losses.motion_reconstruction import motion_reconstruction_loss
 
 
 def lip_consistency_loss(
@@ -19,10 +21,10 @@ def lip_consistency_loss(
 
     Args:
         lip_generated: V_lip of the generated frames.
-        audio_target: E_aud of the driving frames' sound.
+        audio_target: E_aud of the driving frames' audio.
 
     Returns:
-        In [1/e, e], least where lips and sound point the same way. The sound gets no gradient.
+        In [1/e, e], least where lips and audio features are parallel. The audio gets no gradient.
     """
     return (-cosine_similarity(lip_generated, audio_target.detach())).exp().mean()
 
@@ -43,29 +45,3 @@ def gaze_consistency_loss(
     """
     difference = full_precision(gaze_generated) - full_precision(gaze_target.detach())
     return difference.abs().sum(dim=1).mean()
-
-
-def consistency_loss(
-    *,
-    lip_generated: Float[Tensor, "B D"],
-    audio_target: Float[Tensor, "B D"],
-    gaze_generated: Float[Tensor, "B G"],
-    gaze_target: Float[Tensor, "B G"],
-    phi_generated: Float[Tensor, "B P"],
-    phi_target: Float[Tensor, "B P"],
-    psi_generated: Float[Tensor, "B Q"],
-    psi_target: Float[Tensor, "B Q"],
-) -> Float[Tensor, ""]:
-    """``L_con = exp(−S(V_lip(I_f), E_aud(a_g))) + ||𝒢(I_f) − 𝒢(I_g)||₁ + L_mot`` (PD-FGC, stage 3).
-
-    The sum of its three parts, unweighted as printed; a stage that weighs or logs them calls the parts.
-    φ and ψ are those of `motion_reconstruction_loss`, the targets of I_g. No target gets a gradient.
-
-    Returns:
-        At least 1/e.
-    """
-    return (
-        lip_consistency_loss(lip_generated, audio_target)
-        + gaze_consistency_loss(gaze_generated, gaze_target)
-        + motion_reconstruction_loss(phi_target, phi_generated, psi_target, psi_generated)
-    )

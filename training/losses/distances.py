@@ -1,7 +1,7 @@
-"""What the losses compare features by.
+"""Distances between features.
 
-Every distance is taken in float32 at least, so that half-precision features (autocast) neither overflow
-nor lose the small differences that a loss ends in.
+Computed in float32 at least, so that half-precision features (autocast) neither overflow nor lose small
+differences.
 
 Shape letters here and in every file of this package:
     B  samples    D  width of a feature    K  negatives    N  earlier samples
@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 NORM_FLOOR: Final = 1e-4
-"""Least length by which a vector is divided. Ours: far below any trained feature's length, and so large
-that a feature of exact zeros gets a gradient of at most 1e4, not 1e8 (PyTorch's own floor)."""
+"""Lower bound on the norm that a vector is divided by. Ours: far below any trained feature's norm, but large
+enough that an all-zero feature gets a gradient of at most 1e4, not 1e8 (PyTorch's default)."""
 
 
 def full_precision(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -27,7 +27,7 @@ def full_precision(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def cosine_similarity(a: Float[Tensor, "*#batch D"], b: Float[Tensor, "*#batch D"]) -> Float[Tensor, "..."]:
     """``S(a, b) = a·b / (||a||₂ ||b||₂)`` along the last dimension, in [-1, 1].
 
-    The other dimensions broadcast. A vector of zeros is like nothing: S = 0.
+    The other dimensions broadcast. For a vector of zeros S = 0.
     """
     return functional.cosine_similarity(full_precision(a), full_precision(b), dim=-1, eps=NORM_FLOOR)
 
@@ -39,5 +39,5 @@ def mean_absolute_difference(a: Float[Tensor, "..."], b: Float[Tensor, "..."]) -
         ValueError: the shapes differ; broadcasting would hide the mistake.
     """
     if a.shape != b.shape:
-        raise ValueError(f"only features of one shape compare, got {list(a.shape)} and {list(b.shape)}")
+        raise ValueError(f"features must have the same shape, got {list(a.shape)} and {list(b.shape)}")
     return (full_precision(a) - full_precision(b)).abs().mean()

@@ -1,4 +1,4 @@
-"""Eyes: an anchor with the first frame's eyes in the second frame's face is like the first (stage 2, eye)."""
+"""Eye contrastive loss (stage 2, eye): an anchor with v1's eyes in v2's face must be closer to v1."""
 
 from jaxtyping import Float
 from torch import Tensor

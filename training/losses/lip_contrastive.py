@@ -1,4 +1,4 @@
-"""Lips and sound: each finds the other among K negatives (stage 2, lip)."""
+"""Lip contrastive losses (stage 2, lip): lips and audio retrieve each other among K negatives."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,15 +13,15 @@ def audio_to_video_loss(
     *,
     temperature: float = FORMULA_TEMPERATURE,
 ) -> Float[Tensor, ""]:
-    """The sound finds its lips (PD-FGC, stage 2).
+    """L_a2v: audio retrieves its lips (PD-FGC, stage 2).
 
     ``L_a2v = −log[ exp S(f_a_i, f_v_i) / (exp S(f_a_i, f_v_i) + Σ_k exp S(f_a_i, f_v_k)) ]``, the mean over
     the batch, S divided by the temperature.
 
     Args:
-        f_a: E_aud(a_i), the sound's features.
-        f_v: E_lip(E_mot(v_i)), the lips' features of the same moments.
-        f_v_negative: Lips of other moments, K for each sound. Unverified: K.
+        f_a: E_aud(a_i), audio features.
+        f_v: E_lip(E_mot(v_i)), lip features of the same windows.
+        f_v_negative: Lips of other windows, K for each audio feature. Unverified: K.
         temperature: τ > 0; see `FORMULA_TEMPERATURE`.
 
     Returns:
@@ -37,14 +37,14 @@ def video_to_audio_loss(
     *,
     temperature: float = FORMULA_TEMPERATURE,
 ) -> Float[Tensor, ""]:
-    """The lips find their sound (PD-FGC, stage 2): `audio_to_video_loss` the other way round.
+    """L_v2a: lips retrieve their audio (PD-FGC, stage 2), the reverse of `audio_to_video_loss`.
 
     ``L_v2a = −log[ exp S(f_v_i, f_a_i) / (exp S(f_v_i, f_a_i) + Σ_k exp S(f_v_i, f_a_k)) ]``
 
     Args:
-        f_v: E_lip(E_mot(v_i)), the lips' features.
-        f_a: E_aud(a_i), the sound's features of the same moments.
-        f_a_negative: Sounds of other moments, K for each pair of lips. Unverified: K.
+        f_v: E_lip(E_mot(v_i)), lip features.
+        f_a: E_aud(a_i), audio features of the same windows.
+        f_a_negative: Audio of other windows, K for each lip feature. Unverified: K.
         temperature: τ > 0; see `FORMULA_TEMPERATURE`.
 
     Returns:

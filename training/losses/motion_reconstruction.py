@@ -1,4 +1,8 @@
-"""Motion reconstruction: the generated face moves as the driving one does (stage 1, and in L_con)."""
+"""Motion reconstruction (stage 1, and in L_con): the generated face moves as the driving face does.
+
+``L_mot = ||φ(I0) − φ(Ig)||₂ + ||ψ(I0) − ψ(Ig)||₂`` (PD-FGC), φ the features of a 3-D face reconstruction
+network, ψ those of an emotion network. The stages weight and log the two terms separately.
+"""
 
 import torch
 from jaxtyping import Float
@@ -7,29 +11,17 @@ from torch import Tensor
 from training.losses.distances import full_precision
 
 
-def motion_reconstruction_loss(
-    phi_target: Float[Tensor, "B P"],
-    phi_generated: Float[Tensor, "B P"],
-    psi_target: Float[Tensor, "B Q"],
-    psi_generated: Float[Tensor, "B Q"],
-) -> Float[Tensor, ""]:
-    """``L_mot = ||φ(I0) − φ(Ig)||₂ + ||ψ(I0) − ψ(Ig)||₂`` (PD-FGC, stage 1), the mean over the batch.
+def feature_distance(target: Float[Tensor, "B D"], generated: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """``||f(I0) − f(Ig)||₂``, the mean over the batch; one term of L_mot.
 
-    Reading: Euclidean lengths per sample, not squared and not divided by the width, as printed.
+    Reading: Euclidean norms per sample, not squared and not divided by the width, as printed.
 
     Args:
-        phi_target: φ of the frames to be remade: a 3-D face reconstruction network's features.
-        phi_generated: φ of the generated frames.
-        psi_target: ψ of the frames to be remade: an emotion network's features.
-        psi_generated: ψ of the generated frames.
+        target: features of the driving frames; they get no gradient.
+        generated: features of the generated frames.
 
     Returns:
-        At least 0; 0 for equal features. The targets get no gradient.
+        At least 0; 0 for equal features.
     """
-    return feature_distance(phi_target, phi_generated) + feature_distance(psi_target, psi_generated)
-
-
-def feature_distance(target: Float[Tensor, "B D"], generated: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """``||target − generated||₂``, the mean over the batch; the target gets no gradient."""
     difference = full_precision(target.detach()) - full_precision(generated)
     return torch.linalg.vector_norm(difference, dim=1).mean()

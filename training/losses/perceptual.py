@@ -1,4 +1,4 @@
-"""Perceptual reconstruction: two pictures alike in VGG19's features (stages 1 and 3)."""
+"""Perceptual loss on VGG19's features (stages 1 and 3)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,9 +10,9 @@ from torch import Tensor
 from training.losses.distances import mean_absolute_difference
 
 EQUAL_LAYER_WEIGHTS: Final = (1.0, 1.0, 1.0, 1.0, 1.0)
-"""relu1_1 … relu5_1, as PD-FGC's formula has it: no weights. Unverified beyond the formula."""
+"""relu1_1 … relu5_1, as in PD-FGC's formula, which has no weights. Unverified beyond the formula."""
 PC_AVS_LAYER_WEIGHTS: Final = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
-"""relu1_1 … relu5_1 in PC-AVS, the ancestor (and in pix2pixHD before it)."""
+"""relu1_1 … relu5_1 in PC-AVS, which PD-FGC builds on, and in pix2pixHD before it."""
 
 
 def perceptual_loss(
@@ -22,11 +22,11 @@ def perceptual_loss(
 ) -> Float[Tensor, ""]:
     """``L_vgg = Σ_i w_i ||VGG_i(I_f) − VGG_i(I_g)||₁`` (PD-FGC, stage 3; there w_i = 1).
 
-    Reading: ``||·||₁`` is the mean absolute difference of a layer, as PC-AVS and pix2pixHD compute it; a
-    plain sum would let the largest map decide and change with the picture's size.
+    Reading: ``||·||₁`` is the mean absolute difference of a layer, as PC-AVS and pix2pixHD compute it. A
+    plain sum would be dominated by the largest map and depend on the image size.
 
     Args:
-        features_target: One [B, C_i, H_i, W_i] per layer, of the frames to be remade.
+        features_target: One [B, C_i, H_i, W_i] per layer, of the driving frames.
         features_generated: The same of the generated frames.
         layer_weights: w_i, one per layer.
 
@@ -38,7 +38,7 @@ def perceptual_loss(
     """
     counts = (len(features_target), len(features_generated), len(layer_weights))
     if len(set(counts)) > 1 or counts[0] == 0:
-        raise ValueError(f"as many target maps, generated maps and weights, at least one; got {counts}")
+        raise ValueError(f"need as many target maps as generated maps and weights, at least 1; got {counts}")
     differences = [
         weight * mean_absolute_difference(target.detach(), generated)
         for weight, target, generated in zip(layer_weights, features_target, features_generated, strict=True)

@@ -1,4 +1,4 @@
-"""Head pose: six numbers against labels, angles and translation balanced (stage 2, pose)."""
+"""Head pose loss (stage 2, pose): L1 against labels, angles and translation balanced."""
 
 import torch
 from jaxtyping import Float
@@ -10,15 +10,12 @@ from training.losses.distances import full_precision, mean_absolute_difference
 
 
 class PoseScale(Settings):
-    """The units in which the pose code tells angles and translation.
+    """Units of the pose code.
 
-    Labels come in radians and centimetres. Heads turn by tenths of a radian and move by centimetres, so an
-    L1 of the bare numbers would be one of the translation alone. In these units both are of tenths, and
-    the code is as small as the style vector's others. The defaults are Deep3DFaceRecon's own units, whose
-    network labelled the paper's poses: an L1 on its bare numbers. Unverified: that the paper took them so.
-
-    Raises:
-        ValueError: a unit is not positive.
+    Labels are in radians and centimetres. Heads turn by tenths of a radian and move by centimetres, so the
+    translation would dominate an L1 loss of the raw labels. In these units both are of the order of tenths,
+    as are the style vector's other codes. The defaults are the units of Deep3DFaceRecon, which labelled the
+    paper's poses. Unverified: that the paper used its output unscaled.
     """
 
     angle_rad: float = Field(default=1.0, gt=0)
@@ -30,16 +27,16 @@ def pose_loss(
 ) -> Float[Tensor, ""]:
     """``L_pose = ||p − p̂ / u||₁ / 6``, the mean over the batch; u = 3 × angle unit, 3 × translation unit.
 
-    PD-FGC, stage 2: "L1 against labels from an off-the-shelf 3D face reconstruction model". Three numbers
-    each: angles and translation weigh the same, in the scale's units.
+    PD-FGC, stage 2: "L1 against labels from an off-the-shelf 3D face reconstruction model". Angles and
+    translation, three numbers each, have the same weight in the scale's units.
 
     Args:
-        pose_code: p, what the pose head says, in the scale's units.
-        pose_label: p̂: pitch, yaw, roll in rad, then x, y, z in cm, signs of the data's frame of reference.
+        pose_code: p, the output of the pose head, in the scale's units.
+        pose_label: p̂: pitch, yaw, roll in rad, then x, y, z in cm, in the data's frame of reference.
         scale: u.
 
     Returns:
-        At least 0; 0 where every code is its label. The labels get no gradient.
+        At least 0; 0 for perfect codes. The labels get no gradient.
     """
     return mean_absolute_difference(pose_code, pose_in_units(pose_label.detach(), scale))
 

@@ -12,47 +12,47 @@ from typing import Final
 
 from training.data.lip_windows import LipWindowSettings
 from training.data.sources import ExpressionWindowSettings
-from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
+from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.runs.preset import RunPreset, StageRun
-from training.stages.perception import PerceptionSettings
-from training.stages.stage1_motion import MotionSettings
-from training.stages.stage2_eye import EyeSettings
-from training.stages.stage2_lip import LipSettings
-from training.stages.stage2_pose import PoseSettings
-from training.stages.stage3_expression import ExpressionSettings
+from training.stages.perception import PerceptionStageSettings
+from training.stages.stage1_motion import MotionStageSettings
+from training.stages.stage2_eye import EyeStageSettings
+from training.stages.stage2_lip import LipStageSettings
+from training.stages.stage2_pose import PoseStageSettings
+from training.stages.stage3_expression import ExpressionStageSettings
 
 _STEPS: Final = 500_000  # left over in the official code, of which stage is not known
 _BATCH: Final = 32  # a GPU; the same source
 
-_LOOP: Final = LoopSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16")
+_TRAINER: Final = TrainerSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16")
 
 RUN: Final = RunPreset(
     networks="official",
     stages={
         "perception": StageRun(
-            PerceptionSettings(
-                optimiser=OptimiserSettings(learning_rate=5e-4, betas=(0.9, 0.99), weight_decay=1e-4)
+            PerceptionStageSettings(
+                optimizer=OptimizerSettings(learning_rate=5e-4, betas=(0.9, 0.99), weight_decay=1e-4)
             ),
-            LoopSettings(steps=50_000, batch_size=64, precision="bfloat16"),
+            TrainerSettings(steps=50_000, batch_size=64, precision="bfloat16"),
         ),
-        "stage1_motion": StageRun(MotionSettings(), _LOOP),
+        "stage1_motion": StageRun(MotionStageSettings(), _TRAINER),
         # Temperature .07 is MoCo's; the formula's 1.0 bounds the loss far above 0 (`FORMULA_TEMPERATURE`).
         "stage2_lip": StageRun(
-            LipSettings(
+            LipStageSettings(
                 windows=LipWindowSettings(from_same_clip=4, from_other_clips=4),
                 temperature=0.07,
                 negatives_from_batch=True,
             ),
-            _LOOP,
+            _TRAINER,
         ),
-        "stage2_eye": StageRun(EyeSettings(temperature=0.07), _LOOP),
-        "stage2_pose": StageRun(PoseSettings(), _LOOP),
+        "stage2_eye": StageRun(EyeStageSettings(temperature=0.07), _TRAINER),
+        "stage2_pose": StageRun(PoseStageSettings(), _TRAINER),
         "stage3_expression": StageRun(
-            ExpressionSettings(windows=ExpressionWindowSettings(window_frames=9)), _LOOP
+            ExpressionStageSettings(windows=ExpressionWindowSettings(window_frames=9)), _TRAINER
         ),
     },
-    default_loop=_LOOP,
-    cadence=Cadence(
+    default_trainer=_TRAINER,
+    logging=LoggingConfig(
         log_every_steps=100,
         checkpoint_every_steps=5_000,
         samples_every_steps=2_000,

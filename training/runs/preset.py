@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from models.presets import NetworkPreset, preset_named
-from training.engine.settings import Cadence, LoopSettings
+from training.engine.settings import LoggingConfig, TrainerSettings
 from training.stages.stage import stage_class
 
 
@@ -14,7 +14,7 @@ class StageRun:
     """How a preset trains one stage."""
 
     settings: Any  # of the stage's `settings_type`
-    loop: LoopSettings
+    trainer: TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class RunPreset:
 
     Attributes:
         networks: which network preset.
-        stages: by name. A stage that is not listed trains with its own defaults and `default_loop`.
-        default_loop: of stages that are not listed.
-        cadence: of every stage.
+        stages: by name. A stage that is not listed trains with its own defaults and `default_trainer`.
+        default_trainer: of stages that are not listed.
+        logging: of every stage.
     """
 
     networks: Literal["official", "tiny"]
     stages: Mapping[str, StageRun]
-    default_loop: LoopSettings
-    cadence: Cadence = Cadence()
+    default_trainer: TrainerSettings
+    logging: LoggingConfig = LoggingConfig()
 
     @property
     def network_preset(self) -> NetworkPreset:
@@ -44,4 +44,4 @@ class RunPreset:
         Raises:
             ValueError: there is no stage of that name.
         """
-        return self.stages.get(name) or StageRun(stage_class(name).settings_type(), self.default_loop)
+        return self.stages.get(name) or StageRun(stage_class(name).settings_type(), self.default_trainer)

@@ -9,35 +9,35 @@ Unverified: as `paper`, with fewer steps and higher rates, which are ours.
 import dataclasses
 from typing import Any, Final
 
-from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
+from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import StageRun
 
-_QUICK: Final = OptimiserSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)
-_HEAD: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+_QUICK: Final = OptimizerSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)
+_HEAD: Final = OptimizerSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
 
 
 def _shorter(stage: str, steps: int, batch_size: int, **settings: Any) -> StageRun:
     """The paper's stage with fewer steps and other settings."""
     paper = PAPER.stages[stage]
-    loop = paper.loop.replace(steps=steps, batch_size=batch_size)
-    return StageRun(paper.settings.replace(**settings), loop)
+    trainer = paper.trainer.replace(steps=steps, batch_size=batch_size)
+    return StageRun(paper.settings.replace(**settings), trainer)
 
 
 RUN: Final = dataclasses.replace(
     PAPER,
     stages={
         "perception": _shorter("perception", 4_000, 64),
-        "stage1_motion": _shorter("stage1_motion", 20_000, 16, optimiser=_QUICK, adversary_optimiser=_QUICK),
-        "stage2_lip": _shorter("stage2_lip", 8_000, 32, optimiser=_HEAD),
-        "stage2_eye": _shorter("stage2_eye", 4_000, 32, optimiser=_HEAD),
-        "stage2_pose": _shorter("stage2_pose", 4_000, 64, optimiser=_HEAD),
+        "stage1_motion": _shorter("stage1_motion", 20_000, 16, optimizer=_QUICK, adversary_optimizer=_QUICK),
+        "stage2_lip": _shorter("stage2_lip", 8_000, 32, optimizer=_HEAD),
+        "stage2_eye": _shorter("stage2_eye", 4_000, 32, optimizer=_HEAD),
+        "stage2_pose": _shorter("stage2_pose", 4_000, 64, optimizer=_HEAD),
         "stage3_expression": _shorter(
-            "stage3_expression", 20_000, 16, optimiser=_QUICK, adversary_optimiser=_QUICK
+            "stage3_expression", 20_000, 16, optimizer=_QUICK, adversary_optimizer=_QUICK
         ),
     },
-    default_loop=LoopSettings(steps=4_000, batch_size=32, precision="bfloat16"),
-    cadence=Cadence(
+    default_trainer=TrainerSettings(steps=4_000, batch_size=32, precision="bfloat16"),
+    logging=LoggingConfig(
         log_every_steps=50,
         checkpoint_every_steps=1_000,
         samples_every_steps=500,

@@ -14,19 +14,19 @@ from typing import Final
 from training.data.augmentation import ColourJitter, MotionAugmentation, WindowAugmentation
 from training.data.lip_windows import LipWindowSettings
 from training.data.sources import ClipPairSettings, ExpressionWindowSettings
-from training.engine.settings import Cadence, LoopSettings, OptimiserSettings
+from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.losses.pose import PoseScale
 from training.runs.preset import RunPreset, StageRun
-from training.stages.perception import PerceptionSettings, PerceptionWeights
-from training.stages.stage1_motion import MotionSettings, MotionWeights
-from training.stages.stage2_eye import EyeSettings
-from training.stages.stage2_lip import LipSettings
-from training.stages.stage2_pose import PoseSettings
-from training.stages.stage3_expression import ExpressionSettings, ExpressionWeights
+from training.stages.perception import PerceptionStageSettings, PerceptionWeights
+from training.stages.stage1_motion import MotionStageSettings, MotionWeights
+from training.stages.stage2_eye import EyeStageSettings
+from training.stages.stage2_lip import LipStageSettings
+from training.stages.stage2_pose import PoseStageSettings
+from training.stages.stage3_expression import ExpressionStageSettings, ExpressionWeights
 
-_QUICK: Final = OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
-_ADVERSARY: Final = OptimiserSettings(learning_rate=1e-4, betas=(0.0, 0.99), weight_decay=0.0)
-_HEAD: Final = OptimiserSettings(
+_QUICK: Final = OptimizerSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+_ADVERSARY: Final = OptimizerSettings(learning_rate=1e-4, betas=(0.0, 0.99), weight_decay=0.0)
+_HEAD: Final = OptimizerSettings(
     learning_rate=2e-3, betas=(0.9, 0.99), weight_decay=1e-4, decay_every_steps=60, decay_factor=0.4
 )
 # A quarter turn of hue makes faces blue: a network that sees them for minutes wastes itself on that.
@@ -41,10 +41,10 @@ RUN: Final = RunPreset(
     networks="tiny",
     stages={
         "perception": StageRun(
-            PerceptionSettings(
+            PerceptionStageSettings(
                 weights=PerceptionWeights(landmarks=5.0, pose=3.0, gaze=20.0, blink=10.0),
                 pose_scale=_POSE_SCALE,
-                optimiser=OptimiserSettings(
+                optimizer=OptimizerSettings(
                     learning_rate=1e-3,
                     betas=(0.9, 0.99),
                     weight_decay=0.0,
@@ -52,10 +52,10 @@ RUN: Final = RunPreset(
                     decay_factor=0.5,
                 ),
             ),
-            LoopSettings(steps=600, batch_size=16),
+            TrainerSettings(steps=600, batch_size=16),
         ),
         "stage1_motion": StageRun(
-            MotionSettings(
+            MotionStageSettings(
                 weights=MotionWeights(
                     phi=0.05, psi=0.1, vgg=2.0, adversarial=0.02, feature_matching=0.1, pixel=10.0
                 ),
@@ -67,30 +67,30 @@ RUN: Final = RunPreset(
                 # mouth and lids (docs/log.md): keep it close to what perception learned.
                 trunk_rate_factor=0.01,
                 augmentation=MotionAugmentation(colour=_COLOURS),
-                optimiser=_QUICK,
-                adversary_optimiser=_ADVERSARY,
+                optimizer=_QUICK,
+                adversary_optimizer=_ADVERSARY,
             ),
-            LoopSettings(steps=220, batch_size=8, average_decay=0.99),
+            TrainerSettings(steps=220, batch_size=8, ema_decay=0.99),
         ),
         "stage2_lip": StageRun(
-            LipSettings(
+            LipStageSettings(
                 windows=LipWindowSettings(from_same_clip=3, from_other_clips=0),
                 temperature=0.1,
                 negatives_from_batch=True,
-                optimiser=_HEAD,
+                optimizer=_HEAD,
             ),
-            LoopSettings(steps=120, batch_size=16),
+            TrainerSettings(steps=120, batch_size=16),
         ),
         "stage2_eye": StageRun(
-            EyeSettings(temperature=0.1, optimiser=_HEAD),
-            LoopSettings(steps=100, batch_size=16),
+            EyeStageSettings(temperature=0.1, optimizer=_HEAD),
+            TrainerSettings(steps=100, batch_size=16),
         ),
         "stage2_pose": StageRun(
-            PoseSettings(scale=_POSE_SCALE, optimiser=_HEAD),
-            LoopSettings(steps=150, batch_size=32),
+            PoseStageSettings(scale=_POSE_SCALE, optimizer=_HEAD),
+            TrainerSettings(steps=150, batch_size=32),
         ),
         "stage3_expression": StageRun(
-            ExpressionSettings(
+            ExpressionStageSettings(
                 weights=ExpressionWeights(
                     vgg=2.0,
                     adversarial=0.02,
@@ -106,12 +106,12 @@ RUN: Final = RunPreset(
                 windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
                 augmentation=WindowAugmentation(colour=_COLOURS),
                 memory_rows=256,
-                optimiser=_QUICK,
-                adversary_optimiser=_ADVERSARY,
+                optimizer=_QUICK,
+                adversary_optimizer=_ADVERSARY,
             ),
-            LoopSettings(steps=150, batch_size=8, average_decay=0.99),
+            TrainerSettings(steps=150, batch_size=8, ema_decay=0.99),
         ),
     },
-    default_loop=LoopSettings(steps=100, batch_size=8),
-    cadence=Cadence(checkpoint_every_steps=100, samples_every_steps=100, held_out_rows=256, workers=1),
+    default_trainer=TrainerSettings(steps=100, batch_size=8),
+    logging=LoggingConfig(checkpoint_every_steps=100, samples_every_steps=100, held_out_rows=256, workers=1),
 )

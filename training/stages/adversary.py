@@ -1,4 +1,4 @@
-"""The discriminator's turn, and how the model's turn looks through it."""
+"""The discriminator: its settings, its losses, and its use in the generator's losses."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from models.discriminator import DiscriminatorConfig, MultiScaleDiscriminator, P
 from storage.settings import Settings
 from training.losses.adversarial import discriminator_hinge_loss
 from training.losses.r1_penalty import r1_penalty
-from training.stages.stage import Player, StepResult
+from training.stages.stage import LossModule, StepResult
 
 
 class AdversarySettings(Settings):
-    """The discriminator's losses. Hinge as PC-AVS, the ancestor, has it; unverified for PD-FGC."""
+    """Weights of the discriminator's losses. Hinge loss as in PC-AVS, which PD-FGC builds on; unverified."""
 
     discriminator: float = Field(
         default=1.0, ge=0, description="Weight of the discriminator's loss; λ_D of the official code"
@@ -32,7 +32,7 @@ class AdversarySettings(Settings):
         return {"discriminator": self.discriminator} | ({"r1": self.r1} if self.r1 else {})
 
 
-class Adversary(Player):
+class Adversary(LossModule):
     """The discriminator and its losses."""
 
     def __init__(self, config: DiscriminatorConfig, settings: AdversarySettings) -> None:
@@ -42,32 +42,32 @@ class Adversary(Player):
 
     @override
     def forward(self, real: Tensor, generated: Tensor) -> StepResult:
-        """Losses of telling real [B, 3, S, S] from generated [B, 3, S, S], both in [-1, 1]."""
+        """Losses on real [B, 3, S, S] and generated [B, 3, S, S] images, both in [-1, 1]."""
         if self._settings.r1:
             real = real.detach().requires_grad_()
-        verdict_real, verdict_generated = self.network(real), self.network(generated)
-        losses = {"discriminator": discriminator_hinge_loss(scores(verdict_real), scores(verdict_generated))}
+        output_real, output_generated = self.network(real), self.network(generated)
+        losses = {"discriminator": discriminator_hinge_loss(scores(output_real), scores(output_generated))}
         if self._settings.r1:
-            losses["r1"] = r1_penalty(scores(verdict_real), real)
+            losses["r1"] = r1_penalty(scores(output_real), real)
         return StepResult(losses)
 
 
-def scores(verdict: tuple[PatchScores, ...]) -> list[Tensor]:
+def scores(output: tuple[PatchScores, ...]) -> list[Tensor]:
     """The scores of every scale."""
-    return [scale.score for scale in verdict]
+    return [scale.score for scale in output]
 
 
-def features(verdict: tuple[PatchScores, ...]) -> list[tuple[Tensor, ...]]:
-    """The maps of every scale."""
-    return [scale.features for scale in verdict]
+def features(output: tuple[PatchScores, ...]) -> list[tuple[Tensor, ...]]:
+    """The feature maps of every scale."""
+    return [scale.features for scale in output]
 
 
 @contextmanager
-def held_still(network: nn.Module) -> Generator[nn.Module]:
-    """The network, its weights without gradients: what is computed within passes them to its input alone.
+def frozen_parameters(network: nn.Module) -> Generator[nn.Module]:
+    """Within, the network's weights get no gradients; its input does.
 
-    The discriminator in the model's turn: gradients of its weights would be wasted, and would set off DDP's
-    reduction in the wrong turn.
+    For the discriminator in the generator's step: gradients of its weights would be wasted, and would start
+    DDP's reduction in the wrong step.
     """
     flags = [(value, value.requires_grad) for value in network.parameters()]
     network.requires_grad_(requires_grad=False)
@@ -79,6 +79,6 @@ def held_still(network: nn.Module) -> Generator[nn.Module]:
 
 
 def no_gradient_scores(network: nn.Module, real: Tensor) -> tuple[PatchScores, ...]:
-    """The verdict on real pictures, as a target: no gradient to anything."""
+    """The discriminator's output on real images as a target, without gradient."""
     with torch.no_grad():
         return network(real)

@@ -1,11 +1,11 @@
-"""Which directions of an eye code are gaze and which are blinks: a straight line through labelled frames.
+"""Which directions of an eye code are gaze and which are blinks: a linear fit on labelled frames.
 
-With standardised labels s (gaze pitch and yaw, blink left and right) a code is ``mean + s A + noise``. What
-of a change of code is gaze follows by the way back: the labels that the change tells of, as the linear
-estimate of least error under that very model, and then the change that such gaze makes. Without noise the
-way back is A's pseudo-inverse, and gaze and blinks come apart without loss. With noise it tells of less,
-and what cannot be told stays with the rest: the pseudo-inverse would blow up a direction that is hardly
-there (the tiny preset's code is nearly one number, and parts 16 times as large as it came of it).
+With standardised labels s (gaze pitch and yaw, blink left and right) a code is modelled as ``mean + s A +
+noise``. To split a change of code, its labels are estimated by the linear estimator of least mean squared
+error under this model, and mapped forward again: gaze labels give the gaze part, blink labels the blink part.
+Without noise the estimator is A's pseudo-inverse and the split is exact. With noise it shrinks, and what it
+cannot attribute remains in neither part; the pseudo-inverse would amplify directions of hardly any variance
+(preset tiny_cpu's code is nearly one-dimensional, and gave parts 16 times its size).
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ GAZE: Final = slice(0, 2)  # of the labels: pitch, yaw
 BLINK: Final = slice(2, 4)  # image-left, image-right eye
 LABELS: Final = 4
 RIDGE: Final = 0.01
-"""Ours: a hundredth of a standardised label's variance. Both eyes' blinks are nearly one label."""
+"""Ours: 1 % of a standardised label's variance, because the blinks of both eyes are nearly collinear."""
 RANK_TOLERANCE: Final = 1e-5
-"""Ours: directions of a code with so small a share of the largest variance are rounding of float32."""
-SMALLEST_DEVIATION: Final = 1e-6  # of a label that does not vary, rad or share of a blink
+"""Ours: directions of a code with a smaller share of the largest variance are float32 rounding."""
+SMALLEST_DEVIATION: Final = 1e-6  # of a constant label: rad, or fraction of a blink
 
 
 @dataclass(frozen=True)
 class EyeShares:
-    """Shares of the variance of codes: what each kind of label explains, and what neither does.
+    """Fractions of the codes' variance: explained by gaze, by blinks, and by neither.
 
-    They need not sum to 1, as gaze and blinks come together. Below 0: worse than the mean code.
+    They need not sum to 1, because gaze and blinks correlate. Below 0: worse than the mean code.
     """
 
     gaze: float
@@ -39,10 +39,11 @@ class EyeShares:
 
 
 class EyeAxes(nn.Module):
-    """What a fit says, as buffers, so that it travels with the weights; zeros before `fit`.
+    """The fit, as buffers that are saved with the weights; zeros before `fit`.
 
-    code_mean [D]; axes A [4, D], code for a deviation of a label; label_mean and label_deviation [4], rad
-    and shares; label_correlation [4, 4] and residual_covariance [D, D]; frames [], how many were looked at.
+    code_mean [D]; axes A [4, D], change of code per standard deviation of a label; label_mean and
+    label_deviation [4], rad and fractions; label_correlation [4, 4]; residual_covariance [D, D]; frames [],
+    number of frames.
     """
 
     def __init__(self, code_width: int = 6) -> None:
@@ -57,10 +58,10 @@ class EyeAxes(nn.Module):
 
     @torch.no_grad()
     def fit(self, codes: Tensor, labels: Tensor) -> None:
-        """Take over the fit of codes [N, D] on labels [N, 4].
+        """Fit codes [N, D] on labels [N, 4].
 
         Raises:
-            ValueError: shapes are others, or fewer than two frames.
+            ValueError: other shapes, or fewer than two frames.
         """
         if codes.shape != (len(labels), len(self.code_mean)) or labels.shape[1:] != (LABELS,):
             raise ValueError(
@@ -68,13 +69,13 @@ class EyeAxes(nn.Module):
                 f"got {list(codes.shape)} and {list(labels.shape)}"
             )
         if len(codes) < 2:
-            raise ValueError(f"a line needs at least 2 frames, got {len(codes)}")
+            raise ValueError(f"a linear fit needs at least 2 frames, got {len(codes)}")
         code, label = codes.double().cpu(), labels.double().cpu()
         mean, deviation = label.mean(dim=0), label.std(dim=0, correction=0).clamp_min(SMALLEST_DEVIATION)
-        change, told = code - code.mean(dim=0), (label - mean) / deviation
-        correlation = told.T @ told / len(told) + RIDGE * torch.eye(LABELS, dtype=torch.float64)
-        axes = torch.linalg.solve(correlation, told.T @ change / len(told))
-        residual = change - told @ axes
+        change, standard = code - code.mean(dim=0), (label - mean) / deviation
+        correlation = standard.T @ standard / len(standard) + RIDGE * torch.eye(LABELS, dtype=torch.float64)
+        axes = torch.linalg.solve(correlation, standard.T @ change / len(standard))
+        residual = change - standard @ axes
         self.code_mean.copy_(code.mean(dim=0))
         self.axes.copy_(axes)
         self.label_mean.copy_(mean)
@@ -84,29 +85,29 @@ class EyeAxes(nn.Module):
         self.frames.fill_(len(code))
 
     def parts(self) -> tuple[Tensor, Tensor]:
-        """Maps [D, D] of a change of code, a row, to the part of it that is gaze and that is blinks.
+        """Matrices [D, D] that map a change of code (a row vector) to its gaze part and to its blink part.
 
         Raises:
-            ValueError: nothing was fitted.
+            ValueError: `fit` was not called.
         """
         if not int(self.frames):
-            raise ValueError("which parts of the eye code are gaze and blinks was never measured")
+            raise ValueError("the eye axes were never fitted: train stage2_eye to its end")
         axes, correlation = self.axes.double(), self.label_correlation.double()
         covariance = axes.T @ correlation @ axes + self.residual_covariance.double()
-        back = torch.linalg.pinv(covariance, rtol=RANK_TOLERANCE, hermitian=True) @ axes.T @ correlation
-        gaze, blink = (back[:, part] @ axes[part] for part in (GAZE, BLINK))
+        estimator = torch.linalg.pinv(covariance, rtol=RANK_TOLERANCE, hermitian=True) @ axes.T @ correlation
+        gaze, blink = (estimator[:, part] @ axes[part] for part in (GAZE, BLINK))
         return gaze.float(), blink.float()
 
     def shares(self, codes: Tensor, labels: Tensor) -> EyeShares:
-        """What the labels [N, 4] explain of codes [N, D], by the fit as it stands."""
-        told = (labels - self.label_mean) / self.label_deviation
+        """What the labels [N, 4] explain of codes [N, D] under the fit."""
+        standard = (labels - self.label_mean) / self.label_deviation
         total = codes.var(dim=0, correction=0).sum()
 
-        def left(part: slice) -> float:
-            rest = (codes - told[:, part] @ self.axes[part]).var(dim=0, correction=0).sum()
-            return float(rest / total) if total > 0 else 1.0
+        def unexplained(part: slice) -> float:
+            residual = (codes - standard[:, part] @ self.axes[part]).var(dim=0, correction=0).sum()
+            return float(residual / total) if total > 0 else 1.0
 
-        return EyeShares(1.0 - left(GAZE), 1.0 - left(BLINK), left(slice(None)))
+        return EyeShares(1.0 - unexplained(GAZE), 1.0 - unexplained(BLINK), unexplained(slice(None)))
 
 
 def eye_labels(batch: LabelledFrames) -> Tensor:

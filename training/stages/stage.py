@@ -1,4 +1,4 @@
-"""What the loop knows of a stage: what trains, its named losses, what is saved, and its held-out figures."""
+"""The interface of a training stage: what trains, its named losses, what it saves, its held-out metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,8 @@ from training.data.batches import Batch
 from training.data.index import ClipIndex
 from training.data.loader import LoaderSettings
 from training.data.sources import Source
-from training.engine.settings import OptimiserSettings
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import OptimizerSettings
 from training.engine.stage_weights import StageWeights
 from training.stage_catalog import stage_info
 
@@ -25,7 +26,7 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 @dataclass(frozen=True)
 class PretrainedFiles:
-    """Files of pretrained networks in the losses; None: the built-in default."""
+    """Files of pretrained networks that serve in the losses; None: the network that is trained here."""
 
     vgg19: Path | None = None
     deep3d: Path | None = None
@@ -44,9 +45,9 @@ class StageContext:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step gave.
+    """The result of one forward pass.
 
-    losses: scalars by name, unweighted. real, generated: [B, 3, S, S] RGB in [-1, 1], for the adversary;
+    losses: unweighted scalars by name. real, generated: [B, 3, S, S] RGB in [-1, 1], for the discriminator;
     None in a stage without one.
     """
 
@@ -55,39 +56,16 @@ class StepResult:
     generated: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A held-out figure and what it must beat.
-
-    chance: what guessing, the mean label or copying the input reaches; None where there is no such thing.
-    """
-
-    name: str
-    value: float
-    chance: float | None
-    higher_is_better: bool
-    unit: str = ""
-    rows: int = 0  # that it was measured on
-    decides: bool = True  # whether the stage's check asks it to beat chance
-
-    @property
-    def beats_chance(self) -> bool | None:
-        """Whether it is better than chance; None where there is none."""
-        if self.chance is None:
-            return None
-        return self.value > self.chance if self.higher_is_better else self.value < self.chance
-
-
-class Player(nn.Module):
-    """A module whose forward gives a `StepResult`; its parameters that require gradients train."""
+class LossModule(nn.Module):
+    """A module whose forward returns a `StepResult`. Its parameters that require gradients are trained."""
 
     def rate_factors(self) -> Mapping[str, float]:
-        """Factors on the learning rate of parameters, by the beginning of their names; 1 for all others."""
+        """Factors on the learning rate, by prefix of the parameter's name; 1 for all others."""
         return {}
 
 
-class Frozen(nn.Module):
-    """A network that takes part and does not train: no gradients for its weights, always in evaluation mode.
+class FrozenNetwork(nn.Module):
+    """A network that is used but not trained: its weights get no gradients, and it stays in evaluation mode.
 
     Gradients still pass through it to its input.
     """
@@ -98,37 +76,37 @@ class Frozen(nn.Module):
         self.eval()
 
     @override
-    def train(self, mode: bool = True) -> "Frozen":
-        """Evaluation mode, whatever is asked for."""
+    def train(self, mode: bool = True) -> "FrozenNetwork":
+        """Stay in evaluation mode."""
         del mode
         return super().train(mode=False)
 
     @override
     def forward(self, image: Tensor) -> Any:
-        """What the network says: a tensor, or its own dataclass of tensors."""
+        """The network's output: a tensor, or its own dataclass of tensors."""
         return self.network(image)
 
 
 class Stage(ABC, Generic[AnyBatch]):
-    """One stage of training. The loop drives it and never asks which it is.
+    """One stage of training. The trainer runs it without knowing which one it is.
 
     Attributes of an instance: `model` (forward takes a batch), `adversary` (forward takes real and
-    generated pictures; None without one), `loss_weights` for every loss of both, the two optimisers'
-    settings, and `saved`: the networks by the name under which a checkpoint keeps them, dots meaning
+    generated images; None without one), `loss_weights` for every loss of both, the settings of both
+    optimizers, and `saved`: the networks by the name under which checkpoints keep them, a dot meaning
     "part of" (`motion.to_mouth`).
     """
 
-    name: ClassVar[str]
-    version: ClassVar[str]  # raised when the same settings would train something else
+    name: ClassVar[str]  # as in the catalog
+    version: ClassVar[str]  # raise it when the same settings train something else
     settings_type: ClassVar[type[Any]]  # its defaults serve presets that do not list the stage
 
-    model: Player
-    adversary: Player | None
+    model: LossModule
+    adversary: LossModule | None = None
     loss_weights: Mapping[str, float]
-    optimiser: OptimiserSettings
-    adversary_optimiser: OptimiserSettings | None
+    optimizer: OptimizerSettings
+    adversary_optimizer: OptimizerSettings | None = None
     saved: Mapping[str, nn.Module]
-    averaged: tuple[str, ...]  # names in `saved` of which a moving average is kept
+    averaged: tuple[str, ...] = ()  # names in `saved` of which an EMA is kept
 
     @abstractmethod
     def __init__(self, context: StageContext, settings: Any) -> None:
@@ -139,45 +117,41 @@ class Stage(ABC, Generic[AnyBatch]):
         """The samples of a split."""
 
     @abstractmethod
-    def held_out(self, batches: Iterable[AnyBatch]) -> list[Figure]:
-        """Figures over clips that were never trained on; rows with `facts.real` False are left out.
+    def held_out(self, batches: Iterable[AnyBatch]) -> list[HeldOutMetric]:
+        """Metrics on the validation split; rows whose `facts.real` is False do not count.
 
         The networks are in evaluation mode, gradients are off.
         """
 
     def sample_grid(self, batch: AnyBatch) -> Tensor | None:
-        """Pictures of what it makes of a batch: [rows, columns, 3, S, S] RGB in [-1, 1]; None: none."""
+        """Images generated for a batch: [rows, columns, 3, S, S] RGB in [-1, 1]; None: no grid."""
         del batch
         return None
 
-    def finish(self, index: ClipIndex, settings: LoaderSettings) -> str:
-        """Measure what is kept with the weights, once: after the last step, before its checkpoint.
+    def finish(self, index: ClipIndex, settings: LoaderSettings) -> None:
+        """Compute what is saved with the weights, once: after the last step, before its checkpoint.
 
-        On the first process alone; the networks are in evaluation mode, gradients are off, and random
-        numbers that are used up come back. It must come out the same whatever checkpoint a run began at.
+        On rank 0 alone; the networks are in evaluation mode, gradients are off, and the random state is
+        restored afterwards. The result must not depend on the checkpoint that a run was resumed from.
 
         Args:
-            index: the clips that were trained on.
+            index: the training clips.
             settings: of the loader in training.
-
-        Returns:
-            A line for the person; empty: there is nothing to tell.
         """
         del index, settings
-        return ""
 
     def rank_state(self) -> dict[str, Tensor]:
-        """Tensors that each rank keeps for itself beside the networks (memory banks)."""
+        """Tensors that each rank keeps beside the networks, such as memory banks."""
         return {}
 
     def load_rank_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `rank_state` gave.
+        """Load what `rank_state` returned.
 
         Raises:
             ValueError: it is not this stage's.
         """
         if state:
-            raise ValueError(f"{self.name} keeps no state of its own, the checkpoint holds {sorted(state)}")
+            raise ValueError(f"{self.name} keeps no state per rank, but the checkpoint holds {sorted(state)}")
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""

@@ -1,10 +1,9 @@
-"""Stage 1: appearance and unified motion, by remaking the driving frame (self-driving).
+"""Stage 1: appearance and unified motion, by reconstructing a driving frame of the same clip.
 
-Trains E_app, the trunk of E_mot, G0 and a discriminator. G0's style is the appearance's code and the
-unified motion feature, side by side; the four heads of E_mot take no part yet.
+Trains E_app, the trunk of E_mot, G0 and a discriminator. G0's style is the appearance code concatenated with
+the unified motion feature; the four heads of E_mot are not used yet.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -14,17 +13,17 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.appearance import Appearance, AppearanceEncoder
-from models.external.vgg19 import PerceptualFeatures
-from models.generator import Generator, GeneratorConfig
+from models.external.vgg19 import VGG19Features
+from models.generator import Generator
 from models.landmark_trunk import LandmarkTrunk
-from models.presets import NetworkPreset
 from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation, augment_motion
 from training.data.batches import ClipPairs
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.sources import ClipPairSettings, ClipPairSource
-from training.engine.settings import OptimiserSettings
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import OptimizerSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
@@ -34,18 +33,18 @@ from training.stages.adversary import (
     Adversary,
     AdversarySettings,
     features,
-    held_still,
+    frozen_parameters,
     no_gradient_scores,
     scores,
 )
-from training.stages.generator_noise import hold_noise_at_zero
-from training.stages.judges import Judgement, judges_of
-from training.stages.reconstruction import ReconstructionTally
-from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
+from training.stages.generator import first_generator_config, freeze_noise
+from training.stages.held_out_metrics import ReconstructionMetrics
+from training.stages.perceptual_networks import PerceptualFeatures, build_perceptual_networks
+from training.stages.stage import FrozenNetwork, LossModule, Stage, StageContext, StepResult, real_rows
 
 
 class MotionWeights(Settings):
-    """Weights of the losses. Unverified: λ of VGG and of features are left over in the official code."""
+    """Loss weights. Unverified: λ of vgg and feature_matching were found unused in the official code."""
 
     phi: float = Field(default=1.0, ge=0, description="φ, the 3D face, in L_mot")
     psi: float = Field(default=1.0, ge=0, description="ψ, the emotion, in L_mot")
@@ -59,53 +58,53 @@ class MotionWeights(Settings):
     pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
 
 
-class MotionSettings(Settings):
-    """Stage 1. Unverified: all but the losses' forms."""
+class MotionStageSettings(Settings):
+    """Settings of stage 1. Unverified: everything but the form of the losses."""
 
     weights: MotionWeights = MotionWeights()
     pairs: ClipPairSettings = ClipPairSettings()
     augmentation: MotionAugmentation = MotionAugmentation()
     adversary: AdversarySettings = AdversarySettings()
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
-    # Ours: E_mot's trunk, a face alignment network by its layout, begins as the one that knows landmarks.
-    # Unverified whether the paper's began as a published alignment network.
+    # Ours: initialise E_mot's trunk, whose layout is a face alignment network's, from perception's trunk.
+    # Unverified whether the paper started from a published alignment network.
     start_trunk_from_perception: bool = False
-    optimiser: OptimiserSettings = OptimiserSettings()
-    # The released generator has learned noise. Ours: off, its strengths stay at zero.
+    optimizer: OptimizerSettings = OptimizerSettings()
+    # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
-    # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
-    # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
+    # The generator's weights have unit variance and are scaled in use (equalised learning rate), so one rate
+    # changes them relatively less than the encoders'. 1: one rate for all, as found in the official code.
     generator_rate_factor: float = Field(default=1.0, gt=0)
-    # Below 1 a trunk that has learnt eyes and lips keeps them, which remade pictures hardly ask for; ours.
+    # Ours: below 1, a trunk that encodes eyes and lips keeps doing so; reconstruction hardly rewards it.
     trunk_rate_factor: float = Field(default=1.0, ge=0)
-    adversary_optimiser: OptimiserSettings = OptimiserSettings()
+    adversary_optimizer: OptimizerSettings = OptimizerSettings()
 
 
-class MotionModel(Player):
-    """E_app, the trunk of E_mot and G0, with all that judges what they make."""
+class MotionModel(LossModule):
+    """E_app, the trunk of E_mot and G0, with the frozen networks of their losses."""
 
-    def __init__(self, context: StageContext, settings: MotionSettings, adversary: Adversary) -> None:
+    def __init__(self, context: StageContext, settings: MotionStageSettings, adversary: Adversary) -> None:
         super().__init__()
         networks = context.networks
         self._settings = settings
-        # Not a module of this one: it has a turn and an optimiser of its own.
+        # In a tuple, so that it is not a submodule: it has its own optimizer.
         self._adversary = (adversary,)
         self.appearance = AppearanceEncoder(networks.appearance)
         self.motion = LandmarkTrunk(networks.motion.trunk)
-        judges = judges_of(context)
+        perceptual = build_perceptual_networks(context)
         if settings.start_trunk_from_perception:
-            self.motion.load_state_dict(judges.perceiver.trunk.state_dict())
+            self.motion.load_state_dict(perceptual.perception.trunk.state_dict())
         self.generator = Generator(first_generator_config(networks))
         if not settings.generator_noise:
-            hold_noise_at_zero(self.generator)
-        self.judges = Frozen(judges)
-        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.pretrained.vgg19))
+            freeze_noise(self.generator)
+        self.perceptual = FrozenNetwork(perceptual)
+        self.vgg = FrozenNetwork(VGG19Features(networks.vgg19, context.pretrained.vgg19))
         self.side_px = networks.image_side_px
 
-    def remake(self, appearance: Tensor, driving: Tensor) -> Tensor:
-        """The driving frame, remade: pictures [B, 3, S, S] of appearance and driving [B, 3, S, S]."""
-        who: Appearance = self.appearance(appearance)
-        return self.generator(torch.cat([who.code, self.motion(driving)], dim=1), who.map)
+    def reconstruct(self, appearance: Tensor, driving: Tensor) -> Tensor:
+        """The driving frame reconstructed, [B, 3, S, S], from appearance and driving frames [B, 3, S, S]."""
+        encoded: Appearance = self.appearance(appearance)
+        return self.generator(torch.cat([encoded.code, self.motion(driving)], dim=1), encoded.map)
 
     @override
     def rate_factors(self) -> Mapping[str, float]:
@@ -114,45 +113,45 @@ class MotionModel(Player):
 
     @override
     def forward(self, batch: ClipPairs) -> StepResult:
-        """Remake the driving frame from an augmented view of it, and compare."""
+        """The losses of the driving frame reconstructed from an augmented view of it."""
         settings, (adversary,) = self._settings, self._adversary
         driving = to_network_input(batch.driving, self.side_px)
         appearance = to_network_input(batch.appearance, self.side_px)
-        moved = augment_motion(driving, batch.facts.seeds, settings.augmentation)
-        generated = self.remake(appearance, moved).float()
+        augmented = augment_motion(driving, batch.facts.seeds, settings.augmentation)
+        generated = self.reconstruct(appearance, augmented).float()
         with torch.no_grad():
-            target: Judgement = self.judges(driving)
+            target: PerceptualFeatures = self.perceptual(driving)
             target_vgg = self.vgg(driving)
-        seen: Judgement = self.judges(generated)
-        target_verdict = no_gradient_scores(adversary.network, driving)
-        with held_still(adversary.network) as network:
-            verdict = network(generated)
+        result: PerceptualFeatures = self.perceptual(generated)
+        output_real = no_gradient_scores(adversary.network, driving)
+        with frozen_parameters(adversary.network) as network:
+            output_generated = network(generated)
         losses = {
-            "phi": feature_distance(target.phi, seen.phi),
-            "psi": feature_distance(target.psi, seen.psi),
+            "phi": feature_distance(target.phi, result.phi),
+            "psi": feature_distance(target.psi, result.psi),
             "vgg": perceptual_loss(target_vgg, self.vgg(generated), settings.vgg_layer_weights),
-            "adversarial": generator_hinge_loss(scores(verdict)),
-            "feature_matching": feature_matching_loss(features(target_verdict), features(verdict)),
+            "adversarial": generator_hinge_loss(scores(output_generated)),
+            "feature_matching": feature_matching_loss(features(output_real), features(output_generated)),
             "pixel": mean_absolute_difference(driving, generated),
         }
         return StepResult(losses, real=driving, generated=generated)
 
 
 class MotionStage(Stage[ClipPairs]):
-    """Stage 1."""
+    """Stage 1: trains all of `MotionModel` but the loss networks; starts from perception."""
 
     name = "stage1_motion"
     version = "1"
-    settings_type = MotionSettings
+    settings_type = MotionStageSettings
 
-    def __init__(self, context: StageContext, settings: MotionSettings) -> None:
+    def __init__(self, context: StageContext, settings: MotionStageSettings) -> None:
         self.settings = settings
         adversary = Adversary(context.networks.discriminator, settings.adversary)
         self.model = self._model = MotionModel(context, settings, adversary)
         self.adversary = adversary
         self.loss_weights = vars(settings.weights) | settings.adversary.weights()
-        self.optimiser = settings.optimiser
-        self.adversary_optimiser = settings.adversary_optimiser
+        self.optimizer = settings.optimizer
+        self.adversary_optimizer = settings.adversary_optimizer
         self.saved = {
             "appearance": self._model.appearance,
             "motion.model": self._model.motion,
@@ -166,29 +165,24 @@ class MotionStage(Stage[ClipPairs]):
         return ClipPairSource(index, self.settings.pairs)
 
     @override
-    def held_out(self, batches: Iterable[ClipPairs]) -> list[Figure]:
-        """PSNR and SSIM of the remade frame, against handing out the appearance frame."""
-        tally = ReconstructionTally()
+    def held_out(self, batches: Iterable[ClipPairs]) -> list[HeldOutMetric]:
+        """PSNR and SSIM of the reconstructed frame, against copying the appearance frame."""
+        reconstruction = ReconstructionMetrics()
         for batch in batches:
             rows = real_rows(batch)
             appearance = to_network_input(batch.appearance[rows], self._model.side_px)
             driving = to_network_input(batch.driving[rows], self._model.side_px)
-            tally.add(self._model.remake(appearance, driving).float(), driving, appearance)
-        return tally.figures()
+            reconstruction.add(self._model.reconstruct(appearance, driving).float(), driving, appearance)
+        return reconstruction.metrics()
 
     @override
     def sample_grid(self, batch: ClipPairs) -> Tensor:
-        """Appearance, driving frame, what the motion branch saw, what was made."""
+        """Columns: appearance, driving frame, its augmented view, generated frame."""
         appearance = to_network_input(batch.appearance, self._model.side_px)
         driving = to_network_input(batch.driving, self._model.side_px)
-        moved = augment_motion(driving, batch.facts.seeds, self.settings.augmentation)
-        return torch.stack([appearance, driving, moved, self._model.remake(appearance, moved)], dim=1)
+        augmented = augment_motion(driving, batch.facts.seeds, self.settings.augmentation)
+        generated = self._model.reconstruct(appearance, augmented)
+        return torch.stack([appearance, driving, augmented, generated], dim=1)
 
 
 STAGE: Final = MotionStage
-
-
-def first_generator_config(networks: NetworkPreset) -> GeneratorConfig:
-    """G0's: the preset's generator with a style of appearance and unified motion."""
-    width = networks.style_widths.appearance + networks.motion.trunk.feature_width
-    return dataclasses.replace(networks.generator, style_width=width)

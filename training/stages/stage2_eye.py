@@ -1,9 +1,10 @@
-"""Stage 2, eye: an anchor with the first frame's eyes in the second frame's face is like the first (PD-FGC).
+"""Stage 2, eye: an anchor with v1's eyes in v2's face must be closer to v1 than to v2 (PD-FGC).
 
-Trains the eye head and its code on stage 1's frozen motion feature. The loss leaves open which directions of
-the code are gaze and which are blinks: that is measured at the end.
+Trains the eye head and its code on stage 1's frozen motion feature. The loss does not determine which
+directions of the code are gaze and which are blinks: `finish` measures that.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -21,32 +22,35 @@ from training.data.index import ClipIndex
 from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import LabelledFrameSource
-from training.engine.settings import OptimiserSettings
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import OptimizerSettings
 from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.stage_catalog import EYE_AXES_PART
+from training.stages.encoders import MotionFeature, motion_encoder_on_stage1
 from training.stages.eye_axes import EyeAxes, eye_labels
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
-from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
+from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
-TIE = 1e-6
-"""Similarities that differ by less are alike. Ours: some ten times the rounding of a float32 cosine."""
+TIE: Final = 1e-6
+"""Similarities that differ by less count as equal. Ours: about ten times the rounding of a float32 cosine."""
 AXES_FRAMES: Final = 512
-"""Frames that gaze and blinks are found in. Ours: a second or two at the tiny preset on a CPU."""
+"""Frames on which the eye axes are fitted. Ours: one or two seconds with preset tiny_cpu on a CPU."""
+
+logger = logging.getLogger(__name__)
 
 
-class EyeSettings(Settings):
-    """How the eye stage trains.
+class EyeStageSettings(Settings):
+    """Settings of the eye stage.
 
-    temperature: τ. The formula prints none, which is 1.0; unverified whether training divided by less.
-    augmentation: of v1, v2 and v_a, each by a draw of its own. The paper tells of it for stage 1's motion
-        branch alone; unverified for stage 2. None: frames as they are.
+    temperature: τ. The formula has none, which means 1.0; unverified whether training used a smaller one.
+    augmentation: of v1, v2 and v_a, drawn independently. The paper mentions it for stage 1's motion branch
+        only; unverified for stage 2. None: no augmentation.
     """
 
     temperature: float = Field(default=FORMULA_TEMPERATURE, gt=0)
     augmentation: MotionAugmentation | None = None
-    optimiser: OptimiserSettings = OptimiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,14 @@ class EyeCodes:
     f_a: Tensor
 
 
-class EyePlayer(Player):
+class EyeModel(LossModule):
     """The eye head and its loss.
 
-    The contrast is between codes, the six numbers that the generator gets and that stage 3 freezes. One
-    between the head's wide features would leave `eye_embed` untrained. Unverified: where the paper has it.
+    The loss compares the six-dimensional codes that the generator receives and stage 3 freezes. Comparing the
+    head's wider features would leave `eye_embed` untrained. Unverified: which of them the paper compares.
     """
 
-    def __init__(self, context: StageContext, settings: EyeSettings) -> None:
+    def __init__(self, context: StageContext, settings: EyeStageSettings) -> None:
         super().__init__()
         motion = motion_encoder_on_stage1(context)
         self.settings = settings
@@ -74,7 +78,7 @@ class EyePlayer(Player):
         self.eye_embed = motion.eye_embed
 
     def codes(self, batch: EyeAnchors) -> EyeCodes:
-        """All three in one pass, so that batch normalisation cannot tell them apart."""
+        """All three in one pass, so that they share the statistics of batch normalisation."""
         frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1)
         feature = self.motion_feature(frames, batch.facts).flatten(0, 1)
         f_1, f_2, f_a = self.eye_embed(self.to_eye(feature)).unflatten(0, frames.shape[:2]).unbind(dim=1)
@@ -87,7 +91,7 @@ class EyePlayer(Player):
 
     @override
     def forward(self, batch: EyeAnchors) -> StepResult:
-        """L_eye of a batch."""
+        """L_eye."""
         codes = self.codes(batch)
         temperature = self.settings.temperature
         return StepResult(
@@ -96,27 +100,23 @@ class EyePlayer(Player):
 
 
 class EyeStage(Stage[EyeAnchors]):
-    """Stage 2, eye."""
+    """Stage 2, eye: trains the eye head; starts from stage 1's trunk, frozen."""
 
     name = "stage2_eye"
     version = "2"
-    settings_type = EyeSettings
+    settings_type = EyeStageSettings
 
-    def __init__(self, context: StageContext, settings: EyeSettings) -> None:
+    def __init__(self, context: StageContext, settings: EyeStageSettings) -> None:
         self.settings = settings
-        self.player = EyePlayer(context, settings)
-        self.model = self.player
-        self.adversary = None
+        self.model = self.eye_model = EyeModel(context, settings)
         self.loss_weights = {"eye": 1.0}
-        self.optimiser = settings.optimiser
-        self.adversary_optimiser = None
+        self.optimizer = settings.optimizer
         self.axes = EyeAxes(context.networks.motion.eye_width)
         self.saved = {
-            "motion.to_eye": self.player.to_eye,
-            "motion.eye_embed": self.player.eye_embed,
+            "motion.to_eye": self.eye_model.to_eye,
+            "motion.eye_embed": self.eye_model.eye_embed,
             EYE_AXES_PART: self.axes,
         }
-        self.averaged = ()
 
     @override
     def source(self, index: ClipIndex) -> EyeAnchorSource:
@@ -124,50 +124,51 @@ class EyeStage(Stage[EyeAnchors]):
         return EyeAnchorSource(index, ShardReader(index, ReaderSettings()))
 
     @override
-    def finish(self, index: ClipIndex, settings: LoaderSettings) -> str:
-        """Fit the axes to labelled frames of the clips, each clip as likely."""
+    def finish(self, index: ClipIndex, settings: LoaderSettings) -> None:
+        """Fit the eye axes to labelled frames, each clip with equal probability."""
         alone = settings.replace(workers=0, pin_memory=False)
-        device = next(self.player.eye_embed.parameters()).device
-        codes, labels, seen = list[Tensor](), list[Tensor](), 0
+        device = next(self.eye_model.eye_embed.parameters()).device
+        codes, labels, rows = list[Tensor](), list[Tensor](), 0
         for batch in BatchStream(LabelledFrameSource(index), alone):
-            codes.append(self.player.code(batch.to(device)).cpu())
+            codes.append(self.eye_model.code(batch.to(device)).cpu())
             labels.append(eye_labels(batch))
-            seen += len(batch)
-            if seen >= AXES_FRAMES:
+            rows += len(batch)
+            if rows >= AXES_FRAMES:
                 break
         code, label = torch.cat(codes)[:AXES_FRAMES], torch.cat(labels)[:AXES_FRAMES]
         self.axes.fit(code, label)
         shares = self.axes.shares(code, label)
-        return (
-            f"of the eye code of {AXES_FRAMES} training frames gaze explains {shares.gaze:.0%}, "
-            f"blinks {shares.blink:.0%}, neither {shares.rest:.0%}"
+        logger.info(
+            "Fitted eye axes on %d training frames. Variance explained by gaze %.0f%%, by blinks %.0f%%, "
+            "by neither %.0f%%",
+            *(AXES_FRAMES, 100 * shares.gaze, 100 * shares.blink, 100 * shares.rest),
         )
 
     @override
-    def held_out(self, batches: Iterable[EyeAnchors]) -> list[Figure]:
-        """The share of anchors that are more like the frame whose eyes they show than like their own face.
+    def held_out(self, batches: Iterable[EyeAnchors]) -> list[HeldOutMetric]:
+        """The share of anchors whose code is closer to v1, whose eyes they show, than to v2.
 
-        A tie is not counted as such: an encoder that says the same of everything scores 0.
+        A tie counts as wrong: an encoder with constant output scores 0.
 
         Raises:
             ValueError: no row counts.
         """
-        told = list[bool]()
+        correct = list[bool]()
         for batch in batches:
-            codes = self.player.codes(batch)
+            codes = self.eye_model.codes(batch)
             both = torch.stack([codes.f_1, codes.f_2], dim=1)
-            of_eyes, of_face = cosine_similarity(codes.f_a[:, None], both).unbind(dim=1)
-            right = (of_eyes > of_face + TIE).tolist()
-            told += [right[row] for row in real_rows(batch)]
-        if not told:
-            raise ValueError("no row of the held-out batches counts")
+            to_eyes, to_face = cosine_similarity(codes.f_a[:, None], both).unbind(dim=1)
+            closer = (to_eyes > to_face + TIE).tolist()
+            correct += [closer[row] for row in real_rows(batch)]
+        if not correct:
+            raise ValueError("the held-out batches have no real row")
         return [
-            Figure(
+            HeldOutMetric(
                 name="eye contrast accuracy",
-                value=sum(told) / len(told),
+                value=sum(correct) / len(correct),
                 chance=0.5,
                 higher_is_better=True,
-                rows=len(told),
+                rows=len(correct),
             )
         ]
 

@@ -1,8 +1,7 @@
-"""Stage 2, lip: what the lips do and what is heard meet in one feature (PD-FGC).
+"""Stage 2, lip: lips and speech share one feature space (PD-FGC).
 
-Trains the lip head on stage 1's frozen motion feature, and the audio encoder up to the feature that the
-lips' is compared with. The lip codes read from both features (`mouth_embed`) have no part in the losses:
-stage 3 trains them.
+Trains the lip head on stage 1's frozen motion feature, and the audio encoder up to its feature. The layers
+that read the lip code from either feature (`mouth_embed`) are not part of these losses: stage 3 trains them.
 """
 
 from collections.abc import Iterable
@@ -22,31 +21,32 @@ from training.data.augmentation import MotionAugmentation
 from training.data.batches import LipWindows
 from training.data.index import ClipIndex
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
-from training.engine.settings import OptimiserSettings
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import OptimizerSettings
 from training.losses.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
 from training.losses.distances import cosine_similarity
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
-from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
+from training.stages.encoders import MotionFeature, motion_encoder_on_stage1
+from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
-TIE = 1e-6
-"""Similarities that differ by less are alike. Ours: some ten times the rounding of a float32 cosine, so
-that encoders which say the same of everything find nothing, whatever their last bits."""
+TIE: Final = 1e-6
+"""Similarities that differ by less count as equal. Ours: about ten times the rounding of a float32 cosine."""
 
 
-class LipSettings(Settings):
-    """How the lip stage trains.
+class LipStageSettings(Settings):
+    """Settings of the lip stage.
 
-    windows: K and the gap within a clip; unverified, see there.
-    measured_windows: the same of the held-out figures, of every split but `train`. Apart from what trains,
-        so that runs with another K keep the same chance and compare.
-    temperature: τ. The formulas print none, which is 1.0; unverified whether training divided by less.
-    audio_to_video_weight, video_to_audio_weight: of L_a2v and L_v2a. The paper names none; unverified.
-    negatives_from_batch: every window of a process's batch, drawn as a negative or not, is a moment with
-        its own sound, and all others are its negatives: B (1 + K) terms of B (1 + K) - 1 negatives for what
-        B of K cost. The paper's formulas have K; unverified how they were drawn. Ours, off by default.
-    augmentation: of the frames. The paper tells of it for stage 1's motion branch alone; unverified for
-        stage 2. None: frames as they are.
+    windows: K and the gap within a clip; unverified, see `LipWindowSettings`.
+    measured_windows: the same for the held-out metrics, on every split but `train`. Separate from training,
+        so
+        that runs with another K have the same chance level.
+    temperature: τ. The formulas have none, which means 1.0; unverified whether training used a smaller one.
+    audio_to_video_weight, video_to_audio_weight: of L_a2v and L_v2a. The paper gives none; unverified.
+    negatives_from_batch: use all other windows of the process's batch as negatives of each window: B (1 + K)
+        terms with B (1 + K) - 1 negatives, at the cost of B terms with K. The paper's formulas have K;
+        unverified how they were drawn. Ours, off by default.
+    augmentation: of the frames. The paper mentions it for stage 1's motion branch only; unverified for
+        stage 2. None: no augmentation.
     """
 
     windows: LipWindowSettings = LipWindowSettings()
@@ -56,21 +56,21 @@ class LipSettings(Settings):
     video_to_audio_weight: float = Field(default=1.0, ge=0)
     negatives_from_batch: bool = False
     augmentation: MotionAugmentation | None = None
-    optimiser: OptimiserSettings = OptimiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
 
 
 @dataclass(frozen=True)
 class LipFeatures:
-    """Of every row the moment itself, then its K negatives: both [B, 1 + K, D]."""
+    """Features of each row's own window, then of its K negatives; both [B, 1 + K, D]."""
 
     video: Tensor  # f_v = E_lip(E_mot(v))
     audio: Tensor  # f_a = E_aud(a)
 
 
-class LipPlayer(Player):
+class LipModel(LossModule):
     """Both encoders and the two losses."""
 
-    def __init__(self, context: StageContext, settings: LipSettings) -> None:
+    def __init__(self, context: StageContext, settings: LipStageSettings) -> None:
         super().__init__()
         motion = motion_encoder_on_stage1(context)
         self.settings = settings
@@ -79,7 +79,7 @@ class LipPlayer(Player):
         self.audio = AudioEncoder(context.networks.audio).model
 
     def features(self, batch: LipWindows) -> LipFeatures:
-        """Moments and negatives in one pass, so that batch normalisation cannot tell them apart."""
+        """All windows in one pass, so that they share the statistics of batch normalisation."""
         frames = torch.cat([batch.frames[:, None], batch.negative_frames], dim=1)
         mels = torch.cat([batch.mels[:, None], batch.negative_mels], dim=1)
         video = self.to_mouth(self.motion_feature(frames, batch.facts).flatten(0, 1))
@@ -88,7 +88,7 @@ class LipPlayer(Player):
 
     @override
     def forward(self, batch: LipWindows) -> StepResult:
-        """L_a2v and L_v2a of a batch."""
+        """L_a2v and L_v2a."""
         features, settings = self.features(batch), self.settings
         if settings.negatives_from_batch:
             return self._all_against_all(features, batch.moments)
@@ -103,114 +103,112 @@ class LipPlayer(Player):
         )
 
     def _all_against_all(self, features: LipFeatures, moments: Tensor) -> StepResult:
-        """L_a2v and L_v2a of every window [B, 1 + K], against all others of the batch."""
+        """L_a2v and L_v2a of all windows of the batch against each other."""
         f_v, f_a = features.video.flatten(0, 1), features.audio.flatten(0, 1)
-        near = too_near(moments.flatten(0, 1), self.settings.windows.minimum_gap_frames)
+        near = are_near(moments.flatten(0, 1), self.settings.windows.minimum_gap_frames)
         temperature = self.settings.temperature
         return StepResult(
             {
-                "audio_to_video": in_batch_contrastive_loss(f_a, f_v, temperature=temperature, left_out=near),
-                "video_to_audio": in_batch_contrastive_loss(f_v, f_a, temperature=temperature, left_out=near),
+                "audio_to_video": in_batch_contrastive_loss(f_a, f_v, temperature=temperature, excluded=near),
+                "video_to_audio": in_batch_contrastive_loss(f_v, f_a, temperature=temperature, excluded=near),
             }
         )
 
 
 class LipStage(Stage[LipWindows]):
-    """Stage 2, lip."""
+    """Stage 2, lip: trains the lip head and the audio encoder; starts from stage 1's trunk, frozen."""
 
     name = "stage2_lip"
     version = "1"
-    settings_type = LipSettings
+    settings_type = LipStageSettings
 
-    def __init__(self, context: StageContext, settings: LipSettings) -> None:
+    def __init__(self, context: StageContext, settings: LipStageSettings) -> None:
         self.settings = settings
-        self.player = LipPlayer(context, settings)
-        self.model = self.player
-        self.adversary = None
+        self.model = self.lip_model = LipModel(context, settings)
         self.loss_weights = {
             "audio_to_video": settings.audio_to_video_weight,
             "video_to_audio": settings.video_to_audio_weight,
         }
-        self.optimiser = settings.optimiser
-        self.adversary_optimiser = None
-        self.saved = {"motion.to_mouth": self.player.to_mouth, "audio.model": self.player.audio}
-        self.averaged = ()
+        self.optimizer = settings.optimizer
+        self.saved = {"motion.to_mouth": self.lip_model.to_mouth, "audio.model": self.lip_model.audio}
 
     @override
     def source(self, index: ClipIndex) -> LipWindowSource:
-        """A moment a clip, with its negatives."""
+        """One window per clip, with its negatives."""
         settings = self.settings
         return LipWindowSource(
             index, settings.windows if index.split == "train" else settings.measured_windows
         )
 
     @override
-    def held_out(self, batches: Iterable[LipWindows]) -> list[Figure]:
-        """How often sound and lips find each other among 1 + K; and among the same clip's alone.
+    def held_out(self, batches: Iterable[LipWindows]) -> list[HeldOutMetric]:
+        """Top-1 retrieval between sound and lips among 1 + K windows, and among those of the same clip.
 
-        K is the source's, the batch's other rows take no part. The same clip's are the harder ones: who
-        speaks is the same, only the moment differs.
+        K is that of the source; other rows of the batch are not used. Negatives of the same clip are harder:
+        the speaker is the same.
 
         Raises:
             ValueError: no row counts.
         """
-        counts: dict[tuple[str, bool], list[tuple[bool, float]]] = {}
+        results: dict[tuple[str, bool], list[tuple[bool, float]]] = {}
         for batch in batches:
-            features, rows = self.player.features(batch), real_rows(batch)
-            ways = {
+            features, rows = self.lip_model.features(batch), real_rows(batch)
+            directions = {
                 "sound to lips": (features.audio[:, 0], features.video),
                 "lips to sound": (features.video[:, 0], features.audio),
             }
             same_clip = batch.from_same_clip
             scopes = {"": torch.ones_like(same_clip), ", within the clip": same_clip}
-            for (way, (query, candidates)), (scope, negatives) in product(ways.items(), scopes.items()):
-                found = finds_its_own(query, candidates, negatives).tolist()
-                numbers = negatives.sum(dim=1).tolist()
-                counts.setdefault((f"lip retrieval top-1, {way}{scope}", not scope), []).extend(
-                    (found[row], 1 / (1 + numbers[row])) for row in rows if numbers[row]
+            for (direction, (query, candidates)), (scope, negatives) in product(
+                directions.items(), scopes.items()
+            ):
+                correct = retrieves_own(query, candidates, negatives).tolist()
+                counts = negatives.sum(dim=1).tolist()
+                results.setdefault((f"lip retrieval top-1, {direction}{scope}", not scope), []).extend(
+                    (correct[row], 1 / (1 + counts[row])) for row in rows if counts[row]
                 )
-        if not any(counts.values()):
-            raise ValueError("no row of the held-out batches counts")
+        if not any(results.values()):
+            raise ValueError("the held-out batches have no real row")
         return [
-            Figure(
+            HeldOutMetric(
                 name=name,
-                value=sum(found for found, _ in told) / len(told),
-                chance=sum(chance for _, chance in told) / len(told),
+                value=sum(correct for correct, _ in pairs) / len(pairs),
+                chance=sum(chance for _, chance in pairs) / len(pairs),
                 higher_is_better=True,
-                rows=len(told),
+                rows=len(pairs),
                 decides=decides,
             )
-            for (name, decides), told in counts.items()
-            if told
+            for (name, decides), pairs in results.items()
+            if pairs
         ]
 
 
-STAGE: Final = LipStage
-
-
-def finds_its_own(
+def retrieves_own(
     query: Float[Tensor, "B D"], candidates: Float[Tensor, "B C D"], negatives: Bool[Tensor, "B K"]
 ) -> Bool[Tensor, " B"]:
-    """Whether a query is more like the first candidate than like every negative that takes part.
+    """Whether a query is more similar to the first candidate than to every negative.
 
-    A tie is not found: encoders that say the same of everything score 0, never chance or better.
+    A tie counts as wrong: encoders with constant output score 0, never chance or better.
 
     Args:
         query: [B, D].
-        candidates: [B, 1 + K, D], its own first.
-        negatives: which of the K take part.
+        candidates: [B, 1 + K, D], the query's own first.
+        negatives: which of the K are used.
     """
-    # All by one product: two would round differently, and always to the same side.
+    # One product for all candidates: two products would round differently, with a systematic bias.
     similarity = cosine_similarity(query[:, None], candidates)
     rival = similarity[:, 1:].masked_fill(~negatives, -torch.inf).amax(dim=1)
     return similarity[:, 0] > rival + TIE
 
 
-def too_near(moments: Int[Tensor, "M 2"], gap_frames: int) -> Bool[Tensor, "M M"]:
-    """Which two moments, clip and frame, are of one clip and less than the gap apart, but not the same row.
+def are_near(moments: Int[Tensor, "M 2"], gap_frames: int) -> Bool[Tensor, "M M"]:
+    """Which pairs of windows (clip, frame) are of one clip, less than the gap apart and not the same row.
 
-    They sound and look alike: neither is a negative of the other.
+    They look and sound alike, so neither is a negative of the other.
     """
     clips, frames = moments.unbind(dim=1)
     near = (clips[:, None] == clips) & ((frames[:, None] - frames).abs() < gap_frames)
     return near.fill_diagonal_(fill_value=False)
+
+
+STAGE: Final = LipStage

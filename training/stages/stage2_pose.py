@@ -1,4 +1,4 @@
-"""Stage 2, pose: six numbers against the labels of a 3-D face reconstruction (PD-FGC).
+"""Stage 2, pose: regression of head pose labels (PD-FGC).
 
 Trains the pose head and its code on stage 1's frozen motion feature.
 """
@@ -14,30 +14,31 @@ from storage.settings import Settings
 from training.data.batches import LabelledFrames
 from training.data.index import ClipIndex
 from training.data.sources import LabelledFrameSource
-from training.engine.settings import OptimiserSettings
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import OptimizerSettings
 from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1
-from training.stages.stage import Figure, Player, Stage, StageContext, StepResult, real_rows
+from training.stages.encoders import MotionFeature, motion_encoder_on_stage1
+from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 ANGLES: Final = ("pitch", "yaw", "roll")
 
 
-class PoseSettings(Settings):
-    """How the pose stage trains.
+class PoseStageSettings(Settings):
+    """Settings of the pose stage.
 
-    scale: the code's units, which balance angles and translation; unverified, see there.
+    scale: the units of the code, which balance angles and translation; unverified, see `PoseScale`.
 
-    Frames are not augmented: a change of perspective would turn the head against its label.
+    Frames are not augmented: a perspective change would alter the pose that the label describes.
     """
 
     scale: PoseScale = PoseScale()
-    optimiser: OptimiserSettings = OptimiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
 
 
-class PosePlayer(Player):
+class PoseModel(LossModule):
     """The pose head and its loss."""
 
-    def __init__(self, context: StageContext, settings: PoseSettings) -> None:
+    def __init__(self, context: StageContext, settings: PoseStageSettings) -> None:
         super().__init__()
         motion = motion_encoder_on_stage1(context)
         self.settings = settings
@@ -52,65 +53,57 @@ class PosePlayer(Player):
 
     @override
     def forward(self, batch: LabelledFrames) -> StepResult:
-        """L_pose of a batch."""
+        """L_pose."""
         return StepResult({"pose": pose_loss(self.code(batch), batch.pose, self.settings.scale)})
 
 
 class PoseStage(Stage[LabelledFrames]):
-    """Stage 2, pose."""
+    """Stage 2, pose: trains the pose head; starts from stage 1's trunk, frozen."""
 
     name = "stage2_pose"
     version = "1"
-    settings_type = PoseSettings
+    settings_type = PoseStageSettings
 
-    def __init__(self, context: StageContext, settings: PoseSettings) -> None:
+    def __init__(self, context: StageContext, settings: PoseStageSettings) -> None:
         self.settings = settings
-        self.player = PosePlayer(context, settings)
-        self.model = self.player
-        self.adversary = None
+        self.model = self.pose_model = PoseModel(context, settings)
         self.loss_weights = {"pose": 1.0}
-        self.optimiser = settings.optimiser
-        self.adversary_optimiser = None
+        self.optimizer = settings.optimizer
         self.saved = {
-            "motion.to_headpose": self.player.to_headpose,
-            "motion.headpose_embed": self.player.headpose_embed,
+            "motion.to_headpose": self.pose_model.to_headpose,
+            "motion.headpose_embed": self.pose_model.headpose_embed,
         }
-        self.averaged = ()
 
     @override
     def source(self, index: ClipIndex) -> LabelledFrameSource:
-        """A labelled frame a clip."""
+        """One labelled frame per clip."""
         return LabelledFrameSource(index)
 
     @override
-    def held_out(self, batches: Iterable[LabelledFrames]) -> list[Figure]:
-        """Mean absolute errors against the labels: degrees an angle and over all three, centimetres.
+    def held_out(self, batches: Iterable[LabelledFrames]) -> list[HeldOutMetric]:
+        """Mean absolute errors against the labels: degrees per angle and over all three, centimetres.
 
-        Chance is what the best single answer reaches, the median of the held-out labels themselves: no
-        answer that ignores the picture does better. It knows more than the mean of the training labels,
-        which people of other sizes made. The angles decide. The translation does not: how far away a head
-        is and how large it is look alike, and this chance knows the very people's sizes.
+        The chance level is the error of the best constant prediction, the median of the held-out labels: no
+        prediction that ignores the image does better. The angles decide. The translation does not, because
+        distance and head size cannot be told apart in one image, and this median knows these people's sizes.
 
         Raises:
             ValueError: no row counts.
         """
-        told, labels = list[Tensor](), list[Tensor]()
+        predictions, labels = list[Tensor](), list[Tensor]()
         for batch in batches:
             rows = real_rows(batch)
-            told.append(pose_in_rad_cm(self.player.code(batch), self.settings.scale)[rows].cpu())
+            predictions.append(pose_in_rad_cm(self.pose_model.code(batch), self.settings.scale)[rows].cpu())
             labels.append(batch.pose[rows].cpu())
-        pose_told, pose_label = torch.cat(told), torch.cat(labels)
-        if not len(pose_label):
-            raise ValueError("no row of the held-out batches counts")
-        constant = pose_label.quantile(0.5, dim=0)
-        return pose_figures((pose_told - pose_label).abs(), (constant - pose_label).abs())
+        predicted, label = torch.cat(predictions), torch.cat(labels)
+        if not len(label):
+            raise ValueError("the held-out batches have no real row")
+        constant = label.quantile(0.5, dim=0)
+        return pose_metrics((predicted - label).abs(), (constant - label).abs())
 
 
-STAGE: Final = PoseStage
-
-
-def pose_figures(error_rad_cm: Tensor, constant_error_rad_cm: Tensor) -> list[Figure]:
-    """Figures of absolute errors [N, 6] in rad and cm, and of the constant answer's."""
+def pose_metrics(error_rad_cm: Tensor, constant_error_rad_cm: Tensor) -> list[HeldOutMetric]:
+    """Metrics of absolute errors [N, 6] in rad and cm, and of those of the constant prediction."""
     rows = len(error_rad_cm)
     value, chance = (errors.double().mean(dim=0) for errors in (error_rad_cm, constant_error_rad_cm))
     value[:3], chance[:3] = value[:3].rad2deg(), chance[:3].rad2deg()
@@ -120,7 +113,7 @@ def pose_figures(error_rad_cm: Tensor, constant_error_rad_cm: Tensor) -> list[Fi
         "head translation error": (slice(3, 6), " cm", False),
     }
     return [
-        Figure(
+        HeldOutMetric(
             name=name,
             value=value[part].mean().item(),
             chance=chance[part].mean().item(),
@@ -131,3 +124,6 @@ def pose_figures(error_rad_cm: Tensor, constant_error_rad_cm: Tensor) -> list[Fi
         )
         for name, (part, unit, decides) in parts.items()
     ]
+
+
+STAGE: Final = PoseStage

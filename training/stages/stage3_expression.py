@@ -1,9 +1,10 @@
-"""Stage 3: expression and the final generator, by complementary learning.
+"""Stage 3: expression and the final generator.
 
-Trains E_exp (the expression head on the frozen unified motion feature), the two layers that make the lip
-code of a lip or audio feature, the generator G and its discriminator. Appearance, trunk, pose and eye
-heads and E_aud's trunk are frozen. G remakes the driving frame from appearance | lip (of the sound) |
-expression (mean over the window) | eye | pose; what the others leave unsaid is left to expression.
+Trains E_exp (the expression head on the frozen unified motion feature), the layer that reads the lip code
+from a lip or audio feature, the generator G and its discriminator. Frozen: E_app, E_mot's trunk, the lip, eye
+and pose heads, E_aud's trunk. G reconstructs the driving frame from appearance | lip (of the audio) |
+expression (mean over the window) | eye | pose, so the expression code learns what the other codes do not
+carry.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.appearance import Appearance
-from models.external.vgg19 import PerceptualFeatures
+from models.external.vgg19 import VGG19Features
 from models.generator import Generator
 from models.motion import MotionEncoder
 from models.style_vector import StyleVector
@@ -25,35 +26,33 @@ from training.data.batches import ExpressionWindows
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.sources import ExpressionWindowSettings, ExpressionWindowSource
-from training.engine.settings import OptimiserSettings
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import OptimizerSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
-from training.losses.decorrelation import DimensionPairs, decorrelation_loss
+from training.losses.decorrelation import DimensionPairs, decorrelation_loss, in_window_mean
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
 from training.losses.memory_bank import MemoryBank
 from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
-from training.losses.window import in_window_mean
 from training.stages.adversary import (
     Adversary,
     AdversarySettings,
     features,
-    held_still,
+    frozen_parameters,
     no_gradient_scores,
     scores,
 )
-from training.stages.expression_correlation import CorrelationTally
-from training.stages.first_generator import start_from_first
-from training.stages.frozen_encoders import FrozenEncoders
-from training.stages.generator_noise import hold_noise_at_zero
-from training.stages.judges import Judgement, judges_of
-from training.stages.reconstruction import ReconstructionTally
-from training.stages.stage import Figure, Frozen, Player, Stage, StageContext, StepResult, real_rows
+from training.stages.encoders import FrozenEncoders
+from training.stages.generator import freeze_noise, start_from_first
+from training.stages.held_out_metrics import CorrelationMetric, ReconstructionMetrics
+from training.stages.perceptual_networks import PerceptualFeatures, build_perceptual_networks
+from training.stages.stage import FrozenNetwork, LossModule, Stage, StageContext, StepResult, real_rows
 
 
 class ExpressionWeights(Settings):
-    """Weights of the losses. Unverified: λ of VGG, features and D are left over in the official code."""
+    """Loss weights. Unverified: λ of vgg, feature_matching and D were found unused in the official code."""
 
     vgg: float = Field(default=10.0, ge=0, description="Perceptual loss (VGG-19)")
     adversarial: float = Field(default=1.0, ge=0, description="Adversarial loss")
@@ -66,8 +65,8 @@ class ExpressionWeights(Settings):
     pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
 
 
-class ExpressionSettings(Settings):
-    """Stage 3. Unverified: K, M, all weights and sizes."""
+class ExpressionStageSettings(Settings):
+    """Settings of stage 3. Unverified: K, M, all weights and sizes."""
 
     weights: ExpressionWeights = ExpressionWeights()
     windows: ExpressionWindowSettings = Field(
@@ -78,46 +77,50 @@ class ExpressionSettings(Settings):
     dimension_pairs: DimensionPairs = "all"
     adversary: AdversarySettings = AdversarySettings()
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
-    # Ours: G begins as stage 1's G0 (its moving average) wherever the shapes agree, and D as stage 1's D.
+    # Ours: initialise G from stage 1's G0 (its EMA) wherever the shapes agree, and D from stage 1's D.
     start_from_stage1: bool = True
-    gaze_with_blinks: bool = Field(default=True, description="Gaze term also compares blinks; ours")
-    optimiser: OptimiserSettings = OptimiserSettings()
-    # The released generator has learned noise. Ours: off, its strengths stay at zero.
+    gaze_with_blinks: bool = Field(
+        default=True, description="Ours: the gaze term also compares perception's blinks"
+    )
+    optimizer: OptimizerSettings = OptimizerSettings()
+    # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
-    # The generator's weights are of variance one and scaled when used, so a rate moves them by a smaller
-    # part than it moves the encoders'. 1: one rate for all, as left over in the official code.
+    # The generator's weights have unit variance and are scaled in use (equalised learning rate), so one rate
+    # changes them relatively less than the encoders'. 1: one rate for all, as found in the official code.
     generator_rate_factor: float = Field(default=1.0, gt=0)
-    adversary_optimiser: OptimiserSettings = OptimiserSettings()
+    adversary_optimizer: OptimizerSettings = OptimizerSettings()
 
 
-class ExpressionModel(Player):
-    """G and the expression head, with the frozen encoders and all that judges."""
+class ExpressionModel(LossModule):
+    """G and the expression head, with the frozen encoders and the frozen networks of their losses."""
 
-    def __init__(self, context: StageContext, settings: ExpressionSettings, adversary: Adversary) -> None:
+    def __init__(
+        self, context: StageContext, settings: ExpressionStageSettings, adversary: Adversary
+    ) -> None:
         super().__init__()
         networks, parents = context.networks, context.parents
         self._settings = settings
-        self._adversary = (adversary,)  # not a module of this one: it has a turn of its own
+        self._adversary = (adversary,)  # in a tuple, so that it is not a submodule
         self.side_px = networks.image_side_px
         encoders = FrozenEncoders(context)
         self.encoders = encoders
         motion = MotionEncoder(networks.motion)
         self.expression_head, self.expression_code = motion.to_emo, motion.emo_embed
-        # One layer makes the lip code of either feature: stage 2 drew the two together.
+        # One layer for both features: stage 2 aligned them.
         self.lip_code = motion.mouth_embed
         self.generator = Generator(networks.generator)
         if not settings.generator_noise:
-            hold_noise_at_zero(self.generator)
+            freeze_noise(self.generator)
         if settings.start_from_stage1:
             start_from_first(self.generator, parents["stage1_motion"], networks)
             parents["stage1_motion"].load_into("discriminator", adversary.network)
-        self.judges = Frozen(judges_of(context))
-        self.vgg = Frozen(PerceptualFeatures(networks.perceptual, context.pretrained.vgg19))
+        self.perceptual = FrozenNetwork(build_perceptual_networks(context))
+        self.vgg = FrozenNetwork(VGG19Features(networks.vgg19, context.pretrained.vgg19))
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
 
     def move_banks(self, device: torch.device) -> None:
-        """Make the two memory banks, empty, on a device."""
+        """Create the two memory banks, empty, on a device."""
         expression_width, audio_width = self._widths
         self.expression_bank = MemoryBank(self._settings.memory_rows, expression_width, device)
         self.audio_bank = MemoryBank(self._settings.memory_rows, audio_width, device)
@@ -130,14 +133,14 @@ class ExpressionModel(Player):
         codes: Tensor = self.expression_code(self.expression_head(motion_feature))
         return in_window_mean(codes.unflatten(0, (rows, frames)))
 
-    def remake(
+    def reconstruct(
         self, appearance: Tensor, driving: Tensor, expression: Tensor, audio_feature: Tensor
     ) -> Tensor:
-        """I_f, the driving frame remade.
+        """I_f, the driving frame reconstructed.
 
         Args:
             appearance: [B, 3, S, S], another frame of the person.
-            driving: [B, 3, S, S], whose eyes and head pose count.
+            driving: [B, 3, S, S], the source of the eye and pose codes.
             expression: F̄_e [B, 30].
             audio_feature: F_a [B, 512].
 
@@ -145,13 +148,13 @@ class ExpressionModel(Player):
             [B, 3, S, S] in [-1, 1], float32.
         """
         with torch.no_grad():
-            who: Appearance = self.encoders.appearance(appearance)
+            encoded: Appearance = self.encoders.appearance(appearance)
             motion_feature = self.encoders.trunk(driving)
             eye, pose = self.encoders.eye(motion_feature), self.encoders.pose(motion_feature)
         lip: Tensor = self.lip_code(audio_feature)
-        codes = (who.code, lip, expression, eye, pose)
+        codes = (encoded.code, lip, expression, eye, pose)
         style = StyleVector(*(code.to(lip.dtype) for code in codes))
-        return self.generator(style.to_vector(), who.map).float()
+        return self.generator(style.to_vector(), encoded.map).float()
 
     @override
     def rate_factors(self) -> Mapping[str, float]:
@@ -159,37 +162,37 @@ class ExpressionModel(Player):
 
     @override
     def forward(self, batch: ExpressionWindows) -> StepResult:
-        """Remake the driving frame from every code, and compare."""
+        """The losses of the driving frame reconstructed from all codes."""
         settings, (adversary,) = self._settings, self._adversary
         window = to_network_input(batch.window, self.side_px)
         driving = window[:, window.shape[1] // 2]
         expression = self.expression(augment_window(window, batch.facts.seeds, settings.augmentation))
         with torch.no_grad():
             audio_feature: Tensor = self.encoders.audio(batch.mels)
-            target: Judgement = self.judges(driving)
+            target: PerceptualFeatures = self.perceptual(driving)
             target_vgg = self.vgg(driving)
-        generated = self.remake(
+        generated = self.reconstruct(
             to_network_input(batch.appearance, self.side_px), driving, expression, audio_feature
         )
-        seen: Judgement = self.judges(generated)
-        target_verdict = no_gradient_scores(adversary.network, driving)
-        with held_still(adversary.network) as network:
-            verdict = network(generated)
+        result: PerceptualFeatures = self.perceptual(generated)
+        output_real = no_gradient_scores(adversary.network, driving)
+        with frozen_parameters(adversary.network) as network:
+            output_generated = network(generated)
         losses = {
             "vgg": perceptual_loss(target_vgg, self.vgg(generated), settings.vgg_layer_weights),
-            "adversarial": generator_hinge_loss(scores(verdict)),
-            "feature_matching": feature_matching_loss(features(target_verdict), features(verdict)),
+            "adversarial": generator_hinge_loss(scores(output_generated)),
+            "feature_matching": feature_matching_loss(features(output_real), features(output_generated)),
             "decorrelation": self._decorrelation(expression, audio_feature),
             "lip": lip_consistency_loss(self.encoders.lip(self.encoders.trunk(generated)), audio_feature),
-            "gaze": gaze_consistency_loss(self._look(seen), self._look(target)),
-            "phi": feature_distance(target.phi, seen.phi),
-            "psi": feature_distance(target.psi, seen.psi),
+            "gaze": gaze_consistency_loss(self._gaze(result), self._gaze(target)),
+            "phi": feature_distance(target.phi, result.phi),
+            "psi": feature_distance(target.psi, result.psi),
             "pixel": mean_absolute_difference(driving, generated),
         }
         return StepResult(losses, real=driving, generated=generated)
 
     def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
-        """L_decor of the batch with what the banks hold; then the batch goes into the banks."""
+        """L_decor of the batch and the memory banks; in training, the batch then enters the banks."""
         loss = decorrelation_loss(
             expression,
             audio_feature,
@@ -202,25 +205,27 @@ class ExpressionModel(Player):
             self.audio_bank.push(audio_feature)
         return loss
 
-    def _look(self, seen: Judgement) -> Tensor:
-        return torch.cat([seen.gaze, seen.blink], dim=1) if self._settings.gaze_with_blinks else seen.gaze
+    def _gaze(self, features: PerceptualFeatures) -> Tensor:
+        if self._settings.gaze_with_blinks:
+            return torch.cat([features.gaze, features.blink], dim=1)
+        return features.gaze
 
 
 class ExpressionStage(Stage[ExpressionWindows]):
-    """Stage 3."""
+    """Stage 3: trains the expression head, the lip code, G and D; starts from all earlier stages."""
 
     name = "stage3_expression"
     version = "1"
-    settings_type = ExpressionSettings
+    settings_type = ExpressionStageSettings
 
-    def __init__(self, context: StageContext, settings: ExpressionSettings) -> None:
+    def __init__(self, context: StageContext, settings: ExpressionStageSettings) -> None:
         self.settings = settings
         adversary = Adversary(context.networks.discriminator, settings.adversary)
         self.model = self._model = ExpressionModel(context, settings, adversary)
         self.adversary = adversary
         self.loss_weights = vars(settings.weights) | settings.adversary.weights()
-        self.optimiser = settings.optimiser
-        self.adversary_optimiser = settings.adversary_optimiser
+        self.optimizer = settings.optimizer
+        self.adversary_optimizer = settings.adversary_optimizer
         self.saved = {
             "motion.to_emo": self._model.expression_head,
             "motion.emo_embed": self._model.expression_code,
@@ -235,21 +240,21 @@ class ExpressionStage(Stage[ExpressionWindows]):
         return ExpressionWindowSource(index, self.settings.windows)
 
     @override
-    def held_out(self, batches: Iterable[ExpressionWindows]) -> list[Figure]:
-        """PSNR and SSIM against copying the appearance; how far expression goes with the sound."""
-        pictures, correlation = ReconstructionTally(), CorrelationTally()
+    def held_out(self, batches: Iterable[ExpressionWindows]) -> list[HeldOutMetric]:
+        """PSNR and SSIM against copying the appearance frame; correlation of expression and audio."""
+        reconstruction, correlation = ReconstructionMetrics(), CorrelationMetric()
         for batch in batches:
             rows = real_rows(batch)
             appearance = to_network_input(batch.appearance[rows], self._model.side_px)
-            generated, driving, expression, audio_feature = self._remake(batch)
-            pictures.add(generated[rows], driving[rows], appearance)
+            generated, driving, expression, audio_feature = self._reconstruct(batch)
+            reconstruction.add(generated[rows], driving[rows], appearance)
             correlation.add(expression[rows], audio_feature[rows])
-        return [*pictures.figures(), correlation.figure()]
+        return [*reconstruction.metrics(), correlation.metric()]
 
     @override
     def sample_grid(self, batch: ExpressionWindows) -> Tensor:
-        """Appearance, driving frame, what was made of them."""
-        generated, driving, _, _ = self._remake(batch)
+        """Columns: appearance, driving frame, generated frame."""
+        generated, driving, _, _ = self._reconstruct(batch)
         return torch.stack(
             [to_network_input(batch.appearance, self._model.side_px), driving, generated], dim=1
         )
@@ -274,8 +279,8 @@ class ExpressionStage(Stage[ExpressionWindows]):
         super().to(device)
         self._model.move_banks(device)
 
-    def _remake(self, batch: ExpressionWindows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Generated and driving frames, expression and audio features; nothing augmented."""
+    def _reconstruct(self, batch: ExpressionWindows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Generated and driving frames, expression and audio features, without augmentation."""
         model = self._model
         window = to_network_input(batch.window, model.side_px)
         driving = window[:, window.shape[1] // 2]
@@ -283,7 +288,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
         audio_feature: Tensor = model.encoders.audio(batch.mels)
         appearance = to_network_input(batch.appearance, model.side_px)
         return (
-            model.remake(appearance, driving, expression, audio_feature),
+            model.reconstruct(appearance, driving, expression, audio_feature),
             driving,
             expression,
             audio_feature,

@@ -29,11 +29,10 @@ from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, collect, read_weights
 from training.engine.weights_digest import weights_digest
 from training.jobs.job import TrainingJob
-from training.jobs.published_settings import read_settings
-from training.jobs.stage_run import JOB_NAME
+from training.jobs.stage_run import JOB_NAME, read_settings
 from training.jobs.worker import read_parents
 from training.losses.contrastive import unit_length
-from training.stages.stage import Frozen, StageContext
+from training.stages.stage import FrozenNetwork, StageContext
 
 NAME: Final = "lip_encoders"
 STAGE: Final = "stage2_lip"
@@ -55,8 +54,8 @@ class LipEncoders(nn.Module):
         self.digest = hashlib.sha256(save(collect(parts))).hexdigest()
         self.side_px = motion.config.trunk.image_side_px
         self.width = motion.config.head_width
-        self.lips = Frozen(nn.Sequential(motion.model, motion.to_mouth))
-        self.audio = Frozen(audio.model)
+        self.lips = FrozenNetwork(nn.Sequential(motion.model, motion.to_mouth))
+        self.audio = FrozenNetwork(audio.model)
 
 
 class LipEncodersScorer:

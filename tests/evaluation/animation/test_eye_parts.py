@@ -65,7 +65,7 @@ def test_a_run_has_the_parts_that_its_eye_stage_measured(tmp_path: Path) -> None
 def test_what_was_never_measured_or_is_in_pieces_is_refused() -> None:
     assert measured_parts(StageWeights("old", {"motion.to_eye.0.bias": torch.zeros(1)})) is None
     whole = {f"eye_axes.{name}": value for name, value in EyeAxes().state_dict().items()}
-    with pytest.raises(ValueError, match="was never measured"):
+    with pytest.raises(ValueError, match="were never fitted"):
         measured_parts(StageWeights("unfinished", whole))
     del whole["eye_axes.axes"]
     with pytest.raises(ValueError, match=r"torn: eye_axes does not fit EyeAxes .*axes: missing"):

@@ -67,9 +67,9 @@ def test_the_published_checkpoint_loads_from_beside_its_optimiser(tmp_path: Path
         key: torch.tensor(number % 7, dtype=dtype).expand(shape)
         for number, (key, (shape, dtype)) in enumerate(shapes.items())
     }
-    optimiser = {"state": {0: {"step": 7, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]}
+    optimizer = {"state": {0: {"step": 7, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]}
     file = tmp_path / "epoch_20.pth"
-    torch.save({"net_recon": state, "opt_00": optimiser, "sched_00": {"last_epoch": 20}}, file)
+    torch.save({"net_recon": state, "opt_00": optimizer, "sched_00": {"last_epoch": 20}}, file)
     network = load_face_reconstruction(file)
     assert not network.training
     loaded = network.state_dict()

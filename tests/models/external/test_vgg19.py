@@ -5,11 +5,11 @@ import torch
 import torchvision
 from torchvision.models.vgg import make_layers
 
-from models.external.vgg19 import PerceptualConfig, PerceptualFeatures
+from models.external.vgg19 import VGG19Config, VGG19Features
 from models.presets import OFFICIAL, TINY
 from tests.factories.weights import randomise
 
-NARROW = PerceptualConfig(block_channels=(4, 5, 6, 7, 8))
+NARROW = VGG19Config(block_channels=(4, 5, 6, 7, 8))
 TORCHVISION_LAYERS: list[str | int] = [
     4,
     4,
@@ -46,7 +46,7 @@ def saved_vgg(file: Path) -> torch.nn.Sequential:
 
 def test_five_taps_are_torchvisions_of_the_same_weights(tmp_path: Path) -> None:
     layers = saved_vgg(tmp_path / "vgg.pth")
-    network = PerceptualFeatures(NARROW, tmp_path / "vgg.pth")
+    network = VGG19Features(NARROW, tmp_path / "vgg.pth")
     image = torch.rand(1, 3, 32, 48) * 2 - 1
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -66,7 +66,7 @@ def test_five_taps_are_torchvisions_of_the_same_weights(tmp_path: Path) -> None:
 
 def test_the_official_layers_are_vgg19s_up_to_the_fifth_block() -> None:
     with torch.device("meta"):
-        ours = PerceptualFeatures(OFFICIAL.perceptual).state_dict()
+        ours = VGG19Features(OFFICIAL.vgg19).state_dict()
         theirs = torchvision.models.vgg19(weights=None).state_dict()
     kept = {
         key: value.shape
@@ -78,18 +78,18 @@ def test_the_official_layers_are_vgg19s_up_to_the_fifth_block() -> None:
 
 def test_random_features_are_the_same_in_every_run_and_leave_the_random_state_alone() -> None:
     torch.manual_seed(1)
-    first = PerceptualFeatures(TINY.perceptual)
+    first = VGG19Features(TINY.vgg19)
     drawn = torch.rand(3)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(3), drawn)
     torch.manual_seed(2)
-    second = PerceptualFeatures(TINY.perceptual)
+    second = VGG19Features(TINY.vgg19)
     for ours, others in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(ours, others)
 
 
 def test_gradients_reach_the_image_and_no_weight() -> None:
-    network = PerceptualFeatures(TINY.perceptual)
+    network = VGG19Features(TINY.vgg19)
     image = torch.rand(1, 3, 32, 32, requires_grad=True)
     network(image)[-1].sum().backward()
     assert image.grad is not None
@@ -100,4 +100,4 @@ def test_gradients_reach_the_image_and_no_weight() -> None:
 def test_weights_of_other_widths_are_refused(tmp_path: Path) -> None:
     saved_vgg(tmp_path / "vgg.pth")
     with pytest.raises(ValueError, match=r"features\.0\.bias: \[4\] in the file, \[16\] in the network"):
-        PerceptualFeatures(TINY.perceptual, tmp_path / "vgg.pth")
+        VGG19Features(TINY.vgg19, tmp_path / "vgg.pth")

@@ -14,7 +14,7 @@ from pipelines.resources import TrainingResource
 from pipelines.training.checks import check_beats_chance, check_finite, check_loss_decreased
 from pipelines.training.launch import torchrun_command
 from pipelines.training.pictures import draw_losses, metric_table
-from pipelines.training.record import (
+from training.engine.progress import (
     HeldOutMetric,
     LossRecord,
     newest_sample,
@@ -89,7 +89,7 @@ def test_check_finite_names_the_steps() -> None:
 def test_check_beats_chance_considers_deciding_metrics(
     tmp_path: Path, metrics: list[HeldOutMetric], passed: bool
 ) -> None:
-    (tmp_path / "figures.json").write_text(json.dumps([vars(metric) for metric in metrics]))
+    (tmp_path / "held_out_metrics.json").write_text(json.dumps([vars(metric) for metric in metrics]))
     assert check_beats_chance(tmp_path).passed is passed
     assert len(read_held_out_metrics(tmp_path)) == len(metrics)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from training.engine import checkpoint as module
 from training.engine.checkpoint import (
-    AVERAGES_NAME,
+    EMA_NAME,
     MANIFEST_NAME,
     STATE_NAME,
     WEIGHTS_NAME,
@@ -22,14 +22,14 @@ from training.engine.checkpoint import (
     write_checkpoint,
 )
 
-FACTS = CheckpointFacts("stage", 7, 2, {"loop": {"batch_size": 4, "seed": 0}}, 3)
+FACTS = CheckpointFacts("stage", 7, 2, {"trainer": {"batch_size": 4, "seed": 0}}, 3)
 
 
 def write(folder: Path, step: int = 7, value: float = 1.0) -> Path:
     network = nn.Linear(2, 1)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.5)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.5)
     network(torch.ones(1, 2)).sum().backward()
-    optimiser.step()
+    optimizer.step()
     ranks = [
         RankState(
             {"position": 8, "corrupt_keys": ["a"]}, torch.arange(3) + rank, None, {"bank": torch.ones(2)}
@@ -42,7 +42,7 @@ def write(folder: Path, step: int = 7, value: float = 1.0) -> Path:
         dataclasses.replace(FACTS, step=step),
         tensors,
         tensors,
-        {"model": optimiser.state_dict()},
+        {"model": optimizer.state_dict()},
         ranks,
     )
 
@@ -51,17 +51,17 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = read_checkpoint(write(tmp_path, value=2.5))
     assert found.facts == FACTS
     assert found.weights.tensors["net.weight"].tolist() == [[2.5, 2.5], [2.5, 2.5]]
-    assert found.averages is not None
-    assert found.optimisers["model"]["param_groups"][0]["lr"] == 0.5
-    assert found.optimisers["model"]["state"][0]["step"] == 1
+    assert found.ema is not None
+    assert found.optimizers["model"]["param_groups"][0]["lr"] == 0.5
+    assert found.optimizers["model"]["state"][0]["step"] == 1
     assert [rank.cpu_random.tolist() for rank in found.ranks] == [[0, 1, 2], [1, 2, 3]]
     assert found.ranks[1].cursor == {"position": 8, "corrupt_keys": ["a"]}
-    assert found.ranks[1].own["bank"].tolist() == [1, 1]
+    assert found.ranks[1].stage["bank"].tolist() == [1, 1]
 
 
 def test_the_state_holds_tensors_and_plain_values_alone(tmp_path: Path) -> None:
     state = torch.load(write(tmp_path) / STATE_NAME, weights_only=True)
-    assert set(state) == {"optimisers", "ranks"}
+    assert set(state) == {"optimizers", "ranks"}
 
 
 def test_a_write_that_fails_leaves_nothing_and_the_one_before(
@@ -107,7 +107,7 @@ def test_the_newest_is_the_one_whose_manifest_says_so(tmp_path: Path) -> None:
     assert not early.exists()
 
 
-@pytest.mark.parametrize("name", [WEIGHTS_NAME, AVERAGES_NAME, STATE_NAME])
+@pytest.mark.parametrize("name", [WEIGHTS_NAME, EMA_NAME, STATE_NAME])
 @pytest.mark.parametrize("damage", ["flipped", "missing"])
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
     folder = write(tmp_path)
@@ -139,12 +139,12 @@ def test_a_manifest_that_is_cut_off_or_of_another_version_is_refused_by_name(tmp
         ({"stage": "other"}, "stage: 'stage' in the checkpoint, 'other' here"),
         ({"schema_version": 4}, "data schema version: 3 in the checkpoint, 4 here"),
         (
-            {"configuration": {"loop": {"batch_size": 8, "seed": 0}}},
-            r"loop\.batch_size: 4 in the checkpoint, 8 here; choose",
+            {"configuration": {"trainer": {"batch_size": 8, "seed": 0}}},
+            r"trainer\.batch_size: 4 in the checkpoint, 8 here; choose",
         ),
         (
-            {"configuration": {"loop": {"batch_size": 4}, "new": 1}},
-            r"loop\.seed: 0 in the checkpoint, None here; new: None in the checkpoint, 1 here",
+            {"configuration": {"trainer": {"batch_size": 4}, "new": 1}},
+            r"new: None in the checkpoint, 1 here; trainer\.seed: 0 in the checkpoint, None here",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A killed run that is resumed ends as one that was never disturbed, to the last bit."""
+"""A run that is killed and resumed ends with the same bits as an uninterrupted run."""
 
 import json
 import multiprocessing
@@ -19,17 +19,17 @@ from upath import UPath
 from tests.factories import resume_child
 from tests.factories.toy_run import CONFIG, STEPS, same
 from training.engine.checkpoint import (
-    AVERAGES_NAME,
     CHECKPOINTS_FOLDER,
+    EMA_NAME,
     WEIGHTS_NAME,
     newest_checkpoint,
     read_checkpoint,
 )
-from training.engine.metrics_log import METRICS_NAME, read_metrics
+from training.engine.progress import METRICS_NAME, read_metrics
 from training.jobs.job import TrainingJob
 
 pytestmark = pytest.mark.slow
-SOON_SECONDS = 300.0  # a bound that only a failure reaches
+TIMEOUT_SECONDS = 300.0
 
 
 def make_job(folder: Path, root: UPath, stage: str, ranks: int) -> Path:
@@ -60,14 +60,14 @@ def start(job: Path, ranks: int, pause_at_step: int = 0, pause_in_checkpoint: in
 
 def train(job: Path, ranks: int) -> None:
     for process in start(job, ranks):
-        process.join(SOON_SECONDS)
+        process.join(TIMEOUT_SECONDS)
         assert process.exitcode == 0
 
 
-def kill_when(holds: Callable[[], bool], started: list[BaseProcess]) -> None:
-    """SIGKILL for all processes and all below them, once something holds."""
-    give_up_at = time.monotonic() + SOON_SECONDS
-    while not holds():
+def kill_when(condition: Callable[[], bool], started: list[BaseProcess]) -> None:
+    """SIGKILL all processes and their descendants once a condition is true."""
+    give_up_at = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
         assert all(process.is_alive() for process in started), "a process ended too early"
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
@@ -77,66 +77,63 @@ def kill_when(holds: Callable[[], bool], started: list[BaseProcess]) -> None:
     for process in [*map(psutil.Process, numbers), *below]:
         process.kill()
     for process in started:
-        process.join(SOON_SECONDS)
+        process.join(TIMEOUT_SECONDS)
         assert process.exitcode == -9
 
 
-def ends_alike(there: Path, here: Path) -> None:
-    for name in (WEIGHTS_NAME, AVERAGES_NAME):
+def assert_equal_results(there: Path, here: Path) -> None:
+    for name in (WEIGHTS_NAME, EMA_NAME):
         assert (there / "work" / name).read_bytes() == (here / "work" / name).read_bytes()
     first, second = (newest_checkpoint(folder / "work" / CHECKPOINTS_FOLDER) for folder in (there, here))
     assert first is not None
     assert second is not None
     a, b = read_checkpoint(first), read_checkpoint(second)
     assert (a.facts.step, b.facts.step) == (STEPS, STEPS)
-    same(a.optimisers, b.optimisers)
+    same(a.optimizers, b.optimizers)
     same([vars(rank) for rank in a.ranks], [vars(rank) for rank in b.ranks])
-    assert any(not torch.equal(a.weights.tensors[name], value) for name, value in averages_of(a).items())
+    assert any(not torch.equal(a.weights.tensors[name], value) for name, value in ema_of(a).items())
 
 
-def averages_of(checkpoint: Any) -> Mapping[str, Tensor]:
-    return checkpoint.averages.tensors
+def ema_of(checkpoint: Any) -> Mapping[str, Tensor]:
+    return checkpoint.ema.tensors
 
 
-def told_step(folder: Path) -> int:
-    told = read_metrics(folder / "work" / METRICS_NAME)
-    return max((line["step"] for line in told), default=0)
+def last_step(folder: Path) -> int:
+    return max((line["step"] for line in read_metrics(folder / "work" / METRICS_NAME)), default=0)
 
 
 @pytest.mark.parametrize(
     ("stage", "ranks"), [("stage3_expression", 1), ("stage1_motion", 2), ("stage3_expression", 2)]
 )
-def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
+def test_run_killed_at_any_step_resumes_bit_for_bit(
     tmp_path: Path, toy_root: UPath, stage: str, ranks: int
 ) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    train(make_job(undisturbed, toy_root, stage, ranks), ranks)
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+    train(make_job(uninterrupted, toy_root, stage, ranks), ranks)
     job = make_job(killed, toy_root, stage, ranks)
-    at = random.choice([4, 5, 7])
+    at = random.config([4, 5, 7])
     print(f"killed at step {at}")  # noqa: T201
-    kill_when(lambda: told_step(killed) == at, start(job, ranks, pause_at_step=at))
+    kill_when(lambda: last_step(killed) == at, start(job, ranks, pause_at_step=at))
     train(job, ranks)
-    assert f"{stage}: resumed at step {at // 3 * 3}\n" in job.with_name(resume_child.NOTES_NAME).read_text()
-    ends_alike(undisturbed, killed)
+    assert f"Resuming {stage} from step {at // 3 * 3} " in job.with_name(resume_child.LOG_NAME).read_text()
+    assert_equal_results(uninterrupted, killed)
     steps = [
         [line["step"] for line in read_metrics(folder / "work" / METRICS_NAME) if "losses" in line]
-        for folder in (undisturbed, killed)
+        for folder in (uninterrupted, killed)
     ]
     assert steps == [list(range(1, STEPS + 1))] * 2
 
 
-def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
-    tmp_path: Path, toy_root: UPath
-) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    train(make_job(undisturbed, toy_root, "stage3_expression", 1), 1)
+def test_run_killed_in_a_checkpoint_resumes_from_the_previous(tmp_path: Path, toy_root: UPath) -> None:
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+    train(make_job(uninterrupted, toy_root, "stage3_expression", 1), 1)
     job, checkpoints = make_job(killed, toy_root, "stage3_expression", 1), killed / "work" / ".checkpoints"
     kill_when(
         lambda: any(checkpoints.glob("step-00000006.partial-*/state.pt")),
         start(job, 1, pause_in_checkpoint=6),
     )
     train(job, 1)
-    assert "resumed at step 3\n" in job.with_name(resume_child.NOTES_NAME).read_text()
-    ends_alike(undisturbed, killed)
+    assert "Resuming stage3_expression from step 3 " in job.with_name(resume_child.LOG_NAME).read_text()
+    assert_equal_results(uninterrupted, killed)
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000006", "step-00000008"]
     assert json.loads((checkpoints / "step-00000008" / "manifest.json").read_text())["step"] == STEPS

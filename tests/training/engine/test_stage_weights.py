@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.memory_format import to_channels_last
+from models.shapes import to_channels_last
 from training.engine.stage_weights import StageWeights, collect, read_weights, write_weights
 
 

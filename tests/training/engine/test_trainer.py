@@ -1,87 +1,93 @@
-"""What a run leaves when something is wrong, and when it is looked at."""
+"""The trainer: errors, logging that does not change the weights, held-out metrics."""
 
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from typing_extensions import override
 from upath import UPath
 
-from tests.factories.toy_run import CADENCE, CONFIG, TOY_RUN, ListReporter, publish_weights
+from tests.factories.stages import TOY
+from tests.factories.toy_run import CONFIG, LOGGING, TOY_RUN, publish_weights
 from training.data.batches import LabelledFrames
+from training.data.index import ClipIndex, open_current
+from training.data.sampling import World
+from training.data.sources import LabelledFrameSource
 from training.engine.checkpoint import CHECKPOINTS_FOLDER, UnfitCheckpointError, newest_checkpoint
-from training.engine.ema import Averages
-from training.engine.finite_guard import NotFiniteError
-from training.engine.settings import Cadence
+from training.engine.distributed import DistributedContext
+from training.engine.ema import EMA
+from training.engine.optimizer import NotFiniteError
+from training.engine.progress import HeldOutMetric
+from training.engine.settings import LoggingConfig, TrainerSettings
+from training.engine.trainer import Trainer, TrainerPlan
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.worker import read_parents, train
 from training.stages.perception import PerceptionModel
-from training.stages.stage import StepResult
+from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 pytestmark = pytest.mark.usefixtures("toy_presets")
-# Loader workers cost more than they bring here.
-QUIET = CADENCE.replace(workers=0, samples_every_steps=100, held_out_every_steps=0)
+# Loader workers cost more than they save here.
+QUIET = LOGGING.replace(workers=0, samples_every_steps=100, held_out_every_steps=0)
 
 
 @pytest.fixture
-def set_cadence(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cadence], None]:
-    def put(cadence: Cadence) -> None:
-        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
+def set_logging(monkeypatch: pytest.MonkeyPatch) -> Callable[[LoggingConfig], None]:
+    def put(logging: LoggingConfig) -> None:
+        monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, logging=logging))
 
     return put
 
 
-def run(root: UPath, work: Path, stage: str = "perception", config: TrainingConfig = CONFIG) -> str:
+def run(root: UPath, work: Path, stage: str = "perception", config: TrainingConfig = CONFIG) -> None:
     work.mkdir(exist_ok=True)
-    reporter = ListReporter()
-    train(TrainingJob(root=str(root), stage=stage, config=config, work=work), reporter)
-    return "\n".join(reporter.lines)
+    train(TrainingJob(root=str(root), stage=stage, config=config, work=work))
 
 
-def spoil(monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
+def put_nan(monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
     """The gaze loss is NaN at one call of the model, the first being 1."""
-    whole, calls = PerceptionModel.forward, list[int]()
+    forward, calls = PerceptionModel.forward, list[int]()
 
-    def spoiled(self: PerceptionModel, batch: LabelledFrames) -> StepResult:
+    def forward_with_nan(self: PerceptionModel, batch: LabelledFrames) -> StepResult:
         calls.append(1)
-        losses = dict(whole(self, batch).losses)
+        losses = dict(forward(self, batch).losses)
         return StepResult(losses | {"gaze": losses["gaze"] * (math.nan if len(calls) == at_call else 1.0)})
 
-    monkeypatch.setattr(PerceptionModel, "forward", spoiled)
+    monkeypatch.setattr(PerceptionModel, "forward", forward_with_nan)
 
 
-@pytest.mark.parametrize(("spoiled_step", "whole_step"), [(6, 3), (3, None)])
-def test_a_nan_stops_the_run_before_a_checkpoint_would_hold_it(
+@pytest.mark.parametrize(("nan_step", "checkpoint_step"), [(6, 3), (3, None)])
+def test_trainer_stops_at_nan_before_saving_it(
     tmp_path: Path,
     toy_root: UPath,
     monkeypatch: pytest.MonkeyPatch,
-    set_cadence: Callable[[Cadence], None],
-    spoiled_step: int,
-    whole_step: int | None,
+    set_logging: Callable[[LoggingConfig], None],
+    nan_step: int,
+    checkpoint_step: int | None,
 ) -> None:
-    set_cadence(QUIET.replace(finite_check_every_steps=50))
-    spoil(monkeypatch, spoiled_step)
-    with pytest.raises(NotFiniteError, match=r"perception: step \d is not finite"):
+    set_logging(QUIET.replace(finite_check_every_steps=50))
+    put_nan(monkeypatch, nan_step)
+    with pytest.raises(NotFiniteError, match=r"perception: loss or gradient is not finite at step \d"):
         run(toy_root, tmp_path / "work")
     newest = newest_checkpoint(tmp_path / "work" / CHECKPOINTS_FOLDER)
-    assert (newest and newest.name) == (whole_step and f"step-{whole_step:08d}")
-    told = json.loads((tmp_path / "work" / "rank-0-not_finite.json").read_text())
-    assert told["step"] == spoiled_step - 1
-    assert told["losses"]["gaze"] == "nan"
-    assert [len(batch["keys"]) for batch in told["batches"]] == [2] * 3
-    assert all(key.startswith("clip-") for batch in told["batches"] for key in batch["keys"])
+    assert (newest and newest.name) == (checkpoint_step and f"step-{checkpoint_step:08d}")
+    saved = json.loads((tmp_path / "work" / "rank-0-not_finite.json").read_text())
+    assert saved["step"] == nan_step - 1
+    assert saved["losses"]["gaze"] == "nan"
+    assert [len(batch["keys"]) for batch in saved["batches"]] == [2] * 3
+    assert all(key.startswith("clip-") for batch in saved["batches"] for key in batch["keys"])
 
 
-def test_looking_saving_and_telling_change_no_weight(
-    tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]
+def test_logging_config_does_not_change_the_weights(
+    tmp_path: Path, toy_root: UPath, set_logging: Callable[[LoggingConfig], None]
 ) -> None:
-    left: list[bytes] = []
-    busy = Cadence(
+    results: list[bytes] = []
+    busy = LoggingConfig(
         log_every_steps=1,
         checkpoint_every_steps=2,
         checkpoints_kept=1,
@@ -90,52 +96,62 @@ def test_looking_saving_and_telling_change_no_weight(
         held_out_rows=2,
         workers=0,
     )
-    for number, cadence in enumerate((QUIET.replace(checkpoint_every_steps=100), busy)):
-        set_cadence(cadence)
+    for number, logging in enumerate((QUIET.replace(checkpoint_every_steps=100), busy)):
+        set_logging(logging)
         run(toy_root, tmp_path / str(number), "stage1_motion", CONFIG.replace(steps=4))
-        left.append(b"".join((tmp_path / str(number) / f"{name}.safetensors").read_bytes() for name in
-                             ("weights", "averages")))  # fmt: skip
-    assert left[0] == left[1]
+        results.append(b"".join((tmp_path / str(number) / f"{name}.safetensors").read_bytes() for name in
+                             ("weights", "ema")))  # fmt: skip
+    assert results[0] == results[1]
     assert len(list((tmp_path / "1" / "samples").iterdir())) == 4
 
 
-def test_a_checkpoint_of_another_choice_is_refused_with_what_differs(
-    tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]
+def test_trainer_rejects_checkpoint_of_other_settings(
+    tmp_path: Path, toy_root: UPath, set_logging: Callable[[LoggingConfig], None]
 ) -> None:
-    set_cadence(QUIET)
+    set_logging(QUIET)
     run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=1))
     with pytest.raises(
         UnfitCheckpointError,
-        match=r"settings\.loop\.batch_size: 2 in the checkpoint, 3 here; settings\.loop\.seed",
+        match=r"settings\.trainer\.batch_size: 2 in the checkpoint, 3 here; settings\.trainer\.seed",
     ):
         run(toy_root, tmp_path / "work", config=CONFIG.replace(batch_size=3, seed=4))
 
 
-def test_the_averages_follow_the_weights_step_by_step(
-    tmp_path: Path, toy_root: UPath, monkeypatch: pytest.MonkeyPatch, set_cadence: Callable[[Cadence], None]
+def test_trainer_updates_ema_once_per_step(
+    tmp_path: Path,
+    toy_root: UPath,
+    monkeypatch: pytest.MonkeyPatch,
+    set_logging: Callable[[LoggingConfig], None],
 ) -> None:
-    set_cadence(QUIET)
-    seen: list[int] = []
-    update = Averages.update
+    set_logging(QUIET)
+    steps: list[int] = []
+    update = EMA.update
 
-    def noting(self: Averages, step: int) -> None:
-        seen.append(step)
+    def record(self: EMA, step: int) -> None:
+        steps.append(step)
         update(self, step)
 
-    monkeypatch.setattr(Averages, "update", noting)
+    monkeypatch.setattr(EMA, "update", record)
     run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=3))
     run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=5))
-    assert seen == [0, 1, 2, 3, 4]
+    assert steps == [0, 1, 2, 3, 4]
 
 
-def test_bfloat16_trains(tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]) -> None:
-    set_cadence(QUIET)
+def test_trainer_runs_in_bfloat16(
+    tmp_path: Path,
+    toy_root: UPath,
+    caplog: pytest.LogCaptureFixture,
+    set_logging: Callable[[LoggingConfig], None],
+) -> None:
+    caplog.set_level("INFO")
+    set_logging(QUIET)
     config = CONFIG.replace(steps=2, precision="bfloat16")
     for stage in ("stage1_motion", "stage3_expression"):
-        assert "2 steps done" in run(toy_root, tmp_path / stage, stage, config)
+        run(toy_root, tmp_path / stage, stage, config)
+        assert f"Trained {stage} for 2 steps" in caplog.text
 
 
-def test_a_stage_whose_parent_is_missing_says_which_to_train_first(toy_root: UPath) -> None:
+def test_read_parents_names_the_missing_parent(toy_root: UPath) -> None:
     config = CONFIG.replace(run="new")
     with pytest.raises(
         ValueError,
@@ -145,10 +161,10 @@ def test_a_stage_whose_parent_is_missing_says_which_to_train_first(toy_root: UPa
     assert set(read_parents(toy_root, "stage2_lip", config.replace(parents_run="toy"))) == {"stage1_motion"}
 
 
-def test_a_parent_of_other_shapes_is_refused_with_its_keys(
-    tmp_path: Path, toy_root: UPath, set_cadence: Callable[[Cadence], None]
+def test_trainer_rejects_parent_of_other_shapes(
+    tmp_path: Path, toy_root: UPath, set_logging: Callable[[LoggingConfig], None]
 ) -> None:
-    set_cadence(QUIET)
+    set_logging(QUIET)
     publish_weights(toy_root, "perception", "foreign", {"perception": torch.nn.Linear(2, 3)})
     config = CONFIG.replace(run="child", parents_run="foreign")
     with pytest.raises(
@@ -156,3 +172,64 @@ def test_a_parent_of_other_shapes_is_refused_with_its_keys(
         match=r"perception of run 'foreign': perception does not fit PerceptionNetwork .*trunk\.conv1",
     ):
         run(toy_root, tmp_path / "work", "stage1_motion", config)
+
+
+class Counting(Stage[LabelledFrames]):
+    """Counts the rows that it is given."""
+
+    name, version, settings_type = "counting", "1", object
+
+    def __init__(self, context: StageContext, settings: object) -> None:
+        del context, settings
+        self.batches: list[LabelledFrames] = []
+        self.model, self.saved = LossModule(), {}
+
+    @override
+    def source(self, index: ClipIndex) -> LabelledFrameSource:
+        return LabelledFrameSource(index)
+
+    @override
+    def held_out(self, batches: Iterable[LabelledFrames]) -> list[HeldOutMetric]:
+        self.batches = list(batches)
+        rows = sum(len(real_rows(batch)) for batch in self.batches)
+        return [HeldOutMetric("rows", float(rows), None, higher_is_better=True)]
+
+
+def counting_trainer(
+    root: UPath, work: Path, monkeypatch: pytest.MonkeyPatch, *, rows: int, batch_size: int
+) -> tuple[Counting, Trainer[LabelledFrames]]:
+    monkeypatch.setattr(Trainer, "_build_optimizers", lambda _: {})
+    stage = Counting(StageContext(TOY, {}), None)
+    settings = TrainerSettings(steps=1, batch_size=batch_size)
+    plan = TrainerPlan(settings, QUIET.replace(held_out_rows=rows, workers=2), work, {})
+    indexes = open_current(root, "train"), open_current(root, "validation")
+    distributed = DistributedContext(World(), torch.device("cpu"))
+    return stage, Trainer(stage, *indexes, plan, distributed, lambda _: None)
+
+
+@pytest.mark.parametrize(("rows", "passes"), [(1, 1), (2, 1), (3, 2), (5, 3)])
+def test_measure_repeats_a_short_validation_split(
+    tmp_path: Path, toy_root: UPath, monkeypatch: pytest.MonkeyPatch, rows: int, passes: int
+) -> None:
+    index = open_current(toy_root, "validation")
+    assert len(index) == 2
+    stage, trainer = counting_trainer(toy_root, tmp_path, monkeypatch, rows=rows, batch_size=3)
+    (metric,) = trainer.measure()
+    assert metric.value == 2 * passes
+    assert [batch.facts.real for batch in stage.batches] == [(True, True, False)] * passes
+    assert [batch.facts.epochs for batch in stage.batches] == [(epoch,) * 3 for epoch in range(passes)]
+    keys = {batch.facts.keys[:2] for batch in stage.batches}
+    assert keys == {(index.key(0), index.key(1))}
+
+
+def test_measure_draws_new_frames_per_pass_and_repeats_them(
+    tmp_path: Path, toy_root: UPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, trainer = counting_trainer(toy_root, tmp_path, monkeypatch, rows=12, batch_size=2)
+    drawn: list[list[tuple[int, ...]]] = []
+    for _ in range(2):
+        trainer.measure()
+        drawn.append([batch.facts.frames for batch in stage.batches])
+    assert len(drawn[0]) == 6
+    assert len(set(drawn[0])) > 1
+    assert drawn[0] == drawn[1]

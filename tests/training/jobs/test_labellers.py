@@ -1,4 +1,4 @@
-"""Labels of different labellers: refused before a stage trains, allowed when told, then in the recipe."""
+"""Labels of several labellers: rejected before a stage trains, or allowed and recorded in the recipe."""
 
 import hashlib
 import json
@@ -17,7 +17,6 @@ from tests.factories.published_steps import LABELLERS, make_clip, make_sample, p
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import allowed_mix, read_labellers, require_one_labeller
-from training.jobs.reporting import TextReporter
 from training.jobs.stage_run import run_stage
 from training.jobs.worker import train
 from training.stage_catalog import STAGE_NAMES
@@ -39,18 +38,12 @@ def root_with(folder: Path, statistics: Mapping[str, Any]) -> UPath:
     return root
 
 
-def told(root: UPath, stage: str, config: TrainingConfig = CONFIG) -> list[str]:
-    lines: list[str] = []
-    require_one_labeller(root, stage, config, lines.append)
-    return lines
+def refuse(*arguments: object) -> None:
+    raise AssertionError(f"started {arguments}")
 
 
-def refuse(*told: object) -> None:
-    raise AssertionError(f"started {told}")
-
-
-def test_batches_of_different_backends_are_refused_before_anything_trains_and_allowed_when_told(
-    tmp_path: Path,
+def test_mixed_labellers_are_rejected_unless_allowed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shards = dict[str, ShardSet]()
     for batch, people, pose in (("b0", "ab", LABELLERS["pose"]), ("b1", "c", DEEP3D)):
@@ -70,63 +63,55 @@ def test_batches_of_different_backends_are_refused_before_anything_trains_and_al
     )
     line = (
         r"^perception reads labels of different labellers: pose by deep3d 1 weights 0123abcd \(samples: 1\) "
-        r"and by p 1 \(samples: 2\)\. Make the stale batches again \(.*\), then dataset, or allow it by "
+        r"and by p 1 \(samples: 2\)\. Relabel the stale batches \(.*\), then make `dataset`, or set "
         r"allow_mixed_labellers$"
     )
     with pytest.raises(ValueError, match=line):
-        run_stage(root, "perception", CONFIG, refuse, progress=lambda _: None)
+        run_stage(root, "perception", CONFIG, refuse)
     with pytest.raises(ValueError, match=line):
-        train(
-            TrainingJob(root=str(root), stage="perception", config=CONFIG, work=tmp_path / "work"),
-            TextReporter(),
-        )
-    lines: list[str] = []
+        train(TrainingJob(root=str(root), stage="perception", config=CONFIG, work=tmp_path / "work"))
     with pytest.raises(AssertionError, match="started"):
-        run_stage(root, "perception", ALLOWED, refuse, progress=lines.append)
-    assert [one.endswith(": allowed by allow_mixed_labellers") for one in lines] == [True]
+        run_stage(root, "perception", ALLOWED, refuse)
+    assert caplog.messages[-1].endswith("and by p 1 (samples: 2) (allowed by allow_mixed_labellers)")
 
 
-def test_a_stage_minds_the_labels_that_it_reads_alone(tmp_path: Path) -> None:
+def test_stages_check_only_labels_they_read(tmp_path: Path) -> None:
     labellers = {label: {"x 1": 1, "x 2": 2} for label in ("pose", "gaze", "lip_sync")}
     root = root_with(tmp_path, {"labellers": labellers})
     refused = set[str]()
     for stage in STAGE_NAMES:
         try:
-            assert told(root, stage) == []
+            require_one_labeller(root, stage, CONFIG)
         except ValueError:
             refused.add(stage)
     assert refused == {"perception", "stage2_eye", "stage2_pose"}
     with pytest.raises(
         ValueError, match=r"^stage2_pose reads [^;]*: pose by x 1 \(samples: 1\) and by x 2 [^;]*$"
     ):
-        told(root, "stage2_pose")
+        require_one_labeller(root, "stage2_pose", CONFIG)
 
 
-def test_another_detector_s_tracks_are_every_stage_s_concern(tmp_path: Path) -> None:
+def test_all_stages_check_the_face_detector(tmp_path: Path) -> None:
     root = root_with(tmp_path, {"labellers": {"faces": {"built in": 9, "finder 1": 1}}})
     for stage in STAGE_NAMES:
         with pytest.raises(ValueError, match=rf"^{stage} reads labels .*: faces by built in \(samples: 9"):
-            told(root, stage)
+            require_one_labeller(root, stage, CONFIG)
 
 
-def test_one_labeller_a_label_is_taken_in_silence(tmp_path: Path) -> None:
+def test_one_labeller_per_label_logs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = root_with(tmp_path, {"labellers": {"pose": {"p 1": 3}, "gaze": {"g 1": 3}}})
-    assert told(root, "perception") == []
+    require_one_labeller(root, "perception", CONFIG)
+    assert caplog.messages == []
 
 
-def test_a_data_set_of_before_samples_were_counted_is_read(tmp_path: Path) -> None:
-    root = root_with(tmp_path, {"labellers": {"pose": ["p 1", "p 2"], "gaze": ["g 1"]}})
-    assert read_labellers(root) == {"pose": {"p 1": None, "p 2": None}, "gaze": {"g 1": None}}
-    with pytest.raises(ValueError, match=r"pose by p 1 \(number of samples not told\) and by p 2"):
-        told(root, "stage2_pose")
+def test_data_set_without_labellers_logs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = root_with(tmp_path, {"schema_version": 1})
+    assert read_labellers(root) == {}
+    require_one_labeller(root, "perception", CONFIG)
+    assert caplog.messages[0].startswith("The data set does not record its labellers")
 
 
-def test_a_data_set_that_does_not_tell_is_taken_and_said_to_be_so(tmp_path: Path) -> None:
-    (line,) = told(root_with(tmp_path, {"schema_version": 1}), "perception")
-    assert line.startswith("perception: the data set does not tell who made its labels")
-
-
-def test_the_recipe_names_an_allowed_mix_and_nothing_else(tmp_path: Path) -> None:
+def test_recipe_records_an_allowed_mix_only(tmp_path: Path) -> None:
     mixed = root_with(tmp_path / "mixed", {"labellers": {"pose": {"p 2": 1, "p 1": 2}, "gaze": {"g 1": 3}}})
     alike = root_with(tmp_path / "alike", {"labellers": {"pose": {"p 1": 3}}})
     assert allowed_mix(mixed, "perception", ALLOWED) == {"mixed_labellers": {"pose": ["p 1", "p 2"]}}

@@ -1,4 +1,4 @@
-"""Pretrained weights in a training config: recipes, what is published, errors."""
+"""Pretrained weights of a training configuration: which stages use them, what is published, errors."""
 
 import dataclasses
 import hashlib
@@ -11,20 +11,20 @@ from upath import UPath
 
 from storage.fingerprint import file_sha256
 from storage.root import local_copy
-from tests.factories.toy_run import CADENCE, CONFIG, TOY_RUN, ListReporter
-from tests.training.stages.test_judges import toy_emonet, toy_l2cs, toy_reconstruction
+from tests.factories.toy_run import CONFIG, LOGGING, TOY_RUN
+from tests.training.stages.test_perceptual_networks import toy_emonet, toy_l2cs, toy_reconstruction
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS, plan_stage
 from training.jobs.recipe import stage_settings
-from training.jobs.stage_run import check_reloads, run_stage
+from training.jobs.stage_run import reload_stage, run_stage
 from training.jobs.worker import train
 from training.stage_catalog import STAGE_NAMES, stage_info
-from training.stages import judges
+from training.stages import perceptual_networks
 from weights.resolve import resolve_config, resolve_files
 
-BEFORE = {"networks", "stage", "loop", "processes", "vgg19_sha256"}
-"""What a recipe held before there were outside judges."""
+WITHOUT_WEIGHTS = {"networks", "stage", "trainer", "processes"}
+"""Settings of a recipe without pretrained weights."""
 
 
 @pytest.fixture
@@ -44,38 +44,35 @@ def stale(setting: str, value: str) -> list[str]:
     ]
 
 
-def test_a_network_makes_the_stages_stale_that_use_it_and_no_others(file: Path) -> None:
+def test_weights_change_the_recipes_of_stages_that_use_them(file: Path) -> None:
     assert stale("vgg19_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("deep3d_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("emonet_weights", str(file)) == ["stage1_motion", "stage3_expression"]
     assert stale("l2cs_weights", str(file)) == ["stage3_expression"]
     config = TrainingConfig(l2cs_weights=str(file))
-    told = stage_settings("stage3_expression", config)
-    assert told["l2cs_sha256"] == hashlib.sha256(b"of a network").hexdigest()
+    settings = stage_settings("stage3_expression", config)
+    assert settings["l2cs_sha256"] == hashlib.sha256(b"of a network").hexdigest()
     assert plan_stage("stage3_expression", config).pretrained.l2cs == file
     assert plan_stage("stage1_motion", config).pretrained.l2cs is None
 
 
-def test_vgg19_has_its_own_widths_whatever_the_preset(file: Path) -> None:
+def test_pretrained_vgg19_has_its_own_widths(file: Path) -> None:
     def widths(config: TrainingConfig) -> tuple[int, ...]:
-        return plan_stage("stage1_motion", config).networks.perceptual.block_channels
+        return plan_stage("stage1_motion", config).networks.vgg19.block_channels
 
     tiny = TrainingConfig(preset="tiny_cpu")
     assert widths(tiny) == (16, 32, 48, 64, 64)
     assert widths(tiny.replace(vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
 
 
-def test_runs_that_do_without_keep_their_recipes() -> None:
+def test_recipe_without_weights_names_none() -> None:
     for stage in STAGE_NAMES:
-        told = stage_settings(stage, TrainingConfig())
-        assert set(told) == BEFORE
-        assert told["vgg19_sha256"] is None
+        assert set(stage_settings(stage, TrainingConfig())) == WITHOUT_WEIGHTS
 
 
-def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -> None:
-    TrainingJob(root="root", stage="stage1_motion", config=TrainingConfig(run="old"), work=tmp_path).write(
-        tmp_path / "job.json"
-    )
+def test_job_without_settings_takes_defaults(tmp_path: Path) -> None:
+    job = TrainingJob(root="root", stage="stage1_motion", config=TrainingConfig(run="old"), work=tmp_path)
+    job.write(tmp_path / "job.json")
     values: dict[str, Any] = json.loads((tmp_path / "job.json").read_text())
     for name in ("deep3d_weights", "emonet_weights", "l2cs_weights", "start_from"):
         assert values["config"].pop(name) == ""
@@ -83,19 +80,19 @@ def test_a_job_from_before_these_settings_reads_as_one_without(tmp_path: Path) -
     assert TrainingJob.read(tmp_path / "job.json").config == TrainingConfig(run="old")
 
 
-def test_job_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_job_with_unknown_settings_is_rejected(tmp_path: Path) -> None:
     job = TrainingJob(root=str(tmp_path), stage="stage2_pose", config=TrainingConfig(), work=tmp_path)
     job.write(tmp_path / "job.json")
-    told = json.loads((tmp_path / "job.json").read_text("utf-8"))
-    told["config"]["warp"] = 9
-    (tmp_path / "job.json").write_text(json.dumps(told), "utf-8")
+    values = json.loads((tmp_path / "job.json").read_text("utf-8"))
+    values["config"]["warp"] = 9
+    (tmp_path / "job.json").write_text(json.dumps(values), "utf-8")
     with pytest.raises(
         ValueError, match=r"job\.json was written by another version of pdfgc: config\.warp is not"
     ):
         TrainingJob.read(tmp_path / "job.json")
 
 
-def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file: Path) -> None:
+def test_missing_weights_are_reported_before_the_first_stage(file: Path) -> None:
     resolve_config(TrainingConfig(l2cs_weights=str(file)))
     wrong = TrainingConfig(l2cs_weights="gaze.pkl")
     assert resolve_config(wrong, stage_info("perception").pretrained) == ()
@@ -106,50 +103,50 @@ def test_a_missing_file_stops_the_first_stage_and_not_the_one_that_wants_it(file
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_whose_networks_judged_is_published_and_the_run_resumes_and_reloads(
-    toy_root: UPath, file: Path, monkeypatch: pytest.MonkeyPatch
+def test_run_with_weights_is_published_extended_and_reloaded(
+    toy_root: UPath, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cadence = CADENCE.replace(workers=0, held_out_every_steps=0)
-    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, cadence=cadence))
-    monkeypatch.setattr(judges, "load_face_reconstruction", toy_reconstruction)
-    monkeypatch.setattr(judges, "load_emonet", toy_emonet)
-    monkeypatch.setattr(judges, "load_l2cs", toy_l2cs)
-    reporter = ListReporter()
+    caplog.set_level("INFO")
+    logging = LOGGING.replace(workers=0, held_out_every_steps=0)
+    monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", dataclasses.replace(TOY_RUN, logging=logging))
+    monkeypatch.setattr(perceptual_networks, "load_face_reconstruction", toy_reconstruction)
+    monkeypatch.setattr(perceptual_networks, "load_emonet", toy_emonet)
+    monkeypatch.setattr(perceptual_networks, "load_l2cs", toy_l2cs)
 
     def launch(job: Path, processes: int) -> None:
         assert processes == 1
-        train(TrainingJob.read(job), reporter)
+        train(TrainingJob.read(job))
 
     config = CONFIG.replace(
-        run="judged",
+        run="pretrained",
         parents_run="toy",
         steps=1,
         deep3d_weights=str(file),
         emonet_weights=str(file),
         l2cs_weights=str(file),
     )
-    run_stage(toy_root, "stage1_motion", config, launch, progress=reporter.note)
+    run_stage(toy_root, "stage1_motion", config, launch)
     longer = config.replace(steps=2)
-    published = run_stage(toy_root, "stage1_motion", longer, launch, progress=reporter.note)
-    assert "stage1_motion: resumed at step 1" in "\n".join(reporter.lines)
+    published = run_stage(toy_root, "stage1_motion", longer, launch)
+    assert "Resuming stage1_motion from step 1 " in caplog.text
     digest = file_sha256(file)
     settings = published.manifest.settings
-    assert {name: settings[name] for name in settings if name not in BEFORE} == {
+    assert {name: settings[name] for name in settings if name not in WITHOUT_WEIGHTS} == {
         "deep3d_sha256": digest,
         "emonet_sha256": digest,
     }
-    told = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
-    assert [(row["setting"], row["sha256"]) for row in told] == [
+    rows = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
+    assert [(row["setting"], row["sha256"]) for row in rows] == [
         ("deep3d_weights", digest),
         ("emonet_weights", digest),
     ]
-    check_reloads(toy_root, "stage1_motion", "judged")
-    # The network that stage 3 alone asks changes nothing here.
+    reload_stage(toy_root, "stage1_motion", "pretrained")
+    # l2cs_weights is not part of stage 1's recipe.
     without = longer.replace(l2cs_weights="")
-    assert not run_stage(toy_root, "stage1_motion", without, launch, progress=reporter.note).built
+    assert not run_stage(toy_root, "stage1_motion", without, launch).built
 
 
-def test_released_files_are_found_under_either_name_and_make_stages_1_to_3_stale(tmp_path: Path) -> None:
+def test_released_files_have_two_names(tmp_path: Path) -> None:
     assert resolve_files("", "start_from") == ()
     for name in ("appearance_model.pth", "motion_mode.pth", "audio_model.pth"):
         (tmp_path / name).write_bytes(name.encode())

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from training.launch.orphans import SUPERVISOR_VARIABLE, die_with_parent
 from training.launch.process_group import CommandFailedError, Ending, first_error, run_command
+from training.launch.signals import SUPERVISOR_VARIABLE, die_with_parent
 
 SOON_SECONDS = 60.0  # a bound that only a failure reaches
 ENDING = Ending(grace_seconds=0.5)

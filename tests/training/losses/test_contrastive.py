@@ -132,16 +132,16 @@ def test_in_batch_similarities_stay_exact_under_autocast() -> None:
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_must_be_positive(temperature: float) -> None:
     features = torch.ones(2, 3)
-    with pytest.raises(ValueError, match="temperature must be above 0"):
+    with pytest.raises(ValueError, match="temperature must be > 0"):
         contrastive_loss(features, features, features[:, None], temperature=temperature)
-    with pytest.raises(ValueError, match="temperature must be above 0"):
+    with pytest.raises(ValueError, match="temperature must be > 0"):
         in_batch_contrastive_loss(features, features, temperature=temperature)
 
 
-def test_a_candidate_left_out_is_no_negative() -> None:
+def test_a_candidate_excluded_is_no_negative() -> None:
     features = torch.eye(3)
-    left_out = torch.tensor([[False, True, False], [True, False, False], [False, False, False]])
-    loss = in_batch_contrastive_loss(features, features, temperature=1.0, left_out=left_out)
+    excluded = torch.tensor([[False, True, False], [True, False, False], [False, False, False]])
+    loss = in_batch_contrastive_loss(features, features, temperature=1.0, excluded=excluded)
     # Two rows with one negative, one with two; S = 1 to its own, 0 to the others.
     expected = (2 * math.log(1 + 1 / math.e) + math.log(1 + 2 / math.e)) / 3
     assert loss.item() == pytest.approx(expected)

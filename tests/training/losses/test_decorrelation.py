@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses.decorrelation import DimensionPairs, decorrelation_loss
+from training.losses.decorrelation import DimensionPairs, decorrelation_loss, in_window_mean
 
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
@@ -184,3 +184,32 @@ def test_independent_samples_leave_one_over_their_number_less_one() -> None:
 def test_same_pairs_need_one_width() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         decorrelation_loss(draw(4, 2, seed=1), draw(4, 3, seed=2), none_of(2), none_of(3), "same")
+
+
+def test_in_window_mean_averages_each_window() -> None:
+    features = torch.tensor([[[1.0, 2.0], [3.0, 6.0]], [[-1.0, 0.0], [1.0, 1.0]]])
+    assert torch.equal(in_window_mean(features), torch.tensor([[2.0, 4.0], [0.0, 0.5]]))
+
+
+def test_in_window_mean_of_one_frame() -> None:
+    features = torch.randn(3, 1, 4)
+    assert torch.equal(in_window_mean(features), features[:, 0])
+
+
+def test_in_window_mean_gradient_reaches_all_frames() -> None:
+    features = torch.randn(2, 4, 3, requires_grad=True)
+    in_window_mean(features).sum().backward()
+    assert features.grad is not None
+    assert torch.equal(features.grad, torch.full((2, 4, 3), 0.25))
+
+
+def test_in_window_mean_is_computed_in_float32() -> None:
+    features = torch.full((1, 5, 2), 60_000.0, dtype=torch.float16)
+    mean = in_window_mean(features)
+    assert mean.dtype == torch.float32
+    assert torch.equal(mean, features[:, 0].float())
+
+
+def test_in_window_mean_rejects_empty_windows() -> None:
+    with pytest.raises(ValueError, match=r"\[2, 0, 3\]"):
+        in_window_mean(torch.zeros(2, 0, 3))

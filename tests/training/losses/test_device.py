@@ -11,17 +11,17 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from training.losses.adversarial import discriminator_hinge_loss, generator_hinge_loss
-from training.losses.consistency import consistency_loss
+from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
 from training.losses.contrastive import in_batch_contrastive_loss
-from training.losses.decorrelation import decorrelation_loss
+from training.losses.decorrelation import decorrelation_loss, in_window_mean
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.losses.feature_matching import feature_matching_loss
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.losses.memory_bank import MemoryBank
+from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import perceptual_loss
 from training.losses.pose import PoseScale, pose_loss
 from training.losses.r1_penalty import r1_penalty
-from training.losses.window import in_window_mean
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,16 +35,9 @@ def of_bank(f: Tensor, m: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {
-    "consistency": lambda f, _: consistency_loss(
-        lip_generated=f,
-        audio_target=f,
-        gaze_generated=f,
-        gaze_target=f,
-        phi_generated=f,
-        phi_target=f,
-        psi_generated=f,
-        psi_target=f,
-    ),
+    "lip consistency": lambda f, _: lip_consistency_loss(f, f),
+    "gaze consistency": lambda f, _: gaze_consistency_loss(f, f),
+    "motion reconstruction": lambda f, _: feature_distance(f, f),
     "perceptual": lambda _, m: perceptual_loss([m], [m], (1.0,)),
     "discriminator hinge": lambda _, m: discriminator_hinge_loss([m], [m]),
     "generator hinge": lambda _, m: generator_hinge_loss([m]),

@@ -30,11 +30,11 @@ def test_float16_features_do_not_overflow() -> None:
 
 def test_scales_and_layers_must_match_and_not_be_none() -> None:
     layer = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(ValueError, match=r"\[2, 1\], \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"\[2, 1\] and \[1, 2\]"):
         feature_matching_loss([[layer, layer], [layer]], [[layer], [layer, layer]])
-    with pytest.raises(ValueError, match=r"\[\], \[\]"):
+    with pytest.raises(ValueError, match=r"\[\] and \[\]"):
         feature_matching_loss([], [])
-    with pytest.raises(ValueError, match=r"\[0\], \[0\]"):
+    with pytest.raises(ValueError, match=r"\[0\] and \[0\]"):
         feature_matching_loss([[]], [[]])
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="same shape"):
         feature_matching_loss([[layer]], [[layer[..., :1]]])

@@ -140,7 +140,7 @@ def test_another_banks_state_is_refused() -> None:
 
 
 def test_features_of_another_width_and_empty_banks_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"width 2, got \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"\[B, 2\], got \[1, 3\]"):
         MemoryBank(3, 2).push(torch.zeros(1, 3))
-    with pytest.raises(ValueError, match="at least 1, got 0, 2"):
+    with pytest.raises(ValueError, match=">= 1, got 0 and 2"):
         MemoryBank(0, 2)

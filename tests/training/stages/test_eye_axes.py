@@ -103,5 +103,5 @@ def test_what_cannot_be_fitted_or_was_not_is_refused() -> None:
         EyeAxes().fit(torch.zeros(5, 6), torch.zeros(5, 3))
     with pytest.raises(ValueError, match="at least 2 frames, got 1"):
         EyeAxes().fit(torch.zeros(1, 6), torch.zeros(1, 4))
-    with pytest.raises(ValueError, match="was never measured"):
+    with pytest.raises(ValueError, match="were never fitted"):
         EyeAxes().parts()

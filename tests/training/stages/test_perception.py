@@ -9,7 +9,7 @@ from tests.factories.stages import TOY, TOY_SIDE_PX, random_frames, row_facts
 from training.data.augmentation import ColourJitter, MotionAugmentation
 from training.data.batches import LabelledFrames
 from training.losses.pose import PoseScale
-from training.stages.perception import PerceptionSettings, PerceptionStage, distance_to_mean
+from training.stages.perception import PerceptionStage, PerceptionStageSettings, distance_to_mean
 from training.stages.stage import StageContext
 
 ROWS = 4
@@ -18,10 +18,12 @@ PLAIN = MotionAugmentation(
     perspective=0.0,
     perspective_probability=0.0,
 )
-SETTINGS = PerceptionSettings(augmentation=PLAIN, pose_scale=PoseScale(angle_rad=0.2, translation_cm=2.0))
+SETTINGS = PerceptionStageSettings(
+    augmentation=PLAIN, pose_scale=PoseScale(angle_rad=0.2, translation_cm=2.0)
+)
 
 
-def make_stage(settings: PerceptionSettings = SETTINGS) -> PerceptionStage:
+def make_stage(settings: PerceptionStageSettings = SETTINGS) -> PerceptionStage:
     torch.manual_seed(0)
     return PerceptionStage(StageContext(TOY, {}), settings)
 
@@ -66,7 +68,7 @@ def test_the_losses_are_those_computed_by_hand() -> None:
 
 
 def test_every_weight_learns() -> None:
-    stage = make_stage(PerceptionSettings())
+    stage = make_stage(PerceptionStageSettings())
     torch.stack(list(stage.model.train()(make_batch()).losses.values())).sum().backward()
     still = [n for n, p in stage.model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert still == []

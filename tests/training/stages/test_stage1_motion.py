@@ -7,19 +7,19 @@ from torch import Tensor
 from tests.factories.stages import TOY, random_frames, row_facts
 from tests.factories.toy_run import parent_parts, toy_parents
 from training.data.batches import ClipPairs
-from training.engine.optimizer_step import Turn, weighted_total
-from training.engine.settings import LoopSettings
+from training.engine.optimizer import OptimizerStep, weighted_total
+from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.stages.adversary import AdversarySettings
 from training.stages.stage import StageContext
-from training.stages.stage1_motion import MotionSettings, MotionStage
+from training.stages.stage1_motion import MotionStage, MotionStageSettings
 
 ROWS = 3
 
 
-def make_stage(settings: MotionSettings | None = None) -> MotionStage:
+def make_stage(settings: MotionStageSettings | None = None) -> MotionStage:
     torch.manual_seed(0)
-    return MotionStage(StageContext(TOY, toy_parents()), settings or MotionSettings())
+    return MotionStage(StageContext(TOY, toy_parents()), settings or MotionStageSettings())
 
 
 def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> ClipPairs:
@@ -45,7 +45,7 @@ def test_the_models_turn_reaches_every_weight_of_the_model_and_none_of_the_adver
 
 @pytest.mark.parametrize("r1", [0.0, 0.5])
 def test_the_adversarys_turn_reaches_the_adversary_alone(r1: float) -> None:
-    stage = make_stage(MotionSettings(adversary=AdversarySettings(r1=r1)))
+    stage = make_stage(MotionStageSettings(adversary=AdversarySettings(r1=r1)))
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
     assert result.real is not None
@@ -73,19 +73,19 @@ def test_every_loss_of_both_players_has_a_weight_and_the_pictures_fit() -> None:
 
 def test_what_judges_stays_as_it_was_through_training_steps() -> None:
     stage = make_stage()
-    judges = {"judges": stage.model.get_submodule("judges"), "vgg": stage.model.get_submodule("vgg")}
-    before = collect(judges)
-    turn = Turn(
+    networks = {name: stage.model.get_submodule(name) for name in ("perceptual", "vgg")}
+    before = collect(networks)
+    step = OptimizerStep(
         stage.model.train(),
         stage.model,
         stage.loss_weights,
-        stage.optimiser,
-        LoopSettings(steps=1, batch_size=ROWS),
+        stage.optimizer,
+        TrainerSettings(steps=1, batch_size=ROWS),
     )
-    for step in range(2):
-        turn.play(step, make_batch())
-    assert not any(judge.training for judge in judges.values())
-    torch.testing.assert_close(collect(judges), before, rtol=0, atol=0)
+    for number in range(2):
+        step.step(number, make_batch())
+    assert not any(network.training for network in networks.values())
+    torch.testing.assert_close(collect(networks), before, rtol=0, atol=0)
 
 
 def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_handed_out() -> None:
@@ -95,7 +95,7 @@ def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_han
         del driving
         return appearance
 
-    stage.model.remake = copy  # pyright: ignore[reportArgumentType]
+    stage.model.reconstruct = copy  # pyright: ignore[reportArgumentType]
     batch = make_batch()
     same = ClipPairs(batch.facts, appearance=batch.driving, driving=batch.driving)
     losses = stage.model.eval()(same).losses
@@ -106,7 +106,7 @@ def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_han
 def test_figures_leave_filled_up_rows_out() -> None:
     stage = make_stage()
     stage.model.eval()
-    stage.model.remake = lambda appearance, driving: driving * 0.9 + appearance * 0.1  # pyright: ignore[reportArgumentType]
+    stage.model.reconstruct = lambda appearance, driving: driving * 0.9 + appearance * 0.1  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         whole = stage.held_out([make_batch()])
         part = stage.held_out([make_batch(real=(True, True, False))])
@@ -128,11 +128,11 @@ def test_a_parent_of_another_preset_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"perception of run 'x': perception does not fit .* gaze\.bias: \[3\] in the"
     ):
-        MotionStage(StageContext(TOY, parents), MotionSettings())
+        MotionStage(StageContext(TOY, parents), MotionStageSettings())
 
 
 def test_the_trunk_begins_as_perceptions_where_asked() -> None:
-    stage = make_stage(MotionSettings(start_trunk_from_perception=True))
+    stage = make_stage(MotionStageSettings(start_trunk_from_perception=True))
     perception = parent_parts()["perception"]["perception"]
     torch.testing.assert_close(
         collect({"trunk": stage.saved["motion.model"]}),
@@ -143,11 +143,13 @@ def test_the_trunk_begins_as_perceptions_where_asked() -> None:
 
 
 def test_noise_that_is_held_at_zero_trains_no_strength_and_changes_no_picture() -> None:
-    stage = make_stage(MotionSettings(generator_noise=False))
-    player = stage.model.train()
-    turn = Turn(player, player, stage.loss_weights, stage.optimiser, LoopSettings(steps=1, batch_size=ROWS))
-    turn.play(0, make_batch())
-    named = dict(player.named_parameters())
+    stage = make_stage(MotionStageSettings(generator_noise=False))
+    model = stage.model.train()
+    step = OptimizerStep(
+        model, model, stage.loss_weights, stage.optimizer, TrainerSettings(steps=1, batch_size=ROWS)
+    )
+    step.step(0, make_batch())
+    named = dict(model.named_parameters())
     held = {name: value for name, value in named.items() if name.endswith("noise.weight")}
     assert held
     assert not any(value.any() for value in held.values())

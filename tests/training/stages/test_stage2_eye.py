@@ -16,7 +16,7 @@ from training.data.augmentation import MotionAugmentation
 from training.data.batches import EyeAnchors, RowFacts
 from training.engine.stage_weights import collect
 from training.losses.eye_contrastive import eye_contrastive_loss
-from training.stages.stage2_eye import EyeSettings, EyeStage
+from training.stages.stage2_eye import EyeStage, EyeStageSettings
 
 ROWS = 4
 
@@ -26,9 +26,9 @@ def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> EyeAnchors:
     return EyeAnchors(row_facts(ROWS, real=real), eyes=eyes, base=base, anchor=anchor)
 
 
-def make_stage(settings: EyeSettings | None = None) -> EyeStage:
+def make_stage(settings: EyeStageSettings | None = None) -> EyeStage:
     torch.manual_seed(0)
-    return EyeStage(context_on_stage1(), settings or EyeSettings())
+    return EyeStage(context_on_stage1(), settings or EyeStageSettings())
 
 
 class FirstPixel(nn.Module):
@@ -50,8 +50,8 @@ def told_batch(levels: list[tuple[int, int, int]], real: tuple[bool, ...]) -> Ey
 def reading_stage() -> EyeStage:
     """A stage whose codes are the levels of `told_batch`."""
     stage = make_stage()
-    stage.player.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
-    stage.player.to_eye = stage.player.eye_embed = nn.Sequential()
+    stage.eye_model.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
+    stage.eye_model.to_eye = stage.eye_model.eye_embed = nn.Sequential()
     return stage
 
 
@@ -68,18 +68,18 @@ def test_the_eye_head_and_its_code_train_and_nothing_else() -> None:
 def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
     stage = make_stage()
     stage.model.train()
-    before = collect({"trunk": stage.player.motion_feature})
-    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
+    before = collect({"trunk": stage.eye_model.motion_feature})
+    optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
     stage.model(make_batch()).losses["eye"].backward()
-    optimiser.step()
-    torch.testing.assert_close(collect({"trunk": stage.player.motion_feature}), before, rtol=0, atol=0)
+    optimizer.step()
+    torch.testing.assert_close(collect({"trunk": stage.eye_model.motion_feature}), before, rtol=0, atol=0)
 
 
 def test_the_loss_is_that_of_codes_taken_one_by_one() -> None:
-    stage, batch = make_stage(EyeSettings(temperature=0.25)), make_batch()
-    player = stage.player.eval()
+    stage, batch = make_stage(EyeStageSettings(temperature=0.25)), make_batch()
+    model = stage.eye_model.eval()
     f_1, f_2, f_a = (
-        player.eye_embed(player.to_eye(player.motion_feature(frames[:, None], batch.facts)[:, 0]))
+        model.eye_embed(model.to_eye(model.motion_feature(frames[:, None], batch.facts)[:, 0]))
         for frames in (batch.eyes, batch.base, batch.anchor)
     )
     assert f_1.shape == (ROWS, 6)
@@ -99,11 +99,11 @@ def test_the_frame_whose_eyes_are_shown_is_the_positive() -> None:
 def test_the_three_pictures_are_augmented_each_by_itself() -> None:
     same = make_batch()
     same = dataclasses.replace(same, base=same.eyes, anchor=same.eyes)
-    player = make_stage(EyeSettings(augmentation=MotionAugmentation())).player
-    trained = player.train().codes(same)
+    model = make_stage(EyeStageSettings(augmentation=MotionAugmentation())).eye_model
+    trained = model.train().codes(same)
     assert not torch.allclose(trained.f_1, trained.f_2, atol=1e-4)
     assert not torch.allclose(trained.f_2, trained.f_a, atol=1e-4)
-    looked_at = player.eval().codes(same)
+    looked_at = model.eval().codes(same)
     torch.testing.assert_close(looked_at.f_1, looked_at.f_2)
     torch.testing.assert_close(looked_at.f_1, looked_at.f_a)
 
@@ -123,19 +123,19 @@ def test_codes_that_are_all_the_same_do_not_beat_chance() -> None:
 
 
 def test_no_row_that_counts_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no row of the held-out batches counts"):
+    with pytest.raises(ValueError, match="the held-out batches have no real row"):
         make_stage().held_out([make_batch(real=(False,) * ROWS)])
 
 
 def test_a_few_steps_lower_the_loss() -> None:
-    stage, batch = make_stage(EyeSettings(temperature=0.1)), make_batch()
+    stage, batch = make_stage(EyeStageSettings(temperature=0.1)), make_batch()
     stage.model.train()
-    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
     losses = list[float]()
     for _ in range(15):
         loss = stage.model(batch).losses["eye"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]

@@ -20,7 +20,7 @@ from training.data.index import read_clip_index
 from training.data.lip_windows import LipWindowSettings
 from training.engine.stage_weights import collect
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.stages.stage2_lip import LipSettings, LipStage, finds_its_own, too_near
+from training.stages.stage2_lip import LipStage, LipStageSettings, are_near, retrieves_own
 
 ROWS, NEGATIVES = 4, 3
 
@@ -44,9 +44,9 @@ def far_moments(rows: int, negatives: int) -> torch.Tensor:
     return torch.stack([clips, 20 * torch.arange(1 + negatives).expand(rows, -1)], dim=2)
 
 
-def make_stage(settings: LipSettings | None = None) -> LipStage:
+def make_stage(settings: LipStageSettings | None = None) -> LipStage:
     torch.manual_seed(0)
-    return LipStage(context_on_stage1(), settings or LipSettings())
+    return LipStage(context_on_stage1(), settings or LipStageSettings())
 
 
 class FirstPixel(nn.Module):
@@ -83,9 +83,9 @@ def told_batch(levels: list[list[int]], sounds: list[list[int]], real: tuple[boo
 def reading_stage() -> LipStage:
     """A stage whose encoders read the levels of `told_batch`."""
     stage = make_stage()
-    stage.player.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
-    stage.player.to_mouth = nn.Sequential()
-    stage.player.audio = FirstBand()  # pyright: ignore[reportAttributeAccessIssue]
+    stage.lip_model.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
+    stage.lip_model.to_mouth = nn.Sequential()
+    stage.lip_model.audio = FirstBand()  # pyright: ignore[reportAttributeAccessIssue]
     return stage
 
 
@@ -119,22 +119,22 @@ def test_what_trains_is_what_is_saved() -> None:
 def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
     stage = make_stage()
     stage.model.train()
-    before = collect({"trunk": stage.player.motion_feature})
-    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
+    before = collect({"trunk": stage.lip_model.motion_feature})
+    optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
     sum(stage.model(make_batch()).losses.values(), torch.zeros(())).backward()
-    optimiser.step()
-    torch.testing.assert_close(collect({"trunk": stage.player.motion_feature}), before, rtol=0, atol=0)
+    optimizer.step()
+    torch.testing.assert_close(collect({"trunk": stage.lip_model.motion_feature}), before, rtol=0, atol=0)
 
 
 def test_the_losses_are_those_of_features_taken_one_by_one() -> None:
-    stage, batch = make_stage(LipSettings(temperature=0.25)), make_batch()
-    player = stage.player.eval()  # no batch statistics: every picture by itself
-    f_v = player.to_mouth(player.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
-    f_a = player.audio(batch.mels)
+    stage, batch = make_stage(LipStageSettings(temperature=0.25)), make_batch()
+    model = stage.lip_model.eval()  # no batch statistics: every picture by itself
+    f_v = model.to_mouth(model.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
+    f_a = model.audio(batch.mels)
     f_v_negative = torch.stack(
-        [player.to_mouth(player.motion_feature(row[None], batch.facts)[0]) for row in batch.negative_frames]
+        [model.to_mouth(model.motion_feature(row[None], batch.facts)[0]) for row in batch.negative_frames]
     )
-    f_a_negative = torch.stack([player.audio(row) for row in batch.negative_mels])
+    f_a_negative = torch.stack([model.audio(row) for row in batch.negative_mels])
     losses = stage.model(batch).losses
     torch.testing.assert_close(
         losses["audio_to_video"], audio_to_video_loss(f_a, f_v, f_v_negative, temperature=0.25)
@@ -151,7 +151,7 @@ def test_every_window_of_the_batch_is_a_moment_where_that_is_asked_for() -> None
     batch = told_batch(levels, levels, (True,) * ROWS)
     stage = reading_stage()
     own = stage.model(batch).losses["audio_to_video"].item()
-    stage.player.settings = LipSettings(negatives_from_batch=True)
+    stage.lip_model.settings = LipStageSettings(negatives_from_batch=True)
     whole = stage.model(batch).losses
     assert own == pytest.approx(math.log(1 + 3 / math.e))
     expected = (4 * math.log(1 + 15 / math.e) + 12 * math.log(4 + 12 / math.e)) / 16
@@ -161,18 +161,18 @@ def test_every_window_of_the_batch_is_a_moment_where_that_is_asked_for() -> None
 
 def test_a_moment_of_the_same_clip_within_the_gap_is_no_negative() -> None:
     moments = torch.tensor([[7, 10], [8, 10], [7, 13]])
-    assert not too_near(moments, gap_frames=3).any()
-    near = too_near(moments, gap_frames=4)
+    assert not are_near(moments, gap_frames=3).any()
+    near = are_near(moments, gap_frames=4)
     assert near.tolist() == [[False, False, True], [False, False, False], [True, False, False]]
 
 
 def test_every_frame_of_a_row_is_augmented_by_itself() -> None:
     batch = make_batch()
     same = dataclasses.replace(batch, negative_frames=batch.frames[:, None].expand(-1, NEGATIVES, -1, -1, -1))
-    player = make_stage(LipSettings(augmentation=MotionAugmentation())).player
-    trained = player.train().features(same).video.detach()
+    model = make_stage(LipStageSettings(augmentation=MotionAugmentation())).lip_model
+    trained = model.train().features(same).video.detach()
     assert torch.pdist(trained[0]).min() > 1e-3
-    looked_at = player.eval().features(same).video.detach()
+    looked_at = model.eval().features(same).video.detach()
     torch.testing.assert_close(looked_at[0], looked_at[0, :1].expand(1 + NEGATIVES, -1))
 
 
@@ -223,8 +223,8 @@ def test_encoders_that_say_the_same_of_everything_find_nothing() -> None:
 def test_rounding_tells_nothing_apart() -> None:
     query = torch.tensor([[1.0, 0.0]])
     candidates = torch.tensor([[[1.0, 0.0], [1.0, 1e-4]]])  # cosines 1 and 1 - 5e-9
-    assert not finds_its_own(query, candidates, torch.tensor([[True]]))
-    assert finds_its_own(query, candidates, torch.tensor([[False]]))
+    assert not retrieves_own(query, candidates, torch.tensor([[True]]))
+    assert retrieves_own(query, candidates, torch.tensor([[False]]))
 
 
 def test_without_negatives_of_the_same_clip_there_is_no_figure_of_them() -> None:
@@ -238,31 +238,29 @@ def test_without_negatives_of_the_same_clip_there_is_no_figure_of_them() -> None
 
 
 def test_no_row_that_counts_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no row of the held-out batches counts"):
+    with pytest.raises(ValueError, match="the held-out batches have no real row"):
         make_stage().held_out([make_batch(real=(False,) * ROWS)])
 
 
 def test_figures_have_windows_of_their_own(tmp_path: Path) -> None:
     make_data_set(tmp_path)
-    trained, measured = (
-        LipWindowSettings(from_same_clip=1, from_other_clips=0),
-        LipWindowSettings(from_same_clip=2, from_other_clips=1),
-    )
-    stage = make_stage(LipSettings(windows=trained, measured_windows=measured))
+    trained = LipWindowSettings(from_same_clip=1, from_other_clips=0)
+    measured = LipWindowSettings(from_same_clip=2, from_other_clips=1)
+    stage = make_stage(LipStageSettings(windows=trained, measured_windows=measured))
     folder = tmp_path / "assets" / "dataset"
     assert stage.source(read_clip_index(folder, tmp_path, "train")).settings == trained
     assert stage.source(read_clip_index(folder, tmp_path, "validation")).settings == measured
 
 
 def test_a_few_steps_lower_the_losses() -> None:
-    stage, batch = make_stage(LipSettings(temperature=0.1, negatives_from_batch=True)), make_batch()
+    stage, batch = make_stage(LipStageSettings(temperature=0.1, negatives_from_batch=True)), make_batch()
     stage.model.train()
-    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
     totals = list[float]()
     for _ in range(12):
         total = sum(stage.model(batch).losses.values(), torch.zeros(()))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         totals.append(total.item())
     assert totals[-1] < 0.5 * totals[0]

@@ -15,7 +15,7 @@ from tests.factories.stages import (
 from training.data.batches import LabelledFrames, RowFacts
 from training.engine.stage_weights import collect
 from training.losses.pose import PoseScale, pose_loss
-from training.stages.stage2_pose import PoseSettings, PoseStage
+from training.stages.stage2_pose import PoseStage, PoseStageSettings
 
 ROWS = 4
 SCALE = PoseScale(angle_rad=0.5, translation_cm=4.0)
@@ -33,9 +33,9 @@ def make_batch(pose: Tensor | None = None, real: tuple[bool, ...] = (True,) * RO
     )
 
 
-def make_stage(settings: PoseSettings | None = None) -> PoseStage:
+def make_stage(settings: PoseStageSettings | None = None) -> PoseStage:
     torch.manual_seed(0)
-    return PoseStage(context_on_stage1(), settings or PoseSettings(scale=SCALE))
+    return PoseStage(context_on_stage1(), settings or PoseStageSettings(scale=SCALE))
 
 
 class Always(nn.Module):
@@ -54,8 +54,8 @@ class Always(nn.Module):
 def saying(code: list[float]) -> PoseStage:
     """A stage whose code is always the same."""
     stage = make_stage()
-    stage.player.motion_feature = Always(code)  # pyright: ignore[reportAttributeAccessIssue]
-    stage.player.to_headpose = stage.player.headpose_embed = nn.Sequential()
+    stage.pose_model.motion_feature = Always(code)  # pyright: ignore[reportAttributeAccessIssue]
+    stage.pose_model.to_headpose = stage.pose_model.headpose_embed = nn.Sequential()
     return stage
 
 
@@ -72,18 +72,18 @@ def test_the_pose_head_and_its_code_train_and_nothing_else() -> None:
 def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
     stage = make_stage()
     stage.model.train()
-    before = collect({"trunk": stage.player.motion_feature})
-    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
+    before = collect({"trunk": stage.pose_model.motion_feature})
+    optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=0.1)
     stage.model(make_batch()).losses["pose"].backward()
-    optimiser.step()
-    torch.testing.assert_close(collect({"trunk": stage.player.motion_feature}), before, rtol=0, atol=0)
+    optimizer.step()
+    torch.testing.assert_close(collect({"trunk": stage.pose_model.motion_feature}), before, rtol=0, atol=0)
 
 
 def test_the_loss_is_in_the_units_of_the_scale() -> None:
     stage, batch = make_stage(), make_batch()
-    player = stage.player.eval()
-    code = player.headpose_embed(
-        player.to_headpose(player.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
+    model = stage.pose_model.eval()
+    code = model.headpose_embed(
+        model.to_headpose(model.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
     )
     torch.testing.assert_close(stage.model(batch).losses["pose"], pose_loss(code, batch.pose, SCALE))
     # A code of ones is half a radian and four centimetres.
@@ -142,19 +142,19 @@ def test_no_answer_that_ignores_the_picture_beats_chance() -> None:
 
 
 def test_no_row_that_counts_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no row of the held-out batches counts"):
+    with pytest.raises(ValueError, match="the held-out batches have no real row"):
         make_stage().held_out([dataclasses.replace(make_batch(), facts=row_facts(ROWS, real=[False] * ROWS))])
 
 
 def test_a_few_steps_lower_the_loss() -> None:
     stage, batch = make_stage(), make_batch()
     stage.model.train()
-    optimiser = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=1e-2)
+    optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=1e-2)
     losses = list[float]()
     for _ in range(25):
         loss = stage.model(batch).losses["pose"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]

@@ -5,20 +5,20 @@ from torch import Tensor, nn
 from tests.factories.stages import TOY, random_frames, row_facts
 from tests.factories.toy_run import toy_parents
 from training.data.batches import ExpressionWindows
-from training.engine.optimizer_step import Turn, weighted_total
-from training.engine.settings import LoopSettings
+from training.engine.optimizer import OptimizerStep, weighted_total
+from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.losses.decorrelation import decorrelation_loss
-from training.stages.expression_correlation import CorrelationTally
-from training.stages.stage import Frozen, StageContext
-from training.stages.stage3_expression import ExpressionModel, ExpressionSettings, ExpressionStage
+from training.stages.held_out_metrics import CorrelationMetric
+from training.stages.stage import FrozenNetwork, StageContext
+from training.stages.stage3_expression import ExpressionModel, ExpressionStage, ExpressionStageSettings
 
 ROWS, FRAMES = 3, 3
-SETTINGS = ExpressionSettings(memory_rows=4)
+SETTINGS = ExpressionStageSettings(memory_rows=4)
 TRAINED = {"expression_head", "expression_code", "lip_code", "generator"}
 
 
-def make_stage(settings: ExpressionSettings = SETTINGS) -> ExpressionStage:
+def make_stage(settings: ExpressionStageSettings = SETTINGS) -> ExpressionStage:
     torch.manual_seed(0)
     return ExpressionStage(StageContext(TOY, toy_parents()), settings)
 
@@ -72,20 +72,20 @@ def test_the_adversarys_turn_trains_the_adversary_alone() -> None:
 
 def test_what_is_frozen_stays_as_it_was_with_its_statistics() -> None:
     stage = make_stage()
-    frozen = {name: part for name, part in stage.model.named_modules() if isinstance(part, Frozen)}
-    assert set(frozen) == {"judges", "vgg"} | {
+    frozen = {name: part for name, part in stage.model.named_modules() if isinstance(part, FrozenNetwork)}
+    assert set(frozen) == {"perceptual", "vgg"} | {
         f"encoders.{name}" for name in ("appearance", "trunk", "lip", "eye", "pose", "audio")
     }
     before = collect(frozen)
-    turn = Turn(
+    step = OptimizerStep(
         stage.model.train(),
         stage.model,
         stage.loss_weights,
-        stage.optimiser,
-        LoopSettings(steps=1, batch_size=ROWS),
+        stage.optimizer,
+        TrainerSettings(steps=1, batch_size=ROWS),
     )
-    for step in range(2):
-        turn.play(step, make_batch(step))
+    for number in range(2):
+        step.step(number, make_batch(number))
     assert not any(part.training for part in frozen.values())
     torch.testing.assert_close(collect(frozen), before, rtol=0, atol=0)
 
@@ -196,10 +196,10 @@ def test_figures_leave_filled_up_rows_out() -> None:
 def test_the_correlation_is_pearsons_over_all_rows() -> None:
     e = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]])
     a = torch.tensor([[2.0], [1.0], [4.0], [3.0]])
-    tally = CorrelationTally()
+    tally = CorrelationMetric()
     tally.add(e[:3], a[:3])
     tally.add(e[3:], a[3:])
-    figure = tally.figure()
+    figure = tally.metric()
     # r = 0.6 of the first with the sound; the second is constant and goes with nothing.
     assert figure.value == pytest.approx((0.36 / 2) ** 0.5, rel=1e-5)
     # The sounds moved on by 1, 2 and 3 rows: r = 0.2, -1 and 0.2.

@@ -24,7 +24,7 @@ from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, collect, write_weights
 from training.losses.distances import cosine_similarity
 from training.stages.stage import StageContext
-from training.stages.stage2_lip import LipPlayer, LipSettings
+from training.stages.stage2_lip import LipModel, LipStageSettings
 
 FRAMES = 9
 
@@ -50,15 +50,15 @@ def test_row_t_of_pictures_and_sound_are_as_alike_as_training_has_them(scorer: L
     frames, sound = clip()
     parts = {name: part.eval() for name, part in lip_networks(21).items()}
     stage1 = StageWeights("stage1", collect({"motion.model": parts["motion.model"]}))
-    player = LipPlayer(StageContext(TOY, {"stage1_motion": stage1}), LipSettings()).eval()
-    player.to_mouth.load_state_dict(parts["motion.to_mouth"].state_dict())
-    player.audio.load_state_dict(parts["audio.model"].state_dict())
+    model = LipModel(StageContext(TOY, {"stage1_motion": stage1}), LipStageSettings()).eval()
+    model.to_mouth.load_state_dict(parts["motion.to_mouth"].state_dict())
+    model.audio.load_state_dict(parts["audio.model"].state_dict())
     mel = mel_features(sound)
     windows = torch.from_numpy(np.stack([mel[mel_window_rows(t, FRAMES)].T for t in range(FRAMES)]))[:, None]
     with torch.no_grad():
         pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)[None]
-        lips: Tensor = player.to_mouth(player.motion_feature(pictures, row_facts(1))[0])
-        similarity = cosine_similarity(lips, player.audio(windows)).numpy()
+        lips: Tensor = model.to_mouth(model.motion_feature(pictures, row_facts(1))[0])
+        similarity = cosine_similarity(lips, model.audio(windows)).numpy()
     video, heard = scorer.embed_frames(iter(frames)), scorer.embed_sound(sound)
     np.testing.assert_allclose((video * heard).sum(axis=1), similarity, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(video, axis=1), 1.0, atol=1e-5)

@@ -13,7 +13,7 @@ from tests.factories.stages import (
 )
 from training.data.augmentation import MotionAugmentation, augment_motion
 from training.data.frames import to_network_input
-from training.stages.motion_feature import MotionFeature, motion_encoder_on_stage1, seeds_of_pictures
+from training.stages.encoders import MotionFeature, frame_seeds, motion_encoder_on_stage1
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
@@ -52,7 +52,7 @@ def test_frames_are_augmented_by_seeds_of_their_own_and_in_training_alone() -> N
     motion, settings, frames = MotionEncoder(TOY.motion), MotionAugmentation(), random_frames(2, 3)
     network, facts = MotionFeature(motion, settings), row_facts(2)
     pictures = to_network_input(frames.flatten(0, 1), TOY_SIDE_PX)
-    changed = motion.model(augment_motion(pictures, seeds_of_pictures(facts.seeds, 3), settings))
+    changed = motion.model(augment_motion(pictures, frame_seeds(facts.seeds, 3), settings))
     torch.testing.assert_close(network.train()(frames, facts).flatten(0, 1), changed)
     torch.testing.assert_close(network.eval()(frames, facts).flatten(0, 1), motion.model(pictures))
     assert not torch.allclose(changed, motion.model(pictures), atol=1e-3)
@@ -60,4 +60,4 @@ def test_frames_are_augmented_by_seeds_of_their_own_and_in_training_alone() -> N
 
 def test_every_picture_of_a_row_has_a_seed_of_its_own() -> None:
     greatest = 2**63 - 1
-    assert seeds_of_pictures([5, greatest], 2) == [5, 5 + 2**63, greatest, greatest + 2**63]
+    assert frame_seeds([5, greatest], 2) == [5, 5 + 2**63, greatest, greatest + 2**63]

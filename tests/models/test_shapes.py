@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.generator import Generator, GeneratorConfig
-from models.memory_format import to_channels_last
+from models.shapes import to_channels_last
 from tests.factories.weights import randomise
 
 

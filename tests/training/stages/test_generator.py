@@ -4,8 +4,7 @@ import torch
 from models.generator import Generator
 from tests.factories.stages import TOY
 from training.engine.stage_weights import StageWeights, collect
-from training.stages.first_generator import start_from_first
-from training.stages.stage1_motion import first_generator_config
+from training.stages.generator import first_generator_config, start_from_first
 
 
 def test_where_only_the_appearance_speaks_the_two_make_the_same_picture() -> None:

@@ -20,7 +20,13 @@ from preprocessing.faces.landmark_groups import (
     MOUTH_CORNERS,
 )
 from preprocessing.faces.mean_face import load_mean_face
-from training.stages.face_views import DEEP3D_VIEW, EMONET_VIEW, L2CS_VIEW, FaceView, see
+from training.stages.perceptual_networks import (
+    DEEP3D_SQUARE,
+    EMONET_SQUARE,
+    L2CS_SQUARE,
+    CropSquare,
+    crop_square,
+)
 
 NOSE_TIP, CHIN = 1, 152
 DEEP3D_POINTS = np.array(
@@ -43,7 +49,7 @@ def face_px() -> NDArray[np.float64]:
     return transform_landmarks(landmarks, transforms)[0, :, :2].astype(np.float64) + 0.5
 
 
-def almost(view: FaceView, left_px: float, top_px: float, side_px: float) -> None:
+def almost(view: CropSquare, left_px: float, top_px: float, side_px: float) -> None:
     told = (view.left_px, view.top_px, view.side_px)
     assert told == pytest.approx((left_px, top_px, side_px), abs=0.3)
 
@@ -56,14 +62,14 @@ def test_deep3d_sees_what_its_alignment_of_five_points_cuts(face_px: NDArray[np.
     right, up = (np.linalg.lstsq(model, axis, rcond=None)[0] for axis in (five[:, 0], -five[:, 1]))
     scale = (np.linalg.norm(right[:3]) + np.linalg.norm(up[:3])) / 2
     side = float(224 * scale / 102)
-    almost(DEEP3D_VIEW, right[3] - side / 2, -up[3] - side / 2, side)
+    almost(DEEP3D_SQUARE, right[3] - side / 2, -up[3] - side / 2, side)
 
 
 def test_l2cs_sees_a_square_from_forehead_to_chin(face_px: NDArray[np.float64]) -> None:
     low, high = face_px.min(axis=0), face_px.max(axis=0)
     side = high[1] - low[1]
     assert side > high[0] - low[0]
-    almost(L2CS_VIEW, (low[0] + high[0] - side) / 2, low[1], side)
+    almost(L2CS_SQUARE, (low[0] + high[0] - side) / 2, low[1], side)
 
 
 def test_emonet_sees_the_box_of_68_landmarks_by_its_rule(face_px: NDArray[np.float64]) -> None:
@@ -71,12 +77,12 @@ def test_emonet_sees_the_box_of_68_landmarks_by_its_rule(face_px: NDArray[np.flo
     left, right, bottom = outline[:, 0].min(), outline[:, 0].max(), face_px[CHIN, 1]
     top = face_px[[*IMAGE_LEFT_EYEBROW, *IMAGE_RIGHT_EYEBROW], 1].min()
     side = (right - left + bottom - top) / 1.1
-    almost(EMONET_VIEW, (left + right - side) / 2, (top + bottom - side) / 2, side)
+    almost(EMONET_SQUARE, (left + right - side) / 2, (top + bottom - side) / 2, side)
 
 
 def test_the_whole_crop_is_the_picture_itself_from_0_to_1() -> None:
     image = torch.rand(2, 3, 8, 8) * 2 - 1
-    torch.testing.assert_close(see(image, FaceView(0.0, 0.0, 224.0), 8), (image + 1) / 2)
+    torch.testing.assert_close(crop_square(image, CropSquare(0.0, 0.0, 224.0), 8), (image + 1) / 2)
 
 
 @pytest.mark.parametrize("side_px", [4, 16])
@@ -84,26 +90,26 @@ def test_a_quarter_is_cut_from_a_picture_of_any_resolution(side_px: int) -> None
     quarters = torch.tensor([[-1.0, -0.5], [0.5, 1.0]]).repeat_interleave(side_px // 2, 0)
     image = quarters.repeat_interleave(side_px // 2, 1).expand(1, 3, side_px, side_px)
     # Well within the lower left quarter, whatever the resolution.
-    seen = see(image, FaceView(left_px=30.0, top_px=142.0, side_px=50.0), 5)
+    seen = crop_square(image, CropSquare(left_px=30.0, top_px=142.0, side_px=50.0), 5)
     torch.testing.assert_close(seen, torch.full((1, 3, 5, 5), 0.75))
 
 
 def test_an_edge_falls_where_the_view_puts_it() -> None:
     image = torch.full((1, 3, 224, 224), -1.0)
     image[..., 100:] = 1.0
-    seen = see(image, FaceView(left_px=90.0, top_px=0.0, side_px=20.0), 20)
+    seen = crop_square(image, CropSquare(left_px=90.0, top_px=0.0, side_px=20.0), 20)
     assert seen[0, 0, 3].tolist() == pytest.approx([0.0] * 10 + [1.0] * 10, abs=1e-4)
 
 
 def test_beyond_the_crop_it_is_black() -> None:
-    seen = see(torch.ones(1, 3, 28, 28), FaceView(left_px=-112.0, top_px=0.0, side_px=224.0), 28)
+    seen = crop_square(torch.ones(1, 3, 28, 28), CropSquare(left_px=-112.0, top_px=0.0, side_px=224.0), 28)
     assert seen[..., :13].abs().max() == 0
     torch.testing.assert_close(seen[..., 15:], torch.ones(1, 3, 28, 13))
 
 
 def test_gradients_reach_what_is_seen_and_nothing_else() -> None:
     image = torch.zeros(1, 3, 16, 16, requires_grad=True)
-    see(image, FaceView(left_px=0.0, top_px=0.0, side_px=112.0), 8).sum().backward()
+    crop_square(image, CropSquare(left_px=0.0, top_px=0.0, side_px=112.0), 8).sum().backward()
     assert image.grad is not None
     assert (image.grad[..., :8, :8] > 0).all()
     assert image.grad[..., 10:, :].abs().max() == 0
@@ -111,5 +117,5 @@ def test_gradients_reach_what_is_seen_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("side_px", [0.0, -1.0, float("nan")])
 def test_a_view_without_a_size_is_refused(side_px: float) -> None:
-    with pytest.raises(ValueError, match="a view needs a side above 0"):
-        FaceView(0.0, 0.0, side_px)
+    with pytest.raises(ValueError, match="side_px must be > 0"):
+        CropSquare(0.0, 0.0, side_px)

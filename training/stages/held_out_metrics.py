@@ -1,0 +1,92 @@
+"""Held-out metrics of the stages that generate images: reconstruction, and leakage of speech."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from training.engine.progress import HeldOutMetric
+from training.losses.decorrelation import standardised
+
+_DATA_RANGE: Final = 2.0  # of images in [-1, 1]
+_SHIFTS: Final = 8
+"""Shifts by which audio rows are permuted for the chance level. Held-out rows go through the clips in turn,
+so shifted audio is of another clip."""
+
+
+@dataclass
+class ReconstructionMetrics:
+    """PSNR (dB) and SSIM of each generated frame, as in torchmetrics (SSIM: Gaussian 11 x 11, sigma 1.5).
+
+    The chance level is that of copying the appearance frame.
+    """
+
+    _values: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def add(self, generated: Tensor, driving: Tensor, appearance: Tensor) -> None:
+        """Add images [B, 3, S, S] in [-1, 1]."""
+        for name, images in (("generated", generated), ("copied", appearance)):
+            psnr = peak_signal_noise_ratio(
+                images, driving, data_range=_DATA_RANGE, reduction="none", dim=(1, 2, 3)
+            )
+            ssim = structural_similarity_index_measure(
+                images, driving, data_range=_DATA_RANGE, reduction="none"
+            )
+            assert isinstance(ssim, Tensor)
+            self._values.setdefault(f"psnr {name}", []).append(psnr.cpu())
+            self._values.setdefault(f"ssim {name}", []).append(ssim.cpu())
+
+    def metrics(self) -> list[HeldOutMetric]:
+        """Means over all images."""
+        means = {name: float(torch.cat(values).mean()) for name, values in self._values.items()}
+        rows = len(torch.cat(self._values["psnr generated"]))
+        return [
+            HeldOutMetric(
+                "PSNR",
+                means["psnr generated"],
+                means["psnr copied"],
+                higher_is_better=True,
+                unit=" dB",
+                rows=rows,
+            ),
+            HeldOutMetric(
+                "SSIM", means["ssim generated"], means["ssim copied"], higher_is_better=True, rows=rows
+            ),
+        ]
+
+
+@dataclass
+class CorrelationMetric:
+    """Root mean square of Pearson's r over all pairs of an expression and an audio dimension.
+
+    The chance level is the same with the audio rows permuted: what unrelated expressions and audio reach on
+    these clips. 1 / sqrt(N − 1) would hold for independent rows, which many rows of few people are not.
+    """
+
+    _expression: list[Tensor] = field(default_factory=list)
+    _audio: list[Tensor] = field(default_factory=list)
+
+    def add(self, expression: Tensor, audio: Tensor) -> None:
+        """Add rows of F̄_e [B, E] and F_a [B, A]."""
+        self._expression.append(expression.float().cpu())
+        self._audio.append(audio.float().cpu())
+
+    def metric(self) -> HeldOutMetric:
+        """The metric over all rows; without a chance level where there is one row."""
+        z_e, z_a = standardised(torch.cat(self._expression)), standardised(torch.cat(self._audio))
+        shifts = range(1, min(_SHIFTS, len(z_e) - 1) + 1)
+        permuted = [_root_mean_square(z_e, z_a.roll(shift, dims=0)) for shift in shifts]
+        return HeldOutMetric(
+            name="expression-audio correlation",
+            value=_root_mean_square(z_e, z_a),
+            chance=sum(permuted) / len(permuted) if permuted else None,
+            higher_is_better=False,
+            rows=len(z_e),
+            decides=False,
+        )
+
+
+def _root_mean_square(z_e: Tensor, z_a: Tensor) -> float:
+    return float((z_e.T @ z_a).square().mean().sqrt())
