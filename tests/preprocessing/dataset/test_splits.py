@@ -95,7 +95,7 @@ def test_shares_hold_in_a_large_corpus_and_the_seed_deals_anew() -> None:
 
 @pytest.mark.parametrize(("validation", "test"), [(-0.1, 0.1), (0.1, -0.1), (0.5, 0.5)])
 def test_shares_that_leave_nothing_to_train_on_are_refused(validation: float, test: float) -> None:
-    with pytest.raises(ValueError, match="must each be at least 0 and together below 1"):
+    with pytest.raises(ValueError, match=r"_share must be >= 0, got -0.1|must be < 1, got 0.5 \+ 0.5"):
         SplitSettings(validation_share=validation, test_share=test)
-    with pytest.raises(ValueError, match="minimum_identities is -1"):
+    with pytest.raises(ValueError, match="minimum_identities must be >= 0, got -1"):
         SplitSettings(minimum_identities=-1)

@@ -125,9 +125,13 @@ def test_the_picture_and_the_landmarks_of_a_crop_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minimum", "quality", "told"),
-    [(1, 95, "minimum_frames is 1"), (33, 95, "is 33"), (25, 49, "jpeg_quality is 49")],
+    ("minimum", "quality", "message"),
+    [
+        (1, 95, "minimum_frames must be >= 2, got 1"),
+        (33, 95, "minimum_frames must be <= 32, got 33"),
+        (25, 49, "jpeg_quality must be >= 50, got 49"),
+    ],
 )
-def test_settings_out_of_range_are_refused(minimum: int, quality: int, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_settings_out_of_range_are_refused(minimum: int, quality: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         CandidateSettings(minimum_frames=minimum, jpeg_quality=quality)

@@ -130,5 +130,5 @@ def test_gradients_flow_and_wrong_input_is_refused() -> None:
         augment_motion(frames, (0, 1), MotionAugmentation())
     with pytest.raises(ValueError, match="need float of 5 dimensions"):
         augment_window(frames, (0,), WindowAugmentation())
-    with pytest.raises(ValueError, match=r"hue_turns is 0\.6"):
+    with pytest.raises(ValueError, match=r"hue_turns must be <= 0\.5, got 0\.6"):
         ColourJitter(hue_turns=0.6)

@@ -252,5 +252,5 @@ def test_a_batch_moves_whole(root: Path) -> None:
 
 
 def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch_size 0"):
+    with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
         LoaderSettings(batch_size=0)

@@ -104,5 +104,5 @@ def test_nonsense_is_refused() -> None:
         World(2, 2)
     with pytest.raises(ValueError, match="0 samples"):
         Order(np.array([], np.int64), 0, OrderSettings())
-    with pytest.raises(ValueError, match="window_samples is 0"):
+    with pytest.raises(ValueError, match="window_samples must be >= 1, got 0"):
         OrderSettings(window_samples=0)
