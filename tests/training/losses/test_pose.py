@@ -51,4 +51,4 @@ def test_a_half_precision_code_is_compared_with_the_exact_label() -> None:
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (1.0, -1.0)])
 def test_units_must_be_positive(scale: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="must be > 0"):
-        PoseScale(*scale)
+        PoseScale(angle_rad=scale[0], translation_cm=scale[1])
