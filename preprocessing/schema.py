@@ -1,10 +1,9 @@
-"""THE contract: what one clip holds on its way from the cropper to the training shards.
+"""The contract of preprocessing and training: the contents of one clip and of one training sample.
 
-A `Clip` is what the cropper makes: at most 64 frames of one person in one shot, aligned, with its
-sound cut to the sample. A `ClipLabels` is what the labellers add, `EyeAnchor`s what the eye swap
-adds; a `ClipSample` is all of them, one WebDataset sample. Every dataclass here checks itself when
-built: shapes, ranges, lengths that must agree. `preprocessing/shards.py` alone encodes and decodes
-them.
+The step `clips` makes a `Clip`: at most 64 aligned frames of one person in one shot, with its sound cut to
+the sample. The label steps add `ClipLabels`, the step `eye_anchors` adds `EyeAnchor`s; a `ClipSample` is all
+of them, one WebDataset sample. Every dataclass validates itself when built: shapes, ranges and lengths. Only
+`preprocessing.shards` encodes and decodes them.
 """
 
 import math
@@ -25,12 +24,12 @@ LANDMARK_COUNT: Final = 478  # MediaPipe face mesh with attention and irises
 MEL_BANDS: Final = 80
 COEFFICIENT_COUNT: Final = 257  # Deep3DFaceRecon
 BLENDSHAPE_COUNT: Final = 52  # MediaPipe's FaceLandmarker
-KEY_PATTERN: Final = re.compile(r"[a-z0-9_-]+")  # no dot: WebDataset's key ends at the first one
+KEY_PATTERN: Final = re.compile(r"[a-z0-9_-]+")  # no dot: WebDataset ends the key at the first dot
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Where a clip comes from: enough to cut it again from the source."""
+    """Where a clip comes from; enough to cut it from the source again."""
 
     video_id: str  # first 16 hex digits of the source's sha256
     relative_path: str  # below the scanned folder, forward slashes
@@ -42,7 +41,7 @@ class ClipSource:
     def __post_init__(self) -> None:
         if self.track < 0 or self.first_frame < 0:
             raise ValueError(
-                f"{self.video_id}: track {self.track}, first frame {self.first_frame}; neither is below 0"
+                f"{self.video_id}: track and first frame must be >= 0, got {self.track}, {self.first_frame}"
             )
 
 
@@ -56,7 +55,7 @@ class Clip:
     frames_jpeg: tuple[bytes, ...] = field(repr=False)  # T JPEG files, 224 x 224 RGB
     landmarks_px: NDArray[np.float32] = field(repr=False)  # [T, 478, 3] crop px; z < 0 nearer
     sound: NDArray[np.float32] = field(repr=False)  # [T * 640] mono in [-1, 1]
-    scores: dict[str, float] = field(default_factory=dict)  # the cropper's, by score name
+    scores: dict[str, float] = field(default_factory=dict)  # of the step `clips`, by name
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key):
@@ -69,7 +68,7 @@ class Clip:
         check_array(self.key, "crop_transforms", self.source.crop_transforms, (frames, 2, 3))
         for name, score in self.scores.items():
             if not math.isfinite(score):
-                raise ValueError(f"{self.key}: score {name} is {score}, which is not finite")
+                raise ValueError(f"{self.key}: score {name} must be finite, got {score}")
 
     @property
     def frame_count(self) -> int:
@@ -79,13 +78,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class ClipLabels:
-    """What the labellers say of a clip, one row a frame. Frame of reference: `frame_of_reference`."""
+    """Labels of a clip, one row a frame. Frame of reference: `preprocessing.faces.frame_of_reference`."""
 
     pose: NDArray[np.float32] = field(repr=False)  # [T, 6] pitch, yaw, roll rad; x, y, z cm
     gaze: NDArray[np.float32] = field(repr=False)  # [T, 2] pitch, yaw rad, head coordinates
     blink: NDArray[np.float32] = field(repr=False)  # [T, 2] image-left eye, image-right eye; 0 open, 1 shut
-    lip_sync: dict[str, float]  # by score name; {} where the clip's sound is silent
-    labellers: dict[str, str]  # label -> "backend version"
+    lip_sync: dict[str, float]  # scores by name; {} where the clip was not scored
+    labellers: dict[str, str]  # label -> "backend version", with the digest of pretrained weights
     coefficients: NDArray[np.float32] | None = field(default=None, repr=False)  # [T, 257] Deep3D
     blendshapes: NDArray[np.float32] | None = field(default=None, repr=False)  # [T, 52] 0 to 1; NaN: no face
 
@@ -96,10 +95,10 @@ class ClipLabels:
         check_array("labels", "gaze", self.gaze, (frames, 2), bound=np.pi / 2)
         check_array("labels", "blink", self.blink, (frames, 2), bound=1.0)
         if self.blink.min(initial=0.0) < 0.0:
-            raise ValueError(f"labels: blink has {self.blink.min()}, need 0 (open) to 1 (shut)")
+            raise ValueError(f"labels: blink must be 0 (open) to 1 (shut), got {self.blink.min()}")
         for name, score in self.lip_sync.items():
             if not math.isfinite(score):
-                raise ValueError(f"labels: lip sync {name} is {score}, which is not finite")
+                raise ValueError(f"labels: lip sync {name} must be finite, got {score}")
         if self.coefficients is not None:
             check_array("labels", "coefficients", self.coefficients, (frames, COEFFICIENT_COUNT))
         if self.blendshapes is not None:
@@ -108,14 +107,14 @@ class ClipLabels:
 
 @dataclass(frozen=True)
 class EyeAnchor:
-    """The paper's v_a: the eye region of `eyes_jpeg` (v1) put into frame `base_frame` (v2)."""
+    """The paper's v_a: frame `base_frame` (v2) with the eye region of `eyes_jpeg` (v1)."""
 
     base_frame: int  # index of v2 in the sample's own frames
     eyes_key: str  # clip that v1 comes from
     eyes_frame: int  # index of v1 in that clip
     eyes_identity: str
     composite_jpeg: bytes = field(repr=False)  # v_a, 224 x 224
-    eyes_jpeg: bytes = field(repr=False)  # v1, 224 x 224, copied so that a shard stands alone
+    eyes_jpeg: bytes = field(repr=False)  # v1, 224 x 224; a copy, so that a shard needs no other
     gaze_error_rad: float  # angle between the composite's gaze and v1's
     blink_error: float  # largest of both eyes
     rest_error_px: float  # mean landmark distance off the eyes, composite against v2
@@ -124,8 +123,8 @@ class EyeAnchor:
         errors = (self.gaze_error_rad, self.blink_error, self.rest_error_px)
         if self.base_frame < 0 or self.eyes_frame < 0 or not all(0 <= error < math.inf for error in errors):
             raise ValueError(
-                f"eye anchor from {self.eyes_key}: frames {self.base_frame} and {self.eyes_frame}, "
-                f"errors {errors}; none is below 0, errors are finite"
+                f"eye anchor from {self.eyes_key}: frames and errors must be >= 0 and finite, got frames "
+                f"{self.base_frame} and {self.eyes_frame}, errors {errors}"
             )
 
 
@@ -141,11 +140,11 @@ class ClipSample:
     def __post_init__(self) -> None:
         key, frames = self.clip.key, self.clip.frame_count
         if len(self.labels.pose) != frames:
-            raise ValueError(f"{key}: {frames} frames but labels for {len(self.labels.pose)}")
+            raise ValueError(f"{key}: {frames} frames, but labels of {len(self.labels.pose)}")
         check_array(key, "mel", self.mel, (4 * frames + 7, MEL_BANDS), bound=1.0)
         for anchor in self.anchors:
             if not 0 <= anchor.base_frame < frames:
-                raise ValueError(f"{key}: anchor on frame {anchor.base_frame} of {frames}")
+                raise ValueError(f"{key}: anchor of frame {anchor.base_frame}, but {frames} frames")
 
 
 def check_array(
@@ -155,9 +154,9 @@ def check_array(
     if array.dtype != np.float32 or array.shape != shape:
         raise ValueError(f"{owner}: {name} is {array.dtype}{list(array.shape)}, need float32{list(shape)}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{owner}: {name} holds a value that is not finite")
+        raise ValueError(f"{owner}: {name} contains a value that is not finite")
     if bound is not None and array.size and np.abs(array).max() > bound:
-        raise ValueError(f"{owner}: {name} reaches {np.abs(array).max()}, need at most {bound}")
+        raise ValueError(f"{owner}: {name} must be within +-{bound}, got {np.abs(array).max()}")
 
 
 def _check_blendshapes(blendshapes: NDArray[np.float32], frames: int) -> None:
@@ -165,6 +164,6 @@ def _check_blendshapes(blendshapes: NDArray[np.float32], frames: int) -> None:
     known = np.where(missing, np.float32(0.0), blendshapes)
     check_array("labels", "blendshapes", known, (frames, BLENDSHAPE_COUNT), bound=1.0)
     if known.min(initial=0.0) < 0.0:
-        raise ValueError(f"labels: blendshapes have {known.min()}, need 0 to 1")
+        raise ValueError(f"labels: blendshapes must be 0 to 1, got {known.min()}")
     if (missing.any(axis=1) != missing.all(axis=1)).any():
-        raise ValueError("labels: a frame has some of its blendshapes, need all or none")
+        raise ValueError("labels: blendshapes of a frame must be all NaN or all finite")

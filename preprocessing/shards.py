@@ -1,7 +1,7 @@
-"""Clips and samples as WebDataset members, and back. The one place that knows the members' names.
+"""Encodes clips and samples as WebDataset members, and decodes them; the only module that names the members.
 
 Members of a sample: `NNN.jpg` per frame, `audio.flac`, `landmarks.npy`, `mel.npy`, `pose.npy`,
-`gaze.npy`, `blink.npy`, `coefficients.npy` where Deep3D ran, `blendshapes.npy` where FaceLandmarker did,
+`gaze.npy`, `blink.npy`, `coefficients.npy` of Deep3D, `blendshapes.npy` of FaceLandmarker,
 `anchors.NN.jpg` (the composite) and `anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`,
 `meta.json`. No pickles.
 """
@@ -28,7 +28,7 @@ from preprocessing.schema import (
 
 
 def encode_clip(clip: Clip) -> dict[str, bytes]:
-    """Members of a clip without labels."""
+    """Encode a clip without labels."""
     source = clip.source
     meta = {
         "schema_version": SCHEMA_VERSION,
@@ -52,7 +52,7 @@ def encode_clip(clip: Clip) -> dict[str, bytes]:
 
 
 def encode_sample(sample: ClipSample) -> dict[str, bytes]:
-    """Members of a whole sample."""
+    """Encode a whole sample."""
     labels = sample.labels
     members = encode_clip(sample.clip)
     meta = json.loads(members["meta.json"])
@@ -76,12 +76,12 @@ def encode_sample(sample: ClipSample) -> dict[str, bytes]:
 
 
 def decode_clip(key: str, members: Mapping[str, bytes]) -> Clip:
-    """The clip of a sample's members.
+    """Decode the clip of a sample.
 
     Raises:
-        ValueError: naming the key and what is missing, of another schema version or out of bounds.
+        ValueError: names the key and what is missing, out of range or of another schema version.
     """
-    with _fields_told(key):
+    with _field_errors(key):
         return _decode_clip(key, members, _checked_meta(key, members))
 
 
@@ -107,8 +107,8 @@ def _decode_clip(key: str, members: Mapping[str, bytes], meta: Mapping[str, Any]
 
 
 def decode_sample(key: str, members: Mapping[str, bytes]) -> ClipSample:
-    """The whole sample of its members; raises ValueError as `decode_clip` does."""
-    with _fields_told(key):
+    """Decode a whole sample. Raises as `decode_clip`."""
+    with _field_errors(key):
         return _decode_sample(key, members, _checked_meta(key, members))
 
 
@@ -135,23 +135,23 @@ def _decode_sample(key: str, members: Mapping[str, bytes], meta: Mapping[str, An
 
 
 def encode_array(array: NDArray[Any]) -> bytes:
-    """A .npy file."""
+    """Encode an array as a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def decode_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
-    """The array of a .npy member, whatever its shape.
+    """Decode a .npy member of any shape.
 
     Raises:
-        ValueError: where it is missing, cut off, not float32, or holds a pickle (which is never run).
+        ValueError: the member is missing, truncated, not float32, or a pickle (which is never loaded).
     """
     data = io.BytesIO(_member(key, members, name))
     try:
         array = np.lib.format.read_array(data, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{key}: member {name} is not an array file: {error}") from error
+        raise ValueError(f"{key}: member {name} is not a .npy file: {error}") from error
     if array.dtype != np.float32:
         raise ValueError(f"{key}: member {name} is {array.dtype}, need float32")
     return cast("NDArray[np.float32]", array)
@@ -162,14 +162,14 @@ def _optional_array(key: str, members: Mapping[str, bytes], name: str) -> NDArra
 
 
 def encode_flac(sound: NDArray[np.float32]) -> bytes:
-    """16-bit FLAC of mono sound in [-1, 1] at 16 kHz."""
+    """Encode mono sound in [-1, 1] at 16 kHz as 16-bit FLAC."""
     buffer = io.BytesIO()
     soundfile.write(buffer, sound, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def decode_flac(key: str, data: bytes) -> NDArray[np.float32]:
-    """Sound [N] of a FLAC file; raises ValueError where it is damaged or not mono at 16 kHz."""
+    """Decode a FLAC file to sound [N]; raises ValueError if it is damaged or not mono at 16 kHz."""
     try:
         sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
     except soundfile.LibsndfileError as error:
@@ -180,7 +180,7 @@ def decode_flac(key: str, data: bytes) -> NDArray[np.float32]:
 
 
 def encode_json(value: object) -> bytes:
-    """Compact JSON with sorted keys, so that equal values are equal bytes."""
+    """Encode as compact JSON with sorted keys: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -201,21 +201,21 @@ def _checked_meta(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
     if meta["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"{key}: schema version {meta['schema_version']}, this code reads {SCHEMA_VERSION}; "
-            "re-make the shards"
+            "build the shards again"
         )
     return meta
 
 
 @contextmanager
-def _fields_told(key: str) -> Generator[None, None, None]:
-    """A field that JSON lacks, or that is of another kind, is bad input of this sample."""
+def _field_errors(key: str) -> Generator[None, None, None]:
+    """Turn errors of missing and wrong JSON fields into ValueErrors that name the sample."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{key}: meta.json or anchors.json does not hold what it must: {error!r}") from error
+        raise ValueError(f"{key}: missing or wrong field in meta.json or anchors.json: {error!r}") from error
 
 
 def _member(key: str, members: Mapping[str, bytes], name: str) -> bytes:
     if name not in members:
-        raise ValueError(f"{key}: member {name} is missing; it has {sorted(members)}")
+        raise ValueError(f"{key}: member {name} is missing; the sample has {sorted(members)}")
     return members[name]

@@ -1,10 +1,10 @@
-"""Tables whose columns say what they hold."""
+"""Schemas of tables whose columns have descriptions."""
 
 import pyarrow as pa
 
 
 def column(name: str, kind: pa.DataType, description: str) -> pa.Field:
-    """A column with a description, kept in the Parquet file and shown in Dagster's UI."""
+    """A column with a description, which the Parquet file keeps and Dagster's UI shows."""
     return pa.field(name, kind, metadata={"description": description})
 
 

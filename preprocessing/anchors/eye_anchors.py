@@ -1,9 +1,8 @@
-"""The step `eye_anchors`: which eyes go into which face, and whether the swap came out right.
+"""The step `eye_anchors`: composites of the eyes of v1 in the face of v2, verified.
 
-For frames v2 of every clip a frame v1 is sought that shows a head turned alike and eyes that look
-elsewhere or blink differently, a set share of them of the same identity and the rest of another
-person. Every composite is measured: its gaze and blink must be v1's, the rest of its face must be
-v2's, else it is refused with the error. The next partner is tried then.
+For frames v2 of every clip, find frames v1 with a similar head pose but another gaze or blink, a share of
+them of the same identity and the rest of others. Every composite is measured: gaze and blink must be v1's,
+the rest of the face v2's; otherwise it is refused with its error and the next v1 is tried.
 """
 
 import logging
@@ -65,12 +64,12 @@ ANCHORS_SCHEMA: Final = table_schema(
 
 
 class EyeAnchorSettings(Settings):
-    """Which anchors are made and which are kept.
+    """Which anchors are made, and which are kept.
 
-    The bounds are what the verifier is off by where nothing was swapped: of untouched frames of 20
-    persons' real clips, measured against their own labels, 99 in 100 lie within 4.9 degrees of
-    gaze, 0.16 of blink and 2.2 px off the eyes. At most half the distance that v1 and v2 must keep:
-    what is accepted is nearer to v1's eyes than to v2's.
+    The bounds are the verifier's errors where nothing was swapped: of unchanged frames of 20 persons' real
+    clips, measured against their own labels, 99 % are within 4.9 degrees of gaze, 0.16 of blink and 2.2 px
+    off the eyes. A bound is at most half the distance of v1 from v2, so that an accepted composite is nearer
+    to v1's eyes.
     """
 
     anchors_per_clip: int = Field(default=2, ge=0, le=32, description="Anchors attempted for each clip")
@@ -120,7 +119,7 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """An anchor to be made."""
+    """An anchor to make."""
 
     base: _Frame  # v2
     partners: tuple[_Frame, ...]  # v1, in the order to try them
@@ -198,7 +197,7 @@ def _write(tasks: list[_Task], folder: Path, workers: int) -> BuildReport:
     by_clip: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
     for number, (task, outcome) in enumerate(map_in_processes(_make_for_clip, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
-            raise RuntimeError(f"{task.base.key}: making its eye anchors killed a process: {outcome.detail}")
+            raise RuntimeError(f"{task.base.key}: a process died making its eye anchors: {outcome.detail}")
         by_clip[task.base.key] = outcome
         if number % 100 == 0 or number == len(tasks):
             logger.info("Eye anchors of %d of %d clips", number, len(tasks))
@@ -223,10 +222,10 @@ def _write(tasks: list[_Task], folder: Path, workers: int) -> BuildReport:
 
 
 def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
-    """Rows of one clip with the composites of the accepted ones (b"" else)."""
+    """The rows of one clip, with the composites of the accepted ones (b"" for refused ones)."""
     if not task.wanted:
         return [(_row(task.base, -1, None) | {"reason": "no_pair"}, b"")]
-    made: list[tuple[dict[str, Any], bytes]] = []
+    anchors: list[tuple[dict[str, Any], bytes]] = []
     for number, wanted in enumerate(task.wanted):
         base = wanted.base
         picture, landmarks_px = _read_frame(task.clips, base)
@@ -236,19 +235,19 @@ def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
             composite = swap_eyes(picture, landmarks_px, *_read_frame(task.clips, eyes), task.settings.swap)
             jpeg = encode_jpeg(composite, task.settings.jpeg_quality)
             target = EyeTarget(eyes.gaze, eyes.blink, task.levels[eyes.clip.identity])
-            # The composite is measured as it will be read: from its JPEG.
+            # Measure the composite as it will be read, from its JPEG.
             measured = _verifier().measure(decode_jpeg(jpeg), BaseFace(landmarks_px, base.pose), target)
             reason = refusal(measured, task.settings)
             row = _row(base.clip, base.frame, eyes) | _distances(base, eyes) | {"reason": reason}
             row |= {"fell_back": wanted.fell_back} | (asdict(measured) if measured else {})
-            made.append((row | {"accepted": not reason}, b"" if reason else jpeg))
+            anchors.append((row | {"accepted": not reason}, b"" if reason else jpeg))
             if not reason:
                 break
-    return made
+    return anchors
 
 
 def _read_frame(clips: Path, frame: _Frame) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """RGB picture [224, 224, 3] and landmarks [478, 3]."""
+    """Read the RGB picture [224, 224, 3] and landmarks [478, 3] of a frame."""
     picture, landmarks = f"{frame.frame:03d}.jpg", "landmarks.npy"
     members = read_some_members(clips, frame.clip.place, (picture, landmarks))
     return decode_jpeg(members[picture]), decode_array(frame.clip.key, members, landmarks)[frame.frame]
@@ -275,7 +274,7 @@ def _distances(base: _Frame, eyes: _Frame) -> dict[str, float]:
 
 
 def refusal(measured: Measured | None, settings: EyeAnchorSettings) -> str:
-    """The first bound that fails, by name; empty where all hold."""
+    """The reason of the first bound exceeded; empty if there is none."""
     if measured is None:
         return "no_face"
     if measured.rest_error_px > settings.maximum_rest_error_px:
@@ -293,7 +292,7 @@ def _verifier() -> AnchorVerifier:
 
 
 def read_anchor_rows(folder: Path) -> list[dict[str, Any]]:
-    """Accepted anchors of a batch, by clip."""
+    """Read the accepted anchors of a batch, ordered by clip."""
     table = pq.read_table(folder / ANCHORS_TABLE, schema=ANCHORS_SCHEMA)
     return [row for row in table.to_pylist() if row["accepted"]]
 

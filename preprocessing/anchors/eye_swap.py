@@ -1,8 +1,7 @@
-"""The eye region of one face put into another: the picture that the paper calls the anchor frame.
+"""Swaps the eye region of one face into another: the paper's anchor frame.
 
-The region is the hull round both eyes with all of their lid skin, up to the brows. A tighter hull
-leaves v2's lid folds and shadows standing round v1's eyes, and neither a person nor a landmark
-model then sees v1's lids.
+The region is the hull of both eyes with their lid skin, up to the brows. A tighter hull leaves v2's lid folds
+and shadows around v1's eyes, and neither people nor landmark models then see v1's lids.
 """
 
 from typing import Final
@@ -17,15 +16,15 @@ from preprocessing.faces.landmark_groups import EYE_REGION_POINTS, IMAGE_LEFT_EY
 from storage.settings import Settings
 
 OUTER_CORNERS: Final = (33, 263)
-# Eye corners and the bridge of the nose hold still between the eyes, whatever the eyes do.
+# Eye corners and the bridge of the nose do not move with the eyes.
 FIXED_POINTS: Final = (*OUTER_CORNERS, 133, 362, 6, 168, 197)
-# Ratios of colours are taken above this grey level, so that noise in the dark does not rule them.
+# Added to grey levels before their ratio, which noise would dominate in the dark.
 DARK_LEVEL: Final = 16.0
-COLOUR_GRID_PX: Final = 4  # the colour change is smooth: it is worked out on a coarser grid
+COLOUR_GRID_PX: Final = 4  # the colour change is smooth, so a coarse grid is enough
 
 
 class EyeSwapSettings(Settings):
-    """How the region is cut, coloured and blended. Shares are of the outer eye corners' distance."""
+    """How the region is cut, coloured and blended. Shares are of the distance of the outer eye corners."""
 
     margin_share: float = Field(
         default=0.10,
@@ -71,16 +70,15 @@ def swap_eyes(
     """Put the eye region of `eyes` (v1) into `base` (v2).
 
     Args:
-        base: [H, W, 3] RGB, v2; everything outside the region is kept to the bit.
+        base: [H, W, 3] RGB, v2; unchanged outside the region.
         base_landmarks_px: [478, 3] or [478, 2].
         eyes: [H, W, 3] RGB, v1.
         eyes_landmarks_px: [478, 3] or [478, 2].
         settings: region, colours and blending.
 
     Returns:
-        [H, W, 3] RGB: v1's region moved onto v2's by a similarity (so that the lids' shape, which
-        tells a blink, is not stretched), its colours brought to v2's along the edge, and blended in
-        over a soft edge.
+        [H, W, 3] RGB: v1's region aligned to v2's by a similarity (which does not stretch the lids' shape,
+        and so keeps the blink), its colours matched to v2's along the edge, and blended over a soft edge.
     """
     base_points = base_landmarks_px[:, :2].astype(np.float64)
     eyes_points = eyes_landmarks_px[:, :2].astype(np.float64)
@@ -96,7 +94,7 @@ def swap_eyes(
         return base.copy()
     corner = np.array([start, top], np.float64)
     movement[:, 2] -= corner
-    # Cubic: v1's eyes must not be softer than the face around them.
+    # Cubic: v1's eyes must be as sharp as the face around them.
     moved = cv2.warpAffine(
         eyes, movement, (end - start, bottom - top), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     ).astype(np.float32)
@@ -113,7 +111,7 @@ def swap_eyes(
 def _window(
     points: NDArray[np.float64], margin_px: float, shape: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Rows and columns that hold the region: top, bottom, start, end."""
+    """Bounding box of the region, clipped to the picture: top, bottom, start, end."""
     low = np.floor(points.min(axis=0) - margin_px).astype(int) - 1
     high = np.ceil(points.max(axis=0) + margin_px).astype(int) + 2
     start, top = np.maximum(low, 0).tolist()
@@ -135,7 +133,7 @@ def _weight(
 
 
 def _opening(points: NDArray[np.float64], shape: tuple[int, ...], width_px: float) -> NDArray[np.float32]:
-    """[h, w, 1]: 1 between v1's lids, where eyeballs are seen, 0 on skin, softly."""
+    """[h, w, 1]: 1 between v1's lids, 0 on skin, with a soft transition."""
     mask = np.zeros(shape, np.float32)
     for contour in (IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE):
         cv2.fillPoly(mask, [np.rint(points[list(contour)]).astype(np.int32)], (1.0,))
@@ -150,17 +148,17 @@ def _match_colours(
     width_px: float,
     settings: EyeSwapSettings,
 ) -> NDArray[np.float32]:
-    """Brighten and tint v1's region as v2's skin asks for along the soft edge.
+    """Match brightness and tint of v1's region to v2's skin along the soft edge.
 
-    Ratios, not differences: the shade under a brow stays as deep on darker skin, no deeper. An
-    eyeball is not skin: it takes some of the brightness and none of the tint.
+    By ratios, not differences, which would deepen the shade under a brow on darker skin. Eyeballs are not
+    skin: they take part of the brightness change and none of the tint.
     """
     edge = ((weight > 0.0) & (weight < 0.9)).astype(np.float32)
     if not edge.any():
         return moved
     ratio = np.log((under + DARK_LEVEL) / (np.maximum(moved, 0.0) + DARK_LEVEL))
     median = np.median(ratio[edge[..., 0] > 0.0], axis=0)
-    # A brow or a strand of hair on one of the faces is not a difference of light.
+    # Limits the influence of brows and hair on one of the faces.
     ratio = np.clip(ratio, median - settings.colour_spread, median + settings.colour_spread)
     skin = _spread_inwards(ratio, edge, settings.colour_reach_share * width_px, median.astype(np.float32))
     eyeball = settings.opening_share * skin.mean(axis=2, keepdims=True)
@@ -178,5 +176,5 @@ def _spread_inwards(
     small = cv2.resize(both, coarse, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), reach_px / COLOUR_GRID_PX)
     blurred = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    # The small addend lets places out of reach fall back on the median.
+    # The small addend makes pixels out of reach fall back to the median.
     return (otherwise + blurred[..., :3] / (blurred[..., 3:] + 1e-3)).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Choosing v1 for v2: a head turned alike, eyes in another state, of the same person or another; seeded.
+"""Chooses v1 for v2: a similar head pose, other eyes, of the same identity or another; seeded.
 
-A set share of a clip's anchors takes v1 from the same identity: whatever the splits, those never cross
-them. The rest crosses identities, which sets the eyes apart from whose they are.
+A share of a clip's anchors takes v1 from the same identity; those never cross splits. The rest crosses
+identities, which separates the eyes' state from whose eyes they are.
 
-Only frames whose eyes are surely labelled take part: clearly open with a gaze that was seen, or
-clearly shut, and not moving between neighbouring frames.
+Only frames with reliable eye labels are used: clearly open with a measured gaze, or clearly shut, and still
+between neighbouring frames.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from preprocessing.faces.frame_of_reference import REFERENCE_DISTANCE_CM
 from storage.settings import Settings
 
 UNSURE, OPEN, SHUT = 0, 1, 2
-CANDIDATE_EVERY_FRAMES: Final = 2  # neighbouring frames show the same eyes
-MAXIMUM_CANDIDATES: Final = 16_384  # frames of a batch that are offered as v1; bounds the cost a pair
-TRIES_PER_ANCHOR: Final = 4  # frames v2 looked at before a clip is left with fewer anchors
-SHUFFLED_NEAREST: Final = 16  # clips, nearest in pose, among which partners are drawn for variety
+CANDIDATE_EVERY_FRAMES: Final = 2  # neighbouring frames are nearly equal
+MAXIMUM_CANDIDATES: Final = 16_384  # frames of a batch offered as v1; bounds the cost of a pair
+TRIES_PER_ANCHOR: Final = 4  # frames v2 tried before a clip gets fewer anchors
+SHUFFLED_NEAREST: Final = 16  # clips nearest in pose, shuffled for variety
 
 
 class PairSettings(Settings):
-    """Which frames go together."""
+    """Which frames are paired."""
 
     seed: int = Field(default=0, ge=0, description="Seed of the order in which eye donors are tried")
     maximum_pose_distance_rad: float = Field(
@@ -94,20 +94,20 @@ class EyeState:
     pose: NDArray[np.float32]  # [T, 6]
     gaze: NDArray[np.float32]  # [T, 2]
     blink: NDArray[np.float32]  # [T, 2]
-    gaze_seen: NDArray[np.bool_]  # [T] False where the gaze is bridged over a blink
+    gaze_seen: NDArray[np.bool_]  # [T] False where the gaze is interpolated over a blink
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A frame v2 and the frames that may lend it their eyes, in the order to try them."""
+    """A frame v2 and candidate frames v1, in the order to try them."""
 
     base_frame: int
     partners: tuple[tuple[str, int], ...]  # (clip key, frame)
-    fell_back: bool = False  # no frame of the kind that was due, within or across identities, fits
+    fell_back: bool = False  # no v1 of the intended kind (within or across identities) fits
 
 
 def eye_kinds(state: EyeState, settings: PairSettings) -> NDArray[np.int8]:
-    """[T] OPEN, SHUT, or UNSURE: half shut, moving, one eye shut, or open without a gaze seen."""
+    """[T] OPEN, SHUT, or UNSURE: half shut, moving, one eye shut, or open without a measured gaze."""
     steady = _largest_step(state.blink[:, :1], state.blink[:, 1:]) <= settings.maximum_blink_step
     still = _largest_step(state.gaze) <= settings.maximum_gaze_step_rad
     is_open = (state.blink.max(axis=1) <= settings.open_below_blink) & state.gaze_seen & steady & still
@@ -120,16 +120,15 @@ def choose_pairs(
 ) -> dict[str, list[Pair]]:
     """Pairs of every clip that has any, by key.
 
-    A clip's frames v2 are drawn by lot from its own key and the seed; so is whether one more is within the
-    identity where the share makes no whole number. By turns their partners rather look elsewhere or are
-    rather open against shut. Each partner of a frame is another clip's; within the identity, frames of
-    the clip itself are tried last.
+    Frames v2 are drawn at random, seeded by the clip's key and the seed, as is the rounding of the share
+    within the identity. Partners alternately differ in gaze first or in open against shut first. Each partner
+    of a frame is of another clip; within the identity, frames of the clip itself are tried last.
 
     Args:
         states: labels of the batch's clips.
-        settings: which frames go together.
-        anchors_per_clip: frames v2 of a clip at most.
-        attempts: partners of a frame at most.
+        settings: which frames are paired.
+        anchors_per_clip: maximum of frames v2 of a clip.
+        attempts: maximum of partners of a frame.
     """
     if not states:
         return {}
@@ -137,21 +136,21 @@ def choose_pairs(
     pool = _Pool(states, kinds, settings)
     chosen: dict[str, list[Pair]] = {}
     for state in states:
-        random = np.random.default_rng(_seed(settings.seed, state.key))
+        rng = np.random.default_rng(_seed(settings.seed, state.key))
         sure = np.flatnonzero(kinds[state.key] != UNSURE)
-        turn = int(random.integers(2))
-        within_count = math.floor(settings.within_identity_share * anchors_per_clip + random.random())
-        frames: list[int] = random.permutation(sure)[: TRIES_PER_ANCHOR * anchors_per_clip].tolist()
+        turn = int(rng.integers(2))
+        within_count = math.floor(settings.within_identity_share * anchors_per_clip + rng.random())
+        frames: list[int] = rng.permutation(sure)[: TRIES_PER_ANCHOR * anchors_per_clip].tolist()
         pairs: list[Pair] = []
         for number in range(anchors_per_clip):
-            due = number < within_count
+            within_first = number < within_count
             gaze_first = (turn + number) % 2 == 0
-            for within in (due, not due):
-                found = _first_pair(pool, state, kinds[state.key], frames, within, gaze_first, random)
-                if found is not None:
-                    base_frame, partners = found
+            for within in (within_first, not within_first):
+                pair = _first_pair(pool, state, kinds[state.key], frames, within, gaze_first, rng)
+                if pair is not None:
+                    base_frame, partners = pair
                     frames.remove(base_frame)
-                    pairs.append(Pair(base_frame, partners[:attempts], fell_back=within != due))
+                    pairs.append(Pair(base_frame, partners[:attempts], fell_back=within != within_first))
                     break
         if pairs:
             chosen[state.key] = sorted(pairs, key=lambda pair: pair.base_frame)
@@ -159,7 +158,7 @@ def choose_pairs(
 
 
 class _Pool:
-    """The batch's frames that may be v1, as arrays."""
+    """The candidate frames v1 of a batch, as arrays."""
 
     def __init__(
         self, states: Sequence[EyeState], kinds: Mapping[str, NDArray[np.int8]], settings: PairSettings
@@ -186,34 +185,34 @@ class _Pool:
         kind: int,
         within: bool,
         gaze_first: bool,
-        random: np.random.Generator,
+        rng: np.random.Generator,
     ) -> tuple[tuple[str, int], ...]:
-        """Frames that may be v1, in the order to try them."""
+        """Candidate frames v1 of a frame v2, in the order to try them."""
         settings = self._settings
         pose_distance = np.linalg.norm(self._angles - state.pose[frame, :3], axis=1)
         ratio = self._distance_cm / (REFERENCE_DISTANCE_CM - state.pose[frame, 5])
-        alike = pose_distance <= settings.maximum_pose_distance_rad
-        alike &= np.maximum(ratio, 1.0 / ratio) <= settings.maximum_size_ratio
-        alike &= (self._identities == state.identity) == within
+        similar = pose_distance <= settings.maximum_pose_distance_rad
+        similar &= np.maximum(ratio, 1.0 / ratio) <= settings.maximum_size_ratio
+        similar &= (self._identities == state.identity) == within
         is_own = self._keys[self._clip] == state.key
-        alike &= ~is_own | (np.abs(self._frames - frame) >= settings.minimum_gap_frames)
+        similar &= ~is_own | (np.abs(self._frames - frame) >= settings.minimum_gap_frames)
         gaze_distance = np.linalg.norm(self._gaze - state.gaze[frame], axis=1)
         blink_distance = np.abs(self._blink - state.blink[frame]).min(axis=1)
-        elsewhere = alike & (self._kind == OPEN) & (kind == OPEN)
-        elsewhere &= gaze_distance >= settings.minimum_gaze_distance_rad
-        otherwise = alike & (self._kind != kind) & (blink_distance >= settings.minimum_blink_distance)
-        order = (elsewhere, otherwise) if gaze_first else (otherwise, elsewhere)
-        tiers = [fits & whose for whose in (~is_own, is_own) for fits in order]
-        picked = np.concatenate([self._draw(np.flatnonzero(fits), pose_distance, random) for fits in tiers])
+        other_gaze = similar & (self._kind == OPEN) & (kind == OPEN)
+        other_gaze &= gaze_distance >= settings.minimum_gaze_distance_rad
+        other_blink = similar & (self._kind != kind) & (blink_distance >= settings.minimum_blink_distance)
+        order = (other_gaze, other_blink) if gaze_first else (other_blink, other_gaze)
+        tiers = [fits & clips for clips in (~is_own, is_own) for fits in order]
+        picked = np.concatenate([self._draw(np.flatnonzero(fits), pose_distance, rng) for fits in tiers])
         return tuple((str(self._keys[self._clip[place]]), int(self._frames[place])) for place in picked)
 
     def _draw(
-        self, places: NDArray[np.int64], pose_distance: NDArray[np.float32], random: np.random.Generator
+        self, places: NDArray[np.int64], pose_distance: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """One place of each of the clips nearest in pose, shuffled."""
+        """The best frame of each of the clips nearest in pose, shuffled."""
         nearest = places[np.argsort(pose_distance[places], kind="stable")]
         _, first = np.unique(self._clip[nearest], return_index=True)
-        return random.permutation(nearest[np.sort(first)][:SHUFFLED_NEAREST])
+        return rng.permutation(nearest[np.sort(first)][:SHUFFLED_NEAREST])
 
 
 def _first_pair(
@@ -223,18 +222,18 @@ def _first_pair(
     frames: Sequence[int],
     within: bool,
     gaze_first: bool,
-    random: np.random.Generator,
+    rng: np.random.Generator,
 ) -> tuple[int, tuple[tuple[str, int], ...]] | None:
-    """The first of a clip's frames that has partners of the kind, and these; None where none has."""
+    """The first frame v2 with partners of the kind, and its partners; None if there is none."""
     for frame in frames:
-        partners = pool.partners(state, frame, int(kinds[frame]), within, gaze_first, random)
+        partners = pool.partners(state, frame, int(kinds[frame]), within, gaze_first, rng)
         if partners:
             return frame, partners
     return None
 
 
 def _largest_step(*columns: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[T] largest distance to either neighbouring frame, of any of the [T, N] columns."""
+    """[T] largest distance to a neighbouring frame, over the [T, N] columns."""
     steps = [np.linalg.norm(np.diff(column, axis=0), axis=1) for column in columns]
     between = np.concatenate([[0.0], np.max(steps, axis=0), [0.0]])
     return np.maximum(between[:-1], between[1:])

@@ -1,6 +1,6 @@
-"""Does a composite show v1's eyes in v2's face? Measured on the picture, as the labels were.
+"""Measures on a composite, as the labels were measured, whether it has v1's eyes in v2's face.
 
-MediaPipe is imported when a verifier is built, never when this module is imported.
+MediaPipe is imported when a verifier is constructed.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ REST_POINTS: Final = np.setdiff1d(np.arange(LANDMARK_COUNT), EYE_REGION_POINTS)
 
 @dataclass(frozen=True)
 class BaseFace:
-    """v2's face: what the rest of the composite ought to show."""
+    """v2's face: the target of the rest of the composite."""
 
     landmarks_px: NDArray[np.float32]  # [478, 3]
     pose: NDArray[np.float32]  # [6] pitch, yaw, roll rad; x, y, z cm
@@ -29,7 +29,7 @@ class BaseFace:
 
 @dataclass(frozen=True)
 class EyeTarget:
-    """Labels of v1's frame: what the composite's eyes ought to show."""
+    """Labels of v1's frame: the target of the composite's eyes."""
 
     gaze: NDArray[np.float32]  # [2] pitch, yaw rad in head coordinates
     blink: NDArray[np.float32]  # [2] image-left eye, image-right eye
@@ -38,31 +38,31 @@ class EyeTarget:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a composite is off by."""
+    """Errors of a composite."""
 
-    gaze_error_rad: float  # angle between its gaze and v1's; 0 where both show shut eyes and no gaze
-    blink_error: float  # its blink against v1's, the larger of both eyes
-    rest_error_px: float  # mean landmark distance off the eyes, against v2
+    gaze_error_rad: float  # angle between its gaze and v1's; 0 where the eyes of both are shut
+    blink_error: float  # difference of its blink from v1's, the larger of both eyes
+    rest_error_px: float  # mean landmark distance from v2, without the eyes
 
 
 class AnchorVerifier:
-    """Landmarks by tracking from v2's own picture, as v2's labels came about.
+    """Tracks the face from v2's own picture to its composites, as v2's labels were made by tracking.
 
-    A face found anew in every picture lies in another cut-out than a tracked one: on untouched
-    frames that alone doubles the landmarks' distance from the labels' (median 1.4 against 0.7 px)
-    and costs twice the time.
+    The window of a face detected in each picture differs from that of a tracked one: on unchanged frames that
+    doubles the landmarks' distance from the labels' (median 1.4 px instead of 0.7 px) and takes twice the
+    time.
     """
 
     def __init__(self) -> None:
         self._mesh = FaceMesh(tracking=True)
 
     def start_clip(self, frame: NDArray[np.uint8]) -> None:
-        """Find v2's face anew, whatever was seen before, so that results depend on this clip only."""
+        """Detect v2's face, so that results do not depend on the clips before."""
         self._mesh.forget()
         self._mesh.find(frame)
 
     def measure(self, composite: NDArray[np.uint8], base: BaseFace, target: EyeTarget) -> Measured | None:
-        """Compare a composite [S, S, 3] RGB with v2's face and v1's labels; None where no face is found."""
+        """Compare a composite [S, S, 3] RGB with v2's face and v1's labels; None if no face is detected."""
         landmarks_px = self._mesh.find(composite)
         if landmarks_px is None:
             return None
@@ -72,8 +72,7 @@ class AnchorVerifier:
 def compare(landmarks_px: NDArray[np.float32], base: BaseFace, target: EyeTarget) -> Measured:
     """Compare a composite's landmarks [478, 3] with v2's face and v1's labels.
 
-    The head is v2's, so its gaze is told in v2's labelled pose, which costs nothing; a pose fitted to
-    the composite does no better.
+    The head is v2's, so gaze is measured in v2's labelled pose; a pose fitted to the composite is no better.
     """
     blink = blink_lids.label_blink(landmarks_px[None], target.levels)
     gaze = gaze_iris.label_gaze(landmarks_px[None], base.pose[None], blink).gaze

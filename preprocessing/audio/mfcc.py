@@ -21,23 +21,23 @@ FILTER_COUNT: Final = 26
 COEFFICIENT_COUNT: Final = 13
 LIFTER: Final = 22
 PRE_EMPHASIS: Final = 0.97
-FLOOR: Final = float(np.finfo(np.float64).eps)  # stands in for a power of zero, before the logarithm
+FLOOR: Final = float(np.finfo(np.float64).eps)  # replaces a power of zero before the logarithm
 FULL_SCALE: Final = 32_768.0
 
 
 def mfcc(samples: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float64]:
-    """MFCC of a sound.
+    """Compute the MFCC of a sound.
 
     Args:
         samples: [n] mono at 16 kHz, int16, or float32 in [-1, 1], which is rounded to int16 first, as the
-            protocol reads its sound from a 16-bit file.
+            protocol reads a 16-bit file.
 
     Returns:
-        [1 + ceil((n - 400) / 160), 13], at least one row: 100 a second; row j is of the samples 160 j to
-        160 j + 399, zeros behind the end.
+        [1 + ceil((n - 400) / 160), 13], at least one row, 100 a second; row j covers the samples 160 j
+        to 160 j + 399, zero-padded.
 
     Raises:
-        ValueError: the samples have another shape or type, or there are none.
+        ValueError: the samples are empty or of another shape or type.
     """
     signal = int16_range(samples)
     emphasised = np.append(signal[0], signal[1:] - PRE_EMPHASIS * signal[:-1])
@@ -54,13 +54,13 @@ def mfcc(samples: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float64
 
 
 def int16_range(samples: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float64]:
-    """[n] whole numbers in -32768 to 32767, as float64.
+    """Convert to whole numbers in -32768 to 32767, as float64.
 
     Raises:
         ValueError: as `mfcc`.
     """
     if samples.ndim != 1 or len(samples) == 0:
-        raise ValueError(f"samples must be [n] with n of at least 1, got {list(samples.shape)}")
+        raise ValueError(f"samples must be [n] with n >= 1, got {list(samples.shape)}")
     if samples.dtype == np.int16:
         return samples.astype(np.float64)
     if samples.dtype != np.float32:
@@ -70,7 +70,7 @@ def int16_range(samples: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.
 
 
 def framed(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[n] -> [windows, 400]: zeros behind the end fill the last window."""
+    """[n] -> [windows, 400], the last one zero-padded."""
     count = 1 + max(0, -(-(len(signal) - WINDOW_SAMPLES) // STEP_SAMPLES))
     length = (count - 1) * STEP_SAMPLES + WINDOW_SAMPLES
     padded = np.pad(signal, (0, length - len(signal)))
@@ -78,13 +78,13 @@ def framed(signal: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def floored(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zeros replaced by the floor; anything else, however small, stays."""
+    """Replace zeros by the floor, and nothing else."""
     return np.where(values == 0.0, FLOOR, values)
 
 
 @cache
 def mel_filters() -> NDArray[np.float64]:
-    """[26, 257] triangles of height 1 between whole FFT places, evenly spread in mel."""
+    """[26, 257] triangles of height 1 between FFT bins, evenly spaced in mel."""
     highest_mel = 2595.0 * np.log10(1.0 + SAMPLE_RATE_HZ / 2 / 700.0)
     edges_hz = 700.0 * (10.0 ** (np.linspace(0.0, highest_mel, FILTER_COUNT + 2) / 2595.0) - 1.0)
     edges = np.floor((FFT_SIZE + 1) * edges_hz / SAMPLE_RATE_HZ)

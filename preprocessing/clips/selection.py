@@ -1,7 +1,7 @@
 """The step `clips`: candidates that pass every threshold become clips with their sound.
 
-No video is read here: a changed threshold costs the time to copy files. Every refusal is a row
-with its reason, its score and the bound that it failed.
+No video is read, so a changed threshold costs the time to copy files. Every refusal is a row with its reason,
+score and threshold.
 """
 
 import math
@@ -29,7 +29,7 @@ from storage.publishing import BuildReport
 from storage.settings import Settings
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
-HEAD_ANGLE_EVERY_FRAMES: Final = 4  # a head turns slowly against 25 frames a second
+HEAD_ANGLE_EVERY_FRAMES: Final = 4  # heads turn slowly relative to 25 fps
 
 
 class ClipSettings(Settings):
@@ -81,7 +81,7 @@ class ClipSettings(Settings):
 
 @dataclass(frozen=True)
 class SourceOfClips:
-    """What the catalog knows of a video."""
+    """The catalog's identity and path of a video."""
 
     identity: str
     relative_path: str
@@ -94,12 +94,12 @@ def make_clips(
     settings: ClipSettings,
     folder: Path,
 ) -> BuildReport:
-    """Choose a batch's clips.
+    """Select a batch's clips.
 
     Args:
         sources: the batch's videos by video id.
         face_tracks: folder that `make_face_tracks` wrote.
-        crop_mode: the alignment that `face_tracks` used; kept with each clip.
+        crop_mode: of `face_tracks`; recorded with each clip.
         settings: thresholds.
         folder: where `clips.tar` and `clips.parquet` are written.
     """
@@ -172,9 +172,9 @@ def _cut_clip(
 
 
 def cut_sound(path: Path, first_frame: int, frames: int) -> NDArray[np.float32]:
-    """The sound of some frames: samples 640 first_frame to 640 (first_frame + frames).
+    """Read the sound of some frames: samples 640 first_frame to 640 (first_frame + frames).
 
-    A video's sound may end a little before its pictures do; the rest is silence.
+    Padded with silence where a video's sound ends before its pictures.
     """
     start, count = first_frame * SAMPLES_PER_FRAME, frames * SAMPLES_PER_FRAME
     with soundfile.SoundFile(path) as file:
@@ -187,7 +187,7 @@ def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32
     pose = pose_mean_face.label_pose(
         landmarks_px[::HEAD_ANGLE_EVERY_FRAMES], pose_mean_face.PoseSettings()
     ).pose
-    # The face's own axis makes this angle with the camera's, whatever the roll.
+    # The angle between the face's axis and the camera's, independent of roll.
     off_axis = np.arccos(np.cos(pose[:, 0]) * np.cos(pose[:, 1]))
     return {
         "head_angle_rad": float(off_axis.max()),
@@ -204,7 +204,7 @@ def _loudest_second_dbfs(sound: NDArray[np.float32]) -> float:
 
 
 def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettings) -> dict[str, Any]:
-    """Accepted, or the first bound that fails, in the order that a person would look."""
+    """Accepted, or the first failed threshold, the most telling ones first."""
     if not main_face and not settings.keep_other_faces:
         score = row["face_size_px"]
         return {"accepted": False, "reason": "not_the_main_face", "score": score, "threshold": None}

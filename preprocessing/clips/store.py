@@ -1,4 +1,4 @@
-"""A batch's accepted clips on disk: `clips.tar` beside `clips.parquet`, written and read here only."""
+"""A batch's clips on disk: `clips.tar` with the accepted ones, `clips.parquet` with all candidates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ CLIPS_SCHEMA: Final = table_schema(
 
 @dataclass(frozen=True)
 class ClipRow:
-    """What is needed to read one accepted clip."""
+    """An accepted clip, and where to read it."""
 
     key: str
     identity: str
@@ -70,21 +70,21 @@ def accepted_clips(folder: Path) -> list[ClipRow]:
 
 
 def read_clip_table(folder: Path) -> pa.Table:
-    """All rows, the refused ones too."""
+    """Read the rows of all candidates, refused ones too."""
     return pq.read_table(folder / CLIPS_TABLE, schema=CLIPS_SCHEMA)
 
 
 def read_clip(folder: Path, row: ClipRow) -> Clip:
-    """One clip, without reading the others."""
+    """Read one clip, without the others."""
     return decode_clip(row.key, read_members(folder / CLIPS_TAR, row.place))
 
 
 def read_clips(folder: Path) -> Iterator[Clip]:
-    """Every accepted clip, by key, one at a time."""
+    """Read the accepted clips in the order of their keys, one at a time."""
     for row in accepted_clips(folder):
         yield read_clip(folder, row)
 
 
 def write_clip_table(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the table of all candidates, accepted or not."""
+    """Write the table of all candidates, accepted and refused."""
     pq.write_table(pa.Table.from_pylist(rows, schema=CLIPS_SCHEMA), folder / CLIPS_TABLE)

@@ -67,7 +67,7 @@ class ShardSettings(Settings):
 
 @dataclass(frozen=True)
 class ShardInputs:
-    """Folders of the steps that a shard is made of."""
+    """Folders of the upstream steps."""
 
     clips: Path
     pose_labels: Path
@@ -82,10 +82,10 @@ def make_shards(
     """Pack a batch's samples.
 
     Args:
-        batch: names the shards: `<batch>-NNN.tar`.
-        inputs: what was made of the batch.
-        labellers: label -> "backend version", kept in each sample.
-        settings: size of a shard, and what is done about lip sync.
+        batch: its key, in the shards' names: `<batch>-NNN.tar`.
+        inputs: folders of the upstream steps.
+        labellers: label -> labeller name, recorded in each sample.
+        settings: of the step.
         folder: where the shards and `index.parquet` are written, and, where lip sync is filtered,
             `lip_sync_filter.parquet` with what became of each clip.
     """
@@ -127,12 +127,12 @@ def make_shards(
 
 
 def read_index(folder: Path) -> pa.Table:
-    """The samples of a batch, by key."""
+    """Read the index of a batch's samples, ordered by key."""
     return pq.read_table(folder / INDEX_TABLE, schema=INDEX_SCHEMA)
 
 
 class _Samples:
-    """Joins what the steps made of each clip."""
+    """Joins the files of the upstream steps clip by clip."""
 
     def __init__(self, inputs: ShardInputs, labellers: dict[str, str]) -> None:
         self._inputs = inputs
@@ -193,12 +193,10 @@ class _Samples:
 
 
 def _mel_of(clip: Clip) -> NDArray[np.float32]:
-    """Mel features of a clip, computed by one thread: a clip is too short to share out.
+    """Mel features of a clip, in one thread: with two, they take four times the CPU time.
 
-    Torch's second thread takes its time even where it has nothing to do: with two, a clip's features
-    cost four times the CPU time.
+    Imports torch, which the rest of this module does not need.
     """
-    # Imports torch, which the rest of this module does without.
     import torch
 
     from preprocessing.audio.mel import mel_features
@@ -213,7 +211,7 @@ def _mel_of(clip: Clip) -> NDArray[np.float32]:
 
 def _of(labels: Mapping[str, NDArray[np.float32]], step: str, clip: Clip) -> NDArray[np.float32]:
     if clip.key not in labels:
-        raise ValueError(f"{step} has no labels of clip {clip.key}: make {step} again from the same clips")
+        raise ValueError(f"{step} has no labels of clip {clip.key}; build {step} again")
     return labels[clip.key]
 
 

@@ -1,4 +1,4 @@
-"""Train, validation and test, disjoint by identity and stable while the data grows."""
+"""Train, validation and test splits, disjoint by identity and stable as the data grows."""
 
 import hashlib
 from collections import Counter
@@ -14,7 +14,7 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
 
 class SplitSettings(Settings):
-    """Shares of the identities, and how few a held-out split may have."""
+    """Shares of the identities, and the minimum of a held-out split."""
 
     seed: int = Field(default=0, ge=0, description="Seed of the assignment of identities to splits")
     validation_share: float = Field(
@@ -42,32 +42,32 @@ class SplitSettings(Settings):
 def assign_splits(
     identities: Iterable[str], before: Mapping[str, Split], settings: SplitSettings
 ) -> dict[str, Split]:
-    """Give every identity its split.
+    """Assign every identity to a split.
 
-    An identity keeps the split that it had. A new one gets its split from a hash of its name alone, so
-    two people who collect the same data in another order agree. Where the shares of a small corpus
-    would leave a split with fewer than `minimum_identities`, the new identities with the lowest hashes go
-    there, to validation and test by turns, as long as training keeps at least two thirds.
+    An identity keeps its split. The split of a new one depends on a hash of its name alone, so that the order
+    in which data arrive does not matter. If the shares leave a split with fewer than `minimum_identities`,
+    the new identities with the lowest hashes go there, alternating between validation and test, as long as
+    training keeps at least two thirds.
 
     Args:
         identities: all identities of the data set.
-        before: splits that were given earlier.
-        settings: seed, shares and the least number.
+        before: splits of the previous data set.
+        settings: seed, shares and minimum.
     """
     splits = dict(before)
     places = {identity: _place(settings.seed, identity) for identity in set(identities)}
     new = sorted((place, identity) for identity, place in places.items() if identity not in before)
     for place, identity in new:
         splits[identity] = _split_of(place, settings)
-    wanted: tuple[tuple[Split, float], ...] = (
+    held_out: tuple[tuple[Split, float], ...] = (
         ("validation", settings.validation_share),
         ("test", settings.test_share),
     )
-    for least in range(1, settings.minimum_identities + 1):
-        for split, share in wanted:
+    for minimum in range(1, settings.minimum_identities + 1):
+        for split, share in held_out:
             sizes = Counter(splits.values())
             movable = [identity for _, identity in new if splits[identity] == "train"]
-            too_few = share > 0 and sizes[split] < least
+            too_few = share > 0 and sizes[split] < minimum
             if too_few and movable and 3 * (sizes["train"] - 1) >= 2 * len(splits):
                 splits[movable[0]] = split
     return splits

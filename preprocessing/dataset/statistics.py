@@ -1,8 +1,7 @@
-"""What the samples of all shards say together: counts and distributions, in bounded memory.
+"""Distributions of labels and scores over the samples of all shards, in bounded memory.
 
-Of each sample only the labels and `meta.json` are read, at the place that the index tells; no
-picture and no sound is decoded. Distributions are counts in narrow bins, so that a million clips
-weigh as much as one.
+Only the labels and `meta.json` of each sample are read, at its place in the index; no picture or sound is
+decoded. Distributions are counts in narrow bins, so memory does not depend on the number of clips.
 """
 
 import json
@@ -19,12 +18,12 @@ from preprocessing.shards import decode_array
 
 LABEL_MEMBERS: Final = frozenset({"meta.json", "anchors.json", "pose.npy", "gaze.npy", "blink.npy"})
 PERCENTILES: Final = (1, 5, 25, 50, 75, 95, 99)
-BINS: Final = 2000  # a percentile is known to a two-thousandth of the quantity's range
+BINS: Final = 2000  # resolution of percentiles: 1/2000 of the range
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is counted; values beyond the range are counted at its ends."""
+    """A quantity with its range; values outside count in the outermost bins."""
 
     name: str
     title: str
@@ -48,7 +47,7 @@ QUANTITIES: Final = (
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """What a sample's labels and meta data tell."""
+    """A sample's labels and metadata."""
 
     schema_version: int
     labellers: Mapping[str, str]
@@ -61,10 +60,10 @@ class SampleLabels:
 
 
 def read_labels_at(shard: IO[bytes], place: Place, key: str) -> SampleLabels:
-    """Labels of the sample at `place` of an open shard.
+    """Read the labels of the sample at `place` of an open shard.
 
     Raises:
-        ValueError: if the sample of that key does not begin there, or lacks a label.
+        ValueError: the sample of that key does not start there, or has no such label.
     """
     members = _read_members(shard, place, key)
     meta, anchors = json.loads(members["meta.json"]), json.loads(members["anchors.json"])
@@ -97,11 +96,11 @@ def _read_members(shard: IO[bytes], place: Place, key: str) -> dict[str, bytes]:
     except tarfile.TarError as error:
         raise ValueError(f"{key}: no tar member at byte {place.offset_bytes} ({error})") from error
     missing = sorted(LABEL_MEMBERS - members.keys())
-    raise ValueError(f"{key}: its sample at byte {place.offset_bytes} lacks {missing}; re-make the shards")
+    raise ValueError(f"{key}: its sample at byte {place.offset_bytes} lacks {missing}; build shards again")
 
 
 class Distribution:
-    """Counts in narrow bins over a quantity's range; the ends and the mean are exact."""
+    """Counts in narrow bins over a quantity's range; minimum, maximum and mean are exact."""
 
     def __init__(self, quantity: Quantity) -> None:
         self.quantity = quantity
@@ -111,7 +110,7 @@ class Distribution:
         self._smallest, self._largest = np.inf, -np.inf
 
     def add(self, values: NDArray[np.floating[Any]]) -> None:
-        """Count values of any shape."""
+        """Add values of any shape."""
         low, high = self.quantity.low, self.quantity.high
         places = ((np.asarray(values, np.float64).ravel() - low) * (BINS / (high - low))).astype(np.int64)
         self.counts += np.bincount(places.clip(0, BINS - 1), minlength=BINS)
@@ -120,7 +119,7 @@ class Distribution:
         self._largest = max(self._largest, float(np.max(values)))
 
     def to_json(self) -> dict[str, Any]:
-        """Number of values, mean, ends and percentiles; the latter four null where there is no value."""
+        """Number of values, mean, minimum, maximum and percentiles; the last four are null without values."""
         total = int(self.counts.sum())
         facts: dict[str, Any] = {"unit": self.quantity.unit, "values": total}
         if not total:
@@ -139,7 +138,7 @@ class Distribution:
 
 
 class LabelStatistics:
-    """Distributions over all samples. Lip-sync figures of different scorers never share one."""
+    """Distributions over all samples; lip sync scores have one for each scorer."""
 
     def __init__(self) -> None:
         self.distributions: dict[str, Distribution] = {
@@ -149,7 +148,7 @@ class LabelStatistics:
         }
 
     def add(self, labels: SampleLabels) -> None:
-        """Count one sample."""
+        """Add one sample."""
         for number, name in enumerate(("pitch", "yaw", "roll")):
             self.distributions[name].add(np.degrees(labels.pose[:, number]))
         for number, name in enumerate(("gaze_pitch", "gaze_yaw")):
@@ -163,7 +162,7 @@ class LabelStatistics:
                 distribution.add(np.array(labels.lip_sync[score]))
 
     def to_json(self) -> dict[str, Any]:
-        """By the quantity's name."""
+        """The distributions by the quantity's name."""
         return {name: distribution.to_json() for name, distribution in self.distributions.items()}
 
     def _of_scorer(self, name: str, scorer: str) -> Distribution:

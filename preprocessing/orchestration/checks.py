@@ -1,4 +1,4 @@
-"""What must hold of a step's files before anything is built on them. Plain functions, no Dagster."""
+"""Checks of a step's published files, as plain functions."""
 
 import math
 from pathlib import Path
@@ -14,48 +14,48 @@ from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, LABELS_TABLE, P
 from storage.checks import CheckOutcome
 from storage.publishing import Published, verify
 
-MAXIMUM_REFUSED_SHARE: Final = 0.5  # beyond, a threshold or the data is not what one thinks
+MAXIMUM_REFUSED_SHARE: Final = 0.5  # more hints at a wrong threshold or unexpected data
 MAXIMUM_HEAD_ANGLE_RAD: Final = math.radians(90.0)
-MAXIMUM_SHIFT_CM: Final = 60.0  # a head that far from the crop's axis is a failed fit
-MAXIMUM_GAZE_RAD: Final = math.radians(60.0)  # an eye turns about 45 degrees at most
+MAXIMUM_SHIFT_CM: Final = 60.0  # farther from the crop's axis, the fit failed
+MAXIMUM_GAZE_RAD: Final = math.radians(60.0)  # an eye turns by at most about 45 degrees
 
 
 def check_refused_share(clips: Path) -> CheckOutcome:
-    """Most candidates became clips."""
+    """At most half of the candidates were refused."""
     accepted = np.asarray(read_clip_table(clips)["accepted"])
     share = 1.0 - float(accepted.mean()) if len(accepted) else 0.0
     return CheckOutcome(
         share <= MAXIMUM_REFUSED_SHARE,
-        f"{share:.0%} of {len(accepted)} candidates were refused; more than {MAXIMUM_REFUSED_SHARE:.0%} "
-        "would be odd: see `reason` in clips.parquet",
+        f"{share:.0%} of {len(accepted)} candidates were refused, expected at most "
+        f"{MAXIMUM_REFUSED_SHARE:.0%}; clips.parquet holds the reasons",
         {"refused_share": share, "candidates": len(accepted)},
     )
 
 
 def check_clips_left_out(shards: Published) -> CheckOutcome:
-    """Most clips became samples; only a filter of the step `shards` leaves some out."""
+    """The lip sync filter dropped at most half of the clips."""
     refusals = shards.manifest.refusals
-    left_out = sum(refusals.values())
-    clips = left_out + int(shards.manifest.counts["samples"])
-    share = left_out / clips if clips else 0.0
+    dropped = sum(refusals.values())
+    clips = dropped + int(shards.manifest.counts["samples"])
+    share = dropped / clips if clips else 0.0
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refusals.items())) or "none"
     return CheckOutcome(
         share <= MAXIMUM_REFUSED_SHARE,
-        f"{share:.0%} of {clips} clips were left out ({reasons}); more than {MAXIMUM_REFUSED_SHARE:.0%} "
-        "would be odd: look whether the thresholds of `shards.lip_sync` are in its scorer's units",
+        f"{share:.0%} of {clips} clips were dropped ({reasons}), expected at most "
+        f"{MAXIMUM_REFUSED_SHARE:.0%}; are the thresholds of `shards.lip_sync` in the scorer's units?",
         {"refused_share": share, "clips": clips},
     )
 
 
 def check_pose_in_range(pose_labels: Path) -> CheckOutcome:
-    """Every pose is finite and one that a head in the crop can have."""
+    """Every pose is finite and plausible for a head in the crop."""
     pose = _stack(read_labels(pose_labels, POSE_NAMES), len(POSE_NAMES))
     bounds = [MAXIMUM_HEAD_ANGLE_RAD] * 3 + [MAXIMUM_SHIFT_CM] * 3
     return _check_bounds("pose", pose, np.array(bounds), POSE_NAMES)
 
 
 def check_gaze_in_range(gaze_labels: Path) -> CheckOutcome:
-    """Every gaze is one that an eye can have, every blink lies in 0 to 1."""
+    """Every gaze is plausible for an eye, every blink in 0 to 1."""
     names = GAZE_NAMES + BLINK_NAMES
     values = _stack(read_labels(gaze_labels, names), len(names))
     values[:, 2:] -= 0.5
@@ -66,33 +66,31 @@ def check_gaze_in_range(gaze_labels: Path) -> CheckOutcome:
 def check_labels_complete(clips: Path, labels: Path) -> CheckOutcome:
     """Every frame of every accepted clip has one row of labels."""
     table = read_clip_table(clips)
-    wanted = int(np.asarray(table["frames"])[np.asarray(table["accepted"])].sum())
-    found = pq.read_metadata(labels / LABELS_TABLE).num_rows
-    return CheckOutcome(
-        found == wanted, f"{found} rows for {wanted} frames", {"rows": found, "frames": wanted}
-    )
+    frames = int(np.asarray(table["frames"])[np.asarray(table["accepted"])].sum())
+    rows = pq.read_metadata(labels / LABELS_TABLE).num_rows
+    return CheckOutcome(rows == frames, f"{rows} rows for {frames} frames", {"rows": rows, "frames": frames})
 
 
 def check_anchors_verified(eye_anchors: Path, settings: EyeAnchorSettings) -> CheckOutcome:
-    """No anchor was kept whose measured error exceeds its bound."""
+    """No accepted anchor exceeds a bound."""
     rows = read_anchor_rows(eye_anchors)
     worst_blink = max((row["blink_error"] for row in rows), default=0.0)
     worst_rest = max((row["rest_error_px"] for row in rows), default=0.0)
     passed = worst_blink <= settings.maximum_blink_error and worst_rest <= settings.maximum_rest_error_px
     return CheckOutcome(
         passed,
-        f"{len(rows)} anchors; worst blink error {worst_blink:.2f} of {settings.maximum_blink_error}, "
-        f"worst movement of the rest {worst_rest:.2f} px of {settings.maximum_rest_error_px}",
+        f"{len(rows)} anchors; largest blink error {worst_blink:.2f} (bound {settings.maximum_blink_error}), "
+        f"largest error of the rest {worst_rest:.2f} px (bound {settings.maximum_rest_error_px})",
         {"anchors": len(rows), "worst_blink_error": worst_blink, "worst_rest_error_px": worst_rest},
     )
 
 
 def check_checksums(published: Published) -> CheckOutcome:
-    """Every published file is there and has the sha256 of its manifest."""
+    """Every published file exists and has the sha256 of its manifest."""
     damaged = verify(published)
     files = len(published.manifest.files)
     description = (
-        f"{files} files are as published" if not damaged else f"damaged or missing: {', '.join(damaged)}"
+        f"{files} files match the manifest" if not damaged else f"damaged or missing: {', '.join(damaged)}"
     )
     return CheckOutcome(not damaged, description, {"files": files, "damaged": len(damaged)})
 

@@ -60,7 +60,7 @@ def test_archive_is_readable_by_webdataset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["a.b", "", "a/b", "../a"])
 def test_write_refuses_keys_that_webdataset_splits(tmp_path: Path, key: str) -> None:
-    with ArchiveWriter(tmp_path / "a.tar") as archive, pytest.raises(ValueError, match="need a key like"):
+    with ArchiveWriter(tmp_path / "a.tar") as archive, pytest.raises(ValueError, match="need a key"):
         archive.write(key, {"jpg": b""})
 
 
@@ -75,7 +75,7 @@ def test_read_members_refuses_a_truncated_tar(tmp_path: Path) -> None:
 def test_read_members_refuses_a_wrong_place(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write(path)
-    with pytest.raises(ValueError, match=r"members of \['a-t01', 'b-t00'\], need one sample"):
+    with pytest.raises(ValueError, match=r"members of \['a-t01', 'b-t00'\], need those of one sample"):
         read_members(path, Place(0, 3 * 1024 + 512 + 1024))
     with pytest.raises(ValueError, match="not a tar member"):
         read_members(path, Place(600, 1024))
@@ -88,7 +88,7 @@ def test_read_members_refuses_irregular_members(tmp_path: Path, kind: bytes) -> 
     info = tarfile.TarInfo("a.jpg")
     info.type, info.linkname = kind, "secret"
     place = hostile_tar(tmp_path / "a.tar", [(info, b"")])
-    with pytest.raises(ValueError, match="no plain file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         read_members(tmp_path / "a.tar", place)
 
 
@@ -99,7 +99,7 @@ def test_read_members_refuses_duplicate_members(tmp_path: Path) -> None:
         info.size = len(data)
         twice.append((info, data))
     place = hostile_tar(tmp_path / "a.tar", twice)
-    with pytest.raises(ValueError, match=r"a\.jpg is no plain file, or there twice"):
+    with pytest.raises(ValueError, match=r"a\.jpg is not a regular file, or occurs twice"):
         read_members(tmp_path / "a.tar", place)
 
 

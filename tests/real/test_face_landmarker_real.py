@@ -156,12 +156,12 @@ def test_a_model_cut_short_or_of_another_kind_is_one_line(model: Path, tmp_path:
     whole = model.read_bytes()
     wrong = tmp_path / "wrong.task"
     wrong.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"wrong\.task is no MediaPipe task file, or is cut short; `pdfgc"):
+    with pytest.raises(ValueError, match=r"wrong\.task is not a MediaPipe task file, or is cut short"):
         FaceLandmarker(wrong)
     middle = len(whole) // 2
     wrong.write_bytes(whole[:middle] + bytes(200_000) + whole[middle + 200_000 :])
     with pytest.raises(
-        ValueError, match=r"^.*wrong\.task is no FaceLandmarker's task file \([^\n]*\); `pdfgc[^\n]*$"
+        ValueError, match=r"^.*wrong\.task is not a FaceLandmarker task file \([^\n]*\); run `pdfgc[^\n]*$"
     ):
         FaceLandmarker(wrong)
 

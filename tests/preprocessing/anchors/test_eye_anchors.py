@@ -38,7 +38,7 @@ from preprocessing.shards import encode_clip
 FRAMES = 3
 # Portraits are few and their heads turned at will: any two may pair here, 14 degrees apart in pose.
 ANY_POSE = PairSettings(
-    maximum_pose_distance_rad=math.pi,
+    maximum_pose_distance_rad=1.57,
     maximum_size_ratio=3.0,
     minimum_gaze_distance_rad=math.radians(20.0),
     within_identity_share=0.0,

@@ -53,5 +53,5 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"^no model of face_landmarker at .*model\.task$"):
         FaceLandmarker(model)
     model.write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(ValueError, match=r"model\.task is no MediaPipe task file, or is cut short; `pdfgc"):
+    with pytest.raises(ValueError, match=r"model\.task is not a MediaPipe task file, or is cut"):
         FaceLandmarker(model)

@@ -125,5 +125,5 @@ def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: 
     assert outcome_of(0, 0).passed
     failed = outcome_of(1, 3)
     assert not failed.passed
-    assert failed.description.startswith("75% of 4 clips were left out (lip_sync_low_confidence 3)")
+    assert failed.description.startswith("75% of 4 clips were dropped (lip_sync_low_confidence 3)")
     assert failed.values == {"refused_share": 0.75, "clips": 4}
