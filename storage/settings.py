@@ -1,7 +1,7 @@
-"""The base class of everything a person can set.
+"""The base class of settings.
 
-A setting's default, bounds and description stand once, in `Field(default, ge=, le=, description=)`. Forms in
-the launchpad, environment variables and command-line options are made from the same classes.
+Default, bounds and description of a setting are stated once, in `Field(default=, ge=, le=, description=)`.
+Launchpad forms, environment variables and command-line options are made from the same classes.
 """
 
 import difflib
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Self, Union, get_args, get_ori
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from typing_extensions import override
 
 _WORDS: Final = (
     (r"^Input should be ", "must be "),
@@ -23,41 +24,44 @@ _WORDS: Final = (
     (r"less than ", "< "),
     (r", (unable to|got a number with) .*$", ""),
 )
-"""Pydantic's phrases, and what stands in their place."""
+"""Pydantic's phrases and their replacements."""
+_OUT_OF_BOUNDS: Final = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 class SettingsError(ValueError):
-    """Values that settings refuse, in one line: `loop.steps must be >= 1, got -5`."""
+    """Invalid settings, in one line: `loop.steps must be >= 1, got -5`."""
 
     def __init__(self, problems: Iterable[tuple[tuple[str, ...], str]]) -> None:
-        """Args: problems: the path of each refused setting, and the rest of the sentence."""
+        """Args: problems: path of each invalid setting, and the rest of the sentence."""
         self.problems: Final = tuple(problems)
         super().__init__(self.problems)
 
-    def __str__(self) -> str:  # pyright: ignore[reportImplicitOverride]
+    @override
+    def __str__(self) -> str:
         """All problems, separated by semicolons."""
         return "; ".join(f"{'.'.join(path)}{text}".removeprefix(": ") for path, text in self.problems)
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
-    """Immutable, hashable, checked whenever built; refuses names that it does not know.
+    """Immutable, hashable settings, validated whenever they are created; unknown names are errors.
 
     Raises:
-        SettingsError: a value is out of its bounds, of the wrong type, missing or unknown; names its path.
+        SettingsError: a value is out of bounds, of the wrong type, missing or unknown; names its path.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(validate_default=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
-        """Keyword arguments by field."""
+        """Create settings from keyword arguments."""
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise settings_error(error, type(self).model_fields) from None
 
     @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:  # pyright: ignore[reportImplicitOverride]
-        """Settings from a mapping, such as a parsed JSON object.
+    @override
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Create settings from a mapping, such as a parsed JSON object.
 
         Raises:
             SettingsError: as the constructor does.
@@ -68,7 +72,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
             raise settings_error(error, cls.model_fields) from None
 
     def replace(self, **changes: Any) -> Self:
-        """The same settings with some fields changed; checked again.
+        """Copy the settings with some fields changed, and validate the copy.
 
         Raises:
             SettingsError: as the constructor does.
@@ -77,11 +81,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
 
 def settings_error(error: ValidationError, known: Iterable[str] = ()) -> SettingsError:
-    """Pydantic's error in one line.
+    """Convert pydantic's error to one line.
 
     Args:
-        error: raised while settings were built.
-        known: the names that an unknown one is compared with.
+        error: raised while settings were created.
+        known: field names to suggest in place of an unknown one.
     """
     return SettingsError(problem for details in error.errors() for problem in _problems(details, known))
 
@@ -89,45 +93,44 @@ def settings_error(error: ValidationError, known: Iterable[str] = ()) -> Setting
 def _problems(details: ErrorDetails, known: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
     path, value = tuple(str(part) for part in details["loc"]), details["input"]
     cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, SettingsError):  # of settings nested in these
+    if isinstance(cause, SettingsError):  # of nested settings
         return [(path + inner, text) for inner, text in cause.problems]
     if isinstance(cause, ValueError):
-        return [(path, f": {cause}")]  # of several fields together
+        return [(path, f": {cause}")]  # of a model validator, which names the fields itself
     if details["type"] == "missing":
         return [(path, " is required")]
     if details["type"] == "extra_forbidden":
         return [(path, f" is not a setting{near_names(path[-1], known)}")]
     text = details["msg"]
-    if "than" in text and isinstance(value, str):  # a number from the environment
-        value = float(value) if not value.lstrip("+-").isdigit() else int(value)
     for phrase, replacement in _WORDS:
         text = re.sub(phrase, replacement, text)
-    return [(path, f" {text}, got {value!r}")]
+    # A number from the environment is a str: the message is the same as for a number.
+    return [(path, f" {text}, got {value if details['type'] in _OUT_OF_BOUNDS else repr(value)}")]
 
 
 def nested_class(info: FieldInfo) -> "type[Settings] | None":
-    """The class of a field that holds settings; None for any other field."""
+    """The class of a field of nested settings; None for any other field."""
     hint: Any = info.annotation
     return hint if isinstance(hint, type) and issubclass(hint, Settings) else None
 
 
 def without_none(hint: Any) -> Any:
-    """X of `X | None`; anything else as it is."""
+    """X of `X | None`; any other type unchanged."""
     others = [kind for kind in get_args(hint) if kind is not NoneType]
     is_optional = get_origin(hint) in (Union, UnionType) and len(others) == 1
     return others[0] if is_optional else hint
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """`; did you mean a or b?` where some of the known names are like this one, else nothing."""
+    """`; did you mean a or b?` if known names resemble this one, else ""."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def choices(info: FieldInfo) -> tuple[str, ...]:
-    """The values of a field with a fixed set of them, else ().
+    """The allowed values of a field, () if it is not limited to some.
 
-    They come from the Literal, or from ``json_schema_extra={"enum": [...]}`` where a table holds them.
+    They are those of a Literal or, if they come from a table, of ``json_schema_extra={"enum": [...]}``.
     """
     hint = without_none(info.annotation)
     if get_origin(hint) is Literal:
@@ -138,7 +141,7 @@ def choices(info: FieldInfo) -> tuple[str, ...]:
 
 
 def bounds_text(info: FieldInfo) -> str:
-    """The bounds of a field, such as "0 to 1", ">= 1" or "cpu, cuda"; empty for none."""
+    """The bounds of a field, such as "0 to 1", ">= 1" or "cpu, cuda"; "" if it has none."""
     if values := choices(info):
         return ", ".join(values)
     bounds = {

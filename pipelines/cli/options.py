@@ -1,4 +1,4 @@
-"""Command-line options made from settings classes, so that names, defaults, bounds and help stand once."""
+"""Command-line options made from settings classes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
@@ -21,12 +21,15 @@ _TYPES: Final[Mapping[Any, Any]] = {
 
 
 class _Entry(NamedTuple):
+    """One option."""
+
     path: tuple[str, ...]
     info: FieldInfo
-    flag: str  # without its dashes
+    flag: str  # without dashes
 
     @property
     def parameter(self) -> str:
+        """Name of click's parameter."""
         return "_".join(self.path)
 
 
@@ -40,15 +43,14 @@ def options_from(
 ) -> Callable[[Command], Command]:
     """Add an option for every field of a settings class; the command gets the settings as one argument.
 
-    An option that is not given takes the deployment's value, or the class's default where the environment
-    cannot set it.
+    An option that is not given takes the deployment's value, or the default of a class without a section.
 
     Args:
         kind: the settings class.
         argument: name of the command's argument.
         left_out: fields without an option.
-        suffixes: by the name of a field that holds settings: what ends the names of their options, such as
-            "strength" for --lip-strength.
+        suffixes: for each field of nested settings, the suffix of their options: {"strengths": "strength"}
+            gives --lip-strength.
         short: one-letter options by field, such as {"output": "-o"}.
     """
     entries = [*_entries(kind, left_out, suffixes or {})]
