@@ -31,7 +31,7 @@ def made_clip(
 ) -> Clip:
     """A clip of pictures [224, 224, 3] RGB; its sound is noise."""
     frames = len(pictures)
-    lot = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     source = ClipSource("0" * 16, "a.mp4", 0, 0, "official", np.zeros((frames, 2, 3), np.float32))
     return Clip(
         key,
@@ -39,14 +39,14 @@ def made_clip(
         source,
         tuple(encode_jpeg(picture, 95) for picture in pictures),
         landmarks_of(np.tile(np.asarray(pose, np.float64), (frames, 1))),
-        (lot.integers(-(2**14), 2**14, frames * 640) / 2**15).astype(np.float32),
+        (rng.integers(-(2**14), 2**14, frames * 640) / 2**15).astype(np.float32),
     )
 
 
 def noise(frames: int, seed: int = 0) -> list[NDArray[np.uint8]]:
     """Pictures of noise."""
-    lot = np.random.default_rng(seed)
-    return [lot.integers(0, 256, (224, 224, 3), np.uint8) for _ in range(frames)]
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (224, 224, 3), np.uint8) for _ in range(frames)]
 
 
 def coloured(red: int, green: int, blue: int) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ KEY = "0123456789abcdef-t00-f0000050"
 
 def random_clip(frames: int = 3, seed: int = 0, key: str = KEY, identity: str = "Zoë Ä") -> Clip:
     """A clip whose sound lies on the 16-bit grid, so that FLAC keeps it to the bit."""
-    lot = np.random.default_rng(seed)
-    steps = lot.integers(-(2**15), 2**15, frames * 640)
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(-(2**15), 2**15, frames * 640)
     return Clip(
         key=key,
         identity=identity,
@@ -24,10 +24,10 @@ def random_clip(frames: int = 3, seed: int = 0, key: str = KEY, identity: str = 
             track=0,
             first_frame=50,
             crop_mode="official",
-            crop_transforms=lot.normal(size=(frames, 2, 3)).astype(np.float32),
+            crop_transforms=rng.normal(size=(frames, 2, 3)).astype(np.float32),
         ),
-        frames_jpeg=tuple(random_jpeg(lot) for _ in range(frames)),
-        landmarks_px=lot.normal(112, 40, (frames, 478, 3)).astype(np.float32),
+        frames_jpeg=tuple(random_jpeg(rng) for _ in range(frames)),
+        landmarks_px=rng.normal(112, 40, (frames, 478, 3)).astype(np.float32),
         sound=(steps / 2**15).astype(np.float32),
         scores={"sharpness": 12.5, "brightness": 1 / 3},
     )
@@ -37,31 +37,31 @@ def random_sample(
     frames: int = 3, seed: int = 0, *, coefficients: bool = True, anchors: int = 2
 ) -> ClipSample:
     """A whole sample."""
-    lot = np.random.default_rng(seed + 1)
+    rng = np.random.default_rng(seed + 1)
     clip = random_clip(frames, seed)
     labels = ClipLabels(
-        pose=uniform(lot, (frames, 6), 3.0),
-        gaze=uniform(lot, (frames, 2), 1.5),
-        blink=np.abs(uniform(lot, (frames, 2), 1.0)),
+        pose=uniform(rng, (frames, 6), 3.0),
+        gaze=uniform(rng, (frames, 2), 1.5),
+        blink=np.abs(uniform(rng, (frames, 2), 1.0)),
         lip_sync={"confidence": 0.25, "offset_frames": -2.0, "correlation": 0.5},
         labellers={"pose": "mean_face 1"},
-        coefficients=uniform(lot, (frames, 257), 9.0) if coefficients else None,
+        coefficients=uniform(rng, (frames, 257), 9.0) if coefficients else None,
     )
     made = tuple(
-        EyeAnchor(number % frames, "other-key", 7, "Bob", random_jpeg(lot), random_jpeg(lot), 0.1, 0.2, 0.75)
+        EyeAnchor(number % frames, "other-key", 7, "Bob", random_jpeg(rng), random_jpeg(rng), 0.1, 0.2, 0.75)
         for number in range(anchors)
     )
-    return ClipSample(clip, labels, np.abs(uniform(lot, (4 * frames + 7, 80), 1.0)), made)
+    return ClipSample(clip, labels, np.abs(uniform(rng, (4 * frames + 7, 80), 1.0)), made)
 
 
-def uniform(lot: np.random.Generator, shape: tuple[int, ...], bound: float) -> NDArray[np.float32]:
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> NDArray[np.float32]:
     """Float32 within +-bound."""
-    return lot.uniform(-bound, bound, shape).astype(np.float32)
+    return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
-def random_jpeg(lot: np.random.Generator) -> bytes:
+def random_jpeg(rng: np.random.Generator) -> bytes:
     """A JPEG file of noise."""
-    return encode_jpeg(lot.integers(0, 256, (16, 16, 3), np.uint8), 95)
+    return encode_jpeg(rng.integers(0, 256, (16, 16, 3), np.uint8), 95)
 
 
 def same(one: object, other: object) -> bool:

@@ -9,25 +9,25 @@ from preprocessing.schema import check_array
 from tests.factories.clips import random_clip, random_sample
 
 
-def test_a_clip_and_a_sample_that_fit_are_built() -> None:
+def test_valid_clip_and_sample_are_built() -> None:
     assert random_clip(frames=64).frame_count == 64
     assert random_sample(frames=1, anchors=0).mel.shape == (11, 80)
 
 
 @pytest.mark.parametrize("key", ["", "a.b", "A", "a/b", "a b", "ä"])
-def test_a_key_that_webdataset_would_cut_or_a_shell_would_split_is_refused(key: str) -> None:
+def test_clip_refuses_keys_with_dots_and_spaces(key: str) -> None:
     with pytest.raises(ValueError, match="clip key"):
         replace(random_clip(), key=key)
 
 
-def test_a_clip_has_1_to_64_frames() -> None:
+def test_clip_has_1_to_64_frames() -> None:
     with pytest.raises(ValueError, match="65 frames, need 1 to 64"):
         random_clip(frames=65)
     with pytest.raises(ValueError, match="0 frames, need 1 to 64"):
         random_clip(frames=0)
 
 
-def test_lengths_of_pictures_landmarks_sound_and_transforms_agree() -> None:
+def test_clip_refuses_mismatched_lengths() -> None:
     clip = random_clip(frames=3)
     with pytest.raises(ValueError, match=r"landmarks_px is float32\[2, 478, 3\], need float32\[3, 478, 3\]"):
         replace(clip, landmarks_px=clip.landmarks_px[:2])
@@ -38,7 +38,7 @@ def test_lengths_of_pictures_landmarks_sound_and_transforms_agree() -> None:
         replace(clip, source=short)
 
 
-def test_sound_beyond_full_scale_and_scores_that_are_not_finite_are_refused() -> None:
+def test_clip_refuses_loud_sound_and_infinite_scores() -> None:
     clip = random_clip()
     with pytest.raises(ValueError, match=r"sound must be within \+-1\.0, got 1\.5"):
         replace(clip, sound=np.full_like(clip.sound, 1.5))
@@ -46,12 +46,12 @@ def test_sound_beyond_full_scale_and_scores_that_are_not_finite_are_refused() ->
         replace(clip, scores={"sharpness": float("nan")})
 
 
-def test_a_source_lies_within_its_video() -> None:
+def test_source_refuses_negative_frames() -> None:
     with pytest.raises(ValueError, match="track and first frame must be >= 0, got 0, -1"):
         replace(random_clip().source, first_frame=-1)
 
 
-def test_labels_stay_in_range() -> None:
+def test_labels_refuse_values_out_of_range() -> None:
     labels = random_sample().labels
     with pytest.raises(ValueError, match=r"pose angles must be within .* got 4\.0"):
         replace(labels, pose=np.full_like(labels.pose, 4.0))
@@ -66,7 +66,7 @@ def test_labels_stay_in_range() -> None:
         replace(labels, lip_sync={"confidence": float("inf")})
 
 
-def test_blendshapes_are_shares_and_a_frame_has_all_of_them_or_none() -> None:
+def test_labels_refuse_partial_blendshapes() -> None:
     labels = random_sample(frames=3).labels
     shapes = np.full((3, 52), 0.25, np.float32)
     shapes[1] = np.nan
@@ -81,7 +81,7 @@ def test_blendshapes_are_shares_and_a_frame_has_all_of_them_or_none() -> None:
         replace(labels, blendshapes=shapes)
 
 
-def test_a_sample_joins_what_belongs_together() -> None:
+def test_sample_refuses_mismatched_parts() -> None:
     sample = random_sample(frames=3)
     with pytest.raises(ValueError, match="3 frames, but labels of 2"):
         replace(sample, labels=random_sample(frames=2).labels)
@@ -93,7 +93,7 @@ def test_a_sample_joins_what_belongs_together() -> None:
         replace(sample.anchors[0], gaze_error_rad=float("nan"))
 
 
-def test_an_array_is_float32_and_finite() -> None:
+def test_check_array_wants_finite_float32() -> None:
     with pytest.raises(ValueError, match="owner: name contains a value that is not finite"):
         check_array("owner", "name", np.array([np.inf], np.float32), (1,))
     check_array("owner", "name", np.array([-1.0], np.float32), (1,), bound=1.0)

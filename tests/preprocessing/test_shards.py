@@ -25,9 +25,7 @@ from tests.factories.clips import KEY, random_clip, random_sample, same
 
 
 @pytest.mark.parametrize(("coefficients", "anchors"), [(True, 2), (False, 0)])
-def test_a_sample_comes_back_from_its_tar_to_the_bit(
-    tmp_path: Path, coefficients: bool, anchors: int
-) -> None:
+def test_sample_round_trips_exactly(tmp_path: Path, coefficients: bool, anchors: int) -> None:
     sample = random_sample(frames=12, coefficients=coefficients, anchors=anchors)
     with ArchiveWriter(tmp_path / "a.tar") as archive:
         archive.write("before", {"txt": b""})
@@ -35,7 +33,7 @@ def test_a_sample_comes_back_from_its_tar_to_the_bit(
     assert same(decode_sample(KEY, read_members(tmp_path / "a.tar", place)), sample)
 
 
-def test_blendshapes_are_a_member_where_there_are_any_and_change_nothing_else() -> None:
+def test_blendshapes_are_an_optional_member() -> None:
     sample = random_sample(frames=2)
     shapes = np.full((2, 52), 0.25, np.float32)
     shapes[1] = np.nan
@@ -48,18 +46,18 @@ def test_blendshapes_are_a_member_where_there_are_any_and_change_nothing_else() 
     assert decode_sample(KEY, members).labels.blendshapes is None
 
 
-def test_a_clip_without_labels_comes_back_to_the_bit() -> None:
+def test_clip_round_trips_exactly() -> None:
     clip = random_clip(frames=64, seed=3)
     assert same(decode_clip(KEY, encode_clip(clip)), clip)
 
 
-def test_equal_samples_make_equal_bytes() -> None:
+def test_equal_samples_give_equal_bytes() -> None:
     assert encode_sample(random_sample(seed=5)) == encode_sample(random_sample(seed=5))
 
 
 # Its reader leaves the file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_stock_webdataset_decodes_every_member_without_pickles(tmp_path: Path) -> None:
+def test_webdataset_decodes_every_member(tmp_path: Path) -> None:
     sample = random_sample(frames=2, anchors=1)
     with ArchiveWriter(tmp_path / "a.tar") as archive:
         archive.write(KEY, encode_sample(sample))
@@ -76,7 +74,7 @@ def test_stock_webdataset_decodes_every_member_without_pickles(tmp_path: Path) -
     assert read["meta.json"]["identity"] == "Zoë Ä"
 
 
-def test_flac_keeps_16_bit_samples_exact_and_clips_only_full_scale() -> None:
+def test_flac_is_exact_for_16_bit_samples() -> None:
     steps = np.arange(-(2**15), 2**15)
     sound = (steps / 2**15).astype(np.float32)
     np.testing.assert_array_equal(decode_flac(KEY, encode_flac(sound)), sound)
@@ -88,32 +86,32 @@ MEMBERS = encode_sample(random_sample())
 
 
 @pytest.mark.parametrize("name", sorted(set(MEMBERS) - {"coefficients.npy"}))
-def test_a_missing_member_is_told_with_the_key(name: str) -> None:
+def test_decoding_names_the_key_of_a_missing_member(name: str) -> None:
     rest = {other: data for other, data in MEMBERS.items() if other != name}
     with pytest.raises(ValueError, match=KEY):
         decode_sample(KEY, rest)
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MEMBERS if not name.endswith(".jpg")))
-def test_a_member_cut_in_half_is_told(name: str) -> None:
+def test_decoding_refuses_truncated_members(name: str) -> None:
     halved = {**MEMBERS, name: MEMBERS[name][: len(MEMBERS[name]) // 2]}
     with pytest.raises(ValueError, match=rf"{KEY}|labels"):
         decode_sample(KEY, halved)
 
 
-def test_another_schema_version_is_told() -> None:
+def test_decoding_refuses_another_schema_version() -> None:
     meta = json.loads(MEMBERS["meta.json"]) | {"schema_version": 99}
     with pytest.raises(ValueError, match=f"{KEY}: schema version 99, this code reads 1"):
         decode_sample(KEY, {**MEMBERS, "meta.json": json.dumps(meta).encode()})
 
 
 @pytest.mark.parametrize("meta", [b"[]", b"{}", b'{"schema_version": 1}', b"\xff", b"not json"])
-def test_meta_that_is_no_meta_is_told(meta: bytes) -> None:
+def test_decoding_refuses_wrong_metadata(meta: bytes) -> None:
     with pytest.raises(ValueError, match=KEY):
         decode_clip(KEY, {**MEMBERS, "meta.json": meta})
 
 
-def test_an_anchor_with_unknown_facts_is_told() -> None:
+def test_decoding_refuses_unknown_anchor_fields() -> None:
     with pytest.raises(ValueError, match=KEY):
         decode_sample(KEY, {**MEMBERS, "anchors.json": b'[{"run": "this"}, {}]'})
 
@@ -134,7 +132,7 @@ def pickled_array(bomb: Bomb) -> bytes:
     return buffer.getvalue()
 
 
-def test_pickles_are_never_run(tmp_path: Path) -> None:
+def test_decoding_never_loads_pickles(tmp_path: Path) -> None:
     bomb = Bomb(tmp_path / "went-off")
     zipped = io.BytesIO()
     np.savez(zipped, pose=np.zeros(3))
@@ -153,7 +151,7 @@ def test_pickles_are_never_run(tmp_path: Path) -> None:
     assert bomb.path.exists()
 
 
-def test_an_array_of_another_type_is_told() -> None:
+def test_decoding_refuses_another_dtype() -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros((3, 6), np.float64))
     with pytest.raises(ValueError, match=rf"{KEY}: member pose\.npy is float64, need float32"):

@@ -107,9 +107,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return folders
 
 
-def test_true_eyes_are_kept_and_falsely_labelled_ones_refused(
-    batch: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
+def test_composites_with_wrong_labels_are_refused(batch: tuple[Path, Path, Path], tmp_path: Path) -> None:
     report = make_eye_anchors(*batch, SETTINGS, tmp_path, workers=0)
     rows = pq.read_table(tmp_path / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
     ann, bob = rows
@@ -132,7 +130,7 @@ def test_true_eyes_are_kept_and_falsely_labelled_ones_refused(
     assert [row["key"] for row in read_anchor_rows(tmp_path)] == ["ann"]
 
 
-def test_the_same_bytes_in_any_process(batch: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_anchor_bytes_do_not_depend_on_processes(batch: tuple[Path, Path, Path], tmp_path: Path) -> None:
     for name, workers in (("here", 0), ("again", 0), ("elsewhere", 2)):
         (tmp_path / name).mkdir()
         make_eye_anchors(*batch, SETTINGS, tmp_path / name, workers=workers)
@@ -142,7 +140,7 @@ def test_the_same_bytes_in_any_process(batch: tuple[Path, Path, Path], tmp_path:
         assert here == (tmp_path / "elsewhere" / file).read_bytes()
 
 
-def test_one_identity_pairs_within_itself_and_is_counted(tmp_path: Path) -> None:
+def test_single_identity_pairs_within_itself(tmp_path: Path) -> None:
     clips = [portrait_clip("a0", "Ann", 0), portrait_clip("a1", "Ann", 3)]
     folders = write_batch(tmp_path, clips)
     look_elsewhere(folders[2], "a0")
@@ -155,7 +153,7 @@ def test_one_identity_pairs_within_itself_and_is_counted(tmp_path: Path) -> None
     assert report.counts["anchors_fallen_back"] == 1
 
 
-def test_each_clip_gets_eyes_of_its_own_identity_and_of_another(tmp_path: Path) -> None:
+def test_clips_get_eyes_within_and_across_identities(tmp_path: Path) -> None:
     clips = [
         portrait_clip("a0", "Ann", 0),
         portrait_clip("a1", "Ann", 3),
@@ -178,14 +176,14 @@ def test_each_clip_gets_eyes_of_its_own_identity_and_of_another(tmp_path: Path) 
     assert report.counts["anchors_fallen_back"] == 0
 
 
-def test_a_clip_without_a_partner_is_a_row(tmp_path: Path) -> None:
+def test_clip_without_a_partner_is_a_row(tmp_path: Path) -> None:
     folders = write_batch(tmp_path, [portrait_clip("ann", "Ann", 0)])
     report = make_eye_anchors(*folders, SETTINGS, tmp_path, workers=0)
     assert report.refusals == {"no_pair": 1}
     assert report.counts["composites"] == 0
 
 
-def test_an_untouched_frame_agrees_with_itself_and_a_blank_one_shows_no_face() -> None:
+def test_verifier_of_unchanged_and_blank_frames() -> None:
     crop, landmarks_px, _ = portrait_crop(0)
     base = BaseFace(landmarks_px, label_pose(landmarks_px[None]).pose[0])
     levels = OpennessLevels(np.array([0.3, 0.3]), np.array([0.09, 0.09]))
@@ -198,7 +196,7 @@ def test_an_untouched_frame_agrees_with_itself_and_a_blank_one_shows_no_face() -
     assert verifier.measure(np.zeros_like(crop), base, zero) is None
 
 
-def test_the_rest_of_the_face_counts_without_the_eyes() -> None:
+def test_rest_error_ignores_the_eyes() -> None:
     _, landmarks_px, _ = portrait_crop(0)
     base = BaseFace(landmarks_px, label_pose(landmarks_px[None]).pose[0])
     levels = OpennessLevels(np.array([0.3, 0.3]), np.array([0.09, 0.09]))
@@ -210,7 +208,7 @@ def test_the_rest_of_the_face_counts_without_the_eyes() -> None:
     assert compare(moved, base, zero).rest_error_px == pytest.approx(3.0, abs=1e-4)
 
 
-def test_each_bound_has_its_reason() -> None:
+def test_refusal_names_the_exceeded_bound() -> None:
     settings = EyeAnchorSettings()
     assert refusal(Measured(0.0872, 0.2, 2.0), settings) == ""
     assert refusal(None, settings) == "no_face"
@@ -219,7 +217,7 @@ def test_each_bound_has_its_reason() -> None:
     assert refusal(Measured(0.09, 0.0, 0.0), settings) == "gaze_differs"
 
 
-def test_bounds_beyond_half_of_what_sets_v1_apart_are_refused() -> None:
+def test_settings_refuse_bounds_above_half_the_distance() -> None:
     with pytest.raises(ValueError, match=r"maximum_blink_error <= 0.25, half of"):
         EyeAnchorSettings(maximum_blink_error=0.3)
     with pytest.raises(ValueError, match="attempts"):

@@ -32,7 +32,7 @@ def test_identical_frames_change_nothing() -> None:
     assert np.array_equal(swap_eyes(picture, landmarks, picture, landmarks, SETTINGS), picture)
 
 
-def test_eyes_come_from_v1_and_everything_off_the_region_stays_to_the_bit() -> None:
+def test_swap_changes_only_the_eye_region() -> None:
     landmarks = face_landmarks()
     base = noise_picture(1)
     eyes = noise_picture(2)
@@ -53,7 +53,7 @@ def test_eyes_come_from_v1_and_everything_off_the_region_stays_to_the_bit() -> N
     assert columns.max() < eyes_px[:, 0].max() + 40
 
 
-def test_v1_is_moved_turned_and_scaled_onto_v2() -> None:
+def test_v1_is_aligned_to_v2() -> None:
     base_landmarks = face_landmarks()
     angle, scale = np.radians(10.0), 0.8
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -72,7 +72,7 @@ def test_v1_is_moved_turned_and_scaled_onto_v2() -> None:
         assert 60 <= len(rows) <= 95
 
 
-def test_skin_takes_the_colours_of_v2() -> None:
+def test_skin_matches_the_colours_of_v2() -> None:
     landmarks = face_landmarks()
     base = np.full((SIDE_PX, SIDE_PX, 3), (200, 150, 120), np.uint8)
     eyes = np.full((SIDE_PX, SIDE_PX, 3), (100, 90, 80), np.uint8)
@@ -86,7 +86,7 @@ def test_skin_takes_the_colours_of_v2() -> None:
     assert np.abs(composite[row, column] - wanted).max() <= 6
 
 
-def test_a_face_off_the_picture_changes_nothing() -> None:
+def test_face_outside_the_picture_changes_nothing() -> None:
     landmarks = face_landmarks()
     away = landmarks + np.array([500.0, 0.0, 0.0], np.float32)
     picture = noise_picture(1)

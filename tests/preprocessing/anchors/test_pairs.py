@@ -54,7 +54,7 @@ def eyes_of_ann(pairs: Mapping[str, list[Pair]], states: list[EyeState]) -> int:
     return sum(partner_keys([pair]) <= anns for of_clip in pairs.values() for pair in of_clip)
 
 
-def test_partners_are_other_persons_turned_alike_with_eyes_elsewhere_or_shut() -> None:
+def test_partners_across_identities_fit_pose_and_eyes() -> None:
     states = [
         state("v2", "Ann"),
         state("same-person", "Ann", gaze_deg=20.0),
@@ -72,12 +72,12 @@ def test_partners_are_other_persons_turned_alike_with_eyes_elsewhere_or_shut() -
     assert {pair.partners[0][0] for pair in pairs["v2"]} == {"looks-elsewhere", "shut"}
 
 
-def test_a_shut_frame_is_paired_with_open_eyes_only() -> None:
+def test_shut_frames_pair_with_open_eyes_only() -> None:
     states = [state("v2", "Ann", blink=1.0), state("open", "Bob"), state("shut", "Cid", blink=0.9)]
     assert partner_keys(choose_pairs(states, ACROSS, 1, 8)["v2"]) == {"open"}
 
 
-def test_within_the_identity_partners_are_its_other_clips_turned_alike_with_eyes_elsewhere_or_shut() -> None:
+def test_partners_within_the_identity_fit_pose_and_eyes() -> None:
     states = [
         state("v2", "Ann"),
         state("looks-elsewhere", "Ann", gaze_deg=12.0),
@@ -92,7 +92,7 @@ def test_within_the_identity_partners_are_its_other_clips_turned_alike_with_eyes
     assert [pair.fell_back for pair in pairs] == [False, False]
 
 
-def test_of_two_anchors_one_is_within_the_identity_and_one_across() -> None:
+def test_two_anchors_are_within_and_across_the_identity() -> None:
     states = [
         *(state(f"a{number}", "Ann", gaze_deg=15.0 * (number % 2)) for number in range(4)),
         *(state(f"b{number}", "Bob", gaze_deg=15.0 * (number % 2)) for number in range(4)),
@@ -105,9 +105,7 @@ def test_of_two_anchors_one_is_within_the_identity_and_one_across() -> None:
 
 
 @pytest.mark.parametrize(("share", "anchors", "fewest", "most"), [(0.5, 1, 8, 32), (0.25, 2, 8, 32)])
-def test_where_the_share_makes_no_whole_number_the_lot_decides_by_clip(
-    share: float, anchors: int, fewest: int, most: int
-) -> None:
+def test_fractional_shares_are_rounded_at_random(share: float, anchors: int, fewest: int, most: int) -> None:
     # 40 clips of Ann, each lends to the others; half of a pair each is due within: 20 expected, s.d. 3.2.
     states = [state(f"a{number:02d}", "Ann", gaze_deg=15.0 * (number % 2)) for number in range(40)]
     states += [state("b0", "Bob"), state("b1", "Bob", gaze_deg=15.0)]
@@ -117,7 +115,7 @@ def test_where_the_share_makes_no_whole_number_the_lot_decides_by_clip(
     assert fewest < eyes_of_ann(pairs, states) < most
 
 
-def test_a_kind_that_finds_no_eyes_falls_back_to_the_other_and_says_so() -> None:
+def test_kind_without_partners_falls_back_to_the_other() -> None:
     alone = [state("a", "Ann"), state("b", "Ann", gaze_deg=15.0)]
     strangers = [state("c", "Ann"), state("d", "Bob", gaze_deg=15.0)]
     for settings, states, partner in ((ACROSS, alone, "b"), (WITHIN, strangers, "d")):
@@ -129,7 +127,7 @@ def test_a_kind_that_finds_no_eyes_falls_back_to_the_other_and_says_so() -> None
     assert sorted(pair.fell_back for pair in across) == [False, True]
 
 
-def test_the_clip_itself_lends_frames_far_enough_away_and_only_after_other_clips() -> None:
+def test_own_clip_is_the_last_resort() -> None:
     gaze = np.zeros((40, 2), np.float32)
     gaze[20:, 1] = math.radians(15.0)
     clip = EyeState(
@@ -146,19 +144,19 @@ def test_the_clip_itself_lends_frames_far_enough_away_and_only_after_other_clips
 
 
 @pytest.mark.parametrize("wrong", [{"within_identity_share": 1.1}, {"minimum_gap_frames": 0}])
-def test_senseless_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ACROSS.replace(**wrong)
 
 
-def test_no_clips_make_no_pairs_and_attempts_bound_the_partners() -> None:
+def test_no_clips_make_no_pairs() -> None:
     assert choose_pairs([], ACROSS, 2, 3) == {}
     others = [state(f"o{number}", f"P{number}", gaze_deg=15.0) for number in range(9)]
     (pair,) = choose_pairs([state("v2", "Ann"), *others], ACROSS, 1, 3)["v2"]
     assert len(pair.partners) == len({key for key, _ in pair.partners}) == 3
 
 
-def test_the_seed_decides_and_nothing_else() -> None:
+def test_pairs_depend_on_the_seed_alone() -> None:
     others = [state(f"o{number}", f"P{number}", gaze_deg=15.0) for number in range(9)]
     states = [state("v2", "Ann"), *others]
     first = choose_pairs(states, ACROSS, 2, 3)
@@ -194,7 +192,7 @@ def test_partners_vary_over_a_batch() -> None:
         ([0.6, 0.9, 1.0], False, [0.0, 0.0, 0.0], UNSURE),  # still shutting
     ],
 )
-def test_only_surely_labelled_middle_frames_take_part(
+def test_only_reliably_labelled_frames_are_used(
     blink: list[float], seen: bool, gaze_deg: list[float], expected: int
 ) -> None:
     clip = EyeState(

@@ -15,7 +15,7 @@ def tone_and_sweep() -> NDArray[np.int16]:
     return (tone + 3_000 * np.sin(place * place / 5_000)).round().astype(np.int16)
 
 
-def test_coefficients_are_those_of_python_speech_features() -> None:
+def test_mfcc_equals_python_speech_features() -> None:
     # Rows 0, 5 and 10 of python_speech_features.mfcc(tone_and_sweep(), 16000), version 0.6.
     expected = """
         19.488252 20.519657 4.598754 -10.310044 -22.860667 -29.572806 -27.010862
@@ -30,7 +30,7 @@ def test_coefficients_are_those_of_python_speech_features() -> None:
     np.testing.assert_allclose(found[[0, 5, 10]].ravel(), np.array(expected.split(), float), atol=1e-6)
 
 
-def test_floats_are_rounded_to_sixteen_bits_first() -> None:
+def test_floats_are_rounded_to_16_bits() -> None:
     samples = tone_and_sweep()
     floats = (samples / 32_768.0).astype(np.float32)
     np.testing.assert_array_equal(mfcc(floats), mfcc(samples))
@@ -40,16 +40,16 @@ def test_floats_are_rounded_to_sixteen_bits_first() -> None:
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (400, 1), (401, 2), (560, 2), (561, 3), (640 * 25, 99)])
-def test_the_last_window_is_filled_with_zeros(count: int, rows: int) -> None:
+def test_last_window_is_zero_padded(count: int, rows: int) -> None:
     assert mfcc(np.ones(count, np.int16)).shape == (rows, 13)
 
 
-def test_silence_has_the_floors_logarithm_and_no_other_coefficient() -> None:
+def test_mfcc_of_silence_is_the_floor() -> None:
     row = mfcc(np.zeros(400, np.int16))[0]
     assert row[0] == pytest.approx(math.log(2.0**-52))
     np.testing.assert_allclose(row[1:], 0.0, atol=1e-12)
 
 
-def test_what_is_no_sound_is_refused() -> None:
+def test_wrong_samples_are_refused() -> None:
     with pytest.raises(ValueError, match=r"samples must be \[n\] with n of at least 1, got \[0\]"):
         mfcc(np.zeros(0, np.float32))

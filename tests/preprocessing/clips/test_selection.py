@@ -59,14 +59,14 @@ def run(
     """`make_clips` over one video's candidates; the report and the rows."""
     video = folder / "face_tracks" / VIDEO
     video.mkdir(parents=True)
-    lot = np.random.default_rng(0)
-    sound = (loudness * lot.uniform(-1, 1, 100 * 640)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    sound = (loudness * rng.uniform(-1, 1, 100 * 640)).astype(np.float32)
     soundfile.write(video / "sound.flac", sound, 16_000, subtype="PCM_16")
     rows: list[dict[str, Any]] = []
     with ArchiveWriter(video / "candidates.tar") as archive:
         for candidate in candidates:
             key = f"{VIDEO}-t{candidate['track']:02d}-f{candidate['first_frame']:07d}"
-            members = {f"{number:03d}.jpg": random_jpeg(lot) for number in range(FRAMES)}
+            members = {f"{number:03d}.jpg": random_jpeg(rng) for number in range(FRAMES)}
             members["landmarks.npy"] = encode_array(talking_face() if landmarks is None else landmarks)
             members["transforms.npy"] = encode_array(np.zeros((FRAMES, 2, 3), np.float32))
             place = archive.write(key, members)
@@ -81,7 +81,7 @@ def run(
     return report, read_clip_table(target).to_pylist()
 
 
-def test_a_good_candidate_becomes_a_clip_with_its_own_sound(tmp_path: Path) -> None:
+def test_accepted_candidate_becomes_a_clip_with_sound(tmp_path: Path) -> None:
     report, (row,) = run(tmp_path, [GOOD])
     assert (row["accepted"], row["reason"], row["score"], row["threshold"]) == (True, "", None, None)
     assert dict(report.refusals) == {}
@@ -114,7 +114,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, float]] = [
 
 
 @pytest.mark.parametrize(("reason", "change", "name", "threshold"), REFUSALS)
-def test_a_candidate_beyond_a_bound_is_a_row_with_score_and_bound(
+def test_refused_candidate_is_a_row_with_score_and_threshold(
     tmp_path: Path, reason: str, change: dict[str, Any], name: str, threshold: float
 ) -> None:
     report, (row,) = run(tmp_path, [GOOD | change])
@@ -137,9 +137,7 @@ def test_a_candidate_beyond_a_bound_is_a_row_with_score_and_bound(
         ("no_speech", {"loudness": 0.0005}),
     ],
 )
-def test_what_is_measured_on_the_clip_refuses_it_too(
-    tmp_path: Path, reason: str, change: Mapping[str, Any]
-) -> None:
+def test_scores_of_the_clip_can_refuse_it(tmp_path: Path, reason: str, change: Mapping[str, Any]) -> None:
     _, (row,) = run(tmp_path, [GOOD], **change)
     assert row["reason"] == reason
     names = {"turned_away": "head_angle_rad", "mouth_still": "mouth_motion", "no_speech": "speech_level_dbfs"}
@@ -148,7 +146,7 @@ def test_what_is_measured_on_the_clip_refuses_it_too(
     assert row["threshold"] == pytest.approx(bounds[reason])
 
 
-def test_the_first_bound_that_fails_is_the_reason(tmp_path: Path) -> None:
+def test_first_failed_threshold_is_the_reason(tmp_path: Path) -> None:
     all_wrong = GOOD | {name: value for _, change, _, _ in REFUSALS for name, value in change.items()}
     _, (row,) = run(tmp_path, [all_wrong], landmarks=talking_face(opening_px=0.0), loudness=0.0005)
     assert row["reason"] == "face_too_small"
@@ -157,13 +155,13 @@ def test_the_first_bound_that_fails_is_the_reason(tmp_path: Path) -> None:
     assert row["reason"] == "mouth_still"
 
 
-def test_a_piece_too_short_is_a_row_with_its_length(tmp_path: Path) -> None:
+def test_short_candidate_is_a_row_with_its_length(tmp_path: Path) -> None:
     _, rows = run(tmp_path, [GOOD, GOOD | {"first_frame": 40, "frames": 24}])
     assert [row["accepted"] for row in rows] == [True, False]
     assert (rows[1]["reason"], rows[1]["score"], rows[1]["threshold"]) == ("too_short", 24.0, 25.0)
 
 
-def test_other_faces_are_refused_or_become_persons_of_their_own(tmp_path: Path) -> None:
+def test_secondary_faces_are_refused_or_own_identities(tmp_path: Path) -> None:
     other = GOOD | {"track": 3, "main_face": False}
     _, rows = run(tmp_path, [GOOD, other])
     assert [(row["identity"], row["reason"]) for row in rows] == [
@@ -177,7 +175,7 @@ def test_other_faces_are_refused_or_become_persons_of_their_own(tmp_path: Path) 
     assert [read_clip(clips, row).identity for row in accepted_clips(clips)] == ["Zoë", "Zoë face 3"]
 
 
-def test_sound_that_ends_before_the_picture_is_silent_there(tmp_path: Path) -> None:
+def test_short_sound_is_padded_with_silence(tmp_path: Path) -> None:
     steps = np.arange(1, 1001, dtype=np.int16)
     soundfile.write(tmp_path / "sound.flac", steps, 16_000, subtype="PCM_16")
     cut = cut_sound(tmp_path / "sound.flac", first_frame=1, frames=1)

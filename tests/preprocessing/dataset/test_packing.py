@@ -93,9 +93,7 @@ def assert_same_sound(sample: ClipSample, clip: Clip, offset_frames: int) -> Non
     np.testing.assert_array_equal(sample.mel, mel_features(wanted))
 
 
-def test_unless_told_every_clip_is_a_sample_with_its_sound_where_it_was(
-    inputs: ShardInputs, tmp_path: Path
-) -> None:
+def test_every_clip_is_a_sample_by_default(inputs: ShardInputs, tmp_path: Path) -> None:
     report, samples = packed(inputs, tmp_path, LipSyncFilter())
     assert list(samples) == ["a", "b", "c"]
     assert (report.counts["frames"], report.counts["anchors"], report.refusals) == (90, 2, {})
@@ -104,7 +102,7 @@ def test_unless_told_every_clip_is_a_sample_with_its_sound_where_it_was(
     assert not (tmp_path / VERDICTS_TABLE).exists()
 
 
-def test_unsure_clips_are_left_out_and_told(inputs: ShardInputs, tmp_path: Path) -> None:
+def test_clips_of_low_confidence_are_dropped(inputs: ShardInputs, tmp_path: Path) -> None:
     report, samples = packed(inputs, tmp_path, LipSyncFilter(minimum_confidence=3.0))
     assert list(samples) == ["a"]
     assert_same_sound(samples["a"], CLIPS[0], 0)
@@ -115,7 +113,7 @@ def test_unsure_clips_are_left_out_and_told(inputs: ShardInputs, tmp_path: Path)
     assert kept == ["", "lip_sync_low_confidence", "lip_sync_not_scored"]
 
 
-def test_corrected_samples_have_the_sound_of_their_lips(inputs: ShardInputs, tmp_path: Path) -> None:
+def test_corrected_samples_have_shifted_sound(inputs: ShardInputs, tmp_path: Path) -> None:
     report, samples = packed(inputs, tmp_path, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))
     sample = samples["a"]
     assert sample.clip.frames_jpeg == CLIPS[0].frames_jpeg[:27]
@@ -125,7 +123,7 @@ def test_corrected_samples_have_the_sound_of_their_lips(inputs: ShardInputs, tmp
     assert report.counts["samples_with_shifted_sound"] == 1
 
 
-def test_the_same_bytes_whenever_they_are_made_again(inputs: ShardInputs, tmp_path: Path) -> None:
+def test_shard_bytes_are_reproducible(inputs: ShardInputs, tmp_path: Path) -> None:
     for name in "12":
         (tmp_path / name).mkdir()
         packed(inputs, tmp_path / name, LipSyncFilter(minimum_confidence=3.0, correct_offset=True))

@@ -17,15 +17,15 @@ def numbered(count: int) -> list[str]:
 
 
 @given(NAMES, st.randoms(use_true_random=False))
-def test_the_order_of_the_identities_changes_nothing(names: list[str], lot: object) -> None:
+def test_splits_do_not_depend_on_the_order(names: list[str], rng: object) -> None:
     shuffled = list(names)
-    getattr(lot, "shuffle")(shuffled)  # noqa: B009  (hypothesis' own Random type)
+    getattr(rng, "shuffle")(shuffled)  # noqa: B009  (hypothesis' own Random type)
     assert assign_splits(shuffled, {}, DEFAULT) == assign_splits(names, {}, DEFAULT)
 
 
 @settings(deadline=None)
 @given(st.lists(NAMES, max_size=6))
-def test_no_identity_ever_changes_its_split_while_data_grows(batches: list[list[str]]) -> None:
+def test_splits_are_stable_as_data_grows(batches: list[list[str]]) -> None:
     before: dict[str, Split] = {}
     seen: set[str] = set()
     for batch in batches:
@@ -36,14 +36,14 @@ def test_no_identity_ever_changes_its_split_while_data_grows(batches: list[list[
         before = after
 
 
-def test_identities_that_are_gone_keep_their_split() -> None:
+def test_removed_identities_keep_their_split() -> None:
     assert assign_splits([], {"gone": "test"}, DEFAULT) == {"gone": "test"}
 
 
 @pytest.mark.parametrize(
     ("count", "sizes"), [(0, {}), (1, {"train": 1}), (2, {"train": 2}), (3, {"train": 2, "validation": 1})]
 )
-def test_a_tiny_corpus_trains_first(count: int, sizes: dict[str, int]) -> None:
+def test_tiny_corpus_is_training_data(count: int, sizes: dict[str, int]) -> None:
     # A share of nothing by hash: only the rule for small corpora fills the splits.
     tiny = SplitSettings(validation_share=1e-9, test_share=1e-9)
     assert Counter(assign_splits(numbered(count), {}, tiny).values()) == sizes
@@ -65,12 +65,12 @@ def test_six_identities_fill_every_split() -> None:
         (100, 3, {"train": 94, "validation": 3, "test": 3}),
     ],
 )
-def test_each_held_out_split_has_its_least_number(count: int, minimum: int, sizes: dict[str, int]) -> None:
+def test_held_out_splits_have_their_minimum(count: int, minimum: int, sizes: dict[str, int]) -> None:
     tiny = SplitSettings(validation_share=1e-9, test_share=1e-9, minimum_identities=minimum)
     assert Counter(assign_splits(numbered(count), {}, tiny).values()) == sizes
 
 
-def test_what_is_short_is_filled_from_the_new_alone_and_what_a_lot_filled_counts() -> None:
+def test_minimum_is_filled_from_new_identities() -> None:
     tiny = SplitSettings(validation_share=1e-9, test_share=1e-9)
     before: dict[str, Split] = {f"old-{number}": "train" for number in range(10)}
     before |= {"old-10": "validation", "old-11": "test", "old-12": "test"}
@@ -79,12 +79,12 @@ def test_what_is_short_is_filled_from_the_new_alone_and_what_a_lot_filled_counts
     assert Counter(after[name] for name in numbered(3)) == {"train": 2, "validation": 1}
 
 
-def test_a_share_of_zero_leaves_the_split_empty() -> None:
+def test_share_of_zero_leaves_the_split_empty() -> None:
     none = SplitSettings(validation_share=0.0, test_share=0.0)
     assert set(assign_splits(numbered(50), {}, none).values()) == {"train"}
 
 
-def test_shares_hold_in_a_large_corpus_and_the_seed_deals_anew() -> None:
+def test_shares_hold_in_a_large_corpus() -> None:
     sizes = Counter(assign_splits(numbered(4000), {}, DEFAULT).values())
     # 200 expected of each; the standard deviation of the draw is 14.
     assert abs(sizes["validation"] - 200) < 60
@@ -94,7 +94,7 @@ def test_shares_hold_in_a_large_corpus_and_the_seed_deals_anew() -> None:
 
 
 @pytest.mark.parametrize(("validation", "test"), [(-0.1, 0.1), (0.1, -0.1), (0.5, 0.5)])
-def test_shares_that_leave_nothing_to_train_on_are_refused(validation: float, test: float) -> None:
+def test_settings_refuse_shares_without_training_data(validation: float, test: float) -> None:
     with pytest.raises(ValueError, match=r"_share must be >= 0, got -0.1|must be < 1, got 0.5 \+ 0.5"):
         SplitSettings(validation_share=validation, test_share=test)
     with pytest.raises(ValueError, match="minimum_identities must be >= 0, got -1"):

@@ -43,7 +43,7 @@ def test_openness_is_lid_gap_over_eye_width() -> None:
     )
 
 
-def test_openness_does_not_change_when_the_head_turns() -> None:
+def test_openness_is_independent_of_head_turns() -> None:
     landmarks = eyes_open_by([6.0], [4.0])
     turned = landmarks @ rotation_from_angles(np.array([0.3, 0.5, 0.2])).astype(np.float32).T
     np.testing.assert_allclose(measure_openness(turned), measure_openness(landmarks), atol=1e-6)
@@ -56,13 +56,13 @@ def test_levels_pool_all_clips_of_a_person() -> None:
     np.testing.assert_allclose(levels.shut, [0.1, 0.1], atol=1e-6)
 
 
-def test_blink_runs_from_open_to_shut_for_either_eye() -> None:
+def test_blink_is_0_open_to_1_shut_for_either_eye() -> None:
     levels = OpennessLevels(open=np.array([0.3, 0.4]), shut=np.array([0.1, 0.2]))
     blink = label_blink(eyes_open_by([6.0, 4.0, 0.0], [9.0, 6.0, 4.0]), levels)
     np.testing.assert_allclose(blink, [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]], atol=1e-6)
 
 
-def test_no_frame_gives_no_levels() -> None:
+def test_levels_refuse_clips_without_frames() -> None:
     with pytest.raises(ValueError, match="1 clips without a frame"):
         person_openness_levels([np.zeros((0, 2), np.float32)])
 

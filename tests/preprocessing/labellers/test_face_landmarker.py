@@ -27,12 +27,12 @@ def matrix_of(
     return matrix
 
 
-def test_mediapipes_camera_on_the_canvas_is_half_as_long_as_the_crops() -> None:
+def test_focal_length_of_the_canvas_is_half_of_the_crops() -> None:
     # 336 px / tan(31.5°): half of a canvas of 672 px under half of 63°.
     assert pytest.approx(548.302, abs=1e-3) == CAMERA_FOCAL_PX
 
 
-def test_a_matrix_becomes_the_pose_that_puts_the_head_where_the_canvas_shows_it() -> None:
+def test_pose_from_matrix_projects_to_the_same_place() -> None:
     pose = pose_from_matrix(matrix_of((0.1, -0.2, 0.05), (2.0, -1.0, -60.0)))
     np.testing.assert_allclose(pose[:3], [0.1, -0.2, 0.05], atol=1e-12)
     # 548.302 px * 2 / 60 = 18.277 px right of the middle and 9.138 px below it, in the canvas as in the crop.
@@ -42,13 +42,13 @@ def test_a_matrix_becomes_the_pose_that_puts_the_head_where_the_canvas_shows_it(
     assert pytest.approx(548.302 / 60, abs=1e-4) == CROP_FOCAL_PX * CENTIMETRES_PER_UNIT / 104.961
 
 
-def test_blendshapes_are_fifty_two_of_their_own_names() -> None:
+def test_there_are_52_distinct_blendshapes() -> None:
     assert len(set(BLENDSHAPES)) == 52
     mirrored = {name.replace("Left", "Right") for name in BLENDSHAPES if name.endswith("Left")}
     assert mirrored == {name for name in BLENDSHAPES if name.endswith("Right")}
 
 
-def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
+def test_bad_model_files_are_errors_of_one_line(tmp_path: Path) -> None:
     model = tmp_path / "model.task"
     with pytest.raises(FileNotFoundError, match=r"^no model of face_landmarker at .*model\.task$"):
         FaceLandmarker(model)

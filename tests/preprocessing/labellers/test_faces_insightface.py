@@ -58,7 +58,7 @@ def picture(
         (picture(320, 200, (RED, (40, 20, 44, 24))), (36, 12, 52, 36)),
     ],
 )
-def test_a_face_is_where_its_place_and_distances_say(
+def test_boxes_are_decoded_from_anchors_and_distances(
     detector: ScrfdDetector, image: Picture, box: tuple[int, ...]
 ) -> None:
     """Of the two anchors of a place, whose boxes overlap by nearly all, the better is kept."""
@@ -69,11 +69,11 @@ def test_a_face_is_where_its_place_and_distances_say(
         np.testing.assert_allclose(found[:, 4], PURE, atol=1e-5)
 
 
-def test_nobody_is_an_empty_table(detector: ScrfdDetector) -> None:
+def test_picture_without_faces_gives_an_empty_array(detector: ScrfdDetector) -> None:
     assert detector.find(picture(320, 200)).shape == (0, 5)
 
 
-def test_faces_beside_each_other_are_all_told_best_first_and_overlapping_ones_once(
+def test_faces_are_sorted_by_score_without_overlaps(
     detector: ScrfdDetector,
 ) -> None:
     dim = (200, 0, 0)
@@ -86,18 +86,18 @@ def test_faces_beside_each_other_are_all_told_best_first_and_overlapping_ones_on
     np.testing.assert_allclose(detector.find(near)[:, :4], [[80, 64, 112, 112]], atol=1e-3)
 
 
-def test_the_confidence_is_the_networks_own_score(network: Path) -> None:
+def test_confidence_is_the_score_of_the_network(network: Path) -> None:
     image = picture(640, 640, ((154, 0, 0), (80, 80, 88, 88)))  # 154 / 128 / 2 is 0.6016
     assert len(ScrfdDetector(network, 0.6).find(image)) == 1
     assert len(ScrfdDetector(network, 0.61).find(image)) == 0
 
 
-def test_a_box_turned_inside_out_is_none(tmp_path: Path) -> None:
+def test_inverted_boxes_are_dropped(tmp_path: Path) -> None:
     detector = ScrfdDetector(write_fixed_detector(tmp_path / "fixed.onnx", (300, 100, 200, 200)))
     assert detector.find(picture(640, 640)).shape == (0, 5)
 
 
-def test_a_file_of_the_side_that_is_run_is_taken_and_of_another_not(tmp_path: Path) -> None:
+def test_networks_of_another_input_size_are_refused(tmp_path: Path) -> None:
     image = picture(640, 640, (RED, (80, 80, 88, 88)))
     fixed = ScrfdDetector(write_colour_detector(tmp_path / "640.onnx", (640, 640)))
     np.testing.assert_allclose(fixed.find(image)[:, :4], [[72, 64, 104, 112]], atol=1e-3)
@@ -106,11 +106,11 @@ def test_a_file_of_the_side_that_is_run_is_taken_and_of_another_not(tmp_path: Pa
         ScrfdDetector(other)
 
 
-def test_missing_and_truncated_files_are_one_line(tmp_path: Path, network: Path) -> None:
+def test_bad_network_files_are_errors_of_one_line(tmp_path: Path, network: Path) -> None:
     assert_missing_and_cut_files_are_told(ScrfdDetector, network, tmp_path)
 
 
-def test_other_networks_are_told_by_what_they_take_and_give(tmp_path: Path, network: Path) -> None:
+def test_other_networks_are_refused_by_their_layout(tmp_path: Path, network: Path) -> None:
     recognition = write_network(tmp_path / "w600k_r50.onnx")
     with pytest.raises(ValueError, match=r"50\.onnx takes \[\['n', 3, 112, 112\]\] and has 1 outputs"):
         ScrfdDetector(recognition)
@@ -123,16 +123,14 @@ def test_other_networks_are_told_by_what_they_take_and_give(tmp_path: Path, netw
         ScrfdDetector(tmp_path / "swapped.onnx")
 
 
-def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_scores_out_of_range_are_refused(tmp_path: Path) -> None:
     for score, scores in ((1.5, "0 to 1.5"), (float("nan"), "nan to nan")):
         path = write_fixed_detector(tmp_path / "wild.onnx", (100, 100, 200, 200), score)
         with pytest.raises(ValueError, match=rf"wild\.onnx outputs scores of {scores}, need finite"):
             ScrfdDetector(path)
 
 
-def test_a_picture_is_seen_by_one_thread_whatever_the_machine(
-    network: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_detector_runs_in_one_thread(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
 
     def watch(weights: Path, threads: int) -> Any:

@@ -32,7 +32,7 @@ def random_pose(count: int) -> NDArray[np.float64]:
     return pose
 
 
-def test_gaze_is_found_exactly_whatever_the_head_does() -> None:
+def test_gaze_is_exact_for_any_head_pose() -> None:
     gaze = np.random.default_rng(6).uniform(-0.4, 0.4, (50, 2))
     landmarks, pose = project_looking_face(random_pose(50), gaze)
     labels = label_gaze(landmarks, pose, np.zeros((50, 2), np.float32), GEOMETRY)
@@ -40,7 +40,7 @@ def test_gaze_is_found_exactly_whatever_the_head_does() -> None:
     assert labels.valid.all()
 
 
-def test_signs_and_size_by_hand() -> None:
+def test_gaze_signs_and_magnitude() -> None:
     """An iris one centimetre's tenth to the right of rest: asin(0.1 / 1.05) = 5.46 degrees."""
     pose = np.zeros((3, 6), np.float32)
     landmarks, _ = project_looking_face(pose.astype(np.float64), np.zeros((3, 2)))
@@ -53,14 +53,14 @@ def test_signs_and_size_by_hand() -> None:
     np.testing.assert_allclose(gaze_deg, [[0.0, 0.0], [0.0, 5.46], [5.46, 0.0]], atol=0.05)
 
 
-def test_pose_that_misses_by_pixels_does_not_move_the_gaze() -> None:
+def test_gaze_ignores_an_offset_of_the_pose() -> None:
     landmarks, pose = project_looking_face(random_pose(10), np.full((10, 2), 0.1))
     pose[:, 3] += 0.2  # two pixels, about fourteen degrees of gaze if it counted
     labels = label_gaze(landmarks, pose, np.zeros((10, 2), np.float32), GEOMETRY)
     assert np.degrees(np.abs(labels.gaze - 0.1)).max() < 0.5
 
 
-def test_one_shut_eye_leaves_the_other_to_tell() -> None:
+def test_gaze_of_one_shut_eye_is_the_other_eyes() -> None:
     gaze = np.full((4, 2), 0.2)
     landmarks, pose = project_looking_face(random_pose(4), gaze)
     landmarks[2, IMAGE_LEFT_IRIS[0]] += 5.0
@@ -71,7 +71,7 @@ def test_one_shut_eye_leaves_the_other_to_tell() -> None:
     assert labels.valid.all()
 
 
-def test_shut_eyes_are_bridged_and_flagged() -> None:
+def test_gaze_of_shut_eyes_is_interpolated_and_invalid() -> None:
     gaze = np.array([[0.0, 0.0], [0.3, 0.3], [0.3, 0.3], [0.3, 0.0], [0.3, 0.3]])
     landmarks, pose = project_looking_face(np.zeros((5, 6)), gaze)
     blink = np.zeros((5, 2), np.float32)
@@ -81,14 +81,14 @@ def test_shut_eyes_are_bridged_and_flagged() -> None:
     np.testing.assert_allclose(labels.gaze[:, 0], [0.0, 0.1, 0.2, 0.3, 0.3], atol=2e-4)
 
 
-def test_eyes_shut_throughout_give_zero_and_no_valid_frame() -> None:
+def test_gaze_of_always_shut_eyes_is_zero() -> None:
     landmarks, pose = project_looking_face(np.zeros((3, 6)), np.full((3, 2), 0.2))
     labels = label_gaze(landmarks, pose, np.ones((3, 2), np.float32))
     assert not labels.valid.any()
     np.testing.assert_array_equal(labels.gaze, np.zeros((3, 2), np.float32))
 
 
-def test_lasting_disagreement_of_the_eyes_cancels_though_one_is_seen_better() -> None:
+def test_constant_disagreement_of_the_eyes_cancels() -> None:
     pose = np.zeros((20, 6))
     pose[:, 1], pose[:, 5] = np.linspace(-0.5, 0.5, 20), -28.0
     landmarks, pose32 = project_looking_face(pose, np.zeros((20, 2)))
@@ -104,7 +104,7 @@ def test_lasting_disagreement_of_the_eyes_cancels_though_one_is_seen_better() ->
     np.testing.assert_allclose(crossed, plain, atol=1e-3)
 
 
-def test_gains_stretch_either_angle_up_to_the_eyes_reach() -> None:
+def test_gains_scale_either_angle_up_to_the_reach() -> None:
     gaze = np.array([[0.1, 0.2], [-0.1, -0.2], [0.1, 0.6]])
     landmarks, pose = project_looking_face(np.zeros((3, 6)), gaze)
     settings = GazeSettings(vertical_gain=1.5, horizontal_gain=2.0, reach_rad=1.0)
@@ -112,7 +112,7 @@ def test_gains_stretch_either_angle_up_to_the_eyes_reach() -> None:
     np.testing.assert_allclose(labels.gaze, [[0.15, 0.4], [-0.15, -0.4], [0.15, 1.0]], atol=5e-4)
 
 
-def test_shapes_that_do_not_fit_are_refused() -> None:
+def test_mismatched_shapes_are_refused() -> None:
     landmarks, pose = project_looking_face(np.zeros((2, 6)), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="2 frames of landmarks"):
         label_gaze(landmarks, pose[:1], np.zeros((2, 2), np.float32))

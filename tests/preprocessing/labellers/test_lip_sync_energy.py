@@ -21,33 +21,33 @@ def talking(
 
 
 @pytest.mark.parametrize("late", [-9, 0, 7])
-def test_positive_offset_means_the_sound_comes_late(late: int) -> None:
+def test_late_sound_has_a_positive_offset(late: int) -> None:
     scores = score_lip_sync(*talking(64, late))
     assert scores["offset_frames"] == late
     assert scores["correlation"] > 0.9
     assert scores["confidence"] > 0.7
 
 
-def test_unrelated_sound_scores_far_lower() -> None:
+def test_unrelated_sound_has_low_confidence() -> None:
     mouth, _ = talking(64, 0, seed=1)
     _, sound = talking(64, 0, seed=2)
     assert score_lip_sync(mouth, sound)["confidence"] < 0.6
 
 
-def test_loudness_of_the_recording_does_not_count() -> None:
+def test_score_is_independent_of_loudness() -> None:
     mouth, sound = talking(64, 3)
     loud, quiet = score_lip_sync(mouth, sound), score_lip_sync(mouth, 0.1 * sound)
     assert loud == pytest.approx(quiet, abs=1e-6)
 
 
-def test_silent_still_or_short_clips_are_not_scored() -> None:
+def test_silent_still_and_short_clips_are_not_scored() -> None:
     mouth, sound = talking(64, 0)
     assert score_lip_sync(mouth, np.zeros_like(sound)) == {}
     assert score_lip_sync(np.full_like(mouth, 0.1), sound) == {}
     assert score_lip_sync(mouth[:20], sound[: 20 * 640]) == {}
 
 
-def test_curve_runs_over_every_shift_and_stays_a_correlation() -> None:
+def test_curve_has_a_correlation_for_every_shift() -> None:
     curve = correlation_by_shift(*talking(64, 0), LipSyncSettings())
     assert curve is not None
     assert curve.shape == (31,)

@@ -21,7 +21,7 @@ def test_opening_is_gap_over_eye_distance() -> None:
     np.testing.assert_allclose(measure_mouth_opening(landmarks_with_gap(0.0)), [0.0])
 
 
-def test_opening_does_not_change_with_size_or_turn() -> None:
+def test_opening_is_independent_of_size_and_turn() -> None:
     landmarks = landmarks_with_gap(10.0)
     turned = 3.0 * landmarks @ rotation_from_angles(np.array([0.4, 0.5, -0.2])).astype(np.float32).T
     np.testing.assert_allclose(measure_mouth_opening(turned), [0.2], atol=1e-6)

@@ -18,7 +18,7 @@ def project_mean_face(pose: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.concatenate([image, np.zeros((*image.shape[:2], 1))], axis=-1).astype(np.float32)
 
 
-def test_poses_up_to_40_degrees_are_found_exactly() -> None:
+def test_poses_up_to_40_degrees_are_exact() -> None:
     random = np.random.default_rng(7)
     pose = np.concatenate(
         [random.uniform(-np.radians(40), np.radians(40), (60, 3)), random.uniform(-6, 6, (60, 3))], axis=1
@@ -52,7 +52,7 @@ def test_translation_signs_and_centimetres() -> None:
     np.testing.assert_allclose(label_pose(landmarks).pose[:, 3:], moved[:, 3:], atol=1e-2)
 
 
-def test_noise_of_half_a_pixel_costs_less_than_half_a_degree() -> None:
+def test_half_a_pixel_of_noise_is_below_half_a_degree() -> None:
     random = np.random.default_rng(3)
     pose = np.zeros((200, 6))
     pose[:, :3] = random.uniform(-0.4, 0.4, (200, 3))
@@ -62,7 +62,7 @@ def test_noise_of_half_a_pixel_costs_less_than_half_a_degree() -> None:
     assert np.median(error_deg, axis=0).max() < 0.5
 
 
-def test_a_few_gross_outliers_hardly_matter() -> None:
+def test_pose_is_robust_to_a_few_outliers() -> None:
     pose = np.zeros((1, 6))
     pose[0, 1] = 0.3
     landmarks = project_mean_face(pose)
@@ -70,7 +70,7 @@ def test_a_few_gross_outliers_hardly_matter() -> None:
     assert np.degrees(np.abs(label_pose(landmarks).pose[0, :3] - pose[0, :3])).max() < 1.0
 
 
-def test_frames_are_independent_of_each_other() -> None:
+def test_poses_of_frames_are_independent() -> None:
     random = np.random.default_rng(1)
     pose = np.concatenate([random.uniform(-0.3, 0.3, (8, 3)), random.uniform(-3, 3, (8, 3))], axis=1)
     landmarks = project_mean_face(pose) + random.normal(0, 1, (8, 478, 3)).astype(np.float32)

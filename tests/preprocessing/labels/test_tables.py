@@ -15,11 +15,11 @@ from preprocessing.labels.tables import (
 )
 
 
-def test_labels_come_back_by_clip_in_frame_order(tmp_path: Path) -> None:
-    lot = np.random.default_rng(0)
+def test_labels_round_trip_by_clip_in_frame_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
     names = ("pitch_rad", "yaw_rad", "blink_left", "blink_right")
     labels = {
-        key: {name: lot.random(frames, np.float32) for name in names} | {"valid": np.arange(frames) % 2 == 0}
+        key: {name: rng.random(frames, np.float32) for name in names} | {"valid": np.arange(frames) % 2 == 0}
         for key, frames in (("b", 3), ("a", 1), ("c", 2))
     }
     write_labels(tmp_path, GAZE_SCHEMA, labels)
@@ -37,6 +37,6 @@ def test_labels_come_back_by_clip_in_frame_order(tmp_path: Path) -> None:
     }
 
 
-def test_no_labels_are_an_empty_table(tmp_path: Path) -> None:
+def test_no_labels_give_an_empty_table(tmp_path: Path) -> None:
     write_labels(tmp_path, GAZE_SCHEMA, {})
     assert read_labels(tmp_path, GAZE_NAMES) == {}

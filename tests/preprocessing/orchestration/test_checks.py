@@ -41,7 +41,7 @@ def write_gaze(folder: Path, gaze: tuple[float, float], blink: tuple[float, floa
     write_labels(folder, GAZE_SCHEMA, {"a": columns | {"valid": np.ones(2, bool)}})
 
 
-def test_half_of_the_candidates_may_be_refused_but_not_more(tmp_path: Path) -> None:
+def test_refused_share_fails_above_half(tmp_path: Path) -> None:
     write_clip_table(tmp_path, [clip_row("a", accepted=True), clip_row("b", accepted=False)])
     assert check_refused_share(tmp_path).passed
     write_clip_table(
@@ -54,7 +54,7 @@ def test_half_of_the_candidates_may_be_refused_but_not_more(tmp_path: Path) -> N
     assert "67% of 3 candidates" in outcome.description
 
 
-def test_a_batch_without_candidates_is_no_reason_to_stop(tmp_path: Path) -> None:
+def test_refused_share_passes_without_candidates(tmp_path: Path) -> None:
     write_clip_table(tmp_path, [])
     assert check_refused_share(tmp_path).passed
 
@@ -63,7 +63,7 @@ def test_a_batch_without_candidates_is_no_reason_to_stop(tmp_path: Path) -> None
     ("column", "value", "named"),
     [(0, 1.6, "pitch_rad"), (2, -1.6, "roll_rad"), (4, 61.0, "y_cm"), (1, np.nan, "yaw_rad")],
 )
-def test_a_pose_that_no_head_has_is_found(tmp_path: Path, column: int, value: float, named: str) -> None:
+def test_pose_in_range_finds_implausible_poses(tmp_path: Path, column: int, value: float, named: str) -> None:
     pose = np.tile([0.5, -0.5, 1.5, 10.0, -59.0, 59.0], (4, 1))
     write_pose(tmp_path, pose)
     assert check_pose_in_range(tmp_path).passed
@@ -83,14 +83,14 @@ def test_a_pose_that_no_head_has_is_found(tmp_path: Path, column: int, value: fl
         ((0.0, 0.0), (0.5, 1.1), False),
     ],
 )
-def test_a_gaze_that_no_eye_has_and_a_blink_beyond_its_range_are_found(
+def test_gaze_in_range_finds_implausible_gaze_and_blink(
     tmp_path: Path, gaze: tuple[float, float], blink: tuple[float, float], passed: bool
 ) -> None:
     write_gaze(tmp_path, gaze, blink)
     assert check_gaze_in_range(tmp_path).passed is passed
 
 
-def test_labels_must_have_a_row_for_every_frame_of_every_accepted_clip(tmp_path: Path) -> None:
+def test_labels_complete_counts_frames_of_accepted_clips(tmp_path: Path) -> None:
     clips, labels = tmp_path / "clips", tmp_path / "labels"
     clips.mkdir()
     labels.mkdir()
@@ -101,7 +101,7 @@ def test_labels_must_have_a_row_for_every_frame_of_every_accepted_clip(tmp_path:
     assert check_labels_complete(clips, labels).description == "3 rows for 4 frames"
 
 
-def test_a_flipped_bit_is_found_by_its_files_name(tmp_path: Path) -> None:
+def test_checksums_name_a_damaged_file(tmp_path: Path) -> None:
     def build(folder: Path) -> BuildReport:
         (folder / "shard.tar").write_bytes(b"sound")
         return BuildReport(counts={}, refusals={})
@@ -114,7 +114,7 @@ def test_a_flipped_bit_is_found_by_its_files_name(tmp_path: Path) -> None:
     assert outcome.description == "damaged or missing: shard.tar"
 
 
-def test_half_of_the_clips_may_be_left_out_of_the_shards_but_not_more(tmp_path: Path) -> None:
+def test_dropped_clips_fail_above_half(tmp_path: Path) -> None:
     def outcome_of(samples: int, left_out: int) -> CheckOutcome:
         recipe = Recipe("shards", "b0", "1", {"left_out": left_out}, {})
         report = BuildReport({"samples": samples}, {"lip_sync_low_confidence": left_out} if left_out else {})

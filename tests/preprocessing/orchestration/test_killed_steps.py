@@ -93,19 +93,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(folder / "videos", root, shards(root), seconds)
 
 
-def test_a_second_run_finds_nothing_to_do(made: Made) -> None:
+def test_second_run_builds_nothing(made: Made) -> None:
     assert run_chain(made.root, made.videos) == []
     batch = batch_of(made.videos)
     assert {name: why_stale(made.root, name, batch, SETTINGS) for name in STEPS} == dict.fromkeys(STEPS)
 
 
-def test_a_threshold_that_changes_no_clip_stops_at_the_clips(made: Made) -> None:
+def test_threshold_without_effect_rebuilds_clips_alone(made: Made) -> None:
     clips = CLIPS.replace(minimum_face_size_px=CLIPS.minimum_face_size_px - 1)
     assert run_chain(made.root, made.videos, SETTINGS.replace(clips=clips)) == ["clips"]
     assert run_chain(made.root, made.videos) == []  # changed back: what was built is made current again
 
 
-def test_a_threshold_that_refuses_a_clip_changes_what_reads_clips_alone(made: Made) -> None:
+def test_threshold_with_effect_rebuilds_downstream_steps(made: Made) -> None:
     rows = published_of(made.root, "clips").manifest.counts
     clips = ClipSettings(minimum_mouth_motion=10.0)  # nobody's mouth moves that much
     settings = SETTINGS.replace(clips=clips)
@@ -120,7 +120,7 @@ def test_a_threshold_that_refuses_a_clip_changes_what_reads_clips_alone(made: Ma
     assert shards(made.root) == made.shards
 
 
-def test_a_step_whose_input_is_missing_says_which(made: Made, tmp_path: Path) -> None:
+def test_missing_upstream_step_is_named(made: Made, tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     with pytest.raises(ValueError, match="clips of batch batch-0000 reads face_tracks, not made yet"):
         run_step(root, "clips", batch_of(made.videos), SETTINGS)
@@ -141,12 +141,12 @@ def start(made: Made, root: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def test_killed_at_any_point_the_next_run_makes_the_same_shards(made: Made, tmp_path: Path) -> None:
-    lot = random.Random(7)
+def test_run_after_a_kill_makes_the_same_shards(made: Made, tmp_path: Path) -> None:
+    rng = random.Random(7)
     for _ in range(KILLS):
         process = start(made, tmp_path)
         try:
-            process.wait(timeout=lot.uniform(0.2, 1.2) * made.seconds)
+            process.wait(timeout=rng.uniform(0.2, 1.2) * made.seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -156,13 +156,13 @@ def test_killed_at_any_point_the_next_run_makes_the_same_shards(made: Made, tmp_
     assert not list((tmp_path / "assets").rglob("*.partial-*"))
 
 
-def test_two_runs_of_one_batch_at_once_make_the_same_shards(made: Made, tmp_path: Path) -> None:
+def test_concurrent_runs_make_the_same_shards(made: Made, tmp_path: Path) -> None:
     runs = [start(made, tmp_path) for _ in range(2)]
     assert [run.wait() for run in runs] == [0, 0]
     assert shards(open_root(str(tmp_path))) == made.shards
 
 
-def test_forced_everything_is_made_again_alike(made: Made) -> None:
+def test_forced_runs_make_the_same_files(made: Made) -> None:
     before = {name: published_of(made.root, name).manifest.content_digest for name in STEPS}
     assert run_chain(made.root, made.videos, force=True) == list(STEPS)
     assert {name: published_of(made.root, name).manifest.content_digest for name in STEPS} == before

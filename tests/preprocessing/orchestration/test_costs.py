@@ -24,7 +24,7 @@ def manifest(asset: str, counts: dict[str, int | float], refusals: dict[str, int
     )
 
 
-def test_frames_give_speed_and_cost() -> None:
+def test_step_cost_has_speed_and_cpu_time_of_frames() -> None:
     cost = step_cost(manifest("clips", {"frames": 200, "clips": 3}, {"too_dark": 1}))
     assert cost.frames_per_second == pytest.approx(50.0)
     assert cost.cpu_milliseconds_per_frame == pytest.approx(30.0)
@@ -32,14 +32,14 @@ def test_frames_give_speed_and_cost() -> None:
     assert cost.peak_memory_mebibytes == 123.0
 
 
-def test_what_was_not_counted_is_not_told() -> None:
+def test_step_cost_without_counts_is_none() -> None:
     cost = step_cost(manifest("pose_labels", {}, {}))
     assert cost.frames_per_second is None
     assert cost.cpu_milliseconds_per_frame is None
     assert cost.refused_share is None
 
 
-def test_a_manifest_of_before_memory_was_measured_is_read() -> None:
+def test_step_cost_without_measured_memory() -> None:
     import json
 
     made = manifest("clips", {"clips": 1}, {})
