@@ -42,14 +42,16 @@ class SettingsError(ValueError):
         return "; ".join(f"{'.'.join(path)}{text}".removeprefix(": ") for path, text in self.problems)
 
 
-class Settings(BaseModel, frozen=True, extra="forbid"):
+class Settings(BaseModel):
     """Immutable, hashable settings, validated whenever they are created; unknown names are errors.
 
     Raises:
         SettingsError: a value is out of bounds, of the wrong type, missing or unknown; names its path.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(validate_default=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     def __init__(self, **values: Any) -> None:
         """Create settings from keyword arguments."""

@@ -11,12 +11,12 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -186,7 +186,8 @@ def _at_hand(task: _VideoTask) -> Generator[Path, None, None]:
 
 def _read(task: _VideoTask, path: Path, partial: Path) -> dict[str, Any]:
     settings = task.settings
-    tracker = _tracker(settings.tracking, task.weights)
+    # Settings are hashable; static types of pydantic models do not say so.
+    tracker = _tracker(cast("Hashable", settings.tracking), task.weights)
     tracker.begin_video()
     shots = ShotDetector(settings.shots)
     cutter = CandidateCutter(settings.candidates, settings.alignment)
