@@ -28,18 +28,19 @@ def set_baseline(run: str, note: str, allow_regression: bool, settings: Baseline
 
     from evaluation.comparison.baseline_runs import list_baseline_runs
     from evaluation.comparison.text import print_history
+    from evaluation.report.summary import EVALUATION_REPORT
     from pipelines.evaluation.baseline_run import require_no_regression
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import run_job
     from pipelines.partitions import add_training_run
+    from storage.publishing import require_current
     from storage.root import open_root
 
     root = open_root()
+    require_current(root, EVALUATION_REPORT, run)
     require_no_regression(root, run, settings, allow_regression=allow_regression)  # fails before the job
     ensure_dagster_home()
-    resources = {
-        "baseline": {"config": settings.model_dump(mode="json")},
-    }
+    resources = {"baseline": {"config": settings.model_dump(mode="json")}}
     config = {"note": note, "allow_regression": allow_regression}
     with DagsterInstance.get() as instance:
         add_training_run(instance, run)

@@ -172,7 +172,7 @@ def test_commands_set_and_list_baseline_runs(monkeypatch: pytest.MonkeyPatch) ->
     assert run("baseline", "list").output == "no baseline run is set: pdfgc baseline set RUN --note WHY\n"
     missing = run("baseline", "set", "nobody", "--note", "x")
     assert missing.exit_code == 1
-    assert missing.output.endswith("pdfgc evaluate --run nobody\n")
+    assert missing.output.endswith("; available: old, same, worse\n")
     assert len(missing.output.splitlines()) == 1
     first = run("baseline", "set", "old", "--note", "the first")
     assert first.exit_code == 0, first.output
