@@ -1,4 +1,4 @@
-"""Two runs' evaluations side by side: the difference of every figure, paired by video."""
+"""Two runs side by side: the difference of every metric, paired by video."""
 
 import json
 from collections.abc import Sequence
@@ -78,20 +78,20 @@ def compare_runs(root: UPath, first: str, second: str) -> RunComparison:
     return RunComparison(runs, (), metrics, unmatched, _notes(before, after))
 
 
-def find_obstacles(one: ReenactmentPlan, other: ReenactmentPlan) -> tuple[str, ...]:
+def find_obstacles(first: ReenactmentPlan, second: ReenactmentPlan) -> tuple[str, ...]:
     """Differences between two plans that keep their metrics from being paired by video; empty if none."""
-    if one.dataset != other.dataset:
-        digests = (one.dataset[:DIGEST_DIGITS], other.dataset[:DIGEST_DIGITS])
+    if first.dataset != second.dataset:
+        digests = (first.dataset[:DIGEST_DIGITS], second.dataset[:DIGEST_DIGITS])
         return (f"different data sets: {digests[0]} and {digests[1]}",)
     obstacles: list[str] = []
-    if one.split != other.split:
-        obstacles.append(f"different splits: {one.split} and {other.split}")
-    if one.reenactments != other.reenactments:
-        common = {video.name for video in one.reenactments if video in other.reenactments}
+    if first.split != second.split:
+        obstacles.append(f"different splits: {first.split} and {second.split}")
+    if first.reenactments != second.reenactments:
+        common = {video.name for video in first.reenactments if video in second.reenactments}
         obstacles.append(
-            f"different plans: {one.name} of {len(one.reenactments)} videos and {other.name} of "
-            f"{len(other.reenactments)}, {len(common)} of them the same; give the second run the first one's "
-            "reenactment_plan.json (plan_file)"
+            f"different plans: {first.name} of {len(first.reenactments)} videos and {second.name} of "
+            f"{len(second.reenactments)}, {len(common)} of them the same; evaluate the second run with the "
+            "first one's reenactment_plan.json (plan_file)"
         )
     return tuple(obstacles)
 

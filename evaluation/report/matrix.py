@@ -17,7 +17,7 @@ MATRIX_TABLE: Final = "control_matrix.parquet"
 CELL_METRIC: Final = re.compile(
     rf"({CHANGE}|{FOLLOW})_(gain_)?({'|'.join(CONTROLS)})_({'|'.join(ALL_MEASURES)})"
 )
-MATRIX_NAMES: Final = {CHANGE: "one driver changed alone", FOLLOW: "every driver from another clip"}
+MATRIX_NAMES: Final = {CHANGE: "one driver changed at a time", FOLLOW: "every driver from another clip"}
 """Titles of the matrix protocols; others are shown by their own name."""
 
 

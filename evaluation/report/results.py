@@ -16,7 +16,7 @@ UPPER_BOUND: Final = "upper bound"
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """The model compared with one baseline method on one metric.
+    """The model compared with a baseline method on one metric.
 
     Attributes:
         advantage: How much better the model is, in the metric's unit; negative if the baseline is better.

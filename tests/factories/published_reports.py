@@ -1,7 +1,6 @@
 """Published reports of given records, without videos and without a page."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from upath import UPath
 
@@ -11,8 +10,8 @@ from evaluation.generation.reenactment import ReenactmentPlan, write_plan
 from evaluation.records import MetricRecord, write_records
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_TABLE
-from storage.publishing import BuildReport, Published, Recipe, materialise
-from tests.factories.report import small_plan
+from storage.publishing import Published
+from tests.factories.report import publish_files, small_plan
 
 
 def publish_report(
@@ -21,35 +20,23 @@ def publish_report(
     """Publish videos, evaluations and report of a run; all records belong to the control evaluation."""
     written_plan = plan or small_plan()
     weights = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
-    videos = _publish(
+    videos = publish_files(
         root, GENERATED_VIDEOS, run, weights, lambda folder: write_plan(folder / PLAN_NAME, written_plan)
     )
     inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
     for name in EVALUATIONS:
         own = records if name == EVALUATIONS[0] else []
-        made = _publish(
+        evaluation = publish_files(
             root,
             name,
             run,
             {GENERATED_VIDEOS: videos.manifest.content_digest},
             lambda folder, own=own: write_records(folder / "metric_records.parquet", own),
         )
-        inputs[name] = made.manifest.content_digest
-    return _publish(
+        inputs[name] = evaluation.manifest.content_digest
+    return publish_files(
         root, EVALUATION_REPORT, run, inputs, lambda folder: write_records(folder / REPORT_TABLE, records)
     )
-
-
-def _publish(
-    root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: Callable[[Path], None]
-) -> Published:
-    """Always builds: records are not part of the recipe."""
-
-    def build(folder: Path) -> BuildReport:
-        fill(folder)
-        return BuildReport(counts={}, refusals={})
-
-    return materialise(root, Recipe(asset, run, "1", {}, inputs), build, force=True)
 
 
 def evaluated(

@@ -1,4 +1,4 @@
-"""Published evaluations made up for the report's tests: figures by formula, videos of flat colours."""
+"""Published evaluations with fixed records and videos of flat colours."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -53,12 +53,12 @@ def metric_records(
     direction: Direction = "lower",
     because: str = "no face",
 ) -> list[MetricRecord]:
-    """Rows of one metric: by row, a value a video; None has `because` as its reason."""
+    """Records of one metric: a value for each video by method; None is missing with the reason `because`."""
     return [
         MetricRecord(
             metric,
             task,
-            row,
+            method,
             scorer,
             f"{task}-{place:02d}",
             value,
@@ -66,13 +66,13 @@ def metric_records(
             direction,
             because if value is None else "",
         )
-        for row, series in values.items()
+        for method, series in values.items()
         for place, value in enumerate(series)
     ]
 
 
-def control_figures() -> list[MetricRecord]:
-    """The model beats the still portrait clearly on yaw, and does not on gaze."""
+def control_records() -> list[MetricRecord]:
+    """The model beats the copied portrait significantly on yaw, and does not on gaze."""
     return [
         *metric_records(
             "pose_error_yaw",
@@ -93,8 +93,8 @@ def control_figures() -> list[MetricRecord]:
     ]
 
 
-def lip_sync_figures() -> list[MetricRecord]:
-    """Two scorers, of which one has no weights."""
+def lip_sync_records() -> list[MetricRecord]:
+    """Two scorers, one of them without weights."""
     return [
         *metric_records(
             "lse_c",
@@ -112,8 +112,8 @@ def lip_sync_figures() -> list[MetricRecord]:
     ]
 
 
-def quality_figures() -> list[MetricRecord]:
-    """One that is measured, one whose reason carries markup."""
+def quality_records() -> list[MetricRecord]:
+    """A measured metric, and one whose reason contains markup."""
     return [
         *metric_records(
             "psnr",
@@ -129,10 +129,10 @@ def quality_figures() -> list[MetricRecord]:
 
 
 def matrix_cells() -> list[MatrixCell]:
-    """0.8 on every own measure, −0.1 elsewhere."""
+    """0.8 for a driver's own measures, -0.1 for others."""
     return [
-        MatrixCell(row, "mediapipe_mesh", "control", driver, measure, *_cell(control == driver), False, 3)
-        for row in (MODEL, COPY_PORTRAIT)
+        MatrixCell(method, "mediapipe_mesh", "control", driver, measure, *_cell(control == driver), False, 3)
+        for method in (MODEL, COPY_PORTRAIT)
         for driver in CONTROLS
         for measure, control in MEASURES.items()
     ]
@@ -145,12 +145,12 @@ def _cell(own: bool) -> tuple[float, float]:
 def small_plan(dataset: str = "d" * 64) -> ReenactmentPlan:
     """A self, a cross and a control video."""
     anna: dict[Control, str] = dict.fromkeys(CONTROLS, "anna")
-    made = (
+    reenactments = (
         Reenactment("self-00", "self", "anna", 0, anna, FRAMES),
         Reenactment("cross-00", "cross", "anna", 0, dict(zip(CONTROLS, CLIPS[1:], strict=True)), FRAMES),
         Reenactment("control-00-pose", "control", "anna", 0, {**anna, "pose": "bela"}, FRAMES, "self-00"),
     )
-    return ReenactmentPlan("test-seed0", 0, "test", dataset, made, ("2 of 6 cross videos",))
+    return ReenactmentPlan("test-seed0", 0, "test", dataset, reenactments, ("2 of 6 cross videos",))
 
 
 def publish_evaluations(
@@ -162,46 +162,49 @@ def publish_evaluations(
     measured: str | None = None,
     with_videos: bool = True,
 ) -> None:
-    """Publish made-up videos and evaluations of a run.
+    """Publish videos of flat colours and evaluations of a run.
 
     Args:
-        root: where.
-        run: partition.
         plan: `small_plan()` if None.
-        control: rows of `control_evaluation`; `control_figures()` if None.
-        with_videos: False: the list of videos without the videos.
-        measured: content digest of the videos that the evaluations say they measured; the true one if None.
+        control: records of `control_evaluation`; `control_records()` if None.
+        measured: content digest of the videos that the evaluations name as their input; the actual one if
+            None.
+        with_videos: False publishes the plan without video files.
     """
-    list_of_videos = plan or small_plan()
+    written_plan = plan or small_plan()
     inputs = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
 
     def fill_videos(folder: Path) -> None:
-        _facts(folder, list_of_videos)
+        _facts(folder, written_plan)
         if with_videos:
-            _videos(folder, list_of_videos)
+            _videos(folder, written_plan)
 
-    videos = _publish(root, GENERATED_VIDEOS, run, inputs, fill_videos)
+    videos = publish_files(root, GENERATED_VIDEOS, run, inputs, fill_videos)
     from_videos = {GENERATED_VIDEOS: measured or videos.manifest.content_digest}
-    for asset, rows in (
-        (CONTROL_ASSET, control_figures() if control is None else control),
-        (LIP_SYNC_ASSET, lip_sync_figures()),
-        (QUALITY_ASSET, quality_figures()),
+    for asset, records in (
+        (CONTROL_ASSET, control_records() if control is None else control),
+        (LIP_SYNC_ASSET, lip_sync_records()),
+        (QUALITY_ASSET, quality_records()),
     ):
-        _publish(root, asset, run, from_videos, lambda folder, rows=rows: _figures(folder, rows))
+        publish_files(
+            root, asset, run, from_videos, lambda folder, records=records: _write_tables(folder, records)
+        )
 
 
-def _publish(
+def publish_files(
     root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: Callable[[Path], None]
 ) -> Published:
+    """Publish an asset whose files `fill` writes; always builds, since they are not part of the recipe."""
+
     def build(folder: Path) -> BuildReport:
         fill(folder)
         return BuildReport(counts={}, refusals={})
 
-    return materialise(root, Recipe(asset, run, "1", {}, inputs), build)
+    return materialise(root, Recipe(asset, run, "1", {}, inputs), build, force=True)
 
 
-def _figures(folder: Path, rows: Sequence[MetricRecord]) -> None:
-    write_records(folder / RECORDS_TABLE, rows)
+def _write_tables(folder: Path, records: Sequence[MetricRecord]) -> None:
+    write_records(folder / RECORDS_TABLE, records)
     pq.write_table(pa.Table.from_pylist([asdict(cell) for cell in matrix_cells()]), folder / MATRIX_TABLE)
 
 
@@ -216,14 +219,14 @@ def _videos(folder: Path, plan: ReenactmentPlan) -> None:
         (folder / name).mkdir()
     for place, key in enumerate(CLIPS):
         _video(clip_path(folder, key), 40 * place + 40, 224)
-    for place, one in enumerate(plan.reenactments):
-        _video(video_path(folder, one.name), 60 * place + 30, 64)
+    for place, reenactment in enumerate(plan.reenactments):
+        _video(video_path(folder, reenactment.name), 60 * place + 30, 64)
         portrait = np.full((224, 224, 3), 200, np.uint8)
-        Image.fromarray(portrait).save(portrait_path(folder, one.name))
+        Image.fromarray(portrait).save(portrait_path(folder, reenactment.name))
 
 
 def _video(path: Path, grey: int, side_px: int) -> None:
-    """A flat picture with a tone."""
+    """A video of one grey level with a tone."""
     frames = (np.full((side_px, side_px, 3), grey, np.uint8) for _ in range(FRAMES))
     time = np.arange(FRAMES * 640) / 16_000
     write_video(path, frames, 25, (0.3 * np.sin(2 * np.pi * 220 * time)).astype(np.float32))
