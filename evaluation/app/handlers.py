@@ -167,8 +167,6 @@ class AppHandlers:
         if "appearance" not in files:
             raise ValueError("portrait is missing: add an image with one face")
         output = free_output_path(self._settings.outputs, files["appearance"].stem)
-        known = Strengths.model_fields
-        strengths = {name: float(value) for name, value in body.get("strengths", {}).items() if name in known}
         seconds = body.get("seconds")
         return AnimateOrder(
             appearance=files["appearance"],
@@ -179,7 +177,7 @@ class AppHandlers:
             expression=files.get("expression"),
             checkpoint=str(body.get("checkpoint", "default")),
             grid=output.with_name(f"{output.stem}-side-by-side.mp4") if body.get("grid") else None,
-            strengths=Strengths(**strengths),
+            strengths=Strengths.model_validate(body.get("strengths", {})),
             seconds=None if seconds is None else float(seconds),
             device=self._settings.device,
             official_networks=self._settings.official_networks,

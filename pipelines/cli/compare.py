@@ -14,13 +14,13 @@ def compare(runs: tuple[str, str], as_json: bool) -> None:
     from rich.console import Console
 
     from evaluation.comparison.compare import as_json_text, compare_runs, print_comparison
-    from evaluation.report.summary import EVALUATION_REPORT
+    from evaluation.generation.files import GENERATED_VIDEOS
     from storage.publishing import require_current
     from storage.root import open_root
 
     root = open_root()
     for run in runs:
-        require_current(root, EVALUATION_REPORT, run)
+        require_current(root, GENERATED_VIDEOS, run)
     comparison = compare_runs(root, *runs)
     if as_json:
         click.echo(as_json_text(comparison))
