@@ -167,20 +167,18 @@ class AppHandlers:
         if "appearance" not in files:
             raise ValueError("portrait is missing: add an image with one face")
         output = free_output_path(self._settings.outputs, files["appearance"].stem)
-        seconds = body.get("seconds")
-        return AnimateOrder(
-            appearance=files["appearance"],
-            output=output,
-            lip=files.get("lip"),
-            pose=files.get("pose"),
-            eye=files.get("eye"),
-            expression=files.get("expression"),
-            checkpoint=str(body.get("checkpoint", "default")),
-            grid=output.with_name(f"{output.stem}-side-by-side.mp4") if body.get("grid") else None,
-            strengths=Strengths.model_validate(body.get("strengths", {})),
-            seconds=None if seconds is None else float(seconds),
-            device=self._settings.device,
-            official_networks=self._settings.official_networks,
+        grid = output.with_name(f"{output.stem}-side-by-side.mp4") if body.get("grid") else None
+        return AnimateOrder.model_validate(
+            {
+                **files,
+                "output": output,
+                "grid": grid,
+                "checkpoint": body.get("checkpoint", "default"),
+                "strengths": body.get("strengths", {}),
+                "seconds": body.get("seconds"),
+                "device": self._settings.device,
+                "official_networks": self._settings.official_networks,
+            }
         )
 
 

@@ -174,7 +174,7 @@ def test_invalid_requests_have_one_line_errors(app: AppClient, uploads: Path) ->
     no_portrait = app.create_video(files={"lip": app.upload("talk.wav")})
     assert no_portrait.json["error"] == "portrait is missing: add an image with one face"
     too_strong = app.create_video(files={"appearance": app.upload("face.png")}, strengths={"pose": 9})
-    assert too_strong.json["error"] == "pose strength must be <= 5, got 9"
+    assert too_strong.json["error"] == "strengths.pose must be <= 5, got 9"
     assert app.request("POST", "/videos", b"{", content_type="application/json").status == 400
     assert app.request("PUT", "/files?name=", b"x").json["error"] == "file name is missing"
     assert app.request("GET", "/videos/nobody").status == 404
