@@ -24,6 +24,8 @@ LANDMARK_COUNT: Final = 478  # MediaPipe face mesh with attention and irises
 MEL_BANDS: Final = 80
 COEFFICIENT_COUNT: Final = 257  # Deep3DFaceRecon
 BLENDSHAPE_COUNT: Final = 52  # MediaPipe's FaceLandmarker
+INDEX_TABLE: Final = "index.parquet"  # of a data set: a row for each sample
+STATISTICS_NAME: Final = "statistics.json"  # of a data set
 KEY_PATTERN: Final = re.compile(r"[a-z0-9_-]+")  # no dot: WebDataset ends the key at the first dot
 
 

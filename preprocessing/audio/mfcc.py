@@ -18,7 +18,7 @@ WINDOW_SAMPLES: Final = 400
 STEP_SAMPLES: Final = 160
 FFT_SIZE: Final = 512
 FILTER_COUNT: Final = 26
-COEFFICIENT_COUNT: Final = 13
+MFCC_COUNT: Final = 13
 LIFTER: Final = 22
 PRE_EMPHASIS: Final = 0.97
 FLOOR: Final = float(np.finfo(np.float64).eps)  # replaces a power of zero before the logarithm
@@ -44,10 +44,8 @@ def mfcc(samples: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float64
     power = np.abs(np.fft.rfft(framed(emphasised), FFT_SIZE)) ** 2 / FFT_SIZE
     energy = floored(power.sum(axis=1))
     logarithms = np.log(floored(power @ mel_filters().T))
-    coefficients = np.asarray(dct(logarithms, type=2, axis=1, norm="ortho"), np.float64)[
-        :, :COEFFICIENT_COUNT
-    ]
-    places = np.arange(COEFFICIENT_COUNT)
+    coefficients = np.asarray(dct(logarithms, type=2, axis=1, norm="ortho"), np.float64)[:, :MFCC_COUNT]
+    places = np.arange(MFCC_COUNT)
     coefficients = coefficients * (1.0 + LIFTER / 2.0 * np.sin(np.pi * places / LIFTER))
     coefficients[:, 0] = np.log(energy)
     return coefficients

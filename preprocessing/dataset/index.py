@@ -20,13 +20,13 @@ from upath import UPath
 
 from preprocessing.dataset import packing
 from preprocessing.dataset.splits import Split
+from preprocessing.schema import INDEX_TABLE
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import Published, current, find_content
 from storage.root import local_copy
 
 DATASET: Final = "dataset"
 WHOLE: Final = "whole"  # the partition of assets over all batches
-INDEX_TABLE: Final = "index.parquet"
 SHARDS_TABLE: Final = "shards.parquet"
 SPLITS_TABLE: Final = "splits.parquet"
 INDEX_SCHEMA: Final = table_schema(
@@ -99,7 +99,7 @@ def join_indices(shards: Mapping[str, ShardSet]) -> tuple[pa.Table, pa.Table]:
     indices = [pa.Table.from_pylist([], schema=INDEX_SCHEMA).drop_columns(["split"])]
     rows: list[dict[str, Any]] = []
     for batch, shard_set in sorted(shards.items()):
-        index = packing.read_index(shard_set.folder)
+        index = packing.read_shard_index(shard_set.folder)
         location = shard_set.location.rstrip("/")
         for facts in index.group_by("shard").aggregate([([], "count_all")]).sort_by("shard").to_pylist():
             name = facts["shard"]

@@ -23,7 +23,6 @@ from preprocessing.dataset import packing
 from preprocessing.dataset.index import (
     DATASET,
     INDEX_SCHEMA,
-    INDEX_TABLE,
     SHARDS_TABLE,
     SPLITS_TABLE,
     WHOLE,
@@ -40,7 +39,7 @@ from preprocessing.dataset.statistics import LabelStatistics, SampleLabels, read
 from preprocessing.pictures.drawing import spread
 from preprocessing.pictures.histograms import draw_histograms
 from preprocessing.pictures.mesh_sheet import clip_face, draw_faces
-from preprocessing.schema import FRAMES_PER_SECOND, SCHEMA_VERSION
+from preprocessing.schema import FRAMES_PER_SECOND, INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
 from preprocessing.shards import decode_clip
 from preprocessing.sources.stored_catalog import batch_keys
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
@@ -48,7 +47,6 @@ from storage.root import local_copy
 from storage.settings import Settings
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
-STATISTICS_NAME: Final = "statistics.json"
 CARD_NAME: Final = "dataset_card.md"
 BUILT_IN: Final = "built in"
 """The labeller of samples that do not name one, where other samples do: the default face detector."""
@@ -237,7 +235,7 @@ def _refuse_mixed(labellers: Mapping[str, Mapping[str, _LabelledSamples]]) -> No
 def _samples(shards: Mapping[str, ShardSet]) -> Iterator[tuple[str, dict[str, Any], SampleLabels]]:
     """The shard, the row of the shards' index and the labels of every sample; opens one shard at a time."""
     for _, shard_set in sorted(shards.items()):
-        index = packing.read_index(shard_set.folder)
+        index = packing.read_shard_index(shard_set.folder)
         for name in sorted(set(index["shard"].to_pylist())):
             with (shard_set.folder / name).open("rb") as shard:
                 for row in index.filter(pc.field("shard") == name).to_pylist():
@@ -297,7 +295,7 @@ def _draw_pictures(shards: Mapping[str, ShardSet], labels: LabelStatistics, coun
     rows = [
         {**row, "path": shard_set.folder / row["shard"]}
         for _, shard_set in sorted(shards.items())
-        for row in packing.read_index(shard_set.folder).to_pylist()
+        for row in packing.read_shard_index(shard_set.folder).to_pylist()
     ]
     faces = []
     for row in spread(rows, lambda row: row["identity"], count):

@@ -43,8 +43,8 @@ from storage.publishing import BuildReport
 from storage.settings import Settings
 
 CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
-INDEX_TABLE: Final = "index.parquet"
-INDEX_SCHEMA: Final = table_schema(
+SHARD_INDEX_TABLE: Final = "index.parquet"
+SHARD_INDEX_SCHEMA: Final = table_schema(
     column("key", pa.string(), "sample's key"),
     column("identity", pa.string(), "who is seen"),
     column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
@@ -111,7 +111,7 @@ def make_shards(
             writer = None
     if writer is not None:
         writer.close()
-    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), folder / INDEX_TABLE)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_INDEX_SCHEMA), folder / SHARD_INDEX_TABLE)
     counts: dict[str, int | float] = {
         "samples": len(rows),
         "frames": sum(row["frames"] for row in rows),
@@ -126,9 +126,9 @@ def make_shards(
     return BuildReport(counts=counts, refusals=dict(refusals))
 
 
-def read_index(folder: Path) -> pa.Table:
+def read_shard_index(folder: Path) -> pa.Table:
     """Read the index of a batch's samples, ordered by key."""
-    return pq.read_table(folder / INDEX_TABLE, schema=INDEX_SCHEMA)
+    return pq.read_table(folder / SHARD_INDEX_TABLE, schema=SHARD_INDEX_SCHEMA)
 
 
 class _Samples:
@@ -254,5 +254,5 @@ STEP: Final = Step(
     description="WebDataset tars for training, byte-identical whenever they are built again.",
     group="dataset",
     kinds=frozenset({"webdataset"}),
-    columns=INDEX_SCHEMA,
+    columns=SHARD_INDEX_SCHEMA,
 )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from upath import UPath
 
+from preprocessing.dataset.index import WHOLE
 from preprocessing.labellers.backend import read_labellers
 from preprocessing.labels.identity import EMBEDDINGS_SCHEMA, EMBEDDINGS_TABLE, unit
 from preprocessing.labels.identity import STEP as EMBEDDINGS
@@ -26,7 +27,6 @@ from storage.root import local_copy
 from storage.settings import Settings
 
 ASSET: Final = "identity_report"
-WHOLE: Final = "whole"
 CODE_VERSION: Final = "1"
 REPORT_NAME: Final = "identity_report.json"
 BLOCK: Final = 1024  # identities compared with all others at once

@@ -13,7 +13,7 @@ from PIL import Image
 
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
-from preprocessing.dataset import packing as training_shards
+from preprocessing.dataset import packing
 from preprocessing.faces.frame_of_reference import project_to_crop
 from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.labels.gaze import IRIS_TABLE
@@ -144,6 +144,6 @@ def publish_shard(folder: Path, name: str, samples: list[ClipSample]) -> Path:
                     "size_bytes": place.size_bytes,
                 }
             )
-    table = pa.Table.from_pylist(rows, schema=training_shards.INDEX_SCHEMA)
-    pq.write_table(table, folder / training_shards.INDEX_TABLE)
+    table = pa.Table.from_pylist(rows, schema=packing.SHARD_INDEX_SCHEMA)
+    pq.write_table(table, folder / packing.SHARD_INDEX_TABLE)
     return folder

@@ -23,9 +23,8 @@ from models.generator import Generator
 from models.motion import MotionEncoder
 from models.perception import PerceptionNetwork
 from models.presets import PRESETS
-from preprocessing.dataset.index import INDEX_TABLE
-from preprocessing.dataset.joining import STATISTICS_NAME
 from preprocessing.media.jpeg import encode_jpeg
+from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories import training_data as data_makers

@@ -11,10 +11,18 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from preprocessing.archive import ArchiveWriter, Place
-from preprocessing.dataset.index import INDEX_SCHEMA, INDEX_TABLE
-from preprocessing.dataset.joining import STATISTICS_NAME
+from preprocessing.dataset.index import INDEX_SCHEMA
 from preprocessing.media.jpeg import encode_jpeg
-from preprocessing.schema import SCHEMA_VERSION, Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
+from preprocessing.schema import (
+    INDEX_TABLE,
+    SCHEMA_VERSION,
+    STATISTICS_NAME,
+    Clip,
+    ClipLabels,
+    ClipSample,
+    ClipSource,
+    EyeAnchor,
+)
 from preprocessing.shards import encode_sample
 from training.data.shard_reader import ReaderSettings
 

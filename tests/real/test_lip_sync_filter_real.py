@@ -8,7 +8,7 @@ import pytest
 
 from preprocessing.archive import Place, read_members
 from preprocessing.audio.lip_sync_filter import LipSyncFilter
-from preprocessing.dataset.packing import ShardSettings, read_index
+from preprocessing.dataset.packing import ShardSettings, read_shard_index
 from preprocessing.labellers import lip_sync_energy, mouth_opening
 from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
@@ -38,7 +38,7 @@ def samples(shared_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
             row["key"],
             read_members(folder / row["shard"], Place(row["offset_bytes"], row["size_bytes"])),
         )
-        for row in read_index(folder).to_pylist()
+        for row in read_shard_index(folder).to_pylist()
     ]
 
 

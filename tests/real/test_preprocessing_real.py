@@ -14,7 +14,7 @@ from upath import UPath
 
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import read_clip_table, read_clips
-from preprocessing.dataset.packing import read_index
+from preprocessing.dataset.packing import read_shard_index
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.labellers import lip_sync_energy, mouth_opening
 from preprocessing.orchestration.step import SourceVideo, VideoBatch
@@ -74,7 +74,7 @@ def test_every_frame_of_a_clip_is_a_picture_whose_landmarks_lie_in_it(made: Made
 
 def test_every_clip_is_a_whole_sample_of_the_shards(made: Made) -> None:
     folder = local(made.published["shards"])
-    rows = read_index(folder).to_pylist()
+    rows = read_shard_index(folder).to_pylist()
     assert [row["key"] for row in rows] == [clip.key for clip in made.clips]
     for row in rows:
         members = read_members(folder / row["shard"], Place(row["offset_bytes"], row["size_bytes"]))

@@ -16,13 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from upath import UPath
 
-from preprocessing.schema import SCHEMA_VERSION
+from preprocessing.schema import INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
 from storage.publishing import current
 from storage.root import local_copy
 
 Split = Literal["train", "validation", "test"]
-INDEX_TABLE: Final = "index.parquet"
-STATISTICS_NAME: Final = "statistics.json"
 _COLUMNS: Final = (
     "key",
     "identity",

@@ -7,16 +7,15 @@ both learns which batch a face is from. Reads the data set's `statistics.json`; 
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from upath import UPath
 
+from preprocessing.schema import STATISTICS_NAME
 from storage.publishing import current
 from storage.transfer import read_bytes
 from training.jobs.config import TrainingConfig
 from training.stage_catalog import stage_info
-
-STATISTICS_NAME: Final = "statistics.json"
 
 Labellers = Mapping[str, Mapping[str, int]]
 """Label -> labeller -> number of samples."""

@@ -10,12 +10,12 @@ from upath import UPath
 from preprocessing.dataset.index import (
     DATASET,
     INDEX_SCHEMA,
-    INDEX_TABLE,
     SHARDS_SCHEMA,
     SHARDS_TABLE,
     WHOLE,
     changed_share,
 )
+from preprocessing.schema import INDEX_TABLE
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 

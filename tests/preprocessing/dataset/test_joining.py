@@ -12,7 +12,6 @@ import pytest
 
 from preprocessing.archive import Place, read_members
 from preprocessing.dataset.index import (
-    INDEX_TABLE,
     SHARDS_TABLE,
     ShardSet,
     main_identity,
@@ -21,12 +20,11 @@ from preprocessing.dataset.index import (
 )
 from preprocessing.dataset.joining import (
     CARD_NAME,
-    STATISTICS_NAME,
     DatasetSettings,
     check_dataset,
     make_dataset,
 )
-from preprocessing.schema import ClipSample
+from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME, ClipSample
 from preprocessing.shards import decode_sample
 from tests.factories.published_steps import (
     LABELLERS,

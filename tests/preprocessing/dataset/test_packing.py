@@ -12,7 +12,7 @@ from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANC
 from preprocessing.archive import ArchiveWriter, Place, read_members
 from preprocessing.audio.lip_sync_filter import VERDICTS_TABLE, LipSyncFilter
 from preprocessing.audio.mel import mel_features
-from preprocessing.dataset.packing import ShardInputs, ShardSettings, make_shards, read_index
+from preprocessing.dataset.packing import ShardInputs, ShardSettings, make_shards, read_shard_index
 from preprocessing.labels.gaze import GazeLabelSettings, make_gaze_labels
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
@@ -80,7 +80,7 @@ def packed(
 ) -> tuple[BuildReport, dict[str, ClipSample]]:
     report = make_shards("b", inputs, {"pose": "p 1"}, ShardSettings(lip_sync=lip_sync), folder)
     samples = {}
-    for row in read_index(folder).to_pylist():
+    for row in read_shard_index(folder).to_pylist():
         place = Place(row["offset_bytes"], row["size_bytes"])
         samples[row["key"]] = decode_sample(row["key"], read_members(folder / row["shard"], place))
         assert row["frames"] == samples[row["key"]].clip.frame_count
