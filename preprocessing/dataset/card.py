@@ -1,4 +1,4 @@
-"""The data set's card: what it is, how it was made, its figures, and how to load it."""
+"""The card of a data set: contents, processing, statistics, and how to load it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,7 +14,7 @@ SAMPLES_PICTURE: Final = f"{PICTURES}/samples.jpg"
 DISTRIBUTIONS_PICTURE: Final = f"{PICTURES}/distributions.png"
 PANEL_BINS: Final = 50
 
-# Run by a test as they stand here, in the folder of the card.
+# A test runs both snippets in the folder of a card.
 LOAD_WITH_WEBDATASET: Final = """\
 import os, pyarrow.parquet as pq, webdataset as wds
 index = pq.read_table("index.parquet", filters=[("split", "==", "train")])
@@ -32,93 +32,91 @@ for sample in samples:
 """
 
 _HOW: Final = """\
-## What it is
+## Contents
 
-Clips of talking people for training PD-FGC: up to 64 frames each at 25 fps, one person, one shot,
-cropped and aligned to 224 x 224, with 16 kHz sound in step, 478 landmarks, head pose, gaze and blink
-of every frame, mel features and verified eye anchors (the eye region of another moment or person in a face).
+Clips of talking people for training PD-FGC: up to 64 frames at 25 fps of one person in one shot, cropped
+and aligned to 224 x 224, with 16 kHz sound, 478 landmarks, head pose, gaze and blink for every frame, mel
+features and verified eye anchors (a face with the eye region of another frame or person).
 
-## How it was made
+## Processing
 
-From videos of talking people, batch by batch: faces tracked (`face_tracks`), clips chosen by
+Made from videos of talking people, batch by batch: faces are tracked (`face_tracks`), clips selected by
 thresholds (`clips`), labelled (`pose_labels`, `gaze_labels`, `lip_sync_scores`), given eye anchors
-(`eye_anchors`) and packed (`shards`). Each step's `manifest.json` names its settings, inputs, code
-version and what it refused for which reason. Labels are measured by the labellers named below, not by
-people; they carry those labellers' errors.
+(`eye_anchors`) and packed (`shards`). The `manifest.json` of each step records its settings, inputs, code
+version and refusals by reason. All labels are measured by the labellers below, not by people, and have
+their errors.
 """
-_WHO: Final = """\
-A labeller is told by name and version; one that runs an outside network also by the first digits of its
-file's sha256 (`pretrained_weights.json` beside the labels has all of it, and the licence). The digits alone
-tell trained weights from any others of the same layout. Faces are found by the built-in detector unless
-`faces` stands here. Different labellers of one label are not comparable: training refuses such a
-label unless it is told to take it.
+_LABELLERS: Final = """\
+Labellers are named with their version; those that run pretrained weights also with the first digits of the
+file's sha256 (`pretrained_weights.json` beside the labels has all of it, and the licence). These digits
+alone tell apart weights of the same layout. Faces are found by the bundled detector unless there is a row
+`faces`. Labels of different labellers are not comparable, and training refuses a mixture unless a setting
+allows it.
 """
 _LOADING: Final = """\
-## How to load it
+## Loading
 
-In this folder, with `PDFGC_ROOT` naming the root that the shards lie under. A shard holds samples of
-several splits, so the index says which to take. With the stock library; there are no pickles:
+In this folder, with `PDFGC_ROOT` set to the root that the shards are under. A shard contains samples of
+several splits; the index selects them. With stock WebDataset, and without pickles:
 """
-_RULE: Final = """\
-An identity's split follows from its name and the seed {seed} ({validation:.1%} validation, {test:.1%}
-test) and is kept while the data grows; each of the two gets at least {minimum} as far as training keeps
-two thirds of the identities.
-No identity and no video is in two splits: a face beside the main one ("NAME face 3") goes with the
-video's main identity NAME, whose voice and background it shares. One thing does cross: an eye anchor
-may carry the eyes of someone else of the same batch, who may be of another split. The table counts
-those; `anchors.json` names the identity of each, and eyes of the face's own identity never cross.
+_SPLITS: Final = """\
+The split of an identity depends on its name and the seed {seed} ({validation:.1%} validation, {test:.1%}
+test) and is kept as the data grows; validation and test get at least {minimum} identities each, as long as
+training keeps two thirds. No identity and no video is in two splits: a secondary face ("NAME face 3")
+belongs to the main identity NAME of its video, with whom it shares voice and background. One thing crosses
+splits: an eye anchor may have the eyes of another person of the same batch who is in another split. The
+table counts these anchors, and `anchors.json` names the identity of the eyes; eyes of the face's own
+identity never cross.
 """
 _TERMS: Final = """\
 ## Terms
 
-This card and the labels grant nothing on the videos: pictures and sound remain under the terms of the
-videos that they were cut from, and people who are seen have rights in their likeness. Look those terms
-up before you share anything of this folder, this card's pictures included.
+This card and the labels grant no rights to the videos: pictures and sound remain under the terms of the
+source videos, and the people in them have rights to their likeness. Check those terms before sharing
+anything in this folder, including the pictures of this card.
 """
 
 
 def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
-    """The card's text in Markdown.
+    """The card in Markdown.
 
     Args:
-        statistics: what `statistics.json` holds.
+        statistics: the content of `statistics.json`.
         settings: of the splits.
     """
     parts = [
-        "# Data set of talking heads",
+        "# Talking-head data set",
         _summary(statistics["total"]) + f" Schema version {statistics['schema_version']}.",
-        f"![Some samples with their landmarks]({SAMPLES_PICTURE})",
+        f"![Samples with their landmarks]({SAMPLES_PICTURE})",
         _HOW.rstrip(),
         "## Splits\n\n" + _splits_table(statistics["splits"]),
-        _RULE.format(
+        _SPLITS.format(
             seed=settings.seed,
             validation=settings.validation_share,
             test=settings.test_share,
             minimum=settings.minimum_identities,
         ).rstrip(),
         "## Labels\n\n" + _labellers_table(statistics["labellers"]),
-        _WHO.rstrip(),
+        _LABELLERS.rstrip(),
         "Frames of reference and signs: `preprocessing/faces/frame_of_reference.py`.",
-        "## Figures\n\n" + _distributions_table(statistics["distributions"]),
+        "## Statistics\n\n" + _distributions_table(statistics["distributions"]),
         f"![Distributions of labels and scores]({DISTRIBUTIONS_PICTURE})",
         _LOADING.rstrip(),
         f"```python\n{LOAD_WITH_WEBDATASET}```",
-        "Or as this project's own checked samples, without `decode`:",
+        "Or as validated samples of this project, without `decode`:",
         f"```python\n{LOAD_WITH_SCHEMA}```",
-        "One sample alone: `index.parquet` tells its shard, offset and size in bytes.",
+        "For random access, `index.parquet` has the shard, offset and size in bytes of every sample.",
         _TERMS.rstrip(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def panel_of_distribution(distribution: Distribution) -> Histogram:
-    """A histogram of what was counted, over the part of the range that holds values."""
+    """A histogram of a distribution, over the part of the range that has values."""
     quantity = distribution.quantity
     filled = np.flatnonzero(distribution.counts)
     first, last = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, len(distribution.counts))
-    width = -(
-        -(last - first) // PANEL_BINS
-    )  # whole narrow bins to a bar, so that no bar lies about its share
+    width = -(-(last - first) // PANEL_BINS)  # a whole number of bins for each bar
     starts = np.arange(first, last, width)
     edges = distribution.edges[np.append(starts, min(starts[-1] + width, len(distribution.counts)))]
     counts = np.add.reduceat(distribution.counts[: starts[-1] + width], starts)
@@ -154,8 +152,8 @@ def _summary(total: Mapping[str, Any]) -> str:
 def _labellers_table(labellers: Mapping[str, Mapping[str, int]]) -> str:
     rows = [
         (label, labeller, f"{count:,}")
-        for label, found in sorted(labellers.items())
-        for labeller, count in sorted(found.items())
+        for label, by_labeller in sorted(labellers.items())
+        for labeller, count in sorted(by_labeller.items())
     ]
     return _table(("label", "labeller", "samples"), rows)
 

@@ -302,7 +302,7 @@ def _draw_pictures(shards: Mapping[str, ShardSet], labels: LabelStatistics, coun
         members = read_members(row["path"], Place(row["offset_bytes"], row["size_bytes"]))
         faces.append(clip_face(decode_clip(row["key"], members)))
     title = f"Samples: {len(faces)} of {len(rows)}"
-    panels = [dataset_card.panel_of_distribution(found) for found in labels.distributions.values()]
+    panels = [dataset_card.panel_of_distribution(each) for each in labels.distributions.values()]
     (folder / dataset_card.PICTURES).mkdir(exist_ok=True)
     (folder / dataset_card.SAMPLES_PICTURE).write_bytes(draw_faces(title, faces))
     picture = draw_histograms("Labels and scores of all samples", panels)

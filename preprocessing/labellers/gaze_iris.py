@@ -49,7 +49,7 @@ _IRIS_CENTRES: Final = (IMAGE_LEFT_IRIS[0], IMAGE_RIGHT_IRIS[0])
 
 
 class GazeSettings(Settings):
-    """When an eye tells its gaze, and how far it then looks."""
+    """When the gaze of an eye counts, and its gain."""
 
     shut_blink: float = Field(
         default=0.6,

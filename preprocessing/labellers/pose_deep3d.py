@@ -68,7 +68,7 @@ TRANSLATION: Final = slice(254, 257)
 
 
 class Alignment(NamedTuple):
-    """Where the aligned pictures of T frames lie in their crops."""
+    """Scale and position of the aligned pictures of T frames in their crops."""
 
     scale: NDArray[np.float64]  # [T] aligned px per crop px
     centre_px: NDArray[np.float64]  # [T, 2] crop px at (112, 112) of the aligned picture
