@@ -29,9 +29,9 @@ from pipelines.operations.failed_runs import failed_runs
 from pipelines.operations.plain_logger import plain_console
 from pipelines.operations.schedules import nightly_reprocessing, weekly_collection, weekly_training
 from pipelines.operations.settings import OperationsSettings
-from pipelines.preprocessing.batch_steps import step_assets
+from pipelines.preprocessing.batch_steps import optional_step_assets, step_assets
 from pipelines.preprocessing.dataset import dataset, identities_disjoint
-from pipelines.preprocessing.identities import identity_embeddings, identity_report
+from pipelines.preprocessing.identities import identity_report
 from pipelines.preprocessing.new_videos import new_videos
 from pipelines.preprocessing.planned_batches import planned_batches
 from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
@@ -59,7 +59,7 @@ definitions = Definitions(
         evaluation_report,
         baseline_run,
         reprocessing_plan,
-        identity_embeddings,
+        *optional_step_assets,
         identity_report,
     ],
     asset_checks=[identities_disjoint],

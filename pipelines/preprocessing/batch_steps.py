@@ -18,12 +18,19 @@ from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import PreprocessingResource, WorkspaceResource
-from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step, step_settings
+from preprocessing.orchestration.steps import (
+    OPTIONAL_STEPS,
+    STEPS,
+    PreprocessingSettings,
+    run_step,
+    step_named,
+    step_settings,
+)
 from preprocessing.sources.stored_catalog import load_batch
 
 
 def _step_asset(name: str) -> AssetsDefinition:
-    step = STEPS[name]
+    step = step_named(name)
 
     @asset(
         name=name,
@@ -64,3 +71,5 @@ def _step_asset(name: str) -> AssetsDefinition:
 
 
 step_assets: Final = [_step_asset(name) for name in STEPS]
+optional_step_assets: Final = [_step_asset(name) for name in OPTIONAL_STEPS]
+"""In no job and no reprocessing plan; materialized by hand."""

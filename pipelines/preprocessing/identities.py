@@ -1,24 +1,20 @@
-"""Assets about identities. Optional: they are in no job and no plan, and are materialized by hand."""
+"""The asset `identity_report`. Optional: in no job and no plan, materialized by hand."""
 
 import json
 
 from dagster import AssetExecutionContext, DataVersion, MetadataValue, asset
 
 from pipelines.forms import config_class
-from pipelines.metadata import AssetResult, build_reason, column_schema, published_metadata
+from pipelines.metadata import AssetResult, build_reason, published_metadata
 from pipelines.operations.retries import retry_transient_errors
-from pipelines.partitions import batches
-from pipelines.preprocessing.batch_steps import step_assets
-from pipelines.resources import PreprocessingResource, WorkspaceResource
-from preprocessing.labels.identity import STEP, IdentitySettings
+from pipelines.resources import WorkspaceResource
+from preprocessing.labels.identity import STEP
 from preprocessing.labels.identity_report import CODE_VERSION as REPORT_VERSION
 from preprocessing.labels.identity_report import (
     REPORT_NAME,
     IdentityReportSettings,
     run_identity_report,
 )
-from preprocessing.orchestration.steps import run_step
-from preprocessing.sources.stored_catalog import load_batch
 from storage.root import local_copy
 from storage.transfer import read_bytes
 
@@ -30,35 +26,7 @@ class IdentityReportConfig(config_class(IdentityReportSettings)):
 
 
 @asset(
-    deps=[next(step for step in step_assets if step.key.to_user_string() == "clips")],
-    partitions_def=batches,
-    group_name="identities",
-    kinds={"onnx", "parquet"},
-    owners=["team:data"],
-    code_version=STEP.full_code_version(IdentitySettings()),
-    metadata={"dagster/column_schema": column_schema(STEP.columns)},
-)
-def identity_embeddings(
-    context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
-) -> AssetResult:
-    """An embedding of the face in every clip, by InsightFace (`pdfgc weights fetch buffalo_l`)."""
-    root, key, settings = workspace.open(), context.partition_key, preprocessing.to_settings()
-    with retry_transient_errors(context):
-        published = run_step(
-            root,
-            STEP.name,
-            load_batch(root, key),
-            settings,
-            force=workspace.force,
-        )
-    context.log.info("%s", build_reason(published))
-    return AssetResult(
-        metadata=published_metadata(published), data_version=DataVersion(published.manifest.content_digest)
-    )
-
-
-@asset(
-    deps=[identity_embeddings],
+    deps=[STEP.name],
     group_name="identities",
     kinds={"json"},
     owners=["team:data"],
