@@ -158,11 +158,11 @@ class Speed:
 
 def variants_of(preset: TrainerSettings, *, compiled: bool) -> dict[str, TrainerSettings]:
     """The settings that take turns, by name, the reference first."""
-    eager = dataclasses.replace(preset, compiled=False)
-    plain = dataclasses.replace(eager, channels_last=False)
-    variants = [dataclasses.replace(plain, precision="float32"), plain, eager, preset]
+    eager = preset.replace(compiled=False)
+    plain = eager.replace(channels_last=False)
+    variants = [plain.replace(precision="float32"), plain, eager, preset]
     if compiled:
-        variants.append(dataclasses.replace(preset, compiled=True))
+        variants.append(preset.replace(compiled=True))
     return {name_of(settings): settings for settings in variants}
 
 

@@ -62,10 +62,8 @@ TOY_RUN: Final = dataclasses.replace(
             _TINY["stage1_motion"], trainer=TRAINER.replace(gradient_clip_norm=1.0)
         ),
         "stage3_expression": StageRun(
-            _TINY[
-                "stage3_expression"
-            ].settings.replace(  # Two rows a step: the ring is written over from the fourth step on.
-                memory_rows=7,
+            _TINY["stage3_expression"].settings.replace(
+                memory_rows=7,  # two rows a step: the ring is overwritten from the fourth step on
                 windows=ExpressionWindowSettings(window_frames=3),
             ),
             TRAINER,

@@ -59,8 +59,7 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     """
     preset = RUN_PRESETS[config.preset]
     run = preset.stage(stage)
-    trainer = dataclasses.replace(
-        run.trainer,
+    trainer = run.trainer.replace(
         steps=config.steps or run.trainer.steps,
         batch_size=config.batch_size or run.trainer.batch_size,
         precision=run.trainer.precision if config.precision == "preset" else config.precision,
