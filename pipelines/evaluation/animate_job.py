@@ -1,4 +1,4 @@
-"""The job `animate`: what `pdfgc animate` does, with a form in the launchpad."""
+"""The job `animate`: `pdfgc animate` as a form in the launchpad."""
 
 from typing import Any, Final
 
@@ -10,27 +10,27 @@ from pipelines.metadata import picture
 from pipelines.operations.instance import GPU_POOL
 from pipelines.resources import WorkspaceResource
 
-NOT_ASKED: Final = ("official_networks", "frames_at_once")  # nor are they options of the command
-LINES_PER_STEP: Final = 10  # of progress; each is an event in Dagster's store
+LEFT_OUT: Final = ("official_networks", "frames_at_once")  # also not options of the command
+LINES_PER_STEP: Final = 10  # of progress; each line is an event in Dagster's database
 
 
-class AnimateConfig(config_class(AnimateOrder, left_out=NOT_ASKED)):
+class AnimateConfig(config_class(AnimateOrder, left_out=LEFT_OUT)):
     """Portrait, drivers and strengths of one video."""
 
 
 class ProgressLines:
-    """Turns progress into a few log lines a step."""
+    """Logs progress, with a few lines per step."""
 
     def __init__(self, context: OpExecutionContext) -> None:
         self._context = context
-        self._told = ("", 0)
+        self._logged = ("", 0)
 
     def __call__(self, progress: AnimateProgress) -> None:
-        """Say a tenth of a step once; where the end is not known, every hundred frames."""
+        """Log each tenth of a step once; every hundred frames if the total is unknown."""
         share = 100 if progress.total is None else max(1, progress.total // LINES_PER_STEP)
-        here = (progress.step, progress.done // share)
-        if here != self._told:
-            self._told = here
+        position = (progress.step, progress.done // share)
+        if position != self._logged:
+            self._logged = position
             of = "" if progress.total is None else f" of {progress.total}"
             self._context.log.info("%s: %d%s frames", progress.step, progress.done, of)
 
@@ -39,21 +39,19 @@ class ProgressLines:
     pool=GPU_POOL,
     out=Out(Nothing),
     tags={"kind": "pytorch"},
-    description="Make the video that the form asks for; paths are of the machine that runs it.",
+    description="Animate a portrait. Paths are on the machine that runs it.",
 )
 def animate_portrait(
     context: OpExecutionContext, config: AnimateConfig, workspace: WorkspaceResource
 ) -> None:
-    """One portrait and up to four drivers into a video."""
+    """Animate a portrait with up to four drivers."""
     try:
-        order = config.to_settings()
-        from evaluation.animation.animate import (
-            animate as make_video,  # seconds, which a wrong form need not wait for
-        )
+        request = config.to_settings()
+        from evaluation.animation.animate import animate as render  # slow; after the form is validated
 
-        report = make_video(order, ProgressLines(context), workspace.open())
+        report = render(request, ProgressLines(context), workspace.open())
     except (ValueError, OSError) as error:
-        # The line says all, and another try would end the same: a person has to give another file.
+        # Bad input: no traceback and no retry.
         raise Failure(description=str(error), allow_retries=False) from None
     for note in report.notes:
         context.log.info("%s", note)
@@ -61,7 +59,7 @@ def animate_portrait(
 
 
 def report_metadata(report: AnimateReport) -> dict[str, Any]:
-    """First where the video is and how it looks, then what a person should know, then the costs."""
+    """The path and a contact sheet of the video, notes, and costs."""
     from evaluation.animation.video_sheet import draw_frame_sheet
 
     metadata: dict[str, Any] = {"video": MetadataValue.path(str(report.output))}
@@ -74,14 +72,14 @@ def report_metadata(report: AnimateReport) -> dict[str, Any]:
         "notes": MetadataValue.md("\n".join(f"- {note}" for note in report.notes) or "none"),
         "checkpoint": report.checkpoint,
         "frames": report.frames,
-        "side in px": report.side_px,
-        "seconds of video": report.seconds,
+        "side (px)": report.side_px,
+        "duration (s)": report.seconds,
         "seconds": round(report.wall_seconds, 2),
         "frames per second": round(report.frames / report.wall_seconds, 2),
     }
 
 
-@job(description="One portrait, and sound and videos that drive it, into a video: `pdfgc animate` as a form.")
+@job(description="Animate a portrait with audio and driving videos, as pdfgc animate does.")
 def animate() -> None:
-    """The job of one op."""
+    """A job with one op."""
     animate_portrait()

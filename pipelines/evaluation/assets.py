@@ -1,5 +1,6 @@
-"""The assets of evaluation: a run's videos, and what is measured of them."""
+"""The assets of evaluation: the generated videos of a run, and their measurements."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,10 +54,10 @@ LIP_STAGE: Final = stage_assets[STAGE_NAMES.index("stage2_lip")]
 def generated_videos(
     context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
 ) -> AssetResult:
-    """A run's videos, by a list of portraits and drivers that the seed draws from the data set.
+    """Videos of a run, for portraits and drivers drawn from the data set with a seed.
 
-    Self: a clip drives its own first frame. Cross: lip, pose, eye and expression from four clips of other
-    people. Control: a self video of which one driver alone was changed.
+    Self: a clip drives its own first frame. Cross: four clips of other identities drive lip, pose, eye and
+    expression. Control: a self video with one driver replaced.
     """
     root = workspace.open()
     config = evaluation_config.to_config(context.partition_key)
@@ -73,7 +74,7 @@ def generated_videos(
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """An evaluation as an asset."""
+    """An evaluation and how its asset is shown."""
 
     name: str
     deps: Sequence[AssetsDefinition]
@@ -95,7 +96,7 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         automation_condition=after_any_of(GENERATED_VIDEOS),
         metadata={"dagster/column_schema": column_schema(SCHEMA)},
     )
-    def measured(
+    def evaluation_asset(
         context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
     ) -> AssetResult:
         root = workspace.open()
@@ -103,32 +104,25 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         with retry_transient_errors(context):
             published = evaluation.measure(root, config, workspace)
         folder = local_copy(published.directory)
-        rows = read_records(folder / RECORDS_TABLE)
+        records = read_records(folder / RECORDS_TABLE)
         return AssetResult(
-            metadata={"run": config.run, "figures": _table(rows)}
+            metadata={"run": config.run, "means": MetadataValue.md(markdown_tables(records))}
             | published_metadata(published)
-            | _missing(rows),
-            check_results=run_checks(RECORDS_CHECKS[evaluation.name], rows),
+            | _missing(records),
+            check_results=run_checks(RECORDS_CHECKS[evaluation.name], records),
             data_version=DataVersion(published.manifest.content_digest),
         )
 
-    return measured
+    return evaluation_asset
 
 
-def _table(rows: Sequence[MetricRecord]) -> MetadataValue:
-    return MetadataValue.md(markdown_tables(rows))
-
-
-def _missing(rows: Sequence[MetricRecord]) -> dict[str, Any]:
-    """How many figures are missing, by reason."""
-    reasons: dict[str, int] = {}
-    for row in rows:
-        if row.missing_because:
-            reasons[row.missing_because] = reasons.get(row.missing_because, 0) + 1
+def _missing(records: Sequence[MetricRecord]) -> dict[str, Any]:
+    """Number of missing values, by reason."""
+    reasons = Counter(record.missing_because for record in records if record.missing_because)
     if not reasons:
         return {}
-    lines = [f"- {count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])]
-    return {"missing figures by reason": MetadataValue.md("\n".join(lines))}
+    lines = [f"- {count}: {reason}" for reason, count in reasons.most_common()]
+    return {"missing values by reason": MetadataValue.md("\n".join(lines))}
 
 
 lip_sync_evaluation: Final = _evaluation_asset(
@@ -137,7 +131,7 @@ lip_sync_evaluation: Final = _evaluation_asset(
         (LIP_STAGE,),
         frozenset({"pytorch", "parquet"}),
         lambda root, config, workspace: run_lip_sync_evaluation(root, config, force=workspace.force),
-        "How well lips and sound fit: LSE-C, LSE-D, offset by each scorer, and NLSE-C beside the truth's.",
+        "Lip sync: LSE-C, LSE-D and offset by each scorer, and NLSE-C relative to the ground truth.",
     )
 )
 control_evaluation: Final = _evaluation_asset(
@@ -148,7 +142,7 @@ control_evaluation: Final = _evaluation_asset(
         lambda root, config, workspace: run_control_evaluation(
             root, config, workers=workspace.worker_count(), force=workspace.force
         ),
-        "How nearly the videos follow their drivers, and what each driver alone moves: the control matrix "
+        "Errors of the controls against their drivers, and disentanglement: what each driver alone changes "
         f"({MATRIX_TABLE}).",
     )
 )
@@ -158,8 +152,8 @@ quality_evaluation: Final = _evaluation_asset(
         (),
         frozenset({"pytorch", "parquet"}),
         lambda root, config, workspace: run_quality_evaluation(root, config, force=workspace.force),
-        "How good the pictures are and whether they show the portrait's person.",
+        "Image quality and identity preservation.",
     )
 )
 evaluation_assets: Final = (generated_videos, lip_sync_evaluation, control_evaluation, quality_evaluation)
-assert set(RECORDS_CHECKS) == {one.key.to_user_string() for one in evaluation_assets[1:]}
+assert set(RECORDS_CHECKS) == {asset.key.to_user_string() for asset in evaluation_assets[1:]}

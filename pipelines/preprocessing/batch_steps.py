@@ -14,7 +14,8 @@ from pipelines.deployed_settings import deployed
 from pipelines.metadata import AssetResult, build_reason, column_schema, published_metadata
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import batches
-from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
+from pipelines.preprocessing.batch_builds import BatchBuilds
+from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import PreprocessingResource, WorkspaceResource
@@ -59,11 +60,12 @@ def _step_asset(name: str) -> AssetsDefinition:
                 workers=workspace.worker_count(),
             )
         context.log.info("%s", build_reason(published))
+        builds = BatchBuilds(root, key, settings)
         # Separately, because Dagster stores the metadata of a result twice (also with the step's output).
-        context.add_asset_metadata(step_pictures(root, name, key, settings))
+        context.add_asset_metadata(step_pictures(builds, name))
         return AssetResult(
             metadata=published_metadata(published),
-            check_results=run_checks(STEP_CHECKS.get(name, ()), BatchBuilds(root, key, settings)),
+            check_results=run_checks(STEP_CHECKS.get(name, ()), builds),
             data_version=DataVersion(published.manifest.content_digest),
         )
 

@@ -1,13 +1,10 @@
 """Asset checks of the batch steps. Blocking checks keep damaged files from the steps downstream."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from upath import UPath
-
 from pipelines.checks import CheckDefinition
+from pipelines.preprocessing.batch_builds import BatchBuilds
 from preprocessing.orchestration.checks import (
     check_anchors_verified,
     check_checksums,
@@ -17,27 +14,6 @@ from preprocessing.orchestration.checks import (
     check_pose_in_range,
     check_refused_share,
 )
-from preprocessing.orchestration.steps import PreprocessingSettings
-from storage.publishing import Published, require_current
-from storage.root import local_copy
-
-
-@dataclass(frozen=True)
-class BatchBuilds:
-    """The builds of one batch."""
-
-    root: UPath
-    batch: str
-    settings: PreprocessingSettings
-
-    def published(self, step: str) -> Published:
-        """The current build of a step. Raises ValueError: there is none."""
-        return require_current(self.root, step, self.batch)
-
-    def folder(self, step: str) -> Path:
-        """The files of a step, on this machine."""
-        return local_copy(self.published(step).directory)
-
 
 StepCheck = CheckDefinition[BatchBuilds]
 

@@ -1,4 +1,4 @@
-"""Dagster's UI as a person uses it: a batch made, its pictures seen, a stage trained, cancelled, resumed."""
+"""Dagster's UI in a browser: materialize a batch, view its pictures, train a stage, cancel and resume it."""
 
 import signal
 import subprocess
@@ -32,21 +32,29 @@ from tests.factories.browser import headless_chromium
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CORPUS = CorpusSettings(identities=3, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=0)
 PDFGC = Path(sys.executable).with_name("pdfgc")
-SOON_MS = 240_000  # a bound that only a failure reaches, on however busy a machine
+TIMEOUT_MS = 240_000  # generous, for a busy machine
 REPORT_STAGE1 = """mutation {
   reportRunlessAssetEvents(eventParams: {
-    eventType: ASSET_MATERIALIZATION, assetKey: {path: ["stage1_motion"]}
+    eventType: ASSET_MATERIALIZATION, assetKey: {path: ["stage1_motion"]}, partitionKeys: ["default"]
   }) { __typename }
+}"""
+ADD_RUN = """mutation {
+  addDynamicPartition(
+    repositorySelector: {
+      repositoryLocationName: "pipelines.definitions", repositoryName: "__repository__"
+    },
+    partitionsDefName: "training_runs", partitionKey: "default"
+  ) { __typename }
 }"""
 OBSERVATIONS = """{
   assetOrError(assetKey: {path: ["stage2_pose"]}) {... on Asset {assetObservations(limit: 1) {runId}}}
 }"""
-STEPS = 100_000  # more than the test lets it train
+STEPS = 100_000  # the test cancels it before
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A UI that is being served over a root with one batch and its data set."""
+    """A running UI over a root with one batch and its data set."""
 
     url: str
     root: UPath
@@ -61,7 +69,7 @@ def browser() -> Generator[Browser]:
 
 @pytest.fixture(scope="module")
 def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployment]:
-    assert browser.is_connected()  # asked for first: without a browser nothing is made
+    assert browser.is_connected()  # first, so that nothing is built without a browser
     folder = tmp_path_factory.mktemp("deployment")
     make_corpus(folder / "corpus", CORPUS)
     with pytest.MonkeyPatch.context() as patch:
@@ -69,10 +77,10 @@ def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ge
         patch.setenv("DAGSTER_HOME", "")
         patch.setenv("PDFGC__OPERATIONS__PROGRESS_SECONDS", "1")
         patch.setenv("PDFGC__OPERATIONS__PICTURE_SECONDS", "3")
-        # Dagster's loop and the browser's do not go together in one process.
+        # In a process of its own: the event loops of Dagster and of the browser do not mix.
         command = [PDFGC, "preprocess", folder / "corpus"]
-        made = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert made.returncode == 0, made.stdout + made.stderr
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
         root = UPath(folder / "root")
         publish_weights(root, "stage1_motion", "default", {"motion.model": MotionEncoder(TINY.motion).model})
         with served(folder) as url:
@@ -81,7 +89,7 @@ def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ge
 
 @contextmanager
 def served(folder: Path) -> Generator[str]:
-    """`pdfgc dev` in a session of its own, ended with all that it started."""
+    """`pdfgc dev` in a session of its own, ended with all its children."""
     port = free_port()
     command = [PDFGC, "dev", "--port", str(port)]
     with (folder / "dev.log").open("w") as log:
@@ -102,8 +110,8 @@ def served(folder: Path) -> Generator[str]:
 @pytest.fixture
 def page(browser: Browser, deployment: Deployment) -> Generator[Page]:
     page = browser.new_page(base_url=deployment.url, viewport={"width": 1500, "height": 1000})
-    page.set_default_timeout(SOON_MS)
-    expect.set_options(timeout=SOON_MS)
+    page.set_default_timeout(TIMEOUT_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     _wait_until_served(page)
     yield page
     page.close()
@@ -119,14 +127,14 @@ def _wait_until_served(page: Page) -> None:
     raise TimeoutError("the UI was not served within four minutes")
 
 
-def asked(page: Page, query: str) -> Any:
-    """GraphQL's answer."""
+def graphql(page: Page, query: str) -> Any:
+    """The data of a GraphQL query."""
     return page.request.post("/graphql", data={"query": query}).json()["data"]
 
 
 def run_of(page: Page, job: str) -> dict[str, Any]:
-    """The newest run with this job's name that a person launched."""
-    runs = asked(page, "{runsOrError(limit: 20) {... on Runs {results {runId jobName status tags {key}}}}}")
+    """The latest run of a job that was launched by hand."""
+    runs = graphql(page, "{runsOrError(limit: 20) {... on Runs {results {runId jobName status tags {key}}}}}")
     by_hand = [
         run
         for run in runs["runsOrError"]["results"]
@@ -135,15 +143,15 @@ def run_of(page: Page, job: str) -> dict[str, Any]:
     return by_hand[0] if by_hand else {"runId": "", "status": "none"}
 
 
-def wait_for(page: Page, look: Callable[[], bool]) -> None:
-    """Poll until something holds; a UI that is asked too often gets slower."""
-    end = time.monotonic() + SOON_MS / 1000
-    while not look():
+def wait_for(page: Page, condition: Callable[[], bool]) -> None:
+    """Poll a condition, slowly, because requests slow down the UI."""
+    end = time.monotonic() + TIMEOUT_MS / 1000
+    while not condition():
         assert time.monotonic() < end, page.inner_text("body")[-2000:]
         page.wait_for_timeout(500)
 
 
-def test_a_batch_is_made_by_hand_and_its_contact_sheet_seen(page: Page, deployment: Deployment) -> None:
+def test_batch_is_materialized_and_shows_its_contact_sheet(page: Page, deployment: Deployment) -> None:
     page.goto("/assets/clips")
     page.get_by_role("button", name="Materialize").first.click()
     dialog = page.get_by_role("dialog")
@@ -162,22 +170,23 @@ def test_a_batch_is_made_by_hand_and_its_contact_sheet_seen(page: Page, deployme
     assert picture.evaluate("image => image.naturalWidth") > 200
 
 
-def test_a_stage_is_launched_watched_cancelled_and_resumed(page: Page, deployment: Deployment) -> None:
-    # Dagster does not know of the stage before, whose weights the fixture published: it would ask.
-    asked(page, REPORT_STAGE1)
+def test_stage_is_launched_canceled_and_resumed(page: Page, deployment: Deployment) -> None:
+    graphql(page, ADD_RUN)
+    # The fixture published the weights of the stage before; without this event Dagster asks for confirmation.
+    graphql(page, REPORT_STAGE1)
     first = launch_pose(page)
     expect(page.get_by_text("img/s").first).to_be_visible()
-    # The page of events shows what there was when it was opened, until somebody refreshes it.
-    wait_for(page, lambda: bool(asked(page, OBSERVATIONS)["assetOrError"]["assetObservations"]))
+    # The page of events does not update itself.
+    wait_for(page, lambda: bool(graphql(page, OBSERVATIONS)["assetOrError"]["assetObservations"]))
     page.goto("/assets/stage2_pose?view=events")
     expect(page.get_by_text("Observed in run").first).to_be_visible()
-    page.goto("/assets/stage2_pose")
+    page.goto("/assets/stage2_pose?view=partitions&partition=default")
     row = page.get_by_role("row").filter(has_text="picture: losses")
     row.get_by_text("Show Markdown").click()
     curve = page.get_by_role("dialog").get_by_role("img", name="picture")
     expect(curve).to_be_visible()
     assert curve.evaluate("image => image.naturalWidth") > 200
-    wait_for(page, lambda: bool(kept_states(deployment)))  # else there would be nothing to go on from
+    wait_for(page, lambda: bool(kept_states(deployment)))  # otherwise there is nothing to resume from
     cancel(page, first)
     assert kept_states(deployment)
     second = launch_pose(page)
@@ -186,16 +195,19 @@ def test_a_stage_is_launched_watched_cancelled_and_resumed(page: Page, deploymen
 
 
 def kept_states(deployment: Deployment) -> list[Path]:
-    """The checkpoints that lie in the root."""
+    """The manifests of the checkpoints under the root."""
     return list(Path(str(deployment.root)).rglob(f"{CHECKPOINTS_FOLDER}/step-*/manifest.json"))
 
 
 def launch_pose(page: Page) -> str:
-    """Fill the launchpad of `stage2_pose` and launch; gives the run's id, its page is shown."""
+    """Fill in the launchpad of `stage2_pose` and launch; returns the id of the run and opens its page."""
     page.goto("/assets/stage2_pose")
     # The arrow beside the button has no name.
     page.get_by_role("button", name="Materialize").first.locator("xpath=following::button[1]").click()
     page.get_by_text("Open launchpad").click()
+    page.get_by_placeholder("Partition").click()
+    page.get_by_placeholder("Partition").press_sequentially("default")
+    page.get_by_role("menuitem", name="default").click()
     page.locator(".CodeMirror-lines").first.click()
     page.keyboard.press("Control+a")
     page.keyboard.press("Delete")
@@ -213,7 +225,7 @@ def launch_pose(page: Page) -> str:
 
 
 def cancel(page: Page, run: str) -> None:
-    """Terminate a run on its page; returns when it is cancelled."""
+    """Terminate a run on its page; returns when it is canceled."""
     page.goto(f"/runs/{run}")
     page.get_by_role("button", name="Terminate").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Terminate").last.click()

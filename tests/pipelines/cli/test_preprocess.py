@@ -16,7 +16,8 @@ from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
 from pipelines.deployed_settings import deployed
 from pipelines.operations.instance import ensure_dagster_home
-from pipelines.preprocessing.checks import STEP_CHECKS, BatchBuilds
+from pipelines.preprocessing.batch_builds import BatchBuilds
+from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.planned_batches import planned_batches
 from preprocessing.dataset.index import DATASET, WHOLE
 from preprocessing.orchestration.reprocessing import plan_reprocessing

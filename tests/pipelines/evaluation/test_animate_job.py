@@ -84,8 +84,8 @@ def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inpu
     shown = output.step_output_data.metadata
     assert shown["video"].value == inputs["output"]
     assert Path(inputs["output"]).is_file()
-    assert (shown["frames"].value, shown["side in px"].value) == (6, 32)
-    assert shown["seconds of video"].value == 0.24
+    assert (shown["frames"].value, shown["side (px)"].value) == (6, 32)
+    assert shown["duration (s)"].value == 0.24
     assert "frames per second" in shown
     assert shown["notes"].value == "- no driver for pose, eye, expression: held neutral"
     assert str(shown["picture: contact sheet"].value).startswith("![picture](data:image/jpeg;base64,")
