@@ -32,7 +32,7 @@ def source_videos(
     """
     root = workspace.open()
     with retry_transient_errors(context):
-        report = scan_sources(root, sources.all_folders(), sources.to_settings(), context.log.info)
+        report = scan_sources(root, sources.all_folders(), sources.to_settings())
     batches = batch_keys(root)
     new = add_batches(context.instance, batches)
     catalog = report.catalog

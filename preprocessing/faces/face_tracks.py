@@ -2,8 +2,8 @@
 
 For each video a folder `<video_id>/`: `candidates.tar` (crops, landmarks and crop transforms of the
 candidates, one WebDataset sample each), `candidates.parquet` (a row a piece of track, also those too
-short), `sound.flac` (16 kHz mono on the same timeline) and `video.json`. A folder appears whole or
-not at all, so a killed run goes on with the next video.
+short), `sound.flac` (16 kHz mono on the same timeline) and `video.json`. Folders appear atomically, so
+an interrupted run resumes with the next video.
 """
 
 import errno
@@ -147,11 +147,11 @@ def _record_detector(settings: DetectorSettings, weights: ResolvedWeights | None
 
 
 def track_video(task: _VideoTask) -> str:
-    """Read one video; returns one line that says what was found."""
+    """Read one video; returns a one-line summary."""
     partial = _partial_folder(task)
     started = time.monotonic()
     try:
-        with _at_hand(task) as path:
+        with _local_video(task) as path:
             facts = _read(task, path, partial)
     except RefusedVideo as refusal:
         shutil.rmtree(partial)
@@ -165,13 +165,13 @@ def track_video(task: _VideoTask) -> str:
 
 
 @contextmanager
-def _at_hand(task: _VideoTask) -> Generator[Path, None, None]:
-    """The video as a local file; of an object a copy that lasts as long as the block.
+def _local_video(task: _VideoTask) -> Generator[Path, None, None]:
+    """The video as a local file; a bucket's object as a copy that is removed after the block.
 
     Raises:
-        RefusedVideo: `source_missing`, `source_changed` or `still_changing`: the object is not the video any
-            more that the catalog knows.
-        OSError: the object cannot be fetched now; later it may.
+        RefusedVideo: `source_missing`, `source_changed` or `still_changing`: the object is no longer the
+            video in the catalog.
+        OSError: the object cannot be fetched; the error may be transient.
     """
     video = task.video
     if isinstance(video.path, Path):
@@ -180,7 +180,7 @@ def _at_hand(task: _VideoTask) -> Generator[Path, None, None]:
     with fetched(video.path, task.folder / f"{video.video_id}{video.path.suffix}") as (copy, _):
         sha256 = file_sha256(copy)
         if not sha256.startswith(video.video_id):
-            raise RefusedVideo("source_changed", f"{video.path} holds other content: sha256 {sha256[:16]}")
+            raise RefusedVideo("source_changed", f"{video.path} has other content: sha256 {sha256[:16]}")
         yield copy
 
 
@@ -238,7 +238,7 @@ def _tracker(settings: TrackingSettings, weights: Path | None) -> FaceTracker:
 
 
 def candidate_key(video_id: str, track: int, first_frame: int) -> str:
-    """The key of a candidate and of the clip that it may become."""
+    """The key of a candidate, and of its clip."""
     return f"{video_id}-t{track:02d}-f{first_frame:07d}"
 
 
@@ -272,10 +272,10 @@ def _write(
 
 
 def mark_main_faces(rows: list[dict[str, Any]]) -> None:
-    """Write `main_face` into the candidate rows of one video.
+    """Set `main_face` in the candidate rows of one video.
 
-    Of the tracks that are in the picture at the same time, the larger is the main one. Whole tracks
-    are compared, not pieces: two people of like size would change places from clip to clip, and each
+    Of the tracks in the picture at the same time, the larger face is the main one. Whole tracks are
+    compared, not pieces: otherwise two people of similar size would swap from clip to clip, and each
     would be taken for the other.
     """
     spans: dict[int, _TrackSpan] = {}
@@ -288,7 +288,7 @@ def mark_main_faces(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         end_frame, own = row["first_frame"] + row["frames"], spans[row["track"]]
         row["main_face"] = not any(
-            other.first_frame < end_frame and row["first_frame"] < other.end_frame and other.outgrows(own)
+            other.first_frame < end_frame and row["first_frame"] < other.end_frame and other.outsizes(own)
             for other in spans.values()
         )
 
@@ -300,7 +300,7 @@ class _TrackSpan:
     size_px_frames: float = 0.0
     frames: int = 0
 
-    def outgrows(self, other: "_TrackSpan") -> bool:
+    def outsizes(self, other: "_TrackSpan") -> bool:
         return self.size_px_frames / self.frames > other.size_px_frames / other.frames
 
 
@@ -322,29 +322,29 @@ def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
 def _publish(task: _VideoTask, partial: Path, facts: dict[str, Any]) -> None:
     (partial / "video.json").write_text(json.dumps(facts, sort_keys=True, indent=1))
     for path in sorted(partial.iterdir()):
-        flush_file(path)  # the name must not outlive the bytes in a power cut
+        flush_file(path)  # after a power cut no name must be left without its bytes
     try:
         partial.rename(task.folder / task.video.video_id)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        shutil.rmtree(partial)  # an orphan of a killed run was quicker, with the same bytes
+        shutil.rmtree(partial)  # a worker left by a killed run was faster, with the same bytes
 
 
 def read_candidates(folder: Path) -> pa.Table:
-    """All candidate rows of a batch, by key."""
-    paths = _of_whole_videos(folder, "candidates.parquet")
+    """All candidate rows of a batch, in the order of their keys."""
+    paths = _files_of_complete_videos(folder, "candidates.parquet")
     tables = [pq.read_table(path, schema=CANDIDATES_SCHEMA) for path in paths]
     return pa.concat_tables(tables) if tables else CANDIDATES_SCHEMA.empty_table()
 
 
 def read_video_facts(folder: Path) -> list[dict[str, Any]]:
-    """What was read of each video of a batch, by video id."""
-    return [json.loads(path.read_text()) for path in _of_whole_videos(folder, "video.json")]
+    """The `video.json` of each video of a batch, in the order of their ids."""
+    return [json.loads(path.read_text()) for path in _files_of_complete_videos(folder, "video.json")]
 
 
-def _of_whole_videos(folder: Path, name: str) -> list[Path]:
-    """The file of every video of a batch, without those that a worker may still be writing."""
+def _files_of_complete_videos(folder: Path, name: str) -> list[Path]:
+    """This file of every video of a batch, except those that a worker may still be writing."""
     return sorted(path for path in folder.glob(f"*/{name}") if PARTIAL_MARK not in path.parent.name)
 
 

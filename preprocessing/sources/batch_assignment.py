@@ -1,4 +1,4 @@
-"""Batches: fixed groups of videos, each a Dagster partition, dealt once and never again."""
+"""Batches: fixed groups of videos, each a Dagster partition, assigned once and never changed."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from storage.settings import Settings
 
 
 class BatchSettings(Settings):
-    """How many videos and persons make a batch."""
+    """Size of a batch."""
 
     videos_per_batch: int = Field(
         default=256,
@@ -35,21 +35,21 @@ class _NewBatch:
 
 
 def assign_batches(table: pa.Table, settings: BatchSettings) -> pa.Table:
-    """Give every accepted, present video without a batch one; no other row changes.
+    """Assign a batch to every accepted, present video that has none; no other row changes.
 
-    Persons stay whole, in the order of their names, except that one with more than
-    `videos_per_batch` new videos is split into equal parts that go to different batches where there
-    are other persons to fill them. New videos, also of known persons, form new batches. Fewer
-    persons than `minimum_identities` are in a batch only if this call had no more to deal. The
-    same rows give the same batches, whatever their order.
+    Identities stay whole, in the order of their names, except that one with more than
+    `videos_per_batch` new videos is split into equal parts, which go to different batches as far as
+    other identities fill them. New videos, also of known identities, form new batches. A batch has
+    fewer identities than `minimum_identities` only if this call has no others left. The same rows
+    give the same batches, whatever their order.
 
     Args:
         table: of `catalog.CATALOG_SCHEMA`.
         settings: sizes.
 
     Returns:
-        The table with `batch` filled in: `b<number>-<8 hex digits of its video ids>`, numbers
-        going on after the highest there is, so that names sort by age.
+        The table with `batch` filled in: `b<number>-<8 hex digits of its video ids>`, numbered
+        from the highest existing batch on, so that names sort by age.
     """
     rows = table.select(["video_id", "identity", "status", "present", "batch"]).to_pylist()
     new_videos: dict[str, list[str]] = defaultdict(list)
@@ -58,7 +58,7 @@ def assign_batches(table: pa.Table, settings: BatchSettings) -> pa.Table:
             new_videos[row["identity"]].append(row["video_id"])
     first_number = 1 + max((_number_of(row["batch"]) for row in rows if row["batch"] is not None), default=-1)
     batch_of: dict[str, str] = {}
-    for number, batch in enumerate(_deal(new_videos, settings), start=first_number):
+    for number, batch in enumerate(_group(new_videos, settings), start=first_number):
         key = batch_key(number, batch.video_ids)
         batch_of.update(dict.fromkeys(batch.video_ids, key))
     is_new = [row["status"] == ACCEPTED and row["batch"] is None for row in rows]
@@ -79,23 +79,23 @@ def _number_of(key: str) -> int:
     return int(key[1:].split("-", maxsplit=1)[0])
 
 
-def _deal(new_videos: dict[str, list[str]], settings: BatchSettings) -> list[_NewBatch]:
+def _group(new_videos: dict[str, list[str]], settings: BatchSettings) -> list[_NewBatch]:
     batches: list[_NewBatch] = []
     current = _NewBatch()
-    parts = _whole_or_parts(new_videos, settings.videos_per_batch)
-    left = Counter(identity for identity, _ in parts)
+    parts = _split_large(new_videos, settings.videos_per_batch)
+    remaining = Counter(identity for identity, _ in parts)
     for identity, video_ids in parts:
         is_full = len(current.video_ids) + len(video_ids) > settings.videos_per_batch
-        if current.video_ids and is_full and _has_persons_enough(current, left, settings):
+        if current.video_ids and is_full and _has_enough_identities(current, remaining, settings):
             batches.append(current)
             current = _NewBatch()
-        left[identity] -= 1
+        remaining[identity] -= 1
         current.identities.add(identity)
         current.video_ids.extend(video_ids)
-    joined = len(current.video_ids) + (len(batches[-1].video_ids) if batches else 0)
+    merged_size = len(current.video_ids) + (len(batches[-1].video_ids) if batches else 0)
     too_few = len(current.identities) < settings.minimum_identities
-    if batches and too_few and joined <= 2 * settings.videos_per_batch:
-        # A last batch of too few persons could hardly cross identities; the one before takes them.
+    if batches and too_few and merged_size <= 2 * settings.videos_per_batch:
+        # A last batch with too few identities is merged into the one before.
         batches[-1].identities |= current.identities
         batches[-1].video_ids.extend(current.video_ids)
     elif current.video_ids:
@@ -103,21 +103,21 @@ def _deal(new_videos: dict[str, list[str]], settings: BatchSettings) -> list[_Ne
     return batches
 
 
-def _has_persons_enough(batch: _NewBatch, left: Counter[str], settings: BatchSettings) -> bool:
-    """Whether `batch` has its persons, or no other person is left to deal."""
+def _has_enough_identities(batch: _NewBatch, remaining: Counter[str], settings: BatchSettings) -> bool:
+    """Whether `batch` has `minimum_identities`, or no other identity is left."""
     if len(batch.identities) >= settings.minimum_identities:
         return True
-    return not any(count and identity not in batch.identities for identity, count in left.items())
+    return not any(count and identity not in batch.identities for identity, count in remaining.items())
 
 
-def _whole_or_parts(new_videos: dict[str, list[str]], videos_per_batch: int) -> list[tuple[str, list[str]]]:
-    """Persons with their videos, whole; of very large ones the first parts come first, then the second."""
+def _split_large(new_videos: dict[str, list[str]], videos_per_batch: int) -> list[tuple[str, list[str]]]:
+    """(identity, videos) pairs; of large identities all first parts, then all second parts, and so on."""
     parts: list[tuple[int, str, list[str]]] = []
     for identity, video_ids in sorted(new_videos.items()):
         ordered = sorted(video_ids)
         size = ceil(len(ordered) / ceil(len(ordered) / videos_per_batch))
         parts += [
-            (turn, identity, ordered[start : start + size])
-            for turn, start in enumerate(range(0, len(ordered), size))
+            (part, identity, ordered[start : start + size])
+            for part, start in enumerate(range(0, len(ordered), size))
         ]
     return [(identity, video_ids) for _, identity, video_ids in sorted(parts)]

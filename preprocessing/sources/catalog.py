@@ -1,4 +1,4 @@
-"""The catalog's table: its columns, its rows as a typed record, its file."""
+"""The catalog's table: its columns, its rows as a dataclass, its file."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,13 +21,13 @@ CATALOG_SCHEMA: Final = table_schema(
     column("path", pa.string(), "absolute path of the file when last seen"),
     column("relative_path", pa.string(), "path below the scanned folder, forward slashes"),
     column("root", pa.string(), "the scanned folder, absolute"),
-    column("identity", pa.string(), "the person: first folder below the root, or the file's own stem"),
+    column("identity", pa.string(), "the person: first folder below the root, or the file's stem"),
     column("size_bytes", pa.int64(), "size of the file"),
     column("modified_ns", pa.int64(), "modification time of the file, nanoseconds since 1970"),
     column("present", pa.bool_(), "whether the last scan of its root found the file"),
     column("status", pa.string(), "accepted, refused, or duplicate (same content as an accepted row)"),
     column("reason", pa.string(), "short code of the refusal; empty if accepted"),
-    column("detail", pa.string(), "the refusal in a sentence, with figures; empty if accepted"),
+    column("detail", pa.string(), "the refusal in a sentence, with values; empty if accepted"),
     column("batch", pa.string(), "key of the batch (Dagster partition); null if in none"),
     column("probe_key", pa.string(), "version and settings of the probe that judged the file"),
     column("duration_seconds", pa.float64(), "earlier start to later end of picture and sound"),
@@ -64,11 +64,11 @@ class CatalogRow:
     detail: str
     batch: str | None
     probe_key: str
-    facts: SourceFacts | None  # None unless the probe took the file
+    facts: SourceFacts | None  # None unless the probe accepted the file
 
     @property
     def is_processed(self) -> bool:
-        """Whether the pipeline works on this video: accepted, and its file is there."""
+        """Whether the pipeline processes this video: accepted, and its file present."""
         return self.status == ACCEPTED and self.present
 
 
@@ -80,8 +80,8 @@ def rows_of(table: pa.Table) -> list[CatalogRow]:
     """The rows of a table of `CATALOG_SCHEMA`."""
     rows: list[CatalogRow] = []
     for record in table.to_pylist():
-        told = {name: record.pop(name) for name in FACT_NAMES}
-        facts = SourceFacts(**told) if told["video_codec"] is not None else None
+        values = {name: record.pop(name) for name in FACT_NAMES}
+        facts = SourceFacts(**values) if values["video_codec"] is not None else None
         rows.append(CatalogRow(**record, facts=facts))
     return rows
 
@@ -95,11 +95,11 @@ def read_catalog(path: Path) -> pa.Table | None:
     """The catalog at `path`, or None if there is none yet.
 
     Raises:
-        ValueError: if its columns are not those of `CATALOG_SCHEMA`.
+        ValueError: its columns are not those of `CATALOG_SCHEMA`.
     """
     if not path.exists():
         return None
-    # Named as a file: a folder called "batch=..." on the way must not become a column.
+    # As a single file: a parent folder called "batch=..." must not become a column.
     table = pq.ParquetFile(path).read()
     if not table.schema.equals(CATALOG_SCHEMA):
         raise ValueError(f"{path} has columns {table.schema.names}, need {CATALOG_SCHEMA.names}")
@@ -107,13 +107,13 @@ def read_catalog(path: Path) -> pa.Table | None:
 
 
 def write_catalog(path: Path, table: pa.Table) -> None:
-    """Write the catalog at `path`, whole or not at all."""
+    """Write the catalog at `path`, atomically."""
     with write_atomically(path) as part:
         pq.write_table(table, part)
 
 
 def _record_of(row: CatalogRow) -> dict[str, Any]:
-    # Not `asdict`: its deep copies cost more than all the rest of a scan of known files.
+    # Not `asdict`, whose deep copies cost more than the rest of a scan of known files.
     record = dict(vars(row))
     facts = record.pop("facts")
     return record | (vars(facts) if facts is not None else NO_FACTS)

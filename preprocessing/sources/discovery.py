@@ -1,4 +1,4 @@
-"""Finding video files in folders and buckets, and whose they are."""
+"""Find video files in folders and buckets, and the identity of each."""
 
 import hashlib
 import os
@@ -12,29 +12,29 @@ from typing import Final
 from preprocessing.media.container import VIDEO_SUFFIXES
 from preprocessing.sources.remote import BucketPath, SourcePath, list_objects, source_path
 
-ENDINGS: Final = tuple(sorted(VIDEO_SUFFIXES))
+SUFFIXES: Final = tuple(sorted(VIDEO_SUFFIXES))
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A video file as the file system or the bucket tells it, not opened."""
+    """A video file as listed by the file system or the bucket, not opened."""
 
-    location: str  # absolute path, or s3://bucket/key; text, since a `Path` costs more than the listing
+    location: str  # absolute path, or s3://bucket/key; text, since building a `Path` costs more than listing
     root: SourcePath  # absolute
     size_bytes: int
     modified_ns: int
-    stored_path: str  # the location as the catalog keeps it: see `storable`
+    stored_path: str  # the location as UTF-8 text for the catalog: see `storable`
     relative_path: str  # below the root, forward slashes
-    identity: str  # the first folder below the root; of a file right in the root its own stem
+    identity: str  # the first folder below the root; the stem of a file directly in the root
 
     @property
     def path(self) -> SourcePath:
-        """Where to read it."""
+        """The path to read it from."""
         return Path(self.location) if isinstance(self.root, Path) else source_path(self.location)
 
     @property
     def has_utf8_name(self) -> bool:
-        """Whether the path can be kept as text."""
+        """Whether the path is valid UTF-8."""
         return self.stored_path == self.location
 
 
@@ -46,8 +46,8 @@ def storable(text: str) -> str:
 def identity_slug(identity: str) -> str:
     """ASCII key of an identity: lower-case letters, digits, ``-``, then 8 hex digits of its hash.
 
-    Names that look alike in ASCII stay apart by the hash; a name composed differently in Unicode
-    (as macOS does) gives the same key. Matches `schema.KEY_PATTERN`; at most 41 characters.
+    The hash tells names apart that are equal in ASCII; a name composed differently in Unicode
+    (as on macOS) gives the same key. Matches `schema.KEY_PATTERN`; at most 41 characters.
     """
     composed = unicodedata.normalize("NFC", identity)
     ascii_only = unicodedata.normalize("NFKD", composed).encode("ascii", "ignore").decode().lower()
@@ -57,16 +57,16 @@ def identity_slug(identity: str) -> str:
 
 
 def find_videos(roots: Sequence[SourcePath]) -> tuple[list[SourceFile], list[str]]:
-    """Video files below `roots`, by suffix, in a fixed order; each path once. None is opened.
+    """List video files below `roots`, by suffix, in a fixed order, each path once; no file is opened.
 
-    Hidden files and folders are left out. Links to folders are followed, each folder is entered
-    once, so that loops end.
+    Hidden files and folders are skipped. Links to folders are followed; each folder is entered once,
+    so that loops end.
 
     Returns:
-        The files, and the folders and files that could not be listed or asked for their size and time.
+        The files, and the folders and files that could not be listed or stat'ed.
 
     Raises:
-        FileNotFoundError: a root is no folder, or no object lies below a bucket's prefix.
+        FileNotFoundError: a root is not a folder, or there is no object below a bucket's prefix.
         OSError: a bucket cannot be listed.
     """
     unreadable: list[str] = []
@@ -78,7 +78,7 @@ def find_videos(roots: Sequence[SourcePath]) -> tuple[list[SourceFile], list[str
 
 
 def videos_below(root: SourcePath, unreadable: list[str]) -> Iterator[SourceFile]:
-    """Video files below one root; what cannot be listed or asked is added to `unreadable`.
+    """Video files below one root; what cannot be listed or stat'ed is added to `unreadable`.
 
     Raises:
         As `find_videos`.
@@ -86,22 +86,22 @@ def videos_below(root: SourcePath, unreadable: list[str]) -> Iterator[SourceFile
     if isinstance(root, BucketPath):
         return _objects_below(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder")
+        raise FileNotFoundError(f"{root} is not a folder")
     return _walk(root.resolve(), unreadable)
 
 
 def _objects_below(root: BucketPath) -> Iterator[SourceFile]:
     above = f"{root}/"
     is_empty = True
-    for found in list_objects(root):
+    for listed in list_objects(root):
         is_empty = False
-        location = str(found.path)
+        location = str(listed.path)
         relative = location.removeprefix(above)
         if _is_video(relative) and not any(part.startswith(".") for part in relative.split("/")):
-            told = (found.size_bytes, found.modified_ns)
-            yield SourceFile(location, root, *told, location, relative, _identity(relative))
+            size_bytes, modified_ns = listed.size_bytes, listed.modified_ns
+            yield SourceFile(location, root, size_bytes, modified_ns, location, relative, _identity(relative))
     if is_empty and root.key:
-        raise FileNotFoundError(f"{root} is no folder: no object lies there")
+        raise FileNotFoundError(f"{root} is empty: no object has this prefix")
 
 
 def _walk(root: Path, unreadable: list[str]) -> Iterator[SourceFile]:
@@ -117,7 +117,7 @@ def _walk(root: Path, unreadable: list[str]) -> Iterator[SourceFile]:
             folder_names.clear()
             continue
         entered.add((status.st_dev, status.st_ino))
-        # True folders before links, so that a folder is known by its own name and not by a link's.
+        # Folders before links, so that a folder is listed under its own name and not under a link's.
         visible = [name for name in folder_names if not name.startswith(".")]
         folder_names[:] = sorted(visible, key=lambda name: (Path(folder, name).is_symlink(), name))
         above = folder if folder.endswith("/") else folder + "/"
@@ -125,20 +125,20 @@ def _walk(root: Path, unreadable: list[str]) -> Iterator[SourceFile]:
             if not name.startswith(".") and _is_video(name):
                 status = _status(above + name, note)
                 if status is not None:
-                    yield _found(above + name, root, len(stored_root), status)
+                    yield _local_file(above + name, root, len(stored_root), status)
 
 
 def _status(location: str, note: Callable[[OSError], None]) -> os.stat_result | None:
     try:
         return os.stat(location)  # noqa: PTH116  (text, see `SourceFile.location`)
-    except FileNotFoundError:  # a dangling link, or gone since it was listed
+    except FileNotFoundError:  # a dangling link, or removed since it was listed
         return None
     except OSError as error:
         note(error)
         return None
 
 
-def _found(location: str, root: Path, root_length: int, status: os.stat_result) -> SourceFile:
+def _local_file(location: str, root: Path, root_length: int, status: os.stat_result) -> SourceFile:
     stored = storable(location)
     relative = stored[root_length:]
     size_bytes, modified_ns = status.st_size, status.st_mtime_ns
@@ -146,10 +146,10 @@ def _found(location: str, root: Path, root_length: int, status: os.stat_result) 
 
 
 def _is_video(name: str) -> bool:
-    return name.lower().endswith(ENDINGS)
+    return name.lower().endswith(SUFFIXES)
 
 
 def _identity(relative: str) -> str:
-    """The first folder below the root; of a file right in the root its own stem."""
+    """The first folder below the root; the stem of a file directly in the root."""
     first, slash, _ = relative.partition("/")
     return first if slash else PurePosixPath(first).stem

@@ -1,10 +1,10 @@
-"""What a video file is, found without decoding it through: the catalog's facts, or a reason to refuse.
+"""Probe a video file without decoding all of it: the catalog's facts, or a reason to refuse it.
 
-Every packet of the file is demuxed once; only the first picture is decoded. That reads the whole
-file, which the catalog does anyway for its hash, and costs about 7 microseconds a packet (4 s for
-two hours of video). In return the frame count, the true end of both streams and a varying frame rate are
-known, and a file that stops earlier than its header says is found. What cannot be found this way:
-an MPEG program or transport stream that was cut off, whose length stands nowhere in the file.
+Every packet of the file is demuxed once; only the first picture is decoded. This reads the whole
+file, as the catalog's hash does anyway, and costs about 7 microseconds per packet (4 s for two hours
+of video). It gives the frame count, the true end of both streams and whether the frame rate varies,
+and detects a file that ends earlier than its header says. It cannot detect a truncated MPEG program or
+transport stream, whose length is not stored in the file.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known fi
 
 
 class ProbeSettings(Settings):
-    """When a readable file is refused all the same."""
+    """When a readable file is refused."""
 
     minimum_seconds: float = Field(
         default=1.0, ge=0.04, description="Minimum duration of both the video and the audio stream"
@@ -54,13 +54,13 @@ class ProbeSettings(Settings):
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What is known of an accepted video. Times are in seconds on the file's own clock."""
+    """Facts of an accepted video. Times are in seconds on the file's clock."""
 
-    duration_seconds: float  # from the earlier start to the later end of the two streams
-    width_px: int  # as displayed: rotation and pixel aspect applied
+    duration_seconds: float  # from the earlier start to the later end of both streams
+    width_px: int  # as displayed, with rotation and pixel aspect applied
     height_px: int
-    rotation_degrees: int  # counter-clockwise turn that a player applies: 0, 90, 180, 270
-    frame_count: int  # source frames to be shown
+    rotation_degrees: int  # counter-clockwise rotation that a player applies: 0, 90, 180, 270
+    frame_count: int  # displayed source frames
     average_fps: float
     variable_rate: bool  # frame intervals differ by more than 10 % and 2 ms
     video_codec: str
@@ -75,21 +75,21 @@ def probe(path: Path, settings: ProbeSettings) -> SourceFacts:
     """Facts of the video at `path`.
 
     Raises:
-        RefusedVideo: with one of the reasons of `RefusedVideo`.
-        OSError: if the file cannot be read at all (missing, no permission).
+        RefusedVideo: the file is refused.
+        OSError: the file cannot be read at all (missing, no permission).
     """
     with open_media(path) as container:
         streams = choose_streams(container)
-        _check_frame(path)
-        told = _told_ends(container, streams)
+        _check_container(path)
+        header_ends = _header_ends(container, streams)
         demuxed = _demux(container, streams)
-        _check_ends(told, demuxed, streams, settings)
+        _check_ends(header_ends, demuxed, streams, settings)
         return _facts(streams, demuxed, settings)
 
 
 @dataclass
 class _Demuxed:
-    """What a pass over all packets finds, in seconds on the file's clock."""
+    """Result of a pass over all packets, in seconds on the file's clock."""
 
     geometry: DisplayGeometry | None = None
     video_times: list[float] = field(default_factory=list[float])
@@ -103,7 +103,7 @@ def _demux(container: InputContainer, streams: ChosenStreams) -> _Demuxed:
             _note_packet(packet, streams, demuxed)
     except av.error.FFmpegError as error:
         seconds = max(demuxed.ends.values(), default=0.0)
-        raise RefusedVideo("truncated", f"cannot be read on at {seconds:.2f} s: {error.strerror}") from error
+        raise RefusedVideo("truncated", f"reading fails at {seconds:.2f} s: {error.strerror}") from error
     return demuxed
 
 
@@ -113,7 +113,7 @@ def _note_packet(packet: AnyPacket, streams: ChosenStreams, demuxed: _Demuxed) -
     if is_video and demuxed.geometry is None:
         demuxed.geometry = _first_geometry(packet, streams)
     stamp = packet.dts if packet.pts is None else packet.pts
-    if stamp is None or packet.is_discard:  # discarded: decoded for reference only, before an edit
+    if stamp is None or packet.is_discard:  # discarded: before an edit, decoded for reference only
         return
     index = packet.stream_index
     end = float((stamp + (packet.duration or 0)) * time_base)
@@ -126,18 +126,18 @@ def _first_geometry(packet: AnyPacket, streams: ChosenStreams) -> DisplayGeometr
     try:
         frames = streams.video.decode(packet)
     except av.error.FFmpegError:
-        return None  # the decoder may well find its feet at the next packet
+        return None  # the next packet may be decodable
     return display_geometry(streams.video, frames[0]) if frames else None
 
 
-def _check_frame(path: Path) -> None:
-    cut = find_truncation(path)
-    if cut is not None:
-        raise RefusedVideo("truncated", cut)
+def _check_container(path: Path) -> None:
+    truncation = find_truncation(path)
+    if truncation is not None:
+        raise RefusedVideo("truncated", truncation)
 
 
-def _told_ends(container: InputContainer, streams: ChosenStreams) -> dict[str, float]:
-    """End of the file and of each chosen stream, in seconds, as far as the headers tell."""
+def _header_ends(container: InputContainer, streams: ChosenStreams) -> dict[str, float]:
+    """End of the file and of each chosen stream, in seconds, where the headers have it."""
     ends: dict[str, float] = {}
     if container.duration is not None:
         ends["file"] = (container.start_time + container.duration) / av.time_base
@@ -148,20 +148,20 @@ def _told_ends(container: InputContainer, streams: ChosenStreams) -> dict[str, f
 
 
 def _check_ends(
-    told: dict[str, float], demuxed: _Demuxed, streams: ChosenStreams, settings: ProbeSettings
+    header_ends: dict[str, float], demuxed: _Demuxed, streams: ChosenStreams, settings: ProbeSettings
 ) -> None:
-    """Raise RefusedVideo `truncated` where the packets end clearly before the header says."""
-    found: dict[str, float] = {}
+    """Raise RefusedVideo `truncated` where the packets end clearly before the header's end."""
+    packet_ends: dict[str, float] = {}
     for name, index in (("video", streams.video.index), ("sound", streams.audio.index)):
         if index not in demuxed.ends:
-            raise RefusedVideo("truncated", f"the {name} stream holds no packet")
-        found[name] = demuxed.ends[index]
-    found["file"] = max(demuxed.ends.values())
-    for name, told_end in told.items():
-        if found[name] < told_end - settings.truncation_tolerance_seconds:
+            raise RefusedVideo("truncated", f"the {name} stream has no packets")
+        packet_ends[name] = demuxed.ends[index]
+    packet_ends["file"] = max(demuxed.ends.values())
+    for name, header_end in header_ends.items():
+        if packet_ends[name] < header_end - settings.truncation_tolerance_seconds:
             raise RefusedVideo(
                 "truncated",
-                f"{name} should end at {told_end:.2f} s, but its packets end at {found[name]:.2f} s",
+                f"{name}: header says {header_end:.2f} s, packets end at {packet_ends[name]:.2f} s",
             )
 
 
@@ -179,7 +179,7 @@ def _facts(streams: ChosenStreams, demuxed: _Demuxed, settings: ProbeSettings) -
     common = min(video_end, audio_end) - max(video_start, audio_start)
     if common < settings.minimum_seconds:
         raise RefusedVideo(
-            "too_short", f"picture and sound share {common:.2f} s, need {settings.minimum_seconds:.2f} s"
+            "too_short", f"picture and sound overlap by {common:.2f} s, need {settings.minimum_seconds:.2f} s"
         )
     intervals = np.diff(np.sort(np.asarray(demuxed.video_times)))
     middle = float(np.median(intervals)) if len(intervals) else 0.0

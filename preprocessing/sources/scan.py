@@ -1,16 +1,17 @@
-"""Scanning folders and buckets of videos into the catalog: one row for every video file ever seen.
+"""Scan folders and buckets of videos into the catalog: one row for every video file ever seen.
 
-Sources are never moved, changed or deleted. A file is known by its path, size and modification
-time; while these stay, it is not opened again. An object of a bucket is a file like any other, except that
-it is read as a local copy, which is removed at once. A video is known by its content: `video_id`. Nothing
-is lost: a file that vanished keeps its row, a refused one has a row with the reason.
+Sources are never moved, changed or deleted. A file is identified by its path, size and modification
+time; while these stay the same, it is not opened again. An object of a bucket is read as a local copy, which
+is removed at once. A video is identified by its content: `video_id`. Rows are kept: a file that vanished
+keeps its row, a refused one has a row with the reason.
 """
 
 import hashlib
+import logging
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,8 +28,11 @@ from preprocessing.sources.probe import PROBE_VERSION, ProbeSettings, probe
 from preprocessing.sources.remote import SourcePath, fetched
 from storage.settings import Settings
 
-# Reasons that say something of the moment, not of the content: such a file is read again each time.
-PASSING_REASONS: Final = frozenset({"not_accessible", "still_changing", "source_missing"})
+logger = logging.getLogger(__name__)
+
+# Reasons that may be transient and do not depend on the content: such a file is read again by every scan.
+TRANSIENT_REASONS: Final = frozenset({"not_accessible", "still_changing", "source_missing"})
+LOG_EVERY_FILES: Final = 100
 
 
 class ScanSettings(Settings):
@@ -54,7 +58,7 @@ class ScanResult:
 
     table: pa.Table  # of CATALOG_SCHEMA, sorted by root and relative path
     files_found: int
-    files_read: int  # hashed or probed; the others were known and left alone
+    files_read: int  # hashed or probed; the others were known
     newly_missing: int
     unreadable_folders: tuple[str, ...]
 
@@ -63,89 +67,87 @@ def scan(
     roots: Sequence[SourcePath],
     known: pa.Table | None,
     settings: ScanSettings,
-    on_progress: Callable[[int, int], None] | None = None,
     *,
     scratch: Path | None = None,
 ) -> ScanResult:
-    """Look at every video file below `roots` and bring the catalog up to date.
+    """List every video file below `roots`, read the new ones and update the catalog.
 
-    Rows of other roots stay as they are. Content at several paths is one accepted row and
+    Rows of other roots stay unchanged. Content at several paths is one accepted row and
     duplicates; content at a new path whose old file is gone is the same video, moved: it keeps its
-    batch. Rows of files that are gone stay, with `present` false.
+    batch. Rows of missing files stay, with `present` false.
 
     Args:
-        roots: folders, or prefixes of buckets; the first level below each names the person.
+        roots: folders, or prefixes of buckets; the first level below each names the identity.
         known: the catalog so far (`CATALOG_SCHEMA`), or None.
-        settings: how to scan.
-        on_progress: called with (files read so far, files to read).
-        scratch: where copies of objects lie while they are read, one a thread; default: the platform's
-            temporary directory.
+        settings: of probing, and how many files to read at once.
+        scratch: folder for copies of objects while they are read, one per thread; by default the
+            platform's temporary directory.
 
     Raises:
-        FileNotFoundError: if a root is no folder; a disk that is not mounted must not empty the catalog.
-        OSError: if a bucket cannot be listed.
+        FileNotFoundError: a root is not a folder; an unmounted disk must not empty the catalog.
+        OSError: a bucket cannot be listed.
     """
-    found, unreadable_folders = find_videos(roots)
+    files, unreadable_folders = find_videos(roots)
     known_rows = rows_of(known) if known is not None else []
-    # Two rows may share a path, if the file's content changed: the one that is there counts.
+    # If a file's content changed, two rows share its path: the present one counts.
     row_at = {row.path: row for row in sorted(known_rows, key=lambda row: row.present)}
     probe_key = probe_key_of(settings.probe)
     rows: list[CatalogRow] = []
-    fresh: list[SourceFile] = []
+    new_files: list[SourceFile] = []
     now_ns = time.time_ns()
-    for file in found:
+    for file in files:
         row = row_at.get(file.stored_path)
         if row is not None and _is_unchanged(file, row, probe_key):
             rows.append(_placed(row, file))
         elif is_settled(file, settings.settle_seconds, now_ns):
-            fresh.append(file)
+            new_files.append(file)
         elif row is not None:
             rows.append(row)
-    rows += _read_all(fresh, row_at, settings, on_progress, scratch or Path(tempfile.gettempdir()))
-    seen = {(row.path, row.sha256) for row in rows}
+    rows += _read_all(new_files, row_at, settings, scratch or Path(tempfile.gettempdir()))
+    listed = {(row.path, row.sha256) for row in rows}
     scanned = {str(root.resolve()) for root in roots}
-    found_paths = {file.stored_path for file in found}
-    others = [row for row in known_rows if (row.path, row.sha256) not in seen]
-    # A reason of the moment is overtaken by what is found now.
+    paths = {file.stored_path for file in files}
+    others = [row for row in known_rows if (row.path, row.sha256) not in listed]
+    # A row with a transient reason is superseded by this scan's.
     gone = [
         row
         for row in others
-        if (row.root in scanned or row.path in found_paths) and row.reason not in PASSING_REASONS
+        if (row.root in scanned or row.path in paths) and row.reason not in TRANSIENT_REASONS
     ]
-    kept = [row for row in others if row.root not in scanned and row.path not in found_paths]
+    kept = [row for row in others if row.root not in scanned and row.path not in paths]
     table_rows = settle_contents(rows + kept, [replace(row, present=False) for row in gone])
     return ScanResult(
         table=table_of(sorted(table_rows, key=lambda row: (row.root, row.relative_path, row.sha256))),
-        files_found=len(found),
-        files_read=len(fresh),
+        files_found=len(files),
+        files_read=len(new_files),
         newly_missing=sum(row.present for row in gone),
         unreadable_folders=tuple(unreadable_folders),
     )
 
 
 def is_settled(file: SourceFile, settle_seconds: int, now_ns: int) -> bool:
-    """Whether a file was last modified long enough ago to be whole.
+    """Whether a file was last modified long enough ago to be complete.
 
-    The clock of the machine that holds it may differ a little, so a time just ahead counts as now; one
-    further ahead says nothing, and the file would otherwise never settle.
+    The file server's clock may differ a little, so a time slightly in the future counts as now; one
+    further ahead is ignored, since the file would otherwise never settle.
     """
     return abs(now_ns - file.modified_ns) >= settle_seconds * 10**9
 
 
 def probe_key_of(settings: ProbeSettings) -> str:
-    """Version and settings of the probe; a row judged under another key is probed again, not hashed."""
+    """Version and settings of the probe; files with another key in their row are probed again, not hashed."""
     return f"{PROBE_VERSION}:{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
 
 def settle_contents(present: Sequence[CatalogRow], gone: Sequence[CatalogRow]) -> list[CatalogRow]:
-    """One accepted row for each content, the others duplicates; moved files take over their batch.
+    """Mark one row per content as accepted and the others as duplicates; moved files keep their batch.
 
     Args:
-        present: rows of files that are there.
-        gone: rows of files that are not; those whose content is among `present` fall away.
+        present: rows of files that exist.
+        gone: rows of files that do not; those whose content is among `present` are dropped.
 
     Returns:
-        All rows that stay.
+        All rows that remain.
     """
     by_content: dict[str, list[CatalogRow]] = defaultdict(list)
     for row in present:
@@ -154,7 +156,7 @@ def settle_contents(present: Sequence[CatalogRow], gone: Sequence[CatalogRow]) -
     gone_batches = {row.sha256: row.batch for row in gone if row.status == ACCEPTED}
     settled = [row for row in present if row.status == REFUSED]
     for content, rows in by_content.items():
-        # Who was accepted before stays so; else the first path.
+        # The row that was accepted before stays accepted; otherwise the first path.
         first, *rest = sorted(rows, key=lambda row: (row.status != ACCEPTED, row.batch is None, row.path))
         batch = first.batch if first.batch is not None else gone_batches.get(content)
         if first.status != ACCEPTED or first.batch != batch:
@@ -171,12 +173,12 @@ def _is_unchanged(file: SourceFile, row: CatalogRow, probe_key: str) -> bool:
     return (
         (file.size_bytes, file.modified_ns) == (row.size_bytes, row.modified_ns)
         and row.probe_key == probe_key
-        and row.reason not in PASSING_REASONS
+        and row.reason not in TRANSIENT_REASONS
     )
 
 
 def _placed(row: CatalogRow, file: SourceFile) -> CatalogRow:
-    """A known row, found again: it is there, and it belongs to the root it was found under."""
+    """The row of a known file that was listed again: present, below the root of this listing."""
     root = str(file.root)
     if row.present and row.root == root:
         return row
@@ -187,7 +189,6 @@ def _read_all(
     files: Sequence[SourceFile],
     row_at: dict[str, CatalogRow],
     settings: ScanSettings,
-    on_progress: Callable[[int, int], None] | None,
     scratch: Path,
 ) -> list[CatalogRow]:
     def read(file: SourceFile) -> CatalogRow:
@@ -197,27 +198,27 @@ def _read_all(
     with ThreadPoolExecutor(settings.threads) as pool:
         for row in pool.map(read, files):
             rows.append(row)
-            if on_progress is not None:
-                on_progress(len(rows), len(files))
+            if len(rows) % LOG_EVERY_FILES == 0 or len(rows) == len(files):
+                logger.info("Hashed and probed %d of %d new files", len(rows), len(files))
     return rows
 
 
 def read_file(
     file: SourceFile, known: CatalogRow | None, settings: ProbeSettings, scratch: Path
 ) -> CatalogRow:
-    """Hash and probe one file. Whatever is wrong with it becomes the row's reason.
+    """Hash and probe one file. What is wrong with it becomes the row's reason.
 
     Args:
-        file: what to read.
-        known: the row at this path so far; its hash is taken over while size and time are the same,
-            its batch while the content is.
+        file: the file to read.
+        known: the row at this path so far; its hash is reused while size and time are the same, its batch
+            while the content is.
         settings: of the probe.
-        scratch: where a copy of an object lies meanwhile.
+        scratch: folder for the copy of an object.
     """
     digest = ""
     try:
         _check_name(file)
-        with _unchanging(file, scratch) as path:
+        with _open_unchanged(file, scratch) as path:
             digest = known_digest(file, known) or hash_file(path)
             facts = probe(path, settings)
         reason, detail = "", ""
@@ -246,8 +247,8 @@ def read_file(
 
 
 def known_digest(file: SourceFile, known: CatalogRow | None) -> str:
-    """The hash of a file that has not changed since its row was written; empty if that is not sure."""
-    if known is None or known.reason in PASSING_REASONS:
+    """The hash of a file that has not changed since its row was written; empty if it may have."""
+    if known is None or known.reason in TRANSIENT_REASONS:
         return ""
     is_same = (file.size_bytes, file.modified_ns) == (known.size_bytes, known.modified_ns)
     return known.sha256 if is_same else ""
@@ -255,23 +256,23 @@ def known_digest(file: SourceFile, known: CatalogRow | None) -> str:
 
 def _check_name(file: SourceFile) -> None:
     if not file.has_utf8_name:
-        raise RefusedVideo("name_not_utf8", "the path is not UTF-8 and cannot be kept in a table; rename it")
+        raise RefusedVideo("name_not_utf8", "the path is not UTF-8, which the catalog needs; rename the file")
 
 
 @contextmanager
-def _unchanging(file: SourceFile, scratch: Path) -> Generator[Path, None, None]:
-    """The file where it lies, or a copy of the object; raises RefusedVideo if it is not what was listed."""
+def _open_unchanged(file: SourceFile, scratch: Path) -> Generator[Path, None, None]:
+    """The file, or a copy of the object; raises RefusedVideo if it is not the one that was listed."""
     source = file.path
     if isinstance(source, Path):
         yield source
         status = source.stat()
         if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.modified_ns):
-            raise RefusedVideo("still_changing", "the file changed while it was read")
+            raise RefusedVideo("still_changing", "the file changed while being read")
         return
-    with fetched(source, scratch / f"source{source.suffix}") as (copy, found):
-        # Lists tell milliseconds, an object's own headers whole seconds.
-        seconds = (found.modified_ns // 10**9, file.modified_ns // 10**9)
-        if found.size_bytes != file.size_bytes or seconds[0] != seconds[1]:
+    with fetched(source, scratch / f"source{source.suffix}") as (copy, fetched_object):
+        # Listings have milliseconds, an object's headers whole seconds.
+        same_second = fetched_object.modified_ns // 10**9 == file.modified_ns // 10**9
+        if fetched_object.size_bytes != file.size_bytes or not same_second:
             raise RefusedVideo("still_changing", "the object was replaced since it was listed")
         yield copy
 

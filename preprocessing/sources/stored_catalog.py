@@ -1,7 +1,7 @@
-"""The step `source_videos`: the catalog of every video ever seen, kept under the root."""
+"""The catalog of every video ever seen, stored under the root, and its update: the step `source_videos`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ CATALOG_NAME: Final = "videos.parquet"
 
 
 class SourceSettings(Settings):
-    """How videos are found and grouped."""
+    """How videos are scanned and grouped."""
 
     scan: ScanSettings = ScanSettings()
     batches: BatchSettings = BatchSettings()
@@ -34,7 +34,7 @@ class SourceSettings(Settings):
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What a scan found."""
+    """Result of a scan."""
 
     catalog: pa.Table
     files_found: int
@@ -54,20 +54,18 @@ def scan_sources(
     root: UPath,
     folders: Sequence[SourcePath],
     settings: SourceSettings,
-    progress: Callable[[str], None] = print,
 ) -> SourceReport:
-    """Bring the catalog up to date.
+    """Update the catalog; on an error it stays unchanged.
 
     Args:
-        root: where the catalog lies.
-        folders: folders of videos or prefixes of buckets, beside those that were scanned before.
-        settings: how to scan and to group.
-        progress: takes a line now and then.
+        root: the storage root.
+        folders: folders of videos or prefixes of buckets, in addition to those scanned before.
+        settings: of scanning and grouping.
 
     Raises:
-        FileNotFoundError: a folder that is not there; the catalog stays as it was.
-        OSError: a bucket that cannot be listed; the catalog stays as it was.
-        ValueError: no folder was ever named.
+        FileNotFoundError: a folder does not exist.
+        OSError: a bucket cannot be listed.
+        ValueError: there is no folder, neither in `folders` nor in the catalog.
     """
     from filelock import FileLock
 
@@ -76,43 +74,39 @@ def scan_sources(
     with FileLock(lock_folder / "catalog.lock"):
         known = load_catalog(root)
         before = set() if known is None else set(_batches_of(known))
-        wanted = wanted_folders(known, folders)
-        if not wanted:
+        roots = folders_to_scan(known, folders)
+        if not roots:
             raise ValueError(
-                "no folder of videos was named: give `folders` in the launchpad, PDFGC_VIDEOS, or "
+                "no folder of videos: set `folders` in the launchpad, PDFGC_VIDEOS, or "
                 "`pdfgc demo --videos FOLDER`"
             )
-
-        def tell(done: int, total: int) -> None:
-            if done % 100 == 0 or done == total:
-                progress(f"{done} of {total} new files hashed and probed")
 
         copies = lock_folder / "sources"
         if copies.is_dir():
             remove_dead_partials(copies)
-        found = scan(wanted, known, settings.scan, tell, scratch=copies)
-        catalog = assign_batches(found.table, settings.batches)
+        result = scan(roots, known, settings.scan, scratch=copies)
+        catalog = assign_batches(result.table, settings.batches)
         _save_catalog(root, catalog)
     return SourceReport(
         catalog=catalog,
-        files_found=found.files_found,
-        files_read=found.files_read,
-        newly_missing=found.newly_missing,
-        unreadable_folders=found.unreadable_folders,
+        files_found=result.files_found,
+        files_read=result.files_read,
+        newly_missing=result.newly_missing,
+        unreadable_folders=result.unreadable_folders,
         new_batches=tuple(sorted(set(_batches_of(catalog)) - before)),
     )
 
 
-def wanted_folders(known: pa.Table | None, folders: Sequence[SourcePath]) -> list[SourcePath]:
-    """The folders named, absolute, and those of the catalog, each once: local ones before buckets."""
+def folders_to_scan(known: pa.Table | None, folders: Sequence[SourcePath]) -> list[SourcePath]:
+    """`folders`, absolute, and those of the catalog, each once: local ones before buckets."""
     before = [] if known is None else [source_path(folder) for folder in set(known["root"].to_pylist())]
-    wanted = {folder.absolute() for folder in (*folders, *before)}
-    local = sorted(folder for folder in wanted if isinstance(folder, Path))
-    return [*local, *sorted(folder for folder in wanted if isinstance(folder, BucketPath))]
+    all_folders = {folder.absolute() for folder in (*folders, *before)}
+    local = sorted(folder for folder in all_folders if isinstance(folder, Path))
+    return [*local, *sorted(folder for folder in all_folders if isinstance(folder, BucketPath))]
 
 
 def accepted_identities(catalog: pa.Table) -> set[str]:
-    """Everybody of whom at least one video was accepted."""
+    """The identities with at least one accepted video."""
     return set(catalog.filter(pc.field("status") == ACCEPTED)["identity"].to_pylist())
 
 
@@ -138,7 +132,7 @@ def load_batch(root: UPath, key: str) -> VideoBatch:
     """The videos of a batch.
 
     Raises:
-        ValueError: the catalog knows no such batch.
+        ValueError: the catalog has no such batch.
     """
     catalog = load_catalog(root)
     rows = [] if catalog is None else catalog.filter(pc.field("batch") == key).to_pylist()
@@ -148,7 +142,7 @@ def load_batch(root: UPath, key: str) -> VideoBatch:
 
 
 def load_batches(root: UPath) -> list[VideoBatch]:
-    """Every batch, in order, from one look at the catalog."""
+    """Every batch, in order, reading the catalog once."""
     catalog = load_catalog(root)
     rows_of_batch: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in [] if catalog is None else catalog.filter(pc.field("batch").is_valid()).to_pylist():
@@ -157,12 +151,12 @@ def load_batches(root: UPath) -> list[VideoBatch]:
 
 
 def count_missing(root: UPath) -> dict[str, int]:
-    """How many videos of a batch are no longer where they were; batches without any are left out."""
+    """Number of missing videos by batch; batches without any are left out."""
     catalog = load_catalog(root)
     if catalog is None:
         return {}
-    gone = catalog.filter(pc.field("batch").is_valid() & ~pc.field("present"))
-    return dict(Counter(gone["batch"].to_pylist()))
+    missing = catalog.filter(pc.field("batch").is_valid() & ~pc.field("present"))
+    return dict(Counter(missing["batch"].to_pylist()))
 
 
 def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> VideoBatch:
@@ -189,7 +183,7 @@ def _save_catalog(root: UPath, catalog: pa.Table) -> None:
 
 @contextmanager
 def _scratch_catalog(root: UPath) -> Generator[Path, None, None]:
-    """A path for a bucket's catalog, of this call alone: a sensor may read it while a scan writes."""
+    """A temporary path for a bucket's catalog, one per call: a sensor may read while a scan writes."""
     folder = scratch_directory(root)
     folder.mkdir(parents=True, exist_ok=True)
     copy = partial_path(folder / CATALOG_NAME)

@@ -1,6 +1,6 @@
-"""Whether new videos lie under the folders: only listed and compared with the catalog, none opened.
+"""Whether there are new videos in the folders: lists files and compares them with the catalog, opens none.
 
-A sensor asks this every minute or so; the scan (`source_videos`) then reads what is new.
+A sensor calls this about every minute; the scan (`source_videos`) then reads the new files.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from upath import UPath
 
 from preprocessing.sources.discovery import SourceFile, videos_below
 from preprocessing.sources.remote import SourcePath
-from preprocessing.sources.scan import PASSING_REASONS, is_settled
-from preprocessing.sources.stored_catalog import load_catalog, wanted_folders
+from preprocessing.sources.scan import TRANSIENT_REASONS, is_settled
+from preprocessing.sources.stored_catalog import folders_to_scan, load_catalog
 from storage.settings import Settings
 
 
 class UnseenSettings(Settings):
-    """When a file counts as new, and how much is told of it."""
+    """When a file counts as new, and how many are reported by name."""
 
     settle_seconds: int = Field(
         default=60,
@@ -32,45 +32,45 @@ class UnseenSettings(Settings):
 
 @dataclass(frozen=True)
 class UnseenFiles:
-    """What a scan would read, as far as a listing tells."""
+    """What a scan would read, according to a listing."""
 
-    settled: int  # files that the catalog does not know so, and that no one is writing
+    settled: int  # new or changed files that are not being written
     fresh: int  # the same, but changed within `settle_seconds`
     digest: str  # sha256, 64 hex digits, of the settled ones' path, size and modification time; "" for none
-    names: tuple[str, ...]  # the first of the settled ones, by path
-    unreadable_folders: tuple[str, ...]  # folders that could not be read, with the reason where one is told
+    names: tuple[str, ...]  # of the first settled files, by path
+    unreadable_folders: tuple[str, ...]  # folders that could not be read, some with the reason
 
 
 def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSettings) -> UnseenFiles:
-    """Look for video files that the catalog does not know by this path, size and modification time.
+    """Find video files that are not in the catalog with this path, size and modification time.
 
-    Files that were refused for a reason of the moment (`catalog.PASSING_REASONS`) count as unseen, since a
-    scan reads them again. Known files that are gone, or that a changed probe would judge anew, do not count.
+    Files that were refused for a transient reason (`scan.TRANSIENT_REASONS`) count as unseen, since a scan
+    reads them again. Missing files, and files that a changed probe would probe again, do not count.
 
     Args:
-        root: where the catalog lies.
-        folders: as for `source_videos.scan_sources`; those that were scanned before are looked at too.
-        settings: how.
+        root: the storage root.
+        folders: as in `stored_catalog.scan_sources`, in addition to those scanned before.
+        settings: when a file is settled, and how many to name.
 
     Returns:
-        Counts, and the folders that are away: those never raise.
+        Counts, and the folders that cannot be read, which do not raise.
     """
     known = load_catalog(root)
     unreadable: list[str] = []
     now_ns = time.time_ns()
     settled: dict[str, SourceFile] = {}
     fresh: set[str] = set()
-    seen = _seen(known)
-    for folder in wanted_folders(known, folders):
+    cataloged = _cataloged(known)
+    for folder in folders_to_scan(known, folders):
         try:
             for file in videos_below(folder, unreadable):
-                if seen.get(file.stored_path) == (file.size_bytes, file.modified_ns):
+                if cataloged.get(file.stored_path) == (file.size_bytes, file.modified_ns):
                     continue
                 if is_settled(file, settings.settle_seconds, now_ns):
                     settled[file.stored_path] = file
                 else:
                     fresh.add(file.stored_path)
-        except (OSError, ValueError) as error:  # the second: a bucket's endpoint that may not be used
+        except (OSError, ValueError) as error:  # ValueError: a bucket's endpoint that may not be used
             unreadable.append(str(error))
     paths = sorted(settled)
     return UnseenFiles(
@@ -82,15 +82,15 @@ def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSet
     )
 
 
-def _seen(catalog: pa.Table | None) -> dict[str, tuple[int, int]]:
-    """Size and modification time by path, as the scan compares them."""
+def _cataloged(catalog: pa.Table | None) -> dict[str, tuple[int, int]]:
+    """Size and modification time by path, as the scan compares them; (-1, -1) for transient refusals."""
     if catalog is None:
         return {}
-    # Two rows may share a path, if the file's content changed: the one that is there counts.
+    # If a file's content changed, two rows share its path: the present one counts.
     rows = catalog.select(["path", "size_bytes", "modified_ns", "reason", "present"]).sort_by("present")
     columns = [rows[name].to_pylist() for name in ("path", "size_bytes", "modified_ns", "reason")]
     return {
-        path: (size_bytes, modified_ns) if reason not in PASSING_REASONS else (-1, -1)
+        path: (size_bytes, modified_ns) if reason not in TRANSIENT_REASONS else (-1, -1)
         for path, size_bytes, modified_ns, reason in zip(*columns, strict=True)
     }
 

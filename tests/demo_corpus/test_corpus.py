@@ -11,39 +11,39 @@ SMALL = CorpusSettings(identities=1, videos_per_identity=1, seconds_per_video=0.
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     make_corpus(folder, SMALL)
     return folder
 
 
-def test_the_same_settings_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
+def test_same_settings_give_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     for video in make_corpus(tmp_path, SMALL):
         for path in (video.video, video.truth):
-            assert path.read_bytes() == (made / path.relative_to(tmp_path)).read_bytes()
+            assert path.read_bytes() == (corpus / path.relative_to(tmp_path)).read_bytes()
 
 
-def test_a_finished_video_is_kept_and_a_missing_truth_makes_it_again(made: Path) -> None:
-    (video,) = make_corpus(made, SMALL)
+def test_missing_truth_renders_the_video_again(corpus: Path) -> None:
+    (video,) = make_corpus(corpus, SMALL)
     before = video.video.stat().st_mtime_ns
-    make_corpus(made, SMALL)
+    make_corpus(corpus, SMALL)
     assert video.video.stat().st_mtime_ns == before
     truth = video.truth.read_bytes()
     video.truth.unlink()
-    make_corpus(made, SMALL)
+    make_corpus(corpus, SMALL)
     assert video.video.stat().st_mtime_ns > before
     assert video.truth.read_bytes() == truth
 
 
-def test_truth_has_one_described_row_a_frame(made: Path) -> None:
-    table = pq.read_table(made / "demo-00" / "talk-0.truth.parquet")
+def test_truth_has_one_row_per_frame(corpus: Path) -> None:
+    table = pq.read_table(corpus / "demo-00" / "talk-0.truth.parquet")
     assert table.num_rows == 10
     assert table.column_names == TRUTH_SCHEMA.names
     assert all((field.metadata or {}).get(b"description") for field in table.schema)
     assert table["time_seconds"].to_pylist() == pytest.approx([frame / 25 for frame in range(10)])
 
 
-def test_the_fingerprint_ignores_workers_and_tells_all_else() -> None:
+def test_fingerprint_covers_everything_but_workers() -> None:
     assert settings_fingerprint(SMALL) == settings_fingerprint(
         CorpusSettings(identities=1, videos_per_identity=1, seconds_per_video=0.4, side_px=128, workers=2)
     )
@@ -56,12 +56,10 @@ def test_the_fingerprint_ignores_workers_and_tells_all_else() -> None:
     ("make", "message"),
     [
         (lambda: CorpusSettings(side_px=129), "129"),
-        (lambda: CorpusSettings(identities=0), "0 identities"),
+        (lambda: CorpusSettings(identities=0), "identities must be >= 1, got 0"),
         (lambda: CorpusSettings(seconds_per_video=0.0), r"0\.0"),
     ],
 )
-def test_senseless_settings_are_refused_with_their_value(
-    make: Callable[[], CorpusSettings], message: str
-) -> None:
+def test_corpus_settings_refuse_values_out_of_range(make: Callable[[], CorpusSettings], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

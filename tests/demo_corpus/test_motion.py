@@ -14,7 +14,7 @@ from demo_corpus.scene import draw_scene
 from demo_corpus.speech import Voice
 
 
-def test_motion_keeps_within_its_limits_and_uses_them() -> None:
+def test_motion_covers_its_limits() -> None:
     motion = draw_motion(np.random.default_rng(1), 200, long_shut=True)
     reach = np.abs(motion.angles_rad).max(axis=0) / [PITCH_LIMIT_RAD, YAW_LIMIT_RAD, ROLL_LIMIT_RAD]
     assert (reach <= 1).all()
@@ -25,7 +25,7 @@ def test_motion_keeps_within_its_limits_and_uses_them() -> None:
         assert unit.max() <= 1
 
 
-def test_slow_curves_of_one_video_are_uncorrelated() -> None:
+def test_slow_curves_are_uncorrelated() -> None:
     motion = draw_motion(np.random.default_rng(3), 200, long_shut=False)
     curves = np.column_stack([motion.angles_rad, motion.shift_cm, motion.smile, motion.brow_raise])
     correlation = np.corrcoef(curves, rowvar=False) - np.eye(8)
@@ -56,7 +56,7 @@ def test_factors_are_independent_over_a_corpus() -> None:
 
 
 @pytest.mark.parametrize(("long_shut", "shortest", "longest"), [(False, 0, 6), (True, 20, 40)])
-def test_a_long_shut_holds_the_lids_closed(long_shut: bool, shortest: int, longest: int) -> None:
+def test_long_blink_keeps_the_lids_closed(long_shut: bool, shortest: int, longest: int) -> None:
     shut = blinks(np.random.default_rng(0), 200, long_shut).min(axis=1) > 0.95
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shut.astype(int), [0]])))
     runs = edges[1::2] - edges[::2]

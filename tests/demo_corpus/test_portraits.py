@@ -9,20 +9,20 @@ from demo_corpus.portraits import BUNDLED, PortraitPlace, load_bundled, load_own
 
 
 @pytest.mark.parametrize("place", BUNDLED, ids=lambda place: f"{place.package}-{place.centre_x_px}")
-def test_each_bundled_place_holds_a_face_in_the_middle(place: PortraitPlace) -> None:
+def test_bundled_portraits_show_a_central_face(place: PortraitPlace) -> None:
     portrait = load_bundled(place)
     middle = portrait.landmarks_px[:, :2].mean(axis=0)
     assert np.abs(middle - portrait.image.shape[0] / 2).max() < 0.15 * portrait.image.shape[0]
 
 
-def test_a_picture_without_a_face_is_refused_by_name(tmp_path: Path) -> None:
+def test_portrait_without_a_face_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "grey.png"
     Image.new("RGB", (200, 200), (128, 128, 128)).save(path)
     with pytest.raises(ValueError, match=r"grey\.png shows no faces"):
         load_own(path)
 
 
-def test_a_picture_of_two_faces_is_refused_by_name(tmp_path: Path) -> None:
+def test_portrait_with_two_faces_is_refused(tmp_path: Path) -> None:
     face = load_bundled(BUNDLED[0]).image[120:520, 120:520]
     path = tmp_path / "pair.png"
     Image.fromarray(np.hstack([face, face])).save(path)
@@ -30,7 +30,7 @@ def test_a_picture_of_two_faces_is_refused_by_name(tmp_path: Path) -> None:
         load_own(path)
 
 
-def test_a_text_file_is_refused_by_name_also_through_the_corpus(tmp_path: Path) -> None:
+def test_portrait_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_text("no picture")
     settings = CorpusSettings(identities=1, seconds_per_video=0.4, side_px=128, portraits=(path,), workers=0)
@@ -38,12 +38,12 @@ def test_a_text_file_is_refused_by_name_also_through_the_corpus(tmp_path: Path) 
         make_corpus(tmp_path / "corpus", settings)
 
 
-def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_missing_portrait_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"gone\.jpg: no such file"):
         make_corpus(tmp_path, CorpusSettings(portraits=(tmp_path / "gone.jpg",)))
 
 
-def test_an_own_portrait_is_cropped_round_its_face(tmp_path: Path) -> None:
+def test_portrait_is_cropped_around_its_face(tmp_path: Path) -> None:
     path = tmp_path / "me.png"
     Image.fromarray(load_bundled(BUNDLED[0]).image).save(path)
     portrait = load_own(path)

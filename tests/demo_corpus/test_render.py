@@ -27,7 +27,7 @@ def tracked(
     return landmarks
 
 
-def test_the_tracker_sees_the_neutral_face_where_the_mesh_projects(rig: FaceRig) -> None:
+def test_tracker_sees_the_face_where_it_projects(rig: FaceRig) -> None:
     expected, _ = project_head(rig, rig.vertices_cm(Controls()), FRONTAL, CAMERA)
     seen = tracked(rig, Controls())
     stable = [33, 133, 362, 263, 1, 6, 152, 234, 454, 61, 291]
@@ -35,7 +35,7 @@ def test_the_tracker_sees_the_neutral_face_where_the_mesh_projects(rig: FaceRig)
     assert np.median(error) < 0.02 * CAMERA.side_px
 
 
-def test_the_mouth_opens_by_what_is_asked(rig: FaceRig) -> None:
+def test_mouth_opens_by_the_given_gap(rig: FaceRig) -> None:
     moved = rig.vertices_cm(Controls(mouth_opening_cm=1.0))
     assert np.linalg.norm(moved[13] - moved[14]) == pytest.approx(1.0)
     still = [1, 6, 10, 33, 263]
@@ -52,7 +52,7 @@ def test_the_mouth_opens_by_what_is_asked(rig: FaceRig) -> None:
         (Controls(blink_right=1.0), lambda points: points[386, 1] - points[374, 1], 2.0),
     ],
 )
-def test_the_tracker_sees_each_control(
+def test_tracker_sees_each_control(
     rig: FaceRig, controls: Controls, measure: Callable[[NDArray[np.float64]], float], least: float
 ) -> None:
     assert measure(tracked(rig, controls)) - measure(tracked(rig, Controls())) > least
@@ -63,7 +63,7 @@ def test_irises_move_with_the_gaze(rig: FaceRig) -> None:
     assert (right[[468, 473], 0] - left[[468, 473], 0] > 1.5).all()
 
 
-def test_a_moving_head_leaves_the_picture_border_alone(rig: FaceRig) -> None:
+def test_moving_head_keeps_the_picture_border(rig: FaceRig) -> None:
     neutral = render_frame(rig, Controls(), FRONTAL, np.zeros(2), CAMERA)
     turned = render_frame(
         rig, Controls(), place(np.array([0.1, 0.4, 0.1]), HEAD_REST_CM), np.zeros(2), CAMERA

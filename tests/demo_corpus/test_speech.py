@@ -14,7 +14,7 @@ VOICE = Voice(pitch_hz=120.0, tract=1.0)
 FRAME_SECONDS = 1 / 25
 
 
-def test_sound_starts_within_one_frame_of_the_mouth_opening_and_is_silent_before() -> None:
+def test_sound_starts_with_the_mouth_opening() -> None:
     syllables = (Syllable(1.0, 0.25, 1.0, 0.0, 0.0),)
     sound = synthesise(np.random.default_rng(0), VOICE, syllables, 2.0)
     opening, _ = mouth_at(syllables, np.arange(50) / 25)
@@ -24,7 +24,7 @@ def test_sound_starts_within_one_frame_of_the_mouth_opening_and_is_silent_before
     assert np.abs(sound[: SAMPLE_RATE_HZ // 2]).max() < 1e-4
 
 
-def test_loudness_follows_the_opening_of_the_mouth() -> None:
+def test_loudness_follows_the_mouth_opening() -> None:
     syllables = draw_syllables(np.random.default_rng(2), 8.0)
     sound = synthesise(np.random.default_rng(2), VOICE, syllables, 8.0)
     loudness = np.sqrt((sound.reshape(200, -1) ** 2).mean(axis=1))
@@ -32,7 +32,7 @@ def test_loudness_follows_the_opening_of_the_mouth() -> None:
     assert np.corrcoef(loudness, opening)[0, 1] > 0.7
 
 
-def test_syllables_come_at_about_four_a_second_with_pauses() -> None:
+def test_syllables_come_at_four_per_second() -> None:
     syllables = draw_syllables(np.random.default_rng(4), 60.0)
     starts = np.array([syllable.start_seconds for syllable in syllables])
     steps = np.diff(starts)
@@ -41,7 +41,7 @@ def test_syllables_come_at_about_four_a_second_with_pauses() -> None:
     assert max(syllable.opening_cm for syllable in syllables) <= LARGEST_OPENING_CM
 
 
-def test_a_spread_vowel_has_a_higher_second_formant_than_a_rounded_one() -> None:
+def test_spread_vowel_raises_the_second_formant() -> None:
     def centroid(spread: float) -> float:
         sound = synthesise(np.random.default_rng(0), VOICE, (Syllable(0.0, 0.8, 0.6, spread, 0.0),), 1.0)
         power = np.abs(np.fft.rfft(sound)) ** 2

@@ -8,19 +8,19 @@ from preprocessing.faces.frame_of_reference import project_to_crop, rotation_fro
 CAMERA = Camera(384)
 
 
-def test_a_head_turned_towards_an_off_axis_camera_appears_frontal() -> None:
+def test_head_facing_an_off_axis_camera_is_frontal() -> None:
     # 10 cm to the image's right, 100 cm away: the camera stands atan(0.1) towards image-left.
     towards = rotation_from_angles(np.array([0.0, -np.arctan2(10.0, 100.0), 0.0]))
     pose = apparent_pose(towards, np.array([10.0, 0.0, 0.0]))
     assert pose == pytest.approx([0, 0, 0, 10, 0, 0], abs=1e-12)
 
 
-def test_an_untilted_head_above_the_axis_appears_to_look_up() -> None:
+def test_head_above_the_axis_appears_to_look_up() -> None:
     pose = apparent_pose(np.eye(3), np.array([0.0, 10.0, 0.0]))
     assert pose[:3] == pytest.approx([-np.arctan2(10.0, 100.0), 0, 0])
 
 
-def test_truth_in_the_crop_camera_projects_where_the_crop_shows_it() -> None:
+def test_pose_in_crop_projects_to_the_crop() -> None:
     angles = np.array([0.1, -0.3, 0.2])
     position = np.array([3.0, 2.0, 5.0])
     head_cm = np.array([[0.0, 0, 0], [3.1, 0, 0], [-3.1, 0, 0], [0, -8, 3], [0, -4, 5]])
@@ -35,13 +35,13 @@ def test_truth_in_the_crop_camera_projects_where_the_crop_shows_it() -> None:
     pose = apparent_pose(rotation, position)
     (in_crop,) = pose_in_crop(pose[None], crop[None], CAMERA)
     seen = CAMERA.project(head_cm @ rotation.T + position) @ crop[:, :2].T + crop[:, 2]
-    told = project_to_crop(head_cm @ rotation_from_angles(in_crop[:3]).T + in_crop[3:])
-    assert told[0] == pytest.approx(seen[0], abs=1e-9)
+    projected = project_to_crop(head_cm @ rotation_from_angles(in_crop[:3]).T + in_crop[3:])
+    assert projected[0] == pytest.approx(seen[0], abs=1e-9)
     # The two cameras' distances differ, so off the origin only their perspectives disagree.
-    assert np.abs(told - seen).max() < 1.5
+    assert np.abs(projected - seen).max() < 1.5
 
 
-def test_a_crop_turned_in_the_picture_changes_roll_alone() -> None:
+def test_rotated_crop_changes_roll_only() -> None:
     pose = apparent_pose(rotation_from_angles(np.array([0.1, 0.2, 0.0])), np.zeros(3))
     turn = 0.3
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

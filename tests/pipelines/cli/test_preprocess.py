@@ -174,7 +174,7 @@ def test_batch_with_missing_videos_is_held_back(root: UPath, corpus: Path, tmp_p
     video = next(path for path in sorted(corpus.rglob("*.mp4")) if path.name != "broken.mp4")
     video.rename(away)
     try:
-        scan_sources(root, [corpus], SourceSettings(), lambda _: None)
+        scan_sources(root, [corpus], SourceSettings())
         plan = plan_reprocessing(root, changed)
         assert plan.stale == ()
         (held,) = plan.held_back
@@ -182,7 +182,7 @@ def test_batch_with_missing_videos_is_held_back(root: UPath, corpus: Path, tmp_p
         assert (held.missing_videos, held.videos) == (1, 3)
     finally:
         away.rename(video)
-        scan_sources(root, [corpus], SourceSettings(), lambda _: None)
+        scan_sources(root, [corpus], SourceSettings())
 
 
 def sensor_result(instance: DagsterInstance, cursor: str | None = None) -> SensorResult | SkipReason:

@@ -38,7 +38,7 @@ def test_folders_of_the_launchpad_come_before_the_variable(monkeypatch: pytest.M
 def test_a_url_of_another_kind_is_refused_before_anything_runs(root: Path, command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "gs://bucket/videos"])
     assert result.exit_code == 2
-    assert "of gs:// nothing is known; name a folder or s3://bucket" in " ".join(result.output.split())
+    assert "gs:// is not supported, need a folder or s3://bucket" in " ".join(result.output.split())
     assert not root.exists()
 
 

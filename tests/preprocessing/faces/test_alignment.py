@@ -32,7 +32,7 @@ def face(points: NDArray[np.float64]) -> NDArray[np.float32]:
     return landmarks
 
 
-def test_eyes_and_mouth_land_on_the_official_places_after_the_networks_cut() -> None:
+def test_official_crop_places_eyes_and_mouth() -> None:
     turned = np.array([[0.0, -2.0], [2.0, 0.0]])  # a quarter turn, twice the size
     landmarks = face((EYES_AND_MOUTH_PX @ turned.T + [300.0, 40.0])[None])
     moved = transform_landmarks(landmarks, crop_transforms(landmarks, OFFICIAL))
@@ -40,7 +40,7 @@ def test_eyes_and_mouth_land_on_the_official_places_after_the_networks_cut() -> 
         np.testing.assert_allclose(moved[0, list(group), :2], np.tile(expected, (len(group), 1)), atol=1e-3)
 
 
-def test_the_mouth_is_pinned_in_every_frame_with_a_fifth_of_the_frame_before() -> None:
+def test_official_crop_smooths_the_mouth_shift() -> None:
     # Same size throughout; the head moves 0, 10, 0 px to the right: average 10/3.
     shifts = np.array([0.0, 10.0, 0.0])
     landmarks = face(EYES_AND_MOUTH_PX + shifts[:, None, None] * [1.0, 0.0])
@@ -53,7 +53,7 @@ def test_the_mouth_is_pinned_in_every_frame_with_a_fifth_of_the_frame_before() -
     np.testing.assert_allclose(moved[:, EIGHT_POINT_INNER_LIPS[0], 1], IN_THE_CROP_PX[2, 1], atol=1e-4)
 
 
-def test_one_map_does_what_alignment_cut_and_enlargement_do_in_turn() -> None:
+def test_official_map_equals_its_steps_one_by_one() -> None:
     """A bright dot goes through OpenCV's own warp, slice and resize, and through our one map."""
     picture = np.zeros((260, 260), np.float32)
     cv2.circle(picture, (131, 97), 6, (1.0,), -1, cv2.LINE_AA)
@@ -73,7 +73,7 @@ def test_one_map_does_what_alignment_cut_and_enlargement_do_in_turn() -> None:
     )
 
 
-def test_the_square_crop_is_the_average_box_enlarged_and_stands_still() -> None:
+def test_square_crop_is_fixed_around_the_average_box() -> None:
     landmarks = np.zeros((2, 478, 3), np.float32)
     landmarks[:, 0, :2], landmarks[:, 1:, :2] = (10.0, 20.0), (50.0, 120.0)  # box 40 x 100 at (30, 70)
     landmarks[1, :, 0] += 8.0  # average centre (34, 70)
@@ -85,7 +85,7 @@ def test_the_square_crop_is_the_average_box_enlarged_and_stands_still() -> None:
     np.testing.assert_array_equal(transforms[0], transforms[1])
 
 
-def test_the_square_crop_of_a_whole_picture_is_opencvs_resize() -> None:
+def test_square_crop_of_a_picture_equals_cv2_resize() -> None:
     # Box of 100 px in the middle of a 180 px picture: the crop is the picture, enlarged.
     landmarks = np.zeros((1, 478, 3), np.float32)
     landmarks[:, 0, :2], landmarks[:, 1:, :2] = 39.5, 139.5
@@ -95,14 +95,14 @@ def test_the_square_crop_of_a_whole_picture_is_opencvs_resize() -> None:
     np.testing.assert_allclose(centre_of(warped), centre_of(cv2.resize(picture, (224, 224))), atol=0.02)
 
 
-def test_depth_takes_the_maps_scale() -> None:
+def test_transform_landmarks_scales_depth() -> None:
     landmarks = np.zeros((1, 478, 3), np.float32)
     landmarks[..., 2] = -4.0
     transform = np.array([[[0.0, -3.0, 1.0], [3.0, 0.0, 2.0]]], np.float32)
     np.testing.assert_allclose(transform_landmarks(landmarks, transform)[0, 0], [1.0, 2.0, -12.0])
 
 
-def test_bad_input_is_refused() -> None:
+def test_crop_transforms_refuses_bad_landmarks() -> None:
     with pytest.raises(ValueError, match=r"landmarks are \(2, 468, 3\)"):
         crop_transforms(np.zeros((2, 468, 3), np.float32), OFFICIAL)
     with pytest.raises(ValueError, match="all source points coincide"):

@@ -17,7 +17,7 @@ SQUARE = AlignmentSettings(mode="square")
 
 
 def view(track: int = 0, left: float = 150.0, window: NDArray[np.uint8] | None = None) -> TrackedFace:
-    """A face of 40 x 50 px whose window begins at (80, 60)."""
+    """A face of 40 x 50 px whose window starts at (80, 60)."""
     landmarks = np.zeros((478, 3), np.float32)
     landmarks[:, 0] = np.linspace(left, left + 40, 478)
     landmarks[:, 1] = np.linspace(110, 160, 478)
@@ -46,7 +46,7 @@ def cut(frames: int, minimum: int = 25) -> list[Candidate]:
         (200, [64, 64, 36, 36]),
     ],
 )
-def test_a_track_is_cut_without_losing_a_frame(frames: int, pieces: list[int]) -> None:
+def test_track_is_cut_into_pieces(frames: int, pieces: list[int]) -> None:
     candidates = cut(frames)
     assert [candidate.frame_count for candidate in candidates] == pieces
     assert [candidate.first_frame for candidate in candidates] == [
@@ -58,33 +58,31 @@ def test_a_track_is_cut_without_losing_a_frame(frames: int, pieces: list[int]) -
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 260), st.integers(2, 32))
-def test_every_frame_is_in_one_piece_and_only_a_short_track_gives_a_short_one(
-    frames: int, minimum: int
-) -> None:
+def test_no_frame_is_lost_and_only_short_tracks_are_short(frames: int, minimum: int) -> None:
     lengths = [candidate.frame_count for candidate in cut(frames, minimum)]
     assert sum(lengths) == frames
     assert max(lengths) <= 64
     assert min(lengths) >= minimum or lengths == [frames]
 
 
-def test_a_short_piece_is_told_without_pictures() -> None:
+def test_short_piece_has_no_pictures() -> None:
     (short,) = cut(24)
     assert (short.frame_count, short.frames_jpeg, short.first_frame) == (24, (), 7)
     assert set(short.scores) == {"face_size_px", "largest_step", "outside_share"}
 
 
-def test_a_track_that_ends_is_handed_out_while_the_other_goes_on() -> None:
+def test_ended_track_is_returned_at_once() -> None:
     cutter = CandidateCutter(CandidateSettings(), SQUARE)
     for index in range(30):
         assert cutter.add(index, 0, [view(0), view(1, left=170.0)], SIZE) == []
     (ended,) = cutter.add(30, 0, [view(1, left=170.0)], SIZE)
     assert (ended.track, ended.first_frame, ended.frame_count) == (0, 0, 30)
-    (going_on,) = cutter.finish(SIZE)
-    assert (going_on.track, going_on.first_frame, going_on.frame_count) == (1, 0, 31)
+    (other,) = cutter.finish(SIZE)
+    assert (other.track, other.first_frame, other.frame_count) == (1, 0, 31)
     assert cutter.finish(SIZE) == []
 
 
-def test_scores_are_told_in_face_sizes() -> None:
+def test_scores_are_in_face_sizes() -> None:
     cutter = CandidateCutter(CandidateSettings(minimum_frames=2), SQUARE)
     cutter.add(0, 0, [view(left=150.0)], SIZE)
     cutter.add(1, 0, [view(left=155.0)], SIZE)
@@ -95,7 +93,7 @@ def test_scores_are_told_in_face_sizes() -> None:
     assert (candidate.scores["sharpness"], candidate.scores["brightness"]) == (0.0, 0.0)
 
 
-def test_a_crop_beyond_the_frame_or_beyond_the_window_counts_as_outside() -> None:
+def test_outside_share_covers_frame_and_window() -> None:
     # The square crop is 90 px wide and centred on the face: x from 125 to 215 where left is 150.
     assert outside_share(left=150.0, size=SIZE) == 0.0
     assert outside_share(left=150.0, size=(300, 170)) == pytest.approx(
@@ -111,7 +109,7 @@ def outside_share(left: float, size: tuple[int, int]) -> float:
     return cutter.finish(size)[0].scores["outside_share"]
 
 
-def test_the_picture_and_the_landmarks_of_a_crop_agree() -> None:
+def test_crop_and_landmarks_agree() -> None:
     window = np.zeros((220, 220, 3), np.uint8)
     cv2.circle(window, (170 - 80, 135 - 60), 4, (255, 255, 255), -1, cv2.LINE_AA)  # the box's middle
     cutter = CandidateCutter(CandidateSettings(minimum_frames=2), SQUARE)
@@ -125,13 +123,13 @@ def test_the_picture_and_the_landmarks_of_a_crop_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minimum", "quality", "message"),
+    ("minimum", "quality", "error"),
     [
-        (1, 95, "minimum_frames must be >= 2, got 1"),
-        (33, 95, "minimum_frames must be <= 32, got 33"),
-        (25, 49, "jpeg_quality must be >= 50, got 49"),
+        (1, 95, "must be >= 2, got 1"),
+        (33, 95, "must be <= 32"),
+        (25, 49, "must be >= 50"),
     ],
 )
-def test_settings_out_of_range_are_refused(minimum: int, quality: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_candidate_settings_refuse_values_out_of_range(minimum: int, quality: int, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         CandidateSettings(minimum_frames=minimum, jpeg_quality=quality)

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(
+def tracks(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, int | float], dict[str, int]]:
     target = tmp_path_factory.mktemp("face_tracks")
@@ -55,10 +55,10 @@ def made(
     return target, dict(report.counts), dict(report.refusals)
 
 
-def test_shots_are_cut_at_the_cut_and_no_candidate_crosses_it(
-    folder: Path, made: tuple[Path, dict[str, int | float], dict[str, int]]
+def test_candidates_do_not_cross_a_shot_boundary(
+    folder: Path, tracks: tuple[Path, dict[str, int | float], dict[str, int]]
 ) -> None:
-    target, counts, _ = made
+    target, counts, _ = tracks
     name = to_track(folder / "cut.mp4").video_id
     (facts,) = (facts for facts in read_video_facts(target) if facts["video_id"] == name)
     assert (facts["frames"], facts["shots"], facts["seconds"]) == (70, 2, 2.8)
@@ -76,20 +76,20 @@ def test_shots_are_cut_at_the_cut_and_no_candidate_crosses_it(
     ]
 
 
-def test_sound_is_in_step_with_the_pictures(
-    folder: Path, made: tuple[Path, dict[str, int | float], dict[str, int]]
+def test_sound_is_aligned_with_the_pictures(
+    folder: Path, tracks: tuple[Path, dict[str, int | float], dict[str, int]]
 ) -> None:
-    path = made[0] / to_track(folder / "cut.mp4").video_id / "sound.flac"
+    path = tracks[0] / to_track(folder / "cut.mp4").video_id / "sound.flac"
     sound, rate_hz = soundfile.read(path)
     assert rate_hz == 16_000
     assert len(sound) >= 70 * 640
     assert abs(int(np.argmax(np.abs(sound))) - 20 * 640) <= 16  # AAC smears a click by under 1 ms
 
 
-def test_videos_that_give_nothing_are_refused_with_a_reason(
-    made: tuple[Path, dict[str, int | float], dict[str, int]],
+def test_videos_without_candidates_are_refused(
+    tracks: tuple[Path, dict[str, int | float], dict[str, int]],
 ) -> None:
-    target, counts, refusals = made
+    target, counts, refusals = tracks
     assert refusals["no_face"] == 1
     assert refusals["not_a_video"] == 1
     assert sum(refusals.values()) == 3
@@ -99,7 +99,7 @@ def test_videos_that_give_nothing_are_refused_with_a_reason(
 
 def test_videos_read_before_are_not_read_again(
     folder: Path,
-    made: tuple[Path, dict[str, int | float], dict[str, int]],
+    tracks: tuple[Path, dict[str, int | float], dict[str, int]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -109,8 +109,8 @@ def test_videos_read_before_are_not_read_again(
     monkeypatch.setattr(face_tracks, "_read", read_nothing)
     videos = [to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "damaged", "text")]
     caplog.set_level("INFO")
-    report = make_face_tracks(videos, SETTINGS, made[0], workers=0)
-    assert (dict(report.counts), dict(report.refusals)) == made[1:]
+    report = make_face_tracks(videos, SETTINGS, tracks[0], workers=0)
+    assert (dict(report.counts), dict(report.refusals)) == tracks[1:]
     assert caplog.messages == ["4 of 4 videos were read before"]
 
 
@@ -120,7 +120,7 @@ def die(_: object) -> str:
 
 
 @pytest.mark.slow
-def test_a_video_that_kills_its_reader_becomes_a_refusal(
+def test_video_that_kills_its_reader_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(face_tracks, "track_video", die)
@@ -128,7 +128,7 @@ def test_a_video_that_kills_its_reader_becomes_a_refusal(
     assert dict(report.refusals) == {"reader_crashed": 1}
 
 
-def test_what_a_worker_may_still_be_writing_is_not_read(tmp_path: Path) -> None:
+def test_partial_folders_are_not_read(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([{"key": "a", "frames": 30}], schema=CANDIDATES_SCHEMA)
     for name in ("aa", "bb.partial-1-0f"):
         (tmp_path / name).mkdir()
@@ -147,7 +147,7 @@ def row(track: int, first_frame: int, frames: int, size_px: float) -> dict[str, 
     ("rows", "main"),
     [
         ([row(0, 0, 64, 100), row(1, 0, 64, 120)], [False, True]),  # two at once: the larger
-        ([row(0, 0, 64, 100), row(1, 64, 64, 120)], [True, True]),  # one after the other
+        ([row(0, 0, 64, 100), row(1, 64, 64, 120)], [True, True]),  # in succession
         # Sizes cross within the video; the whole tracks decide, so nobody changes places.
         (
             [row(0, 0, 64, 100), row(0, 64, 64, 130), row(1, 0, 64, 110), row(1, 64, 64, 110)],
@@ -156,7 +156,7 @@ def row(track: int, first_frame: int, frames: int, size_px: float) -> dict[str, 
         ([row(0, 0, 64, 100), row(0, 64, 64, 100), row(1, 70, 30, 150)], [True, False, True]),
     ],
 )
-def test_the_main_face_is_the_larger_track_among_those_in_the_picture(
+def test_main_face_is_the_largest_track_at_a_time(
     rows: list[dict[str, int | float]], main: list[bool]
 ) -> None:
     face_tracks.mark_main_faces(rows)
@@ -164,7 +164,7 @@ def test_the_main_face_is_the_larger_track_among_those_in_the_picture(
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_videos_length(tmp_path: Path) -> None:
     """Peak memory for 10 s and for 70 s; the pictures of a second alone are 5 MB."""
     peaks_kib: list[int] = []
     loop = face_pictures(50)
@@ -181,7 +181,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> No
         path = tmp_path / f"{seconds}.mp4"
         pictures = (loop[number % 50] for number in range(25 * seconds))
         write_video(path, pictures, 25, voice(25 * seconds), 16_000, EncodeSettings(preset="ultrafast"))
-        command = [sys.executable, "-c", script, str(path), str(tmp_path / f"made{seconds}")]
+        command = [sys.executable, "-c", script, str(path), str(tmp_path / f"tracks{seconds}")]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks_kib.append(int(done.stdout.split()[-1]))
     assert peaks_kib[1] - peaks_kib[0] < 40 * 1024, peaks_kib

@@ -61,20 +61,20 @@ def moved_px(refined: NDArray[np.float32], points: NDArray[np.float32]) -> NDArr
 
 
 @pytest.mark.parametrize("shift_px", [(0.0, 0.0), (1.5, 0.0), (0.0, -2.0), (-1.0, 2.0), (2.0, 1.0)])
-def test_irises_go_where_the_discs_are(shift_px: tuple[float, float]) -> None:
+def test_irises_move_to_the_drawn_discs(shift_px: tuple[float, float]) -> None:
     points = mesh_points()
     moved = moved_px(refine_irises(drawn_eyes(points, shift_px), points, PLAIN), points)
     np.testing.assert_allclose(moved, np.broadcast_to(shift_px, (2, 5, 2)), atol=0.5)
 
 
-def test_blue_eyes_in_dark_skin_are_found_too() -> None:
+def test_blue_eyes_in_dark_skin_are_measured() -> None:
     points = mesh_points()
     image = drawn_eyes(points, (1.0, -1.5), iris=(96, 120, 138), skin=(70, 45, 35))
     moved = moved_px(refine_irises(image, points, PLAIN), points)
     np.testing.assert_allclose(moved, np.broadcast_to((1.0, -1.5), (2, 5, 2)), atol=0.5)
 
 
-def test_a_rolled_head_is_measured_along_its_own_eyes() -> None:
+def test_rolled_head_is_measured_along_its_eyes() -> None:
     points = mesh_points()
     image = drawn_eyes(points, (1.0, -1.5))
     turn = cv2.getRotationMatrix2D((92.0, 60.0), 20.0, 1.0)
@@ -86,7 +86,7 @@ def test_a_rolled_head_is_measured_along_its_own_eyes() -> None:
     np.testing.assert_allclose(moved, np.broadcast_to(want, (2, 5, 2)), atol=0.5)
 
 
-def test_irises_are_put_back_by_what_the_mesh_lies_to_the_right() -> None:
+def test_irises_are_shifted_back_by_the_meshs_offset() -> None:
     points = mesh_points()
     image = drawn_eyes(points, (1.0, 0.0))
     plain = refine_irises(image, points, PLAIN)
@@ -95,7 +95,7 @@ def test_irises_are_put_back_by_what_the_mesh_lies_to_the_right() -> None:
     np.testing.assert_allclose(moved_px(back, plain)[..., 1], 0.0, atol=1e-4)
 
 
-def test_only_iris_points_change_and_the_input_stays() -> None:
+def test_only_iris_points_change() -> None:
     points = mesh_points()
     before = points.copy()
     refined = refine_irises(drawn_eyes(points, (1.0, 1.0)), points)
@@ -106,7 +106,7 @@ def test_only_iris_points_change_and_the_input_stays() -> None:
     assert refined.dtype == np.float32
 
 
-def test_the_mesh_stays_where_the_picture_says_nothing() -> None:
+def test_uniform_picture_keeps_the_mesh() -> None:
     points = mesh_points()
     flat = np.full((128, 192, 3), 90, np.uint8)
     np.testing.assert_array_equal(refine_irises(flat, points), points)
@@ -121,7 +121,7 @@ def test_shut_eyes_and_tiny_irises_keep_the_mesh() -> None:
     np.testing.assert_array_equal(refine_irises(drawn_eyes(tiny, (1.0, 0.0), 2.4), tiny), tiny)
 
 
-def test_one_shut_eye_keeps_its_own_iris_only() -> None:
+def test_shut_eye_keeps_only_its_own_iris() -> None:
     points = mesh_points()
     points[list(IMAGE_LEFT_EYE), 1] = 60.0
     moved = moved_px(refine_irises(drawn_eyes(points, (1.5, 0.0)), points, PLAIN), points)
@@ -137,7 +137,7 @@ def test_iris_radius_is_the_mean_of_both_rims() -> None:
     assert mesh_iris_radius_px(points[:, :2].astype(np.float64)) == pytest.approx(6.0)
 
 
-def test_wrong_input_is_refused() -> None:
+def test_refine_irises_refuses_bad_input() -> None:
     points = mesh_points()
     image = np.zeros((128, 192, 3), np.uint8)
     with pytest.raises(ValueError, match="image is"):

@@ -23,7 +23,7 @@ def test_loop_is_mediapipes_outline(loop: tuple[int, ...], edges: frozenset[tupl
     assert loop_edges(loop) == {frozenset(edge) for edge in edges}
 
 
-def test_lips_are_mediapipes_two_loops() -> None:
+def test_lips_are_mediapipes_loops() -> None:
     ours = loop_edges(face_points.LIPS_OUTER) | loop_edges(face_points.LIPS_INNER)
     assert ours == {frozenset(edge) for edge in connections.FACEMESH_LIPS}
 
@@ -47,7 +47,7 @@ def test_lips_are_mediapipes_two_loops() -> None:
         ),
     ],
 )
-def test_eye_contour_is_mediapipes_and_runs_corner_upper_corner_lower(
+def test_eye_contour_is_mediapipes_in_our_order(
     contour: tuple[int, ...],
     corners: tuple[int, int],
     upper: tuple[int, ...],
@@ -58,7 +58,7 @@ def test_eye_contour_is_mediapipes_and_runs_corner_upper_corner_lower(
     assert contour == (corners[0], *upper, corners[1], *lower[::-1])
 
 
-def test_image_right_groups_mirror_image_left_ones() -> None:
+def test_right_groups_mirror_left_groups() -> None:
     mirror = load_mean_face().mirror
     for left, right in [
         (face_points.IMAGE_LEFT_EYE, face_points.IMAGE_RIGHT_EYE),
@@ -73,7 +73,7 @@ def test_image_right_groups_mirror_image_left_ones() -> None:
         assert tuple(int(mirror[point]) for point in left) == right
 
 
-def test_rigid_points_hold_no_lid_lip_or_brow() -> None:
+def test_rigid_points_have_no_lid_lip_or_brow() -> None:
     moving = {
         *face_points.IMAGE_LEFT_UPPER_LID,
         *face_points.IMAGE_LEFT_LOWER_LID,

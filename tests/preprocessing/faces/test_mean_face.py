@@ -12,7 +12,7 @@ def test_mirror_vertices_are_exact() -> None:
     assert np.array_equal(face.vertices_cm[face.mirror], face.vertices_cm * [-1.0, 1.0, 1.0])
 
 
-def test_head_looks_out_of_the_picture_upright() -> None:
+def test_head_is_upright_and_faces_the_camera() -> None:
     vertices = load_mean_face().vertices_cm
     assert vertices[face_points.NOSE_TIP, 2] > vertices[[33, 263, 61, 291, 10, 152], 2].max()
     assert vertices[10, 1] > 3.0 > -8.0 > vertices[face_points.CHIN, 1]
@@ -32,6 +32,6 @@ def test_origin_is_midway_between_the_eyeballs() -> None:
     assert 5.4 < centres[1, 0] - centres[0, 0] < 7.4  # adults' pupils
 
 
-def test_table_is_small_and_its_arrays_cannot_be_changed() -> None:
+def test_table_is_small_and_arrays_are_read_only() -> None:
     assert TABLE_PATH.stat().st_size < 60_000
     assert not load_mean_face().vertices_cm.flags.writeable

@@ -25,11 +25,11 @@ def moving(face: Picture, frames: int) -> list[Picture]:
 
 
 def follow(mesh: FaceMesh, pictures: list[Picture]) -> NDArray[np.float32]:
-    found = [mesh.find(picture) for picture in pictures]
-    return np.stack([landmarks for landmarks in found if landmarks is not None])
+    results = [mesh.find(picture) for picture in pictures]
+    return np.stack([landmarks for landmarks in results if landmarks is not None])
 
 
-def test_forgetting_leaves_nothing_of_what_was_tracked(face: Picture) -> None:
+def test_forget_drops_the_tracked_face(face: Picture) -> None:
     video = moving(face, 4)
     with FaceMesh(tracking=True) as mesh:
         first = follow(mesh, video)
@@ -44,7 +44,7 @@ def test_forgetting_leaves_nothing_of_what_was_tracked(face: Picture) -> None:
     np.testing.assert_array_equal(once_more, first)
 
 
-def test_landmarks_are_pixels_whatever_the_size(face: Picture) -> None:
+def test_landmarks_are_in_pixels_at_every_size(face: Picture) -> None:
     larger = np.asarray(cv2.resize(face, (900, 900), interpolation=cv2.INTER_CUBIC), np.uint8)
     with FaceMesh(tracking=False) as mesh:
         small, large = mesh.find(face), mesh.find(larger)
@@ -69,7 +69,7 @@ def detected_box(face: Picture) -> NDArray[np.float32]:
     return boxes[0]
 
 
-def test_landmarks_are_read_from_the_message_as_it_lists_them() -> None:
+def test_parse_landmarks_equals_protobuf() -> None:
     messages: Any = importlib.import_module("mediapipe.framework.formats.landmark_pb2")
     message = messages.NormalizedLandmarkList()
     for number in range(478):
@@ -78,7 +78,7 @@ def test_landmarks_are_read_from_the_message_as_it_lists_them() -> None:
     np.testing.assert_array_equal(parse_landmarks(message.SerializeToString()), expected)
 
 
-def test_an_image_that_is_not_square_is_refused() -> None:
+def test_find_refuses_images_that_are_not_square() -> None:
     with (
         FaceMesh(tracking=True) as mesh,
         pytest.raises(ValueError, match=r"square RGB image, got \(4, 5, 3\)"),

@@ -1,7 +1,8 @@
-"""Following faces: the logic with stand-ins, the rest with MediaPipe on pictures of installed packages."""
+"""Face tracking: the logic with a fake, the rest with MediaPipe on pictures of installed packages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ BLACK: Picture = np.zeros((400, 600, 3), np.uint8)
 
 @dataclass
 class FakeFaces:
-    """Stands in for MediaPipe: a face is a grey square whose level nobody else in the picture has."""
+    """Stands in for MediaPipe: each face is a grey square with a level of its own."""
 
     detections: int = 0
     forgotten: int = 0
@@ -86,7 +87,7 @@ def tracks(views: list[TrackedFace]) -> list[int]:
     return sorted(view.track for view in views)
 
 
-def test_every_face_is_followed_and_numbered(fake: FakeFaces) -> None:
+def test_every_face_has_its_own_track(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings())
     for step in range(30):
         views = tracker.step(picture_of((100 + step, 100, 80), (400 - step, 250, 200)))
@@ -99,36 +100,36 @@ def test_every_face_is_followed_and_numbered(fake: FakeFaces) -> None:
     assert fake.meshes == 2
 
 
-def test_a_face_that_walks_in_is_found_at_the_next_look_and_one_that_leaves_ends(fake: FakeFaces) -> None:
+def test_new_face_starts_and_lost_face_ends_a_track(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings(detect_every_frames=5))
     seen = [tracks(tracker.step(picture_of((100, 100, 80)))) for _ in range(2)]
     seen += [tracks(tracker.step(picture_of((100, 100, 80), (400, 200, 200)))) for _ in range(6)]
-    assert seen == [[0]] * 5 + [[0, 1]] * 3  # looked at frames 0, 5
+    assert seen == [[0]] * 5 + [[0, 1]] * 3  # detections at frames 0 and 5
     assert tracks(tracker.step(picture_of((400, 200, 200)))) == [1]
     assert fake.forgotten == 1
-    # The face comes back: a track that ended has ended, this is a new one, with the idle mesh.
-    looks = fake.detections
+    # The face returns: it gets a new track, with the idle mesh.
+    detections = fake.detections
     assert tracks(tracker.step(picture_of((400, 200, 200), (100, 100, 80)))) == [1, 2]
-    assert fake.detections == looks + 1  # at once, because a face was lost
+    assert fake.detections == detections + 1  # at once, because a face was lost
     assert fake.meshes == 2
 
 
-def test_looks_grow_rare_while_nobody_new_is_found(fake: FakeFaces) -> None:
+def test_detections_become_rarer_without_new_faces(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings(detect_every_frames=2, detect_every_steady_frames=4))
-    one, two = picture_of((100, 100, 80)), picture_of((100, 100, 80), (400, 200, 200))
-    looks: list[int] = []
+    alone, both = picture_of((100, 100, 80)), picture_of((100, 100, 80), (400, 200, 200))
+    detections: list[int] = []
     for index in range(16):
         before = fake.detections
-        views = tracker.step(one if index < 8 else two)
+        views = tracker.step(alone if index < 8 else both)
         assert tracks(views) == ([0] if index < 10 else [0, 1])
-        looks += [index] * (fake.detections - before)
-    assert looks == [0, 2, 6, 10, 12]  # soon again after somebody new, then at 16
+        detections += [index] * (fake.detections - before)
+    assert detections == [0, 2, 6, 10, 12]  # soon after a new face, then at 16
     tracker.begin_shot()
-    tracker.step(two)
-    assert fake.detections == len(looks) + 1
+    tracker.step(both)
+    assert fake.detections == len(detections) + 1
 
 
-def test_what_the_mesh_never_confirms_is_not_looked_for_in_every_frame(
+def test_unconfirmed_faces_are_not_detected_every_frame(
     fake: FakeFaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FaceMesh, "find", lambda *_: None)
@@ -138,14 +139,14 @@ def test_what_the_mesh_never_confirms_is_not_looked_for_in_every_frame(
     assert fake.detections == 6  # frames 0, 5, 10, 15, 20, 25
 
 
-def test_no_more_faces_than_the_setting_says(fake: FakeFaces) -> None:
+def test_maximum_faces_bounds_the_tracks(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings(maximum_faces=2))
     picture = picture_of((50, 100, 80), (250, 100, 120), (450, 100, 200))
     assert tracks(tracker.step(picture)) == [0, 1]
     assert fake.meshes == 2
 
 
-def test_a_new_shot_ends_every_track_and_a_new_video_counts_from_zero(fake: FakeFaces) -> None:
+def test_new_shot_and_new_video_end_tracks(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings())
     picture = picture_of((100, 100, 80))
     assert tracks(tracker.step(picture)) == [0]
@@ -157,7 +158,7 @@ def test_a_new_shot_ends_every_track_and_a_new_video_counts_from_zero(fake: Fake
 
 
 @pytest.mark.usefixtures("fake")
-def test_of_two_tracks_on_one_face_the_older_keeps_it() -> None:
+def test_newer_track_on_the_same_face_ends() -> None:
     tracker = FaceTracker(TrackingSettings())
     assert tracks(tracker.step(picture_of((100, 100, 80), (200, 100, 200)))) == [0, 1]
     # One square is gone, the other stands between the two windows: both meshes find it.
@@ -165,7 +166,7 @@ def test_of_two_tracks_on_one_face_the_older_keeps_it() -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_window_keeps_no_frame_alive_and_is_bounded() -> None:
+def test_window_is_a_bounded_copy() -> None:
     small = FaceTracker(TrackingSettings()).step(picture_of((100, 100, 80)))[0].window
     assert small.base is None
     assert small.shape == (162, 162, 3)  # 59 px between the corners x 1.25 x 2.2
@@ -177,7 +178,7 @@ def test_a_window_keeps_no_frame_alive_and_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("side_px", [200, 384, 500, 800, 1900])
-def test_a_window_of_any_size_maps_a_dot_to_where_it_shows_it(side_px: int) -> None:
+def test_window_transform_matches_its_picture(side_px: int) -> None:
     image = np.zeros((1200, 1600, 3), np.uint8)
     cv2.circle(image, (701, 503), 12, (255, 255, 255), -1, cv2.LINE_AA)
     window = FaceWindow(np.array([640.3, 555.8]), float(side_px))
@@ -186,7 +187,7 @@ def test_a_window_of_any_size_maps_a_dot_to_where_it_shows_it(side_px: int) -> N
     np.testing.assert_allclose(centre_of(picture[..., 0]), transform @ [701.0, 503.0, 1.0], atol=0.1)
 
 
-def test_a_window_beyond_the_frame_is_black() -> None:
+def test_window_outside_the_frame_is_black() -> None:
     image = np.full((100, 100, 3), 255, np.uint8)
     picture, transform = FaceWindow(np.array([0.0, 50.0]), 64.0).cut(image, 384)
     assert transform.tolist() == [[1.0, 0.0, 32.0], [0.0, 1.0, -18.0]]
@@ -197,17 +198,20 @@ def test_a_window_beyond_the_frame_is_black() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("values", "error"),
     [
-        lambda: TrackingSettings(detect_every_frames=0),
-        lambda: TrackingSettings(detect_every_frames=51),
-        lambda: TrackingSettings(maximum_faces=0),
-        lambda: TrackingSettings(memory_mebibytes=16, maximum_faces=16),
+        ({"detect_every_frames": 0}, "detect_every_frames must be >= 1, got 0"),
+        (
+            {"detect_every_frames": 51},
+            "must be >= detect_every_frames, 51, got 50",
+        ),
+        ({"maximum_faces": 0}, "maximum_faces must be >= 1, got 0"),
+        ({"memory_mebibytes": 16, "maximum_faces": 16}, "allows windows of only 52 px for 16 faces"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: Callable[[], TrackingSettings]) -> None:
-    with pytest.raises(ValueError, match=r"must be >= |need 128 px"):
-        settings()
+def test_tracking_settings_refuse_values_out_of_range(values: dict[str, int], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        TrackingSettings(**values)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +239,7 @@ def drifting(picture: Picture, frames: int) -> list[Picture]:
     return [np.asarray(cv2.warpAffine(picture, each, (width, height)), np.uint8) for each in maps]
 
 
-def test_the_faces_of_a_real_picture_are_followed_at_once(tracker: FaceTracker, group: Picture) -> None:
+def test_real_faces_are_tracked_from_the_first_frame(tracker: FaceTracker, group: Picture) -> None:
     followed = follow(tracker, drifting(group, 5))
     assert len(followed[0]) >= 3
     assert followed[0].keys() == followed[-1].keys()
@@ -243,11 +247,11 @@ def test_the_faces_of_a_real_picture_are_followed_at_once(tracker: FaceTracker, 
         moved = (followed[4][track] - landmarks)[:, :2].mean(axis=0)
         np.testing.assert_allclose(moved, [8.0, 4.0], atol=1.0)
     middles = [landmarks[:, :2].mean(axis=0) for landmarks in followed[0].values()]
-    apart = [np.linalg.norm(one - other) for one in middles for other in middles if one is not other]
+    apart = [np.linalg.norm(first - second) for first, second in combinations(middles, 2)]
     assert min(apart) > 50
 
 
-def test_a_real_face_that_appears_is_taken_up_and_one_that_leaves_ends(tracker: FaceTracker) -> None:
+def test_real_faces_enter_and_leave(tracker: FaceTracker) -> None:
     face: Picture = astronaut()[:300, 80:380]
     blank = np.full_like(face, 128)
     alone = np.concatenate([face, blank], axis=1)
@@ -258,7 +262,7 @@ def test_a_real_face_that_appears_is_taken_up_and_one_that_leaves_ends(tracker: 
     assert followed[5][1][:, 0].min() > 300
 
 
-def test_landmarks_depend_on_the_video_alone(tracker: FaceTracker, group: Picture) -> None:
+def test_landmarks_do_not_depend_on_earlier_videos(tracker: FaceTracker, group: Picture) -> None:
     video = drifting(astronaut(), 6)
     first = follow(tracker, video)
     follow(tracker, drifting(group, 3))
@@ -267,6 +271,6 @@ def test_landmarks_depend_on_the_video_alone(tracker: FaceTracker, group: Pictur
     fresh = follow(fresh_tracker, video)
     fresh_tracker.close()
     assert [sorted(views) for views in first] == [[0]] * 6
-    for one, two, three in zip(first, again, fresh, strict=True):
-        np.testing.assert_array_equal(one[0], two[0])
-        np.testing.assert_array_equal(one[0], three[0])
+    for faces, repeated, other in zip(first, again, fresh, strict=True):
+        np.testing.assert_array_equal(faces[0], repeated[0])
+        np.testing.assert_array_equal(faces[0], other[0])

@@ -25,30 +25,30 @@ def noise(side: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("bound", [60_000, 5_000, 900])
-def test_a_picture_never_exceeds_its_bound(bound: int) -> None:
+def test_encode_picture_keeps_its_bound(bound: int) -> None:
     data = encode_picture(noise(400), bound)
     assert len(data) <= bound
     assert Image.open(io.BytesIO(data)).format == "JPEG"
 
 
-def test_a_bound_that_nothing_fits_is_refused() -> None:
+def test_encode_picture_refuses_an_impossible_bound() -> None:
     with pytest.raises(ValueError, match="no picture fits into 10 bytes"):
         encode_picture(noise(64), 10)
 
 
-def test_every_group_gives_its_first_before_any_gives_its_second() -> None:
+def test_spread_takes_from_every_group_first() -> None:
     items = ["a1", "a2", "a3", "b1", "c1", "c2"]
     assert spread(items, lambda item: item[0], 4) == ["a1", "a2", "b1", "c1"]
     assert spread(items, lambda item: item[0], 99) == items
     assert spread(list[str](), lambda item: item[0], 3) == []
 
 
-def test_too_many_groups_are_chosen_evenly() -> None:
+def test_spread_chooses_groups_evenly() -> None:
     assert spread(list("abcdef"), str, 3) == ["a", "c", "e"]
     assert evenly([0, 1, 2, 3, 4], 2) == [0, 2]
 
 
-def test_a_long_caption_loses_its_middle() -> None:
+def test_shorten_drops_the_middle() -> None:
     short = shorten("0123456789abcdef-t00-f0000064", 90)
     assert font(TEXT_SIZE_PX).getlength(short) <= 90
     assert short.startswith("012")
@@ -58,13 +58,13 @@ def test_a_long_caption_loses_its_middle() -> None:
 
 
 @pytest.mark.parametrize("name", ["Ångström", "Ирина", "字", "🙂", "a\nb\tc", ""])
-def test_any_name_can_be_written(name: str) -> None:
+def test_captions_accept_any_letters(name: str) -> None:
     sheet = draw_sheet(name, (name,), [Cell(noise(40), (Line(name),))], columns=2)
     assert encode_picture(sheet)
     assert draw_message(name, name)
 
 
-def test_a_view_places_crop_pixels_where_they_are_seen() -> None:
+def test_view_places_crop_pixels() -> None:
     image = Image.new("RGB", (224, 224))
     image.putpixel((100, 60), (255, 255, 255))
     view = open_view(image, (90, 50, 110, 70), 200)

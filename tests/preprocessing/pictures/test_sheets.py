@@ -54,7 +54,7 @@ def pose(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0) -> Any:
         (pose(roll=TURN), 2, (-1, -1)),
     ],
 )
-def test_axes_point_where_the_signs_say(turned: Any, axis: int, direction: tuple[int, int]) -> None:
+def test_axes_follow_the_sign_convention(turned: Any, axis: int, direction: tuple[int, int]) -> None:
     ends = project_axes(turned)
     assert ends[0].tolist() == [112.0, 112.0]
     assert np.sign(np.round(ends[axis] - ends[0], 6)).tolist() == list(direction)
@@ -69,14 +69,14 @@ def test_axes_point_where_the_signs_say(turned: Any, axis: int, direction: tuple
         (pose(yaw=0.2), (0.0, -0.2), (0, 0)),  # the eyes look into the camera past a turned head
     ],
 )
-def test_the_gaze_arrow_points_where_the_eye_looks(
+def test_gaze_arrow_follows_the_sign_convention(
     head: Any, gaze: tuple[float, float], direction: tuple[int, int]
 ) -> None:
     arrow = gaze_arrow_px(head, np.array(gaze, np.float32))
     assert np.sign(np.round(arrow, 4)).tolist() == list(direction)
 
 
-def test_values_that_are_missing_are_not_counted() -> None:
+def test_histogram_skips_missing_values() -> None:
     panel = histogram_of("x", "px", [1.0, None, math.nan, 3.0], minimum=0.0)
     assert panel.counts.sum() == 2
     assert (panel.edges[0], panel.edges[-1]) == (0.0, 3.0)
@@ -154,7 +154,7 @@ def draw_all(steps: dict[str, Path]) -> dict[str, bytes]:
     }
 
 
-def test_pictures_are_deterministic_and_within_their_bound(tmp_path: Path) -> None:
+def test_pictures_are_deterministic_and_bounded(tmp_path: Path) -> None:
     steps = published(tmp_path, ["Ångström", "Ирина", "字", "anna face 1"])
     first, second = draw_all(steps), draw_all(steps)
     assert [name for name in first if first[name] != second[name]] == []
@@ -163,13 +163,13 @@ def test_pictures_are_deterministic_and_within_their_bound(tmp_path: Path) -> No
         Image.open(io.BytesIO(data)).verify()
 
 
-def test_an_empty_batch_gives_small_pictures_that_say_so(tmp_path: Path) -> None:
+def test_empty_batch_gives_a_message(tmp_path: Path) -> None:
     pictures = draw_all(published(tmp_path, [])) | {"refusals": draw_refusals({}, 0)}
     for data in pictures.values():
         assert Image.open(io.BytesIO(data)).size == (480, 54)
 
 
-def test_the_bound_is_the_caller_s(tmp_path: Path) -> None:
+def test_maximum_bytes_is_respected(tmp_path: Path) -> None:
     steps = published(tmp_path, ["a", "b"])
     assert len(draw_contact_sheet(steps["clips"], maximum_bytes=4_000)) <= 4_000
     assert len(draw_pose_angles(steps["pose_labels"], maximum_bytes=4_000)) <= 4_000

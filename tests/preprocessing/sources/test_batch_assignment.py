@@ -50,7 +50,7 @@ def dealt(table: pa.Table) -> list[dict[str, int]]:
     return list(batches.values())
 
 
-def test_whole_persons_fill_a_batch_up_to_its_size() -> None:
+def test_batch_holds_whole_identities_up_to_its_size() -> None:
     table = table_of(make_rows({"a": 3, "b": 3, "c": 3, "d": 3}))
     assert dealt(assign_batches(table, BatchSettings(videos_per_batch=6, minimum_identities=2))) == [
         {"a": 3, "b": 3},
@@ -58,7 +58,7 @@ def test_whole_persons_fill_a_batch_up_to_its_size() -> None:
     ]
 
 
-def test_a_batch_grows_over_its_size_until_it_has_its_persons() -> None:
+def test_batch_grows_until_it_has_enough_identities() -> None:
     table = table_of(make_rows({"a": 4, "b": 4, "c": 4, "d": 4, "e": 4, "f": 4}))
     assert dealt(assign_batches(table, BatchSettings(videos_per_batch=5, minimum_identities=3))) == [
         {"a": 4, "b": 4, "c": 4},
@@ -66,14 +66,14 @@ def test_a_batch_grows_over_its_size_until_it_has_its_persons() -> None:
     ]
 
 
-def test_a_last_batch_of_too_few_persons_joins_the_one_before() -> None:
+def test_last_batch_with_few_identities_is_merged() -> None:
     table = table_of(make_rows({"a": 3, "b": 3, "c": 2}))
     assert dealt(assign_batches(table, BatchSettings(videos_per_batch=6, minimum_identities=2))) == [
         {"a": 3, "b": 3, "c": 2}
     ]
 
 
-def test_parts_of_a_very_large_person_go_to_different_batches() -> None:
+def test_large_identity_is_split_over_batches() -> None:
     table = table_of(make_rows({"a": 8, "b": 2, "c": 8}))
     assert dealt(assign_batches(table, BatchSettings(videos_per_batch=4, minimum_identities=2))) == [
         {"a": 4, "b": 2},
@@ -82,7 +82,7 @@ def test_parts_of_a_very_large_person_go_to_different_batches() -> None:
     ]
 
 
-def test_one_person_alone_is_cut_to_size() -> None:
+def test_single_identity_is_split_to_size() -> None:
     table = table_of(make_rows({"a": 30}))
     assert dealt(assign_batches(table, BatchSettings(videos_per_batch=8, minimum_identities=4))) == [
         {"a": 8},
@@ -91,7 +91,7 @@ def test_one_person_alone_is_cut_to_size() -> None:
     ]
 
 
-def test_new_videos_form_new_batches_and_old_ones_stay() -> None:
+def test_new_videos_form_new_batches() -> None:
     settings = BatchSettings(videos_per_batch=4, minimum_identities=2)
     old = rows_of(assign_batches(table_of(make_rows({"a": 2, "b": 2, "c": 2, "d": 2})), settings))
     both = assign_batches(table_of(old + make_rows({"a": 1, "e": 1}, first=100)), settings)
@@ -101,7 +101,7 @@ def test_new_videos_form_new_batches_and_old_ones_stay() -> None:
     assert assign_batches(both, settings).equals(both)
 
 
-def test_the_order_of_rows_does_not_matter() -> None:
+def test_assignment_ignores_the_order_of_rows() -> None:
     rows = make_rows({"a": 5, "b": 7, "c": 3, "d": 9})
     shuffled = list(rows)
     random.Random(3).shuffle(shuffled)
@@ -112,12 +112,12 @@ def test_the_order_of_rows_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("change", [{"status": "refused"}, {"status": "duplicate"}, {"present": False}])
-def test_only_accepted_present_videos_are_dealt(change: dict[str, object]) -> None:
+def test_only_accepted_present_videos_are_assigned(change: dict[str, object]) -> None:
     rows = [replace(row, **change) for row in make_rows({"a": 2})]
     assert assign_batches(table_of(rows), BatchSettings())["batch"].to_pylist() == [None, None]
 
 
-def test_keys_sort_by_age_and_hold_no_dot() -> None:
+def test_batch_keys_sort_by_age_without_dots() -> None:
     keys = [batch_key(number, ["1", "2"]) for number in (9, 10, 100, 99_999)]
     assert keys == sorted(keys)
     assert all(KEY_PATTERN.fullmatch(key) for key in keys)
@@ -125,5 +125,5 @@ def test_keys_sort_by_age_and_hold_no_dot() -> None:
 
 
 def test_sizes_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="videos_per_batch 0"):
+    with pytest.raises(ValueError, match="videos_per_batch must be >= 1, got 0"):
         BatchSettings(videos_per_batch=0, minimum_identities=4)

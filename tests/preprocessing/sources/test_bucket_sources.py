@@ -78,9 +78,7 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_row_tells_where_the_object_lies_whose_it_is_and_its_content(
-    bucket: str, tmp_path: Path, videos: list[Path]
-) -> None:
+def test_row_of_an_object_has_path_identity_and_hash(bucket: str, tmp_path: Path, videos: list[Path]) -> None:
     content = videos[0].read_bytes()
     for name in ("p 1/x/a.mp4", "flat.MP4", "notes.txt", ".hidden/b.mp4", "p 1/.c.mp4"):
         put(bucket, f"videos/{name}", content)
@@ -119,9 +117,7 @@ def test_known_objects_are_not_fetched_again(
     assert second.table.equals(first.table)
 
 
-def test_no_more_copies_lie_on_the_disk_than_threads_read(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scan_keeps_one_copy_per_thread(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         put(bucket, f"videos/{number}.mp4", b"%d" % number)
     counts: list[int] = []
@@ -138,17 +134,17 @@ def test_no_more_copies_lie_on_the_disk_than_threads_read(
     assert files_in(tmp_path) == []
 
 
-def test_an_object_replaced_or_removed_since_it_was_listed_is_looked_at_again_next_time(
+def test_object_changed_since_listing_is_read_next_time(
     bucket: str, tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("gone.mp4", "new.mp4"):
         put(bucket, f"videos/{name}", b"old")
 
     def find_and_change(roots: list[BucketPath]) -> tuple[list[catalog.SourceFile], list[str]]:
-        found = find_videos(roots)
+        listing = find_videos(roots)
         open_store(bucket, patient=False).delete("videos/gone.mp4")
         put(bucket, "videos/new.mp4", videos[0].read_bytes())
-        return found
+        return listing
 
     find_videos = catalog.find_videos
     with monkeypatch.context() as patch:
@@ -162,16 +158,14 @@ def test_an_object_replaced_or_removed_since_it_was_listed_is_looked_at_again_ne
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_prefix_or_bucket_that_is_away_must_not_empty_the_catalog(
-    bucket: str, tmp_path: Path, videos: list[Path]
-) -> None:
+def test_missing_bucket_does_not_empty_the_catalog(bucket: str, tmp_path: Path, videos: list[Path]) -> None:
     put(bucket, "videos/a.mp4", videos[0].read_bytes())
     root = UPath(tmp_path)
     scan_sources(root, [below(bucket)], SourceSettings())
     known = load_catalog(root)
     assert known is not None
     open_store(bucket, patient=False).delete("videos/a.mp4")
-    with pytest.raises(FileNotFoundError, match="videos is no folder: no object lies there"):
+    with pytest.raises(FileNotFoundError, match="videos is empty: no object has this prefix"):
         scan_sources(root, [], SourceSettings())
     with pytest.raises(OSError, match="s3://no-such-bucket/x cannot be listed"):
         scan([BucketPath("no-such-bucket", "x")], None, SETTINGS)
@@ -180,9 +174,7 @@ def test_a_prefix_or_bucket_that_is_away_must_not_empty_the_catalog(
     assert unchanged.equals(known)
 
 
-def test_a_video_that_moves_from_a_folder_to_a_bucket_keeps_its_batch(
-    bucket: str, tmp_path: Path, videos: list[Path]
-) -> None:
+def test_video_moved_to_a_bucket_keeps_its_batch(bucket: str, tmp_path: Path, videos: list[Path]) -> None:
     folder, root = tmp_path / "folder", UPath(tmp_path / "root")
     for name, video in zip(("a/1.mp4", "b/2.mp4"), videos, strict=True):
         (folder / name).parent.mkdir(parents=True)
@@ -197,7 +189,7 @@ def test_a_video_that_moves_from_a_folder_to_a_bucket_keeps_its_batch(
     assert files_in(tmp_path / "root" / ".building") == [tmp_path / "root" / ".building" / "catalog.lock"]
 
 
-def test_a_scan_removes_the_copies_that_a_killed_one_left(tmp_path: Path, videos: list[Path]) -> None:
+def test_scan_removes_copies_of_a_killed_scan(tmp_path: Path, videos: list[Path]) -> None:
     left = tmp_path / ".building" / "sources" / f"source.partial-{dead_process()}-00.mp4"
     left.parent.mkdir(parents=True)
     left.touch()
@@ -205,9 +197,7 @@ def test_a_scan_removes_the_copies_that_a_killed_one_left(tmp_path: Path, videos
     assert not left.exists()
 
 
-def test_a_catalog_in_a_bucket_leaves_nothing_in_the_scratch_folder(
-    bucket: str, tmp_path: Path, videos: list[Path]
-) -> None:
+def test_bucket_catalog_leaves_no_scratch_files(bucket: str, tmp_path: Path, videos: list[Path]) -> None:
     put(bucket, "videos/a.mp4", videos[0].read_bytes())
     root = open_root(f"{bucket}/root")
     report = scan_sources(root, [below(bucket)], SourceSettings())
@@ -217,7 +207,7 @@ def test_a_catalog_in_a_bucket_leaves_nothing_in_the_scratch_folder(
     assert [path.name for path in files_in(tmp_path / "scratch")] == ["catalog.lock"]
 
 
-def test_fresh_files_are_left_for_a_later_scan_if_so_wanted(tmp_path: Path, videos: list[Path]) -> None:
+def test_scan_leaves_files_that_are_not_settled(tmp_path: Path, videos: list[Path]) -> None:
     shutil.copyfile(videos[0], tmp_path / "a.mp4")
     patient = ScanSettings(threads=1, settle_seconds=1000)
     waiting = scan([tmp_path], None, patient)
@@ -230,7 +220,7 @@ def test_fresh_files_are_left_for_a_later_scan_if_so_wanted(tmp_path: Path, vide
 @pytest.mark.parametrize(
     ("age_seconds", "settled"), [(59.9, False), (60.0, True), (-59.9, False), (-60.0, True), (1e9, True)]
 )
-def test_a_file_is_settled_when_its_time_is_not_about_now(age_seconds: float, settled: bool) -> None:
+def test_is_settled_compares_the_time_with_now(age_seconds: float, settled: bool) -> None:
     now_ns = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
     modified_ns = now_ns - round(age_seconds * 1e9)
     file = catalog.SourceFile("/a.mp4", Path("/"), 1, modified_ns, "/a.mp4", "a.mp4", "a")
@@ -253,9 +243,7 @@ def tracked(videos: list[VideoToTrack], folder: Path) -> dict[str, str]:
     return {facts["video_id"]: facts["refused"] for facts in read_video_facts(folder)}
 
 
-def test_an_object_that_is_not_the_video_any_more_is_refused_and_no_copy_stays(
-    bucket: str, tmp_path: Path
-) -> None:
+def test_tracking_refuses_a_changed_object(bucket: str, tmp_path: Path) -> None:
     put(bucket, "changed.mp4", b"other content")
     videos = [VideoToTrack(name * 16, below(bucket, f"{name}.mp4")) for name in ("a", "b")]
     changed = VideoToTrack("c" * 16, below(bucket, "changed.mp4"))
@@ -267,15 +255,15 @@ def test_an_object_that_is_not_the_video_any_more_is_refused_and_no_copy_stays(
     sha256 = hashlib.sha256(b"other content").hexdigest()
     details = [facts["detail"] for facts in read_video_facts(tmp_path)]
     assert details == [
-        f"{bucket}/a.mp4 is not there any more",
-        f"{bucket}/b.mp4 is not there any more",
-        f"{bucket}/changed.mp4 holds other content: sha256 {sha256[:16]}",
+        f"{bucket}/a.mp4 does not exist any more",
+        f"{bucket}/b.mp4 does not exist any more",
+        f"{bucket}/changed.mp4 has other content: sha256 {sha256[:16]}",
     ]
     assert sorted({path.name for path in files_in(tmp_path)}) == ["candidates.parquet", "video.json"]
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_is_away_stops_tracking_and_refuses_nothing(tmp_path: Path) -> None:
+def test_tracking_stops_if_the_bucket_is_unreachable(tmp_path: Path) -> None:
     video = VideoToTrack("a" * 16, BucketPath("no-such-bucket", "a.mp4"))
     with pytest.raises(OSError, match="no-such-bucket"):
         tracked([video], tmp_path)
@@ -283,14 +271,14 @@ def test_a_bucket_that_is_away_stops_tracking_and_refuses_nothing(tmp_path: Path
     assert files_in(tmp_path) == []
 
 
-def test_a_refused_objects_copy_is_removed(bucket: str, tmp_path: Path) -> None:
+def test_copy_of_a_refused_object_is_removed(bucket: str, tmp_path: Path) -> None:
     put(bucket, "text.mp4", b"not a video")
     name = hashlib.sha256(b"not a video").hexdigest()[:16]
     assert tracked([VideoToTrack(name, below(bucket, "text.mp4"))], tmp_path) == {name: "not_a_video"}
     assert sorted(path.name for path in files_in(tmp_path)) == ["candidates.parquet", "video.json"]
 
 
-def test_the_copy_of_a_reader_that_died_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_of_a_dead_reader_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / f"aa.partial-{dead_process()}-00.mp4").touch()
 
     def crash(_: object, tasks: list[object], __: int) -> list[tuple[object, Crashed]]:
@@ -304,13 +292,11 @@ def test_the_copy_of_a_reader_that_died_is_removed(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_the_same_videos_give_the_same_shards_from_a_bucket_and_from_a_folder(
-    bucket: str, tmp_path: Path, faces: Path
-) -> None:
+def test_bucket_and_folder_give_the_same_shards(bucket: str, tmp_path: Path, faces: Path) -> None:
     for path in files_in(faces):
         put(bucket, f"videos/{path.relative_to(faces).as_posix()}", path.read_bytes())
     settings = PreprocessingSettings(clips=ClipSettings(minimum_mouth_motion=0.0))  # this face hardly speaks
-    made: list[dict[str, tuple[str, str]]] = []
+    members: list[dict[str, tuple[str, str]]] = []
     for name, source in (("folder", faces), ("bucket", below(bucket))):
         root = UPath(tmp_path / name)
         scan_sources(root, [source], SourceSettings())
@@ -319,11 +305,11 @@ def test_the_same_videos_give_the_same_shards_from_a_bucket_and_from_a_folder(
         assert {video.video_id for video in batch.videos} == {video_id(path) for path in files_in(faces)}
         published = {step: run_step(root, step, batch, settings, workers=0) for step in STEPS}
         assert published["shards"].manifest.counts["samples"] == 2
-        made.append(
+        members.append(
             {
                 step: (each.manifest.fingerprint, each.manifest.content_digest)
                 for step, each in published.items()
             }
         )
         assert not [path for path in files_in(tmp_path / name) if path.suffix == ".mp4"]
-    assert made[0] == made[1]
+    assert members[0] == members[1]

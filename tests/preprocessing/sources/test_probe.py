@@ -60,7 +60,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("a.mpg", "mpeg1video", "mp2float"),
     ],
 )
-def test_whole_videos_are_accepted(sources: Path, name: str, video_codec: str, audio_codec: str) -> None:
+def test_probe_accepts_complete_videos(sources: Path, name: str, video_codec: str, audio_codec: str) -> None:
     facts = probe(sources / name, SETTINGS)
     assert facts.video_codec == video_codec
     assert facts.audio_codec in (audio_codec, audio_codec.removesuffix("float"))
@@ -69,28 +69,28 @@ def test_whole_videos_are_accepted(sources: Path, name: str, video_codec: str, a
 
 
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(60)])
-def test_steady_rates_are_told_exactly_and_steady(tmp_path: Path, fps: Fraction) -> None:
+def test_probe_measures_constant_frame_rates(tmp_path: Path, fps: Fraction) -> None:
     make_video(tmp_path / "a.mp4", Recipe(fps=fps))
     facts = probe(tmp_path / "a.mp4", SETTINGS)
     assert facts.average_fps == pytest.approx(float(fps), abs=1e-3)
     assert not facts.variable_rate
 
 
-def test_a_varying_rate_is_told(tmp_path: Path) -> None:
+def test_probe_detects_a_variable_frame_rate(tmp_path: Path) -> None:
     kept = [number for number in range(75) if number % 5 not in (1, 2)]
     make_video(tmp_path / "a.mkv", Recipe(".mkv", kept=kept))
     facts = probe(tmp_path / "a.mkv", SETTINGS)
     assert (facts.frame_count, facts.variable_rate) == (len(kept), True)
 
 
-def test_starts_are_told(tmp_path: Path) -> None:
+def test_probe_reads_stream_starts(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mkv", Recipe(".mkv", codecs={**X264, **PCM}, audio_offset_seconds=0.333))
     facts = probe(tmp_path / "a.mkv", SETTINGS)
     assert (facts.video_start_seconds, facts.audio_start_seconds) == (0.0, 0.333)
     assert facts.duration_seconds == pytest.approx(3.333, abs=0.01)
 
 
-def test_size_is_as_displayed(tmp_path: Path) -> None:
+def test_probe_gives_the_displayed_size(tmp_path: Path) -> None:
     make_video(tmp_path / "plain.mp4", Recipe(output={"aspect": "2:1"}))
     run_ffmpeg(
         ffmpeg.input(str(tmp_path / "plain.mp4"), display_rotation=90).output(
@@ -103,7 +103,7 @@ def test_size_is_as_displayed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["late.mp4", "fast.mp4", "a.mov", "a.mkv", "a.webm", "a.avi"])
 @pytest.mark.parametrize("share", [0.4, 0.7])
-def test_cut_off_videos_are_truncated(sources: Path, tmp_path: Path, name: str, share: float) -> None:
+def test_probe_refuses_truncated_videos(sources: Path, tmp_path: Path, name: str, share: float) -> None:
     whole = (sources / name).read_bytes()
     path = tmp_path / f"with space é {name}"
     path.write_bytes(whole[: int(share * len(whole))])
@@ -135,24 +135,24 @@ def write_picture(folder: Path, _: Path) -> Path:
 
 
 @pytest.mark.parametrize("write", [write_playlist, write_concat, write_text, write_picture])
-def test_what_is_no_video_is_named_so_and_no_other_file_is_read(
+def test_probe_refuses_playlists_without_reading_others(
     sources: Path, tmp_path: Path, write: Callable[[Path, Path], Path]
 ) -> None:
     # The file they point to is a good video: had it been read, the probe would have taken it.
     assert reason_of(write(tmp_path, sources / "late.mp4")) == "not_a_video"
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_probe_refuses_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     assert reason_of(tmp_path / "a.mp4") == "zero_bytes"
 
 
-def test_a_head_without_sense_is_unreadable(tmp_path: Path) -> None:
+def test_probe_refuses_a_corrupt_header(tmp_path: Path) -> None:
     (tmp_path / "a.mkv").write_bytes(b"\x1a\x45\xdf\xa3" + bytes(range(256)) * 8)
     assert reason_of(tmp_path / "a.mkv") == "unreadable"
 
 
-def test_missing_streams(sources: Path, tmp_path: Path) -> None:
+def test_probe_refuses_missing_streams(sources: Path, tmp_path: Path) -> None:
     source = ffmpeg.input(str(sources / "late.mp4"))
     run_ffmpeg(source.audio.output(str(tmp_path / "sound.mp4"), acodec="copy"))
     run_ffmpeg(source.video.output(str(tmp_path / "picture.mp4"), vcodec="copy"))
@@ -160,7 +160,7 @@ def test_missing_streams(sources: Path, tmp_path: Path) -> None:
     assert reason_of(tmp_path / "picture.mp4") == "no_sound"
 
 
-def test_a_cover_picture_is_no_video(sources: Path, tmp_path: Path) -> None:
+def test_probe_ignores_cover_pictures(sources: Path, tmp_path: Path) -> None:
     source = ffmpeg.input(str(sources / "late.mp4"))
     cover = source.video.filter("trim", end_frame=1)
     options = {"c:v": "png", "disposition:v:0": "attached_pic", "acodec": "copy"}
@@ -168,18 +168,19 @@ def test_a_cover_picture_is_no_video(sources: Path, tmp_path: Path) -> None:
     assert reason_of(tmp_path / "cover.mp4") == "no_video"
 
 
-def test_what_picture_and_sound_share_must_be_long_enough(tmp_path: Path) -> None:
+def test_probe_refuses_a_short_overlap(tmp_path: Path) -> None:
     make_video(tmp_path / "short.mp4", Recipe(seconds=0.8))
     assert reason_of(tmp_path / "short.mp4") == "too_short"
     make_video(tmp_path / "apart.mkv", Recipe(".mkv", codecs={**X264, **AAC}, audio_offset_seconds=2.5))
     assert reason_of(tmp_path / "apart.mkv") == "too_short"
 
 
-def test_too_large(sources: Path) -> None:
-    assert reason_of(sources / "late.mp4", ProbeSettings(maximum_side_px=63)) == "too_large"
+def test_probe_refuses_large_pictures(tmp_path: Path) -> None:
+    make_video(tmp_path / "wide.mp4", Recipe(output={"aspect": "2:1"}))  # displayed as 128 x 64
+    assert reason_of(tmp_path / "wide.mp4", ProbeSettings(maximum_side_px=127)) == "too_large"
 
 
-def test_a_refusal_comes_back_whole_from_a_worker() -> None:
+def test_refused_video_survives_pickling() -> None:
     again = pickle.loads(pickle.dumps(RefusedVideo("no_sound", "no sound stream")))  # noqa: S301 (our own bytes)
     assert (again.reason, again.detail, str(again)) == (
         "no_sound",

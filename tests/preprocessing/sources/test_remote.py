@@ -40,27 +40,27 @@ def copies_in(folder: Path) -> list[Path]:
         ("a/b", Path("a/b")),
     ],
 )
-def test_a_source_is_a_path_or_a_place_in_a_bucket(text: str, place: Path | BucketPath) -> None:
+def test_source_path_parses_paths_and_buckets(text: str, place: Path | BucketPath) -> None:
     assert source_path(text) == place
 
 
 @pytest.mark.parametrize("text", ["s3://bucket", "s3://bucket/some/videos", "s3://bucket/100%25 #1?"])
-def test_a_place_in_a_bucket_is_written_as_it_is_read(text: str) -> None:
+def test_bucket_path_round_trips_as_text(text: str) -> None:
     assert str(source_path(text)) == text
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
-        ("gs://bucket/x", "of gs:// nothing is known"),
+        ("gs://bucket/x", "gs:// is not supported"),
         ("s3:///x", "names no bucket"),
         ("s3://", "names no bucket"),
         ("s3://bucket/a//b", "has an empty, '.' or '..' part"),
         ("s3://bucket/../b", "has an empty, '.' or '..' part"),
     ],
 )
-def test_what_is_no_source_is_told(text: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_source_path_refuses_other_urls(text: str, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         source_path(text)
 
 
@@ -76,22 +76,22 @@ def test_what_is_no_source_is_told(text: str, told: str) -> None:
         ("file:///a:gs://b", ["file:///a", "gs://b"]),
     ],
 )
-def test_a_colon_splits_except_that_of_a_url(text: str, entries: list[str]) -> None:
+def test_split_folders_keeps_urls(text: str, entries: list[str]) -> None:
     assert split_folders(text) == entries
 
 
-def test_objects_are_listed_below_the_prefix_only(bucket: str) -> None:
+def test_list_objects_stays_below_the_prefix(bucket: str) -> None:
     for number, name in enumerate(NAMES):
         put(bucket, name, b"x" * number)
-    found = list(list_objects(BucketPath(bucket.removeprefix("s3://"), "videos")))
-    assert [(str(each.path), each.size_bytes) for each in found] == [
+    objects = list(list_objects(BucketPath(bucket.removeprefix("s3://"), "videos")))
+    assert [(str(each.path), each.size_bytes) for each in objects] == [
         (f"{bucket}/videos/a/1.mp4", 0),
         (f"{bucket}/videos/b b/ä #1?.mp4", 1),
     ]
     assert len(list(list_objects(BucketPath(bucket.removeprefix("s3://"), "")))) == 3
 
 
-def test_a_prefix_is_a_folder_if_something_lies_there(bucket: str, tmp_path: Path) -> None:
+def test_is_folder_of_a_prefix_needs_an_object(bucket: str, tmp_path: Path) -> None:
     assert is_folder(source_path(bucket))
     put(bucket, "videos/notes.txt", b"")
     assert is_folder(source_path(f"{bucket}/videos"))
@@ -101,7 +101,7 @@ def test_a_prefix_is_a_folder_if_something_lies_there(bucket: str, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_does_not_answer_is_an_error_with_what_to_look_at() -> None:
+def test_list_objects_error_names_what_to_check() -> None:
     with pytest.raises(OSError, match=r"^s3://no-such-bucket cannot be listed: .*AWS_ENDPOINT_URL"):
         is_folder(source_path("s3://no-such-bucket"))
 
@@ -113,33 +113,33 @@ def test_plain_http_to_another_machine_is_refused(bucket: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("size_bytes", [0, 3, 7, 14, 15])
-def test_a_copy_holds_the_objects_bytes_while_it_is_wanted(
+def test_fetched_copy_exists_during_the_block(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
 ) -> None:
     monkeypatch.setattr(remote_sources, "PIECE_BYTES", 7)
     content = bytes(range(size_bytes))
     place = put(bucket, NAMES[1], content)
-    with fetched(place, tmp_path / "copies" / "video.mp4") as (copy, told):
+    with fetched(place, tmp_path / "copies" / "video.mp4") as (copy, fetched_object):
         assert copy.read_bytes() == content
         assert copy.suffix == ".mp4"
-        assert (told.path, told.size_bytes) == (place, size_bytes)
+        assert (fetched_object.path, fetched_object.size_bytes) == (place, size_bytes)
     assert copies_in(tmp_path / "copies") == []
 
 
-def test_the_copy_goes_when_its_use_fails(bucket: str, tmp_path: Path) -> None:
+def test_fetched_copy_is_removed_after_an_error(bucket: str, tmp_path: Path) -> None:
     place = put(bucket, "a.mp4", b"content")
     with pytest.raises(IsADirectoryError), fetched(place, tmp_path / "copies" / "a.mp4") as (copy, _):
         copy.parent.read_bytes()
     assert copies_in(tmp_path / "copies") == []
 
 
-def test_an_object_replaced_between_two_pieces_is_refused(
+def test_fetched_refuses_an_object_replaced_meanwhile(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_sources, "PIECE_BYTES", 4)
     place = put(bucket, "a.mp4", b"old bytes")
 
-    def pieces(start: int, end: int, step: int) -> range:  # asked for when the size was told
+    def pieces(start: int, end: int, step: int) -> range:  # called once the size is known
         put(bucket, "a.mp4", b"new bytes")
         return range(start, end, step)
 
@@ -152,13 +152,11 @@ def test_an_object_replaced_between_two_pieces_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_that_is_gone_is_refused_and_a_bucket_that_is_gone_is_an_error(
-    bucket: str, tmp_path: Path
-) -> None:
+def test_fetched_tells_missing_objects_from_missing_buckets(bucket: str, tmp_path: Path) -> None:
     place = put(bucket, "a.mp4", b"content")
     open_store(bucket, patient=False).delete("a.mp4")
     with (
-        pytest.raises(RefusedVideo, match=f"source_missing: {bucket}/a.mp4 is not there any more"),
+        pytest.raises(RefusedVideo, match=f"source_missing: {bucket}/a.mp4 does not exist any more"),
         fetched(place, tmp_path / "a.mp4"),
     ):
         pass

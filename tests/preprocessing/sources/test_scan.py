@@ -57,7 +57,7 @@ def with_batches(table: pa.Table, key: str) -> pa.Table:
     return table.set_column(CATALOG_SCHEMA.get_field_index("batch"), CATALOG_SCHEMA.field("batch"), column)
 
 
-def test_first_folder_names_the_person_and_a_flat_file_is_its_own(tmp_path: Path, videos: list[Path]) -> None:
+def test_identity_is_the_first_folder_or_the_stem(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos, ["id 1/video x/a clip.mp4", "Zoë Müller/b.MP4", "flat file.mp4"])
     (tmp_path / "notes.txt").write_text("not a video")
     rows = by_name(scan([tmp_path], None, SETTINGS).table)
@@ -69,7 +69,7 @@ def test_first_folder_names_the_person_and_a_flat_file_is_its_own(tmp_path: Path
     assert {row.status for row in rows.values()} == {"accepted"}
 
 
-def test_a_row_tells_content_and_facts(tmp_path: Path, videos: list[Path]) -> None:
+def test_row_has_hash_and_facts(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos[:1], ["p/a.mp4"])
     (row,) = rows_of(scan([tmp_path], None, SETTINGS).table)
     digest = hashlib.sha256(videos[0].read_bytes()).hexdigest()
@@ -90,9 +90,7 @@ def test_refused_files_are_rows_with_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_scan_of_ten_thousand_files_opens_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_second_scan_opens_no_known_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         (tmp_path / f"id{number:03d}").mkdir()
     for number in range(10_000):
@@ -117,7 +115,7 @@ def test_a_second_scan_of_ten_thousand_files_opens_none(
     assert second.table.equals(first.table)
 
 
-def test_a_changed_threshold_probes_again_but_does_not_hash_again(
+def test_changed_probe_settings_do_not_hash_again(
     tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay_out(tmp_path, videos, ["a.mp4", "b.mp4"])
@@ -133,7 +131,7 @@ def test_a_changed_threshold_probes_again_but_does_not_hash_again(
     assert second.table["reason"].to_pylist() == ["too_short", "too_short"]
 
 
-def test_the_same_content_twice_is_one_video(tmp_path: Path, videos: list[Path]) -> None:
+def test_same_content_twice_is_one_video(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, [videos[0], videos[0], videos[1]], ["a/1.mp4", "b/copy.mp4", "c/2.mp4"])
     rows = by_name(scan([tmp_path], None, SETTINGS).table)
     assert rows["a/1.mp4"].status == "accepted"
@@ -142,7 +140,7 @@ def test_the_same_content_twice_is_one_video(tmp_path: Path, videos: list[Path])
     assert copy.detail == f"same content as {rows['a/1.mp4'].path}"
 
 
-def test_a_moved_file_keeps_its_video_and_batch(tmp_path: Path, videos: list[Path]) -> None:
+def test_moved_file_keeps_its_id_and_batch(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos, ["a/1.mp4", "b/2.mp4"])
     known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
     before = by_name(known)["a/1.mp4"]
@@ -155,7 +153,7 @@ def test_a_moved_file_keeps_its_video_and_batch(tmp_path: Path, videos: list[Pat
     assert (moved.video_id, moved.batch, moved.identity) == (before.video_id, "b00000-12345678", "c")
 
 
-def test_a_vanished_file_keeps_its_row_until_it_is_back(tmp_path: Path, videos: list[Path]) -> None:
+def test_missing_file_keeps_its_row(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos, ["a/1.mp4", "b/2.mp4"])
     known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
     (tmp_path / "a/1.mp4").rename(tmp_path / "elsewhere")
@@ -173,7 +171,7 @@ def test_a_vanished_file_keeps_its_row_until_it_is_back(tmp_path: Path, videos: 
     assert back.table.equals(known)
 
 
-def test_a_duplicate_takes_over_when_the_first_file_goes(tmp_path: Path, videos: list[Path]) -> None:
+def test_duplicate_replaces_a_missing_file(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, [videos[0], videos[0]], ["a/1.mp4", "b/copy.mp4"])
     known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
     (tmp_path / "a/1.mp4").unlink()
@@ -181,9 +179,7 @@ def test_a_duplicate_takes_over_when_the_first_file_goes(tmp_path: Path, videos:
     assert (row.relative_path, row.status, row.batch) == ("b/copy.mp4", "accepted", "b00000-12345678")
 
 
-def test_new_content_at_an_old_path_is_a_new_video_and_the_old_row_stays(
-    tmp_path: Path, videos: list[Path]
-) -> None:
+def test_new_content_at_a_known_path_is_a_new_video(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos, ["a.mp4"])
     known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
     shutil.copyfile(videos[1], tmp_path / "a.mp4")
@@ -198,7 +194,7 @@ def test_new_content_at_an_old_path_is_a_new_video_and_the_old_row_stays(
     assert again.table.equals(result.table)
 
 
-def test_a_touched_file_keeps_its_batch(tmp_path: Path, videos: list[Path]) -> None:
+def test_touched_file_keeps_its_batch(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos, ["a.mp4"])
     known = with_batches(scan([tmp_path], None, SETTINGS).table, "b00000-12345678")
     os.utime(tmp_path / "a.mp4", ns=(1, 1))
@@ -206,7 +202,7 @@ def test_a_touched_file_keeps_its_batch(tmp_path: Path, videos: list[Path]) -> N
     assert (row.batch, row.present, row.modified_ns) == ("b00000-12345678", True, 1)
 
 
-def test_rows_of_other_folders_are_left_alone(tmp_path: Path, videos: list[Path]) -> None:
+def test_scan_keeps_rows_of_other_folders(tmp_path: Path, videos: list[Path]) -> None:
     lay_out(tmp_path, videos, ["one/a.mp4", "two/b.mp4"])
     known = scan([tmp_path / "one", tmp_path / "two"], None, SETTINGS).table
     (tmp_path / "two/b.mp4").unlink()
@@ -214,12 +210,12 @@ def test_rows_of_other_folders_are_left_alone(tmp_path: Path, videos: list[Path]
     assert result.table.equals(known)
 
 
-def test_a_missing_root_is_an_error_not_an_empty_catalog(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+def test_missing_root_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         scan([tmp_path / "nowhere"], None, SETTINGS)
 
 
-def test_a_file_that_grows_while_it_is_read_is_read_again_next_time(
+def test_growing_file_is_read_again_next_time(
     tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay_out(tmp_path, videos, ["a.mp4"])
@@ -237,7 +233,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_next_time(
     assert (second.files_read, second.table["status"].to_pylist()) == (1, ["accepted"])
 
 
-def test_hidden_files_are_left_out_and_link_loops_end(tmp_path: Path) -> None:
+def test_find_videos_skips_hidden_files_and_link_loops(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / ".cache").mkdir()
     for name in ("a/1.mp4", "a/.hidden.mp4", ".cache/2.mp4"):
@@ -245,12 +241,12 @@ def test_hidden_files_are_left_out_and_link_loops_end(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "A link").symlink_to(tmp_path / "a")
     (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nothing")
-    found, unreadable = find_videos([tmp_path])
-    assert [file.relative_path for file in found] == ["a/1.mp4"]
+    files, unreadable = find_videos([tmp_path])
+    assert [file.relative_path for file in files] == ["a/1.mp4"]
     assert unreadable == []
 
 
-def test_a_name_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
+def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
     path.touch()
     (row,) = rows_of(scan([tmp_path], None, SETTINGS).table)
@@ -258,19 +254,19 @@ def test_a_name_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("identity", ["id10270", "Zoë Müller", "李雷", "a.b/c", "x" * 200, "..."])
-def test_slugs_fit_the_key(identity: str) -> None:
+def test_identity_slug_matches_the_key_pattern(identity: str) -> None:
     slug = identity_slug(identity)
     assert KEY_PATTERN.fullmatch(slug)
     assert len(slug) <= 41
 
 
-def test_slugs_keep_persons_apart_and_joins_spellings() -> None:
+def test_identity_slug_is_unique_and_normalised() -> None:
     assert identity_slug("Zoë Müller").startswith("zoe-muller-")
     assert identity_slug("Zoë") != identity_slug("Zoe")
     assert identity_slug("Zoe\u0308") == identity_slug("Zo\u00eb")
 
 
-def test_the_table_survives_its_file_with_descriptions(tmp_path: Path) -> None:
+def test_catalog_file_keeps_rows_and_descriptions(tmp_path: Path) -> None:
     row = CatalogRow(
         "0" * 16,
         "0" * 64,
@@ -297,15 +293,15 @@ def test_the_table_survives_its_file_with_descriptions(tmp_path: Path) -> None:
     assert read_catalog(tmp_path / "absent.parquet") is None
 
 
-def test_another_table_is_no_catalog(tmp_path: Path) -> None:
+def test_read_catalog_refuses_other_tables(tmp_path: Path) -> None:
     write_catalog(tmp_path / "x.parquet", pa.table({"a": [1]}))
     with pytest.raises(ValueError, match=r"has columns \['a'\]"):
         read_catalog(tmp_path / "x.parquet")
 
 
-def test_progress_counts_up_to_all(tmp_path: Path) -> None:
+def test_scan_logs_the_number_of_files_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in "abc":
         (tmp_path / f"{name}.mp4").touch()
-    seen: list[tuple[int, int]] = []
-    scan([tmp_path], None, SETTINGS, lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    caplog.set_level("INFO")
+    scan([tmp_path], None, SETTINGS)
+    assert caplog.messages == ["Hashed and probed 3 of 3 new files"]

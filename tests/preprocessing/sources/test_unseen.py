@@ -1,4 +1,4 @@
-"""What is new under the folders, told from a listing alone."""
+"""New videos below the folders, from a listing alone."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> UPath:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two files of long ago; nobody can read them as videos, so that opening them would be told."""
+    """Two old files that are no videos, so that opening them would fail."""
     folder = tmp_path / "videos"
     for number, name in enumerate(("a/1.mp4", "b/2.mp4"), start=1):
         write(folder / name, b"x" * number, age_seconds=1000)
@@ -42,7 +42,7 @@ def write(path: Path, content: bytes, age_seconds: float) -> None:
     os.utime(path, (modified, modified))
 
 
-def test_without_a_catalog_all_is_unseen_and_told_by_name_and_digest(root: UPath, folder: Path) -> None:
+def test_unseen_without_a_catalog_is_every_file(root: UPath, folder: Path) -> None:
     lines = [
         f"{path}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\0"
         for path in (folder / "a/1.mp4", folder / "b/2.mp4")
@@ -57,21 +57,19 @@ def test_without_a_catalog_all_is_unseen_and_told_by_name_and_digest(root: UPath
     assert not Path(str(root)).exists()
 
 
-def test_no_folder_holds_nothing_new(root: UPath) -> None:
+def test_unseen_without_folders_is_nothing(root: UPath) -> None:
     assert unseen_files(root, [], SETTINGS) == NOTHING
 
 
-def test_after_a_scan_nothing_is_unseen_and_scanned_folders_are_looked_at_unnamed(
-    root: UPath, folder: Path
-) -> None:
+def test_unseen_after_a_scan_covers_scanned_folders(root: UPath, folder: Path) -> None:
     scan_sources(root, [folder], SourceSettings())
     assert unseen_files(root, [], SETTINGS) == NOTHING
     write(folder / "c/3.mp4", b"new", age_seconds=61)
-    found = unseen_files(root, [], SETTINGS)
-    assert (found.settled, found.fresh, found.names) == (1, 0, (str(folder / "c/3.mp4"),))
+    unseen = unseen_files(root, [], SETTINGS)
+    assert (unseen.settled, unseen.fresh, unseen.names) == (1, 0, (str(folder / "c/3.mp4"),))
 
 
-def test_a_changed_file_is_unseen_and_a_vanished_one_is_not(root: UPath, folder: Path) -> None:
+def test_unseen_has_changed_but_not_missing_files(root: UPath, folder: Path) -> None:
     scan_sources(root, [folder], SourceSettings())
     (folder / "b/2.mp4").unlink()
     assert unseen_files(root, [], SETTINGS) == NOTHING
@@ -79,9 +77,7 @@ def test_a_changed_file_is_unseen_and_a_vanished_one_is_not(root: UPath, folder:
     assert unseen_files(root, [], SETTINGS).names == (str(folder / "a/1.mp4"),)
 
 
-def test_what_changed_just_now_is_counted_apart_and_leaves_the_digest_alone(
-    root: UPath, folder: Path
-) -> None:
+def test_unsettled_files_do_not_change_the_digest(root: UPath, folder: Path) -> None:
     before = unseen_files(root, [folder], SETTINGS)
     write(folder / "a/copying.mp4", b"half", age_seconds=5)
     during = unseen_files(root, [folder], SETTINGS)
@@ -91,7 +87,7 @@ def test_what_changed_just_now_is_counted_apart_and_leaves_the_digest_alone(
     assert after.digest != before.digest
 
 
-def test_a_file_that_was_changing_when_it_was_scanned_is_unseen_still(
+def test_file_that_changed_during_the_scan_stays_unseen(
     root: UPath, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change(*_: object) -> None:
@@ -102,24 +98,22 @@ def test_a_file_that_was_changing_when_it_was_scanned_is_unseen_still(
     assert unseen_files(root, [], SETTINGS).settled == 2
 
 
-def test_a_file_under_two_folders_counts_once(root: UPath, folder: Path) -> None:
+def test_file_below_two_folders_counts_once(root: UPath, folder: Path) -> None:
     assert unseen_files(root, [folder, folder / "a"], SETTINGS).settled == 2
 
 
-def test_folders_that_are_away_are_told_and_the_others_are_looked_at(
-    root: UPath, folder: Path, tmp_path: Path
-) -> None:
+def test_missing_folders_are_reported_and_others_listed(root: UPath, folder: Path, tmp_path: Path) -> None:
     (folder / "loop.mp4").symlink_to("loop.mp4")
-    found = unseen_files(root, [tmp_path / "away", folder, folder / "a/1.mp4"], SETTINGS)
-    assert found.settled == 2
-    assert found.unreadable_folders == (
-        f"{tmp_path}/away is no folder",
+    unseen = unseen_files(root, [tmp_path / "away", folder, folder / "a/1.mp4"], SETTINGS)
+    assert unseen.settled == 2
+    assert unseen.unreadable_folders == (
+        f"{tmp_path}/away is not a folder",
         f"{folder}/loop.mp4",
-        f"{folder}/a/1.mp4 is no folder",
+        f"{folder}/a/1.mp4 is not a folder",
     )
 
 
-def test_a_bucket_is_listed_and_no_object_is_read(
+def test_unseen_lists_a_bucket_without_reading_it(
     bucket: str, root: UPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos = BucketPath(bucket.removeprefix("s3://"), "videos")
@@ -127,8 +121,8 @@ def test_a_bucket_is_listed_and_no_object_is_read(
     store.put("videos/a.mp4", b"not a video")
     assert unseen_files(root, [videos], SETTINGS).fresh == 1
     monkeypatch.setattr("preprocessing.sources.remote.open_store", lambda *_, **__: ListedOnly(store))
-    found = unseen_files(root, [videos], AT_ONCE)
-    assert (found.settled, found.names) == (1, (f"{bucket}/videos/a.mp4",))
+    unseen = unseen_files(root, [videos], AT_ONCE)
+    assert (unseen.settled, unseen.names) == (1, (f"{bucket}/videos/a.mp4",))
 
 
 class ListedOnly:
@@ -138,21 +132,21 @@ class ListedOnly:
         self.list = store.list
 
 
-def test_after_a_scan_a_buckets_objects_are_known(bucket: str, root: UPath) -> None:
+def test_bucket_objects_are_known_after_a_scan(bucket: str, root: UPath) -> None:
     videos = BucketPath(bucket.removeprefix("s3://"), "videos")
     open_store(bucket, patient=False).put("videos/a.mp4", b"not a video")
     scan_sources(root, [videos], SourceSettings())
     assert unseen_files(root, [], AT_ONCE) == NOTHING
 
 
-def test_buckets_that_are_away_never_raise(
+def test_missing_buckets_do_not_raise(
     bucket: str, root: UPath, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = BucketPath(bucket.removeprefix("s3://"), "videos")
-    found = unseen_files(root, [here, folder, BucketPath("no-such-bucket", "")], SETTINGS)
-    assert found.settled == 2
-    empty, missing = found.unreadable_folders
-    assert empty == f"{bucket}/videos is no folder: no object lies there"
+    unseen = unseen_files(root, [here, folder, BucketPath("no-such-bucket", "")], SETTINGS)
+    assert unseen.settled == 2
+    empty, missing = unseen.unreadable_folders
+    assert empty == f"{bucket}/videos is empty: no object has this prefix"
     assert missing.startswith("s3://no-such-bucket cannot be listed: ")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example:9000")
     (refused,) = unseen_files(root, [here, folder], SETTINGS).unreadable_folders
