@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner, Result
 from upath import UPath
 
-from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.cli import compare, status
 from pipelines.cli.main import main, one_line
 from tests.factories.toy_run import publish_weights
@@ -20,7 +19,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UPath:
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back after the test
     root = UPath(tmp_path / "root")
     for run in ("a", "b"):
-        for asset in ("stage1_motion", "stage3_expression", EVALUATION_REPORT):
+        for asset in ("stage1_motion", "stage3_expression", "generated_videos", "evaluation_report"):
             publish_weights(root, asset, run, {})
     return root
 
@@ -35,7 +34,7 @@ def run(*arguments: str) -> Result:
         (("train", "stage2_lip", "--run", "nobody"), "stage1_motion"),
         (("train", "stage2_lip", "--parents-run", "nobody"), "stage1_motion"),
         (("evaluate", "--run", "nobody"), "stage3_expression"),
-        (("compare", "a", "nobody"), "evaluation_report"),
+        (("compare", "a", "nobody"), "generated_videos"),
         (("baseline", "set", "nobody", "--note", "x"), "evaluation_report"),
     ],
 )

@@ -21,7 +21,7 @@ from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.planned_batches import planned_batches
 from preprocessing.dataset.index import DATASET, WHOLE
 from preprocessing.orchestration.reprocessing import plan_reprocessing
-from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, why_stale
+from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, step_settings, why_stale
 from preprocessing.sources.stored_catalog import SourceSettings, batch_keys, load_batch, scan_sources
 from storage.publishing import current
 
@@ -144,9 +144,11 @@ def test_newer_labeller_makes_its_label_and_shards_stale(
     root: UPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEPS["lip_sync_scores"]
-    monkeypatch.setitem(STEPS, step.name, replace(step, code_version=lambda _: "newer"))
+    newer, settings = replace(step, code_version="newer"), step_settings(step, PreprocessingSettings())
+    monkeypatch.setitem(STEPS, step.name, newer)
     (batch,) = plan_reprocessing(root, PreprocessingSettings()).stale
-    assert batch.why == f"lip_sync_scores: code version {step.code_version(PreprocessingSettings())} -> newer"
+    versions = f"{step.full_code_version(settings)} -> {newer.full_code_version(settings)}"
+    assert batch.why == f"lip_sync_scores: code version {versions}"
     assert batch.steps == ("lip_sync_scores", "shards")
 
 

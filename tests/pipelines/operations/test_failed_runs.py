@@ -80,7 +80,7 @@ def test_failed_run_writes_one_line_and_one_message(
 
 
 def test_post_refuses_a_url_that_is_not_http() -> None:
-    with pytest.raises(ValueError, match="WEBHOOK is 'file:///etc/passwd'"):
+    with pytest.raises(ValueError, match="must start with http:// or https://, got 'file:///etc/passwd'"):
         post("file:///etc/passwd", {})
 
 
