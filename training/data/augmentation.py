@@ -1,11 +1,11 @@
-"""What the motion branch and the expression window see: changed colours and geometry, on the device.
+"""Augmentation of colour and geometry, on the device.
 
-Parameters are drawn on the host, a row at a time, from the row's seed (`RowFacts.seeds`), which stands for
-(seed, epoch, sample): the same row is changed in the same way whatever the batch, the rank and the device,
-so a resumed run sees the same pictures. Pictures are then changed all at once with torch's operations.
+Parameters are drawn on the host from each row's seed (`RowFacts.seeds`), which stands for (seed, epoch,
+sample): a row is augmented in the same way whatever the batch, rank and device, so a resumed run sees the
+same images. The images of a batch are then changed together.
 
-Colour is one 3 x 4 matrix a picture: brightness, contrast about the picture's mean luma, saturation, and hue
-as a turn of the chroma plane (YIQ), which unlike a turn in HSV keeps luma; clamped once, at the end.
+Colour is one 3 x 4 matrix per image: brightness, contrast about the image's mean luma, saturation, and hue as
+a rotation of the chroma plane (YIQ), which unlike a rotation in HSV keeps luma; clamped once, at the end.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ _MOTION_STREAM: Final = 1
 _WINDOW_STREAM: Final = 2
 _CORNERS: Final = np.array(
     [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
-)  # x, y; clockwise in a picture
+)  # x, y; clockwise in the image
 Border = Literal["border", "zeros"]
 
 
 class ColourJitter(Settings):
     """Factors are drawn from 1 - value to 1 + value, hue from -value to value turns.
 
-    Defaults: left over in the official code, unverified as the paper's.
+    Defaults: found unused in the official code; unverified as the paper's.
     """
 
     brightness: float = Field(default=0.5, ge=0, le=1)
@@ -43,9 +43,9 @@ class ColourJitter(Settings):
 
 
 class MotionAugmentation(Settings):
-    """Stage 1, the driving frame on its way into E_mot: drops who it is and keeps how it moves.
+    """Stage 1, the input of E_mot: changes the appearance and keeps the motion.
 
-    Defaults: left over in the official code, unverified as the paper's.
+    Defaults: found unused in the official code; unverified as the paper's.
     """
 
     colour: ColourJitter = ColourJitter()
@@ -62,7 +62,7 @@ class MotionAugmentation(Settings):
 
 
 class WindowAugmentation(Settings):
-    """Stage 3, the K frames whose mean expression feature counts. Sizes are ours: the paper gives none."""
+    """Stage 3, the K frames of an expression window. Sizes are ours: the paper gives none."""
 
     colour: ColourJitter = ColourJitter()
     rotation_degrees: float = Field(
@@ -74,8 +74,7 @@ class WindowAugmentation(Settings):
         lt=1,
         description="Scale is drawn from 1 - scale to 1 + scale, uniformly in the logarithm",
     )
-    # "Each augmented": drawn for every frame, so that the mean cancels what the change brings in. One draw
-    # for all K would leave it in the mean.
+    # "Each augmented": drawn per frame, so that the mean over the window cancels the effect of augmentation.
     same_for_whole_window: bool = False
     outside: Border = "border"
 
@@ -85,16 +84,16 @@ def augment_motion(frames: Tensor, seeds: Sequence[int], settings: MotionAugment
 
     Args:
         frames: float [B, 3, H, W] RGB in [-1, 1].
-        seeds: B, of the batch's facts.
-        settings: how much.
+        seeds: B, `RowFacts.seeds`.
+        settings: ranges of the changes.
 
     Returns:
         The same shape, dtype and range.
     """
-    _require(frames, 4, seeds)
-    lots = [np.random.default_rng([_MOTION_STREAM, seed]) for seed in seeds]
-    factors = np.stack([_draw_colour(lot, settings.colour) for lot in lots])
-    maps = np.stack([_draw_perspective(lot, settings) for lot in lots])
+    _require_frames(frames, 4, seeds)
+    rngs = [np.random.default_rng([_MOTION_STREAM, seed]) for seed in seeds]
+    factors = np.stack([_draw_colour(rng, settings.colour) for rng in rngs])
+    maps = np.stack([_draw_perspective(rng, settings) for rng in rngs])
     return change_colour(warp(frames, maps, settings.outside), factors)
 
 
@@ -103,20 +102,20 @@ def augment_window(frames: Tensor, seeds: Sequence[int], settings: WindowAugment
 
     Args:
         frames: float [B, K, 3, H, W] RGB in [-1, 1].
-        seeds: B, of the batch's facts.
-        settings: how much, and whether a window's frames share one draw.
+        seeds: B, `RowFacts.seeds`.
+        settings: ranges of the changes, and whether a window's frames share one draw.
 
     Returns:
         The same shape, dtype and range.
     """
-    _require(frames, 5, seeds)
+    _require_frames(frames, 5, seeds)
     count = frames.shape[1]
     factors, maps = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
     for seed in seeds:
-        lot = np.random.default_rng([_WINDOW_STREAM, seed])
+        rng = np.random.default_rng([_WINDOW_STREAM, seed])
         draws = 1 if settings.same_for_whole_window else count
-        drawn = [(_draw_colour(lot, settings.colour), _draw_similarity(lot, settings)) for _ in range(draws)]
-        for colour, similarity in drawn * (count // draws):
+        pairs = [(_draw_colour(rng, settings.colour), _draw_similarity(rng, settings)) for _ in range(draws)]
+        for colour, similarity in pairs * (count // draws):
             factors.append(colour)
             maps.append(similarity)
     flat = warp(frames.flatten(0, 1), np.stack(maps), settings.outside)
@@ -134,11 +133,11 @@ def change_colour(frames: Tensor, factors: NDArray[np.float64]) -> Tensor:
         [N, 3, H, W], clamped to [-1, 1].
     """
     brightness, contrast, saturation, hue = factors.T[..., None, None]
-    luma = np.tile(np.array(_LUMA), (3, 1))  # [3, 3] projects on grey
-    turned = np.linalg.inv(_YIQ) @ _turns(hue[:, 0, 0]) @ _YIQ
+    luma = np.tile(np.array(_LUMA), (3, 1))  # [3, 3] projects to grey
+    rotated = np.linalg.inv(_YIQ) @ _hue_rotations(hue[:, 0, 0]) @ _YIQ
     saturated = luma + saturation * (np.eye(3) - luma)
-    matrices = _like(turned @ saturated * (contrast * brightness), frames)
-    # Of the picture made brighter or darker; grey is kept by saturation and hue.
+    matrices = _like(rotated @ saturated * (contrast * brightness), frames)
+    # Of the image after brightness; saturation and hue keep grey.
     means = (frames.mean(dim=(2, 3)) + 1) / 2 @ _like(np.array(_LUMA), frames)
     shift = means * _like((1 - contrast[:, 0, 0]) * brightness[:, 0, 0], frames)
     pixels = (frames.flatten(2) + 1) / 2
@@ -147,12 +146,12 @@ def change_colour(frames: Tensor, factors: NDArray[np.float64]) -> Tensor:
 
 
 def warp(frames: Tensor, maps: NDArray[np.float64], outside: Border) -> Tensor:
-    """Pictures seen through a plane's projective maps.
+    """Apply projective maps to images.
 
     Args:
         frames: float [N, 3, H, W].
-        maps: [N, 3, 3], from a place in the result to one in the source; -1 to 1 from edge to edge.
-        outside: what is seen beyond the source.
+        maps: [N, 3, 3], from a point of the result to one of the source; -1 to 1 from edge to edge.
+        outside: fill beyond the source.
 
     Returns:
         [N, 3, H, W], bilinear.
@@ -162,40 +161,40 @@ def warp(frames: Tensor, maps: NDArray[np.float64], outside: Border) -> Tensor:
     plane = torch.stack(
         [x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)], -1
     )
-    places = _like(plane.flatten(0, 1).numpy(), frames) @ _like(maps, frames).transpose(1, 2)
-    grid = (places[..., :2] / places[..., 2:]).reshape(len(frames), height, width, 2)
+    points = _like(plane.flatten(0, 1).numpy(), frames) @ _like(maps, frames).transpose(1, 2)
+    grid = (points[..., :2] / points[..., 2:]).reshape(len(frames), height, width, 2)
     return functional.grid_sample(frames, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
-def _draw_colour(lot: np.random.Generator, settings: ColourJitter) -> NDArray[np.float64]:
-    reach = np.array([settings.brightness, settings.contrast, settings.saturation, settings.hue_turns])
-    return np.array([1.0, 1.0, 1.0, 0.0]) + reach * lot.uniform(-1, 1, 4)
+def _draw_colour(rng: np.random.Generator, settings: ColourJitter) -> NDArray[np.float64]:
+    ranges = np.array([settings.brightness, settings.contrast, settings.saturation, settings.hue_turns])
+    return np.array([1.0, 1.0, 1.0, 0.0]) + ranges * rng.uniform(-1, 1, 4)
 
 
-def _draw_perspective(lot: np.random.Generator, settings: MotionAugmentation) -> NDArray[np.float64]:
-    chance, inwards = lot.random(), lot.random((4, 2))
-    if chance >= settings.perspective_probability:
+def _draw_perspective(rng: np.random.Generator, settings: MotionAugmentation) -> NDArray[np.float64]:
+    draw, inwards = rng.random(), rng.random((4, 2))
+    if draw >= settings.perspective_probability:
         return np.eye(3)
     return perspective_map(_CORNERS * (1 - settings.perspective * inwards))
 
 
 def perspective_map(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The map [3, 3] from `corners` [4, 2] to the square's own: a picture put on these corners by `warp`."""
+    """The map [3, 3] from `corners` [4, 2] to the image's: `warp` moves the corners of the image to them."""
     equations = list[list[float]]()
     for (x, y), (u, v) in zip(corners.tolist(), _CORNERS.tolist(), strict=True):
         equations += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
     return np.append(np.linalg.solve(np.array(equations), _CORNERS.ravel()), 1.0).reshape(3, 3)
 
 
-def _draw_similarity(lot: np.random.Generator, settings: WindowAugmentation) -> NDArray[np.float64]:
-    angle_rad = np.radians(settings.rotation_degrees) * lot.uniform(-1, 1)
-    scale = np.exp(lot.uniform(np.log(1 - settings.scale), np.log(1 + settings.scale)))
+def _draw_similarity(rng: np.random.Generator, settings: WindowAugmentation) -> NDArray[np.float64]:
+    angle_rad = np.radians(settings.rotation_degrees) * rng.uniform(-1, 1)
+    scale = np.exp(rng.uniform(np.log(1 - settings.scale), np.log(1 + settings.scale)))
     cosine, sine = np.cos(angle_rad) / scale, np.sin(angle_rad) / scale
     return np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
 
 
-def _turns(turns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N] -> [N, 3, 3] turns of YIQ's chroma plane."""
+def _hue_rotations(turns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N] turns -> [N, 3, 3] rotations of YIQ's chroma plane."""
     cosine, sine = np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)
     matrices = np.zeros((len(turns), 3, 3))
     matrices[:, 0, 0] = 1
@@ -208,10 +207,10 @@ def _like(values: NDArray[np.float64], frames: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(frames.device, frames.dtype)
 
 
-def _require(frames: Tensor, dimensions: int, seeds: Sequence[int]) -> None:
+def _require_frames(frames: Tensor, dimensions: int, seeds: Sequence[int]) -> None:
     if frames.ndim != dimensions or frames.shape[-3] != 3 or not frames.is_floating_point():
         raise ValueError(
-            f"frames are {frames.dtype}{list(frames.shape)}, need float of {dimensions} dimensions"
+            f"frames must be float with {dimensions} dimensions, got {frames.dtype}{list(frames.shape)}"
         )
     if len(seeds) != len(frames):
-        raise ValueError(f"{len(seeds)} seeds for {len(frames)} rows")
+        raise ValueError(f"need one seed per row, got {len(seeds)} for {len(frames)} rows")

@@ -1,7 +1,7 @@
-"""What the stages get: typed batches, one dataclass a kind.
+"""Training batches: one dataclass per kind.
 
-Pictures are uint8 RGB [.., 3, H, W] on the host and on the device; `training.data.frames` makes network
-input of them there. A batch of one is what a worker reads; `training.data.shared_batches` joins them.
+Images are uint8 RGB [.., 3, H, W] on the host and on the device, where `training.data.frames` converts them
+to network input. Loader workers read batches of one row; `training.data.shared_batches` joins them.
 
 Shape letters: B rows, K negatives or frames of a window, H = W side of the stored crops (224 px).
 """
@@ -20,7 +20,7 @@ AnyBatch = TypeVar("AnyBatch", bound="Batch")
 
 @dataclass(frozen=True)
 class CorruptMember:
-    """A member of a shard that could not be read."""
+    """A member of a shard that cannot be read."""
 
     shard: str
     key: str
@@ -30,19 +30,19 @@ class CorruptMember:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """Where the rows come from; stays on the host."""
+    """Where the rows of a batch are from; stays on the host."""
 
-    keys: tuple[str, ...]  # B clips; of an eye anchor the clip that v2 is of
+    keys: tuple[str, ...]  # B clips; for an eye anchor the clip of v2
     frames: tuple[int, ...]  # B, the driving frame's number in its clip
     epochs: tuple[int, ...]  # B
-    seeds: tuple[int, ...]  # B, 63 bits of (seed, epoch, sample): what augmentations are drawn from
-    real: tuple[bool, ...]  # B, False for a row that only fills up the last batch of a single pass
-    corrupt: tuple[CorruptMember, ...] = ()  # met while reading these rows, as often as met
+    seeds: tuple[int, ...]  # B, 63 bits from (seed, epoch, sample); augmentations use them
+    real: tuple[bool, ...]  # B, False for padding of the last batch of a single pass
+    corrupt: tuple[CorruptMember, ...] = ()  # found while reading these rows
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What all batches have in common."""
+    """Base class of all batches."""
 
     facts: RowFacts
 
@@ -55,7 +55,7 @@ class Batch:
         return dataclasses.replace(self, **moved)
 
     def pin_memory(self: AnyBatch) -> AnyBatch:
-        """The same batch in page-locked memory; torch's DataLoader calls it where it is asked to pin."""
+        """The same batch in page-locked memory; called by torch's DataLoader."""
         return dataclasses.replace(
             self, **{name: value.pin_memory() for name, value in self.tensors().items()}
         )
@@ -76,9 +76,9 @@ class ClipPairs(Batch):
 
 @dataclass(frozen=True)
 class LipWindows(Batch):
-    """Lip stage: a frame with its sound, and K others with theirs, for L_a2v and L_v2a.
+    """Lip stage: a frame with its audio, and K negatives with theirs, for L_a2v and L_v2a.
 
-    Negatives of the same clip come first in each row.
+    Negatives of the same clip come first.
     """
 
     frames: Tensor  # uint8 [B, 3, H, W]
@@ -86,12 +86,12 @@ class LipWindows(Batch):
     negative_frames: Tensor  # uint8 [B, K, 3, H, W]
     negative_mels: Tensor  # float32 [B, K, 1, 80, 20]
     from_same_clip: Tensor  # bool [B, K]
-    moments: Tensor  # int64 [B, 1 + K, 2]: clip's number in the index and frame, of the row and its negatives
+    moments: Tensor  # int64 [B, 1 + K, 2]: index of the clip, and frame, of the row and its negatives
 
 
 @dataclass(frozen=True)
 class EyeAnchors(Batch):
-    """Eye stage: v_a shows the eyes of v1 in the face of v2."""
+    """Eye stage: v_a has the eyes of v1 in the face of v2."""
 
     eyes: Tensor  # v1, the positive: uint8 [B, 3, H, W]
     base: Tensor  # v2, the negative: uint8 [B, 3, H, W]
@@ -100,7 +100,7 @@ class EyeAnchors(Batch):
 
 @dataclass(frozen=True)
 class LabelledFrames(Batch):
-    """Pose stage and perception: a frame and its labels, in the sample's frame of reference."""
+    """Pose stage and perception: a frame and its labels, in the data's frame of reference."""
 
     frames: Tensor  # uint8 [B, 3, H, W]
     pose: Tensor  # float32 [B, 6]: pitch, yaw, roll rad; x, y, z cm
@@ -111,7 +111,7 @@ class LabelledFrames(Batch):
 
 @dataclass(frozen=True)
 class ExpressionWindows(Batch):
-    """Expression stage: K frames around the driving frame, its sound, and who it is."""
+    """Expression stage: K frames around the driving frame, its audio, and an appearance frame."""
 
     appearance: Tensor  # uint8 [B, 3, H, W], another frame of the clip
     window: Tensor  # uint8 [B, K, 3, H, W], the driving frame in the middle (K odd)
@@ -124,10 +124,10 @@ class ExpressionWindows(Batch):
 
 
 def join_facts(facts: Sequence[RowFacts]) -> RowFacts:
-    """The facts of several batches' rows, in order."""
+    """The facts of several batches, concatenated."""
     return RowFacts(
         **{
-            field.name: tuple(value for one in facts for value in getattr(one, field.name))
+            field.name: tuple(value for part in facts for value in getattr(part, field.name))
             for field in dataclasses.fields(RowFacts)
         }
     )

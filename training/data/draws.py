@@ -1,4 +1,4 @@
-"""What the sources share: frames drawn apart from each other, and mel windows."""
+"""Random frames with a minimum distance, and mel windows."""
 
 import dataclasses
 
@@ -12,22 +12,22 @@ from training.data.batches import MEL_WINDOW_FRAMES, RowFacts
 from training.data.shard_reader import ShardReader
 
 
-def draw_other(frames: int, frame: int, gap: int, lot: np.random.Generator) -> int:
-    """Another of `frames`, at least `gap` from `frame`; in a clip too short for that, the farthest."""
-    apart = min(max(gap, 1), max(frame, frames - 1 - frame))
-    before = max(frame - apart + 1, 0)  # frames 0 to before - 1, and those from frame + apart on
-    place = int(lot.integers(before + max(frames - frame - apart, 0)))
-    return place if place < before else frame + apart + place - before
+def draw_other(frames: int, frame: int, gap: int, rng: np.random.Generator) -> int:
+    """Draw another of `frames` frames, at least `gap` from `frame`; in short clips, the farthest possible."""
+    distance = min(max(gap, 1), max(frame, frames - 1 - frame))
+    before = max(frame - distance + 1, 0)  # candidates: 0 to before - 1, and from frame + distance on
+    place = int(rng.integers(before + max(frames - frame - distance, 0)))
+    return place if place < before else frame + distance + place - before
 
 
-def draw_pair(frames: int, gap: int, lot: np.random.Generator) -> tuple[int, int]:
-    """Two different frames."""
-    first = int(lot.integers(frames))
-    return first, draw_other(frames, first, gap, lot)
+def draw_pair(frames: int, gap: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw two different frames, at least `gap` apart where possible."""
+    first = int(rng.integers(frames))
+    return first, draw_other(frames, first, gap, rng)
 
 
 def mel_window_rows(frame: int, frames: int) -> NDArray[np.int64]:
-    """Mel rows of a video frame: 20 from 4 (t - 2), the outermost repeated beyond the clip's 4 T + 7 (§2)."""
+    """The 20 mel rows of a video frame t, from 4 (t - 2) on; clamped to the clip's 4 T + 7 rows."""
     return np.clip(4 * (frame - 2) + np.arange(MEL_WINDOW_FRAMES), 0, 4 * frames + 6)
 
 
@@ -41,5 +41,5 @@ def read_mel_window(reader: ShardReader, clip: int, frame: int) -> Tensor:
 
 
 def driven_by(facts: RowFacts, frame: int) -> RowFacts:
-    """The facts of a batch of one, with its driving frame."""
+    """The facts with the driving frame set."""
     return dataclasses.replace(facts, frames=(frame,))

@@ -1,4 +1,4 @@
-"""Eye anchor triplets (v1, v2, v_a) whose people are all of one split."""
+"""Eye anchor triplets (v1, v2, v_a) whose identities are all in one split."""
 
 import numpy as np
 
@@ -10,19 +10,19 @@ from training.data.sources import NoSettings
 
 
 class EyeAnchorSource:
-    """An eye anchor a sample: only those whose v1 shows somebody of the same split.
+    """One sample per eye anchor whose v1 is of an identity of the same split.
 
-    Reads `anchors.json` of every clip that has anchors, when made. An identity that the data set does not
-    know (its clips were all refused) has no split, so its anchors are left out too.
+    Reads `anchors.json` of all clips with anchors when built. Identities without a split (all their clips
+    were refused) are excluded too.
     """
 
     settings = NoSettings()
 
     def __init__(self, index: ClipIndex, reader: ShardReader) -> None:
         self.index = index
-        found: list[tuple[int, int, int]] = []
+        anchors: list[tuple[int, int, int]] = []
         corrupt: list[CorruptMember] = []
-        self.other_split_count = 0  # anchors left out
+        self.other_split_count = 0  # excluded anchors
         for clip in np.flatnonzero(index.anchor_counts).tolist():
             try:
                 facts = self._read_facts(reader, clip)
@@ -33,23 +33,23 @@ class EyeAnchorSource:
                 continue
             same = [index.split_of_identity.get(identity) == index.split for _, identity in facts]
             self.other_split_count += same.count(False)
-            found += [(clip, number, facts[number][0]) for number, usable in enumerate(same) if usable]
-        if not found:
+            anchors += [(clip, number, facts[number][0]) for number, usable in enumerate(same) if usable]
+        if not anchors:
             raise NoSamplesError(
                 f"no eye anchor in split {index.split}: {int(index.anchor_counts.sum())} anchors, "
                 f"{self.other_split_count} with eyes of another split, {len(corrupt)} clips unreadable"
             )
-        columns = np.array(found, np.int64)
+        columns = np.array(anchors, np.int64)
         self.clips, self._numbers, self._base_frames = columns.T
         self.corrupt = tuple(corrupt)  # the loader counts them
 
     def name(self, item: int) -> str:
-        """Key and the anchor's number."""
+        """The clip's key and the anchor's number."""
         return f"{self.index.key(int(self.clips[item]))}#{self._numbers[item]}"
 
-    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> EyeAnchors:
-        """The three pictures; nothing is drawn."""
-        del lot
+    def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> EyeAnchors:
+        """The three images; nothing is random."""
+        del rng
         clip, number, frame = int(self.clips[item]), int(self._numbers[item]), int(self._base_frames[item])
         return EyeAnchors(
             driven_by(facts, frame),
@@ -63,11 +63,11 @@ class EyeAnchorSource:
         try:
             facts = [(int(value["base_frame"]), str(value["eyes_identity"])) for value in values]
         except (KeyError, TypeError, ValueError) as error:
-            raise reader.corrupt(clip, "anchors.json", f"does not hold what it must: {error!r}") from error
+            raise reader.corrupt(clip, "anchors.json", f"has unexpected content: {error!r}") from error
         if len(facts) != self.index.anchor_counts[clip]:
             raise reader.corrupt(
                 clip,
                 "anchors.json",
-                f"tells of {len(facts)} anchors, the index of {self.index.anchor_counts[clip]}",
+                f"lists {len(facts)} anchors, the index {self.index.anchor_counts[clip]}",
             )
         return facts

@@ -35,24 +35,24 @@ _COLUMNS: Final = (
 
 
 class NoSamplesError(ValueError):
-    """A split has nothing of the kind that is wanted."""
+    """A split has no samples of the requested kind."""
 
 
 @dataclass(frozen=True)
 class ClipIndex:
-    """C clips of one split. Arrays and not lists of objects: a forked worker then copies none of it."""
+    """C clips of one split. Arrays, because forked workers would copy lists of objects."""
 
     split: Split
     key_column: pa.StringArray  # C
     identity_column: pa.StringArray  # C
     shard_paths: tuple[Path, ...]  # of the shards of this split
     shard_names: tuple[str, ...]  # the same, relative to the root
-    shards: NDArray[np.int64]  # [C] number in `shard_paths`
+    shards: NDArray[np.int64]  # [C] index in `shard_paths`
     offsets_bytes: NDArray[np.int64]  # [C]
     sizes_bytes: NDArray[np.int64]  # [C]
     frame_counts: NDArray[np.int64]  # [C]
     anchor_counts: NDArray[np.int64]  # [C]
-    split_of_identity: Mapping[str, Split]  # of all splits, faces beside the main one too
+    split_of_identity: Mapping[str, Split]  # of all splits, including faces beside the main one
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -62,15 +62,15 @@ class ClipIndex:
         return str(self.key_column[clip].as_py())
 
     def identity(self, clip: int) -> str:
-        """Who is seen in a clip."""
+        """Identity of a clip."""
         return str(self.identity_column[clip].as_py())
 
 
 def open_current(root: UPath, split: Split) -> ClipIndex:
-    """The current data set under a root; of a bucket, its shards are copied here first.
+    """A split of the current data set under a root; shards of a bucket are copied to this machine first.
 
     Raises:
-        ValueError: no data set is published there, or `read_clip_index` refuses it.
+        ValueError: no data set is published there, or `read_clip_index` rejects it.
     """
     published = current(root, "dataset", "whole")
     if published is None:
@@ -101,23 +101,23 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
         raise ValueError(f"{folder}: data set of schema version {version}, this code reads {SCHEMA_VERSION}")
     table = pq.read_table(folder / INDEX_TABLE, columns=list(_COLUMNS))
     splits = _splits_of_identities(table)
-    chosen = table.filter(pa.array([name == split for name in table["split"].to_pylist()], pa.bool_()))
-    if not chosen.num_rows:
-        raise NoSamplesError(f"{folder}: no clip in split {split}; the data set has {table.num_rows}")
-    names = sorted(set(chosen["shard"].to_pylist()))
+    clips = table.filter(pa.array([name == split for name in table["split"].to_pylist()], pa.bool_()))
+    if not clips.num_rows:
+        raise NoSamplesError(f"{folder}: no clip in split {split}; the data set has {table.num_rows} clips")
+    names = sorted(set(clips["shard"].to_pylist()))
     numbers = {name: number for number, name in enumerate(names)}
     paths = [shard_files / name if isinstance(shard_files, Path) else shard_files[name] for name in names]
     return ClipIndex(
         split=split,
-        key_column=chosen["key"].combine_chunks(),
-        identity_column=chosen["identity"].combine_chunks(),
+        key_column=clips["key"].combine_chunks(),
+        identity_column=clips["identity"].combine_chunks(),
         shard_paths=tuple(paths),
         shard_names=tuple(names),
-        shards=np.array([numbers[name] for name in chosen["shard"].to_pylist()], np.int64),
-        offsets_bytes=_integers(chosen, "offset_bytes"),
-        sizes_bytes=_integers(chosen, "size_bytes"),
-        frame_counts=_integers(chosen, "frames"),
-        anchor_counts=_integers(chosen, "anchors"),
+        shards=np.array([numbers[name] for name in clips["shard"].to_pylist()], np.int64),
+        offsets_bytes=_integers(clips, "offset_bytes"),
+        sizes_bytes=_integers(clips, "size_bytes"),
+        frame_counts=_integers(clips, "frames"),
+        anchor_counts=_integers(clips, "anchors"),
         split_of_identity=splits,
     )
 
@@ -128,9 +128,9 @@ def _integers(table: pa.Table, name: str) -> NDArray[np.int64]:
 
 def _splits_of_identities(table: pa.Table) -> dict[str, Split]:
     splits: dict[str, Split] = {}
-    given = table["split"].to_pylist()
+    split_column = table["split"].to_pylist()
     for column in ("identity", "main_identity"):
-        for identity, split in zip(table[column].to_pylist(), given, strict=True):
+        for identity, split in zip(table[column].to_pylist(), split_column, strict=True):
             if splits.setdefault(identity, split) != split:
                 raise ValueError(f"identity {identity!r} is in {splits[identity]} and in {split}")
     return splits

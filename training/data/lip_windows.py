@@ -1,4 +1,4 @@
-"""Lip windows: a frame and its sound, with negatives of the same clip and of others."""
+"""Lip windows: a frame and its audio, with negatives of the same clip and of other clips."""
 
 from typing import Literal
 
@@ -38,7 +38,7 @@ class LipWindowSettings(Settings):
 
 
 class LipWindowSource(WholeClipSource):
-    """A window a clip, with its negatives."""
+    """One window per clip, with its negatives."""
 
     def __init__(self, index: ClipIndex, settings: LipWindowSettings) -> None:
         super().__init__(index)
@@ -50,16 +50,16 @@ class LipWindowSource(WholeClipSource):
         self._by_shard, self._bounds = by_shard, bounds
         self._place = np.argsort(by_shard)
 
-    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> LipWindows:
-        """A frame and its sound, and K that do not belong to them.
+    def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> LipWindows:
+        """A frame with its audio, and K negatives.
 
-        A clip too short for `from_same_clip` frames at the gap gives what it has; the rest is made up from
-        other clips (ValueError where the split has no other).
+        Where a clip is too short for `from_same_clip` frames with the gap, the missing ones are drawn from
+        other clips (ValueError if the split has none).
         """
-        frame = int(lot.integers(self.frame_count(item)))
-        own = self._draw_own(item, frame, lot)
+        frame = int(rng.integers(self.frame_count(item)))
+        own = self._draw_own(item, frame, rng)
         missing = self.settings.from_same_clip - len(own)
-        others = self._draw_others(item, self.settings.from_other_clips + missing, lot)
+        others = self._draw_others(item, self.settings.from_other_clips + missing, rng)
         pictures = reader.frames(item, [frame, *own])
         negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in others]
         moments = [(item, number) for number in own] + others
@@ -74,27 +74,27 @@ class LipWindowSource(WholeClipSource):
             moments=torch.tensor([(item, frame), *moments])[None],
         )
 
-    def _draw_own(self, item: int, frame: int, lot: np.random.Generator) -> list[int]:
-        """Frames of the clip, at least the gap from `frame`, and from one another where it is long enough."""
-        gap, wanted = self.settings.minimum_gap_frames, self.settings.from_same_clip
+    def _draw_own(self, item: int, frame: int, rng: np.random.Generator) -> list[int]:
+        """Frames of the clip at least the gap from `frame`, and from one another in long enough clips."""
+        gap, count = self.settings.minimum_gap_frames, self.settings.from_same_clip
         numbers = np.arange(self.frame_count(item))
         apart = numbers[np.abs(numbers - frame) >= gap]
         steps = apart[(apart - frame) % gap == 0]
-        return [int(number) for number in lot.permutation(steps if len(steps) >= wanted else apart)[:wanted]]
+        return [int(number) for number in rng.permutation(steps if len(steps) >= count else apart)[:count]]
 
-    def _draw_others(self, item: int, count: int, lot: np.random.Generator) -> list[tuple[int, int]]:
-        """(clip, frame) of `count` other clips, all different as long as there are enough."""
+    def _draw_others(self, item: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+        """(clip, frame) of `count` other clips, all different if there are enough."""
         if not count:
             return []
         first, end = 0, len(self.index)
         if self.settings.other_clips == "shard":
             shard = int(self.index.shards[item])
             first, end = int(self._bounds[shard]), int(self._bounds[shard + 1])
-            if end - first < 2:  # alone in its shard
+            if end - first < 2:  # the only clip of its shard
                 first, end = 0, len(self.index)
         if end - first < 2:
             raise ValueError(f"{self.index.key(item)}: no other clip for {count} negatives")
         place = int(self._place[item]) - first
-        chosen = lot.config(end - first - 1, count, replace=count > end - first - 1)
-        clips = [int(self._by_shard[first + step + (step >= place)]) for step in chosen]
-        return [(clip, int(lot.integers(self.frame_count(clip)))) for clip in clips]
+        picks = rng.choice(end - first - 1, count, replace=count > end - first - 1)
+        clips = [int(self._by_shard[first + step + (step >= place)]) for step in picks]
+        return [(clip, int(rng.integers(self.frame_count(clip)))) for clip in clips]

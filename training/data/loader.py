@@ -1,12 +1,12 @@
-"""From the data set to batches: deterministic, resumable, each sample once an epoch.
+"""Batches from the data set: deterministic, resumable, each sample once per epoch.
 
-`BatchStream` is endless and for training, `single_pass` ends and is for figures; `training.data.sampling`
-says in which order and how ranks share the samples. Workers only read: which rows a batch has, and every
-random number in them, is fixed by (seed, epoch, sample), so any number of workers gives the same batches.
+`BatchStream` is endless, for training; `single_pass` is finite, for metrics. `training.data.sampling` defines
+the order and how ranks share the samples. The rows of a batch, and all random numbers in them, depend on
+(seed, epoch, sample) alone, so any number of workers gives the same batches.
 
-A clip that cannot be read is an error that names shard and key. With `maximum_corrupt_clips` above 0 it is
-counted instead, by key and rank: its row is drawn anew from another sample, the batch's facts tell of it,
-and one clip more than the bound is an error.
+A clip that cannot be read is an error that names shard and key. With `maximum_corrupt_clips` above 0 such
+clips are counted per rank instead: the row is replaced by another sample, the batch's facts record it, and
+exceeding the bound is an error.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ from training.data.shared_batches import BatchReader, BatchWriter
 from training.data.sources import Source
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
-_ATTEMPTS: Final = 16  # rows drawn in place of corrupt ones before giving up, whatever the bound
+_ATTEMPTS: Final = 16  # attempts to replace an unreadable row
 
 
 class LoaderSettings(Settings):
-    """How batches are made."""
+    """How batches are loaded."""
 
     batch_size: int = Field(ge=1, description="Samples per rank")
     seed: int = Field(default=0, ge=0)
@@ -48,7 +48,7 @@ class LoaderSettings(Settings):
 
 
 class RowDataset(Dataset[AnyBatch], Generic[AnyBatch]):
-    """A source as torch's DataLoader wants it: a slot in, a batch of one out."""
+    """A source as a torch dataset: a slot in, a batch of one out."""
 
     def __init__(self, source: Source[AnyBatch], settings: LoaderSettings) -> None:
         self.source = source
@@ -59,29 +59,29 @@ class RowDataset(Dataset[AnyBatch], Generic[AnyBatch]):
     def __getitem__(self, index: Slot) -> AnyBatch:
         slot, item, corrupt = index, index.item, list[CorruptMember]()
         for attempt in range(_ATTEMPTS):
-            lot = sample_generator(self.settings.seed, slot.epoch, self.source.name(slot.item), attempt)
+            rng = sample_generator(self.settings.seed, slot.epoch, self.source.name(slot.item), attempt)
             if corrupt and corrupt[-1].key == self._key(item):
-                item = int(lot.integers(len(self.source.clips)))
+                item = int(rng.integers(len(self.source.clips)))
             facts = RowFacts(
                 keys=(self._key(item),),
                 frames=(0,),
                 epochs=(slot.epoch,),
-                seeds=(int(lot.integers(2**63)),),
+                seeds=(int(rng.integers(2**63)),),
                 real=(slot.real,),
                 corrupt=tuple(corrupt),
             )
             try:
-                return self.source.read(self.reader, item, lot, facts)
+                return self.source.read(self.reader, item, rng, facts)
             except CorruptMemberError as error:
                 if self.settings.maximum_corrupt_clips == 0 or error.member is None:
                     raise
                 corrupt.append(error.member)
         raise CorruptMemberError(
-            f"{_ATTEMPTS} draws in a row met corrupt members: {_told(corrupt)}", corrupt[-1]
+            f"{_ATTEMPTS} samples in a row cannot be read: {_describe(corrupt)}", corrupt[-1]
         )
 
     def __getitems__(self, slots: list[Slot]) -> Iterator[AnyBatch]:
-        """Rows one by one, for DataLoader: `BatchWriter` is done with each before the next is read."""
+        """Rows one by one, for DataLoader: `BatchWriter` copies each before the next is read."""
         return map(self.__getitem__, slots)
 
     def _key(self, item: int) -> str:
@@ -91,8 +91,8 @@ class RowDataset(Dataset[AnyBatch], Generic[AnyBatch]):
 class BatchStream(Generic[AnyBatch]):
     """Endless batches of one rank, to be iterated once.
 
-    `cursor` is where the batches handed out so far end: keep it in the checkpoint, and a stream made with
-    it goes on with the very batch that would have come.
+    `cursor` is the position after the batches returned so far. A stream built with the cursor of a checkpoint
+    continues with the next batch.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class BatchStream(Generic[AnyBatch]):
         world: World | None = None,
         cursor: Cursor | None = None,
     ) -> None:
-        """Start at `cursor`, else at the beginning.
+        """Start at `cursor`, or at the beginning.
 
         Raises:
-            ValueError: the cursor is of another seed or of other samples or settings.
+            ValueError: the cursor is of another seed, or of other samples or settings.
         """
         self.settings, self.world = settings, world or World()
         self.samples = len(source.clips)
@@ -120,7 +120,7 @@ class BatchStream(Generic[AnyBatch]):
 
     @property
     def epoch(self) -> float:
-        """Epochs done, with the part of the running one."""
+        """Epochs done, including the fraction of the current one."""
         return self.cursor.position / self.samples
 
     def __iter__(self) -> Iterator[AnyBatch]:
@@ -138,15 +138,15 @@ class BatchStream(Generic[AnyBatch]):
 def single_pass(
     source: Source[AnyBatch], settings: LoaderSettings, world: World | None = None, epoch: int = 0
 ) -> Iterator[AnyBatch]:
-    """Every sample once over all ranks, in the index's order; the same number of batches on every rank.
+    """Every sample once over all ranks, in the order of the index; the same number of batches on every rank.
 
-    Rows that fill up the last batches have `facts.real` False and must not be counted.
+    Padding rows of the last batches have `facts.real` False.
 
     Args:
         source: the samples.
         settings: `order` is not used.
         world: this rank.
-        epoch: another epoch draws other frames and negatives.
+        epoch: each epoch draws other frames and negatives.
     """
     order = _order(source, settings.replace(order=OrderSettings(shuffle=False)))
     slots = order.single_pass(settings.batch_size, world or World(), epoch)
@@ -158,7 +158,7 @@ def single_pass(
 
 
 def source_fingerprint(source: Source[Any], settings: LoaderSettings) -> str:
-    """Hash of the samples in order and of all that decides what is drawn from them, but the seed."""
+    """Hash of the samples in order and of everything but the seed that decides what is drawn from them."""
     return fingerprint(
         {
             "kind": type(source).__name__,
@@ -173,7 +173,7 @@ def source_fingerprint(source: Source[Any], settings: LoaderSettings) -> str:
 
 
 class _CorruptCount:
-    """Keys of clips that could not be read, up to a bound."""
+    """Keys of clips that cannot be read, up to a bound."""
 
     def __init__(self, maximum: int, keys: Sequence[str]) -> None:
         self._maximum = maximum
@@ -183,12 +183,12 @@ class _CorruptCount:
     def keys(self) -> tuple[str, ...]:
         return tuple(sorted(self._keys))
 
-    def add(self, found: Sequence[CorruptMember]) -> None:
-        self._keys |= {member.key for member in found}
+    def add(self, members: Sequence[CorruptMember]) -> None:
+        self._keys |= {member.key for member in members}
         if len(self._keys) > self._maximum:
             raise CorruptMemberError(
-                f"{len(self._keys)} clips cannot be read, at most {self._maximum} may be: {self.keys}; "
-                f"the last: {_told(found[-1:])}"
+                f"{len(self._keys)} clips cannot be read, maximum_corrupt_clips is {self._maximum}: "
+                f"{self.keys}; the last: {_describe(members[-1:])}"
             )
 
 
@@ -201,8 +201,8 @@ def _load(
         collate_fn=BatchWriter[AnyBatch](settings.batch_size, settings.prefetch_batches),
         num_workers=settings.workers,
         prefetch_factor=settings.prefetch_batches if settings.workers else None,
-        pin_memory=settings.pin_memory and not settings.workers,  # else the reader does it
-        # Its own: DataLoader would draw from torch's global one and shift a resumed run's noise.
+        pin_memory=settings.pin_memory and not settings.workers,  # with workers the reader does it
+        # DataLoader would otherwise draw from torch's global generator and shift a resumed run's noise.
         generator=torch.Generator(),
     )
     if not settings.workers:
@@ -214,7 +214,7 @@ def _load(
 
 
 class _Once:
-    """The slots as DataLoader's batch sampler; it asks for them once."""
+    """The slots as DataLoader's batch sampler, which iterates it once."""
 
     def __init__(self, slots: Iterator[list[Slot]]) -> None:
         self._slots = slots
@@ -229,12 +229,12 @@ def _order(source: Source[Any], settings: LoaderSettings) -> Order:
 
 def _require_same(cursor: Cursor, here: Cursor) -> None:
     for name in ("seed", "samples", "fingerprint"):
-        told, found = getattr(cursor, name), getattr(here, name)
-        if told != found:
-            raise ValueError(f"the checkpoint's data cursor has {name} {told}, this run has {found}")
+        saved, current = getattr(cursor, name), getattr(here, name)
+        if saved != current:
+            raise ValueError(f"the checkpoint's data cursor has {name} {saved}, this run has {current}")
 
 
-def _told(members: Sequence[CorruptMember]) -> str:
+def _describe(members: Sequence[CorruptMember]) -> str:
     return "; ".join(
         f"shard {member.shard}, sample {member.key}: member {member.member} {member.reason}"
         for member in members

@@ -1,16 +1,14 @@
-"""Which samples come when: a pure function of (seed, step, rank), whatever workers read them.
+"""The order of samples: a function of (seed, step, rank), independent of the loader workers.
 
-**Equal steps and "exactly once".** The epochs' orders are laid end to end as one endless list of
-positions: position p is place p mod N of epoch p div N, N the number of samples. Step s takes positions
-s R B to (s + 1) R B (R ranks, B rows a rank), rank r the r-th run of B of them. So every rank has a full
-batch at every step, no rank has a step more than another, nothing is padded or dropped, and every epoch
-holds every sample exactly once. What it costs: the batch in which an epoch ends also holds the first
-samples of the next one, and an epoch is a number of samples, not of steps.
+The orders of all epochs form one endless sequence: position p is entry p mod N of epoch p div N, with N
+samples. Step s takes positions s R B to (s + 1) R B (R ranks, B rows per rank), rank r the r-th run of B.
+Every rank thus has a full batch at every step, nothing is padded or dropped, and every epoch has every sample
+exactly once. The batch in which an epoch ends also holds the first samples of the next.
 
-A single pass (for evaluation) has an end: its last step is filled up with samples from its beginning,
-marked `real = False`, so that ranks still agree; every sample is real exactly once.
+A single pass (for evaluation) is finite: its last step is padded with samples from its beginning, marked
+`real = False`, so that all ranks have the same number of steps; every sample is real exactly once.
 
-A cursor is the number of positions used, so it holds for another number of ranks or rows too.
+A cursor is a number of positions, so it also fits another number of ranks or rows.
 """
 
 import dataclasses
@@ -27,53 +25,53 @@ from pydantic import Field
 from storage.settings import Settings
 
 CURSOR_VERSION: Final = 1
-_ORDER_STREAM: Final = 1  # keeps the order's random numbers apart from the samples'
+_ORDER_STREAM: Final = 1  # separates the random numbers of the order from those of samples
 _SAMPLE_STREAM: Final = 2
 
 
 class OrderSettings(Settings):
-    """In what order an epoch goes through the samples."""
+    """Order of the samples in an epoch."""
 
     shuffle: bool = Field(
         default=True, description="Shuffle every epoch; otherwise in the order of the index"
     )
-    # Shards in random order, then samples shuffled within runs of this many: reads stay in a few shards.
-    # None: all samples shuffled together.
+    # Shards in random order, then samples shuffled within windows of this many, so that few shards are read
+    # at a time. None: all samples shuffled together.
     window_samples: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True)
 class World:
-    """Which process of how many this is."""
+    """Rank of this process and number of ranks."""
 
     rank: int = 0
     ranks: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.ranks:
-            raise ValueError(f"rank {self.rank} of {self.ranks}: need 0 <= rank < ranks")
+            raise ValueError(f"rank must be in [0, {self.ranks}), got {self.rank}")
 
 
 class Slot(NamedTuple):
-    """One row to be read."""
+    """One row to read."""
 
     epoch: int
-    item: int  # number of the sample
+    item: int  # index of the sample
     real: bool
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a stream of batches is, for a checkpoint; plain JSON values."""
+    """Position of a stream of batches, for a checkpoint; JSON values."""
 
     seed: int
     samples: int  # N
     fingerprint: str  # of the samples and of the settings that decide what is drawn
-    position: int = 0  # samples used so far by all ranks together
-    corrupt_keys: tuple[str, ...] = ()  # clips met so far that could not be read, by this rank
+    position: int = 0  # samples used so far by all ranks
+    corrupt_keys: tuple[str, ...] = ()  # unreadable clips so far, on this rank
 
     def to_json(self) -> dict[str, Any]:
-        """Values that `json` keeps."""
+        """As JSON values."""
         return dataclasses.asdict(self) | {
             "version": CURSOR_VERSION,
             "corrupt_keys": list(self.corrupt_keys),
@@ -81,7 +79,7 @@ class Cursor:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Cursor":
-        """The cursor that `to_json` wrote; raises ValueError where it is of another version."""
+        """Read what `to_json` wrote; raises ValueError for another version."""
         if values.get("version") != CURSOR_VERSION:
             raise ValueError(f"cursor of version {values.get('version')}, this code reads {CURSOR_VERSION}")
         return cls(
@@ -99,36 +97,36 @@ def epoch_order(
     """The order of one epoch.
 
     Args:
-        shards: [N] number of each sample's shard.
+        shards: [N] shard of each sample.
         seed: of the run, at least 0.
         epoch: from 0.
         settings: how to shuffle.
 
     Returns:
-        [N], every number from 0 to N - 1 once.
+        [N], a permutation of 0 to N - 1.
     """
     if not settings.shuffle:
         return np.arange(len(shards), dtype=np.int64)
-    lot = np.random.default_rng([_ORDER_STREAM, seed, epoch])
+    rng = np.random.default_rng([_ORDER_STREAM, seed, epoch])
     if settings.window_samples is None:
-        return lot.permutation(len(shards)).astype(np.int64)
+        return rng.permutation(len(shards)).astype(np.int64)
     names, shard = np.unique(shards, return_inverse=True)
-    by_shard = np.argsort(lot.permutation(len(names))[shard], kind="stable")
+    by_shard = np.argsort(rng.permutation(len(names))[shard], kind="stable")
     window = np.arange(len(shards)) // settings.window_samples
-    return by_shard[np.lexsort((lot.random(len(shards)), window))].astype(np.int64)
+    return by_shard[np.lexsort((rng.random(len(shards)), window))].astype(np.int64)
 
 
 class Order:
-    """Maps positions to samples; keeps the two epochs that a batch can touch."""
+    """Maps positions to samples; caches the two epochs that a batch can span."""
 
     def __init__(self, shards: NDArray[np.int64], seed: int, settings: OrderSettings) -> None:
         if not len(shards) or seed < 0:
-            raise ValueError(f"{len(shards)} samples and seed {seed}: need at least 1 sample, a seed from 0")
+            raise ValueError(f"samples must be >= 1 and seed >= 0, got {len(shards)} and {seed}")
         self.samples = len(shards)
         self._epoch = lru_cache(maxsize=2)(lambda epoch: epoch_order(shards, seed, epoch, settings))
 
     def stream(self, position: int, rows: int, world: World) -> Iterator[list[Slot]]:
-        """This rank's batches of `rows` from `position` on, without end."""
+        """Endless batches of this rank with `rows` rows, from `position` on."""
         while True:
             first = position + world.rank * rows
             yield [self._slot(place, endless=True) for place in range(first, first + rows)]
@@ -154,6 +152,6 @@ class Order:
 
 
 def sample_generator(seed: int, epoch: int, sample: str, attempt: int = 0) -> np.random.Generator:
-    """Random numbers of one sample in one epoch, whoever reads it and when."""
+    """Random numbers of one sample in one epoch, independent of the reader."""
     name = int.from_bytes(blake2b(sample.encode(), digest_size=8).digest(), "big")
     return np.random.default_rng([_SAMPLE_STREAM, seed, epoch, name, attempt])

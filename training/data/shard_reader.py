@@ -1,7 +1,7 @@
-"""Single members of single samples out of a shard: nothing else is read or decoded.
+"""Reads single members of samples from shards; nothing else is read or decoded.
 
-A sample's directory comes from its tar headers (a read of 512 bytes a member); of an array only the rows
-asked for are read. Files are read by position, so that forked workers share no state.
+A sample's members are located by its tar headers (512 bytes per member). Of an array only the requested rows
+are read. Files are read with `pread`, so that forked workers share no state.
 """
 
 import io
@@ -29,9 +29,9 @@ _FLOAT_BYTES: Final = 4
 
 
 class CorruptMemberError(ValueError):
-    """A member is missing or is not what the contract says."""
+    """A member is missing or violates the schema."""
 
-    # torch rebuilds a worker's error from its message alone, hence the default.
+    # The default is needed because torch recreates a worker's exception from its message alone.
     def __init__(self, message: str, member: CorruptMember | None = None) -> None:
         super().__init__(message)
         self.member = member
@@ -48,7 +48,7 @@ class ReaderSettings(Settings):
 
 
 class ShardReader:
-    """Reads members of an index's clips. Raises CorruptMemberError that names shard, key and member."""
+    """Reads members of the clips of an index. Raises CorruptMemberError with shard, key and member."""
 
     def __init__(self, index: ClipIndex, settings: ReaderSettings) -> None:
         self.index = index
@@ -58,14 +58,14 @@ class ShardReader:
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        # A file descriptor means nothing in a spawned process.
+        # File descriptors are not valid in a spawned process.
         return {"index": self.index, "settings": self.settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["index"], state["settings"])
 
     def close(self) -> None:
-        """Close the shards; the next read opens them again."""
+        """Close the shards; the next read reopens them."""
         while self._files:
             os.close(self._files.popitem()[1])
 
@@ -89,7 +89,7 @@ class ShardReader:
     def rows(
         self, clip: int, member: str, shape: tuple[int, ...], first: int, end: int
     ) -> NDArray[np.float32]:
-        """Rows `first` to `end` of an array member that must be float32 of `shape`; [end - first, ...]."""
+        """Rows `first` to `end` of an array member, which must be float32 of `shape`; [end - first, ...]."""
         offset, size = self._place(clip, member)
         header = io.BytesIO(self._read(clip, member, offset, min(size, _ARRAY_HEADER_BYTES)))
         try:
@@ -138,10 +138,10 @@ class ShardReader:
         return offset, size
 
     def _directory(self, clip: int) -> dict[str, tuple[int, int, bool]]:
-        """Where each member's data lies in the shard: member -> (offset, size) in bytes, header checked.
+        """Location of each member in the shard: member -> (offset, size in bytes, header verified).
 
-        Checksums are left to the members that are read: of a hundred thousand clips nearly every sample
-        needs its directory read, and checking all of its headers would take as long as decoding.
+        Header checksums are verified only for members that are read: most samples of a large data set need
+        their headers read, and verifying all would take as long as decoding.
         """
         prefix = f"{self.index.key(clip)}."
         places: dict[str, tuple[int, int, bool]] = {}
@@ -179,7 +179,7 @@ class ShardReader:
         return self._files[shard]
 
     def corrupt(self, clip: int, member: str, reason: str) -> CorruptMemberError:
-        """What to raise where a member holds something else than it must."""
+        """The error for a member that violates the schema."""
         shard, key = self.index.shard_names[int(self.index.shards[clip])], self.index.key(clip)
         return CorruptMemberError(
             f"shard {shard}, sample {key}: member {member} {reason}",
@@ -188,33 +188,33 @@ class ShardReader:
 
 
 def decode_picture(data: bytes) -> Tensor:
-    """A JPEG file as uint8 [3, H, W] RGB; raises RuntimeError where it is none or cut off."""
+    """Decode a JPEG to uint8 [3, H, W] RGB; raises RuntimeError if it is damaged."""
     picture = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
-    assert isinstance(picture, Tensor)  # a list comes of a list alone
+    assert isinstance(picture, Tensor)  # a list only for a list of inputs
     return picture
 
 
 def parse_tar_header(header: bytes) -> tuple[str, int]:
-    """`peek_tar_header`, with the checksum looked at; `tarfile`'s own parser takes thrice as long.
+    """`peek_tar_header` with the checksum verified; three times as fast as `tarfile`.
 
     Raises:
-        ValueError: a wrong checksum, or anything but a plain file.
+        ValueError: a wrong checksum, or not a regular file.
     """
-    told = int(header[148:156].rstrip(b" \0"), 8)
-    summed = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-    if told != summed:
-        raise ValueError(f"checksum {summed} where the header says {told}")
+    recorded = int(header[148:156].rstrip(b" \0"), 8)
+    computed = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    if recorded != computed:
+        raise ValueError(f"checksum is {computed}, the header has {recorded}")
     return peek_tar_header(header)
 
 
 def peek_tar_header(header: bytes) -> tuple[str, int]:
-    """Name and size in bytes of a plain file's ustar header.
+    """Name and size in bytes from the ustar header of a regular file.
 
     Raises:
-        ValueError: anything but a plain file.
+        ValueError: not a regular file.
     """
     if header[156:157] not in (b"0", b"\0"):
-        raise ValueError(f"entry of type {header[156:157]!r}, need a plain file")
+        raise ValueError(f"entry of type {header[156:157]!r}, need a regular file")
     name = header[:100].partition(b"\0")[0].decode("ascii")
     if header[345]:
         name = f"{header[345:500].partition(bytes(1))[0].decode('ascii')}/{name}"

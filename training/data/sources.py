@@ -1,7 +1,7 @@
-"""What one row of each kind of batch is made of.
+"""Sources of batches: how one row of each kind is read.
 
-A source knows its samples (clips, or single eye anchors) and reads one of them as a batch of one. What is
-chosen within a sample (frames, negatives) is drawn from the generator that it is handed.
+A source knows its samples (clips, or single eye anchors) and reads one as a batch of one row. Choices within
+a sample (frames, negatives) are drawn from the given generator.
 """
 
 from typing import Generic, Protocol, TypeVar, runtime_checkable
@@ -24,7 +24,7 @@ BatchOut_co = TypeVar("BatchOut_co", bound=Batch, covariant=True)
 
 @runtime_checkable
 class Source(Protocol, Generic[BatchOut_co]):
-    """Samples of one kind."""
+    """Samples of one kind of batch."""
 
     @property
     def index(self) -> ClipIndex:
@@ -33,25 +33,25 @@ class Source(Protocol, Generic[BatchOut_co]):
 
     @property
     def settings(self) -> object:
-        """Dataclass of all that decides what is drawn from a sample."""
+        """Settings that decide what is drawn from a sample."""
         ...
 
     @property
     def clips(self) -> NDArray[np.int64]:
-        """[N] each sample's clip."""
+        """[N] clip of each sample."""
         ...
 
     def name(self, item: int) -> str:
-        """The sample's own name."""
+        """Unique name of a sample."""
         ...
 
     @property
     def corrupt(self) -> tuple[CorruptMember, ...]:
-        """Members that could not be read when the source was made."""
+        """Members that could not be read when the source was built."""
         ...
 
-    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> BatchOut_co:
-        """The sample as a batch of one; `facts.frames` is set here."""
+    def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> BatchOut_co:
+        """Read a sample as a batch of one row, and set `facts.frames`."""
         ...
 
 
@@ -81,11 +81,11 @@ class ExpressionWindowSettings(Settings):
 
 
 class NoSettings(Settings):
-    """Nothing is chosen but what the sample's own random numbers say."""
+    """A source without settings."""
 
 
 class WholeClipSource:
-    """Samples that are whole clips."""
+    """Base of sources with one sample per clip."""
 
     corrupt: tuple[CorruptMember, ...] = ()
 
@@ -109,30 +109,30 @@ class WholeClipSource:
 
 
 class ClipPairSource(WholeClipSource):
-    """A pair a clip."""
+    """One frame pair per clip."""
 
     def __init__(self, index: ClipIndex, settings: ClipPairSettings) -> None:
         super().__init__(index, minimum_frames=2)
         self.settings = settings
 
-    def read(self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts) -> ClipPairs:
-        """Two different frames, each frame as likely to drive."""
-        driving, appearance = draw_pair(self.frame_count(item), self.settings.minimum_gap_frames, lot)
+    def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> ClipPairs:
+        """Two different frames; the driving frame is uniform."""
+        driving, appearance = draw_pair(self.frame_count(item), self.settings.minimum_gap_frames, rng)
         pictures = reader.frames(item, (appearance, driving))
         return ClipPairs(driven_by(facts, driving), pictures[0][None], pictures[1][None])
 
 
 class LabelledFrameSource(WholeClipSource):
-    """A frame a clip, with its labels."""
+    """One labelled frame per clip."""
 
     settings = NoSettings()
 
     def read(
-        self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts
+        self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts
     ) -> LabelledFrames:
-        """Any frame of the clip, each as likely."""
+        """A uniformly drawn frame of the clip."""
         frames = self.frame_count(item)
-        frame = int(lot.integers(frames))
+        frame = int(rng.integers(frames))
 
         def label(member: str, *shape: int) -> Tensor:
             return torch.from_numpy(reader.rows(item, member, (frames, *shape), frame, frame + 1).copy())
@@ -148,19 +148,19 @@ class LabelledFrameSource(WholeClipSource):
 
 
 class ExpressionWindowSource(WholeClipSource):
-    """A window of K frames a clip."""
+    """One window of K frames per clip."""
 
     def __init__(self, index: ClipIndex, settings: ExpressionWindowSettings) -> None:
         super().__init__(index, minimum_frames=max(2, settings.window_frames))
         self.settings = settings
 
     def read(
-        self, reader: ShardReader, item: int, lot: np.random.Generator, facts: RowFacts
+        self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts
     ) -> ExpressionWindows:
-        """A window that lies within the clip, and another frame for the appearance."""
+        """A window within the clip, and another frame for the appearance."""
         frames, half = self.frame_count(item), self.settings.window_frames // 2
-        driving = int(lot.integers(half, frames - half))
-        appearance = draw_other(frames, driving, self.settings.minimum_gap_frames, lot)
+        driving = int(rng.integers(half, frames - half))
+        appearance = draw_other(frames, driving, self.settings.minimum_gap_frames, rng)
         window = range(driving - half, driving + half + 1)
         pictures = reader.frames(item, [appearance, *window])
         return ExpressionWindows(

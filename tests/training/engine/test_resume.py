@@ -111,7 +111,7 @@ def test_run_killed_at_any_step_resumes_bit_for_bit(
     uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
     train(make_job(uninterrupted, toy_root, stage, ranks), ranks)
     job = make_job(killed, toy_root, stage, ranks)
-    at = random.config([4, 5, 7])
+    at = random.choice([4, 5, 7])
     print(f"killed at step {at}")  # noqa: T201
     kill_when(lambda: last_step(killed) == at, start(job, ranks, pause_at_step=at))
     train(job, ranks)
