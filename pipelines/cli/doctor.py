@@ -98,9 +98,9 @@ def examine_packages(
     diagnoses: list[Diagnosis] = []
     if absent := sorted(required - installed.keys()):
         diagnoses.append(Diagnosis("Packages", "missing", "not installed: " + ", ".join(absent), FIX))
-    if others := sorted(locked.keys() - installed.keys() - required):
+    if absent_tools := sorted(locked.keys() - installed.keys() - required):
         consequence = f"optional features or the tests may need them: {FIX}"
-        value = "not installed: " + ", ".join(others)
+        value = "not installed: " + ", ".join(absent_tools)
         diagnoses.append(Diagnosis("Locked packages", "note", value, consequence))
     different = [
         f"{name} {installed[name]} (locked {version})"

@@ -68,8 +68,8 @@ def test_loading_imports_no_heavy_packages() -> None:
         "print([name for name in ('torch', 'mediapipe', 'onnxruntime', 'matplotlib', 'webdataset') "
         "if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,11 @@ def definitions() -> Definitions:
 
 def test_asset_graph(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    found = {
+    parents = {
         key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
         for key in graph.get_all_asset_keys()
     }
-    assert found == GRAPH
+    assert parents == GRAPH
 
 
 def test_every_asset_has_metadata(definitions: Definitions) -> None:

@@ -1,6 +1,6 @@
-"""A deployment on PostgreSQL: two batches at once, and the daemon killed in the middle of them.
+"""A deployment on PostgreSQL: two batches at once, while the daemon is killed and restarted.
 
-The server is real and our own; the commands are those of the systemd units.
+The test starts its own PostgreSQL server; the commands are those of the systemd units.
 """
 
 import json
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 DEPLOY: Final = REPOSITORY / "deploy"
 WORKSPACE: Final = DEPLOY / "workspace.yaml"
 MARK_VARIABLE: Final = "PDFGC_TEST_DEPLOYMENT"
-SOON_SECONDS: Final = 300.0  # a bound that only a failure reaches, on however busy a machine
+TIMEOUT_SECONDS: Final = 300.0  # generous, for a busy machine
 TINY: Final = CorpusSettings(
     identities=1, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=1
 )
@@ -47,25 +47,25 @@ ENDED: Final = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunSt
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One video of each of two people: the second has an empty box more at its end."""
-    (made,) = make_corpus(tmp_path_factory.mktemp("corpus"), TINY)
+    """One video of each of two people; the second has an additional empty box at its end."""
+    (rendered,) = make_corpus(tmp_path_factory.mktemp("corpus"), TINY)
     folder = tmp_path_factory.mktemp("videos")
-    for person, more in (("one", b""), ("other", b"\0\0\0\x08free")):
+    for person, suffix in (("first", b""), ("second", b"\0\0\0\x08free")):
         (folder / person).mkdir()
-        (folder / person / "video.mp4").write_bytes(made.video.read_bytes() + more)
+        (folder / person / "video.mp4").write_bytes(rendered.video.read_bytes() + suffix)
     return folder
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where the parts of a deployment are started, and with which variables."""
+    """The folder and the environment variables of a deployment."""
 
     folder: Path
     variables: Mapping[str, str]
 
     @contextmanager
     def start(self, unit: str) -> "Generator[subprocess.Popen[bytes]]":
-        """Start what a unit starts; it ends in order when the block ends, and with this process."""
+        """Start the command of a unit; it is terminated when the block or this process ends."""
         environment = {**os.environ, **self.variables}
         with (
             (self.folder / f"{unit}.log").open("ab") as log,
@@ -82,46 +82,48 @@ class Deployment:
                 yield process
             finally:
                 process.terminate()
-                process.wait(SOON_SECONDS)
+                process.wait(TIMEOUT_SECONDS)
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that runs with these variables, however it came to have another parent."""
+        """All processes with these variables, also orphans."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
             return process.environ().get(MARK_VARIABLE) == self.variables[MARK_VARIABLE]
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # also one that ended and waits for its parent
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # also a zombie
             return False
 
     def sockets(self) -> list[Path]:
-        """Socket files that were left."""
+        """Socket files that were left behind."""
         return [path for path in Path(self.variables["TMPDIR"]).rglob("*") if path.is_socket()]
 
     def logs(self) -> str:
-        """The last that its parts said, for a failure."""
+        """The ends of the logs, for failures."""
         return "\n".join(path.read_text()[-4000:] for path in sorted(self.folder.glob("*.log")))
 
 
 def unit_command(unit: str, environment: Mapping[str, str]) -> list[str]:
-    """What a unit of `deploy/` starts, with this environment's programs and variables."""
+    """The command of a unit of `deploy/`, with the programs and variables of this environment."""
     line = re.search(r"^ExecStart=(.+)$", (DEPLOY / f"{unit}.service").read_text(), re.MULTILINE)
     assert line is not None
     program, *words = line[1].split()
     assert program.startswith("/opt/pdfgc/.venv/bin/")
-    filled = [re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]], word) for word in words]
+    filled = [re.sub(r"\$\{(\w+)\}", lambda match: environment[match[1]], word) for word in words]
     return [str(Path(sys.executable).with_name(Path(program).name)), *filled]
 
 
 @pytest.fixture
 def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
-    """A new database and a new root; nothing of it is left, whatever the test did."""
+    """A new database and a new root; all processes are ended and files removed afterwards."""
     try:
         with (
             postgres_server() as database,
-            tempfile.TemporaryDirectory(prefix="pdfgc-") as place,  # short: names of sockets may not be long
+            tempfile.TemporaryDirectory(
+                prefix="pdfgc-"
+            ) as name_of_folder,  # short: the length of socket names is limited
         ):
-            folder = Path(place)
+            folder = Path(name_of_folder)
             for name in ("home", "tmp"):
                 (folder / name).mkdir()
             shutil.copy(DEPLOY / "dagster.postgres.yaml", folder / "home" / "dagster.yaml")
@@ -137,26 +139,26 @@ def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
             }
             for name in variables.keys() - {MARK_VARIABLE, "TMPDIR"}:
                 monkeypatch.setenv(name, variables[name])
-            made = Deployment(folder, variables)
+            deployment = Deployment(folder, variables)
             try:
-                yield made
+                yield deployment
             finally:
-                for process in made.processes():
+                for process in deployment.processes():
                     process.kill()
     except NoPostgresError as error:
         pytest.skip(str(error))
 
 
 def dagster(group: str, *words: str) -> None:
-    """A `dagster` command in this process, which has it loaded."""
+    """Run a `dagster` command in this process, where Dagster is loaded already."""
     from dagster._cli import create_dagster_cli
 
-    done = CliRunner().invoke(create_dagster_cli(), [group, *words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    result = CliRunner().invoke(create_dagster_cli(), [group, *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
 
 
 def scan(instance: DagsterInstance, folder: Path) -> list[str]:
-    """Look for videos, one to a batch; returns the batches."""
+    """Scan for videos, one per batch; returns the batches."""
     from pipelines.definitions import definitions
 
     sources = {"config": {"folders": [str(folder)], **ONE_VIDEO_EACH}}
@@ -172,15 +174,15 @@ ONE_WORKER: Final[dict[str, Any]] = {"resources": {"workspace": {"config": {"wor
 
 
 def contents(root: Path, batch: str) -> dict[str, str]:
-    """The digest of what every step has published of a batch."""
-    found = {name: current(UPath(root), name, batch) for name in STEPS}
-    return {name: made.manifest.content_digest for name, made in found.items() if made is not None}
+    """The content digests of all steps of a batch."""
+    builds = {name: current(UPath(root), name, batch) for name in STEPS}
+    return {name: build.manifest.content_digest for name, build in builds.items() if build is not None}
 
 
-def until(holds: Callable[[], bool], what: str, deployment: Deployment) -> None:
-    give_up_at = time.monotonic() + SOON_SECONDS
-    while not holds():
-        assert time.monotonic() < give_up_at, f"never came: {what}\n{deployment.logs()}"
+def until(condition: Callable[[], bool], name: str, deployment: Deployment) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out waiting for {name}\n{deployment.logs()}"
         time.sleep(0.1)
 
 
@@ -200,7 +202,7 @@ def batch_runs(instance: DagsterInstance) -> Sequence[DagsterRunStatus]:
     return [run.status for run in instance.get_runs(RunsFilter(job_name="preprocess"))]
 
 
-def test_two_batches_at_once_survive_the_daemons_death_whole_and_once(
+def test_two_batches_survive_the_death_of_the_daemon(
     deployment: Deployment, videos: Path, tmp_path: Path
 ) -> None:
     with DagsterInstance.get() as instance:
@@ -209,21 +211,25 @@ def test_two_batches_at_once_survive_the_daemons_death_whole_and_once(
             keys = scan(instance, videos)
             assert len(keys) == 2
             until(lambda: code_server_answers(deployment), "the code server", deployment)
-            # What follows the batches is left out; new_videos stays on and must not start them once more.
+            # The data set is left out. new_videos stays on and must not start the batches again.
             dagster("sensor", "stop", "-w", str(WORKSPACE), "automation")
             for key in keys:
                 tags, config = json.dumps({"dagster/partition": key}), json.dumps(ONE_WORKER)
-                chosen = ("-j", "preprocess", "--tags", tags, "--config-json", config)
-                dagster("job", "launch", "-w", str(WORKSPACE), *chosen)
+                options = ("-j", "preprocess", "--tags", tags, "--config-json", config)
+                dagster("job", "launch", "-w", str(WORKSPACE), *options)
             assert batch_runs(instance) == [DagsterRunStatus.QUEUED] * 2
             with deployment.start("pdfgc-daemon") as daemon:
-                until(lambda: DagsterRunStatus.STARTED in batch_runs(instance), "a run", deployment)
+                until(
+                    lambda: DagsterRunStatus.STARTED in batch_runs(instance), "the start of a run", deployment
+                )
                 daemon.send_signal(signal.SIGKILL)
                 daemon.wait()
             assert any(status not in ENDED for status in batch_runs(instance))
             with deployment.start("pdfgc-daemon"):
                 until(
-                    lambda: all(status in ENDED for status in batch_runs(instance)), "their end", deployment
+                    lambda: all(status in ENDED for status in batch_runs(instance)),
+                    "the end of the runs",
+                    deployment,
                 )
         assert batch_runs(instance) == [DagsterRunStatus.SUCCESS] * 2, deployment.logs()
         for name in STEPS:
@@ -238,7 +244,7 @@ def test_two_batches_at_once_survive_the_daemons_death_whole_and_once(
 
 
 def contents_on_sqlite(videos: Path, folder: Path, batch: str) -> dict[str, str]:
-    """The same batch under another root, through Dagster with its embedded settings."""
+    """Build the same batch under another root, with the SQLite settings."""
     from pipelines.definitions import definitions
     from pipelines.operations.instance import ensure_dagster_home
 

@@ -100,7 +100,7 @@ def test_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.
     assert "2.0 GiB" in diagnosis.value
 
 
-def test_root_is_looked_at_and_not_made(tmp_path: Path) -> None:
+def test_examine_root_creates_no_folder(tmp_path: Path) -> None:
     root = tmp_path / "not" / "yet"
     diagnosis = doctor.examine_root(str(root))
     assert str(root) in diagnosis.value
@@ -161,9 +161,9 @@ def test_report_as_json_holds_every_diagnosis(
 
 
 def test_import_brings_nothing_heavy() -> None:
-    look = (
+    code = (
         "import sys, pipelines.cli.doctor; "
         "print(sorted({'torch', 'mediapipe', 'onnxruntime', 'dagster', 'cv2'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -60,9 +60,9 @@ def run(corpus: Path, *, force: bool = False) -> str:
 def test_all_steps_and_the_data_set_are_published(root: UPath) -> None:
     keys = batch_keys(root)
     assert len(keys) == 1
-    made = {name: current(root, name, keys[0]) for name in STEPS}
-    assert all(made.values())
-    shards, dataset = made["shards"], current(root, DATASET, WHOLE)
+    builds = {name: current(root, name, keys[0]) for name in STEPS}
+    assert all(builds.values())
+    shards, dataset = builds["shards"], current(root, DATASET, WHOLE)
     assert shards is not None
     assert dataset is not None
     assert shards.manifest.counts["samples"] == dataset.manifest.counts["samples"] == 3
@@ -73,10 +73,10 @@ def test_second_run_builds_nothing(root: UPath, corpus: Path) -> None:
     printed = run(corpus)
     after = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
     for name in STEPS:
-        one, other = before[name], after[name]
-        assert one is not None
-        assert other is not None
-        assert one.manifest.finished_at == other.manifest.finished_at, name
+        first, second = before[name], after[name]
+        assert first is not None
+        assert second is not None
+        assert first.manifest.finished_at == second.manifest.finished_at, name
     assert "zero_bytes 1" in printed
     assert "samples" in printed
 
@@ -134,8 +134,9 @@ def test_plan_has_stale_steps_with_reason_and_time(root: UPath) -> None:
     (batch,) = plan.stale
     assert batch.why == "gaze_labels: setting iris.vertical_gain: 1.25 -> 1.5"
     assert batch.steps == ("gaze_labels", "eye_anchors", "shards")
-    made = [current(root, step, batch.batch) for step in batch.steps]
-    assert plan.seconds == pytest.approx(sum(one.manifest.seconds for one in made if one is not None))
+    builds = [current(root, step, batch.batch) for step in batch.steps]
+    seconds = [build.manifest.seconds for build in builds if build is not None]
+    assert plan.seconds == pytest.approx(sum(seconds))
     with pytest.raises(ValueError, match="no such batch: b99999"):
         plan_reprocessing(root, settings, ["b99999"])
 
@@ -212,7 +213,7 @@ def test_reprocess_stale_rebuilds_the_stale_steps_only(root: UPath, monkeypatch:
         assert isinstance(plan(dry_run=True), SkipReason)
         result = plan(dry_run=False)
         assert isinstance(result, SensorResult)
-        assert isinstance(plan(dry_run=True), SensorResult)  # a look ends nothing that is being carried out
+        assert isinstance(plan(dry_run=True), SensorResult)  # a dry run ends no plan in progress
         (request,) = result.run_requests or []
         steps = list(request.asset_selection or [])
         assert [key.to_user_string() for key in steps] == ["eye_anchors", "shards"]
@@ -228,7 +229,7 @@ def test_reprocess_stale_rebuilds_the_stale_steps_only(root: UPath, monkeypatch:
         )
         assert done.success
     after = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
-    made = {name for name in STEPS if before[name] != after[name]}
-    assert "eye_anchors" in made
-    assert made <= {"eye_anchors", "shards"}
+    built = {name for name in STEPS if before[name] != after[name]}
+    assert "eye_anchors" in built
+    assert built <= {"eye_anchors", "shards"}
     assert plan_reprocessing(root, changed).stale == ()

@@ -92,7 +92,7 @@ def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inpu
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"appearance": "/nowhere/face.png"}, "no file /nowhere/face.png"),
         ({"output": "out.avi"}, "out.avi: what is written is mp4; end the name with .mp4"),
@@ -100,7 +100,7 @@ def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inpu
     ],
 )
 def test_what_cannot_be_made_is_one_line_and_no_retry(
-    tmp_path: Path, inputs: dict[str, str], change: dict[str, Any], told: str
+    tmp_path: Path, inputs: dict[str, str], change: dict[str, Any], message: str
 ) -> None:
     @job(op_retry_policy=RetryPolicy(max_retries=2), resource_defs={"workspace": WorkspaceResource()})
     def patient() -> None:
@@ -111,7 +111,7 @@ def test_what_cannot_be_made_is_one_line_and_no_retry(
     failed = result.failure_data_for_node("animate_portrait")
     assert failed is not None
     assert failed.user_failure_data is not None
-    assert failed.user_failure_data.description == told
+    assert failed.user_failure_data.description == message
     assert DagsterEventType.STEP_UP_FOR_RETRY not in {event.event_type for event in result.all_events}
 
 

@@ -50,13 +50,13 @@ def test_resource_returns_the_config_of_the_form() -> None:
 
 
 def chosen(*arguments: str) -> Any:
-    made: list[EvaluationConfig] = []
+    captured: list[EvaluationConfig] = []
 
     def keep(config: EvaluationConfig) -> None:
-        made.append(config)
+        captured.append(config)
 
     result = CliRunner().invoke(click.command()(options_from(EvaluationConfig, "config")(keep)), arguments)
-    return made[0] if made else result.output
+    return captured[0] if captured else result.output
 
 
 def test_every_field_of_the_config_is_an_option() -> None:

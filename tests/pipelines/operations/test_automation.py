@@ -73,7 +73,7 @@ def automation() -> Iterator[Automation]:
         yield Automation(definitions, instance)
 
 
-def test_dataset_is_requested_after_a_batch_though_another_is_missing(automation: Automation) -> None:
+def test_dataset_is_requested_despite_a_missing_batch(automation: Automation) -> None:
     assert automation.tick() == set()
     automation.materialise("shards", partition="b00001")
     assert automation.tick() == {"dataset"}

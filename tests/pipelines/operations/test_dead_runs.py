@@ -26,14 +26,14 @@ def nothing() -> None:
 
 @job
 def idle() -> None:
-    """A job to make runs of."""
+    """A job without work."""
     nothing()
 
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
-    with DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as made:
-        yield made
+    with DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as instance:
+        yield instance
 
 
 def run_of(
@@ -43,38 +43,38 @@ def run_of(
 
 
 def status_of(instance: DagsterInstance, run: str) -> DagsterRunStatus:
-    found = instance.get_run_by_id(run)
-    assert found is not None
-    return found.status
+    record = instance.get_run_by_id(run)
+    assert record is not None
+    return record.status
 
 
-def served_at(**place: object) -> dict[str, str]:
-    return {CODE_SERVER_TAG: json.dumps({"host": "localhost", **place})}
+def served_at(**address: object) -> dict[str, str]:
+    return {CODE_SERVER_TAG: json.dumps({"host": "localhost", **address})}
 
 
 def test_run_of_a_killed_process_is_marked_as_failed(
     instance: DagsterInstance,
 ) -> None:
     me, machine = psutil.Process(), socket.gethostname()
-    living = run_of(instance, process_tags())
-    number_taken_by_another = run_of(instance, {PROCESS_TAG: f"{machine} {me.pid} {me.create_time() - 5}"})
+    alive = run_of(instance, process_tags())
+    reused_process_id = run_of(instance, {PROCESS_TAG: f"{machine} {me.pid} {me.create_time() - 5}"})
     another_machine = run_of(instance, {PROCESS_TAG: f"elsewhere {me.pid} 1.0"})
     untagged = run_of(instance, {})
-    assert clear_dead_runs(instance) == [number_taken_by_another]
-    assert status_of(instance, number_taken_by_another) is DagsterRunStatus.FAILURE
-    assert {status_of(instance, run) for run in (living, another_machine, untagged)} == {
+    assert clear_dead_runs(instance) == [reused_process_id]
+    assert status_of(instance, reused_process_id) is DagsterRunStatus.FAILURE
+    assert {status_of(instance, run) for run in (alive, another_machine, untagged)} == {
         DagsterRunStatus.STARTED
     }
 
 
 def test_run_is_dead_without_its_code_servers_socket(instance: DagsterInstance, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "living"))
+        server.bind(str(tmp_path / "alive"))
         server.listen()
-        living = run_of(instance, served_at(socket=str(tmp_path / "living")))
-        gone = run_of(instance, served_at(socket=str(tmp_path / "gone")))
-        assert clear_dead_runs(instance) == [gone]
-    assert clear_dead_runs(instance) == [living]  # its file is there, nobody listens
+        alive = run_of(instance, served_at(socket=str(tmp_path / "alive")))
+        dead = run_of(instance, served_at(socket=str(tmp_path / "missing")))
+        assert clear_dead_runs(instance) == [dead]
+    assert clear_dead_runs(instance) == [alive]  # the socket file exists, but nothing listens
 
 
 def test_run_of_an_earlier_code_server_is_dead(instance: DagsterInstance) -> None:
@@ -84,7 +84,7 @@ def test_run_of_an_earlier_code_server_is_dead(instance: DagsterInstance) -> Non
         starting = DagsterEvent(DagsterEventType.RUN_STARTING.value, idle.name)
         instance.report_dagster_event(starting, run_id=launched)
     hour = 3600.0
-    assert clear_dead_runs(instance) == []  # that a server was started is not told
+    assert clear_dead_runs(instance) == []  # no server was started
     assert clear_dead_runs(instance, NewServer("localhost", 4000, time.time() - hour)) == []
     assert clear_dead_runs(instance, NewServer("localhost", 4000, time.time() + hour)) == [run]
     assert status_of(instance, another_servers) is DagsterRunStatus.STARTING
@@ -97,10 +97,10 @@ def test_sockets_are_ignored_with_a_shared_database(tmp_path: Path) -> None:
 
 
 def test_dead_canceling_run_is_canceled(instance: DagsterInstance, tmp_path: Path) -> None:
-    gone = served_at(socket=str(tmp_path / "gone"))
-    canceling = run_of(instance, gone, DagsterRunStatus.CANCELING)
-    starting = run_of(instance, gone, DagsterRunStatus.STARTING)
-    waiting = run_of(instance, gone, DagsterRunStatus.NOT_STARTED)
+    missing = served_at(socket=str(tmp_path / "missing"))
+    canceling = run_of(instance, missing, DagsterRunStatus.CANCELING)
+    starting = run_of(instance, missing, DagsterRunStatus.STARTING)
+    waiting = run_of(instance, missing, DagsterRunStatus.NOT_STARTED)
     assert set(clear_dead_runs(instance)) == {canceling, starting}
     assert status_of(instance, canceling) is DagsterRunStatus.CANCELED
     assert status_of(instance, starting) is DagsterRunStatus.FAILURE
@@ -110,7 +110,7 @@ def test_dead_canceling_run_is_canceled(instance: DagsterInstance, tmp_path: Pat
 def test_dead_run_frees_its_slot_in_the_pool(instance: DagsterInstance, tmp_path: Path) -> None:
     storage = instance.event_log_storage
     storage.set_concurrency_slots("gpu", 1)
-    run = run_of(instance, served_at(socket=str(tmp_path / "gone")))
+    run = run_of(instance, served_at(socket=str(tmp_path / "missing")))
     assert storage.claim_concurrency_slot("gpu", run, "stage").is_claimed
     clear_dead_runs(instance)
     assert storage.claim_concurrency_slot("gpu", "another run", "stage").is_claimed

@@ -1,4 +1,4 @@
-"""The sensor that tells of failed runs."""
+"""The sensor `failed_runs`."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
         @override
         def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Receiver)
     thread = threading.Thread(target=server.serve_forever)
@@ -67,11 +67,11 @@ def test_failed_run_writes_one_line_and_one_message(
         ).for_run_failure()
         failed_runs(context)
     (line,) = (tmp_path / "failures.log").read_text().splitlines()
-    told = "breaking of b00001: breaks: FileNotFoundError: the disk with the videos is away"
-    assert line.partition(" ")[2] == f"{told} (https://dagster.example/runs/{result.run_id})"
+    text = "breaking of b00001: breaks: FileNotFoundError: the disk with the videos is away"
+    assert line.partition(" ")[2] == f"{text} (https://dagster.example/runs/{result.run_id})"
     assert messages == [
         {
-            "text": told,
+            "text": text,
             "run": result.run_id,
             "job": "breaking",
             "url": f"https://dagster.example/runs/{result.run_id}",
@@ -85,6 +85,6 @@ def test_post_refuses_a_url_that_is_not_http() -> None:
 
 
 def test_run_failure_explains_a_killed_run() -> None:
-    told = run_failure("This run has been marked as failed from outside the execution context.")
-    assert told == "the process of the run died: killed, out of memory, or the machine went down"
+    reason = run_failure("This run has been marked as failed from outside the execution context.")
+    assert reason == "the process of the run died: killed, out of memory, or the machine went down"
     assert run_failure("Timed out\nafter 3 s") == "Timed out"

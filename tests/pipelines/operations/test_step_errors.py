@@ -1,4 +1,4 @@
-"""Which of a failed step's errors is told."""
+"""The reported error of a failed step."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ from pipelines.operations.step_errors import step_error
 from preprocessing.process_pool import map_in_processes
 
 
-def told(fail: Callable[[], None]) -> str | None:
-    """The error that is told of an asset that fails so."""
+def reported(fail: Callable[[], None]) -> str | None:
+    """The reported error of an asset whose function is `fail`."""
 
     @asset
     def failing() -> None:
@@ -30,25 +30,25 @@ def test_step_error_is_the_outermost_not_the_librarys() -> None:
         except EOFError as error:
             raise ValueError("epoch_20.pth is cut short") from error
 
-    assert told(fail) == "ValueError: epoch_20.pth is cut short"
+    assert reported(fail) == "ValueError: epoch_20.pth is cut short"
 
 
 def refuse(item: int) -> int:
-    raise ValueError(f"det_10g.onnx is cut short, says {item}")
+    raise ValueError(f"det_10g.onnx is cut short, item {item}")
 
 
 def test_step_error_of_a_worker_has_no_traceback() -> None:
     def fail() -> None:
         list(map_in_processes(refuse, [3], workers=1))
 
-    assert told(fail) == "ValueError: det_10g.onnx is cut short, says 3"
+    assert reported(fail) == "ValueError: det_10g.onnx is cut short, item 3"
 
 
 def test_step_error_of_a_retried_step_is_its_reason() -> None:
     def fail() -> None:
         try:
-            raise ConnectionResetError("the bucket hung up")
+            raise ConnectionResetError("the bucket closed the connection")
         except ConnectionResetError as error:
             raise RetryRequested(max_retries=0) from error
 
-    assert told(fail) == "ConnectionResetError: the bucket hung up"
+    assert reported(fail) == "ConnectionResetError: the bucket closed the connection"

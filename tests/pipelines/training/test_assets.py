@@ -118,13 +118,13 @@ def test_resource_returns_the_config_of_the_form() -> None:
 
 
 def chosen(*arguments: str) -> Any:
-    made: list[TrainingConfig] = []
+    captured: list[TrainingConfig] = []
 
     def keep(config: TrainingConfig) -> None:
-        made.append(config)
+        captured.append(config)
 
     result = CliRunner().invoke(click.command()(options_from(TrainingConfig, "config")(keep)), arguments)
-    return made[0] if made else result.output
+    return captured[0] if captured else result.output
 
 
 def test_every_field_of_the_config_is_an_option() -> None:

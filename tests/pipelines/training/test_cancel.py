@@ -1,6 +1,6 @@
-"""A training run, ended in every way: nothing lives on, and the next run goes on where it stopped.
+"""Interrupted training runs leave no process behind, and the next run resumes.
 
-With the fake worker of `tests.factories.fake_training_worker`, below the real torchrun.
+The worker is that of `tests.factories.fake_training_worker`, started by the real torchrun.
 """
 
 import os
@@ -20,20 +20,20 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 from pipelines.operations.instance import INSTANCE_FILE, INSTANCE_SETTINGS
 
 pytestmark = pytest.mark.slow
-SOON_SECONDS = 180.0  # a bound that only a failure reaches: torchrun alone takes seconds to start
+TIMEOUT_SECONDS = 180.0  # generous: torchrun takes seconds to start
 ENDLESS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run of the fake stage lies."""
+class FakeRun:
+    """Folders of a run of the fake stage."""
 
     home: Path
     work: Path
 
     @contextmanager
     def start(self, goal: int, *command: str) -> "Generator[subprocess.Popen[str]]":
-        """Start the run in a process of its own, which does not outlive a test that fails."""
+        """Start the run in a process of its own, which ends with the block."""
         (self.work / "goal.txt").write_text(str(goal))
         for file in self.work.glob("*.pid"):
             file.unlink()
@@ -46,10 +46,10 @@ class Place:
             try:
                 yield run
             finally:
-                run.kill()  # nothing, where it has ended
+                run.kill()  # does nothing if it has ended
 
     def step(self) -> int:
-        """How far it came."""
+        """The last step of the checkpoint."""
         file = self.work / "checkpoint.txt"
         return int(file.read_text()) if file.exists() else 0
 
@@ -64,19 +64,19 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path / "home", tmp_path / "work")
-    place.home.mkdir()
-    place.work.mkdir()
-    (place.home / INSTANCE_FILE).write_text(INSTANCE_SETTINGS)
-    yield place
-    for process in place.processes():
+def fake_run(tmp_path: Path) -> Iterator[FakeRun]:
+    fake_run = FakeRun(tmp_path / "home", tmp_path / "work")
+    fake_run.home.mkdir()
+    fake_run.work.mkdir()
+    (fake_run.home / INSTANCE_FILE).write_text(INSTANCE_SETTINGS)
+    yield fake_run
+    for process in fake_run.processes():
         if psutil.pid_exists(process):
             os.kill(process, signal.SIGKILL)
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    give_up_at = time.monotonic() + SOON_SECONDS
+    give_up_at = time.monotonic() + TIMEOUT_SECONDS
     while not holds():
         assert time.monotonic() < give_up_at, f"never came: {what}"
         time.sleep(0.05)
@@ -93,7 +93,7 @@ def below(process: int) -> list[int]:
     return [child.pid for child in psutil.Process(process).children(recursive=True)]
 
 
-DAGSTERS_OWN = ("-m", "dagster", "asset", "materialize", "--select", "fake_stage", "-m")
+DAGSTER_COMMAND = ("-m", "dagster", "asset", "materialize", "--select", "fake_stage", "-m")
 
 
 @pytest.mark.parametrize(
@@ -101,52 +101,52 @@ DAGSTERS_OWN = ("-m", "dagster", "asset", "materialize", "--select", "fake_stage
     [
         pytest.param(signal.SIGINT, (), id="Ctrl-C on the command line"),
         pytest.param(
-            signal.SIGINT, (*DAGSTERS_OWN, "tests.factories.fake_training"), id="a cancel in the UI"
+            signal.SIGINT, (*DAGSTER_COMMAND, "tests.factories.fake_training"), id="a cancel in the UI"
         ),
         pytest.param(
-            signal.SIGTERM, (*DAGSTERS_OWN, "tests.factories.fake_training"), id="SIGTERM of a scheduler"
+            signal.SIGTERM, (*DAGSTER_COMMAND, "tests.factories.fake_training"), id="SIGTERM of a scheduler"
         ),
         pytest.param(signal.SIGKILL, (), id="SIGKILL"),
     ],
 )
 def test_interrupted_run_leaves_no_process_and_resumes(
-    place: Place, number: signal.Signals, command: tuple[str, ...]
+    fake_run: FakeRun, number: signal.Signals, command: tuple[str, ...]
 ) -> None:
-    with place.start(ENDLESS, *command) as run:
-        until(lambda: place.step() >= 3, "three steps")
+    with fake_run.start(ENDLESS, *command) as run:
+        until(lambda: fake_run.step() >= 3, "three steps")
         family = below(run.pid)
-        assert set(family) >= set(place.processes())
+        assert set(family) >= set(fake_run.processes())
         run.send_signal(number)
-        run.communicate(timeout=SOON_SECONDS)
+        run.communicate(timeout=TIMEOUT_SECONDS)
         assert run.returncode != 0
     until(lambda: not any(map(is_running, family)), "the end of all processes")
-    reached = place.step()
+    reached = fake_run.step()
     assert 3 <= reached < ENDLESS
-    with place.start(reached + 2) as again:
-        _, said = again.communicate(timeout=SOON_SECONDS)
-        assert again.returncode == 0, said
-    assert place.step() == reached + 2
-    assert f"starts at step {reached}" in said
-    assert place.statuses()[-1] is DagsterRunStatus.SUCCESS
-    assert place.statuses()[0] in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+    with fake_run.start(reached + 2) as resumed:
+        _, stderr = resumed.communicate(timeout=TIMEOUT_SECONDS)
+        assert resumed.returncode == 0, stderr
+    assert fake_run.step() == reached + 2
+    assert f"starts at step {reached}" in stderr
+    assert fake_run.statuses()[-1] is DagsterRunStatus.SUCCESS
+    assert fake_run.statuses()[0] in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
-def test_failed_run_names_the_error_and_leaves_no_process(place: Place) -> None:
-    with place.start(7) as run:
-        _, said = run.communicate(timeout=SOON_SECONDS)
+def test_failed_run_names_the_error_and_leaves_no_process(fake_run: FakeRun) -> None:
+    with fake_run.start(7) as run:
+        _, stderr = run.communicate(timeout=TIMEOUT_SECONDS)
         assert run.returncode != 0
-    assert not any(map(is_running, place.processes()))
-    last = next(line for line in said.splitlines() if "JobFailedError: run " in line)
+    assert not any(map(is_running, fake_run.processes()))
+    last = next(line for line in stderr.splitlines() if "JobFailedError: run " in line)
     assert "train_fake failed. fake_stage: " in last
     assert "ValueError: step 8 is unlucky (exit code 1)" in last
 
 
-def test_running_stage_reports_losses_and_time_left(place: Place) -> None:
-    with place.start(80) as run:
-        _, said = run.communicate(timeout=SOON_SECONDS)
-        assert run.returncode == 0, said
-    assert "fake 80/80  fake 0.025  80.0 img/s  0:00 left" in said
-    with DagsterInstance.from_config(str(place.home)) as instance:
+def test_running_stage_reports_losses_and_time_left(fake_run: FakeRun) -> None:
+    with fake_run.start(80) as run:
+        _, stderr = run.communicate(timeout=TIMEOUT_SECONDS)
+        assert run.returncode == 0, stderr
+    assert "fake 80/80  fake 0.025  80.0 img/s  0:00 left" in stderr
+    with DagsterInstance.from_config(str(fake_run.home)) as instance:
         records = instance.fetch_observations(AssetKey("fake_stage"), limit=10).records
     assert records
     observation = records[0].asset_observation
