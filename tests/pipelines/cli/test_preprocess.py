@@ -1,17 +1,20 @@
 """The main job on a small corpus, through Dagster: what comes out, and what a second run does."""
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dagster import AssetKey, DagsterInstance, SensorResult, SkipReason, build_sensor_context
 from rich.console import Console
 from upath import UPath
 
 from demo_corpus.corpus import CorpusSettings, make_corpus
 from pipelines.checks import run_checks
+from pipelines.cli.main import main
 from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
 from pipelines.deployed_settings import deployed
@@ -233,3 +236,18 @@ def test_reprocess_stale_rebuilds_the_stale_steps_only(root: UPath, monkeypatch:
     assert "eye_anchors" in built
     assert built <= {"eye_anchors", "shards"}
     assert plan_reprocessing(root, changed).stale == ()
+
+
+def test_status_fits_80_columns_and_has_json(root: UPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PDFGC__PREPROCESSING__CLIPS__MINIMUM_SHARPNESS", "9.5")
+    printed = CliRunner().invoke(main, ["status"])
+    assert printed.exit_code == 0, printed.output
+    tables, _, changed = printed.output.partition("changed by the environment: ")
+    assert max(map(len, tables.splitlines())) <= 80
+    assert changed.startswith("PDFGC__PREPROCESSING__CLIPS__MINIMUM_SHARPNESS=9.5 (default 8.0)")
+    status = json.loads(CliRunner().invoke(main, ["status", "--json"]).output)
+    assert [step["step"] for step in status["steps"]] == list(STEPS)
+    (stale,) = status["stale"]
+    assert (stale["batch"], stale["steps"][0]) == (batch_keys(root)[0], "clips")
+    assert status["dataset"]["counts"]["samples"] == 3
