@@ -1,7 +1,7 @@
-"""Videos scored one by one for lip sync, and told as a table or as JSON.
+"""Score single videos for lip sync: the command `pdfgc score`.
 
-Scorers and protocols stand in explicit tables below; adding one is one file and one line. Scorers import
-torch when they are loaded, not when this module is imported.
+Scorers and protocols are listed in the tables below. Scorers import torch when they are loaded, not when this
+module is imported.
 """
 
 import json
@@ -29,12 +29,12 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 
 @dataclass(frozen=True)
 class ScorerKind:
-    """How a scorer is made, and what it may be shown.
+    """How a scorer is loaded and by which protocols it may score.
 
-    load: makes it of what `weights` names.
-    weights: what that is.
-    protocols: those of `PROTOCOLS` that it is scored by; with another its figures would mean nothing, or
-        bear a second name.
+    Attributes:
+        load: Loads it from what the option `--weights` names.
+        weights: What that is, for error messages.
+        protocols: Names of `PROTOCOLS`. By others its values would mean nothing or have two names.
     """
 
     load: Callable[[Path], LipSyncScorer]
@@ -60,12 +60,12 @@ SCORERS: Final[Mapping[str, ScorerKind]] = {
     # Of aligned crops SyncNet's `crop` would be its `frame`: there is one name for it.
     "syncnet_v2": ScorerKind(
         _load_syncnet,
-        "its weights, which are not part of pdfgc: --weights syncnet_v2 (of pdfgc weights), or FILE",
+        "pretrained weights: --weights syncnet_v2 (see pdfgc weights list) or --weights FILE",
         (lse_syncnet_frame.PROTOCOL, lse_syncnet_track.PROTOCOL),
     ),
     "lip_encoders": ScorerKind(
         _load_lip_encoders,
-        "a run that has trained stage2_lip: --weights RUN, or ROOT/RUN",
+        "a run that has trained stage2_lip: --weights RUN or --weights ROOT/RUN",
         (lse_crop.PROTOCOL,),
     ),
 }
@@ -82,25 +82,25 @@ class ScoredVideo:
 def score_videos(
     videos: Sequence[Path], scorer: str, weights: Path | None, protocol: str
 ) -> list[ScoredVideo]:
-    """Score videos, one after the other; one that cannot be scored has its reason instead.
+    """Score videos one after the other; a video that cannot be scored has the reason instead.
 
     Args:
         videos: At least one.
         scorer: One of `SCORERS`.
-        weights: What the scorer is made of: a weights file or its name in the list, or a run.
-        protocol: One of `PROTOCOLS` that the scorer is scored by.
+        weights: Of the scorer: a file, a name of `pdfgc weights`, or a run.
+        protocol: One of the scorer's protocols.
 
     Raises:
-        FileNotFoundError: a video or the weights file is not there; told before anything is scored.
-        ValueError: an unknown name, a protocol that is not the scorer's, or weights that are not its own.
+        FileNotFoundError: a video or the weights file does not exist; raised before anything is scored.
+        ValueError: an unknown name, a protocol that is not the scorer's, or weights of another network.
     """
     for name, known in ((scorer, SCORERS), (protocol, PROTOCOLS)):
         if name not in known:
-            raise ValueError(f"no {name!r}; there are {', '.join(known)}")
+            raise ValueError(f"{name!r} does not exist, choose from {', '.join(known)}")
     kind = SCORERS[scorer]
     if protocol not in kind.protocols:
         known = " or ".join(kind.protocols)
-        raise ValueError(f"{scorer} is scored by protocol {known}, not by {protocol}")
+        raise ValueError(f"{scorer} scores by protocol {known}, not by {protocol}")
     if weights is None:
         raise ValueError(f"{scorer} needs {kind.weights}")
     for video in videos:
@@ -110,43 +110,46 @@ def score_videos(
     return [ScoredVideo(video, PROTOCOLS[protocol](video, loaded)) for video in videos]
 
 
-def require_one_scored(rows: Sequence[ScoredVideo]) -> None:
-    """Hold that at least one video was scored.
+def require_one_scored(videos: Sequence[ScoredVideo]) -> None:
+    """Check that at least one video was scored.
 
     Raises:
-        ValueError: none was; the message has a line a video.
+        ValueError: none was; names every video with its reason.
     """
-    refused = [(row.video, row.score) for row in rows if isinstance(row.score, NotScored)]
-    if len(refused) == len(rows):
-        lines = [f"{video}: not scored: {score.reason}: {score.detail}" for video, score in refused]
-        raise ValueError("\n".join(lines))
+    refused = [(scored.video, scored.score) for scored in videos if isinstance(scored.score, NotScored)]
+    if len(refused) == len(videos):
+        reasons = [f"{video}: not scored: {score.reason}: {score.detail}" for video, score in refused]
+        raise ValueError("; ".join(reasons))
 
 
-def as_json_text(rows: Sequence[ScoredVideo]) -> str:
-    """One object a video: its figures, or `reason` and `detail`."""
-    return json.dumps([{"video": str(row.video), **asdict(row.score)} for row in rows], indent=1)
+def as_json_text(videos: Sequence[ScoredVideo]) -> str:
+    """JSON list of one object for each video: its score, or `reason` and `detail`."""
+    return json.dumps([{"video": str(scored.video), **asdict(scored.score)} for scored in videos], indent=1)
 
 
-def print_scores(rows: Sequence[ScoredVideo], console: Console) -> None:
-    """Print the figures, a row a video, their means, and below each video's distances by shift."""
-    kind = rows[0].score
-    table = Table(title=f"Lip sync by {kind.scorer}, protocol {kind.protocol}")
+def print_scores(videos: Sequence[ScoredVideo], console: Console) -> None:
+    """Print a table of scores with their means, then each video's distances by shift."""
+    first = videos[0].score
+    table = Table(title=f"Lip sync by {first.scorer}, protocol {first.protocol}")
     for name in ("video", "LSE-C", "LSE-D", "offset", "frames"):
         table.add_column(name, justify="left" if name == "video" else "right", overflow="fold")
-    scored = [(row.video, row.score) for row in rows if isinstance(row.score, LipSyncScore)]
-    for row in rows:
-        table.add_row(row.video.name, *_cells(row.score))
-    if len(scored) > 1:
-        means = np.mean([(score.lse_c, score.lse_d) for _, score in scored], axis=0)
+    for scored in videos:
+        table.add_row(scored.video.name, *_cells(scored.score))
+    scores = [(scored.video, scored.score) for scored in videos if isinstance(scored.score, LipSyncScore)]
+    if len(scores) > 1:
+        means = np.mean([(score.lse_c, score.lse_d) for _, score in scores], axis=0)
         table.add_section()
-        table.add_row(f"mean of {len(scored)}", f"{means[0]:.3f}", f"{means[1]:.3f}", "", "")
+        table.add_row(f"mean of {len(scores)}", f"{means[0]:.3f}", f"{means[1]:.3f}", "", "")
     console.print(table)
-    for row in rows:
-        if isinstance(row.score, NotScored):
-            console.print(f"{row.video.name}: not scored: {row.score.detail}", markup=False, highlight=False)
-    for video, score in scored:
-        told = " ".join(f"{distance:.3f}" for distance in score.distances_by_shift)
-        console.print(f"{video.name}: distance at shifts -15 to 15: {told}", markup=False, highlight=False)
+    for scored in videos:
+        if isinstance(scored.score, NotScored):
+            line = f"{scored.video.name}: not scored: {scored.score.detail}"
+            console.print(line, markup=False, highlight=False)
+    for video, score in scores:
+        distances = " ".join(f"{distance:.3f}" for distance in score.distances_by_shift)
+        console.print(
+            f"{video.name}: distance at shifts -15 to 15: {distances}", markup=False, highlight=False
+        )
 
 
 def _cells(score: LipSyncScore | NotScored) -> list[str]:

@@ -80,23 +80,22 @@ def test_a_video_without_a_face_has_no_track(video: Path, weights: Path) -> None
     assert result.output == f"Error: {video}: not scored: no_face: no face was found in any frame\n"
 
 
-def test_a_video_too_short_or_without_sound_is_one_line(weights: Path, tmp_path: Path) -> None:
+def test_score_reports_unscored_videos_on_one_line(weights: Path, tmp_path: Path) -> None:
     make_video(tmp_path / "five.mp4", Recipe(seconds=0.2))
     write_silent_film(tmp_path / "silent.mp4")
     result = score(
         tmp_path / "five.mp4", tmp_path / "silent.mp4", "--weights", weights, "--protocol", "frame"
     )
     assert result.exit_code == 1
-    first, second = result.output.splitlines()
-    assert first.startswith(f"Error: {tmp_path / 'five.mp4'}: not scored: too_short: ")
-    assert second == f"{tmp_path / 'silent.mp4'}: not scored: no_sound: no sound stream"
+    assert result.output.startswith(f"Error: {tmp_path / 'five.mp4'}: not scored: too_short: ")
+    assert result.output.endswith(f"; {tmp_path / 'silent.mp4'}: not scored: no_sound: no sound stream\n")
 
 
-def test_weights_that_are_missing_absent_or_wrong_are_one_line(video: Path, tmp_path: Path) -> None:
+def test_score_reports_bad_weights_on_one_line(video: Path, tmp_path: Path) -> None:
     missing = score(video, "--protocol", "frame")
     assert missing.output == (
-        "Error: syncnet_v2 needs its weights, which are not part of pdfgc: --weights syncnet_v2 "
-        "(of pdfgc weights), or FILE\n"
+        "Error: syncnet_v2 needs pretrained weights: --weights syncnet_v2 (see pdfgc weights list) or "
+        "--weights FILE\n"
     )
     absent = score(video, "--protocol", "frame", "--weights", tmp_path / "absent.model")
     told = f"Error: syncnet_weights: no file {tmp_path / 'absent.model'}, and no weights of that name; "
@@ -110,31 +109,31 @@ def test_weights_that_are_missing_absent_or_wrong_are_one_line(video: Path, tmp_
     assert {missing.exit_code, absent.exit_code, wrong.exit_code, other.exit_code} == {1}
 
 
-def test_names_that_are_not_there_are_told_before_anything_is_scored(video: Path, weights: Path) -> None:
-    with pytest.raises(ValueError, match="no 'wav2lip'; there are syncnet_v2, lip_encoders"):
+def test_score_videos_rejects_unknown_names_first(video: Path, weights: Path) -> None:
+    with pytest.raises(ValueError, match="'wav2lip' does not exist, choose from syncnet_v2, lip_encoders"):
         score_videos([video], "wav2lip", weights, "frame")
-    with pytest.raises(ValueError, match="no 'both'; there are frame, track, crop"):
+    with pytest.raises(ValueError, match="'both' does not exist, choose from frame, track, crop"):
         score_videos([video], "syncnet_v2", weights, "both")
     with pytest.raises(FileNotFoundError, match="no video at"):
         score_videos([video, video.with_name("none.mp4")], "syncnet_v2", weights, "frame")
     assert list(SCORERS) == ["syncnet_v2", "lip_encoders"]
 
 
-def test_a_scorer_is_shown_only_what_its_figures_are_named_for(video: Path, weights: Path) -> None:
+def test_score_rejects_protocols_of_other_scorers(video: Path, weights: Path) -> None:
     crop = score(video, "--weights", weights, "--protocol", "crop")
-    assert crop.output == "Error: syncnet_v2 is scored by protocol frame or track, not by crop\n"
+    assert crop.output == "Error: syncnet_v2 scores by protocol frame or track, not by crop\n"
     frame = score(video, "--scorer", "lip_encoders", "--weights", "default", "--protocol", "frame")
-    assert frame.output == "Error: lip_encoders is scored by protocol crop, not by frame\n"
+    assert frame.output == "Error: lip_encoders scores by protocol crop, not by frame\n"
     assert {crop.exit_code, frame.exit_code} == {1}
 
 
-def test_lip_encoders_want_a_run_that_has_trained_them(
+def test_lip_encoders_need_a_run_with_a_lip_stage(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PDFGC_ROOT", str(tmp_path))
     missing = score(video, "--scorer", "lip_encoders", "--protocol", "crop")
     assert missing.output == (
-        "Error: lip_encoders needs a run that has trained stage2_lip: --weights RUN, or ROOT/RUN\n"
+        "Error: lip_encoders needs a run that has trained stage2_lip: --weights RUN or --weights ROOT/RUN\n"
     )
     absent = score(video, "--scorer", "lip_encoders", "--weights", "default", "--protocol", "crop")
     assert absent.output == (
@@ -143,7 +142,9 @@ def test_lip_encoders_want_a_run_that_has_trained_them(
     assert {missing.exit_code, absent.exit_code} == {1}
 
 
-def test_a_run_scores_aligned_crops_as_json(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+def test_score_with_lip_encoders_prints_json(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
     root = publish_lip_stage(tmp_path_factory.mktemp("root"), lip_networks(21))
     make_video(tmp_path / "crops.mp4", Recipe(seconds=1.4))
     run = Path(str(root)) / TOY_RUN_NAME
