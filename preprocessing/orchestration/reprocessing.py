@@ -26,6 +26,7 @@ from storage.transfer import is_local, read_bytes, write_bytes
 from weights.resolve import ResolvedWeights
 
 NOT_THERE: Final = "not there yet"
+BATCHES_LISTED: Final = 20  # in errors
 BUCKET_THREADS: Final = 32  # each small request to a bucket takes tens of milliseconds
 PLAN_FOLDER: Final = "operations"
 PLAN_NAME: Final = "reprocessing_plan.json"
@@ -103,7 +104,9 @@ def plan_reprocessing(
     batches = load_batches(root)
     unknown = sorted(set(keys) - {batch.key for batch in batches})
     if unknown:
-        raise ValueError(f"unknown batches: {', '.join(unknown)}; `pdfgc status` lists the batches")
+        known = ", ".join(batch.key for batch in batches[:BATCHES_LISTED])
+        more = ", …" if len(batches) > BATCHES_LISTED else ""
+        raise ValueError(f"no batch {', '.join(unknown)} under {root}; available: {known or 'none'}{more}")
     examined = [batch for batch in batches if not keys or batch.key in keys]
     weights = resolve_step_weights(settings) if examined else {}
     states: list[_BatchState] = []

@@ -1,12 +1,15 @@
 """What Dagster loads: the graph of the design, quickly and without the heavy packages."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from dagster import AssetKey, Definitions
 
 from pipelines.partitions import batches, training_runs
+from tests.conftest import REPOSITORY
 from training.stage_catalog import STAGE_NAMES
 
 GRAPH = {
@@ -161,3 +164,19 @@ def test_default_status_of_sensors_and_schedules(definitions: Definitions) -> No
         "weekly_training": "STOPPED",
         "weekly_collection": "STOPPED",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("check", "defs"), ("list", "defs", "--json")])
+def test_dg_finds_the_definitions(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "dagster_dg_cli.cli", *command],
+        cwd=REPOSITORY,
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "loaded successfully" in result.stdout or "evaluation_report" in result.stdout
