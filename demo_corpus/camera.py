@@ -1,4 +1,4 @@
-"""The camera that films the demo heads, in the axes of `preprocessing.faces.frame_of_reference`."""
+"""The camera that films the demo heads, with the axes of `preprocessing.faces.frame_of_reference`."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from preprocessing.faces.frame_of_reference import REFERENCE_DISTANCE_CM
 
-FIELD_CM: Final = 38.0  # width of what the picture shows at the reference distance: head and shoulders
-HEAD_REST_CM: Final = np.array([0.0, 2.5, 0.0])  # head origin of a neutral pose: eyes above the middle
+FIELD_CM: Final = 38.0  # width of the field of view at the reference distance: head and shoulders
+HEAD_REST_CM: Final = np.array([0.0, 2.5, 0.0])  # neutral head origin: eyes above the centre
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera on the z axis, REFERENCE_DISTANCE_CM before the reference point."""
+    """A pinhole camera on the z axis, REFERENCE_DISTANCE_CM in front of the reference point."""
 
     side_px: int
 
@@ -35,11 +35,11 @@ class Camera:
         return self.centre_px + points[..., :2] * scale * np.array([1.0, -1.0])
 
     def ray(self, pixels: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """[..., 2] px -> [..., 3] directions of the lines of sight, z = -1."""
+        """[..., 2] px -> [..., 3] directions of the viewing rays, z = -1."""
         flat = (np.asarray(pixels, np.float64) - self.centre_px) / self.focal_px * np.array([1.0, -1.0])
         return np.concatenate([flat, np.full((*flat.shape[:-1], 1), -1.0)], axis=-1)
 
     @property
     def position_cm(self) -> NDArray[np.float64]:
-        """[3] where the camera stands."""
+        """[3] position of the camera."""
         return np.array([0.0, 0.0, REFERENCE_DISTANCE_CM])

@@ -139,14 +139,14 @@ def _render_identity(task: _IdentityTask) -> int:
     """Render one identity's missing videos; returns their number."""
     from demo_corpus.expression import build_rig
     from demo_corpus.head import build_head
-    from demo_corpus.portraits import BUNDLED, load_bundled, load_own
+    from demo_corpus.portraits import BUNDLED, load_bundled, load_portrait
     from demo_corpus.scene import render_video
     from demo_corpus.speech import draw_voice
 
     settings = task.settings
     sources = settings.portraits or BUNDLED
     source = sources[task.number % len(sources)]
-    portrait = load_own(source) if isinstance(source, Path) else load_bundled(source)
+    portrait = load_portrait(source) if isinstance(source, Path) else load_bundled(source)
     repeat = task.number // len(sources)
     rig = build_rig(build_head(portrait, _seed(settings.seed, task.number, 0), mirrored=repeat % 2 == 1))
     voice = draw_voice(np.random.default_rng(_seed(settings.seed, task.number, 1)))

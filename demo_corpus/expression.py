@@ -1,8 +1,8 @@
 """How a face moves: one displacement field per control, smooth over the mesh.
 
-Each field is known at a few vertices (lips, chin, lids, brows) and zero at a few others; in
-between it is harmonic on the mesh's graph, so that movement fades out evenly over skin, through
-the rings round the face too, and never jumps across the slit of the lids or lips.
+Each field is given at a few vertices (lips, chin, lids, brows) and zero at a few others; in
+between it is harmonic on the mesh's graph, so that movement fades out evenly over the skin and
+the rings around the face, and never jumps across the slit of the lids or lips.
 """
 
 from dataclasses import dataclass, field
@@ -36,14 +36,14 @@ EYELIDS: Final = (
     (IMAGE_LEFT_UPPER_MARGIN, IMAGE_LEFT_LOWER_MARGIN, IMAGE_LEFT_LID_FOLD),
     (IMAGE_RIGHT_UPPER_MARGIN, IMAGE_RIGHT_LOWER_MARGIN, IMAGE_RIGHT_LID_FOLD),
 )
-# Lid margins stay put in every control but the blinks, so that these alone open and close the eyes.
+# Lid margins are fixed in every control but the blinks, so that only blinks open and close the eyes.
 LIDS: Final = tuple(vertex for upper, lower, _ in EYELIDS for vertex in {*upper, *lower})
 CONTROLS: Final = ("mouth_opening", "mouth_spread", "smile", "brow_raise", "blink_left", "blink_right")
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What a face does in one frame."""
+    """The expression of a face in one frame."""
 
     mouth_opening_cm: float = 0.0  # gap of the inner lips
     mouth_spread: float = 0.0  # -1 rounded .. 1 spread
@@ -81,13 +81,13 @@ class FaceRig:
 def build_rig(head: Head) -> FaceRig:
     """Solve the displacement fields of a head. Needs scipy."""
     shape = head.vertices_cm
-    still = [int(vertex) for vertex in np.flatnonzero(head.follow < 0.25)]
+    fixed = [int(vertex) for vertex in np.flatnonzero(head.follow < 0.25)]
     cranium = [vertex for vertex in FACE_OVAL if shape[vertex, 1] > -2.0]
     constraints = [
-        _jaw(shape, still + cranium),
-        _spread(shape, still + list(FACE_OVAL)),
-        _smile(shape, still + list(FACE_OVAL)),
-        _brow(shape, still),
+        _jaw(shape, fixed + cranium),
+        _spread(shape, fixed + list(FACE_OVAL)),
+        _smile(shape, fixed + list(FACE_OVAL)),
+        _brow(shape, fixed),
         _blink(shape, *EYELIDS[0]),
         _blink(shape, *EYELIDS[1]),
     ]
@@ -98,11 +98,11 @@ def build_rig(head: Head) -> FaceRig:
 
 
 Known = dict[int, tuple[float, float, float]]
-NOTHING: Final = (0.0, 0.0, 0.0)
+ZERO: Final = (0.0, 0.0, 0.0)
 
 
-def _jaw(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, *NOSE, *CHEEKS, *LIDS], NOTHING)
+def _jaw(shape: NDArray[np.float64], fixed: list[int]) -> Known:
+    known: Known = dict.fromkeys([*fixed, *NOSE, *CHEEKS, *LIDS], ZERO)
     corner = abs(float(shape[291, 0]))
     for inner, row_share in ((LOWER_INNER_LIP, 1.0), (LOWER_OUTER_LIP, 0.95)):
         for vertex in inner:
@@ -116,8 +116,8 @@ def _jaw(shape: NDArray[np.float64], still: list[int]) -> Known:
     return known
 
 
-def _spread(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, 4, 1, 94, 152, 175, *LIDS], NOTHING)
+def _spread(shape: NDArray[np.float64], fixed: list[int]) -> Known:
+    known: Known = dict.fromkeys([*fixed, 4, 1, 94, 152, 175, *LIDS], ZERO)
     corner = abs(float(shape[291, 0]))
     for vertex in {*UPPER_INNER_LIP, *LOWER_INNER_LIP, *UPPER_OUTER_LIP, *LOWER_OUTER_LIP}:
         across = float(shape[vertex, 0]) / corner
@@ -125,8 +125,8 @@ def _spread(shape: NDArray[np.float64], still: list[int]) -> Known:
     return known
 
 
-def _smile(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, 4, 1, 152, 175, *LIDS], NOTHING)
+def _smile(shape: NDArray[np.float64], fixed: list[int]) -> Known:
+    known: Known = dict.fromkeys([*fixed, 4, 1, 152, 175, *LIDS], ZERO)
     corner = abs(float(shape[291, 0]))
     for vertex in {*UPPER_INNER_LIP, *LOWER_INNER_LIP, *UPPER_OUTER_LIP, *LOWER_OUTER_LIP}:
         across = float(shape[vertex, 0]) / corner
@@ -136,8 +136,8 @@ def _smile(shape: NDArray[np.float64], still: list[int]) -> Known:
     return known
 
 
-def _brow(shape: NDArray[np.float64], still: list[int]) -> Known:
-    known: Known = dict.fromkeys([*still, 6, 197, *CHEEKS, *LIDS], NOTHING)
+def _brow(shape: NDArray[np.float64], fixed: list[int]) -> Known:
+    known: Known = dict.fromkeys([*fixed, 6, 197, *CHEEKS, *LIDS], ZERO)
     for vertex in BROWS:
         inner = 1 - 0.35 * abs(abs(float(shape[vertex, 0])) - 3.2) / 3.2
         known[vertex] = (0.0, 0.6 * inner, 0.05)
@@ -148,7 +148,7 @@ def _brow(shape: NDArray[np.float64], still: list[int]) -> Known:
 def _blink(
     shape: NDArray[np.float64], upper: tuple[int, ...], lower: tuple[int, ...], fold: tuple[int, ...]
 ) -> Known:
-    known: Known = dict.fromkeys(range(len(shape)), NOTHING)
+    known: Known = dict.fromkeys(range(len(shape)), ZERO)
     for above, below in zip(upper, lower, strict=True):
         meeting = shape[above] * 0.15 + shape[below] * 0.85
         known[above] = _triple(meeting - shape[above])
@@ -163,7 +163,7 @@ def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _harmonic(head: Head, known: Known) -> NDArray[np.float64]:
-    """[V, 3] the field that takes the known values and is harmonic on the mesh's graph elsewhere."""
+    """[V, 3] the field with the known values that is harmonic on the mesh's graph elsewhere."""
     from scipy.sparse import coo_matrix, diags
     from scipy.sparse.linalg import spsolve
 

@@ -2,8 +2,8 @@
 
 The mesh covers the whole picture: the face's triangles in the middle, then rings from the face's
 outline over hair, ears, neck and shoulders to the picture's border. A ring vertex moves with the
-head by its `follow` weight, 1 at the face to 0 at the border, so nothing ever tears: the map from
-mesh to picture is continuous and its border stands still.
+head by its `follow` weight, from 1 at the face to 0 at the border. So the map from mesh to picture is
+continuous, and its border does not move.
 """
 
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ from preprocessing.faces.mean_face import MeanFace, load_mean_face
 RINGS: Final = 9
 RING_STEPS: Final = (0.035, 0.08, 0.13, 0.2, 0.28, 0.37, 0.48, 0.65, 1.0)  # oval 0 .. border 1
 SKULL_DEPTH_CM: Final = -8.5  # depth of the head's silhouette behind the eyeballs
-BORDER_OVER_FIELD: Final = 0.72  # half side of the mesh's border: beyond the picture, cut corners too
+BORDER_OVER_FIELD: Final = 0.72  # half side of the mesh's border / FIELD_CM: outside the picture
 NECK_DEPTH_CM: Final = -4.0  # depth of the throat's front
 
 
@@ -43,7 +43,7 @@ class Head:
 
     name: str
     vertices_cm: NDArray[np.float64] = field(repr=False)  # [V, 3] head coordinates, lids open, lips shut
-    follow: NDArray[np.float64] = field(repr=False)  # [V] 1 moves with the head .. 0 stands still
+    follow: NDArray[np.float64] = field(repr=False)  # [V] 1 moves with the head .. 0 does not move
     triangles: NDArray[np.int32] = field(repr=False)  # [F, 3] rings first, outermost first
     face_triangles_from: int  # index of the first triangle of the face itself
     texture: NDArray[np.uint8] = field(repr=False)  # [TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3] RGB
@@ -57,14 +57,14 @@ def build_head(portrait: Portrait, seed: int, mirrored: bool) -> Head:
 
     Args:
         portrait: the photo that gives texture and rough proportions.
-        seed: of the identity's own re-shaping and iris colour.
-        mirrored: use the photo's mirror image (a further identity from a photo used before).
+        seed: of the identity's re-shaping and iris colour.
+        mirrored: use the photo's mirror image (for another identity from the same photo).
     """
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     mean_face = load_mean_face()
     rotation, scale, offset = fit_similarity(mean_face.vertices_cm[:FACE_VERTICES], portrait_points(portrait))
     unrotated = (portrait_points(portrait) - offset) @ rotation / scale
-    shape, eyeballs = identity_shape(mean_face, unrotated, random)
+    shape, eyeballs = identity_shape(mean_face, unrotated, rng)
     camera = Camera(TEXTURE_SIDE_PX)
     vertices, follow, ring_triangles = add_rings(shape[:FACE_VERTICES], FACE_OVAL)
     triangles = np.concatenate([ring_triangles, face_triangles()])
@@ -77,7 +77,7 @@ def build_head(portrait: Portrait, seed: int, mirrored: bool) -> Head:
         texture=np.zeros((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3), np.uint8),
         texture_px=camera.project(vertices + HEAD_REST_CM),
         eyeballs_cm=eyeballs,
-        iris_colour=IRIS_COLOURS[int(random.integers(len(IRIS_COLOURS)))],
+        iris_colour=IRIS_COLOURS[int(rng.integers(len(IRIS_COLOURS)))],
     )
     in_portrait = portrait_places(head, portrait, rotation, scale, offset)
     yaw = float(angles_from_rotation(rotation)[1])
@@ -88,7 +88,7 @@ def build_head(portrait: Portrait, seed: int, mirrored: bool) -> Head:
 def portrait_places(
     head: Head, portrait: Portrait, rotation: NDArray[np.float64], scale: float, offset: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Where each vertex lies in the portrait, [V, 2] px: landmarks for the face, the pose for the rings."""
+    """[V, 2] px of each vertex in the portrait: landmarks for the face, the fitted pose for the rings."""
     roll = float(angles_from_rotation(rotation)[2])
     rolled = rotation_from_angles(np.array([0.0, 0.0, roll]))
     follow = head.follow[:, None]
@@ -115,13 +115,13 @@ def portrait_points(portrait: Portrait) -> NDArray[np.float64]:
 
 
 def identity_shape(
-    mean_face: MeanFace, unrotated_cm: NDArray[np.float64], random: np.random.Generator
+    mean_face: MeanFace, unrotated_cm: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The identity's neutral face [468, 3] and eyeball centres [2, 3], in its own head coordinates.
+    """The identity's neutral face [468, 3] and eyeball centres [2, 3], in head coordinates.
 
-    The mean face, pulled smoothly to the portrait's proportions: only differences that vary over
-    centimetres are taken, for the portrait's smile, its half-shut lids and its tracker's depth must
-    not end up in the neutral shape. A seeded re-shaping of a few percent is put on top.
+    The mean face, deformed smoothly to the portrait's proportions: only differences that vary over
+    centimetres are used, since the portrait's smile, half-shut lids and tracked depth must not become
+    part of the neutral shape. Then a seeded re-shaping of a few percent is applied.
     """
     mean_cm, mirror = mean_face.vertices_cm[:FACE_VERTICES], mean_face.mirror[:FACE_VERTICES]
     symmetric = (unrotated_cm + unrotated_cm[mirror] * np.array([-1.0, 1.0, 1.0])) / 2
@@ -129,17 +129,17 @@ def identity_shape(
     distance = np.linalg.norm(points[:, None, :2] - mean_cm[None, :, :2], axis=2)
     kernel = np.exp(-0.5 * (distance / 2.2) ** 2)
     smooth = kernel @ (symmetric - mean_cm) / kernel.sum(axis=1, keepdims=True)
-    shape = reshape_face(points + smooth * np.array([0.8, 0.8, 0.3]), random)
-    # Head coordinates of an identity: the turn that lays its face best on the mean face, the origin
-    # between its own eyeballs.
+    shape = reshape_face(points + smooth * np.array([0.8, 0.8, 0.3]), rng)
+    # Head coordinates of an identity: rotated to fit its face to the mean face, with the origin
+    # between its eyeballs.
     shape = shape @ fit_similarity(shape[:FACE_VERTICES], mean_cm).rotation.T
     shape -= shape[FACE_VERTICES:].mean(axis=0)
     return close_lips(shape[:FACE_VERTICES]), shape[FACE_VERTICES:]
 
 
-def reshape_face(shape: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+def reshape_face(shape: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """A few percent of width, height, depth, jaw and nose, smooth over the face and symmetric."""
-    width, height, depth, jaw, nose = random.normal(0.0, [0.03, 0.03, 0.05, 0.04, 0.06]).clip(-0.09, 0.09)
+    width, height, depth, jaw, nose = rng.normal(0.0, [0.03, 0.03, 0.05, 0.04, 0.06]).clip(-0.09, 0.09)
     result = shape * np.array([1 + width, 1 + height, 1 + depth])
     below = np.clip(-shape[:, 1] / 8.0, 0.0, 1.0)
     result[:, 0] *= 1 + jaw * below
@@ -181,11 +181,11 @@ def add_rings(
     for step in RING_STEPS:
         flat = outline[:, :2] * (1 - step) + border * step
         distance = np.linalg.norm(flat - outline[:, :2], axis=1)
-        # The skull curves back like an ellipse: slowly above the forehead, at once behind the jaw.
+        # The skull curves back like an ellipse: slowly above the forehead, steeply behind the jaw.
         curve = np.clip(distance / np.interp(upward, [-0.3, 0.6], [1.5, 5.0]), 0.0, 1.0)
         behind = np.interp(upward, [-0.8, -0.2], [NECK_DEPTH_CM, SKULL_DEPTH_CM])
         depth = outline[:, 2] + (behind - outline[:, 2]) * (1 - np.sqrt(1 - curve**2))
-        # Hair and ears are rigid for about 4 cm; the neck gives way within that distance.
+        # Hair and ears are rigid for about 4 cm; the neck deforms within that distance.
         rigid = np.interp(upward, [-0.95, -0.5, 0.2], [0.0, 1.5, 3.2])
         reach = np.interp(upward, [-0.9, -0.3, 0.5], [9.0, 8.0, 7.0])
         weight = 1 - _smooth_step((distance - rigid) / reach)
@@ -195,7 +195,7 @@ def add_rings(
 
 
 def _to_border(point: NDArray[np.float64], way: NDArray[np.float64], half: float) -> NDArray[np.float64]:
-    """Where a ray from `point` leaves the square of half side `half` round the picture's middle."""
+    """Where a ray from `point` leaves the square of half side `half` around the picture's centre."""
     moving = np.abs(way) > 1e-9
     reach = (np.where(way > 0, half, -half) - point)[moving] / way[moving]
     return point + way * reach.min()

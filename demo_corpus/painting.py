@@ -30,15 +30,15 @@ def paint_eyeball(
     brightness: float,
     pixel_cm: float,
 ) -> NDArray[np.float64]:
-    """Colours of the eyeball seen along rays, all in head coordinates.
+    """Colours of the eyeball along viewing rays, all in head coordinates.
 
     Args:
         origin_cm: [3] the camera.
-        rays: [N, 3] lines of sight, any length.
+        rays: [N, 3] viewing rays, any length.
         centre_cm: [3] the eyeball's centre.
         gaze_direction: [3] unit vector.
         iris_colour: RGB.
-        brightness: of the surrounding skin, 0..1; whites are no brighter than the scene.
+        brightness: of the surrounding skin, 0..1, which bounds that of the white.
         pixel_cm: width of a pixel at the eye, for soft edges.
 
     Returns:
@@ -73,18 +73,18 @@ def paint_eyeball(
 def paint_mouth(
     origin_cm: NDArray[np.float64], rays: NDArray[np.float64], vertices_cm: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Colours behind the lips along rays, [N, 3] RGB 0..255; all in head coordinates.
+    """Colours behind the lips along viewing rays, [N, 3] RGB 0..255; all in head coordinates.
 
     Args:
         origin_cm: [3] the camera.
-        rays: [N, 3] lines of sight.
+        rays: [N, 3] viewing rays.
         vertices_cm: [V, 3] the moved face.
     """
     upper, lower = vertices_cm[UPPER_INNER_LIP[5]], vertices_cm[LOWER_INNER_LIP[5]]
     depth = upper[2] - TEETH_BEHIND_LIPS_CM
     hit = origin_cm + rays * ((depth - origin_cm[2]) / rays[:, 2])[:, None]
     across = hit[:, 0] / 2.2
-    # The teeth's arch curves back: seen from the front the row's lower edge rises to the sides.
+    # The dental arch curves back: from the front, the lower edge of the row rises to the sides.
     edge = upper[1] - UPPER_TEETH_BELOW_LIP_CM + 0.25 * across**2
     teeth = np.clip((hit[:, 1] - edge) / 0.06 + 0.5, 0, 1) * np.clip((1.05 - np.abs(across)) / 0.2, 0, 1)
     gap = 1 - 0.25 * np.exp(-0.5 * (_to_nearest_gap(hit[:, 0]) / 0.04) ** 2)

@@ -1,7 +1,7 @@
-"""Portrait photos that installed packages carry, or the user's own, with their face landmarks.
+"""Portrait photos from installed packages or from the user, with their face landmarks.
 
-Bundled: scikit-image's astronaut and the group photo of insightface's wheel. Both lie inside the
-installed packages; nothing is downloaded, and the packages themselves are not imported.
+Bundled: scikit-image's astronaut and the group photo in insightface's wheel. Both are part of the
+installed packages; nothing is downloaded, and the packages are not imported.
 """
 
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 PORTRAIT_SIDE_PX: Final = 640
-# Crop side over face-box width: hair, ears, neck and the top of the shoulders stay in.
+# Crop side / face-box width: includes hair, ears, neck and the top of the shoulders.
 CROP_OVER_FACE: Final = 3.4
 
 
 @dataclass(frozen=True)
 class PortraitPlace:
-    """One face in a picture: its middle and width in pixels of that picture."""
+    """One face in a picture: its centre and width in pixels of that picture."""
 
     package: str
     path_in_package: str
@@ -37,8 +37,8 @@ class Portrait:
     landmarks_px: NDArray[np.float64] = field(repr=False)  # [478, 3] x right, y down, z < 0 nearer
 
 
-# Found by running MediaPipe's full-range detector on overlapping 320 px tiles of the pictures,
-# enlarged twice; the test finds a face at each place again.
+# From MediaPipe's full-range detector on overlapping 320 px tiles of the pictures, enlarged twice;
+# the test checks that there is a face at each place.
 BUNDLED: Final = (
     PortraitPlace("skimage", "data/astronaut.png", 225, 120, 104),
     PortraitPlace("insightface", "data/images/t1.jpg", 310, 215, 105),
@@ -51,10 +51,10 @@ BUNDLED: Final = (
 
 
 def load_bundled(place: PortraitPlace) -> Portrait:
-    """The portrait at a known place of an installed package's picture.
+    """Load the portrait at a known place of an installed package's picture.
 
     Raises:
-        ValueError: the package is not installed, or no face is found at that place.
+        ValueError: the package is not installed, or there is no face at that place.
     """
     spec = find_spec(place.package)
     if spec is None or spec.origin is None:
@@ -65,20 +65,22 @@ def load_bundled(place: PortraitPlace) -> Portrait:
     )
     faces = find_landmarks(square)
     if not faces:
-        raise ValueError(f"no face found in {place.package}/{place.path_in_package} at its known place")
+        raise ValueError(
+            f"no face in {place.package}/{place.path_in_package} at {place.centre_x_px}, {place.centre_y_px}"
+        )
     stem = Path(place.path_in_package).stem.lower()
     return Portrait(f"{stem}-{round(place.centre_x_px)}", square, _most_central(faces))
 
 
-def load_own(path: Path) -> Portrait:
-    """A portrait from the user's own picture, which must show exactly one face.
+def load_portrait(path: Path) -> Portrait:
+    """Load a portrait from a user's picture, which must show exactly one face.
 
     Raises:
         ValueError: not a readable picture, no face, or several faces; the message names the file.
     """
     image = read_picture(path)
     side = float(max(image.shape[:2]))
-    # Padded with black: mirrored edges would show a second face to the detector.
+    # Padded with black: at mirrored edges the detector might find a second face.
     pad = ((0, int(side) - image.shape[0]), (0, int(side) - image.shape[1]), (0, 0))
     whole = crop_square(np.pad(image, pad), side / 2, side / 2, side)
     faces = find_landmarks(whole)
@@ -92,17 +94,17 @@ def load_own(path: Path) -> Portrait:
     )
     faces = find_landmarks(square)
     if not faces:
-        raise ValueError(f"portrait {path}: the face was lost when cropped; need a larger, frontal face")
+        raise ValueError(f"portrait {path}: no face in the crop around it, need a larger, frontal face")
     return Portrait(path.stem.lower(), square, _most_central(faces))
 
 
 def _most_central(faces: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The face nearest to the middle of a crop that was laid round it."""
+    """The face nearest to the centre of a crop around it."""
     return min(faces, key=lambda face: float(np.linalg.norm(face[:, :2].mean(axis=0) - PORTRAIT_SIDE_PX / 2)))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """An RGB picture [H, W, 3], turned upright; ValueError where the file is missing or no picture."""
+    """Read an RGB picture [H, W, 3], upright; ValueError if the file is missing or not a picture."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():

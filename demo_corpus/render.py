@@ -1,4 +1,4 @@
-"""One frame of a talking head: skin by one remap, then eyeballs, lash lines and the mouth's inside."""
+"""Render one frame of a talking head: skin by one remap, then eyeballs, lash lines and the mouth's inside."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,21 +19,21 @@ LASH_SHARE: Final = 0.55
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a head is in one frame: camera coordinates = rotation @ head + position."""
+    """Pose of a head in one frame: camera coordinates = rotation @ head coordinates + position."""
 
     rotation: NDArray[np.float64]  # [3, 3]
     position_cm: NDArray[np.float64]  # [3] the head's origin, from the reference point
 
 
 def place(angles_rad: NDArray[np.float64], position_cm: NDArray[np.float64]) -> Placement:
-    """From pitch, yaw, roll and the head origin's place."""
+    """Placement from pitch, yaw, roll [3] rad and the head origin's position [3] cm."""
     return Placement(rotation_from_angles(angles_rad), np.asarray(position_cm, np.float64))
 
 
 def project_head(
     rig: FaceRig, vertices_cm: NDArray[np.float64], placement: Placement, camera: Camera
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Picture points [V, 2] of a moved face and its vertices' depths towards the camera [V] cm."""
+    """Picture points [V, 2] px of a moved face, and its vertices' z towards the camera [V] cm."""
     posed = vertices_cm @ placement.rotation.T + placement.position_cm
     follow = rig.head.follow[:, None]
     resting = camera.project(vertices_cm + HEAD_REST_CM)
@@ -43,12 +43,12 @@ def project_head(
 def render_frame(
     rig: FaceRig, controls: Controls, placement: Placement, gaze_rad: NDArray[np.float64], camera: Camera
 ) -> NDArray[np.uint8]:
-    """The picture [side, side, 3] RGB of a head.
+    """Render a head, [side, side, 3] RGB.
 
     Args:
-        rig: the head and how it moves.
-        controls: what the face does.
-        placement: where the head is.
+        rig: the head and its displacement fields.
+        controls: the expression.
+        placement: the head's pose.
         gaze_rad: [2] pitch, yaw of both eyes in head coordinates.
         camera: the camera.
     """
@@ -60,8 +60,8 @@ def render_frame(
     rings, face = np.split(head.triangles, [head.face_triangles_from])
     face = face[np.argsort(depth[face].mean(axis=1), kind="stable")]
     order = np.concatenate([rings, face])
-    # The mesh covers the picture without a gap, so where a triangle shows its back, another one shows
-    # its face in front of it. Backs come first: they only fill what rounding leaves between faces.
+    # The mesh covers the picture without gaps, so in front of every back-facing triangle there is a
+    # front-facing one. Back faces are drawn first: they only fill gaps that rounding leaves.
     fronts = signed_areas_px(screen[order]) * signed_areas_px(head.texture_px[order]) > 0
     order = np.concatenate([order[~fronts], order[fronts]])
     map_x, map_y, _ = dense_map(screen, head.texture_px, order, camera.side_px)
@@ -97,7 +97,7 @@ def _draw_eye(
         colour = paint_eyeball(
             origin_cm, rays, rig.head.eyeballs_cm[side], direction, rig.head.iris_colour, 0.92, pixel_cm
         )
-        # The upper lid and its lashes throw a shadow on the eyeball.
+        # The upper lid and its lashes cast a shadow on the eyeball.
         lid_y = np.interp(pixels[:, 0], *_rising(screen[list(upper)]))
         below_cm = (pixels[:, 1] - lid_y) * pixel_cm
         colour *= (1 - 0.5 * np.exp(-np.maximum(below_cm, 0.0) / 0.15))[:, None]
@@ -128,7 +128,7 @@ def _draw_mouth(
 
 
 def _rising(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The x and y of a row of points, sorted by x as np.interp wants them."""
+    """The x and y of a row of points, sorted by x for np.interp."""
     order = np.argsort(points[:, 0], kind="stable")
     return points[order, 0], points[order, 1]
 
@@ -136,7 +136,7 @@ def _rising(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 def _opening(
     polygon_px: NDArray[np.float64], side_px: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Pixels [N, 2] inside a polygon and how far inside they are, [N] 0..1; None where it is shut."""
+    """Pixels [N, 2] inside a polygon and their coverage [N] 0..1; None if it is empty."""
     import cv2
 
     low = np.maximum(np.floor(polygon_px.min(axis=0)).astype(int) - 2, 0)
@@ -161,7 +161,7 @@ def _blend(
     share: NDArray[np.float64],
     colour: NDArray[np.float64],
 ) -> None:
-    """Lay colours over the picture, in place."""
+    """Blend colours into the picture, in place."""
     columns, rows = pixels.astype(np.intp).T
     mixed = picture[rows, columns] * (1 - share[:, None]) + colour * share[:, None]
     picture[rows, columns] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

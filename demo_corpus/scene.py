@@ -27,7 +27,7 @@ from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that happens in a video, T frames."""
+    """Motion and sound of a video, T frames."""
 
     motion: HeadMotion
     opening_cm: NDArray[np.float64] = field(repr=False)  # [T] gap of the inner lips
@@ -35,7 +35,7 @@ class Scene:
     sound: NDArray[np.float32] = field(repr=False)  # [T / 25 * SAMPLE_RATE_HZ]
 
     def controls(self, frame: int) -> Controls:
-        """What the face does in a frame."""
+        """The expression in a frame."""
         left, right = self.motion.blink[frame]
         return Controls(
             mouth_opening_cm=float(self.opening_cm[frame]),
@@ -47,7 +47,7 @@ class Scene:
         )
 
     def placement(self, frame: int) -> Placement:
-        """Where the head is in a frame: turned about the neck, then shifted."""
+        """The head's pose in a frame: rotated about the neck, then shifted."""
         rotation = rotation_from_angles(self.motion.angles_rad[frame])
         turned = NECK_PIVOT_CM - rotation @ NECK_PIVOT_CM
         return Placement(rotation, HEAD_REST_CM + turned + self.motion.shift_cm[frame])
@@ -55,14 +55,14 @@ class Scene:
 
 def draw_scene(seed: int, voice: Voice, seconds: float) -> Scene:
     """A seeded scene; motion and speech have random generators of their own, independent of each other."""
-    motion_random, speech_random, sound_random = (
+    motion_rng, speech_rng, sound_rng = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)
     )
     times = np.arange(round(seconds * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND
-    motion = draw_motion(motion_random, len(times), long_shut=bool(motion_random.integers(2)))
-    syllables = draw_syllables(speech_random, seconds)
+    motion = draw_motion(motion_rng, len(times), long_shut=bool(motion_rng.integers(2)))
+    syllables = draw_syllables(speech_rng, seconds)
     opening, spread = mouth_at(syllables, times)
-    sound = synthesise(sound_random, voice, syllables, len(times) / FRAMES_PER_SECOND)
+    sound = synthesise(sound_rng, voice, syllables, len(times) / FRAMES_PER_SECOND)
     return Scene(motion, opening, spread, sound)
 
 

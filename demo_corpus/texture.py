@@ -1,4 +1,4 @@
-"""An identity's frontal texture: its portrait as it would look from the front."""
+"""An identity's frontal texture: its portrait warped to the frontal view."""
 
 from typing import Final
 
@@ -19,11 +19,11 @@ from preprocessing.faces.landmark_groups import FACE_OVAL
 
 TEXTURE_SIDE_PX: Final = 640
 PX_PER_CM: Final = TEXTURE_SIDE_PX / FIELD_CM
-TURNED_RAD: Final = float(np.deg2rad(5.0))  # from here on a face's hidden side is mirrored
-HALF_PROFILE_RAD: Final = float(np.deg2rad(16.0))  # from here on the whole picture's hidden side
-NOSE_SHADOW_CM_PER_RAD: Final = 0.7  # strip beside the middle that the nose's ridge hides
-OPEN_MOUTH_SHARE: Final = 0.06  # inner-lip gap over the mouth's width: beyond it teeth show
-LIP_OVER_SKIN: Final = np.array([0.80, 0.56, 0.56])  # colour of unpainted lips against the cheek's
+TURNED_RAD: Final = float(np.deg2rad(5.0))  # above, a face's hidden side is mirrored
+HALF_PROFILE_RAD: Final = float(np.deg2rad(16.0))  # above, the whole picture's hidden side
+NOSE_SHADOW_CM_PER_RAD: Final = 0.7  # strip beside the middle that is hidden by the nose's ridge
+OPEN_MOUTH_SHARE: Final = 0.06  # inner-lip gap / mouth width above which teeth are visible
+LIP_OVER_SKIN: Final = np.array([0.80, 0.56, 0.56])  # colour of natural lips relative to the cheek's
 
 
 def frontal_texture(
@@ -33,14 +33,14 @@ def frontal_texture(
     triangles: NDArray[np.int32],
     yaw_rad: float,
 ) -> NDArray[np.uint8]:
-    """The portrait from the front, [TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3] RGB.
+    """The portrait in frontal view, [TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3] RGB.
 
     Args:
         portrait: the photo.
         in_portrait_px: [V, 2] the head's vertices in the photo.
         texture_px: [V, 2] the same vertices in the texture, which is symmetric about its middle.
         triangles: [F, 3].
-        yaw_rad: how far the photographed head is turned.
+        yaw_rad: of the photographed head.
     """
     import cv2
 
@@ -49,28 +49,28 @@ def frontal_texture(
     texture = np.asarray(texture, np.uint8)
     if abs(yaw_rad) >= TURNED_RAD:
         outline = texture_px[list(FACE_OVAL)]
-        texture = _hidden_side_mirrored(texture, yaw_rad, outline)
+        texture = _mirror_hidden_side(texture, yaw_rad, outline)
     lips = portrait.landmarks_px[
         [UPPER_INNER_LIP[5], LOWER_INNER_LIP[5], LOWER_OUTER_LIP[0], LOWER_OUTER_LIP[-1]]
     ]
     gap, width = np.linalg.norm(lips[0] - lips[1]), np.linalg.norm(lips[2] - lips[3])
-    return _lips_coloured(texture, texture_px) if gap > OPEN_MOUTH_SHARE * width else texture
+    return _colour_lips(texture, texture_px) if gap > OPEN_MOUTH_SHARE * width else texture
 
 
-def _hidden_side_mirrored(
+def _mirror_hidden_side(
     texture: NDArray[np.uint8], yaw_rad: float, outline_px: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Replace the side that a turned face hides by the visible side's mirror image.
+    """Replace the side hidden by a turned face by the mirror image of the visible side.
 
-    A little turned, only inside the face's outline; in half profile, the whole picture.
+    For small yaw only inside the face's outline; from HALF_PROFILE_RAD in the whole picture.
     """
     import cv2
 
     middle = (TEXTURE_SIDE_PX - 1) / 2
-    away = np.arange(TEXTURE_SIDE_PX) - middle
-    # Both sides take their colours from the visible one; the strip in the nose's shadow from beside it.
+    offset = np.arange(TEXTURE_SIDE_PX) - middle
+    # Both sides take their colours from the visible one; the strip hidden by the nose from beside it.
     strip_px = NOSE_SHADOW_CM_PER_RAD * abs(yaw_rad) * PX_PER_CM
-    source = middle - np.sign(yaw_rad) * np.sqrt(away**2 + strip_px**2)
+    source = middle - np.sign(yaw_rad) * np.sqrt(offset**2 + strip_px**2)
     map_x = np.broadcast_to(source[None, :], texture.shape[:2]).astype(np.float32)
     map_y = np.broadcast_to(np.arange(TEXTURE_SIDE_PX)[:, None], texture.shape[:2]).astype(np.float32)
     mirror = cv2.remap(texture, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
@@ -80,8 +80,8 @@ def _hidden_side_mirrored(
     return np.asarray(np.rint(texture * (1 - share) + mirror * share), np.uint8)
 
 
-def _lips_coloured(texture: NDArray[np.uint8], texture_px: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Give lips that were stretched over teeth in the photo the colour of lips."""
+def _colour_lips(texture: NDArray[np.uint8], texture_px: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colour lips that cover the photo's teeth like lips."""
     outline = texture_px[closed_loop(UPPER_OUTER_LIP, LOWER_OUTER_LIP)]
     cheeks = np.rint(texture_px[[205, 425]]).astype(int)
     skin = np.median([texture[y - 6 : y + 7, x - 6 : x + 7].reshape(-1, 3) for x, y in cheeks], axis=(0, 1))

@@ -1,9 +1,9 @@
-"""The truth beside a demo video: one row a frame, in a Parquet table whose columns say their unit.
+"""The truth of a demo video: one row per frame, in a Parquet table with units in the column names.
 
-Angles are the *apparent* rotation: what a camera sees that looks straight at the head. The filming
-camera sees the head off its axis; turning that camera until its axis meets the head's origin (the
-shortest turn) gives the camera in which pitch, yaw and roll are told, as a crop round the face
-would be. `pose_in_crop` takes the truth on into the crop camera of a given crop.
+Angles are the *apparent* rotation: that seen by a camera that looks straight at the head. The filming
+camera sees the head off its axis; the shortest rotation of that camera that moves its axis to the head's
+origin gives the camera of pitch, yaw and roll, as for a crop around the face. `pose_in_crop` converts the
+truth to the crop camera of a given crop.
 """
 
 from pathlib import Path
@@ -79,13 +79,13 @@ def pose_in_crop(
     """The truth in the crop camera of `preprocessing.faces.frame_of_reference`.
 
     Args:
-        poses: [T, 6] as the truth table tells them.
+        poses: [T, 6] of the truth table.
         crop_transforms: [T, 2, 3] similarity from the video's pixels to the 224 px crop's.
         camera: the filming camera.
 
     Returns:
-        [T, 6] pitch, yaw, roll, x, y, z in the crop camera: the rotation on the line of sight
-        turned with the crop and on to the crop's own middle; the distance from the crop's scale.
+        [T, 6] pitch, yaw, roll (rad), x, y, z (cm) in the crop camera: the rotation is rotated with the
+        crop and to the crop's centre, the distance follows from the crop's scale.
     """
     result = np.empty((len(poses), 6))
     for row, (pose, crop) in enumerate(
@@ -106,7 +106,7 @@ def pose_in_crop(
 def write_truth(
     path: Path, columns: dict[str, NDArray[np.floating[Any]]], camera: Camera, fingerprint: str
 ) -> None:
-    """Write the table at `path`, whole or not at all; `columns` by TRUTH_SCHEMA's names, [T] each."""
+    """Write the table at `path`, atomically; `columns` by the names of TRUTH_SCHEMA, [T] each."""
     arrays = [pa.array(columns[field.name], type=field.type) for field in TRUTH_SCHEMA]
     metadata = {
         FINGERPRINT_KEY: fingerprint.encode(),
@@ -119,12 +119,12 @@ def write_truth(
 
 
 def read_truth(path: Path) -> pa.Table:
-    """The truth table beside a demo video."""
+    """The truth table of a demo video."""
     return pq.read_table(path)
 
 
 def filming_camera(table: pa.Table) -> Camera:
-    """The camera that a truth table's video was filmed with."""
+    """The camera of a truth table's video."""
     return Camera(int(table.schema.metadata[SIDE_KEY]))
 
 

@@ -1,4 +1,4 @@
-"""Anchor sheets: whose eyes (v1), whose face (v2), the composite, and what was measured on it."""
+"""Anchor sheets: the frames of the eyes (v1) and of the face (v2), the composite, its errors."""
 
 import math
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ PICTURE_SIDE_PX: Final = 128
 GAP_PX: Final = 3
 TITLE: Final = "Eye anchors"
 EXPLANATION: Final = (
-    "Three pictures each: v1, whose eyes are taken | v2, whose face is kept | the anchor, v2 with v1's eyes.",
+    "Three pictures each: v1, the source of the eyes | v2, the face | the anchor: v2 with the eyes of v1.",
     "Measured on the anchor: gaze and blink against v1, the rest of the face against v2.",
 )
 REASONS: Final[Mapping[str, str]] = {
-    "gaze_differs": "gaze is not v1's",
-    "blink_differs": "blink is not v1's",
-    "rest_of_face_moved": "face is not v2's",
-    "no_face": "no face found in it",
+    "gaze_differs": "gaze differs from v1",
+    "blink_differs": "blink differs from v1",
+    "rest_of_face_moved": "face differs from v2",
+    "no_face": "no face detected",
 }
 
 
@@ -55,12 +55,12 @@ def draw_anchor_sheet(
     refused: int = 4,
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:
-    """JPEG of anchors beside what they are made of; refused ones show the reason in their place.
+    """JPEG of anchors beside their source frames; refused ones show the reason instead.
 
     Args:
         clips: folder of the step `clips`.
         eye_anchors: folder of the step `eye_anchors`.
-        settings: that the anchors were made with: the bounds to print.
+        settings: of the anchors; their bounds are printed.
         accepted: anchors at most.
         refused: refused composites at most.
         maximum_bytes: of the JPEG.
@@ -107,7 +107,7 @@ def _cell(
 
 def _errors(row: dict[str, Any], settings: EyeAnchorSettings) -> str:
     if row["gaze_error_rad"] is None:
-        return "nothing could be measured"
+        return "no measurement"
     gaze, bound = math.degrees(row["gaze_error_rad"]), math.degrees(settings.maximum_gaze_error_rad)
     return (
         f"gaze {gaze:.1f} of {bound:.1f}°, "
@@ -117,7 +117,7 @@ def _errors(row: dict[str, Any], settings: EyeAnchorSettings) -> str:
 
 
 def _small(image: Image.Image) -> Image.Image:
-    # Margins off: the eyes are what there is to see.
+    # Without margins, so that the eyes are large.
     margin = CROP_SIDE_PX // 8
     box = (margin, 0, CROP_SIDE_PX - margin, CROP_SIDE_PX - 2 * margin)
     return image.resize((PICTURE_SIDE_PX, PICTURE_SIDE_PX), Image.Resampling.LANCZOS, box)

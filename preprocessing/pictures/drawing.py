@@ -1,7 +1,7 @@
-"""Sheets of pictures with captions, and how they become files small enough for an event log.
+"""Sheets of captioned pictures, encoded small enough for an event log.
 
-Every picture of this package is deterministic, holds its own explanation in its head lines and is
-never larger than the caller's bound in bytes.
+Every picture of this package is deterministic, has its explanation in its head lines and is at most as
+large as the caller's bound in bytes.
 """
 
 import io
@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from preprocessing.media.jpeg import decode_jpeg
 
-MAXIMUM_PICTURE_BYTES: Final = 60_000  # base64 adds a third; an event log stays quick with it
+MAXIMUM_PICTURE_BYTES: Final = 60_000  # base64 adds a third; keeps an event log fast
 FIRST_JPEG_QUALITY: Final = 88
-LAST_JPEG_QUALITY: Final = 46  # below, lines over a face dissolve: rather a smaller picture
+LAST_JPEG_QUALITY: Final = 46  # below, lines over a face blur: a smaller picture is better
 PAPER: Final = (250, 250, 248)
 INK: Final = (30, 30, 34)
 FAINT_INK: Final = (110, 110, 116)
@@ -55,7 +55,7 @@ def draw_sheet(title: str, explanation: Sequence[str], cells: Sequence[Cell], co
     """Cells of one size in a grid below a title.
 
     Args:
-        title: what is shown.
+        title: of the sheet.
         explanation: lines on how to read it.
         cells: at least one; all images of one size.
         columns: of the grid.
@@ -78,17 +78,17 @@ def draw_sheet(title: str, explanation: Sequence[str], cells: Sequence[Cell], co
 
 
 def draw_message(title: str, message: str, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
-    """A small picture that says why there is none."""
+    """A small picture with a message in place of a picture."""
     image = Image.new("RGB", (480, 3 * MARGIN_PX + TITLE_SIZE_PX + LINE_HEIGHT_PX), PAPER)
     _draw_head(ImageDraw.Draw(image), title, (message,), image.width)
     return encode_picture(image, maximum_bytes)
 
 
 def encode_picture(image: Image.Image, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
-    """A JPEG file of at most `maximum_bytes`: first at a lower quality, then smaller.
+    """Encode a JPEG file of at most `maximum_bytes`, by lower quality, then by smaller size.
 
     Raises:
-        ValueError: where not even 16 pixels fit.
+        ValueError: even 16 pixels of width do not fit.
     """
     quality = FIRST_JPEG_QUALITY
     while image.width >= 16 and image.height >= 1:
@@ -104,26 +104,26 @@ def encode_picture(image: Image.Image, maximum_bytes: int = MAXIMUM_PICTURE_BYTE
 
 
 def spread(items: Sequence[_Item], group_of: Callable[[_Item], str], count: int) -> list[_Item]:
-    """At most `count` items, from as many groups as possible, evenly chosen, groups side by side.
+    """At most `count` items from as many groups as possible, evenly chosen, ordered by group.
 
-    Every group gives its first item before any gives its second.
+    A second item of a group is taken only once every chosen group has one.
     """
     groups: dict[str, list[_Item]] = {}
     for item in items:
         groups.setdefault(group_of(item), []).append(item)
     names = evenly(sorted(groups), count)
     share = dict.fromkeys(names, 0)
-    left = min(count, sum(len(groups[name]) for name in names))
-    while left:
+    remaining = min(count, sum(len(groups[name]) for name in names))
+    while remaining:
         for name in names:
-            if left and share[name] < len(groups[name]):
+            if remaining and share[name] < len(groups[name]):
                 share[name] += 1
-                left -= 1
+                remaining -= 1
     return [item for name in names for item in evenly(groups[name], share[name])]
 
 
 def evenly(items: Sequence[_Item], count: int) -> list[_Item]:
-    """At most `count` items, evenly spaced, the first always among them."""
+    """At most `count` items, evenly spaced, always with the first."""
     count = min(count, len(items))
     return [items[number * len(items) // count] for number in range(count)]
 
@@ -135,7 +135,7 @@ def open_jpeg(jpeg: bytes) -> Image.Image:
 
 @dataclass(frozen=True)
 class View:
-    """An enlarged part of a crop to draw on: lines come out smooth, for it is scaled down later."""
+    """An enlarged part of a crop to draw on; lines are smooth once it is scaled down."""
 
     image: Image.Image = field(repr=False)
     draw: ImageDraw.ImageDraw = field(repr=False)
@@ -143,14 +143,14 @@ class View:
     scale: float  # view px per crop px
 
     def place(self, points_px: NDArray[np.floating[Any]]) -> list[tuple[float, float]]:
-        """Crop pixels [N, 2] as the places to draw at."""
+        """Crop pixels [N, 2] -> view pixels to draw at."""
         moved = (np.asarray(points_px, np.float64)[:, :2] + 0.5 - self.corner_px) * self.scale
         return [(float(x), float(y)) for x, y in moved]
 
     def arrow(
         self, start_px: NDArray[np.floating[Any]], end_px: NDArray[np.floating[Any]], colour: Colour
     ) -> None:
-        """An arrow between two crop points [2], with a dark rim that shows it on any skin."""
+        """Draw an arrow between two crop points [2], with a dark rim for contrast on any skin."""
         start, end = self.place(np.stack([start_px, end_px]))
         along = np.subtract(end, start)
         length = float(np.linalg.norm(along))
@@ -173,7 +173,7 @@ class View:
 
 
 def open_view(image: Image.Image, box_px: tuple[int, int, int, int], width: int) -> View:
-    """Cut `box_px` (left, top, right, bottom, may reach beyond the edge) out, `width` px wide."""
+    """A view of `box_px` (left, top, right, bottom; may extend beyond the edge), `width` px wide."""
     left, top, right, bottom = box_px
     scale = width / (right - left)
     height = round((bottom - top) * scale)
@@ -182,13 +182,13 @@ def open_view(image: Image.Image, box_px: tuple[int, int, int, int], width: int)
 
 
 def degrees(angle_rad: float) -> str:
-    """An angle as a caption tells it: signed whole degrees."""
+    """An angle for a caption: signed whole degrees."""
     return f"{round(math.degrees(angle_rad)):+d}°"
 
 
 @cache
 def font(size_px: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib carries: Latin, Greek, Cyrillic; other letters become boxes."""
+    """DejaVu Sans from matplotlib: Latin, Greek, Cyrillic; other letters become boxes."""
     import matplotlib as mpl
 
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -196,7 +196,7 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
 
 
 def shorten(text: str, width_px: int) -> str:
-    """Text that fits, its middle left out where it must be: both ends of a key tell clips apart."""
+    """Shorten text to fit by dropping its middle, since both ends of a key tell clips apart."""
     text = " ".join(text.split())
     kept = text
     while len(text) > 2 and font(TEXT_SIZE_PX).getlength(kept) > width_px:

@@ -40,15 +40,15 @@ COLUMNS: Final = 4
 CELL_WIDTH_PX: Final = 208
 CELL_HEIGHT_PX: Final = 104
 VIEW_WIDTH_PX: Final = 640
-EYES_SHARE: Final = 0.62  # of a cell's width that lies between the outer eye corners
-ARROW_LENGTH_CM: Final = 6.0  # ten degrees make about an eye's half width
+EYES_SHARE: Final = 0.62  # of a cell's width between the outer eye corners
+ARROW_LENGTH_CM: Final = 6.0  # ten degrees are about half an eye's width
 GAZE_COLOUR: Final = (255, 225, 60)
 BLINK_COLOUR: Final = (255, 120, 40)
 TITLE: Final = "Gaze and blink"
 EXPLANATION: Final = (
-    "Each clip's furthest gaze with open eyes; of every third clip its most shut frame.",
-    "Arrow: where the eye looks (a dot: at the camera). Bars: how far each eye is shut, 0 open to 1 shut.",
-    "Numbers: gaze within the head; pitch + looks down, yaw + looks to the image's right.",
+    "Each clip's largest gaze angle with open eyes; for every third clip its most closed frame.",
+    "Arrow: gaze direction (a dot: at the camera). Bars: blink of each eye, 0 open to 1 shut.",
+    "Numbers: gaze in head coordinates; pitch + looks down, yaw + looks to the image's right.",
 )
 
 
@@ -64,7 +64,7 @@ def draw_gaze_sheet(
 
     Args:
         clips: folder of the step `clips`.
-        pose_labels: folder of the step `pose_labels`; gaze is told in head coordinates.
+        pose_labels: folder of the step `pose_labels`; gaze is in head coordinates.
         gaze_labels: folder of the step `gaze_labels`.
         count: clips at most.
         maximum_bytes: of the JPEG.
@@ -124,10 +124,10 @@ def draw_eyes(
 
 
 def gaze_arrow_px(pose: NDArray[np.float32], gaze_rad: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Where a line of sight of `ARROW_LENGTH_CM` goes in the crop, [2] px.
+    """[2] px: a gaze vector of `ARROW_LENGTH_CM` projected to the crop.
 
-    Seen from straight ahead, without perspective: so both eyes' arrows are parallel, and a gaze into
-    the camera is a point wherever the eye lies in the crop.
+    Orthographic, so that both eyes' arrows are parallel, and a gaze into the camera is a point wherever
+    the eye is in the crop.
     """
     in_camera = rotation_from_angles(pose[:3]) @ direction_from_gaze(gaze_rad)
     pixels_per_cm = CROP_FOCAL_PX / (REFERENCE_DISTANCE_CM - float(pose[5]))

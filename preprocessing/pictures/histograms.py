@@ -1,7 +1,7 @@
-"""Histograms of scores and labels with the thresholds drawn in, and bars of refusals by reason.
+"""Histograms of scores and labels with their thresholds, and bars of refusals by reason.
 
-matplotlib's `Figure` is used alone: no pyplot, so no state that two runs in one process share.
-matplotlib is imported when something is drawn.
+Uses matplotlib's `Figure` without pyplot, which shares state between runs in one process. matplotlib is
+imported when something is drawn.
 """
 
 import io
@@ -42,8 +42,8 @@ class Histogram:
     unit: str
     edges: NDArray[np.float64] = field(repr=False)  # [N + 1]
     counts: NDArray[np.float64] = field(repr=False)  # [N]
-    minimum: float | None = None  # what lies below is refused
-    maximum: float | None = None  # what lies above is refused
+    minimum: float | None = None  # values below are refused
+    maximum: float | None = None  # values above are refused
 
 
 def histogram_of(
@@ -55,15 +55,15 @@ def histogram_of(
     maximum: float | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Histogram:
-    """The histogram of values; those that are None or not finite are left out.
+    """The histogram of values without those that are None or not finite.
 
     Args:
-        title: what is measured.
+        title: the measured quantity.
         unit: of the values.
         values: any number of them.
         minimum: threshold below which a clip is refused.
         maximum: threshold above which it is.
-        limits: of the axis; without them, what values and thresholds need.
+        limits: of the axis; None: the range of values and thresholds.
     """
     array = np.array([math.nan if value is None else value for value in values], np.float64)
     array = array[np.isfinite(array)]
@@ -79,11 +79,11 @@ def histogram_of(
 def draw_clip_scores(
     clips: Path, settings: ClipSettings, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES
 ) -> bytes:
-    """PNG of every score of a batch's candidates with its threshold.
+    """PNG with a histogram of every score of a batch's candidates and its threshold.
 
     Args:
         clips: folder of the step `clips`.
-        settings: that the clips were chosen with.
+        settings: of the selection.
         maximum_bytes: of the PNG.
     """
     table = read_clip_table(clips)
@@ -94,7 +94,7 @@ def draw_clip_scores(
     widest_rad = settings.maximum_head_angle_rad
     angles = [None if angle is None else math.degrees(angle) for angle in of("head_angle_rad")]
     level = settings.minimum_speech_level_dbfs
-    panels = [
+    histograms = [
         histogram_of(
             "Face size", "px in the source", of("face_size_px"), minimum=settings.minimum_face_size_px
         ),
@@ -125,48 +125,48 @@ def draw_clip_scores(
         histogram_of("Speech level", "dBFS, loudest second", of("speech_level_dbfs"), minimum=level),
         histogram_of("Length", "frames at 25 fps", of("frames")),
     ]
-    return draw_histograms("Scores of candidates; red: thresholds", panels, maximum_bytes)
+    return draw_histograms("Scores of candidates; red: thresholds", histograms, maximum_bytes)
 
 
 def draw_pose_angles(pose_labels: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
-    """PNG of the head's angles and place over all frames of a batch."""
+    """PNG of the head's angles and position over all frames of a batch."""
     poses = _frames(pose_labels, POSE_NAMES)
-    panels = [
+    histograms = [
         histogram_of(title, "degrees", np.degrees(poses[:, number]))
         for number, title in enumerate(
             ("Pitch (+ looks down)", "Yaw (+ looks to the image's right)", "Roll (+ counter-clockwise)")
         )
     ]
-    panels += [
+    histograms += [
         histogram_of(title, "cm", poses[:, 3 + number])
         for number, title in enumerate(("x (+ image right)", "y (+ up)", "z (+ nearer)"))
     ]
-    return draw_histograms("Head pose of every frame", panels, maximum_bytes)
+    return draw_histograms("Head pose of every frame", histograms, maximum_bytes)
 
 
 def draw_gaze_angles(gaze_labels: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """PNG of gaze and blink over all frames of a batch."""
     eyes = _frames(gaze_labels, GAZE_NAMES + BLINK_NAMES)
-    panels = [
+    histograms = [
         histogram_of("Gaze pitch (+ looks down)", "degrees in the head", np.degrees(eyes[:, 0])),
         histogram_of(
             "Gaze yaw (+ looks to the image's right)", "degrees in the head", np.degrees(eyes[:, 1])
         ),
         histogram_of("Blink, both eyes", "0 open, 1 shut", eyes[:, 2:].ravel(), limits=(0.0, 1.0)),
     ]
-    return draw_histograms("Gaze and blink of every frame", panels, maximum_bytes)
+    return draw_histograms("Gaze and blink of every frame", histograms, maximum_bytes)
 
 
 def draw_lip_sync(lip_sync_scores: Path, *, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """PNG of lip-sync offsets and confidences of a batch's clips."""
     table = pq.read_table(lip_sync_scores / SCORES_TABLE, schema=SCORES_SCHEMA)
-    panels = [
+    histograms = [
         histogram_of("Offset (+ the sound comes late)", "frames", table["offset_frames"].to_pylist()),
         histogram_of("Confidence", "correlation over the median", table["confidence"].to_pylist()),
         histogram_of("Correlation", "at that offset", table["correlation"].to_pylist()),
     ]
     scorers = ", ".join(sorted(set(table["scorer"].to_pylist())))
-    return draw_histograms(f"Lip sync of clips, scored by {scorers or 'nobody'}", panels, maximum_bytes)
+    return draw_histograms(f"Lip sync of clips, scored by {scorers or 'none'}", histograms, maximum_bytes)
 
 
 def draw_refusals(
@@ -176,9 +176,9 @@ def draw_refusals(
     title: str = "Refusals",
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:
-    """PNG of bars: how many were kept, and how many were refused for each reason."""
+    """PNG of bars: the number kept, and the number refused for each reason."""
     if not refusals and not kept:
-        return draw_message(title, "There is nothing to count.", maximum_bytes)
+        return draw_message(title, "No values.", maximum_bytes)
     from matplotlib.figure import Figure
 
     names = ["kept", *sorted(refusals, key=lambda reason: (-refusals[reason], reason))]
@@ -197,20 +197,20 @@ def draw_refusals(
 
 
 def draw_histograms(
-    title: str, panels: Sequence[Histogram], maximum_bytes: int = MAXIMUM_PICTURE_BYTES
+    title: str, histograms: Sequence[Histogram], maximum_bytes: int = MAXIMUM_PICTURE_BYTES
 ) -> bytes:
-    """PNG of histograms side by side; a small picture that says so where none holds a value."""
-    if not any(panel.counts.any() for panel in panels):
-        return draw_message(title, "There is nothing to count.", maximum_bytes)
+    """PNG of histograms side by side; a message if none has a value."""
+    if not any(histogram.counts.any() for histogram in histograms):
+        return draw_message(title, "No values.", maximum_bytes)
     from matplotlib.figure import Figure
 
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
+    columns = min(COLUMNS, len(histograms))
+    rows = -(-len(histograms) // columns)
     width, height = PANEL_SIZE_INCHES[0] * columns, PANEL_SIZE_INCHES[1] * rows + HEAD_INCHES
     figure = Figure((width, height), DOTS_PER_INCH)
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize=11)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    # Margins by hand: matplotlib's own layout draws everything several times over.
+    # Margins by hand: matplotlib's layout engines draw everything several times.
     figure.subplots_adjust(
         left=0.45 / width,
         right=1 - 0.1 / width,
@@ -219,21 +219,21 @@ def draw_histograms(
         wspace=0.22,
         hspace=0.62,
     )
-    for axes, panel in zip(grid, panels, strict=False):
-        _draw_histogram(axes, panel)
-    for axes in grid[len(panels) :]:
+    for axes, histogram in zip(grid, histograms, strict=False):
+        _draw_histogram(axes, histogram)
+    for axes in grid[len(histograms) :]:
         axes.set_visible(False)
     return _encode(figure, maximum_bytes)
 
 
-def _draw_histogram(axes: Any, panel: Histogram) -> None:
-    axes.stairs(panel.counts, panel.edges, fill=True, color=FILL)
-    if panel.minimum is not None:
-        _draw_threshold(axes, panel.minimum, "at least", to_the_right=True)
-    if panel.maximum is not None:
-        _draw_threshold(axes, panel.maximum, "at most", to_the_right=False)
-    axes.set_title(panel.title, loc="left", fontsize=9)
-    axes.set_xlabel(panel.unit, fontsize=8)
+def _draw_histogram(axes: Any, histogram: Histogram) -> None:
+    axes.stairs(histogram.counts, histogram.edges, fill=True, color=FILL)
+    if histogram.minimum is not None:
+        _draw_threshold(axes, histogram.minimum, "at least", to_the_right=True)
+    if histogram.maximum is not None:
+        _draw_threshold(axes, histogram.maximum, "at most", to_the_right=False)
+    axes.set_title(histogram.title, loc="left", fontsize=9)
+    axes.set_xlabel(histogram.unit, fontsize=8)
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="y", nbins=4, integer=True)
     axes.spines[["top", "right"]].set_visible(b=False)
@@ -257,7 +257,7 @@ def _draw_threshold(axes: Any, bound: float, side: str, *, to_the_right: bool) -
 
 def _encode(figure: Any, maximum_bytes: int) -> bytes:
     buffer = io.BytesIO()
-    # Without metadata, which would name matplotlib's version: the same data gives the same bytes.
+    # Without metadata, which has matplotlib's version, so that the same data gives the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     image = Image.open(buffer).convert("RGB")
     while image.width >= 16:

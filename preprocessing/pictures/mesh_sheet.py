@@ -1,4 +1,4 @@
-"""Contact sheets: the middle frame of clips or of candidates with the face mesh drawn on it."""
+"""Contact sheets: the middle frame of clips or candidates with the face mesh drawn on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ BROW_COLOUR: Final = (150, 255, 120)
 
 @dataclass(frozen=True)
 class SheetFace:
-    """One frame of a clip or candidate, and what to write below."""
+    """One frame of a clip or candidate, and its caption."""
 
     jpeg: bytes = field(repr=False)
     landmarks_px: NDArray[np.float32] = field(repr=False)  # [478, 3]
@@ -110,7 +110,7 @@ def draw_candidate_sheet(
         landmarks_px = decode_array(row["key"], members, "landmarks.npy")
         middle = row["frames"] // 2
         jpeg, size = members[f"{middle:03d}.jpg"], f"{row['face_size_px']:.0f} px face"
-        place_in_video = "main face" if row["main_face"] else "beside the main face"
+        place_in_video = "main face" if row["main_face"] else "not the main face"
         faces.append(SheetFace(jpeg, landmarks_px[middle], row["key"], f"{size}, {place_in_video}"))
     return draw_faces(f"Candidates: {len(faces)} from {len(videos)} videos with a face", faces, maximum_bytes)
 
@@ -122,9 +122,9 @@ def clip_face(clip: Clip) -> SheetFace:
 
 
 def draw_faces(title: str, faces: Sequence[SheetFace], maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
-    """JPEG of faces with their landmarks in a grid; a small one that says so where there are none."""
+    """JPEG of faces with their landmarks in a grid; a message if there are none."""
     if not faces:
-        return draw_message(title, "There is nothing to show.", maximum_bytes)
+        return draw_message(title, "No faces.", maximum_bytes)
     explanation = ("Middle frame of each. White: face, blue: eyes, yellow: irises, red: lips, green: brows.",)
     cells = [
         Cell(

@@ -1,4 +1,4 @@
-"""Pose sheets: the head's three axes, as the pose labels tell them, drawn on the face."""
+"""Pose sheets: the head's three axes from the pose labels, drawn on the face."""
 
 from pathlib import Path
 from typing import Final
@@ -28,11 +28,11 @@ from preprocessing.schema import CROP_SIDE_PX
 
 COLUMNS: Final = 5
 CELL_SIDE_PX: Final = 160
-AXIS_LENGTHS_CM: Final = (6.0, 6.0, 10.0)  # half a face's width; z longer, for it points at the viewer
+AXIS_LENGTHS_CM: Final = (6.0, 6.0, 10.0)  # half a face's width; z is longer, since it points at the viewer
 AXIS_COLOURS: Final[tuple[Colour, ...]] = ((255, 70, 60), (70, 235, 90), (70, 150, 255))  # x, y, z
 TITLE: Final = "Head pose"
 EXPLANATION: Final = (
-    "Each clip's frame whose head is turned furthest. Blue: where the face points, green: up, red: sideways.",
+    "Each clip's frame with the largest head rotation. Blue: face direction, green: up, red: sideways.",
     "pitch + looks down, yaw + looks to the image's right, roll + turns counter-clockwise; in degrees.",
 )
 

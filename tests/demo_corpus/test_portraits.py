@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from demo_corpus.corpus import CorpusSettings, make_corpus
-from demo_corpus.portraits import BUNDLED, PortraitPlace, load_bundled, load_own
+from demo_corpus.portraits import BUNDLED, PortraitPlace, load_bundled, load_portrait
 
 
 @pytest.mark.parametrize("place", BUNDLED, ids=lambda place: f"{place.package}-{place.centre_x_px}")
@@ -19,7 +19,7 @@ def test_portrait_without_a_face_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "grey.png"
     Image.new("RGB", (200, 200), (128, 128, 128)).save(path)
     with pytest.raises(ValueError, match=r"grey\.png shows no faces"):
-        load_own(path)
+        load_portrait(path)
 
 
 def test_portrait_with_two_faces_is_refused(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_portrait_with_two_faces_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pair.png"
     Image.fromarray(np.hstack([face, face])).save(path)
     with pytest.raises(ValueError, match=r"pair\.png shows 2 faces"):
-        load_own(path)
+        load_portrait(path)
 
 
 def test_portrait_that_is_no_picture_is_refused(tmp_path: Path) -> None:
@@ -46,5 +46,5 @@ def test_missing_portrait_is_refused(tmp_path: Path) -> None:
 def test_portrait_is_cropped_around_its_face(tmp_path: Path) -> None:
     path = tmp_path / "me.png"
     Image.fromarray(load_bundled(BUNDLED[0]).image).save(path)
-    portrait = load_own(path)
+    portrait = load_portrait(path)
     assert np.abs(portrait.landmarks_px[:, :2].mean(axis=0) - portrait.image.shape[0] / 2).max() < 60

@@ -1,4 +1,4 @@
-"""What the sheets show: directions on the picture, and that nothing to show is no error."""
+"""What the sheets show: directions in the picture, and messages for empty batches."""
 
 import io
 import math
