@@ -1,9 +1,9 @@
-"""Entry points for `torch.hub`: every network by name, with its published weights where a file is given.
+"""Entry points for `torch.hub`: every network by name, with the weights of a file or random ones.
 
     torch.hub.load(REPOSITORY, "generator", source="local", preset="official", checkpoint=FILE)
 
-`preset` is `official` or `tiny` (SyncNet, L2CS-Net and EmoNet take none); without `checkpoint` the
-weights are random. Networks come in evaluation mode, on the CPU.
+`preset` is `official` or `tiny` (SyncNet, L2CS-Net and EmoNet have none). Without `checkpoint` the weights
+are random. Networks are in evaluation mode, on the CPU.
 """
 
 from pathlib import Path as _Path
@@ -52,7 +52,7 @@ def audio(preset: str = "official", checkpoint: str | _Path | None = None) -> _A
 
 
 def generator(preset: str = "official", checkpoint: str | _Path | None = None) -> _Generator:
-    """Style [B, 2590] and appearance map [B, 512, 7, 7] -> picture [B, 3, 224, 224] in (-1, 1)."""
+    """Style [B, 2590] and appearance map [B, 512, 7, 7] -> image [B, 3, 224, 224] in (-1, 1)."""
     return _ready(_Generator(_preset_named(preset).generator), checkpoint, _official.GENERATOR_FILE)
 
 
@@ -72,8 +72,7 @@ def syncnet(checkpoint: str | _Path | None = None) -> _SyncNet:
 def syncnet_clip(checkpoint: str | _Path | None = None) -> _ClipSyncNet:
     """Whole clips: frames [T, 3, 224, 224] -> [T - 4, 1024], MFCC [M, 13] -> [(M - 20) // 4 + 1, 1024].
 
-    By its methods `embed_frames` and `embed_mfcc`; it is no module, and stays where it is: on the GPU where
-    there is one.
+    With the methods `embed_frames` and `embed_mfcc`. It is not a module; it is on the GPU if there is one.
     """
     device = _torch.device("cuda" if _torch.cuda.is_available() else "cpu")
     return _ClipSyncNet(syncnet(checkpoint), device)
@@ -82,7 +81,8 @@ def syncnet_clip(checkpoint: str | _Path | None = None) -> _ClipSyncNet:
 def l2cs(checkpoint: str | _Path | None = None) -> _L2CS:
     """Face [B, 3, 448, 448], RGB normalised as ImageNet -> gaze [B, 2]: pitch, yaw in radians.
 
-    Pitch > 0 looks down, yaw > 0 to the image's right; against the line from face to camera, not the head.
+    Pitch > 0 looks down, yaw > 0 to the image's right; relative to the line from face to camera, not to the
+    head.
     """
     return _ready(_L2CS(_L2CSConfig()), checkpoint, _L2CS_FILE)
 

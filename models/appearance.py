@@ -1,4 +1,4 @@
-"""The appearance encoder: who it is, from one image.
+"""The appearance encoder: identity and appearance from one image.
 
 Shape letters: B samples, D width of the appearance code, C channels, S side of the map.
 """
@@ -15,7 +15,7 @@ from models.shapes import require_shape
 
 @dataclass(frozen=True)
 class AppearanceConfig:
-    """The trunk and the map that the generator starts from; the defaults are the released network's."""
+    """Sizes of the trunk and of the map; the defaults are the released network's."""
 
     trunk: ResidualTrunkConfig = ResidualTrunkConfig(group_count=32, width_per_group=4)
     map_channels: int = 512
@@ -24,7 +24,7 @@ class AppearanceConfig:
 
 @dataclass(frozen=True)
 class Appearance:
-    """What one image says of the person: the code [B, D] (style vector) and the map [B, C, S, S]."""
+    """The appearance code [B, D], part of the style vector, and the map [B, C, S, S] for the generator."""
 
     code: Tensor
     map: Tensor
@@ -33,8 +33,8 @@ class Appearance:
 class AppearanceEncoder(nn.Module):
     """ResNeXt-50 (32x4d) trunk; its pooled features are the code, a 1x1 convolution of them the map.
 
-    The released file also holds two classifiers (`model.fc`, `fc`: ImageNet classes and 5995
-    identities), which nothing reads when a head is animated: they are no part of this network.
+    The released file also has two classifiers (`model.fc`, `fc`: ImageNet classes and 5995 identities), which
+    are not needed for animation and not part of this network.
     """
 
     def __init__(self, config: AppearanceConfig) -> None:

@@ -1,4 +1,4 @@
-"""The audio encoder: what the lips do, from a fifth of a second of sound.
+"""The audio encoder: a lip code from 0.2 s of speech.
 
 Shape letters: B samples, C channels, F mel bands, T mel frames (10 ms each), D width of a feature or code.
 """
@@ -28,20 +28,20 @@ class AudioConfig:
 
     @property
     def pooled_width(self) -> int:
-        """Channels times the mel bands left after three halvings: one time step's features."""
+        """Features per time step: channels times the mel bands after three halvings."""
         return self.stage_channels[-1] * -(-self.mel_bands // 8)
 
 
 @dataclass(frozen=True)
 class AudioCodes:
-    """The audio's feature [B, 512], to compare with the lips', and the lip code [B, 500] read from it."""
+    """The audio feature [B, 512], comparable with the lip feature, and the lip code [B, 500] read from it."""
 
     lip_feature: Tensor
     lip_code: Tensor
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh the channels by their means: [B, C, F, T] -> [B, C, F, T]."""
+    """Scale channels by a function of their means: [B, C, F, T] -> [B, C, F, T]."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ExcitedBlock(nn.Module):
-    """Residual block whose first convolution is rectified before it is normalised.
+    """Residual block whose first convolution has its ReLU before the normalisation.
 
     ``[B, input, F, T] -> [B, output, F / stride, T / stride]``, rounded up.
     """
@@ -79,7 +79,7 @@ class ExcitedBlock(nn.Module):
 
     @override
     def forward(self, maps: Tensor) -> Tensor:
-        """Convolve twice, weigh the channels, add the shortcut, rectify."""
+        """Two convolutions, squeeze and excitation, shortcut, ReLU."""
         hidden = self.bn1(functional.relu(self.conv1(maps)))
         hidden = self.se(self.bn2(self.conv2(hidden)))
         return functional.relu(hidden + self.downsample(maps))
@@ -126,7 +126,7 @@ class AudioEncoder(nn.Module):
 
     @override
     def forward(self, mel: Tensor) -> AudioCodes:
-        """Encode sound.
+        """Encode audio.
 
         Args:
             mel: [B, 1, 80, 20] mel spectrogram in [0, 1], 100 frames a second.
@@ -143,7 +143,7 @@ class AudioEncoder(nn.Module):
 
 
 def excited_stage(config: AudioConfig, stage: int, input_channels: int) -> nn.Sequential:
-    """The blocks of one stage; every stage but the first halves bands and frames."""
+    """The blocks of one stage; all but the first stage halve bands and frames."""
     channels, reduction = config.stage_channels[stage], config.excitation_reduction
     first = ExcitedBlock(input_channels, channels, 1 if stage == 0 else 2, reduction)
     rest = [ExcitedBlock(channels, channels, 1, reduction) for _ in range(1, config.block_counts[stage])]

@@ -1,4 +1,4 @@
-"""Published weights into our networks: read safely, fitted key by key, refused with one clear error."""
+"""Loading published weights: read safely, matched key by key, with one clear error."""
 
 import pickle
 import re
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 SHOWN_KEYS: Final = 3
-WAY_OUT: Final = "`pdfgc weights fetch NAME` gets the published file, or says where it is"
+FETCH_HINT: Final = "`pdfgc weights fetch NAME` downloads the published file, or prints its address"
 WRAPPERS: Final = ("state_dict", "model_state_dict", "params_ema", "params", "model", "network", "net")
-"""Names under which training programs put a state dict into a larger dict, in the order tried."""
+"""Keys under which training code stores a state dict, in the order tried."""
 
 UNREADABLE: Final = (
     pickle.UnpicklingError,
@@ -26,22 +26,22 @@ UNREADABLE: Final = (
     ValueError,
     LookupError,
 )
-"""What `torch.load` raises over files cut short or garbled: found by cutting and by random changes."""
+"""Exceptions of `torch.load` for truncated or damaged files, found by truncation and random changes."""
 
 REFUSED_OBJECT: Final = re.compile(r"GLOBAL ([\w.]+)")
-"""How torch tells what a pickle wanted to import."""
+"""Torch's message about what a pickle tried to import."""
 
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """What a published file is called and which of its keys no network of ours has.
+    """Names of a published file, and which of its keys are not used.
 
     Args:
-        names: Its name, then names that its authors also gave it.
-        unused: Regular expressions; a key of the file that one matches whole is left aside.
-        by_intersection: Keys that we do not know are left aside as well, not refused.
-        wrappers: Further names under which the file may keep the state dict.
-        optional: Regular expressions; a key of the network that one matches whole may be missing.
+        names: Its name, then alternative names.
+        unused: Regular expressions that match whole keys of the file to ignore.
+        by_intersection: Ignore all unknown keys.
+        wrappers: Further keys under which the file may store the state dict.
+        optional: Regular expressions that match whole keys of the network that may be missing.
     """
 
     names: tuple[str, ...]
@@ -53,13 +53,13 @@ class OfficialFile:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Which keys of a file went where, each sorted.
+    """The keys of a loaded file, sorted.
 
     Args:
-        file: The file that was read.
-        loaded: Keys that the network took, each of exactly its shape.
-        unused: Keys of the file that the network has no place for.
-        missing: Keys of the network that the file lacks; empty unless they were allowed.
+        file: The file.
+        loaded: Keys that were loaded.
+        unused: Keys of the file that the network does not have.
+        missing: Keys of the network that the file does not have; empty unless allowed.
     """
 
     file: Path
@@ -71,67 +71,66 @@ class LoadReport:
 def load_checkpoint(
     network: nn.Module, file: Path, official: OfficialFile, *, allow_missing: bool = False
 ) -> LoadReport:
-    """Load a published file into a network of ours.
+    """Load a published file into a network.
 
     Args:
-        network: Its keys are the file's; it stays on its device.
-        file: What `torch.save` wrote, of tensors on any device.
-        official: What may be in the file beside the network's keys.
-        allow_missing: Keep the network's own values for keys that the file lacks; the report names them.
+        network: It stays on its device.
+        file: Written by `torch.save`, with tensors on any device.
+        official: What the file may hold in addition to the network's keys.
+        allow_missing: Keep the network's values for keys that the file does not have; the report lists them.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read as weights alone, or its keys or shapes do not fit; the network is
-            unchanged then.
+        ValueError: it holds more than weights, or its keys or shapes do not fit; the network is unchanged.
     """
-    found = read_state_dict(file, official.wrappers)
+    state = read_state_dict(file, official.wrappers)
     expected = network.state_dict()
-    aside = {
-        key for key in found if key not in expected and any(re.fullmatch(p, key) for p in official.unused)
-    }
-    foreign = {key for key in found if key not in expected and key not in aside}
-    missing = sorted(key for key in expected if key not in found)
+    extra = [key for key in state if key not in expected]
+    unused = {key for key in extra if any(re.fullmatch(pattern, key) for pattern in official.unused)}
+    unknown = set(extra) - unused
+    missing = sorted(key for key in expected if key not in state)
     misfits = [
-        f"{key}: {list(found[key].shape)} in the file, {list(expected[key].shape)} in the network"
+        f"{key}: {list(state[key].shape)} in the file, {list(expected[key].shape)} in the network"
         for key in sorted(expected)
-        if key in found and found[key].shape != expected[key].shape
+        if key in state and state[key].shape != expected[key].shape
     ]
     if not allow_missing:
-        needed = [key for key in missing if not any(re.fullmatch(p, key) for p in official.optional)]
+        optional = official.optional
+        needed = [key for key in missing if not any(re.fullmatch(pattern, key) for pattern in optional)]
         misfits += [f"{key}: missing in the file" for key in needed]
     if not official.by_intersection:
-        misfits += [f"{key}: not known to the network" for key in sorted(foreign)]
-    loaded = sorted(key for key in expected if key in found)
+        misfits += [f"{key}: not known to the network" for key in sorted(unknown)]
+    loaded = sorted(key for key in expected if key in state)
     if misfits or not loaded:
-        told = f"{file} ({len(found)} keys) does not fit {type(network).__name__}"
-        raise ValueError(f"{told}: {misfit_message(misfits, official)}")
-    network.load_state_dict({key: found[key] for key in loaded}, strict=False)
-    return LoadReport(file, tuple(loaded), tuple(sorted(aside | foreign)), tuple(missing))
+        summary = f"{file} ({len(state)} keys) does not fit {type(network).__name__}"
+        raise ValueError(f"{summary}: {misfit_message(misfits, official)}")
+    network.load_state_dict({key: state[key] for key in loaded}, strict=False)
+    return LoadReport(file, tuple(loaded), tuple(sorted(unused | unknown)), tuple(missing))
 
 
 def read_state_dict(file: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The tensors of a file by key, on the CPU; unwrapped, and without DataParallel's `module.`.
 
     Args:
-        file: What `torch.save` wrote. Nothing but tensors and plain containers is ever unpickled.
-        wrappers: Names tried before `WRAPPERS`.
+        file: Written by `torch.save`. Only tensors and plain containers are unpickled.
+        wrappers: Keys tried before `WRAPPERS`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read as weights alone, or holds no state dict.
+        ValueError: it holds more than weights, or no state dict.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no weights at {file}")
     try:
         payload = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # From None, and not in torch's words: they advise to unpickle such a file all the same.
-        raise ValueError(f"{file} cannot be read as weights: {_why_refused(error)}; {WAY_OUT}") from None
+        # Without torch's message, which recommends to unpickle the file anyway.
+        raise ValueError(f"{file} cannot be read as weights: {_refusal(error)}; {FETCH_HINT}") from None
     except UNREADABLE as error:
         reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{file} cannot be read as weights: it is cut short, damaged or no torch file "
-            f"({reason.strip()}); {WAY_OUT}"
+            f"{file} cannot be read as weights: it is truncated, damaged or not a torch file "
+            f"({reason.strip()}); {FETCH_HINT}"
         ) from error
     state = unwrap(file, payload, (*wrappers, *WRAPPERS))
     if all(key.startswith("module.") for key in state):
@@ -139,14 +138,14 @@ def read_state_dict(file: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Ten
     return state
 
 
-def _why_refused(error: pickle.UnpicklingError) -> str:
-    if (found := REFUSED_OBJECT.search(str(error))) is not None:
-        return f"it holds {found[1]}, and objects other than tensors are never unpickled"
-    return "it is cut short, damaged or no torch file"
+def _refusal(error: pickle.UnpicklingError) -> str:
+    if (match := REFUSED_OBJECT.search(str(error))) is not None:
+        return f"it holds {match[1]}, and only tensors are unpickled"
+    return "it is truncated, damaged or not a torch file"
 
 
 def unwrap(file: Path, payload: Any, wrappers: tuple[str, ...]) -> dict[str, Tensor]:
-    """The state dict inside what a file holds: itself, under a known name, or the only entry.
+    """The state dict in the content of a file: the content itself, or under a known key, or the only entry.
 
     Raises:
         ValueError: there is none.
@@ -158,15 +157,15 @@ def unwrap(file: Path, payload: Any, wrappers: tuple[str, ...]) -> dict[str, Ten
             return tensors
         if not known and len(payload) != 1:
             shown = ", ".join(map(str, list(payload)[:SHOWN_KEYS])) or "nothing"
-            raise ValueError(f"{file} holds no state dict but {shown}; {WAY_OUT}")
+            raise ValueError(f"{file} holds no state dict but {shown}; {FETCH_HINT}")
         payload = payload[known[0]] if known else next(iter(payload.values()))
-    raise ValueError(f"{file} holds no state dict but a {type(payload).__name__}; {WAY_OUT}")
+    raise ValueError(f"{file} holds no state dict but a {type(payload).__name__}; {FETCH_HINT}")
 
 
 def misfit_message(misfits: list[str], official: OfficialFile) -> str:
-    """Why a file does not fit, in one line: the first keys that don't, and which file would."""
+    """Why a file does not fit, in one line: the first keys that do not, and the file that does."""
     shown = [*misfits[:SHOWN_KEYS]]
     if len(misfits) > SHOWN_KEYS:
         shown.append(f"{len(misfits) - SHOWN_KEYS} more")
-    why = f"{len(misfits)} keys do not ({', '.join(shown)})" if misfits else "it shares no key with it"
-    return f"{why}; need {official.names[0]}: {WAY_OUT}" if official.names else why
+    why = f"{len(misfits)} keys do not ({', '.join(shown)})" if misfits else "it has none of its keys"
+    return f"{why}; need {official.names[0]}: {FETCH_HINT}" if official.names else why

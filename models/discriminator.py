@@ -1,7 +1,7 @@
-"""The discriminator: is a patch real, at several scales. Its features serve the matching loss.
+"""The multi-scale patch discriminator; its features are used in feature matching.
 
-The authors never released their weights; structure and parameter count (5,527,682) are known. Padding
-and strides follow the usual multi-scale PatchGAN (pix2pixHD), which those numbers cannot show.
+Its weights were not released; structure and parameter count (5,527,682) are known. Padding and strides, which
+do not change the count, follow the usual multi-scale PatchGAN (pix2pixHD).
 
 Shape letters: B samples, C channels, H, W rows and columns.
 """
@@ -24,18 +24,19 @@ class DiscriminatorConfig:
 
     scale_count: int = 2
     layer_count: int = 4
-    """Convolutions before the last one; all but the last of them halve the map."""
+    """Convolutions before the score; all but the last of them halve the map."""
     filters: int = 64
     largest_filters: int = 512
     spectral_norm: bool = True
-    """Hold each layer's gain at one. Without it the penalty R1 is the usual means to calm the game."""
+    """Normalise the spectral norm of each layer to one. Without it, the R1 penalty is the usual
+    regulariser."""
 
 
 @dataclass(frozen=True)
 class PatchScores:
-    """One scale's verdict.
+    """Output of one scale.
 
-    score [B, 1, H, W]: higher is more real, no activation; features: the maps of every layer before it.
+    score [B, 1, H, W]: higher is more real, no activation; features: the maps of all layers before it.
     """
 
     score: Tensor
@@ -60,7 +61,7 @@ class PatchDiscriminator(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> PatchScores:
-        """Judge images [B, 3, H, W], RGB in [-1, 1]."""
+        """Score images [B, 3, H, W], RGB in [-1, 1]."""
         features: list[Tensor] = []
         maps = image
         for layer in self.layers:
@@ -70,7 +71,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """The same kind of discriminator on the image and on its halvings."""
+    """Patch discriminators on the image and on downsampled versions of it."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
@@ -79,20 +80,20 @@ class MultiScaleDiscriminator(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> tuple[PatchScores, ...]:
-        """Judge images [B, 3, H, W], RGB in [-1, 1]: one verdict per scale, the finest first."""
-        verdicts: list[PatchScores] = []
+        """Score images [B, 3, H, W], RGB in [-1, 1]: one output per scale, the finest first."""
+        outputs: list[PatchScores] = []
         for scale in self.scales:
-            verdicts.append(scale(image))
+            outputs.append(scale(image))
             image = functional.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-        return tuple(verdicts)
+        return tuple(outputs)
 
 
 def normalised_layer(
     input_channels: int, output_channels: int, stride: int, *, spectral: bool
 ) -> nn.Sequential:
-    """Convolution, spectrally normalised if asked for, instance normalisation, leaky ReLU.
+    """Convolution (spectrally normalised or not), instance normalisation, leaky ReLU.
 
-    No bias: the instance normalisation would take it away.
+    Without bias, which the instance normalisation would cancel.
     """
     convolution = nn.Conv2d(
         input_channels, output_channels, KERNEL_SIDE, stride=stride, padding=PADDING, bias=False

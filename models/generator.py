@@ -1,6 +1,6 @@
-"""The generator: a picture from the appearance's map and a style vector.
+"""The generator: an image from the appearance map and a style vector.
 
-Shape letters: B samples, C channels, S side of the appearance's map, D width of the style vector.
+Shape letters: B samples, C channels, S side of the appearance map, D width of the style vector.
 """
 
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ class GeneratorConfig:
     style_width: int = 2590
     start_side_px: int = 7
     channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128)
-    """One entry for every size: the first at `start_side_px`, each further one at twice the side before."""
+    """One entry per resolution: the first at `start_side_px`, each next one at twice the side."""
 
     @property
     def image_side_px(self) -> int:
-        """Side of the picture."""
+        """Side of the image."""
         return self.start_side_px * 2 ** (len(self.channels) - 1)
 
     @property
     def noise_sides_px(self) -> tuple[int, ...]:
-        """Side of every layer's noise: one layer at the first size, two at each further one."""
+        """Side of each layer's noise: one layer at the first resolution, two at each further one."""
         return tuple(
             self.start_side_px * 2 ** ((layer + 1) // 2) for layer in range(2 * len(self.channels) - 1)
         )
 
 
 class Generator(nn.Module):
-    """StyleGAN2 synthesis network started from a map instead of a constant, its style fed directly.
+    """StyleGAN2 synthesis network with a map in place of the constant input, and the style as direct input.
 
-    The released file also holds a mapping network (`style.1-8`, 53.7 M parameters) and a constant
-    input that its network never uses: they are no part of this one.
+    The released file also has a mapping network (`style.1-8`, 53.7 M parameters) and a constant input, which
+    the released network does not use; they are not part of this one.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -63,14 +63,14 @@ class Generator(nn.Module):
     def forward(
         self, style: Tensor, appearance_map: Tensor, noise: NoiseMode | torch.Generator = "random"
     ) -> Tensor:
-        """Make pictures.
+        """Generate images.
 
         Args:
             style: [B, 2590], the five codes in the order of `StyleVector`.
             appearance_map: [B, 512, 7, 7].
-            noise: "random" draws it anew at every call; a `torch.Generator` draws it from there (seed it
-                to fix it; a CPU generator gives the same noise on every device); "stored" takes the
-                weights' own buffers; "off" adds none.
+            noise: "random" draws new noise at every call; a `torch.Generator` is used for drawing (a CPU
+                generator gives the same noise on every device); "stored" uses the buffers of the weights;
+                "off" adds none.
 
         Returns:
             [B, 3, 224, 224] RGB in (-1, 1).
@@ -82,18 +82,20 @@ class Generator(nn.Module):
         require_shape("style", style, config.style_width)
         require_shape("appearance_map", appearance_map, config.channels[0], *[config.start_side_px] * 2)
         if len(style) != len(appearance_map):
-            raise ValueError(f"{len(style)} styles do not fit {len(appearance_map)} appearance maps")
+            raise ValueError(
+                f"need as many styles as appearance maps, got {len(style)} and {len(appearance_map)}"
+            )
         noises = self._noises(noise, appearance_map)
         maps = self.conv1(appearance_map, style, noises[0])
-        picture = self.to_rgb1(maps, style, None)
+        image = self.to_rgb1(maps, style, None)
         for size, to_rgb in enumerate(self.to_rgbs):
             maps = self.convs[2 * size](maps, style, noises[2 * size + 1])
             maps = self.convs[2 * size + 1](maps, style, noises[2 * size + 2])
-            picture = to_rgb(maps, style, picture)
-        return torch.tanh(picture)
+            image = to_rgb(maps, style, image)
+        return torch.tanh(image)
 
     def _noises(self, noise: NoiseMode | torch.Generator, like: Tensor) -> list[Tensor | None]:
-        """Every layer's noise [B or 1, 1, side, side], on the device and of the type of `like`."""
+        """Noise of each layer [B or 1, 1, side, side], with the device and dtype of `like`."""
         sides_px = self.config.noise_sides_px
         if noise == "off":
             return [None] * len(sides_px)

@@ -1,6 +1,6 @@
-"""The motion encoder's trunk: a face alignment network (FAN) of one hourglass, read out as one vector.
+"""The motion encoder's trunk: a face alignment network (FAN) with one hourglass, reduced to one vector.
 
-Modules carry the names of the published FAN layout, so that the released motion file fits as it is.
+Modules have the names of the published FAN layout, so that the released motion file loads directly.
 
 Shape letters: B samples, C channels, H, W rows and columns, L landmarks (heat maps), D width of the feature.
 """
@@ -26,26 +26,26 @@ class LandmarkTrunkConfig:
     hourglass_depth: int = 4
     heat_map_count: int = 68
     summary_channels: int = 1
-    """Of the map that the heat maps are summed up in: its 28 x 28 values are all that gets through."""
+    """Channels of the map that the heat maps are reduced to: its 28 x 28 values are the bottleneck."""
     feature_width: int = 512
     dropout: float = 0.5
-    """On the skip branch of the hourglass, in training only."""
+    """On the skip branch of the hourglass."""
 
     @property
     def heat_map_side_px(self) -> int:
-        """Side of the heat maps: the stem and one pooling halve the image."""
+        """Side of the heat maps: the stem and one pooling each halve the image."""
         return -(-self.image_side_px // 2) // 2
 
     @property
     def summary_width(self) -> int:
-        """Values that the feature is read from."""
+        """Number of inputs of the linear layer that gives the feature."""
         return self.summary_channels * (-(-self.heat_map_side_px // 2)) ** 2
 
 
 class LandmarkBlock(nn.Module):
-    """Pre-activated residual block of three convolutions whose outputs are put side by side.
+    """Pre-activated residual block of three convolutions whose outputs are concatenated.
 
-    ``[B, input, H, W] -> [B, output, H, W]``; halves, quarters and quarters of the output's channels.
+    ``[B, input, H, W] -> [B, output, H, W]``; 1/2, 1/4 and 1/4 of the output channels.
     """
 
     def __init__(self, input_channels: int, output_channels: int) -> None:
@@ -69,7 +69,7 @@ class LandmarkBlock(nn.Module):
 
     @override
     def forward(self, maps: Tensor) -> Tensor:
-        """Put three convolutions in a row beside one another and add the shortcut."""
+        """Concatenate three consecutive convolutions and add the shortcut."""
         first = self.conv1(functional.relu(self.bn1(maps)))
         second = self.conv2(functional.relu(self.bn2(first)))
         third = self.conv3(functional.relu(self.bn3(second)))
@@ -77,9 +77,9 @@ class LandmarkBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Halve the map `depth` times and bring it back, with a skip branch at every size.
+    """Downsample the map `depth` times and upsample it again, with a skip branch at every resolution.
 
-    ``[B, C, H, W] -> [B, C, H, W]``, any H and W of at least 2 ** depth.
+    ``[B, C, H, W] -> [B, C, H, W]``, H and W at least 2 ** depth.
     """
 
     def __init__(self, channels: int, depth: int, dropout: float) -> None:
@@ -101,13 +101,13 @@ class Hourglass(nn.Module):
         low = self.get_submodule(f"b2_{level}")(functional.avg_pool2d(maps, 2))
         low = self._level(level - 1, low) if level > 1 else self.b2_plus_1(low)
         low = self.get_submodule(f"b3_{level}")(low)
-        # To the skip's size, not by two: 56, 28, 14 and 7 halve to 3.
+        # To the size of the skip branch, not by two: 7 is halved to 3.
         size = [int(skip.shape[2]), int(skip.shape[3])]
         return skip + functional.interpolate(low, size=size, mode="bilinear", align_corners=False)
 
 
 class LandmarkTrunk(nn.Module):
-    """FAN whose heat maps are summed up into one feature."""
+    """FAN whose heat maps are reduced to one feature."""
 
     def __init__(self, config: LandmarkTrunkConfig) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class LandmarkTrunk(nn.Module):
         self.bn5 = nn.BatchNorm2d(config.heat_map_count)
 
     def heat_maps(self, image: Tensor) -> Tensor:
-        """The heat maps before their normalisation: [B, 3, 224, 224] -> [B, 68, 56, 56]."""
+        """The heat maps before batch normalisation: [B, 3, 224, 224] -> [B, 68, 56, 56]."""
         maps = functional.relu(self.bn1(self.conv1(image)))
         maps = functional.max_pool2d(self.conv2(maps), 2)
         maps = self.top_m_0(self.m0(self.conv4(self.conv3(maps))))

@@ -1,7 +1,7 @@
-"""StyleGAN2's building blocks: modulated convolutions, noise, blur, and the read-out to RGB.
+"""StyleGAN2's building blocks: modulated convolutions, noise, blur, and the projection to RGB.
 
-Modules carry the names and shapes of the widely used PyTorch layout of StyleGAN2 (Karras et al. 2020),
-so that the released generator's file fits as it is. Buffers too: the blur kernels come from the file.
+Modules and buffers have the names and shapes of the common PyTorch implementation of StyleGAN2 (Karras et al.
+2020), so that the released generator's file loads directly, including the blur kernels.
 
 Shape letters: B samples, I input channels, O output channels, K kernel side, H, W rows, columns,
 D style width.
@@ -24,16 +24,16 @@ NoiseMode = Literal["random", "stored", "off"]
 
 
 def upsampling_kernel() -> Tensor:
-    """The blur kernel [4, 4], its sum 4: zeros put between the samples take three quarters away."""
+    """The blur kernel [4, 4] with sum 4, which compensates for the inserted zeros."""
     taps = torch.tensor(BLUR_TAPS)
     kernel = torch.outer(taps, taps)
     return kernel / kernel.sum() * 4
 
 
 class Blur(nn.Module):
-    """Convolve every channel with the kernel after padding by one: [B, C, H, W] -> [B, C, H - 1, W - 1].
+    """Convolve each channel with the kernel after padding by one: [B, C, H, W] -> [B, C, H - 1, W - 1].
 
-    On the [2 H + 1, 2 W + 1] that a transposed convolution of stride two gives, this leaves [2 H, 2 W].
+    The [2 H + 1, 2 W + 1] of a transposed convolution of stride two becomes [2 H, 2 W].
     """
 
     def __init__(self) -> None:
@@ -42,14 +42,14 @@ class Blur(nn.Module):
 
     @override
     def forward(self, maps: Tensor) -> Tensor:
-        """Blur maps, kernel turned as a convolution has it."""
+        """Blur maps; the kernel is flipped, as in a convolution."""
         channels = maps.shape[1]
         kernel = self.kernel.flip(0, 1).to(maps.dtype).expand(channels, 1, -1, -1)
         return functional.conv2d(maps, kernel, padding=1, groups=channels)
 
 
 class Upsample(nn.Module):
-    """Put zeros between the samples and blur: [B, C, H, W] -> [B, C, 2 H, 2 W]."""
+    """Insert zeros and blur: [B, C, H, W] -> [B, C, 2 H, 2 W]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ class Upsample(nn.Module):
 
 
 class EqualisedLinear(nn.Module):
-    """Linear layer whose weights are drawn with variance one and scaled by 1 / sqrt(fan in) when used.
+    """Linear layer with weights of unit variance, scaled by 1 / sqrt(fan in) in use.
 
-    ``[B, D] -> [B, I]``. The bias starts at one: an untrained style leaves the channels as they are.
+    ``[B, D] -> [B, I]``. The bias starts at one, so that an untrained style does not scale the channels.
     """
 
     def __init__(self, input_width: int, output_width: int) -> None:
@@ -77,15 +77,15 @@ class EqualisedLinear(nn.Module):
 
     @override
     def forward(self, style: Tensor) -> Tensor:
-        """One factor for every input channel of a convolution."""
+        """One factor per input channel of a convolution."""
         return functional.linear(style, self.weight * self.scale, self.bias)
 
 
 class ModulatedConvolution(nn.Module):
-    """Convolution whose weights are scaled, per sample, by the style, and (demodulated) to length one.
+    """Convolution whose weights are scaled per sample by the style and normalised (demodulated).
 
-    The scaling is applied to what goes in and comes out instead of to the weights, which is the same
-    sum: one convolution for the whole batch, no weights [B, O, I, K, K].
+    The scaling is applied to input and output instead of to the weights, which is equivalent: one convolution
+    for the whole batch, without weights [B, O, I, K, K].
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ModulatedConvolution(nn.Module):
             style: [B, D].
 
         Returns:
-            [B, O, H, W], or [B, O, 2 H, 2 W] where the layer upsamples.
+            [B, O, H, W], or [B, O, 2 H, 2 W] if the layer upsamples.
         """
         weight = self.weight[0] * self.scale
         factors = self.modulation(style)
@@ -131,7 +131,7 @@ class ModulatedConvolution(nn.Module):
 
 
 class NoiseStrength(nn.Module):
-    """Add noise [B or 1, 1, H, W] times one learned factor, zero at the start."""
+    """Add noise [B or 1, 1, H, W] times a learned factor, initially zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class NoiseStrength(nn.Module):
 
 
 class BiasedActivation(nn.Module):
-    """Bias per channel, leaky ReLU (0.2), times sqrt(2): [B, C, H, W] -> [B, C, H, W]."""
+    """Bias per channel, leaky ReLU (0.2), gain sqrt(2): [B, C, H, W] -> [B, C, H, W]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class StyledConvolution(nn.Module):
 
     @override
     def forward(self, maps: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
-        """Convolve maps under a style [B, D]; noise is [B or 1, 1, H, W] of the output, or none."""
+        """Convolve maps under a style [B, D]; noise is [B or 1, 1, H, W] of the output size, or None."""
         maps = self.conv(maps, style)
         if noise is not None:
             maps = self.noise(maps, noise)
@@ -177,7 +177,7 @@ class StyledConvolution(nn.Module):
 
 
 class ReadOut(nn.Module):
-    """Modulated 1x1 convolution to RGB, not demodulated, added to the smaller picture upsampled."""
+    """Modulated 1x1 convolution to RGB without demodulation, added to the upsampled smaller image."""
 
     def __init__(self, input_channels: int, style_width: int, *, upsample: bool) -> None:
         super().__init__()
@@ -187,8 +187,8 @@ class ReadOut(nn.Module):
 
     @override
     def forward(self, maps: Tensor, style: Tensor, smaller: Tensor | None) -> Tensor:
-        """RGB [B, 3, H, W] of maps [B, C, H, W], on top of the picture [B, 3, H / 2, W / 2]."""
-        picture = self.conv(maps, style) + self.bias
+        """RGB [B, 3, H, W] of maps [B, C, H, W], added to the image [B, 3, H / 2, W / 2]."""
+        image = self.conv(maps, style) + self.bias
         if self.upsample is None or smaller is None:
-            return picture
-        return picture + self.upsample(smaller)
+            return image
+        return image + self.upsample(smaller)

@@ -1,4 +1,4 @@
-"""The motion encoder: one trunk, and a head each for lips, head pose, eyes and expression.
+"""The motion encoder: one trunk, with heads for lips, head pose, eyes and expression.
 
 Shape letters: B samples, D width of a feature or code.
 """
@@ -13,7 +13,7 @@ from models.landmark_trunk import LandmarkTrunk, LandmarkTrunkConfig
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """The trunk and the codes' widths; the defaults are the released network's."""
+    """Sizes of trunk and codes; the defaults are the released network's."""
 
     trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()
     head_width: int = 512
@@ -25,9 +25,9 @@ class MotionConfig:
 
 @dataclass(frozen=True)
 class MotionCodes:
-    """What the motion encoder says of a frame.
+    """The codes of a frame.
 
-    pose [B, 6], eye [B, 6], expression [B, 30], and the lips' feature [B, 512], which
+    pose [B, 6], eye [B, 6], expression [B, 30], and the lip feature [B, 512], which
     `MotionEncoder.lip_code` turns into the lip code [B, 500].
     """
 
@@ -38,9 +38,9 @@ class MotionCodes:
 
 
 class MotionEncoder(nn.Module):
-    """Shared trunk and four heads, each a feature (`to_*`) and a code read from it (`*_embed`).
+    """Shared trunk and four heads, each a feature (`to_*`) and a code computed from it (`*_embed`).
 
-    The names of the modules are the released file's: mouth = lip, headpose = pose, emo = expression.
+    Modules have the names of the released file: mouth = lip, headpose = pose, emo = expression.
     """
 
     def __init__(self, config: MotionConfig) -> None:
@@ -62,7 +62,7 @@ class MotionEncoder(nn.Module):
         return self.model(image)
 
     def lip_feature(self, motion_feature: Tensor) -> Tensor:
-        """The lips' feature: [B, 512] -> [B, 512]; what is compared with the audio's."""
+        """The lip feature: [B, 512] -> [B, 512]; comparable with the audio feature."""
         return self.to_mouth(motion_feature)
 
     def lip_code(self, lip_feature: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class MotionEncoder(nn.Module):
 
 
 def feature_head(input_width: int, width: int) -> nn.Sequential:
-    """Two linear layers with ReLU, then batch normalisation, between them: [B, input] -> [B, width]."""
+    """Linear, ReLU, batch normalisation, linear: [B, input] -> [B, width]."""
     return nn.Sequential(
         nn.Linear(input_width, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Linear(width, width)
     )

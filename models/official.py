@@ -1,6 +1,7 @@
-"""The authors' released files in our networks.
+"""The authors' released files.
 
-Key by key the same names and shapes; what the files hold beyond is listed here, with why nothing needs it.
+They have the names and shapes of these networks, and more keys, which are listed here with the reason why
+they are not needed.
 """
 
 from dataclasses import dataclass
@@ -17,37 +18,37 @@ from models.presets import NetworkPreset
 
 APPEARANCE_FILE: Final = OfficialFile(
     names=("appearance_model.pth",),
-    # The trunk's ImageNet classifier and the 5995 identities' one: never called. `fc` may be absent.
+    # Classifiers of ImageNet and of 5995 identities, which are not used. `fc` may be absent.
     unused=(r"model\.fc\.(weight|bias)", r"fc\..*"),
     wrappers=("net_appearance",),
 )
 MOTION_FILE: Final = OfficialFile(
-    names=("motion_model.pth", "motion_mode.pth"),  # the release's readme misspells it
-    # What the released loader drops by name; whatever else is strange to the network it skips too.
+    names=("motion_model.pth", "motion_mode.pth"),  # spelled so in the release's readme
+    # The released loader drops these by name, and skips all other unknown keys.
     unused=(r".*(mouth_fc|headpose_fc|classifier|to_feature|to_embed).*",),
     by_intersection=True,
     wrappers=("net_motion",),
 )
 AUDIO_FILE: Final = OfficialFile(
     names=("audio_model.pth",),
-    # A classifier, and an expression branch from the sound that the released network has no forward for.
+    # A classifier, and an expression branch that the released network does not use.
     unused=(r"fc\..*", r"model\.(layer4_exp|attention_exp|fc_exp)\..*", r"exp_embed\..*"),
     wrappers=("net_audio",),
 )
 GENERATOR_FILE: Final = OfficialFile(
     names=("generator_model.pth",),
-    # StyleGAN2's mapping network (53,685,520 parameters) and constant input: the style comes in directly,
-    # the appearance's map takes the constant's place.
+    # StyleGAN2's mapping network (53,685,520 parameters) and constant input: here the style is a direct input
+    # and the appearance map replaces the constant.
     unused=(r"style\.[1-8]\.(weight|bias)", r"input\.input"),
     wrappers=("net_generator", "g_ema"),
 )
 FACE_RECONSTRUCTION_FILE: Final = OfficialFile(names=("epoch_20.pth",), wrappers=("net_recon",))
-"""Deep3DFaceRecon's: the network stands under `net_recon`, beside an optimizer's state."""
+"""Deep3DFaceRecon: the network is under `net_recon`, next to an optimizer's state."""
 
 
 @dataclass(frozen=True)
 class OfficialNetworks:
-    """The four networks, in evaluation mode, and what was read from which file."""
+    """The four networks, in evaluation mode, and the loaded keys of each file."""
 
     appearance: AppearanceEncoder
     motion: MotionEncoder
@@ -60,16 +61,15 @@ def load_official(folder: Path, preset: NetworkPreset) -> OfficialNetworks:
     """Load the four released files.
 
     Args:
-        folder: Where they lie, under the authors' names.
-        preset: `OFFICIAL` for the authors' files; another one for files of that preset's shapes.
+        folder: Of the files, under the authors' names.
+        preset: `OFFICIAL` for the authors' files; another preset for files of its shapes.
 
     Returns:
         The networks on the CPU in float32, in evaluation mode.
 
     Raises:
-        FileNotFoundError: a file is absent.
-        ValueError: a file cannot be read as weights alone, or does not fit; its name and the first keys
-            that don't fit are in the message.
+        FileNotFoundError: a file is missing.
+        ValueError: a file holds more than weights, or does not fit; names it and the first keys that do not.
     """
     appearance = AppearanceEncoder(preset.appearance).eval()
     motion = MotionEncoder(preset.motion).eval()
@@ -85,11 +85,11 @@ def load_official(folder: Path, preset: NetworkPreset) -> OfficialNetworks:
 
 
 def load_face_reconstruction(file: Path) -> FaceReconstruction:
-    """Deep3DFaceRecon's network with a file's weights, in evaluation mode, on the CPU.
+    """Deep3DFaceRecon's network with the weights of a file, in evaluation mode, on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as weights alone, or does not fit.
+        ValueError: the file holds more than weights, or does not fit.
     """
     network = FaceReconstruction(FaceReconstructionConfig())
     load_checkpoint(network, file, FACE_RECONSTRUCTION_FILE)
@@ -97,10 +97,10 @@ def load_face_reconstruction(file: Path) -> FaceReconstruction:
 
 
 def find_file(folder: Path, official: OfficialFile) -> Path:
-    """The file in the folder under the first of its names that is there.
+    """The file in the folder, under the first of its names that exists.
 
     Raises:
-        FileNotFoundError: it is there under none of them.
+        FileNotFoundError: none exists.
     """
     for name in official.names:
         if (folder / name).is_file():

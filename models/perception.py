@@ -1,7 +1,8 @@
-"""A small network that says what the labellers say: landmarks, head pose, gaze, blinks.
+"""A small network that predicts the labels: landmarks, head pose, gaze, blinks.
 
-Ours: where no outside network is configured it stands in for the paper's φ (a 3-D face reconstruction
-network), ψ (an emotion network) and 𝒢 (a gaze estimator), none of which may be shipped.
+Ours: where no pretrained network is configured, it replaces the paper's φ (a 3-D face reconstruction
+    network), ψ (an
+emotion network) and 𝒢 (a gaze estimator), none of which may be redistributed.
 
 Shape letters: B samples, D width of a feature.
 """
@@ -18,7 +19,7 @@ from models.landmark_trunk import LandmarkTrunk, LandmarkTrunkConfig
 
 @dataclass(frozen=True)
 class PerceptionConfig:
-    """Sizes; the trunk is the motion encoder's kind, so that one can begin as the other."""
+    """Sizes; the trunk has the motion encoder's layout, so that one can initialise the other."""
 
     trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()
     landmark_count: int = 478
@@ -26,12 +27,12 @@ class PerceptionConfig:
 
 @dataclass(frozen=True)
 class Perceived:
-    """What it says of pictures.
+    """Predictions for images.
 
-    feature [B, D]: φ; shape_feature [B, D]: ψ, what the landmarks are read from; landmarks [B, 478, 2]:
-    x to the right, y down, -1 to 1 from edge to edge of the picture; pose [B, 6]: pitch, yaw, roll, x, y,
-    z in the units of the stage that trained it; gaze [B, 2]: pitch, yaw in rad, in the head; blink [B, 2]:
-    image-left, image-right eye, 0 open, 1 shut.
+    feature [B, D]: φ; shape_feature [B, D]: ψ, from which the landmarks are computed; landmarks [B, 478, 2]:
+    x to the right, y down, -1 to 1 from edge to edge of the image; pose [B, 6]: pitch, yaw, roll, x, y, z in
+    the units of the stage that trained it; gaze [B, 2]: pitch, yaw in rad, relative to the head; blink [B,
+    2]: image-left, image-right eye, 0 open, 1 shut.
     """
 
     feature: Tensor
@@ -43,7 +44,7 @@ class Perceived:
 
 
 class PerceptionNetwork(nn.Module):
-    """A face alignment trunk and a head for every kind of label."""
+    """A face alignment trunk with one head per kind of label."""
 
     def __init__(self, config: PerceptionConfig) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class PerceptionNetwork(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> Perceived:
-        """Look at images [B, 3, side, side], RGB in [-1, 1].
+        """Predictions for images [B, 3, side, side], RGB in [-1, 1].
 
         Raises:
             ValueError: the image has another shape.

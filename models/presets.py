@@ -1,4 +1,4 @@
-"""The networks' presets: `official`, the released layout at 224 px, and `tiny`, 64 px on a laptop's CPU."""
+"""Network presets: `official`, the released layout at 224 px, and `tiny`, 64 px for a CPU."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,10 +18,10 @@ from models.style_vector import StyleWidths
 
 @dataclass(frozen=True)
 class NetworkPreset:
-    """The settings of every network of one size.
+    """Sizes of all networks.
 
     Raises:
-        ValueError: the networks do not fit one another.
+        ValueError: the networks do not fit together.
     """
 
     appearance: AppearanceConfig
@@ -44,13 +44,13 @@ class NetworkPreset:
             "image side of the appearance encoder": (self.image_side_px, self.appearance.trunk.image_side_px),
             "image side of the perception network": (self.image_side_px, self.perception.trunk.image_side_px),
         }
-        unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-        if unlike:
-            raise ValueError(f"the networks of a preset must fit one another: {unlike}")
+        mismatches = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if mismatches:
+            raise ValueError(f"the networks of a preset do not fit together: {mismatches}")
 
     @property
     def image_side_px(self) -> int:
-        """Side of the pictures, in and out."""
+        """Side of input and output images."""
         return self.generator.image_side_px
 
     @property
@@ -82,12 +82,12 @@ TINY_TRUNK: Final = ResidualTrunkConfig(
     block_counts=(1, 1, 1, 1),
     group_count=4,
     width_per_group=32,
-    # The last two stages keep the size: 8 x 8 places are left of 64 px, not 2 x 2.
+    # The last two stages keep the size, so that 64 px become 8 x 8 and not 2 x 2.
     stage_strides=(1, 2, 1, 1),
 )
 TINY_LANDMARK_TRUNK: Final = LandmarkTrunkConfig(
     image_side_px=64,
-    # Narrower, it sees head pose and misses eyes: they are eight pixels wide.
+    # A narrower trunk learns head pose but not the eyes, which are eight pixels wide.
     stem_channels=24,
     middle_channels=32,
     channels=48,

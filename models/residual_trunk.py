@@ -1,7 +1,7 @@
 """The residual trunk of the appearance encoder (ResNeXt-50) and of the 3-D reconstruction (ResNet-50).
 
-Modules carry torchvision's names and shapes, so that its weights and the published ones fit; unlike
-torchvision's own class, the widths and strides are settings, so that a tiny one can be built.
+Modules have torchvision's names and shapes, so that its weights and the published ones load. Unlike in
+torchvision, widths and strides are settings, so that a tiny trunk can be built.
 
 Shape letters: B samples, C channels.
 """
@@ -22,7 +22,7 @@ class ResidualTrunkConfig:
     block_counts: tuple[int, int, int, int] = (3, 4, 6, 3)
     group_count: int = 1
     width_per_group: int = 64
-    """As in torchvision: channels of a group in the first stage of a trunk with 64 stem channels."""
+    """As in torchvision: channels per group in the first stage of a trunk with 64 stem channels."""
     stage_strides: tuple[int, int, int, int] = (1, 2, 2, 2)
 
     @property
@@ -62,7 +62,7 @@ class ResidualTrunk(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _stage(self, input_channels: int, stage: int) -> nn.Sequential:
-        """The blocks of one stage; the first one changes the size and the channels."""
+        """The blocks of one stage; the first one changes size and channels."""
         config = self.config
         planes = config.stem_channels * 2**stage
         output_channels = planes * Bottleneck.expansion

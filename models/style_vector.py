@@ -1,4 +1,4 @@
-"""The generator's style vector: five codes side by side, in the order of the released networks.
+"""The generator's style vector: five concatenated codes, in the order of the released networks.
 
 Shape letters, here and in every file of this package:
     B  samples            C  channels            H, W  rows, columns
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StyleWidths:
-    """How wide each code is; the defaults are the released networks' (2590 in all)."""
+    """Width of each code; the defaults are the released networks' (2590 in total)."""
 
     appearance: int = 2048
     lip: int = 500
@@ -23,7 +23,7 @@ class StyleWidths:
 
     @property
     def total(self) -> int:
-        """Width of the whole vector."""
+        """Width of the vector."""
         return sum(self.as_tuple())
 
     def as_tuple(self) -> tuple[int, ...]:
@@ -33,10 +33,10 @@ class StyleWidths:
 
 @dataclass(frozen=True)
 class StyleVector:
-    """The five codes of one batch, each [B, D] of its own width, one dtype and device.
+    """The five codes of a batch, each [B, D], of the same dtype and device.
 
-    A control is switched off by zeroing its code. Of the released networks' eye code, dimensions
-    2 and 3 carry gaze and 0, 1, 4 and 5 blinks.
+    Zeroing a code disables its control. In the released networks' eye code, dimensions 2 and 3 carry gaze,
+    and 0, 1, 4 and 5 blinks.
 
     Raises:
         ValueError: a code is not [B, D], or the codes differ in B.
@@ -54,19 +54,19 @@ class StyleVector:
             any(len(shape) != 2 for shape in shapes.values())
             or len({shape[0] for shape in shapes.values()}) > 1
         ):
-            raise ValueError(f"every code must be [B, D] with one B, got {shapes}")
+            raise ValueError(f"every code must be [B, D] with the same B, got {shapes}")
 
     def codes(self) -> dict[str, Tensor]:
         """The codes by name, in the vector's order."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to_vector(self) -> Tensor:
-        """The codes side by side: [B, sum of widths]."""
+        """The concatenated codes: [B, sum of widths]."""
         return torch.cat(list(self.codes().values()), dim=1)
 
     @classmethod
     def from_vector(cls, vector: Tensor, widths: StyleWidths) -> "StyleVector":
-        """Cut a vector [B, widths.total] into its codes (views of it).
+        """Split a vector [B, widths.total] into its codes (views of it).
 
         Raises:
             ValueError: the vector is not [B, widths.total].

@@ -1,8 +1,9 @@
-"""EmoNet: what a face expresses, from one picture of it (Toisoul, Kossaifi, Bulat et al. 2021).
+"""EmoNet: expression, valence and arousal from an image of a face (Toisoul, Kossaifi, Bulat et al. 2021).
 
 Keys and shapes are those of the published `emonet_8.pth` and `emonet_5.pth`, which differ in the last layer
-alone. Two hourglasses of a face alignment network look for 68 landmarks; their features, weighed by where
-landmarks are, go through four blocks to one vector, from which expression, valence and arousal are read.
+only. Two hourglasses of a face alignment network detect 68 landmarks; their features, weighted by the
+landmark heat maps, pass through four blocks to one vector, from which expression, valence and arousal are
+computed.
 
 Shape letters: B samples, C channels, H, W rows and columns, E expressions.
 """
@@ -42,25 +43,25 @@ EXPRESSIONS: Final = {
     8: ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
     5: ("neutral", "happy", "sad", "surprise", "anger"),
 }
-"""What the scores of `Emotion.expression` stand for, by their number."""
+"""Names of the scores in `Emotion.expression`, by number of expressions."""
 
 
 def emonet_file(expression_count: int) -> OfficialFile:
-    """The published file with so many expressions."""
+    """The published file with that number of expressions."""
     return OfficialFile(
         names=(f"emonet_{expression_count}.pth",),
-        # Its authors load it by intersection too, but unlike theirs every weight of ours must be in it.
+        # As in the authors' loader; unlike there, every weight of the network must be in the file.
         by_intersection=True,
-        # Counters of training, which files from before torch 0.4.1 lack and nothing here reads.
+        # Training counters, which files older than torch 0.4.1 do not have and inference does not use.
         optional=(r".*\.num_batches_tracked",),
     )
 
 
 @dataclass(frozen=True)
 class Emotion:
-    """What it says of pictures.
+    """Predictions for images.
 
-    feature [B, 256]: ψ, the vector that all else is read from; expression [B, E]: scores before their
+    feature [B, 256]: ψ, from which the rest is computed; expression [B, E]: scores before their
     softmax, in the order of `EXPRESSIONS`; valence, arousal [B]: about -1 to 1.
     """
 
@@ -71,7 +72,7 @@ class Emotion:
 
 
 class NearestHourglass(nn.Module):
-    """Halve the map `depth` times by its maxima and double it back, with a skip branch at every size.
+    """Max-pool the map `depth` times and upsample it again, with a skip branch at every resolution.
 
     ``[B, C, H, W] -> [B, C, H, W]``, H and W multiples of 2 ** depth.
     """
@@ -98,7 +99,7 @@ class NearestHourglass(nn.Module):
 
 
 class EmoNet(nn.Module):
-    """The alignment network of two hourglasses, and what reads emotion from its features."""
+    """A face alignment network with two hourglasses, and the emotion layers on its features."""
 
     def __init__(self, config: EmoNetConfig) -> None:
         super().__init__()
@@ -133,10 +134,10 @@ class EmoNet(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> Emotion:
-        """Look at faces.
+        """Predict the emotion of faces.
 
         Args:
-            image: [B, 3, 256, 256] RGB in [0, 1], the box around the face's 68 landmarks in its middle.
+            image: [B, 3, 256, 256] RGB in [0, 1], centred on the box around the face's 68 landmarks.
 
         Raises:
             ValueError: the image has another shape.
@@ -144,19 +145,19 @@ class EmoNet(nn.Module):
         side_px = self.config.image_side_px
         require_shape("image", image, 3, side_px, side_px)
         feature = self._feature(image)
-        said: Tensor = self.emo_fc_2(feature)
-        return Emotion(feature, said[:, :-2], said[:, -2], said[:, -1])
+        output: Tensor = self.emo_fc_2(feature)
+        return Emotion(feature, output[:, :-2], output[:, -2], output[:, -1])
 
     def _feature(self, image: Tensor) -> Tensor:
         maps = functional.relu(self.bn1(self.conv1(image)))
         maps = self.conv4(self.conv3(functional.max_pool2d(self.conv2(maps), 2)))
-        seen, heat = self._align(0, maps)
-        first = self.bl0(seen)
+        features, heat = self._align(0, maps)
+        first = self.bl0(features)
         second, heat = self._align(1, maps + first + self.al0(heat))
         attention = heat.sum(dim=1, keepdim=True)
         attended = torch.cat([maps, first * attention, second * attention], dim=1)
-        summed_up = self.emo_net_2(self.conv1x1_input_emo_2(attended))
-        return functional.adaptive_avg_pool2d(summed_up, 1).flatten(1)
+        reduced = self.emo_net_2(self.conv1x1_input_emo_2(attended))
+        return functional.adaptive_avg_pool2d(reduced, 1).flatten(1)
 
     def _align(self, number: int, maps: Tensor) -> tuple[Tensor, Tensor]:
         """An hourglass: features [B, C, H, W] and the landmarks' heat maps [B, 68, H, W]."""

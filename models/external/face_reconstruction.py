@@ -1,7 +1,7 @@
 """Deep3DFaceRecon's reconstruction network: the coefficients of a 3-D face, from one aligned image.
 
 Layout of the published `net_recon` checkpoint (Deep3DFaceRecon_pytorch, MIT): a ResNet-50 backbone and
-seven 1x1 convolutions. No face model is needed to read pose from it.
+seven 1x1 convolutions. Its pose can be used without the face model.
 
 Shape letters: B samples, D coefficients.
 """
@@ -44,7 +44,7 @@ class FaceCoefficients:
 
     @classmethod
     def from_output(cls, output: Tensor) -> "FaceCoefficients":
-        """Cut the network's output [B, 257].
+        """Split the network's output [B, 257].
 
         Raises:
             ValueError: the output has another shape.
@@ -58,7 +58,7 @@ class FaceCoefficients:
 
 
 class FaceReconstruction(nn.Module):
-    """ResNet-50 and seven linear read-outs."""
+    """ResNet-50 with seven linear outputs."""
 
     def __init__(self, config: FaceReconstructionConfig) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FaceReconstruction(nn.Module):
         return torch.cat([layer(pooled) for layer in self.final_layers], dim=1).flatten(1)
 
     def feature(self, image: Tensor) -> Tensor:
-        """The pooled trunk [B, 2048], in which every coefficient is linear; image and errors as `forward`."""
+        """The pooled feature [B, 2048], of which all coefficients are linear; arguments as `forward`."""
         side_px = self.config.trunk.image_side_px
         require_shape("image", image, 3, side_px, side_px)
         return functional.adaptive_avg_pool2d(self.backbone(image), 1).flatten(1)

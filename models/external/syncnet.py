@@ -1,7 +1,7 @@
-"""SyncNet v2: how far a fifth of a second of a talking face lies from 0.2 s of sound.
+"""SyncNet v2: embeddings of 0.2 s of a talking face and of 0.2 s of sound, comparable by distance.
 
-Keys and shapes are those of the published `syncnet_v2.model`; strides, paddings and the places of the
-pools, which a file does not tell, are the published network's.
+Keys and shapes are those of the published `syncnet_v2.model`; strides, paddings and pooling layers, which the
+file does not contain, are those of the published network.
 
 Shape letters: B windows, C channels, D width of an embedding (1024). A video window is 5 frames of
 224 x 224 px at 25 frames a second; a sound window is 20 MFCC frames of 13 coefficients at 100 a second.
@@ -28,14 +28,14 @@ SYNCNET_FILE: Final = OfficialFile(names=("syncnet_v2.model",))
 
 @dataclass(frozen=True)
 class SyncEmbeddings:
-    """What SyncNet compares: video [B, 1024] and sound [B, 1024], a row a window."""
+    """Embeddings of video [B, 1024] and sound [B, 1024], one row per window."""
 
     video: Tensor
     sound: Tensor
 
 
 class SyncNet(nn.Module):
-    """The two branches; they meet in the distance of their embeddings, outside."""
+    """The two branches; the caller computes the distance of their embeddings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SyncNet(nn.Module):
 
     @override
     def forward(self, frames: Tensor, mfcc: Tensor) -> SyncEmbeddings:
-        """Embed windows of pictures and of sound.
+        """Embed windows of frames and of sound.
 
         Args:
             frames: As `embed_video`.
@@ -86,11 +86,11 @@ class SyncNet(nn.Module):
 
 
 def load_syncnet(file: Path) -> SyncNet:
-    """The network with a file's weights, in evaluation mode, on the CPU.
+    """The network with the weights of a file, in evaluation mode, on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as weights alone, or is not SyncNet v2's.
+        ValueError: the file holds more than weights, or is not SyncNet v2's.
     """
     network = SyncNet()
     load_checkpoint(network, file, SYNCNET_FILE)
@@ -98,7 +98,7 @@ def load_syncnet(file: Path) -> SyncNet:
 
 
 def sound_convolutions() -> nn.Sequential:
-    """[B, 1, 13, 20] -> [B, 512, 1, 1]; axes: coefficients, time. Every 3 x 3 pads both with zeros."""
+    """[B, 1, 13, 20] -> [B, 512, 1, 1]; axes: coefficients, time. Every 3 x 3 convolution pads both."""
     return nn.Sequential(
         *flat_convolution(1, 64),
         nn.MaxPool2d(kernel_size=1, stride=1),
@@ -120,7 +120,7 @@ def flat_convolution(input_channels: int, channels: int) -> tuple[nn.Module, nn.
 
 
 def video_convolutions() -> nn.Sequential:
-    """[B, 3, 5, 224, 224] -> [B, 512, 1, 1, 1]. Only the first layer reaches over time; none pads it."""
+    """[B, 3, 5, 224, 224] -> [B, 512, 1, 1, 1]. Only the first layer spans time; none pads it."""
     return nn.Sequential(
         *deep_convolution(3, 96, kernel=(5, 7, 7), stride=2, padding=0),
         nn.MaxPool3d(kernel_size=(1, 3, 3), stride=(1, 2, 2)),

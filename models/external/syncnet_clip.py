@@ -1,14 +1,13 @@
-"""SyncNet over whole clips: every overlapping window's embedding, without cutting windows out.
+"""SyncNet over whole clips: embeddings of all overlapping windows.
 
-What overlapping windows can share was counted, not assumed. *Pictures*: only the first layer reaches
-over time, five frames with no padding, so one pass over the clip gives every window; a frame is read,
-converted and copied to the device once, not five times. It saves no products: each product of the
-first layer belongs to one window alone, and all layers behind it see one time step a window. *Sound*:
-the first layer already pads each window's ends with zeros, so a pass over the clip would differ at
-those columns; what could be shared in front of the second pool is 2 % of a window's products (both
-branches), and is left. What the time goes into besides products is norms, activations and pools over
-large maps: the norms are folded into the convolutions, activations come behind the pools (both are
-monotone, so the order is free), 3-D layers run as 2-D ones, channels last.
+What overlapping windows can share: *Frames*: only the first layer spans time, five frames without padding, so
+one pass over the clip gives every window, and a frame is read, converted and copied to the device once, not
+five times. This saves no multiplications: each one of the first layer belongs to one window, and later layers
+see one time step per window. *Sound*: the first layer pads each window with zeros, so a pass over the clip
+would differ at the edges; what could be shared is 2 % of a window's multiplications (both branches), and is
+not. The rest of the time is spent in normalisation, activations and pooling of large maps: normalisation is
+folded into the convolutions, activations follow the pooling (both are monotone, so the order is irrelevant),
+3-D layers run as 2-D ones, channels last.
 
 Shape letters: T frames, B windows, M MFCC frames.
 """
@@ -23,34 +22,34 @@ from models.external.syncnet import IMAGE_SIDE_PX, MFCC_COUNT, WINDOW_FRAMES, WI
 from models.shapes import require_shape, to_channels_last
 
 MFCC_STRIDE: Final = 4
-"""MFCC frames from one window to the next: one video frame."""
+"""MFCC frames between windows: one video frame."""
 SOUND_WINDOWS_AT_ONCE: Final = 32
 
 
 class ClipSyncNet:
-    """A SyncNet's weights, arranged for whole clips. Evaluation only; it does not follow later changes.
+    """SyncNet for whole clips, for evaluation; a copy of the network's weights.
 
-    Equal to the network window by window but for the order of float32 sums; on CUDA, TF32 is off for it.
+    Equal to the network on single windows up to the order of float32 sums; on CUDA, TF32 is off.
     """
 
     def __init__(self, network: SyncNet, device: torch.device, windows_at_once: int | None = None) -> None:
-        """Fold the network.
+        """Fold the network's normalisation into its convolutions.
 
         Args:
-            network: In evaluation mode; it is only read.
-            device: Where to compute.
-            windows_at_once: Bound on the windows in work: the first layer's output is 4.6 MB each. By
-                default 4 on a CPU, whose cache holds no more (20 take twice as long), 64 elsewhere.
+            network: In evaluation mode; it is not changed.
+            device: To compute on.
+            windows_at_once: Windows per batch; the first layer's output is 4.6 MB each. Default: 4 on a CPU,
+                limited by its cache (20 take twice as long), 64 elsewhere.
 
         Raises:
-            ValueError: the network is in training mode, whose norms differ from batch to batch.
+            ValueError: the network is in training mode.
         """
         if network.training:
-            raise ValueError("SyncNet is in training mode; its norms can be folded in evaluation mode alone")
+            raise ValueError("SyncNet must be in evaluation mode: batch statistics cannot be folded")
         if windows_at_once is None:
             windows_at_once = 4 if device.type == "cpu" else 64
         if windows_at_once < 1:
-            raise ValueError(f"windows_at_once is {windows_at_once}, need at least 1")
+            raise ValueError(f"windows_at_once must be >= 1, got {windows_at_once}")
         self.windows_at_once = windows_at_once
         self._device = device
         self._video = folded(network.netcnnlip, network.netfclip).to(device)
@@ -64,7 +63,7 @@ class ClipSyncNet:
             frames: [T, 3, 224, 224] uint8 or float, channels blue, green, red, values 0 to 255.
 
         Returns:
-            [T - 4, 1024] float32 on the CPU; row t is of frames t to t + 4. No row for less than 5 frames.
+            [T - 4, 1024] float32 on the CPU; row t is of frames t to t + 4. Empty for less than 5 frames.
 
         Raises:
             ValueError: the frames have another shape.
@@ -72,11 +71,11 @@ class ClipSyncNet:
         require_shape("frames", frames, 3, IMAGE_SIDE_PX, IMAGE_SIDE_PX)
         rows: list[Tensor] = []
         for start in range(0, len(frames) - WINDOW_FRAMES + 1, self.windows_at_once):
-            piece = frames[start : start + self.windows_at_once + WINDOW_FRAMES - 1]
-            piece = piece.to(self._device).float()
-            count = len(piece) - WINDOW_FRAMES + 1
+            chunk = frames[start : start + self.windows_at_once + WINDOW_FRAMES - 1]
+            chunk = chunk.to(self._device).float()
+            count = len(chunk) - WINDOW_FRAMES + 1
             # The first layer's five steps of time as input channels, time before colour.
-            windows = torch.cat([piece[step : step + count] for step in range(WINDOW_FRAMES)], dim=1)
+            windows = torch.cat([chunk[step : step + count] for step in range(WINDOW_FRAMES)], dim=1)
             rows.append(run_exactly(self._video, windows.contiguous(memory_format=torch.channels_last)))
         return torch.cat(rows) if rows else torch.empty(0, self._width)
 
@@ -88,8 +87,8 @@ class ClipSyncNet:
             mfcc: [M, 13] coefficients, 100 frames a second.
 
         Returns:
-            [(M - 20) // 4 + 1, 1024] float32 on the CPU; row t begins at MFCC frame 4 t. No row for less
-            than 20 frames.
+            [(M - 20) // 4 + 1, 1024] float32 on the CPU; row t starts at MFCC frame 4 t. Empty for
+            less than 20 frames.
 
         Raises:
             ValueError: the coefficients have another shape.
@@ -109,20 +108,20 @@ class ClipSyncNet:
 
 
 def run_exactly(network: nn.Sequential, windows: Tensor) -> Tensor:
-    """Run in float32 proper: TF32 would move distances by more than the protocol's digits."""
+    """Run in full float32: TF32 would change distances by more than the protocol's digits."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return network(windows).cpu()
 
 
 def folded(convolutions: nn.Sequential, head: nn.Sequential) -> nn.Sequential:
-    """One branch with its norms folded, flat, channels last, and activations behind the pools.
+    """One branch with folded normalisation, 2-D layers, channels last, and activations after pooling.
 
     Args:
-        convolutions: Of groups convolution, norm, activation, some followed by a pool.
-        head: Linear, norm, activation, linear.
+        convolutions: Groups of convolution, normalisation, activation, some followed by pooling.
+        head: Linear, normalisation, activation, linear.
 
     Returns:
-        For windows [B, C, H, W] embeddings; where the convolutions are 3-D, C is 5 frames x 3 colours.
+        A network from windows [B, C, H, W] to embeddings; for 3-D convolutions, C is 5 frames x 3 colours.
     """
     layers: list[nn.Module] = []
     parts = list(convolutions)
@@ -142,7 +141,7 @@ def folded(convolutions: nn.Sequential, head: nn.Sequential) -> nn.Sequential:
 
 
 def flattened(convolution: nn.Conv2d | nn.Conv3d) -> nn.Conv2d:
-    """A convolution over time as a flat one over time's steps stacked as channels."""
+    """A 3-D convolution as a 2-D convolution with the time steps stacked as channels."""
     if isinstance(convolution, nn.Conv2d):
         return convolution
     channels, input_channels, steps, height, width = convolution.weight.shape
@@ -162,12 +161,12 @@ def flattened(convolution: nn.Conv2d | nn.Conv3d) -> nn.Conv2d:
 
 
 def is_pool(part: nn.Module) -> bool:
-    """Whether the layer is a pool of more than single places."""
+    """Whether the layer pools over more than one value."""
     return isinstance(part, (nn.MaxPool2d, nn.MaxPool3d)) and part.kernel_size != 1
 
 
 def flat_pool(pool: nn.Module) -> nn.MaxPool2d:
-    """A pool that does not reach over time, as a flat one."""
+    """A pooling layer that does not span time, as a 2-D one."""
     if isinstance(pool, nn.MaxPool2d):
         return pool
     assert isinstance(pool, nn.MaxPool3d)
@@ -175,5 +174,5 @@ def flat_pool(pool: nn.Module) -> nn.MaxPool2d:
 
 
 def spatial(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """A 3-D layer's sizes over rows and columns."""
+    """The sizes of a 3-D layer over rows and columns."""
     return (sizes, sizes) if isinstance(sizes, int) else (sizes[-2], sizes[-1])

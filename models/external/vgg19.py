@@ -1,6 +1,6 @@
-"""VGG19's features, in which pictures are compared.
+"""VGG19 features for the perceptual loss.
 
-Layout of torchvision's `vgg19` (`features.N`), cut behind the first ReLU of its fifth block.
+Layout of torchvision's `vgg19` (`features.N`), up to the first ReLU of its fifth block.
 
 Shape letters: B samples, C channels, H, W rows and columns.
 """
@@ -31,17 +31,16 @@ class VGG19Config:
 
     block_channels: tuple[int, int, int, int, int] = VGG19_CHANNELS
     normalise_input: bool = True
-    """Give the network what torchvision's weights were trained on. Unverified: whether the paper's loss
-    did, or fed [-1, 1] as it is, is not known."""
+    """Normalise the input as torchvision's weights expect. Unverified: whether the paper's loss did."""
     random_seed: int = 0
-    """Of the weights where no file is given: the same random features in every run."""
+    """Of the random weights that are used without a file."""
 
 
 class VGG19Features(nn.Module):
-    """The maps behind relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1; nothing in it is trained.
+    """The maps after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1; frozen.
 
-    ``[B, 3, H, W] -> 5 x [B, C_i, H / 2 ** i, W / 2 ** i]``, C = 64, 128, 256, 512, 512. Gradients
-    reach the image. Without a weights file the filters are random (He), from `config.random_seed`.
+    ``[B, 3, H, W] -> 5 x [B, C_i, H / 2 ** i, W / 2 ** i]``, C = 64, 128, 256, 512, 512. Gradients reach the
+    image. Without a weights file the filters are random (He), from `config.random_seed`.
     """
 
     def __init__(self, config: VGG19Config, weights: Path | None = None) -> None:
