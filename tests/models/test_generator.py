@@ -143,7 +143,7 @@ def test_the_official_generator_goes_from_7_to_224() -> None:
     [
         (torch.zeros(2, 9), torch.zeros(2, 6, 7, 7), r"style must be \[B, 10\]"),
         (torch.zeros(2, 10), torch.zeros(2, 6, 8, 8), r"appearance_map must be \[B, 6, 7, 7\]"),
-        (torch.zeros(2, 10), torch.zeros(1, 6, 7, 7), "2 styles do not fit 1 appearance maps"),
+        (torch.zeros(2, 10), torch.zeros(1, 6, 7, 7), "as many styles as appearance maps, got 2 and 1"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(style: Tensor, appearance_map: Tensor, message: str) -> None:

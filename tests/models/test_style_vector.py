@@ -29,7 +29,7 @@ def test_a_vector_of_another_width_is_refused() -> None:
 
 
 def test_codes_of_unlike_batches_are_refused() -> None:
-    with pytest.raises(ValueError, match="one B"):
+    with pytest.raises(ValueError, match="the same B"):
         StyleVector(
             torch.zeros(2, 3), torch.zeros(1, 3), torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, 3)
         )

@@ -89,7 +89,7 @@ def test_wrong_shapes_and_settings_are_told_with_their_values(network: SyncNet) 
         network.embed_video(torch.zeros(1, 3, 4, 224, 224))
     with pytest.raises(ValueError, match=r"mfcc must be \[B, 1, 13, 20\], got \[1, 1, 20, 13\]"):
         network.embed_sound(torch.zeros(1, 1, 20, 13))
-    with pytest.raises(ValueError, match="windows_at_once is 0, need at least 1"):
+    with pytest.raises(ValueError, match="windows_at_once must be >= 1, got 0"):
         ClipSyncNet(network, CPU, windows_at_once=0)
-    with pytest.raises(ValueError, match="SyncNet is in training mode"):
+    with pytest.raises(ValueError, match="SyncNet must be in evaluation mode"):
         ClipSyncNet(SyncNet(), CPU)

@@ -187,7 +187,7 @@ def test_pretrained_weights_are_published_with_licence(
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("PDFGC_ACCEPT_LICENCES", raising=False)
     config = make_config("named", 2).replace(vgg19_weights="vgg19")
-    with pytest.raises(ValueError, match="vgg19: its licence must be accepted by name once"):
+    with pytest.raises(ValueError, match="vgg19: the licence must be accepted once"):
         run(toy_root, config, launcher, "stage1_motion")
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "vgg19")
     published = run(toy_root, config, launcher, "stage1_motion")
