@@ -28,7 +28,7 @@ def from_hub(name: str, **settings: Any) -> nn.Module:
     return network
 
 
-def test_hub_offers_the_networks_and_explains_each() -> None:
+def test_hub_lists_and_documents_the_networks() -> None:
     entries = runpy.run_path(str(REPOSITORY / "hubconf.py"))
     # torch.hub offers whatever can be called and does not begin with an underscore.
     offered = {name for name, entry in entries.items() if callable(entry) and name[0] != "_"}
@@ -37,7 +37,7 @@ def test_hub_offers_the_networks_and_explains_each() -> None:
     assert entries["dependencies"] == ["torch", "torchvision"]
 
 
-def test_a_released_file_reaches_the_network_through_hub(tmp_path: Path) -> None:
+def test_hub_loads_a_released_file(tmp_path: Path) -> None:
     write_files(tmp_path)
     audio = from_hub("audio", preset="official", checkpoint=str(tmp_path / FILE_NAMES["audio"]))
     assert not audio.training
@@ -55,7 +55,7 @@ def test_a_released_file_reaches_the_network_through_hub(tmp_path: Path) -> None
     ],
     ids=["motion", "deep3d_reconstruction"],
 )
-def test_a_network_saved_is_the_network_loaded(tmp_path: Path, name: str, network: nn.Module) -> None:
+def test_hub_loads_what_was_saved(tmp_path: Path, name: str, network: nn.Module) -> None:
     randomise(network, seed=18)
     torch.save({"net_recon": network.state_dict(), "epoch": 20}, tmp_path / "weights.pth")
     if name == "motion":
@@ -64,7 +64,7 @@ def test_a_network_saved_is_the_network_loaded(tmp_path: Path, name: str, networ
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in network.state_dict().items())
 
 
-def test_the_wrong_file_and_the_wrong_preset_are_named(tmp_path: Path) -> None:
+def test_wrong_file_and_preset_are_named(tmp_path: Path) -> None:
     write_files(tmp_path)
     with pytest.raises(ValueError, match=r"motion_model\.pth .* does not fit AudioEncoder"):
         from_hub("audio", checkpoint=tmp_path / FILE_NAMES["motion"])
@@ -72,7 +72,7 @@ def test_the_wrong_file_and_the_wrong_preset_are_named(tmp_path: Path) -> None:
         from_hub("audio", preset="small")
 
 
-def test_the_generator_from_hub_takes_the_released_style_and_map() -> None:
+def test_hub_generator_shapes() -> None:
     """In a program of its own, elsewhere, without this project on its path or in its packages' way."""
     program = f"""
 import json, sys, torch

@@ -14,7 +14,7 @@ from tests.factories.weights import randomise
     [OFFICIAL.appearance.trunk, ResidualTrunkConfig(block_counts=(1, 2, 1, 1))],
     ids=["ResNeXt", "ResNet"],
 )
-def test_the_trunk_is_torchvisions_of_the_same_weights(config: ResidualTrunkConfig) -> None:
+def test_trunk_matches_torchvision(config: ResidualTrunkConfig) -> None:
     trunk = ResidualTrunk(config).eval()
     randomise(trunk, seed=1)
     theirs = ResNet(
@@ -34,7 +34,7 @@ def test_the_trunk_is_torchvisions_of_the_same_weights(config: ResidualTrunkConf
         torch.testing.assert_close(trunk(image).mean(dim=(2, 3)), pooled, rtol=1e-4, atol=1e-5)
 
 
-def test_the_official_trunk_is_torchvisions_resnext50() -> None:
+def test_official_trunk_is_resnext50() -> None:
     with torch.device("meta"):
         ours = ResidualTrunk(OFFICIAL.appearance.trunk).state_dict()
         theirs = torchvision.models.resnext50_32x4d(weights=None).state_dict()
@@ -42,7 +42,7 @@ def test_the_official_trunk_is_torchvisions_resnext50() -> None:
     assert {key: value.shape for key, value in ours.items()} == shapes
 
 
-def test_code_is_the_pooled_trunk_and_map_its_projection() -> None:
+def test_code_is_pooled_and_map_is_projected() -> None:
     encoder = AppearanceEncoder(TINY.appearance).eval()
     randomise(encoder, seed=2)
     image = torch.rand(2, 3, 64, 64) * 2 - 1
@@ -58,7 +58,7 @@ def test_code_is_the_pooled_trunk_and_map_its_projection() -> None:
     torch.testing.assert_close(appearance.map, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_official_encoder_gives_2048_and_a_7_by_7_map() -> None:
+def test_official_encoder_shapes() -> None:
     encoder = AppearanceEncoder(OFFICIAL.appearance).eval()
     with torch.no_grad():
         appearance = encoder(torch.zeros(1, 3, 224, 224))
@@ -66,6 +66,6 @@ def test_the_official_encoder_gives_2048_and_a_7_by_7_map() -> None:
     assert appearance.map.shape == (1, 512, 7, 7)
 
 
-def test_an_image_of_another_size_is_refused() -> None:
+def test_other_image_size_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"image must be \[B, 3, 64, 64\], got \[1, 3, 224, 224\]"):
         AppearanceEncoder(TINY.appearance)(torch.zeros(1, 3, 224, 224))

@@ -31,7 +31,7 @@ def block(weights: Weights, name: str, maps: Tensor, stride: int) -> Tensor:
     return (hidden + shortcut).clamp(min=0)
 
 
-def test_channels_are_weighed_by_a_sigmoid_of_their_means() -> None:
+def test_squeeze_excitation_matches_reference() -> None:
     network = SqueezeExcitation(channels=2, reduction=2)
     with torch.no_grad():
         network.load_state_dict(
@@ -47,7 +47,7 @@ def test_channels_are_weighed_by_a_sigmoid_of_their_means() -> None:
         assert network(maps).tolist() == [[[[0.5, 1.5]], [[1.0, 2.0]]]]
 
 
-def test_a_block_rectifies_before_it_normalises() -> None:
+def test_excited_block_has_relu_before_normalisation() -> None:
     network = ExcitedBlock(input_channels=8, channels=16, stride=2, reduction=8).eval()
     randomise(network, seed=7)
     maps = torch.randn(2, 8, 6, 5)
@@ -57,7 +57,7 @@ def test_a_block_rectifies_before_it_normalises() -> None:
     assert expected.shape == (2, 16, 3, 3)
 
 
-def test_the_trunk_pools_each_feature_by_its_own_softmax_over_time() -> None:
+def test_trunk_pools_with_attention_over_time() -> None:
     trunk = SpectrogramTrunk(TINY.audio).eval()
     randomise(trunk, seed=8)
     weights = trunk.state_dict()
@@ -77,7 +77,7 @@ def test_the_trunk_pools_each_feature_by_its_own_softmax_over_time() -> None:
         torch.testing.assert_close(trunk(mel), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_official_encoder_gives_512_and_500() -> None:
+def test_official_encoder_shapes() -> None:
     encoder = AudioEncoder(OFFICIAL.audio).eval()
     randomise(encoder, seed=9)
     with torch.no_grad():
@@ -89,6 +89,6 @@ def test_the_official_encoder_gives_512_and_500() -> None:
     torch.testing.assert_close(codes.lip_code, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_spectrogram_of_another_length_is_refused() -> None:
+def test_other_mel_length_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"mel must be \[B, 1, 80, 20\], got \[1, 1, 80, 16\]"):
         AudioEncoder(TINY.audio)(torch.zeros(1, 1, 80, 16))

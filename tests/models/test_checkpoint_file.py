@@ -52,7 +52,7 @@ class Hostile:
     ],
     ids=["bare", "wrapped", "beside an optimizer", "twice", "DataParallel", "DataParallel, wrapped"],
 )
-def test_a_state_dict_is_found_in_its_wrapping(tmp_path: Path, wrap: Any) -> None:
+def test_state_dict_is_unwrapped(tmp_path: Path, wrap: Any) -> None:
     loaded = network()
     report = load_checkpoint(loaded, saved(tmp_path, wrap(weights())), PLAIN)
     assert all((value == torch.full_like(value, 0.5)).all() for value in loaded.state_dict().values())
@@ -60,12 +60,12 @@ def test_a_state_dict_is_found_in_its_wrapping(tmp_path: Path, wrap: Any) -> Non
     assert report.unused == report.missing == ()
 
 
-def test_a_files_own_wrapper_is_taken_before_the_others(tmp_path: Path) -> None:
+def test_own_wrapper_has_priority(tmp_path: Path) -> None:
     file = saved(tmp_path, {"model": weights(1.0), "net_recon": weights(2.0)})
     assert read_state_dict(file, ("net_recon",))["0.bias"].tolist() == [2.0, 2.0, 2.0]
 
 
-def test_tensors_saved_on_a_gpu_load_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_tensors_load_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
     file = saved(tmp_path, weights())
     monkeypatch.undo()
@@ -75,18 +75,20 @@ def test_tensors_saved_on_a_gpu_load_without_one(tmp_path: Path, monkeypatch: py
     assert loaded.state_dict()["0.weight"].tolist() == [[0.5, 0.5]] * 3
 
 
-def test_half_precision_files_load_into_float32(tmp_path: Path) -> None:
+def test_half_precision_loads_as_float32(tmp_path: Path) -> None:
     half = {key: value.half() if value.is_floating_point() else value for key, value in weights().items()}
     loaded = network()
     load_checkpoint(loaded, saved(tmp_path, half), PLAIN)
     assert loaded.state_dict()["0.weight"].dtype == torch.float32
 
 
-def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
+def test_hostile_pickle_does_not_run(tmp_path: Path) -> None:
     proof = tmp_path / "it ran"
     for content in ({**weights(), "extra": Hostile(proof)}, Hostile(proof)):
         file = saved(tmp_path, content)
-        with pytest.raises(ValueError, match=r"network\.pth cannot be read as weights.*only tensors are unpickled"):
+        with pytest.raises(
+            ValueError, match=r"network\.pth cannot be read as weights.*only tensors are unpickled"
+        ):
             load_checkpoint(network(), file, PLAIN)
     file.write_bytes(pickle.dumps(Hostile(proof), protocol=2))
     with pytest.raises(ValueError, match=r"network\.pth cannot be read as weights"):
@@ -96,7 +98,7 @@ def test_a_hostile_pickle_does_not_run(tmp_path: Path) -> None:
     assert proof.exists()
 
 
-def test_what_a_pickle_holds_is_told_and_nobody_is_told_to_unpickle_it(tmp_path: Path) -> None:
+def test_error_names_the_pickled_object(tmp_path: Path) -> None:
     file = saved(tmp_path, {**weights(), "extra": Hostile(tmp_path / "it ran")})
     with pytest.raises(ValueError, match=r"it holds posix\.mkdir, and only tensors") as caught:
         read_state_dict(file)
@@ -110,7 +112,7 @@ def test_what_a_pickle_holds_is_told_and_nobody_is_told_to_unpickle_it(tmp_path:
 
 
 @pytest.mark.parametrize("old_format", [False, True])
-def test_a_file_cut_anywhere_gives_one_error_that_names_it(tmp_path: Path, *, old_format: bool) -> None:
+def test_truncated_file_is_one_error(tmp_path: Path, *, old_format: bool) -> None:
     file = tmp_path / "network.pth"
     torch.save({"0.weight": torch.zeros(50)}, file, _use_new_zipfile_serialization=not old_format)
     content = file.read_bytes()
@@ -121,7 +123,7 @@ def test_a_file_cut_anywhere_gives_one_error_that_names_it(tmp_path: Path, *, ol
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"version https://git-lfs", bytes(64)])
-def test_a_file_that_is_no_torch_file_gives_the_same_error(tmp_path: Path, content: bytes) -> None:
+def test_other_file_format_is_one_error(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "network.pth"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"network\.pth cannot be read as weights"):
@@ -129,17 +131,17 @@ def test_a_file_that_is_no_torch_file_gives_the_same_error(tmp_path: Path, conte
 
 
 @pytest.mark.parametrize("content", [{"a": 1, "b": 2}, [torch.zeros(2)], {}, {"state_dict": {}}])
-def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+def test_file_without_state_dict_is_rejected(tmp_path: Path, content: Any) -> None:
     with pytest.raises(ValueError, match="holds no state dict"):
         read_state_dict(saved(tmp_path, content))
 
 
-def test_an_absent_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights at .*network\.pth"):
         read_state_dict(tmp_path / "network.pth")
 
 
-def test_what_does_not_fit_is_named_in_one_error_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_misfits_are_one_error_and_nothing_is_loaded(tmp_path: Path) -> None:
     state = weights() | {"0.weight": torch.zeros(3, 4), "stranger": torch.zeros(1)}
     del state["2.bias"]
     loaded = network()
@@ -154,7 +156,7 @@ def test_what_does_not_fit_is_named_in_one_error_and_nothing_is_loaded(tmp_path:
     assert all(torch.equal(value, before[key]) for key, value in loaded.state_dict().items())
 
 
-def test_only_the_first_three_keys_are_shown_in_one_line_with_the_file_that_is_needed(tmp_path: Path) -> None:
+def test_error_shows_three_keys_and_the_needed_file(tmp_path: Path) -> None:
     state = weights() | {f"stranger{index}": torch.zeros(1) for index in range(8)}
     with pytest.raises(ValueError, match="8 keys do not") as caught:
         load_checkpoint(network(), saved(tmp_path, state), PLAIN)
@@ -167,12 +169,12 @@ def test_only_the_first_three_keys_are_shown_in_one_line_with_the_file_that_is_n
     )
 
 
-def test_named_unused_keys_are_left_aside_and_reported(tmp_path: Path) -> None:
+def test_unused_keys_are_ignored_and_reported(tmp_path: Path) -> None:
     report = load_checkpoint(network(), saved(tmp_path, weights() | {"old.fc": torch.zeros(9)}), PLAIN)
     assert report.unused == ("old.fc",)
 
 
-def test_intersection_leaves_strangers_aside_but_not_what_is_missing(tmp_path: Path) -> None:
+def test_by_intersection_ignores_unknown_but_not_missing_keys(tmp_path: Path) -> None:
     intersection = OfficialFile(names=("network.pth",), by_intersection=True)
     state = weights() | {"stranger": torch.zeros(1)}
     assert load_checkpoint(network(), saved(tmp_path, state), intersection).unused == ("stranger",)
@@ -184,7 +186,7 @@ def test_intersection_leaves_strangers_aside_but_not_what_is_missing(tmp_path: P
     assert report.missing == ("2.weight",)
 
 
-def test_a_file_that_shares_no_key_is_refused_even_where_missing_keys_are_allowed(tmp_path: Path) -> None:
+def test_file_without_common_keys_is_rejected(tmp_path: Path) -> None:
     file = saved(tmp_path, {"stranger": torch.zeros(1)})
     with pytest.raises(ValueError, match="it has none of its keys"):
         load_checkpoint(network(), file, OfficialFile(names=(), by_intersection=True), allow_missing=True)

@@ -6,14 +6,14 @@ from models.presets import OFFICIAL, TINY
 from tests.factories.weights import parameter_count
 
 
-def test_the_official_discriminator_has_5527682_parameters_under_26_keys() -> None:
+def test_official_discriminator_size() -> None:
     with torch.device("meta"):
         discriminator = MultiScaleDiscriminator(OFFICIAL.discriminator)
     assert parameter_count(discriminator) == 5_527_682
     assert len(discriminator.state_dict()) == 26
 
 
-def test_three_layers_halve_and_the_rest_keep_the_size() -> None:
+def test_layers_halve_three_times() -> None:
     with torch.device("meta"):
         fine, coarse = MultiScaleDiscriminator(OFFICIAL.discriminator)(torch.zeros(2, 3, 224, 224))
     assert [tuple(maps.shape[1:3]) for maps in fine.features] == [(64, 113), (128, 57), (256, 29), (512, 30)]
@@ -21,7 +21,7 @@ def test_three_layers_halve_and_the_rest_keep_the_size() -> None:
     assert [maps.shape[2] for maps in coarse.features] == [57, 29, 15, 16]
 
 
-def test_the_second_scale_sees_means_of_3_by_3_without_the_padding() -> None:
+def test_second_scale_input_is_average_pooled() -> None:
     discriminator = MultiScaleDiscriminator(TINY.discriminator).eval()
     image = torch.rand(1, 3, 16, 16) * 2 - 1
     halved = torch.zeros(1, 3, 8, 8)
@@ -35,7 +35,7 @@ def test_the_second_scale_sees_means_of_3_by_3_without_the_padding() -> None:
         torch.testing.assert_close(coarse.score, discriminator.scales[1](halved).score)
 
 
-def test_a_layer_is_a_convolution_of_spectral_norm_one_then_normalised_per_picture() -> None:
+def test_layer_matches_reference() -> None:
     network = PatchDiscriminator(TINY.discriminator)
     image = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_a_layer_is_a_convolution_of_spectral_norm_one_then_normalised_per_pictu
         torch.testing.assert_close(second, torch.where(maps < 0, 0.2 * maps, maps), rtol=1e-3, atol=1e-4)
 
 
-def test_without_spectral_norm_the_weights_are_plain() -> None:
+def test_spectral_norm_can_be_disabled() -> None:
     config = DiscriminatorConfig(layer_count=2, filters=4, largest_filters=8, spectral_norm=False)
     keys = MultiScaleDiscriminator(config).state_dict()
     assert not [key for key in keys if "parametrizations" in key]

@@ -70,7 +70,7 @@ def reference(weights: dict[str, Tensor], style: Tensor, maps: Tensor, noises: l
     return picture.tanh()
 
 
-def test_the_generator_follows_stylegan2_sample_by_sample() -> None:
+def test_generator_matches_reference() -> None:
     generator = small_generator()
     weights = generator.state_dict()
     style, appearance_map = small_inputs()
@@ -85,7 +85,7 @@ def test_the_generator_follows_stylegan2_sample_by_sample() -> None:
     torch.testing.assert_close(picture, torch.cat(expected), rtol=1e-3, atol=1e-4)
 
 
-def test_noise_off_is_noise_of_strength_zero() -> None:
+def test_noise_off_equals_zero_strength() -> None:
     generator = small_generator()
     inputs = small_inputs()
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_noise_off_is_noise_of_strength_zero() -> None:
         assert torch.equal(generator(*inputs, noise="random"), off)
 
 
-def test_a_seed_fixes_the_noise_and_differs_from_another_seed() -> None:
+def test_seed_determines_the_noise() -> None:
     generator = small_generator()
     inputs = small_inputs()
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_a_seed_fixes_the_noise_and_differs_from_another_seed() -> None:
         assert not torch.equal(generator(*inputs), generator(*inputs))
 
 
-def test_noise_differs_between_the_samples_of_a_batch() -> None:
+def test_noise_differs_between_samples() -> None:
     style, appearance_map = small_inputs(samples=1)
     with torch.no_grad():
         pictures = small_generator()(
@@ -126,7 +126,7 @@ def test_gradients_reach_style_and_map() -> None:
     assert (appearance_map.grad.abs().sum((1, 2, 3)) > 0).all()
 
 
-def test_the_official_generator_goes_from_7_to_224() -> None:
+def test_official_generator_shapes() -> None:
     generator = Generator(OFFICIAL.generator).eval()
     assert OFFICIAL.generator.noise_sides_px == (7, 14, 14, 28, 28, 56, 56, 112, 112, 224, 224)
     # 91,021,485 in the file, less the unused mapping network and constant input.
@@ -146,12 +146,12 @@ def test_the_official_generator_goes_from_7_to_224() -> None:
         (torch.zeros(2, 10), torch.zeros(1, 6, 7, 7), "as many styles as appearance maps, got 2 and 1"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(style: Tensor, appearance_map: Tensor, message: str) -> None:
+def test_wrong_input_shapes_are_rejected(style: Tensor, appearance_map: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Generator(SMALL)(style, appearance_map)
 
 
-def test_a_generator_of_its_own_does_not_move_the_global_random_state() -> None:
+def test_own_random_generator_keeps_the_global_state() -> None:
     before: Any = torch.get_rng_state()
     generator = small_generator()
     torch.set_rng_state(before)

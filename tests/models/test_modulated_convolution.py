@@ -58,14 +58,14 @@ def modulated_weights(layer: ModulatedConvolution, style: Tensor, *, demodulate:
     return weights.detach()
 
 
-def test_the_blur_kernel_is_the_outer_product_of_1_3_3_1_with_gain_four() -> None:
+def test_blur_kernel_values() -> None:
     kernel = upsampling_kernel()
     assert (kernel * 16).tolist() == [[1, 3, 3, 1], [3, 9, 9, 3], [3, 9, 9, 3], [1, 3, 3, 1]]
     assert kernel.sum() == 4
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (5, 8)])
-def test_upsampling_is_zero_insertion_and_convolution(height: int, width: int) -> None:
+def test_upsample_is_zero_insertion_and_convolution(height: int, width: int) -> None:
     layer = Upsample()
     layer.kernel.copy_(torch.randn(4, 4))  # not symmetric: a turned kernel would show
     maps = torch.randn(2, 3, height, width)
@@ -74,11 +74,11 @@ def test_upsampling_is_zero_insertion_and_convolution(height: int, width: int) -
     torch.testing.assert_close(layer(maps), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_upsampling_keeps_a_constant_picture_inside() -> None:
+def test_upsample_preserves_constants_inside() -> None:
     assert torch.allclose(Upsample()(torch.full((1, 1, 6, 6), 0.7))[..., 1:-1, 1:-1], torch.tensor(0.7))
 
 
-def test_the_blur_takes_the_places_where_the_kernel_lies_inside_the_padded_map() -> None:
+def test_blur_is_a_valid_convolution_of_the_padded_map() -> None:
     layer = Blur()
     layer.kernel.copy_(torch.randn(4, 4))
     maps = torch.randn(2, 3, 15, 11)
@@ -88,7 +88,7 @@ def test_the_blur_takes_the_places_where_the_kernel_lies_inside_the_padded_map()
 
 
 @pytest.mark.parametrize(("kernel_side", "demodulate"), [(3, True), (1, False)])
-def test_a_modulated_convolution_is_one_of_per_sample_weights(kernel_side: int, *, demodulate: bool) -> None:
+def test_modulated_convolution_matches_per_sample_weights(kernel_side: int, *, demodulate: bool) -> None:
     layer = ModulatedConvolution(4, 5, kernel_side, 6, demodulate=demodulate)
     randomise(layer, seed=10)
     maps, style = torch.randn(3, 4, 7, 6), torch.randn(3, 6)
@@ -99,7 +99,7 @@ def test_a_modulated_convolution_is_one_of_per_sample_weights(kernel_side: int, 
         )
 
 
-def test_an_upsampling_convolution_goes_from_7_to_14_by_zero_insertion_and_blur() -> None:
+def test_upsampling_modulated_convolution_matches_reference() -> None:
     layer = ModulatedConvolution(4, 5, 3, 6, upsample=True)
     randomise(layer, seed=11)
     maps, style = torch.randn(2, 4, 7, 7), torch.randn(2, 6)
@@ -112,7 +112,7 @@ def test_an_upsampling_convolution_goes_from_7_to_14_by_zero_insertion_and_blur(
         torch.testing.assert_close(layer(maps, style), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_style_of_zero_is_demodulated_without_nan() -> None:
+def test_zero_style_gives_no_nan() -> None:
     layer = ModulatedConvolution(2, 2, 3, 3)
     with torch.no_grad():
         layer.modulation.bias.zero_()
@@ -120,7 +120,7 @@ def test_a_style_of_zero_is_demodulated_without_nan() -> None:
     assert torch.equal(out, torch.zeros_like(out))
 
 
-def test_the_activation_adds_the_bias_first_and_gains_sqrt_two() -> None:
+def test_biased_activation_values() -> None:
     layer = BiasedActivation(2)
     assert layer.bias.shape == (1, 2, 1, 1)
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_the_activation_adds_the_bias_first_and_gains_sqrt_two() -> None:
     torch.testing.assert_close(out, torch.tensor([2.0, -0.4]) * 2**0.5)
 
 
-def test_one_noise_map_goes_to_every_channel() -> None:
+def test_noise_map_is_shared_by_channels() -> None:
     layer = NoiseStrength()
     with torch.no_grad():
         layer.weight.fill_(0.5)
@@ -137,7 +137,7 @@ def test_one_noise_map_goes_to_every_channel() -> None:
     assert out.tolist() == [[[[1.0, -2.0]], [[1.0, -2.0]]]]
 
 
-def test_the_read_out_adds_its_bias_and_the_smaller_picture() -> None:
+def test_read_out_adds_bias_and_smaller_image() -> None:
     layer = ReadOut(4, 6, upsample=True)
     randomise(layer, seed=12)
     maps, style, smaller = torch.randn(2, 4, 6, 6), torch.randn(2, 6), torch.randn(2, 3, 3, 3)

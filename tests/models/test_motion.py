@@ -61,7 +61,7 @@ def hourglass(weights: Weights, name: str, level: int, maps: Tensor) -> Tensor:
     return skip + resized(low, skip.shape[2], skip.shape[3])
 
 
-def test_the_hourglass_comes_back_to_odd_sizes() -> None:
+def test_hourglass_preserves_odd_sizes() -> None:
     network = Hourglass(channels=8, depth=2, dropout=0.5).eval()
     randomise(network, seed=3)
     maps = torch.randn(2, 8, 7, 13)
@@ -71,7 +71,7 @@ def test_the_hourglass_comes_back_to_odd_sizes() -> None:
         )
 
 
-def test_the_trunk_follows_the_alignment_networks_formula() -> None:
+def test_trunk_matches_reference() -> None:
     trunk = LandmarkTrunk(TINY.motion.trunk).eval()
     randomise(trunk, seed=4)
     weights = trunk.state_dict()
@@ -94,7 +94,7 @@ def test_the_trunk_follows_the_alignment_networks_formula() -> None:
         torch.testing.assert_close(trunk(image), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_dropout_falls_on_the_skip_branch_alone() -> None:
+def test_dropout_is_on_the_skip_branch_only() -> None:
     network = Hourglass(channels=4, depth=1, dropout=1.0)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -109,7 +109,7 @@ def test_dropout_falls_on_the_skip_branch_alone() -> None:
         )
 
 
-def test_heads_are_linear_relu_normalised_linear_and_codes_relu_linear() -> None:
+def test_heads_match_reference() -> None:
     encoder = MotionEncoder(TINY.motion).eval()
     randomise(encoder, seed=6)
     weights = encoder.state_dict()
@@ -132,7 +132,7 @@ def test_heads_are_linear_relu_normalised_linear_and_codes_relu_linear() -> None
         torch.testing.assert_close(encoder.expression_code(feature), codes["emo"], rtol=1e-4, atol=1e-5)
 
 
-def test_the_official_encoder_gives_the_released_widths() -> None:
+def test_official_encoder_shapes() -> None:
     encoder = MotionEncoder(OFFICIAL.motion).eval()
     image = torch.zeros(1, 3, 224, 224)
     with torch.no_grad():
@@ -146,6 +146,6 @@ def test_the_official_encoder_gives_the_released_widths() -> None:
     assert OFFICIAL.motion.trunk.summary_width == 784
 
 
-def test_an_image_of_another_size_is_refused() -> None:
+def test_other_image_size_is_rejected() -> None:
     with pytest.raises(ValueError, match="image must be"):
         MotionEncoder(TINY.motion)(torch.zeros(1, 3, 60, 64))

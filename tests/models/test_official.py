@@ -64,7 +64,7 @@ def official_networks(tmp_path_factory: pytest.TempPathFactory) -> OfficialNetwo
     return load_official(folder, OFFICIAL)
 
 
-def test_the_layout_kept_here_is_the_references() -> None:
+def test_key_list_is_the_published_one() -> None:
     reference = Path(__file__).parents[3] / "shared" / "reference" / "official_state_dict.json"
     if not reference.is_file():
         pytest.skip("no ../shared/reference/official_state_dict.json beside the repository")
@@ -74,7 +74,7 @@ def test_the_layout_kept_here_is_the_references() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUT))
-def test_every_key_of_a_released_file_is_ours_or_listed_as_dead(name: str) -> None:
+def test_every_released_key_is_known_or_unused(name: str) -> None:
     network = meta_networks()[name]
     ours = {key: list(value.shape) for key, value in network.state_dict().items()}
     theirs = LAYOUT[name]
@@ -86,7 +86,7 @@ def test_every_key_of_a_released_file_is_ours_or_listed_as_dead(name: str) -> No
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUT))
-def test_parameters_and_dead_ones_add_up_to_the_released_count(name: str) -> None:
+def test_parameter_counts_add_up(name: str) -> None:
     dead = sum(torch.Size(LAYOUT[name][key]).numel() for key in DEAD_KEYS[name])
     assert parameter_count(meta_networks()[name]) + dead == PARAMETERS[name]
     all_of_file = sum(
@@ -96,7 +96,7 @@ def test_parameters_and_dead_ones_add_up_to_the_released_count(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUT))
-def test_every_tensor_of_a_released_file_lands_under_its_own_key(
+def test_every_released_tensor_is_loaded_under_its_key(
     official_networks: OfficialNetworks, name: str
 ) -> None:
     network: nn.Module = getattr(official_networks, name)
@@ -118,7 +118,7 @@ def load_state(folder: Path, name: str, state: dict[str, torch.Tensor]) -> tuple
 
 
 @pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
-def test_top_level_classifiers_may_be_absent_or_extra(tmp_path: Path) -> None:
+def test_classifiers_are_optional(tmp_path: Path) -> None:
     state = {key: value for key, value in marked_state("appearance").items() if not key.startswith("fc.")}
     assert load_state(tmp_path, "appearance", state) == ("model.fc.bias", "model.fc.weight")
     extra = {
@@ -132,20 +132,20 @@ def test_top_level_classifiers_may_be_absent_or_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
-def test_the_motion_file_may_carry_heads_of_its_training(tmp_path: Path) -> None:
+def test_motion_file_may_have_unknown_keys(tmp_path: Path) -> None:
     extra = {
         f"{name}.0.weight": torch.zeros(2) for name in ("mouth_fc", "classifier", "to_feature", "anything")
     }
     assert load_state(tmp_path, "motion", marked_state("motion") | extra) == tuple(sorted(extra))
 
 
-def test_the_motion_file_says_what_is_missing(tmp_path: Path) -> None:
+def test_missing_key_of_motion_file_is_named(tmp_path: Path) -> None:
     state = {key: value for key, value in marked_state("motion").items() if not key.startswith("emo_embed")}
     with pytest.raises(ValueError, match=r"(?s)motion_model\.pth.*emo_embed\.1\.bias: missing in the file"):
         load_state(tmp_path, "motion", state)
 
 
-def test_the_generator_needs_every_key_but_not_the_dead_ones(tmp_path: Path) -> None:
+def test_generator_file_needs_all_used_keys(tmp_path: Path) -> None:
     state = marked_state("generator")
     alive = {key: value for key, value in state.items() if key not in DEAD_KEYS["generator"]}
     del alive["noises.noise_10"]
@@ -156,20 +156,18 @@ def test_the_generator_needs_every_key_but_not_the_dead_ones(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("given", "wanted"), [("motion", "audio"), ("audio", "motion"), ("appearance", "motion")]
 )
-def test_a_file_of_another_network_is_refused_by_its_first_keys(
-    tmp_path: Path, given: str, wanted: str
-) -> None:
+def test_file_of_another_network_is_rejected(tmp_path: Path, given: str, wanted: str) -> None:
     with pytest.raises(ValueError, match=rf"{wanted}_model\.pth .* does not fit"):
         load_state(tmp_path, wanted, marked_state(given))
 
 
-def test_official_files_do_not_fit_the_tiny_networks(tmp_path: Path) -> None:
+def test_official_files_do_not_fit_the_tiny_preset(tmp_path: Path) -> None:
     write_files(tmp_path)
     with pytest.raises(ValueError, match=r"appearance_model\.pth .* does not fit AppearanceEncoder"):
         load_official(tmp_path, TINY)
 
 
-def test_the_motion_file_is_found_under_the_readmes_spelling_too(tmp_path: Path) -> None:
+def test_motion_file_has_two_spellings(tmp_path: Path) -> None:
     tiny = {
         "appearance_model.pth": AppearanceEncoder(TINY.appearance),
         "motion_mode.pth": MotionEncoder(TINY.motion),
@@ -185,7 +183,7 @@ def test_the_motion_file_is_found_under_the_readmes_spelling_too(tmp_path: Path)
         load_official(tmp_path, TINY)
 
 
-def test_deep3ds_network_is_read_from_beside_its_optimisers_state(tmp_path: Path) -> None:
+def test_deep3d_file_with_optimizer_loads(tmp_path: Path) -> None:
     network, other = nn.Linear(2, 1), nn.Linear(2, 1)
     optimizer = torch.optim.Adam(network.parameters())
     network(torch.ones(1, 2)).sum().backward()

@@ -16,18 +16,18 @@ from models.style_vector import StyleVector, StyleWidths
 from tests.factories.weights import parameter_count
 
 
-def test_the_official_preset_has_the_released_widths() -> None:
+def test_official_preset_has_released_widths() -> None:
     assert OFFICIAL.image_side_px == 224
     assert OFFICIAL.style_widths == StyleWidths()
 
 
-def test_networks_that_do_not_fit_one_another_make_no_preset() -> None:
+def test_preset_rejects_networks_that_do_not_fit() -> None:
     audio = dataclasses.replace(TINY.audio, lip_width=63)
     with pytest.raises(ValueError, match=r"lip width.*\(64, 63\)"):
         dataclasses.replace(TINY, audio=audio)
 
 
-def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+def test_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no preset 'huge'; there are official, tiny"):
         preset_named("huge")
 
@@ -49,7 +49,7 @@ def driven_by_itself(preset: NetworkPreset, image: torch.Tensor, mel: torch.Tens
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_a_preset_runs_from_image_to_verdict_on_the_inputs_device(name: str) -> None:
+def test_preset_runs_on_the_device_of_its_inputs(name: str) -> None:
     """On the meta device: a tensor made on the CPU on the way would raise."""
     preset = PRESETS[name]
     side_px = preset.image_side_px
@@ -59,7 +59,7 @@ def test_a_preset_runs_from_image_to_verdict_on_the_inputs_device(name: str) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16 autocast"])
-def test_the_tiny_preset_learns_on_a_cpu(dtype: torch.dtype) -> None:
+def test_tiny_preset_trains_on_a_cpu(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         loss = driven_by_itself(TINY, torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 1, 80, 20))
@@ -67,7 +67,7 @@ def test_the_tiny_preset_learns_on_a_cpu(dtype: torch.dtype) -> None:
     loss.backward()
 
 
-def test_the_tiny_preset_is_small() -> None:
+def test_tiny_preset_size() -> None:
     with torch.device("meta"):
         networks: list[nn.Module] = [
             AppearanceEncoder(TINY.appearance),

@@ -6,7 +6,7 @@ from models.shapes import to_channels_last
 from tests.factories.weights import randomise
 
 
-def test_the_generator_takes_channels_last_weights_and_stays_the_same_network() -> None:
+def test_to_channels_last_keeps_the_generators_output() -> None:
     generator = Generator(GeneratorConfig(style_width=10, start_side_px=7, channels=(6, 4, 3))).eval()
     randomise(generator, seed=19)
     style, appearance_map = torch.randn(2, 10), torch.randn(2, 6, 7, 7)
@@ -20,7 +20,7 @@ def test_the_generator_takes_channels_last_weights_and_stays_the_same_network() 
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
-def test_convolution_weights_of_four_dimensions_are_laid_out_channels_last() -> None:
+def test_to_channels_last_changes_4d_weights() -> None:
     network = to_channels_last(torch.nn.Sequential(torch.nn.Conv2d(4, 5, 3), torch.nn.BatchNorm2d(5)))
     weight = network.get_parameter("0.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last)

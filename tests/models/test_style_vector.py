@@ -4,7 +4,7 @@ import torch
 from models.style_vector import StyleVector, StyleWidths
 
 
-def test_the_official_vector_has_2590_entries_in_the_released_order() -> None:
+def test_official_style_vector_layout() -> None:
     widths = StyleWidths()
     codes = [torch.full((2, width), float(index)) for index, width in enumerate(widths.as_tuple())]
     vector = StyleVector(*codes).to_vector()
@@ -14,7 +14,7 @@ def test_the_official_vector_has_2590_entries_in_the_released_order() -> None:
         assert (vector[:, boundaries[index] : boundaries[index + 1]] == index).all()
 
 
-def test_a_vector_cut_into_codes_gives_itself_back() -> None:
+def test_from_vector_inverts_to_vector() -> None:
     widths = StyleWidths(appearance=3, lip=2, expression=4, eye=1, pose=5)
     vector = torch.arange(30.0).reshape(2, 15)
     style = StyleVector.from_vector(vector, widths)
@@ -23,12 +23,12 @@ def test_a_vector_cut_into_codes_gives_itself_back() -> None:
     assert torch.equal(style.to_vector(), vector)
 
 
-def test_a_vector_of_another_width_is_refused() -> None:
+def test_from_vector_rejects_other_widths() -> None:
     with pytest.raises(ValueError, match=r"\[B, 2590\], got \(2, 2589\)"):
         StyleVector.from_vector(torch.zeros(2, 2589), StyleWidths())
 
 
-def test_codes_of_unlike_batches_are_refused() -> None:
+def test_style_vector_rejects_different_batch_sizes() -> None:
     with pytest.raises(ValueError, match="the same B"):
         StyleVector(
             torch.zeros(2, 3), torch.zeros(1, 3), torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, 3)

@@ -68,7 +68,7 @@ def published_state(expressions: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("expressions", [8, 5])
-def test_the_published_layouts_load_key_by_key(tmp_path: Path, expressions: int) -> None:
+def test_published_layouts_load(tmp_path: Path, expressions: int) -> None:
     state = published_state(expressions)
     torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "emonet.pth")
     network = load_emonet(tmp_path / "emonet.pth")
@@ -78,7 +78,7 @@ def test_the_published_layouts_load_key_by_key(tmp_path: Path, expressions: int)
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
-def test_what_training_left_in_a_file_is_left_aside_and_a_missing_weight_is_not(tmp_path: Path) -> None:
+def test_extra_keys_are_ignored_and_missing_weights_are_errors(tmp_path: Path) -> None:
     state = {key: value for key, value in published_state(8).items() if not key.endswith("batches_tracked")}
     torch.save(state | {"emo_fc.weight": torch.zeros(2)}, tmp_path / "emonet.pth")
     assert int(load_emonet(tmp_path / "emonet.pth").state_dict()["al0.bias"][0]) > 0
@@ -97,7 +97,7 @@ class Hostile:
         return os.mkdir, (str(self.proof),)
 
 
-def test_pickled_networks_are_refused_and_a_hostile_one_does_not_run(tmp_path: Path) -> None:
+def test_pickled_objects_are_rejected(tmp_path: Path) -> None:
     torch.save(torch.nn.DataParallel(EmoNet(TOY)), tmp_path / "whole.pth")
     with pytest.raises(ValueError, match=r"whole\.pth cannot be read as weights.*only tensors are unpickled"):
         load_emonet(tmp_path / "whole.pth")
@@ -159,7 +159,7 @@ def by_hand(state: dict[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
     return feature, hidden @ state["emo_fc_2.3.weight"].T + state["emo_fc_2.3.bias"]
 
 
-def test_the_network_computes_what_its_layers_say() -> None:
+def test_emonet_matches_reference() -> None:
     network = EmoNet(TOY).eval()
     randomise(network, seed=9)
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -172,7 +172,7 @@ def test_the_network_computes_what_its_layers_say() -> None:
     torch.testing.assert_close(emotion.arousal, said[:, 9], rtol=1e-4, atol=1e-4)
 
 
-def test_the_feature_gives_the_picture_a_gradient_and_odd_pictures_are_refused() -> None:
+def test_emonet_feature_is_differentiable() -> None:
     network = EmoNet(TOY).eval().requires_grad_(requires_grad=False)
     randomise(network, seed=10)
     image = torch.rand(2, 3, 32, 32, requires_grad=True)
@@ -183,7 +183,7 @@ def test_the_feature_gives_the_picture_a_gradient_and_odd_pictures_are_refused()
         network(torch.zeros(1, 3, 16, 16))
 
 
-def test_the_published_size() -> None:
+def test_emonet_published_size() -> None:
     with torch.device("meta"):
         network = EmoNet(EmoNetConfig())
     assert {tuple(value.shape) for value in network.state_dict().values()} == set(

@@ -9,7 +9,7 @@ from models.presets import OFFICIAL, TINY
 from tests.factories.weights import randomise
 
 
-def test_the_seven_read_outs_stand_in_the_published_order() -> None:
+def test_outputs_have_published_order() -> None:
     network = FaceReconstruction(TINY.face_reconstruction).eval()
     randomise(network, seed=16)
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_the_seven_read_outs_stand_in_the_published_order() -> None:
     assert torch.equal(face.translation, output[:, 254:257])
 
 
-def test_coefficients_are_linear_in_the_pooled_trunk() -> None:
+def test_coefficients_are_linear_in_the_feature() -> None:
     network = FaceReconstruction(TINY.face_reconstruction).eval()
     randomise(network, seed=17)
     image = torch.rand(2, 3, 64, 64)
@@ -42,7 +42,7 @@ def test_coefficients_are_linear_in_the_pooled_trunk() -> None:
         torch.testing.assert_close(network(image), pooled @ matrix.T + offset, rtol=1e-4, atol=1e-5)
 
 
-def test_the_official_network_has_the_published_layout() -> None:
+def test_official_network_has_published_layout() -> None:
     with torch.device("meta"):
         network = FaceReconstruction(OFFICIAL.face_reconstruction)
     weights = network.state_dict()
@@ -53,7 +53,7 @@ def test_the_official_network_has_the_published_layout() -> None:
     assert weights["backbone.layer4.2.conv3.weight"].shape == (2048, 512, 1, 1)
 
 
-def test_the_published_checkpoint_loads_from_beside_its_optimiser(tmp_path: Path) -> None:
+def test_published_checkpoint_with_optimizer_loads(tmp_path: Path) -> None:
     from torchvision.models import resnet50
 
     with torch.device("meta"):

@@ -33,7 +33,7 @@ def published_state() -> dict[str, Tensor]:
     }
 
 
-def test_the_published_layout_loads_bare_and_from_data_parallel(tmp_path: Path) -> None:
+def test_published_layout_loads_with_and_without_data_parallel(tmp_path: Path) -> None:
     state = published_state()
     for name, content in (
         ("bare", state),
@@ -48,14 +48,14 @@ def test_the_published_layout_loads_bare_and_from_data_parallel(tmp_path: Path) 
         assert all(torch.equal(value, state[key]) for key, value in loaded.items())
 
 
-def test_the_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
+def test_file_of_another_data_set_is_rejected(tmp_path: Path) -> None:
     state = published_state() | {"fc_yaw_gaze.weight": torch.zeros(28, 2048)}
     torch.save(state, tmp_path / "mpii.pkl")
     with pytest.raises(ValueError, match=r"does not fit L2CS.*fc_yaw_gaze.weight: \[28, 2048\] in the file"):
         load_l2cs(tmp_path / "mpii.pkl")
 
 
-def test_tensors_of_a_gpu_load_and_a_pickled_network_is_refused(
+def test_gpu_tensors_load_and_pickled_networks_are_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = published_state()
@@ -70,7 +70,7 @@ def test_tensors_of_a_gpu_load_and_a_pickled_network_is_refused(
         load_l2cs(tmp_path / "whole.pkl")
 
 
-def test_an_angle_is_the_mean_of_the_bins_under_their_softmax() -> None:
+def test_expected_angle_is_the_softmax_mean_of_bins() -> None:
     scores = torch.full((4, 90), -1e9)
     scores[0, 45] = 0.0  # bin 45 begins at 45 * 4 - 180 = 0 degrees
     scores[1, 50] = 0.0  # 20 degrees
@@ -80,7 +80,7 @@ def test_an_angle_is_the_mean_of_the_bins_under_their_softmax() -> None:
     np.testing.assert_allclose(expected_angle_rad(scores).numpy(), wanted, atol=1e-6)
 
 
-def test_an_angle_agrees_with_one_computed_in_double_precision() -> None:
+def test_expected_angle_agrees_with_double_precision() -> None:
     scores = torch.randn(5, 90, generator=torch.Generator().manual_seed(3)) * 4
     exponentials = np.exp(scores.double().numpy())
     share = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -88,7 +88,7 @@ def test_an_angle_agrees_with_one_computed_in_double_precision() -> None:
     np.testing.assert_allclose(expected_angle_rad(scores).numpy(), wanted, atol=2e-6)
 
 
-def test_each_head_tells_its_angle_in_the_projects_signs() -> None:
+def test_angles_have_the_projects_signs() -> None:
     """Gaze360's yaw 20 looks to the image's left, its pitch 12 up."""
     network = L2CS(TINY).eval()
     randomise(network, seed=4)
@@ -105,7 +105,7 @@ def test_each_head_tells_its_angle_in_the_projects_signs() -> None:
     np.testing.assert_allclose(direction_from_gaze(gaze[0].numpy()), theirs * [1, -1, -1], atol=1e-6)
 
 
-def test_gaze_is_linear_pooled_and_gives_the_picture_a_gradient() -> None:
+def test_gaze_is_differentiable() -> None:
     network = L2CS(TINY).eval().requires_grad_(requires_grad=False)
     randomise(network, seed=5)
     image = torch.randn(2, 3, 32, 32, requires_grad=True)

@@ -34,14 +34,12 @@ def random_frames(count: int, seed: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, 224, 224), dtype=torch.uint8, generator=source)
 
 
-def test_keys_shapes_and_their_order_are_the_published_files(network: SyncNet) -> None:
+def test_state_dict_has_published_layout(network: SyncNet) -> None:
     ours = [(key, list(tensor.shape)) for key, tensor in network.state_dict().items()]
     assert ours == list(LAYOUT.items())
 
 
-def test_a_published_file_loads_whole_and_another_networks_is_refused(
-    network: SyncNet, tmp_path: Path
-) -> None:
+def test_published_file_loads_and_others_are_rejected(network: SyncNet, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "syncnet_v2.model")
     report = load_checkpoint(SyncNet(), tmp_path / "syncnet_v2.model", SYNCNET_FILE)
     assert (len(report.loaded), report.unused, report.missing) == (len(LAYOUT), (), ())
@@ -55,7 +53,7 @@ def test_a_published_file_loads_whole_and_another_networks_is_refused(
         load_syncnet(tmp_path / "absent.model")
 
 
-def test_a_clips_pictures_are_embedded_as_window_by_window(network: SyncNet) -> None:
+def test_embed_frames_equals_single_windows(network: SyncNet) -> None:
     frames = random_frames(11, seed=5)  # seven windows: two pieces of three, one of one
     found = ClipSyncNet(network, CPU, windows_at_once=3).embed_frames(frames)
     windows = torch.stack([frames[start : start + 5].transpose(0, 1) for start in range(7)]).float()
@@ -66,7 +64,7 @@ def test_a_clips_pictures_are_embedded_as_window_by_window(network: SyncNet) -> 
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-def test_a_clips_sound_is_embedded_as_window_by_window(network: SyncNet) -> None:
+def test_embed_mfcc_equals_single_windows(network: SyncNet) -> None:
     mfcc = 10 * torch.randn(171, 13, generator=torch.Generator().manual_seed(6))
     found = ClipSyncNet(network, CPU).embed_mfcc(mfcc)
     windows = torch.stack([mfcc[4 * row : 4 * row + 20].T[None] for row in range(38)])  # in two pieces
@@ -77,14 +75,14 @@ def test_a_clips_sound_is_embedded_as_window_by_window(network: SyncNet) -> None
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-def test_less_than_a_window_gives_no_row(network: SyncNet) -> None:
+def test_less_than_a_window_gives_no_rows(network: SyncNet) -> None:
     clip = ClipSyncNet(network, CPU)
     assert clip.embed_frames(random_frames(4, seed=7)).shape == (0, 1024)
     assert clip.embed_mfcc(torch.zeros(19, 13)).shape == (0, 1024)
     assert clip.embed_mfcc(torch.zeros(20, 13)).shape == (1, 1024)
 
 
-def test_wrong_shapes_and_settings_are_told_with_their_values(network: SyncNet) -> None:
+def test_wrong_shapes_and_settings_are_rejected(network: SyncNet) -> None:
     with pytest.raises(ValueError, match=r"frames must be \[B, 3, 5, 224, 224\], got \[1, 3, 4, 224, 224\]"):
         network.embed_video(torch.zeros(1, 3, 4, 224, 224))
     with pytest.raises(ValueError, match=r"mfcc must be \[B, 1, 13, 20\], got \[1, 1, 20, 13\]"):

@@ -44,7 +44,7 @@ def saved_vgg(file: Path) -> torch.nn.Sequential:
     return layers
 
 
-def test_five_taps_are_torchvisions_of_the_same_weights(tmp_path: Path) -> None:
+def test_features_match_torchvision(tmp_path: Path) -> None:
     layers = saved_vgg(tmp_path / "vgg.pth")
     network = VGG19Features(NARROW, tmp_path / "vgg.pth")
     image = torch.rand(1, 3, 32, 48) * 2 - 1
@@ -64,7 +64,7 @@ def test_five_taps_are_torchvisions_of_the_same_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(maps, reference)
 
 
-def test_the_official_layers_are_vgg19s_up_to_the_fifth_block() -> None:
+def test_official_layers_are_vgg19_up_to_relu5_1() -> None:
     with torch.device("meta"):
         ours = VGG19Features(OFFICIAL.vgg19).state_dict()
         theirs = torchvision.models.vgg19(weights=None).state_dict()
@@ -76,7 +76,7 @@ def test_the_official_layers_are_vgg19s_up_to_the_fifth_block() -> None:
     assert {key: value.shape for key, value in ours.items()} == kept
 
 
-def test_random_features_are_the_same_in_every_run_and_leave_the_random_state_alone() -> None:
+def test_random_features_are_fixed_and_keep_the_random_state() -> None:
     torch.manual_seed(1)
     first = VGG19Features(TINY.vgg19)
     drawn = torch.rand(3)
@@ -97,7 +97,7 @@ def test_gradients_reach_the_image_and_no_weight() -> None:
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_weights_of_other_widths_are_refused(tmp_path: Path) -> None:
+def test_weights_of_other_widths_are_rejected(tmp_path: Path) -> None:
     saved_vgg(tmp_path / "vgg.pth")
     with pytest.raises(ValueError, match=r"features\.0\.bias: \[4\] in the file, \[16\] in the network"):
         VGG19Features(TINY.vgg19, tmp_path / "vgg.pth")

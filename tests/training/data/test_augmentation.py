@@ -33,23 +33,23 @@ def test_neutral_factors_change_nothing() -> None:
     torch.testing.assert_close(change_colour(frames, np.array([NEUTRAL, NEUTRAL])), frames, atol=1e-6, rtol=0)
 
 
-def test_brightness_multiplies_and_is_clamped() -> None:
+def test_brightness_multiplies_and_clamps() -> None:
     (found,) = recoloured([[0.5, 0.25, 0.8]], (1.5, 1, 1, 0))
     assert found == pytest.approx([0.75, 0.375, 1.0], abs=1e-6)
 
 
-def test_contrast_is_about_the_mean_luma_of_the_brightened_picture() -> None:
+def test_contrast_is_about_the_mean_luma() -> None:
     # grey .2 and .6, brightened by 1.25 to .25 and .75, mean .5, distances halved
     found = recoloured([[0.2] * 3, [0.6] * 3], (1.25, 0.5, 1, 0))
     assert found == [pytest.approx([0.375] * 3, abs=1e-6), pytest.approx([0.625] * 3, abs=1e-6)]
 
 
-def test_saturation_zero_leaves_luma() -> None:
+def test_saturation_zero_gives_luma() -> None:
     (found,) = recoloured([[1.0, 0.5, 0.0]], (1, 1, 0, 0))
     assert found == pytest.approx([0.299 + 0.587 / 2] * 3, abs=1e-6)
 
 
-def test_hue_keeps_luma_and_grey_and_a_whole_turn_is_none() -> None:
+def test_hue_keeps_luma_and_grey() -> None:
     luma = np.array([0.299, 0.587, 0.114])
     (turned,) = recoloured([[0.5, 0.4, 0.45]], (1, 1, 1, 0.25))
     assert turned != pytest.approx([0.5, 0.4, 0.45], abs=0.02)
@@ -58,7 +58,7 @@ def test_hue_keeps_luma_and_grey_and_a_whole_turn_is_none() -> None:
     assert recoloured([[0.5, 0.4, 0.45]], (1, 1, 1, 1.0))[0] == pytest.approx([0.5, 0.4, 0.45], abs=1e-5)
 
 
-def test_a_quarter_turn_moves_every_pixel_to_its_place() -> None:
+def test_warp_by_a_quarter_turn() -> None:
     frames = noise(1, 3, 6, 6)
     # A place (x, y) of the result shows (y, -x) of the source: the top right shows the top left (y down).
     turn = np.array([[[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]])
@@ -66,14 +66,14 @@ def test_a_quarter_turn_moves_every_pixel_to_its_place() -> None:
     torch.testing.assert_close(found, torch.rot90(frames, 3, (2, 3)), atol=1e-5, rtol=0)
 
 
-def test_a_perspective_map_takes_its_corners_to_the_squares() -> None:
+def test_perspective_map_moves_corners() -> None:
     corners = np.array([(-0.9, -0.95), (0.92, -1.0), (1.0, 0.91), (-0.97, 0.93)])
     places = np.column_stack([corners, np.ones(4)]) @ perspective_map(corners).T
     square = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
     np.testing.assert_allclose(places[:, :2] / places[:, 2:], square, atol=1e-12)
 
 
-def test_motion_changes_stay_within_range_and_follow_the_seed_not_the_row() -> None:
+def test_augment_motion_depends_on_the_seed_only() -> None:
     frames = noise(1, 3, 16, 16).repeat(3, 1, 1, 1)
     one = augment_motion(frames, (11, 12, 11), MotionAugmentation())
     assert one.shape == frames.shape
@@ -83,7 +83,7 @@ def test_motion_changes_stay_within_range_and_follow_the_seed_not_the_row() -> N
     torch.testing.assert_close(augment_motion(frames[:1], (12,), MotionAugmentation())[0], one[1])
 
 
-def test_perspective_comes_as_often_as_asked() -> None:
+def test_perspective_probability() -> None:
     frames = noise(1, 3, 8, 8).repeat(400, 1, 1, 1)
     settings = MotionAugmentation(colour=STILL, perspective_probability=0.9)
     found = augment_motion(frames, tuple(range(400)), settings)
@@ -91,7 +91,7 @@ def test_perspective_comes_as_often_as_asked() -> None:
     assert 20 <= left_alone <= 60  # 40 expected, 6 standard deviation
 
 
-def test_a_perspective_moves_no_corner_farther_than_asked() -> None:
+def test_perspective_is_bounded() -> None:
     ones = torch.ones(200, 3, 40, 40)
     settings = MotionAugmentation(colour=STILL, perspective=0.1, perspective_probability=1.0, outside="zeros")
     found = augment_motion(ones, tuple(range(200)), settings)
@@ -99,7 +99,7 @@ def test_a_perspective_moves_no_corner_farther_than_asked() -> None:
     assert found.amin() < 0.5
 
 
-def test_frames_of_a_window_are_changed_one_by_one_unless_asked_otherwise() -> None:
+def test_augment_window_draws_per_frame_or_per_window() -> None:
     frames = noise(1, 1, 3, 16, 16).repeat(2, 3, 1, 1, 1)
     apart = augment_window(frames, (5, 6), WindowAugmentation())
     assert apart.shape == frames.shape
@@ -111,7 +111,7 @@ def test_frames_of_a_window_are_changed_one_by_one_unless_asked_otherwise() -> N
     torch.testing.assert_close(augment_window(frames[1:], (6,), WindowAugmentation())[0], apart[1])
 
 
-def test_scale_stays_within_its_bounds() -> None:
+def test_window_scale_is_bounded() -> None:
     ones = torch.ones(100, 1, 3, 40, 40)
     settings = WindowAugmentation(colour=STILL, rotation_degrees=0.0, scale=0.25, outside="zeros")
     found = augment_window(ones, tuple(range(100)), settings)[:, 0, 0]
@@ -121,7 +121,7 @@ def test_scale_stays_within_its_bounds() -> None:
     assert (widths > 39.5).any()
 
 
-def test_gradients_flow_and_wrong_input_is_refused() -> None:
+def test_augmentation_is_differentiable_and_checks_input() -> None:
     frames = noise(1, 3, 8, 8).requires_grad_()
     augment_motion(frames, (0,), MotionAugmentation()).sum().backward()
     assert frames.grad is not None

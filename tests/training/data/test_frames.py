@@ -4,12 +4,12 @@ import torch
 from training.data.frames import to_network_input
 
 
-def test_black_is_minus_one_and_white_is_one() -> None:
+def test_network_input_range() -> None:
     frames = torch.tensor([0, 255], dtype=torch.uint8).expand(3, 2, 2)
     assert torch.equal(to_network_input(frames, 2), torch.tensor([-1.0, 1.0]).expand(3, 2, 2))
 
 
-def test_windows_are_shrunk_frame_by_frame_without_aliasing() -> None:
+def test_network_input_is_resized_with_antialiasing() -> None:
     frames = torch.zeros(2, 5, 3, 8, 8, dtype=torch.uint8)
     frames[1, 3, :, :, ::2] = 255  # stripes of one pixel become their mean
     small = to_network_input(frames, 2, torch.bfloat16)
@@ -20,7 +20,7 @@ def test_windows_are_shrunk_frame_by_frame_without_aliasing() -> None:
     assert (small == -1).all()
 
 
-def test_frames_that_are_no_stored_crops_are_refused() -> None:
+def test_network_input_rejects_other_frames() -> None:
     with pytest.raises(ValueError, match=r"frames are torch\.float32\[3, 2, 2\]"):
         to_network_input(torch.zeros(3, 2, 2), 2)
     with pytest.raises(ValueError, match=r"need uint8\[\.\.\., 3, H, W\]"):

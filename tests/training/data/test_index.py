@@ -13,25 +13,25 @@ from training.data.index import open_current, read_clip_index
 from training.data.shard_reader import ShardReader
 
 
-def test_a_data_set_of_another_schema_version_is_refused(tmp_path: Path) -> None:
+def test_other_schema_version_is_rejected(tmp_path: Path) -> None:
     folder = make_data_set(tmp_path)
     (folder / "statistics.json").write_text(json.dumps({"schema_version": 99}))
     with pytest.raises(ValueError, match="schema version 99, this code reads 1"):
         read_clip_index(folder, tmp_path, "train")
 
 
-def test_a_split_with_nobody_is_refused(tmp_path: Path) -> None:
+def test_empty_split_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no clip in split test; the data set has 7"):
         read_clip_index(make_data_set(tmp_path), tmp_path, "test")
 
 
-def test_an_identity_in_two_splits_is_refused(tmp_path: Path) -> None:
+def test_identity_in_two_splits_is_rejected(tmp_path: Path) -> None:
     folder = make_data_set(tmp_path, [MadeClip("anna", "train", 0, 3), MadeClip("anna", "test", 0, 3)])
     with pytest.raises(ValueError, match="identity 'anna' is in train and in test"):
         read_clip_index(folder, tmp_path, "train")
 
 
-def test_the_current_data_set_is_opened_from_the_root(tmp_path: Path) -> None:
+def test_open_current_reads_the_published_data_set(tmp_path: Path) -> None:
     def build(folder: Path) -> BuildReport:
         made = make_data_set(tmp_path / "made")
         for file in made.iterdir():
@@ -49,7 +49,7 @@ def test_the_current_data_set_is_opened_from_the_root(tmp_path: Path) -> None:
     assert ShardReader(index, READER).frames(4, [9])[0].shape == (3, 32, 32)
 
 
-def test_importing_the_data_brings_no_orchestrator_labeller_or_webdataset() -> None:
+def test_import_loads_no_heavy_packages() -> None:
     code = (
         "import sys, training.data.loader, training.data.lip_windows, training.data.eye_anchors; "
         "import training.data.augmentation; "

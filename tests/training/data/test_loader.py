@@ -74,9 +74,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_an_epoch_sees_every_sample_once_for_any_ranks_and_workers(
-    root: Path, ranks: int, workers: int
-) -> None:
+def test_epoch_has_every_sample_once(root: Path, ranks: int, workers: int) -> None:
     # 5 clips in 3 shards, fewer than ranks x workers at the end of this table.
     steps = -(-10 // (2 * ranks))
     seen = Counter[tuple[int, str]]()
@@ -91,7 +89,7 @@ def test_an_epoch_sees_every_sample_once_for_any_ranks_and_workers(
 
 @pytest.mark.parametrize("make", [pairs, lips, eyes, labelled, windows])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_stream_goes_on_to_the_bit(
+def test_resumed_stream_continues_bit_for_bit(
     root: Path, make: Callable[[Path], Source[Batch]], workers: int
 ) -> None:
     whole = list(itertools.islice(BatchStream(make(root), settings(3)), 5))
@@ -104,7 +102,7 @@ def test_a_resumed_stream_goes_on_to_the_bit(
         assert same(expected, found)
 
 
-def test_another_epoch_and_another_seed_draw_other_orders_and_frames(root: Path) -> None:
+def test_epoch_and_seed_change_order_and_frames(root: Path) -> None:
     def rows(seed: int, epoch: int) -> list[tuple[str, int, int]]:
         stream = itertools.islice(BatchStream(pairs(root), settings(5, seed=seed)), epoch, epoch + 1)
         return [
@@ -120,7 +118,7 @@ def test_another_epoch_and_another_seed_draw_other_orders_and_frames(root: Path)
     assert len({seed for found in drawn.values() for _, _, seed in found}) == 20
 
 
-def test_a_sample_is_drawn_alike_whatever_the_batch_size_and_order(root: Path) -> None:
+def test_sample_does_not_depend_on_batch_size_and_order(root: Path) -> None:
     def by_key(loader: LoaderSettings) -> dict[str, tuple[int, int]]:
         facts = [
             batch.facts
@@ -136,14 +134,14 @@ def test_a_sample_is_drawn_alike_whatever_the_batch_size_and_order(root: Path) -
     assert by_key(settings(5)) == by_key(unshuffled)
 
 
-def test_loading_leaves_the_global_random_numbers_alone(root: Path) -> None:
+def test_loading_keeps_the_global_random_state(root: Path) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     next(iter(BatchStream(pairs(root), settings(2, workers=1))))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_single_pass_has_equal_steps_and_marks_what_fills_up(root: Path) -> None:
+def test_single_pass_pads_and_marks_the_last_batch(root: Path) -> None:
     batches = [list(single_pass(pairs(root), settings(2), World(rank, 2))) for rank in range(2)]
     assert [len(own) for own in batches] == [2, 2]
     rows = [
@@ -156,7 +154,7 @@ def test_a_single_pass_has_equal_steps_and_marks_what_fills_up(root: Path) -> No
     assert len(rows) == 8
 
 
-def test_a_cursor_of_other_samples_settings_or_seed_is_refused(root: Path) -> None:
+def test_cursor_of_other_data_is_rejected(root: Path) -> None:
     cursor = BatchStream(pairs(root), settings(2)).cursor
     with pytest.raises(ValueError, match="has seed 0, this run has 1"):
         BatchStream(pairs(root), settings(2, seed=1), cursor=cursor)
@@ -170,7 +168,7 @@ def test_a_cursor_of_other_samples_settings_or_seed_is_refused(root: Path) -> No
         )
 
 
-def test_rows_workers_and_bound_do_not_change_what_a_cursor_counts(root: Path) -> None:
+def test_cursor_fits_other_rows_and_workers(root: Path) -> None:
     plain = source_fingerprint(pairs(root), settings(2))
     assert plain == source_fingerprint(pairs(root), settings(3, workers=2, maximum_corrupt_clips=4))
     windowed = LoaderSettings(batch_size=2, reader=READER, order=OrderSettings(window_samples=2))
@@ -178,7 +176,7 @@ def test_rows_workers_and_bound_do_not_change_what_a_cursor_counts(root: Path) -
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_corrupt_member_stops_the_run_and_is_named(tmp_path: Path, workers: int) -> None:
+def test_corrupt_member_is_an_error(tmp_path: Path, workers: int) -> None:
     make_data_set(tmp_path)
     for frame in range(CLIPS[3].frames):
         damage_member(tmp_path, key_of(3), f"{frame:03d}.jpg")
@@ -190,7 +188,7 @@ def test_a_corrupt_member_stops_the_run_and_is_named(tmp_path: Path, workers: in
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_corrupt_clips_up_to_the_bound_are_replaced_counted_and_told(tmp_path: Path, workers: int) -> None:
+def test_corrupt_clips_are_replaced_up_to_the_bound(tmp_path: Path, workers: int) -> None:
     make_data_set(tmp_path)
     for frame in range(CLIPS[3].frames):
         damage_member(tmp_path, key_of(3), f"{frame:03d}.jpg")
@@ -206,7 +204,7 @@ def test_corrupt_clips_up_to_the_bound_are_replaced_counted_and_told(tmp_path: P
         BatchStream(pairs(tmp_path), settings(5), cursor=stream.cursor)
 
 
-def test_one_corrupt_clip_above_the_bound_stops_the_run(tmp_path: Path) -> None:
+def test_corrupt_clips_above_the_bound_are_an_error(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     for clip in (1, 4):
         for frame in range(CLIPS[clip].frames):
@@ -217,7 +215,7 @@ def test_one_corrupt_clip_above_the_bound_stops_the_run(tmp_path: Path) -> None:
     assert key_of(4) in str(raised.value)
 
 
-def test_a_corrupt_negative_leaves_the_row_its_own_sample(tmp_path: Path) -> None:
+def test_corrupt_negative_replaces_the_negative_only(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     damage_member(tmp_path, key_of(3), "mel.npy")
     source = LipWindowSource(pairs(tmp_path).index, LipWindowSettings(from_same_clip=0, from_other_clips=1))
@@ -228,7 +226,7 @@ def test_a_corrupt_negative_leaves_the_row_its_own_sample(tmp_path: Path) -> Non
         assert set(batch.facts.keys) == set(TRAIN) - {key_of(3)}
 
 
-def test_corrupt_anchor_facts_count_too(tmp_path: Path) -> None:
+def test_corrupt_anchor_facts_are_counted(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     damage_member(tmp_path, key_of(0), "anchors.json")
     with pytest.raises(CorruptMemberError, match=r"clip-00: member anchors\.json"):
@@ -236,13 +234,13 @@ def test_corrupt_anchor_facts_count_too(tmp_path: Path) -> None:
     assert BatchStream(eyes(tmp_path), settings(1, maximum_corrupt_clips=1)).cursor.samples == 2
 
 
-def test_a_row_data_set_survives_a_spawned_worker(root: Path) -> None:
+def test_row_dataset_works_in_a_spawned_worker(root: Path) -> None:
     rows = RowDataset(pairs(root), settings(2))
     first = rows[Slot(0, 1, real=True)]  # has opened a shard
     assert same(pickle.loads(pickle.dumps(rows))[Slot(0, 1, real=True)], first)  # noqa: S301 -- what was dumped here
 
 
-def test_a_batch_moves_whole(root: Path) -> None:
+def test_batch_moves_to_a_device(root: Path) -> None:
     batch = next(iter(BatchStream(windows(root), settings(2))))
     moved = batch.to("meta")
     assert type(moved) is type(batch)
@@ -251,6 +249,6 @@ def test_a_batch_moves_whole(root: Path) -> None:
     assert moved.window.shape == (2, 5, 3, data_makers.SIDE_PX, data_makers.SIDE_PX)
 
 
-def test_nonsense_is_refused() -> None:
+def test_loader_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
         LoaderSettings(batch_size=0)

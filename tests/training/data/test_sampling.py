@@ -10,7 +10,7 @@ from training.data.sampling import Cursor, Order, OrderSettings, Slot, World, ep
 SHARDS = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3])
 
 
-def test_an_epoch_is_every_sample_once_and_differs_by_epoch_and_seed() -> None:
+def test_epoch_order_is_a_permutation() -> None:
     orders = {
         (seed, epoch): epoch_order(SHARDS, seed, epoch, OrderSettings()).tolist()
         for seed in (0, 1)
@@ -21,11 +21,11 @@ def test_an_epoch_is_every_sample_once_and_differs_by_epoch_and_seed() -> None:
     assert orders[1, 1] == epoch_order(SHARDS, 1, 1, OrderSettings()).tolist()
 
 
-def test_without_shuffling_every_epoch_is_the_index() -> None:
+def test_epoch_order_without_shuffling() -> None:
     assert epoch_order(SHARDS, 0, 3, OrderSettings(shuffle=False)).tolist() == list(range(10))
 
 
-def test_windows_of_one_sample_keep_shards_whole_and_in_their_own_order() -> None:
+def test_epoch_order_with_windows_of_one_sample() -> None:
     orders_of_shards = set[tuple[int, ...]]()
     for epoch in range(5):
         order = epoch_order(SHARDS, 0, epoch, OrderSettings(window_samples=1))
@@ -37,7 +37,7 @@ def test_windows_of_one_sample_keep_shards_whole_and_in_their_own_order() -> Non
     assert len(orders_of_shards) > 1
 
 
-def test_a_window_is_shuffled_within_and_never_reaches_past_its_shards() -> None:
+def test_epoch_order_shuffles_within_windows() -> None:
     shards = np.repeat(np.arange(8), 50)
     order = epoch_order(shards, 0, 0, OrderSettings(window_samples=100))
     assert sorted(order.tolist()) == list(range(400))
@@ -49,7 +49,7 @@ def test_a_window_is_shuffled_within_and_never_reaches_past_its_shards() -> None
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("rows", [1, 3, 4, 25])
-def test_ranks_together_see_every_sample_of_every_epoch_once_in_full_batches(ranks: int, rows: int) -> None:
+def test_ranks_share_every_epoch_in_full_batches(ranks: int, rows: int) -> None:
     order = Order(SHARDS, seed=5, settings=OrderSettings())
     steps = -(-30 // (rows * ranks))
     seen = Counter[Slot]()
@@ -63,7 +63,7 @@ def test_ranks_together_see_every_sample_of_every_epoch_once_in_full_batches(ran
         )
 
 
-def test_positions_mean_the_same_for_another_number_of_ranks_and_rows() -> None:
+def test_positions_do_not_depend_on_ranks_and_rows() -> None:
     order = Order(SHARDS, seed=5, settings=OrderSettings())
     one = [slot for batch in itertools.islice(order.stream(4, 6, World()), 2) for slot in batch]
     three = [list(itertools.islice(order.stream(4, 2, World(rank, 3)), 2)) for rank in range(3)]
@@ -73,7 +73,7 @@ def test_positions_mean_the_same_for_another_number_of_ranks_and_rows() -> None:
 @pytest.mark.parametrize(
     ("ranks", "rows", "steps"), [(1, 10, 1), (2, 3, 2), (3, 4, 1), (3, 1, 4), (2, 50, 1)]
 )
-def test_a_single_pass_is_as_long_on_every_rank_and_real_once(ranks: int, rows: int, steps: int) -> None:
+def test_single_pass_is_equal_on_all_ranks(ranks: int, rows: int, steps: int) -> None:
     order = Order(SHARDS, seed=0, settings=OrderSettings(shuffle=False))
     passes = [list(order.single_pass(rows, World(rank, ranks), epoch=7)) for rank in range(ranks)]
     assert [len(batches) for batches in passes] == [steps] * ranks
@@ -83,23 +83,23 @@ def test_a_single_pass_is_as_long_on_every_rank_and_real_once(ranks: int, rows: 
     assert {slot.epoch for slot in slots} == {7}
 
 
-def test_a_cursor_comes_back_from_json() -> None:
+def test_cursor_json_round_trip() -> None:
     cursor = Cursor(3, 10, "ab", 17, ("clip-01",))
     assert Cursor.from_json(json.loads(json.dumps(cursor.to_json()))) == cursor
 
 
-def test_a_cursor_of_another_version_is_refused() -> None:
+def test_cursor_of_another_version_is_rejected() -> None:
     with pytest.raises(ValueError, match="version 2, this code reads 1"):
         Cursor.from_json(Cursor(3, 10, "ab").to_json() | {"version": 2})
 
 
-def test_a_samples_numbers_differ_by_seed_epoch_sample_and_attempt() -> None:
+def test_sample_generator_depends_on_all_arguments() -> None:
     keys = [(0, 0, "a", 0), (1, 0, "a", 0), (0, 1, "a", 0), (0, 0, "b", 0), (0, 0, "a", 1)]
     assert len({int(sample_generator(*key).integers(2**62)) for key in keys}) == 5
     assert sample_generator(0, 1, "a").random() == sample_generator(0, 1, "a").random()
 
 
-def test_nonsense_is_refused() -> None:
+def test_order_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="rank 2 of 2"):
         World(2, 2)
     with pytest.raises(ValueError, match="0 samples"):

@@ -45,7 +45,7 @@ def overwrite(root: Path, key: str, at_bytes: int, data: bytes) -> None:
         file.write(data)
 
 
-def test_rows_are_those_of_the_whole_member(tmp_path: Path) -> None:
+def test_rows_equal_the_whole_array(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     path, place = place_of(tmp_path, key_of(3))
     whole = decode_array(key_of(3), read_members(path, place), "landmarks.npy")
@@ -54,7 +54,7 @@ def test_rows_are_those_of_the_whole_member(tmp_path: Path) -> None:
     assert np.array_equal(found, whole[4:9])
 
 
-def test_few_open_shards_and_few_directories_give_the_same(tmp_path: Path) -> None:
+def test_caches_do_not_change_the_result(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     narrow = open_reader(tmp_path, ReaderSettings(frame_side_px=SIDE_PX, directories_kept=1, shards_open=1))
     wide = open_reader(tmp_path)
@@ -67,7 +67,7 @@ def test_few_open_shards_and_few_directories_give_the_same(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])
-def test_headers_are_read_as_tarfile_writes_them(format_: int) -> None:
+def test_tar_headers_match_tarfile(format_: int) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=format_) as tar:
         info = tarfile.TarInfo("a-key.anchors.00.eyes.jpg")
@@ -76,21 +76,21 @@ def test_headers_are_read_as_tarfile_writes_them(format_: int) -> None:
     assert parse_tar_header(buffer.getvalue()[:512]) == ("a-key.anchors.00.eyes.jpg", 12_345)
 
 
-def test_a_folder_is_no_plain_file() -> None:
+def test_tar_header_of_a_folder_is_rejected() -> None:
     info = tarfile.TarInfo("folder")
     info.type = tarfile.DIRTYPE
     with pytest.raises(ValueError, match="entry of type b'5'"):
         parse_tar_header(info.tobuf(tarfile.USTAR_FORMAT))
 
 
-def test_a_damaged_header_names_shard_and_key(tmp_path: Path) -> None:
+def test_damaged_header_names_shard_and_key(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     overwrite(tmp_path, key_of(3), 0, b"x")
     with pytest.raises(CorruptMemberError, match=r"shard assets/shard-1\.tar, sample clip-03: .*checksum"):
         open_reader(tmp_path).frames(2, [0])
 
 
-def test_a_shard_that_ends_early_is_told(tmp_path: Path) -> None:
+def test_truncated_shard_is_corrupt(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     path, place = place_of(tmp_path, key_of(6))
     os.truncate(path, place.offset_bytes + 700)
@@ -98,7 +98,7 @@ def test_a_shard_that_ends_early_is_told(tmp_path: Path) -> None:
         open_reader(tmp_path).frames(4, [0])
 
 
-def test_members_that_are_not_what_they_must_be_are_named(tmp_path: Path) -> None:
+def test_wrong_members_are_named(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     for member in ("mel.npy", "anchors.json", "002.jpg"):
         damage_member(tmp_path, key_of(0), member)
@@ -115,7 +115,7 @@ def test_members_that_are_not_what_they_must_be_are_named(tmp_path: Path) -> Non
         reader.rows(0, "pose.npy", (frames, 5), 0, 1)
 
 
-def test_a_value_that_is_not_finite_is_corrupt_only_where_it_is_read(tmp_path: Path) -> None:
+def test_not_finite_value_is_corrupt_when_read(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     path, place = place_of(tmp_path, key_of(0))
     data, frames = path.read_bytes(), CLIPS[0].frames
@@ -127,7 +127,7 @@ def test_a_value_that_is_not_finite_is_corrupt_only_where_it_is_read(tmp_path: P
         reader.rows(0, "pose.npy", (frames, 6), 3, 4)
 
 
-def test_a_crop_of_another_side_is_corrupt(tmp_path: Path) -> None:
+def test_crop_of_other_size_is_corrupt(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     with pytest.raises(CorruptMemberError, match=r"is \[3, 32, 32\], need \[3, 224, 224\]"):
         open_reader(tmp_path, ReaderSettings()).frames(0, [0])

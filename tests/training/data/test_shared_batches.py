@@ -11,7 +11,7 @@ from training.data.loader import BatchStream, LoaderSettings
 from training.data.sources import ClipPairSettings, ClipPairSource
 
 
-def test_batches_that_are_kept_stay_as_they_were(tmp_path: Path) -> None:
+def test_copied_batches_are_not_overwritten(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     source = ClipPairSource(
         read_clip_index(tmp_path / "assets/dataset", tmp_path, "train"), ClipPairSettings()

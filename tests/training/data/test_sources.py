@@ -73,7 +73,7 @@ def mel_of(clip: int, frame: int) -> torch.Tensor:
     return (torch.tensor(rows, dtype=torch.float32) / 512).expand(1, 80, 20)
 
 
-def test_pairs_are_two_frames_of_one_clip_and_only_they_are_decoded(root: Path, decoded: list[int]) -> None:
+def test_clip_pairs_decode_two_frames(root: Path, decoded: list[int]) -> None:
     source = ClipPairSource(index_of(root), ClipPairSettings(minimum_gap_frames=3))
     for batch in itertools.islice(BatchStream(source, LOADER), 8):
         assert batch.driving.dtype == torch.uint8
@@ -84,7 +84,7 @@ def test_pairs_are_two_frames_of_one_clip_and_only_they_are_decoded(root: Path, 
     assert len(decoded) == 8 * 5 * 2
 
 
-def test_lip_negatives_are_far_off_in_the_clip_or_of_another_clip(root: Path, decoded: list[int]) -> None:
+def test_lip_negatives_keep_the_gap(root: Path, decoded: list[int]) -> None:
     source = LipWindowSource(
         index_of(root), LipWindowSettings(from_same_clip=1, from_other_clips=3, minimum_gap_frames=3)
     )
@@ -104,7 +104,7 @@ def test_lip_negatives_are_far_off_in_the_clip_or_of_another_clip(root: Path, de
     assert len(decoded) == 8 * 5 * 5
 
 
-def test_every_window_tells_its_clip_and_frame(root: Path) -> None:
+def test_lip_windows_have_clip_and_frame(root: Path) -> None:
     index = index_of(root)
     for batch in itertools.islice(
         BatchStream(
@@ -121,7 +121,7 @@ def test_every_window_tells_its_clip_and_frame(root: Path) -> None:
             assert told == [(clip, frame) for clip, frame, _ in shown]
 
 
-def test_negatives_of_a_long_clip_are_apart_from_one_another_too(root: Path) -> None:
+def test_lip_negatives_keep_the_gap_between_each_other(root: Path) -> None:
     source = LipWindowSource(
         index_of(root), LipWindowSettings(from_same_clip=2, from_other_clips=0, minimum_gap_frames=2)
     )
@@ -130,7 +130,7 @@ def test_negatives_of_a_long_clip_are_apart_from_one_another_too(root: Path) -> 
         assert (frames.diff(dim=1) >= 2).all()
 
 
-def test_a_clip_too_short_for_its_negatives_takes_more_from_others(root: Path) -> None:
+def test_lip_negatives_of_short_clips_come_from_others(root: Path) -> None:
     source = LipWindowSource(
         index_of(root), LipWindowSettings(from_same_clip=3, from_other_clips=1, minimum_gap_frames=6)
     )
@@ -143,7 +143,7 @@ def test_a_clip_too_short_for_its_negatives_takes_more_from_others(root: Path) -
             assert len(set(own)) == len(own)
 
 
-def test_negatives_of_the_shard_are_of_the_shard_unless_the_clip_is_alone_there(root: Path) -> None:
+def test_lip_negatives_of_the_same_shard(root: Path) -> None:
     source = LipWindowSource(
         index_of(root), LipWindowSettings(from_same_clip=0, from_other_clips=1, other_clips="shard")
     )
@@ -154,7 +154,7 @@ def test_negatives_of_the_shard_are_of_the_shard_unless_the_clip_is_alone_there(
             assert clip == 6 or CLIPS[other].shard == CLIPS[clip].shard
 
 
-def test_a_split_of_one_clip_has_no_negatives_of_others(tmp_path: Path) -> None:
+def test_lip_windows_of_one_clip(tmp_path: Path) -> None:
     make_data_set(tmp_path, [MadeClip("anna", "train", 0, 12)])
     with pytest.raises(ValueError, match="no other clip"):
         LipWindowSource(index_of(tmp_path), LipWindowSettings(from_same_clip=0, from_other_clips=1))
@@ -165,7 +165,7 @@ def test_a_split_of_one_clip_has_no_negatives_of_others(tmp_path: Path) -> None:
     assert batch.from_same_clip.all()
 
 
-def test_eye_anchors_are_those_whose_eyes_are_of_the_split(root: Path, decoded: list[int]) -> None:
+def test_eye_anchors_are_of_the_split(root: Path, decoded: list[int]) -> None:
     # train: anna <- bert, bert <- anna, bert <- "carl face 3"; not dora, emil (validation), nobody (unknown)
     source = EyeAnchorSource(index_of(root), ShardReader(index_of(root), READER))
     assert [source.name(item) for item in range(len(source.clips))] == ["clip-00#0", "clip-03#0", "clip-03#2"]
@@ -179,7 +179,7 @@ def test_eye_anchors_are_those_whose_eyes_are_of_the_split(root: Path, decoded: 
     assert len(decoded) == 9
 
 
-def test_a_split_without_usable_anchors_is_refused(root: Path, tmp_path: Path) -> None:
+def test_split_without_anchors_is_rejected(root: Path, tmp_path: Path) -> None:
     make_data_set(tmp_path, [MadeClip("anna", "train", 0, 12, ("emil",)), MadeClip("emil", "test", 0, 9)])
     with pytest.raises(ValueError, match="1 anchors, 1 with eyes of another split"):
         EyeAnchorSource(index_of(tmp_path), ShardReader(index_of(tmp_path), READER))
@@ -187,7 +187,7 @@ def test_a_split_without_usable_anchors_is_refused(root: Path, tmp_path: Path) -
     assert [source.name(item) for item in range(len(source.clips))] == ["clip-02#1"]
 
 
-def test_a_split_of_one_identity_has_the_anchors_within_it(tmp_path: Path) -> None:
+def test_eye_anchors_of_one_identity(tmp_path: Path) -> None:
     clips = [
         MadeClip("anna", "train", 0, 12, ("anna", "emil")),
         MadeClip("emil", "validation", 0, 9, ("anna", "emil")),
@@ -199,7 +199,7 @@ def test_a_split_of_one_identity_has_the_anchors_within_it(tmp_path: Path) -> No
     assert source.other_split_count == 1
 
 
-def test_labels_are_those_of_the_frame(root: Path, decoded: list[int]) -> None:
+def test_labelled_frames_have_the_frames_labels(root: Path, decoded: list[int]) -> None:
     for batch in itertools.islice(BatchStream(LabelledFrameSource(index_of(root)), LOADER), 4):
         assert read_pictures(batch.frames) == driving(batch.facts)
         for row, (clip, frame, _) in enumerate(driving(batch.facts)):
@@ -210,7 +210,7 @@ def test_labels_are_those_of_the_frame(root: Path, decoded: list[int]) -> None:
     assert len(decoded) == 4 * 5
 
 
-def test_expression_windows_lie_around_the_driving_frame(root: Path, decoded: list[int]) -> None:
+def test_expression_windows_are_centred(root: Path, decoded: list[int]) -> None:
     source = ExpressionWindowSource(
         index_of(root), ExpressionWindowSettings(window_frames=5, minimum_gap_frames=1)
     )
@@ -225,21 +225,21 @@ def test_expression_windows_lie_around_the_driving_frame(root: Path, decoded: li
     assert 6 * 5 * 5 <= len(decoded) <= 6 * 5 * 6  # an appearance within the window is decoded once
 
 
-def test_a_clip_shorter_than_the_window_is_refused_by_name(root: Path) -> None:
+def test_clip_shorter_than_the_window_is_rejected(root: Path) -> None:
     with pytest.raises(ValueError, match="clip clip-04 has 7 frames, need 9; 1 such clips"):
         ExpressionWindowSource(index_of(root), ExpressionWindowSettings(window_frames=9))
     with pytest.raises(ValueError, match="window_frames must be odd, got 4"):
         ExpressionWindowSettings(window_frames=4)
 
 
-def test_mel_windows_start_two_frames_before_and_repeat_the_edges() -> None:
+def test_mel_window_rows() -> None:
     assert mel_window_rows(2, 10).tolist() == list(range(20))
     assert mel_window_rows(0, 10).tolist() == [0] * 8 + list(range(12))
     assert mel_window_rows(9, 10).tolist() == [*range(28, 47), 46]
     assert mel_window_rows(0, 1).tolist() == [0] * 8 + [*range(11), 10]
 
 
-def test_another_frame_keeps_its_distance_or_is_the_farthest() -> None:
+def test_draw_other_keeps_the_gap() -> None:
     lot = np.random.default_rng(0)
     assert {draw_other(10, 4, 5, lot) for _ in range(50)} == {9}
     assert {draw_other(4, 1, 9, lot) for _ in range(20)} == {3}
@@ -247,7 +247,7 @@ def test_another_frame_keeps_its_distance_or_is_the_farthest() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_split_shows_nobody_of_another(root: Path, split: Split) -> None:
+def test_splits_share_no_identity(root: Path, split: Split) -> None:
     index = index_of(root, split)
     expected = [number for number, clip in enumerate(CLIPS) if clip.split == split]
     assert [NUMBERS[index.key(clip)] for clip in range(len(index))] == expected

@@ -47,7 +47,7 @@ def write(folder: Path, step: int = 7, value: float = 1.0) -> Path:
     )
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
     found = read_checkpoint(write(tmp_path, value=2.5))
     assert found.facts == FACTS
     assert found.weights.tensors["net.weight"].tolist() == [[2.5, 2.5], [2.5, 2.5]]
@@ -59,14 +59,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert found.ranks[1].stage["bank"].tolist() == [1, 1]
 
 
-def test_the_state_holds_tensors_and_plain_values_alone(tmp_path: Path) -> None:
+def test_checkpoint_state_loads_with_weights_only(tmp_path: Path) -> None:
     state = torch.load(write(tmp_path) / STATE_NAME, weights_only=True)
     assert set(state) == {"optimizers", "ranks"}
 
 
-def test_a_write_that_fails_leaves_nothing_and_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = write(tmp_path, step=3)
 
     def full(path: Path) -> str:
@@ -79,7 +77,7 @@ def test_a_write_that_fails_leaves_nothing_and_the_one_before(
     assert newest_checkpoint(tmp_path) == before
 
 
-def test_folders_without_a_manifest_or_not_yet_renamed_are_not_there(tmp_path: Path) -> None:
+def test_incomplete_checkpoints_are_ignored(tmp_path: Path) -> None:
     whole = write(tmp_path, step=3)
     write(tmp_path, step=6).joinpath(MANIFEST_NAME).unlink()
     # Its owner is a process that never ends, so that nobody clears it away.
@@ -90,7 +88,7 @@ def test_folders_without_a_manifest_or_not_yet_renamed_are_not_there(tmp_path: P
     assert newest_checkpoint(tmp_path / "no such folder") is None
 
 
-def test_a_dead_writers_folder_is_cleared_by_the_next_write(tmp_path: Path) -> None:
+def test_partial_folder_of_dead_process_is_removed(tmp_path: Path) -> None:
     dead = tmp_path / f"step-00000003.partial-{2**22 + 5}-ab"  # above Linux' highest process number
     dead.mkdir(parents=True)
     assert list(tmp_path.iterdir()) == [dead]
@@ -98,7 +96,7 @@ def test_a_dead_writers_folder_is_cleared_by_the_next_write(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [whole]
 
 
-def test_the_newest_is_the_one_whose_manifest_says_so(tmp_path: Path) -> None:
+def test_newest_checkpoint_is_by_manifest(tmp_path: Path) -> None:
     late = write(tmp_path, step=20).rename(tmp_path / "a")
     early = write(tmp_path, step=3).rename(tmp_path / "z")
     assert newest_checkpoint(tmp_path) == late
@@ -109,7 +107,7 @@ def test_the_newest_is_the_one_whose_manifest_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [WEIGHTS_NAME, EMA_NAME, STATE_NAME])
 @pytest.mark.parametrize("damage", ["flipped", "missing"])
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
+def test_damaged_file_is_rejected(tmp_path: Path, name: str, damage: str) -> None:
     folder = write(tmp_path)
     data = bytearray((folder / name).read_bytes())
     data[-1] ^= 1
@@ -120,7 +118,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
         read_checkpoint(folder)
 
 
-def test_a_manifest_that_is_cut_off_or_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+def test_damaged_or_other_manifest_is_rejected(tmp_path: Path) -> None:
     file = write(tmp_path) / MANIFEST_NAME
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps(manifest)[:-20])
@@ -148,23 +146,23 @@ def test_a_manifest_that_is_cut_off_or_of_another_version_is_refused_by_name(tmp
         ),
     ],
 )
-def test_another_making_is_refused_with_what_differs(change: dict[str, object], told: str) -> None:
+def test_require_fit_names_what_differs(change: dict[str, object], told: str) -> None:
     with pytest.raises(UnfitCheckpointError, match=told):
         require_fit(FACTS, dataclasses.replace(FACTS, **change), "here")
 
 
-def test_other_steps_and_processes_fit() -> None:
+def test_require_fit_allows_other_steps_and_ranks() -> None:
     require_fit(FACTS, dataclasses.replace(FACTS, step=1, ranks=5), "here")
 
 
-def test_only_as_many_as_wanted_are_kept(tmp_path: Path) -> None:
+def test_keep_newest_removes_older_checkpoints(tmp_path: Path) -> None:
     for step in (3, 6, 9, 12):
         write(tmp_path, step)
     keep_newest(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000009", "step-00000012"]
 
 
-def test_the_same_step_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_checkpoint_of_the_same_step_is_replaced(tmp_path: Path) -> None:
     write(tmp_path, value=1)
     tensor: Tensor = read_checkpoint(write(tmp_path, value=2)).weights.tensors["net.weight"]
     assert tensor.tolist() == [[2, 2], [2, 2]]

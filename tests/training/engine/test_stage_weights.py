@@ -8,7 +8,7 @@ from models.shapes import to_channels_last
 from training.engine.stage_weights import StageWeights, collect, read_weights, write_weights
 
 
-def test_parts_come_back_to_their_networks(tmp_path: Path) -> None:
+def test_load_into_loads_a_part(tmp_path: Path) -> None:
     parts = {"a": nn.Linear(2, 3), "a.b": nn.BatchNorm1d(2), "ab": nn.Linear(1, 1)}
     write_weights(tmp_path / "w.safetensors", collect({name: parts[name] for name in ("a", "ab")}))
     found = read_weights(tmp_path / "w.safetensors")
@@ -18,7 +18,7 @@ def test_parts_come_back_to_their_networks(tmp_path: Path) -> None:
     assert found.origin == str(tmp_path / "w.safetensors")
 
 
-def test_what_is_collected_does_not_follow_the_network() -> None:
+def test_collect_copies_tensors() -> None:
     network = nn.Linear(1, 1)
     tensors = collect({"net": network})
     before = tensors["net.weight"].item()
@@ -26,7 +26,7 @@ def test_what_is_collected_does_not_follow_the_network() -> None:
     assert tensors["net.weight"].item() == before
 
 
-def test_channels_last_weights_are_written_like_others(tmp_path: Path) -> None:
+def test_channels_last_weights_are_written_the_same(tmp_path: Path) -> None:
     plain = nn.Conv2d(2, 3, 3)
     other = to_channels_last(nn.Conv2d(2, 3, 3))
     other.load_state_dict(plain.state_dict())
@@ -35,13 +35,13 @@ def test_channels_last_weights_are_written_like_others(tmp_path: Path) -> None:
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "other").read_bytes()
 
 
-def test_two_tensors_of_one_name_are_refused() -> None:
+def test_collect_rejects_duplicate_names() -> None:
     parts = {"a": nn.Sequential(nn.Linear(1, 1)), "a.0": nn.Linear(1, 1)}
     with pytest.raises(ValueError, match=r"two parts hold a tensor named a\.0\.weight"):
         collect(parts)
 
 
-def test_another_shape_is_refused_with_the_first_keys() -> None:
+def test_load_into_rejects_other_shapes() -> None:
     weights = StageWeights("perception of run 'x'", collect({"net": nn.Linear(2, 3)}))
     with pytest.raises(
         ValueError,
@@ -52,7 +52,7 @@ def test_another_shape_is_refused_with_the_first_keys() -> None:
         weights.load_into("net", nn.Linear(2, 5))
 
 
-def test_missing_and_unknown_keys_are_refused_and_load_nothing() -> None:
+def test_load_into_rejects_missing_and_unknown_keys() -> None:
     weights = StageWeights("there", collect({"net": nn.Linear(2, 2)}))
     network = nn.Linear(2, 2, bias=False)
     before = network.weight.tolist()
@@ -63,7 +63,7 @@ def test_missing_and_unknown_keys_are_refused_and_load_nothing() -> None:
         weights.load_into("other", nn.Linear(2, 2))
 
 
-def test_a_damaged_or_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_weights_names_damaged_or_missing_file(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     with pytest.raises(FileNotFoundError, match="no weights at"):
         read_weights(file)

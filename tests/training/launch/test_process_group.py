@@ -70,7 +70,7 @@ def caller(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_caller_that_is_ended_leaves_nothing(
+def test_ended_caller_leaves_no_process(
     caller: "subprocess.Popen[bytes]", tmp_path: Path, number: signal.Signals
 ) -> None:
     caller.send_signal(number)
@@ -78,13 +78,13 @@ def test_a_caller_that_is_ended_leaves_nothing(
     nothing_is_left(tmp_path)
 
 
-def test_a_killed_supervisor_leaves_nothing(caller: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+def test_killed_supervisor_leaves_no_process(caller: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
     supervisor_of(tmp_path).kill()
     assert caller.wait(SOON_SECONDS) != 0
     nothing_is_left(tmp_path)
 
 
-def test_caller_and_supervisor_killed_at_once_leave_no_worker_that_dies_with_its_parent(
+def test_killed_caller_and_supervisor_leave_no_process(
     caller: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     supervisor = supervisor_of(tmp_path)
@@ -94,13 +94,13 @@ def test_caller_and_supervisor_killed_at_once_leave_no_worker_that_dies_with_its
     nothing_is_left(tmp_path)
 
 
-def test_what_a_command_leaves_behind_goes_with_its_end(tmp_path: Path) -> None:
+def test_ended_command_leaves_no_process(tmp_path: Path) -> None:
     run_command(stubborn(tmp_path, "end"), ending=ENDING)
     assert not any(map(is_running, processes(tmp_path)))
     nothing_is_left(tmp_path)
 
 
-def test_a_failure_says_its_error_first_and_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_command_reports_its_error(tmp_path: Path) -> None:
     with pytest.raises(
         CommandFailedError, match=r"^ValueError: the batch holds 3 rows, need 4 \(exit code 1\)$"
     ):
@@ -108,7 +108,7 @@ def test_a_failure_says_its_error_first_and_leaves_nothing(tmp_path: Path) -> No
     nothing_is_left(tmp_path)
 
 
-def test_an_error_of_the_one_who_looks_ends_the_command(tmp_path: Path) -> None:
+def test_exception_of_while_running_ends_the_command(tmp_path: Path) -> None:
     def look() -> None:
         if len(processes(tmp_path)) == 2:
             raise LookupError("seen enough")
@@ -118,18 +118,18 @@ def test_an_error_of_the_one_who_looks_ends_the_command(tmp_path: Path) -> None:
     nothing_is_left(tmp_path)
 
 
-def test_a_signal_that_ends_the_command_is_in_its_exit_code() -> None:
+def test_exit_code_contains_the_signal() -> None:
     with pytest.raises(CommandFailedError, match=r"no error was printed \(exit code 137\)"):
         run_command([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 
 
-def test_the_command_gets_the_variables_and_no_input(tmp_path: Path) -> None:
+def test_command_gets_environment_and_no_input(tmp_path: Path) -> None:
     code = "import os, pathlib, sys; pathlib.Path(os.environ['PLACE']).write_text(repr(sys.stdin.read()))"
     run_command([sys.executable, "-c", code], environment={"PLACE": str(tmp_path / "said.txt")})
     assert (tmp_path / "said.txt").read_text() == "''"
 
 
-def test_without_a_supervisor_nothing_is_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_die_with_parent_needs_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SUPERVISOR_VARIABLE, raising=False)
     die_with_parent()
     assert os.getppid() > 0
@@ -138,7 +138,7 @@ def test_without_a_supervisor_nothing_is_asked_of_the_kernel(monkeypatch: pytest
 TRACEBACK = "Traceback (most recent call last):"
 
 
-def test_the_first_error_is_the_ranks_not_the_launchers() -> None:
+def test_first_error_is_not_the_launchers() -> None:
     lines = [
         f"[rank1]: {TRACEBACK}",
         '[rank1]:   File "loop.py", line 3, in step',
@@ -152,7 +152,7 @@ def test_the_first_error_is_the_ranks_not_the_launchers() -> None:
     assert first_error(lines) == "rank1: FloatingPointError: loss is nan"
 
 
-def test_of_a_chain_the_first_error_is_the_last_link() -> None:
+def test_first_error_of_a_chain_is_the_last() -> None:
     lines = [
         TRACEBACK,
         "KeyError: 'pose'",
@@ -166,6 +166,6 @@ def test_of_a_chain_the_first_error_is_the_last_link() -> None:
     assert first_error(lines) == "ValueError: shard 3 holds no pose"
 
 
-def test_a_launchers_report_alone_is_no_error_of_ours() -> None:
+def test_first_error_ignores_the_launchers_report() -> None:
     assert first_error([TRACEBACK, "torch.distributed.elastic.ChildFailedError: "]) is None
     assert first_error(["Killed"]) is None

@@ -36,7 +36,7 @@ def _raising_handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_forgotten_signal_is_handled_when_asked_for() -> None:
+def test_lost_signal_is_handled_again() -> None:
     with remembered_signals() as handle_again:
         handle_again()
         forgetful = [Forgetful()]
@@ -46,14 +46,14 @@ def test_a_forgotten_signal_is_handled_when_asked_for() -> None:
         handle_again()  # once is enough
 
 
-def test_handlers_are_as_before_afterwards() -> None:
+def test_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with remembered_signals():
         assert signal.getsignal(signal.SIGTERM) is not before[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_another_thread_has_no_signals_to_remember() -> None:
+def test_other_threads_record_no_signals() -> None:
     done: list[bool] = []
 
     def look() -> None:
@@ -67,7 +67,7 @@ def test_another_thread_has_no_signals_to_remember() -> None:
     assert done == [True]
 
 
-def test_a_command_ends_though_the_signal_was_forgotten() -> None:
+def test_command_ends_after_a_lost_signal() -> None:
     forgetful = [Forgetful()]
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.raises(ToldToEndError):

@@ -17,7 +17,7 @@ def cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.07])
-def test_it_is_the_papers_fraction_written_out_per_sample(temperature: float) -> None:
+def test_contrastive_loss_matches_the_formula(temperature: float) -> None:
     query, positive, negatives = draw(4, 6, seed=1), draw(4, 6, seed=2), draw(4, 3, 6, seed=3)
     losses: list[float] = []
     for q, p, n in zip(query.numpy(), positive.numpy(), negatives.numpy(), strict=True):
@@ -29,20 +29,20 @@ def test_it_is_the_papers_fraction_written_out_per_sample(temperature: float) ->
 
 
 @pytest.mark.parametrize(("side", "sign"), [(1.0, -1), (-1.0, 1)])
-def test_best_and_worst_are_the_analytic_bounds(side: float, sign: int) -> None:
+def test_contrastive_loss_bounds(side: float, sign: int) -> None:
     query = draw(2, 5, seed=1)
     negatives = (-side * query)[:, None].expand(2, 7, 5)
     found = contrastive_loss(query, side * query, negatives, temperature=0.5)
     assert found.item() == pytest.approx(math.log(1 + 7 * math.exp(sign * 2 / 0.5)), rel=1e-9)
 
 
-def test_what_cannot_be_told_apart_costs_log_one_plus_k() -> None:
+def test_contrastive_loss_of_equal_features() -> None:
     query = draw(2, 5, seed=1)
     alike = query[:, None].expand(2, 4, 5)
     assert contrastive_loss(query, query, alike, temperature=0.1).item() == pytest.approx(math.log(5))
 
 
-def test_the_order_of_negatives_does_not_matter_but_whose_they_are_does() -> None:
+def test_contrastive_loss_ignores_order_of_negatives() -> None:
     query, positive, negatives = draw(3, 6, seed=1), draw(3, 6, seed=2), draw(3, 4, 6, seed=3)
     found = contrastive_loss(query, positive, negatives, temperature=0.3)
     shuffled = contrastive_loss(query, positive, negatives[:, [2, 0, 3, 1]], temperature=0.3)
@@ -51,14 +51,14 @@ def test_the_order_of_negatives_does_not_matter_but_whose_they_are_does() -> Non
     assert abs(anothers.item() - found.item()) > 1e-3
 
 
-def test_lengths_do_not_matter() -> None:
+def test_contrastive_loss_ignores_norms() -> None:
     query, positive, negatives = draw(3, 6, seed=1), draw(3, 6, seed=2), draw(3, 4, 6, seed=3)
     found = contrastive_loss(query, positive, negatives, temperature=0.3)
     scaled = contrastive_loss(100 * query, 0.01 * positive, 7 * negatives, temperature=0.3)
     torch.testing.assert_close(scaled, found)
 
 
-def test_queries_positives_and_negatives_all_learn_the_right_way() -> None:
+def test_contrastive_loss_gradient_signs() -> None:
     query = torch.tensor([[1.0, 0.0]], requires_grad=True)
     positive = torch.tensor([[0.0, 1.0]], requires_grad=True)
     negatives = torch.tensor([[[0.0, -1.0]]], requires_grad=True)
@@ -69,7 +69,7 @@ def test_queries_positives_and_negatives_all_learn_the_right_way() -> None:
     torch.testing.assert_close(query.grad, torch.tensor([[0.0, -1.0]]))
 
 
-def test_without_negatives_nothing_is_to_be_learnt() -> None:
+def test_contrastive_loss_without_negatives_is_zero() -> None:
     query = torch.ones(2, 3, requires_grad=True)
     loss = contrastive_loss(query, torch.ones(2, 3), torch.ones(2, 0, 3), temperature=0.1)
     loss.backward()
@@ -78,7 +78,7 @@ def test_without_negatives_nothing_is_to_be_learnt() -> None:
     assert not query.grad.any()
 
 
-def test_zero_features_give_chance_and_finite_gradients() -> None:
+def test_contrastive_loss_of_zero_features() -> None:
     query = torch.zeros(2, 3, requires_grad=True)
     loss = contrastive_loss(query, torch.ones(2, 3), torch.ones(2, 4, 3), temperature=0.1)
     loss.backward()
@@ -88,7 +88,7 @@ def test_zero_features_give_chance_and_finite_gradients() -> None:
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_half_precision_is_taken_in_float32(half: torch.dtype) -> None:
+def test_contrastive_loss_is_float32(half: torch.dtype) -> None:
     parts = [(200 * draw(*shape, seed=5)).to(half) for shape in [(2, 512), (2, 512), (2, 8, 512)]]
     query, positive, negatives = parts
     found = contrastive_loss(query, positive, negatives, temperature=0.01)
@@ -97,20 +97,20 @@ def test_half_precision_is_taken_in_float32(half: torch.dtype) -> None:
     assert found.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-4)
 
 
-def test_a_small_temperature_does_not_overflow() -> None:
+def test_contrastive_loss_with_small_temperature() -> None:
     query = draw(2, 5, seed=1).float()
     found = contrastive_loss(query, -query, query[:, None], temperature=1e-3)
     assert found.item() == pytest.approx(2000.0)
 
 
-def test_in_batch_it_is_the_same_loss_with_the_others_as_negatives() -> None:
+def test_in_batch_loss_equals_explicit_negatives() -> None:
     query, candidates = draw(5, 6, seed=1), draw(5, 6, seed=2)
     others = [[other for other in range(5) if other != row] for row in range(5)]
     expected = contrastive_loss(query, candidates, candidates[torch.tensor(others)], temperature=0.2)
     torch.testing.assert_close(in_batch_contrastive_loss(query, candidates, temperature=0.2), expected)
 
 
-def test_in_batch_a_batch_of_one_and_zero_features_are_no_nan() -> None:
+def test_in_batch_loss_of_one_row_and_zero_features() -> None:
     query = torch.zeros(1, 3, requires_grad=True)
     loss = in_batch_contrastive_loss(query, torch.ones(1, 3), temperature=0.1)
     loss.backward()
@@ -121,7 +121,7 @@ def test_in_batch_a_batch_of_one_and_zero_features_are_no_nan() -> None:
     assert zeros.item() == pytest.approx(math.log(4))
 
 
-def test_in_batch_similarities_stay_exact_under_autocast() -> None:
+def test_in_batch_loss_is_exact_under_autocast() -> None:
     query, candidates = draw(6, 64, seed=1).float(), draw(6, 64, seed=2).float()
     expected = in_batch_contrastive_loss(query, candidates, temperature=0.01)
     with torch.autocast("cpu", torch.bfloat16):
@@ -130,7 +130,7 @@ def test_in_batch_similarities_stay_exact_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_a_temperature_must_be_positive(temperature: float) -> None:
+def test_temperature_must_be_positive(temperature: float) -> None:
     features = torch.ones(2, 3)
     with pytest.raises(ValueError, match="temperature must be > 0"):
         contrastive_loss(features, features, features[:, None], temperature=temperature)
@@ -138,7 +138,7 @@ def test_a_temperature_must_be_positive(temperature: float) -> None:
         in_batch_contrastive_loss(features, features, temperature=temperature)
 
 
-def test_a_candidate_excluded_is_no_negative() -> None:
+def test_in_batch_loss_excludes_candidates() -> None:
     features = torch.eye(3)
     excluded = torch.tensor([[False, True, False], [True, False, False], [False, False, False]])
     loss = in_batch_contrastive_loss(features, features, temperature=1.0, excluded=excluded)

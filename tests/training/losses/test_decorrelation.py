@@ -15,7 +15,7 @@ def none_of(width: int) -> torch.Tensor:
     return torch.zeros(0, width)
 
 
-def test_it_is_the_mean_square_of_numpys_coefficients_over_batch_and_past() -> None:
+def test_decorrelation_matches_numpy() -> None:
     batch_e, batch_a, past_e, past_a = (
         draw(4, 3, seed=1),
         draw(4, 5, seed=2),
@@ -28,7 +28,7 @@ def test_it_is_the_mean_square_of_numpys_coefficients_over_batch_and_past() -> N
     assert decorrelation_loss(batch_e, batch_a, past_e, past_a).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_same_pairs_take_the_tables_diagonal() -> None:
+def test_same_pairs_use_the_diagonal() -> None:
     batch_e, batch_a, past_e, past_a = (
         draw(4, 3, seed=1),
         draw(4, 3, seed=2),
@@ -41,7 +41,7 @@ def test_same_pairs_take_the_tables_diagonal() -> None:
     assert found.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_same_pairs_overlook_what_all_pairs_see() -> None:
+def test_same_pairs_ignore_other_dimensions() -> None:
     audio = torch.tensor(
         [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
     )  # two dimensions, no correlation
@@ -50,7 +50,7 @@ def test_same_pairs_overlook_what_all_pairs_see() -> None:
     assert decorrelation_loss(swapped, audio, none_of(2), none_of(2), "all").item() == pytest.approx(0.5)
 
 
-def test_a_copy_of_the_sound_costs_one_and_an_orthogonal_signal_nothing() -> None:
+def test_decorrelation_bounds() -> None:
     audio = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
     for pairs in ("all", "same"):
         copy = decorrelation_loss(5 - 3 * audio, audio, none_of(1), none_of(1), pairs)
@@ -60,7 +60,7 @@ def test_a_copy_of_the_sound_costs_one_and_an_orthogonal_signal_nothing() -> Non
 
 
 @pytest.mark.parametrize("pairs", ["all", "same"])
-def test_shift_and_scale_of_a_dimension_do_not_matter(pairs: DimensionPairs) -> None:
+def test_decorrelation_ignores_shift_and_scale(pairs: DimensionPairs) -> None:
     batch_e, batch_a, past_e, past_a = (
         draw(4, 3, seed=1),
         draw(4, 3, seed=2),
@@ -72,7 +72,7 @@ def test_shift_and_scale_of_a_dimension_do_not_matter(pairs: DimensionPairs) -> 
     torch.testing.assert_close(found, decorrelation_loss(batch_e, batch_a, past_e, past_a, pairs))
 
 
-def test_the_order_of_the_past_does_not_matter_but_its_pairing_does() -> None:
+def test_decorrelation_needs_aligned_past() -> None:
     batch_e, batch_a, past_e, past_a = (
         draw(4, 3, seed=1),
         draw(4, 5, seed=2),
@@ -86,7 +86,7 @@ def test_the_order_of_the_past_does_not_matter_but_its_pairing_does() -> None:
     assert abs(torn.item() - found.item()) > 1e-3
 
 
-def test_the_gradient_flows_through_the_batchs_expression_alone() -> None:
+def test_decorrelation_gradient_reaches_expression_only() -> None:
     parts = [draw(4, 3, seed=1), draw(4, 5, seed=2), draw(9, 3, seed=3), draw(9, 5, seed=4)]
     expression, audio, past_expression, past_audio = (part.requires_grad_() for part in parts)
     decorrelation_loss(expression, audio, past_expression, past_audio).backward()
@@ -98,7 +98,7 @@ def test_the_gradient_flows_through_the_batchs_expression_alone() -> None:
 
 
 @pytest.mark.parametrize("pairs", ["all", "same"])
-def test_the_gradient_is_that_of_finite_differences(pairs: DimensionPairs) -> None:
+def test_decorrelation_gradient_matches_finite_differences(pairs: DimensionPairs) -> None:
     audio, past_e, past_a = draw(3, 2, seed=2), draw(5, 2, seed=3), draw(5, 2, seed=4)
     expression = draw(3, 2, seed=1).requires_grad_()
 
@@ -108,7 +108,7 @@ def test_the_gradient_is_that_of_finite_differences(pairs: DimensionPairs) -> No
     assert torch.autograd.gradcheck(loss, expression)
 
 
-def test_descent_takes_the_sound_out_of_the_expression() -> None:
+def test_decorrelation_descent_removes_the_audio() -> None:
     audio = draw(64, 2, seed=1)
     expression = (audio @ draw(2, 3, seed=2) + 0.5 * draw(64, 3, seed=3)).requires_grad_()
     losses: list[float] = []
@@ -123,7 +123,7 @@ def test_descent_takes_the_sound_out_of_the_expression() -> None:
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1234.567])
-def test_a_dimension_that_does_not_vary_counts_zero_and_gets_no_gradient(constant: float) -> None:
+def test_constant_dimension_has_zero_correlation(constant: float) -> None:
     expression = draw(4, 2, seed=1).float()
     expression[:, 0] = constant
     past_e, audio, past_a = (
@@ -142,7 +142,7 @@ def test_a_dimension_that_does_not_vary_counts_zero_and_gets_no_gradient(constan
     assert expression.grad[:, 1].abs().min() > 0
 
 
-def test_silence_throughout_is_no_nan() -> None:
+def test_constant_audio_gives_no_nan() -> None:
     expression = draw(4, 2, seed=1).requires_grad_()
     loss = decorrelation_loss(expression, draw(4, 3, seed=2) * 0, draw(6, 2, seed=3), draw(6, 3, seed=4) * 0)
     loss.backward()
@@ -151,7 +151,7 @@ def test_silence_throughout_is_no_nan() -> None:
     assert not expression.grad.any()
 
 
-def test_one_sample_has_no_correlation_and_the_past_gives_it_one() -> None:
+def test_single_sample_needs_the_past() -> None:
     expression = torch.tensor([[0.3, 2.0]], requires_grad=True)
     loss = decorrelation_loss(expression, torch.tensor([[5.0]]), none_of(2), none_of(1))
     loss.backward()
@@ -163,7 +163,7 @@ def test_one_sample_has_no_correlation_and_the_past_gives_it_one() -> None:
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_half_precision_and_autocast_are_computed_in_float32(half: torch.dtype) -> None:
+def test_decorrelation_is_float32(half: torch.dtype) -> None:
     expression, audio = (300 * draw(32, 4, seed=1)).to(half), (300 * draw(32, 6, seed=2)).to(half)
     past_e, past_a = 300 * draw(64, 4, seed=3).float(), 300 * draw(64, 6, seed=4).float()
     expected = decorrelation_loss(expression.double(), audio.double(), past_e.double(), past_a.double())
@@ -173,7 +173,7 @@ def test_half_precision_and_autocast_are_computed_in_float32(half: torch.dtype) 
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_independent_samples_leave_one_over_their_number_less_one() -> None:
+def test_decorrelation_floor_of_independent_samples() -> None:
     found = decorrelation_loss(
         draw(50, 30, seed=1), draw(50, 40, seed=2), draw(51, 30, seed=3), draw(51, 40, seed=4)
     )
@@ -181,7 +181,7 @@ def test_independent_samples_leave_one_over_their_number_less_one() -> None:
     assert found.item() == pytest.approx(0.01, abs=5 * math.sqrt(2) / 100 / math.sqrt(1200) * 2)
 
 
-def test_same_pairs_need_one_width() -> None:
+def test_same_pairs_need_equal_widths() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         decorrelation_loss(draw(4, 2, seed=1), draw(4, 3, seed=2), none_of(2), none_of(3), "same")
 

@@ -58,7 +58,7 @@ def fake_inputs(device: str) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_and_its_gradient_wait_for_no_value(name: str) -> None:
+def test_loss_does_not_synchronise(name: str) -> None:
     with FakeTensorMode():
         loss = LOSSES[name](*fake_inputs("cpu"))
         loss.backward()
@@ -67,6 +67,6 @@ def test_a_loss_and_its_gradient_wait_for_no_value(name: str) -> None:
 
 # R1 differentiates inside, for which PyTorch wants a true GPU.
 @pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"R1"}))
-def test_a_loss_stays_on_the_device_of_its_features(name: str) -> None:
+def test_loss_stays_on_the_device(name: str) -> None:
     with FakeTensorMode():
         assert LOSSES[name](*fake_inputs("cuda")).device.type == "cuda"

@@ -6,7 +6,7 @@ import torch
 from training.losses.eye_contrastive import eye_contrastive_loss
 
 
-def test_it_is_the_logistic_loss_of_the_two_similarities() -> None:
+def test_eye_loss_is_the_logistic_loss() -> None:
     source = torch.Generator().manual_seed(2)
     f_1, f_2, f_a = torch.randn(3, 5, 6, generator=source, dtype=torch.float64)
     s_1 = (f_1 * f_a).sum(1) / (f_1.norm(dim=1) * f_a.norm(dim=1))
@@ -15,14 +15,14 @@ def test_it_is_the_logistic_loss_of_the_two_similarities() -> None:
     torch.testing.assert_close(eye_contrastive_loss(f_1, f_2, f_a, temperature=0.1), expected)
 
 
-def test_the_anchor_is_to_be_like_the_first_and_unlike_the_second() -> None:
+def test_eye_loss_prefers_the_first_frame() -> None:
     f_1, f_2 = torch.tensor([[2.0, 0.0]]), torch.tensor([[-3.0, 0.0]])
     assert eye_contrastive_loss(f_1, f_2, f_1).item() == pytest.approx(math.log(1 + math.exp(-2)))
     assert eye_contrastive_loss(f_1, f_2, f_2).item() == pytest.approx(math.log(1 + math.exp(2)))
     assert eye_contrastive_loss(f_1, f_1, f_2).item() == pytest.approx(math.log(2))
 
 
-def test_descent_turns_the_first_to_the_anchor_and_the_second_away() -> None:
+def test_eye_loss_gradient_signs() -> None:
     f_a = torch.tensor([[1.0, 0.0]], requires_grad=True)
     f_1 = torch.tensor([[0.0, 1.0]], requires_grad=True)
     f_2 = torch.tensor([[0.0, -1.0]], requires_grad=True)

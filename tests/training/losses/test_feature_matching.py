@@ -4,18 +4,18 @@ import torch
 from training.losses.feature_matching import feature_matching_loss
 
 
-def test_layers_add_up_and_scales_are_averaged() -> None:
+def test_feature_matching_values() -> None:
     real = [[torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 2, 2)], [torch.zeros(1, 2, 2, 2)]]
     generated = [[torch.full((1, 2, 4, 4), 3.0), torch.full((1, 4, 2, 2), -2.0)], [torch.ones(1, 2, 2, 2)]]
     assert feature_matching_loss(real, generated).item() == ((3 + 2) + 1) / 2
 
 
-def test_equal_features_give_zero() -> None:
+def test_feature_matching_of_equal_features() -> None:
     features = [[torch.randn(2, 3, 4, 4)], [torch.randn(2, 3, 2, 2)]]
     assert feature_matching_loss(features, features).item() == 0
 
 
-def test_the_gradient_reaches_the_generated_features_alone() -> None:
+def test_feature_matching_gradient_reaches_generated_only() -> None:
     real = torch.zeros(1, 1, 2, 2, requires_grad=True)
     generated = torch.ones(1, 1, 2, 2, requires_grad=True)
     feature_matching_loss([[real], [real]], [[generated], [generated]]).backward()
@@ -23,12 +23,12 @@ def test_the_gradient_reaches_the_generated_features_alone() -> None:
     torch.testing.assert_close(generated.grad, torch.full((1, 1, 2, 2), 0.25))
 
 
-def test_float16_features_do_not_overflow() -> None:
+def test_feature_matching_of_float16() -> None:
     large = torch.full((1, 1, 2, 2), 60_000.0, dtype=torch.float16)
     assert feature_matching_loss([[large]], [[-large]]).item() == 2 * float(large[0, 0, 0, 0])
 
 
-def test_scales_and_layers_must_match_and_not_be_none() -> None:
+def test_feature_matching_checks_scales_and_layers() -> None:
     layer = torch.zeros(1, 1, 2, 2)
     with pytest.raises(ValueError, match=r"\[2, 1\] and \[1, 2\]"):
         feature_matching_loss([[layer, layer], [layer]], [[layer], [layer, layer]])

@@ -16,7 +16,7 @@ def held(bank: MemoryBank) -> set[int]:
     return {int(row[0]) for row in bank.latest()}
 
 
-def test_it_starts_empty_and_fills() -> None:
+def test_bank_starts_empty() -> None:
     bank = MemoryBank(5, 2)
     assert bank.latest().shape == (0, 2)
     bank.push(numbered(1, 2))
@@ -25,7 +25,7 @@ def test_it_starts_empty_and_fills() -> None:
     assert torch.equal(bank.latest(), numbered(1, 2, 3))
 
 
-def test_past_its_capacity_the_oldest_give_way_across_the_end_of_the_ring() -> None:
+def test_bank_overwrites_the_oldest() -> None:
     bank = MemoryBank(5, 2)
     bank.push(numbered(1, 2, 3, 4))
     bank.push(numbered(5, 6, 7))
@@ -38,7 +38,7 @@ def test_past_its_capacity_the_oldest_give_way_across_the_end_of_the_ring() -> N
 
 
 @pytest.mark.parametrize("batch", range(9))
-def test_whatever_the_batch_it_holds_the_latest(batch: int) -> None:
+def test_bank_holds_the_latest_features(batch: int) -> None:
     bank = MemoryBank(4, 2)
     pushed: list[int] = []
     for step in range(7):
@@ -49,7 +49,7 @@ def test_whatever_the_batch_it_holds_the_latest(batch: int) -> None:
         assert len(bank) == len(pushed[-4:])
 
 
-def test_two_banks_given_the_same_samples_stay_row_by_row_in_step() -> None:
+def test_banks_stay_aligned() -> None:
     first, second = MemoryBank(5, 2), MemoryBank(5, 1)
     for step in range(6):
         features = numbered(3 * step, 3 * step + 1, 3 * step + 2)
@@ -58,7 +58,7 @@ def test_two_banks_given_the_same_samples_stay_row_by_row_in_step() -> None:
         assert torch.equal(first.latest()[:, :1], second.latest())
 
 
-def test_what_it_holds_has_no_gradient_and_is_no_view() -> None:
+def test_bank_holds_detached_copies() -> None:
     bank = MemoryBank(3, 2)
     features = numbered(1, 2).requires_grad_()
     bank.push(features * 2)
@@ -70,7 +70,7 @@ def test_what_it_holds_has_no_gradient_and_is_no_view() -> None:
     assert torch.equal(bank.latest(), numbered(2, 4))
 
 
-def test_a_push_between_loss_and_backward_changes_no_gradient() -> None:
+def test_push_before_backward_keeps_gradients() -> None:
     expressions, sounds = MemoryBank(6, 3), MemoryBank(6, 2)
     expressions.push(torch.randn(6, 3))
     sounds.push(torch.randn(6, 2))
@@ -88,7 +88,7 @@ def test_a_push_between_loss_and_backward_changes_no_gradient() -> None:
     assert not expressions.latest().requires_grad
 
 
-def test_half_precision_features_are_held_in_float32() -> None:
+def test_bank_holds_float32() -> None:
     bank = MemoryBank(3, 2)
     features = torch.tensor([[0.1, 3e4]], dtype=torch.bfloat16)
     bank.push(features)
@@ -97,7 +97,7 @@ def test_half_precision_features_are_held_in_float32() -> None:
 
 
 @pytest.mark.parametrize("steps_before", [0, 1, 2, 5])
-def test_a_resumed_bank_goes_on_bit_by_bit(tmp_path: Path, steps_before: int) -> None:
+def test_resumed_bank_continues_bit_for_bit(tmp_path: Path, steps_before: int) -> None:
     source = torch.Generator().manual_seed(4)
     batches = [torch.randn(3, 2, generator=source) for _ in range(9)]
     undisturbed = MemoryBank(7, 2)
@@ -114,7 +114,7 @@ def test_a_resumed_bank_goes_on_bit_by_bit(tmp_path: Path, steps_before: int) ->
         assert torch.equal(resumed.latest(), undisturbed.latest())
 
 
-def test_a_saved_state_is_not_changed_by_later_steps() -> None:
+def test_saved_state_is_a_copy() -> None:
     bank = MemoryBank(3, 2)
     bank.push(numbered(1))
     state = bank.state_dict()
@@ -124,7 +124,7 @@ def test_a_saved_state_is_not_changed_by_later_steps() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("next_row", 3), ("held", 4), ("held", -1), ("next_row", 0)])
-def test_counters_that_cannot_be_are_refused(name: str, value: int) -> None:
+def test_impossible_counters_are_rejected(name: str, value: int) -> None:
     bank = MemoryBank(3, 2)
     bank.push(numbered(1, 2))
     with pytest.raises(ValueError, match=rf"{name} {value}"):
@@ -132,14 +132,14 @@ def test_counters_that_cannot_be_are_refused(name: str, value: int) -> None:
     assert torch.equal(bank.latest(), numbered(1, 2))
 
 
-def test_another_banks_state_is_refused() -> None:
+def test_state_of_another_bank_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"\[4, 2\] do not fit a bank of \[3, 2\]"):
         MemoryBank(3, 2).load_state_dict(MemoryBank(4, 2).state_dict())
     with pytest.raises(ValueError, match=r"\['rows'\]"):
         MemoryBank(3, 2).load_state_dict({"rows": torch.zeros(3, 2)})
 
 
-def test_features_of_another_width_and_empty_banks_are_refused() -> None:
+def test_bank_checks_width_and_capacity() -> None:
     with pytest.raises(ValueError, match=r"\[B, 2\], got \[1, 3\]"):
         MemoryBank(3, 2).push(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=">= 1, got 0 and 2"):

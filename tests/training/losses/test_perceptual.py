@@ -11,7 +11,7 @@ def maps(seed: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("weights", [EQUAL_LAYER_WEIGHTS, PC_AVS_LAYER_WEIGHTS])
-def test_it_is_the_weighted_sum_of_the_layers_mean_differences(weights: tuple[float, ...]) -> None:
+def test_perceptual_loss_values(weights: tuple[float, ...]) -> None:
     target, generated = maps(1), maps(2)
     expected = 0.0
     for weight, a, b in zip(weights, target, generated, strict=True):
@@ -19,7 +19,7 @@ def test_it_is_the_weighted_sum_of_the_layers_mean_differences(weights: tuple[fl
     np.testing.assert_allclose(perceptual_loss(target, generated, weights).item(), expected, rtol=1e-6)
 
 
-def test_layers_weigh_the_same_unless_told() -> None:
+def test_perceptual_loss_default_weights() -> None:
     target = [torch.zeros(1, 1, 2, 2), torch.zeros(1, 4, 1, 1)]
     generated = [torch.ones(1, 1, 2, 2), torch.full((1, 4, 1, 1), 3.0)]
     assert perceptual_loss(target, generated, (1.0, 1.0)).item() == 4.0
@@ -27,15 +27,15 @@ def test_layers_weigh_the_same_unless_told() -> None:
     assert perceptual_loss(maps(1), maps(2)).item() == perceptual_loss(maps(1), maps(2), (1.0,) * 5).item()
 
 
-def test_pc_avs_weighs_the_last_layer_32_times_the_first() -> None:
+def test_pc_avs_layer_weights() -> None:
     assert PC_AVS_LAYER_WEIGHTS == (0.03125, 0.0625, 0.125, 0.25, 1.0)
 
 
-def test_equal_features_give_zero() -> None:
+def test_perceptual_loss_of_equal_features() -> None:
     assert perceptual_loss(maps(1), maps(1)).item() == 0
 
 
-def test_the_gradient_reaches_the_generated_features_alone() -> None:
+def test_perceptual_loss_gradient_reaches_generated_only() -> None:
     target = [layer.requires_grad_() for layer in maps(1)]
     generated = [layer.requires_grad_() for layer in maps(2)]
     perceptual_loss(target, generated, PC_AVS_LAYER_WEIGHTS).backward()
@@ -45,7 +45,7 @@ def test_the_gradient_reaches_the_generated_features_alone() -> None:
         torch.testing.assert_close(layer.grad.abs(), torch.full_like(layer, weight / layer.numel()))
 
 
-def test_bfloat16_features_are_summed_in_float32() -> None:
+def test_perceptual_loss_is_float32() -> None:
     target = [torch.zeros(1, 1, 40, 40, dtype=torch.bfloat16)]
     generated = [torch.full((1, 1, 40, 40), 3.0, dtype=torch.bfloat16)]
     loss = perceptual_loss(target, generated, (1 / 3,))
@@ -53,7 +53,7 @@ def test_bfloat16_features_are_summed_in_float32() -> None:
     assert loss.item() == pytest.approx(1.0, rel=1e-6)
 
 
-def test_layers_and_weights_must_be_as_many() -> None:
+def test_perceptual_loss_checks_counts() -> None:
     with pytest.raises(ValueError, match=r"\(5, 5, 4\)"):
         perceptual_loss(maps(1), maps(2), (1.0,) * 4)
     with pytest.raises(ValueError, match=r"\(5, 4, 5\)"):

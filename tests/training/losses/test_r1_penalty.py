@@ -7,7 +7,7 @@ from models.presets import TINY
 from training.losses.r1_penalty import r1_penalty
 
 
-def test_of_a_linear_score_it_is_the_squared_length_of_the_weight() -> None:
+def test_r1_of_a_linear_score() -> None:
     weight = torch.tensor([1.0, -2.0, 3.0]).reshape(1, 3, 1, 1).requires_grad_()
     image = torch.randn(5, 3, 1, 1, requires_grad=True)
     penalty = r1_penalty([functional.conv2d(image, weight)], image)
@@ -17,24 +17,24 @@ def test_of_a_linear_score_it_is_the_squared_length_of_the_weight() -> None:
     torch.testing.assert_close(weight.grad.flatten(), torch.tensor([2.0, -4.0, 6.0]))
 
 
-def test_a_pictures_score_is_the_mean_over_patches_and_scales() -> None:
+def test_r1_averages_patches_and_scales() -> None:
     image = torch.randn(2, 1, 2, 2, requires_grad=True)
     # The mean over four patches of 8 I has the gradient 2 at every pixel, the coarse 6 I[0, 0] has 6 at one:
     # half of each is 1 + 3 at the first pixel and 1 at the three others.
     assert r1_penalty([8 * image, 6 * image[:, :, :1, :1]], image).item() == pytest.approx(16 + 3)
 
 
-def test_each_picture_has_its_own_slope() -> None:
+def test_r1_is_per_image() -> None:
     image = torch.tensor([1.0, 2.0, 4.0]).reshape(3, 1, 1, 1).requires_grad_()
     assert r1_penalty([image**2], image).item() == pytest.approx((2**2 + 4**2 + 8**2) / 3)
 
 
-def test_a_constant_score_has_none() -> None:
+def test_r1_of_a_constant_score_is_zero() -> None:
     image = torch.randn(2, 1, 3, 3, requires_grad=True)
     assert r1_penalty([0 * image], image).item() == 0
 
 
-def test_it_is_the_slope_of_our_discriminator_by_finite_differences() -> None:
+def test_r1_matches_finite_differences() -> None:
     torch.manual_seed(3)
     discriminator = MultiScaleDiscriminator(TINY.discriminator).double().eval()
     image = torch.rand(1, 3, 16, 16, dtype=torch.float64) * 2 - 1
@@ -54,7 +54,7 @@ def test_it_is_the_slope_of_our_discriminator_by_finite_differences() -> None:
     assert weights.grad.abs().max() > 0
 
 
-def test_pictures_must_require_gradients() -> None:
+def test_r1_needs_images_with_gradients() -> None:
     image = torch.randn(1, 1, 2, 2)
     with pytest.raises(ValueError, match="require gradients"):
         r1_penalty([image], image)

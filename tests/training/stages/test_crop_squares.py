@@ -54,7 +54,7 @@ def almost(view: CropSquare, left_px: float, top_px: float, side_px: float) -> N
     assert told == pytest.approx((left_px, top_px, side_px), abs=0.3)
 
 
-def test_deep3d_sees_what_its_alignment_of_five_points_cuts(face_px: NDArray[np.float64]) -> None:
+def test_deep3d_square_is_its_alignments(face_px: NDArray[np.float64]) -> None:
     eyes = [face_px[list(group)].mean(axis=0) for group in (SIX_POINT_LEFT_EYE, SIX_POINT_RIGHT_EYE)]
     five = np.stack([*eyes, face_px[NOSE_TIP], *face_px[list(MOUTH_CORNERS)]])
     # Weak perspective by least squares (POS): each image axis is linear in the model's points.
@@ -65,14 +65,14 @@ def test_deep3d_sees_what_its_alignment_of_five_points_cuts(face_px: NDArray[np.
     almost(DEEP3D_SQUARE, right[3] - side / 2, -up[3] - side / 2, side)
 
 
-def test_l2cs_sees_a_square_from_forehead_to_chin(face_px: NDArray[np.float64]) -> None:
+def test_l2cs_square_is_from_forehead_to_chin(face_px: NDArray[np.float64]) -> None:
     low, high = face_px.min(axis=0), face_px.max(axis=0)
     side = high[1] - low[1]
     assert side > high[0] - low[0]
     almost(L2CS_SQUARE, (low[0] + high[0] - side) / 2, low[1], side)
 
 
-def test_emonet_sees_the_box_of_68_landmarks_by_its_rule(face_px: NDArray[np.float64]) -> None:
+def test_emonet_square_is_its_landmark_box(face_px: NDArray[np.float64]) -> None:
     outline = face_px[list(FACE_OVAL)]
     left, right, bottom = outline[:, 0].min(), outline[:, 0].max(), face_px[CHIN, 1]
     top = face_px[[*IMAGE_LEFT_EYEBROW, *IMAGE_RIGHT_EYEBROW], 1].min()
@@ -80,13 +80,13 @@ def test_emonet_sees_the_box_of_68_landmarks_by_its_rule(face_px: NDArray[np.flo
     almost(EMONET_SQUARE, (left + right - side) / 2, (top + bottom - side) / 2, side)
 
 
-def test_the_whole_crop_is_the_picture_itself_from_0_to_1() -> None:
+def test_square_of_the_whole_crop_is_the_image() -> None:
     image = torch.rand(2, 3, 8, 8) * 2 - 1
     torch.testing.assert_close(crop_square(image, CropSquare(0.0, 0.0, 224.0), 8), (image + 1) / 2)
 
 
 @pytest.mark.parametrize("side_px", [4, 16])
-def test_a_quarter_is_cut_from_a_picture_of_any_resolution(side_px: int) -> None:
+def test_square_is_independent_of_resolution(side_px: int) -> None:
     quarters = torch.tensor([[-1.0, -0.5], [0.5, 1.0]]).repeat_interleave(side_px // 2, 0)
     image = quarters.repeat_interleave(side_px // 2, 1).expand(1, 3, side_px, side_px)
     # Well within the lower left quarter, whatever the resolution.
@@ -94,20 +94,20 @@ def test_a_quarter_is_cut_from_a_picture_of_any_resolution(side_px: int) -> None
     torch.testing.assert_close(seen, torch.full((1, 3, 5, 5), 0.75))
 
 
-def test_an_edge_falls_where_the_view_puts_it() -> None:
+def test_crop_square_edges() -> None:
     image = torch.full((1, 3, 224, 224), -1.0)
     image[..., 100:] = 1.0
     seen = crop_square(image, CropSquare(left_px=90.0, top_px=0.0, side_px=20.0), 20)
     assert seen[0, 0, 3].tolist() == pytest.approx([0.0] * 10 + [1.0] * 10, abs=1e-4)
 
 
-def test_beyond_the_crop_it_is_black() -> None:
+def test_crop_square_is_black_beyond_the_crop() -> None:
     seen = crop_square(torch.ones(1, 3, 28, 28), CropSquare(left_px=-112.0, top_px=0.0, side_px=224.0), 28)
     assert seen[..., :13].abs().max() == 0
     torch.testing.assert_close(seen[..., 15:], torch.ones(1, 3, 28, 13))
 
 
-def test_gradients_reach_what_is_seen_and_nothing_else() -> None:
+def test_crop_square_gradient_reaches_its_pixels_only() -> None:
     image = torch.zeros(1, 3, 16, 16, requires_grad=True)
     crop_square(image, CropSquare(left_px=0.0, top_px=0.0, side_px=112.0), 8).sum().backward()
     assert image.grad is not None
@@ -116,6 +116,6 @@ def test_gradients_reach_what_is_seen_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("side_px", [0.0, -1.0, float("nan")])
-def test_a_view_without_a_size_is_refused(side_px: float) -> None:
+def test_crop_square_needs_a_positive_side(side_px: float) -> None:
     with pytest.raises(ValueError, match="side_px must be > 0"):
         CropSquare(0.0, 0.0, side_px)

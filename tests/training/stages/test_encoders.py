@@ -20,7 +20,7 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in network.state_dict().items()}
 
 
-def test_the_trunk_is_stage_1s() -> None:
+def test_motion_encoder_has_stage1s_trunk() -> None:
     trained = MotionEncoder(TOY.motion)
     context = context_on_stage1(toy_weights({"motion.model": trained.model}))
     torch.testing.assert_close(
@@ -28,13 +28,13 @@ def test_the_trunk_is_stage_1s() -> None:
     )
 
 
-def test_weights_without_the_trunk_are_refused() -> None:
+def test_weights_without_trunk_are_rejected() -> None:
     context = context_on_stage1(toy_weights({"motion.to_eye": MotionEncoder(TOY.motion).to_eye}, "other"))
     with pytest.raises(ValueError, match=r"other: motion\.model does not fit LandmarkTrunk"):
         motion_encoder_on_stage1(context)
 
 
-def test_training_leaves_the_trunk_as_it_is() -> None:
+def test_motion_feature_trunk_is_frozen() -> None:
     motion = MotionEncoder(TOY.motion)
     network = MotionFeature(motion).train()
     before = state_of(network)
@@ -48,7 +48,7 @@ def test_training_leaves_the_trunk_as_it_is() -> None:
     assert not [name for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def test_frames_are_augmented_by_seeds_of_their_own_and_in_training_alone() -> None:
+def test_motion_feature_augments_in_training_only() -> None:
     motion, settings, frames = MotionEncoder(TOY.motion), MotionAugmentation(), random_frames(2, 3)
     network, facts = MotionFeature(motion, settings), row_facts(2)
     pictures = to_network_input(frames.flatten(0, 1), TOY_SIDE_PX)
@@ -58,6 +58,6 @@ def test_frames_are_augmented_by_seeds_of_their_own_and_in_training_alone() -> N
     assert not torch.allclose(changed, motion.model(pictures), atol=1e-3)
 
 
-def test_every_picture_of_a_row_has_a_seed_of_its_own() -> None:
+def test_frame_seeds_are_distinct() -> None:
     greatest = 2**63 - 1
     assert frame_seeds([5, greatest], 2) == [5, 5 + 2**63, greatest, greatest + 2**63]

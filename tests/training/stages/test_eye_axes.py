@@ -29,7 +29,7 @@ def fitted(codes: Tensor, told: Tensor) -> EyeAxes:
     return axes
 
 
-def test_axes_and_units_of_the_labels_are_found() -> None:
+def test_fit_recovers_axes_and_units() -> None:
     told = labels(100)
     axes = fitted(5.0 + told @ AXES, told * torch.tensor([0.1, 0.2, 0.3, 0.4]) + 0.25)
     torch.testing.assert_close(axes.axes, AXES / (1 + RIDGE), atol=1e-5, rtol=0)
@@ -39,7 +39,7 @@ def test_axes_and_units_of_the_labels_are_found() -> None:
     assert int(axes.frames) == 100
 
 
-def test_parts_of_a_code_without_noise_are_those_of_the_pseudo_inverse() -> None:
+def test_parts_without_noise_are_the_pseudo_inverse() -> None:
     gaze, blink = fitted(labels(100) @ AXES, labels(100)).parts()
     expected = torch.zeros(2, 6, 6)
     expected[0, 0, 0] = expected[0, 1, 1] = 1.0
@@ -52,7 +52,7 @@ def test_parts_of_a_code_without_noise_are_those_of_the_pseudo_inverse() -> None
 
 
 @pytest.mark.parametrize("part", [GAZE, BLINK], ids=["gaze", "blink"])
-def test_a_change_that_one_kind_of_label_makes_is_all_of_its_own_part(part: slice) -> None:
+def test_parts_separate_gaze_and_blinks(part: slice) -> None:
     gaze, blink = fitted(labels(100) @ AXES, labels(100)).parts()
     own, other = (gaze, blink) if part == GAZE else (blink, gaze)
     change = labels(5, seed=1)[:, part] @ AXES[part]
@@ -60,7 +60,7 @@ def test_a_change_that_one_kind_of_label_makes_is_all_of_its_own_part(part: slic
     torch.testing.assert_close(change @ other, torch.zeros(5, 6), atol=0.05, rtol=0)
 
 
-def test_a_direction_that_is_hardly_there_is_not_blown_up() -> None:
+def test_parts_do_not_amplify_weak_directions() -> None:
     """Gaze and blinks move one and the same dimension; another tells them apart by a trace within noise."""
     told = labels(400)
     made = torch.zeros(400, 6)
@@ -78,7 +78,7 @@ def test_a_direction_that_is_hardly_there_is_not_blown_up() -> None:
         assert torch.linalg.matrix_norm(made @ part) < 0.6 * size
 
 
-def test_shares_are_what_the_labels_explain() -> None:
+def test_shares_are_explained_variance() -> None:
     told = labels(100)
     noise = labels(100, seed=3)
     noise -= told @ (told.T @ noise) / 100  # nothing of it is told by the labels
@@ -89,14 +89,14 @@ def test_shares_are_what_the_labels_explain() -> None:
     assert (shares.gaze, shares.blink, shares.rest) == pytest.approx((4 / 6, 1 / 6, 1 / 6), abs=1e-3)
 
 
-def test_codes_and_labels_that_do_not_vary_have_no_parts() -> None:
+def test_constant_codes_have_no_parts() -> None:
     still = fitted(torch.ones(20, 6), torch.ones(20, 4))
     for part in still.parts():
         assert not part.any()
     assert still.shares(torch.ones(20, 6), torch.ones(20, 4)).rest == 1.0
 
 
-def test_what_cannot_be_fitted_or_was_not_is_refused() -> None:
+def test_eye_axes_check_their_input() -> None:
     with pytest.raises(
         ValueError, match=r"need codes \[N, 6\] and labels \[N, 4\], got \[5, 6\] and \[5, 3\]"
     ):

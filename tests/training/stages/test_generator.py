@@ -7,7 +7,7 @@ from training.engine.stage_weights import StageWeights, collect
 from training.stages.generator import first_generator_config, start_from_first
 
 
-def test_where_only_the_appearance_speaks_the_two_make_the_same_picture() -> None:
+def test_start_from_first_keeps_the_appearance() -> None:
     torch.manual_seed(0)
     first, final = Generator(first_generator_config(TOY)), Generator(TOY.generator)
     start_from_first(final, StageWeights("stage1", collect({"generator": first})), TOY)
@@ -31,7 +31,7 @@ def test_where_only_the_appearance_speaks_the_two_make_the_same_picture() -> Non
     assert not torch.allclose(spoken, pictures[1], atol=1e-2)
 
 
-def test_a_generator_of_other_shapes_or_names_is_refused_by_key() -> None:
+def test_start_from_first_rejects_other_generators() -> None:
     weights = collect({"generator": Generator(first_generator_config(TOY))})
     key = "generator.to_rgb1.bias"
     assert key in weights

@@ -50,7 +50,7 @@ def network_of(stage: PerceptionStage) -> PerceptionNetwork:
     return network
 
 
-def test_the_losses_are_those_computed_by_hand() -> None:
+def test_perception_losses_match_reference() -> None:
     stage, batch = make_stage(), make_batch()
     network = network_of(stage).eval()
     seen: Perceived = network(batch.frames.float() / 127.5 - 1)
@@ -67,14 +67,14 @@ def test_the_losses_are_those_computed_by_hand() -> None:
     assert set(losses) == set(stage.loss_weights)
 
 
-def test_every_weight_learns() -> None:
+def test_perception_trains_every_weight() -> None:
     stage = make_stage(PerceptionStageSettings())
     torch.stack(list(stage.model.train()(make_batch()).losses.values())).sum().backward()
     still = [n for n, p in stage.model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert still == []
 
 
-def test_figures_are_errors_in_the_labels_units_over_the_rows_that_count() -> None:
+def test_perception_metrics_count_real_rows() -> None:
     stage, batch = make_stage(), make_batch(real=(True, True, False, True))
     network = network_of(stage).eval()
     with torch.no_grad():
@@ -93,5 +93,5 @@ def test_figures_are_errors_in_the_labels_units_over_the_rows_that_count() -> No
     )
 
 
-def test_guessing_the_mean_is_measured_for_each_number_by_itself() -> None:
+def test_distance_to_mean() -> None:
     assert distance_to_mean(torch.tensor([[0.0, 10.0], [2.0, 10.0]])).item() == 0.5

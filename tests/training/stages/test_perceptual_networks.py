@@ -71,7 +71,7 @@ def random_image() -> Tensor:
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
-def test_without_outside_networks_perception_judges_everything() -> None:
+def test_defaults_take_all_features_from_perception() -> None:
     networks = build_toy(PretrainedFiles())
     with torch.no_grad():
         features, perceived = networks(random_image()), networks.perception(random_image())
@@ -82,7 +82,7 @@ def test_without_outside_networks_perception_judges_everything() -> None:
 
 
 @pytest.mark.usefixtures("toy_networks")
-def test_each_outside_network_sees_its_square_in_its_own_range() -> None:
+def test_pretrained_networks_see_their_squares() -> None:
     networks = build_toy()
     with torch.no_grad():
         features = networks(random_image())

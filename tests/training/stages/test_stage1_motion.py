@@ -31,7 +31,7 @@ def without_gradient(named: Mapping[str, Tensor]) -> list[str]:
     return [name for name, value in named.items() if value.grad is None or not value.grad.abs().max() > 0]
 
 
-def test_the_models_turn_reaches_every_weight_of_the_model_and_none_of_the_adversary() -> None:
+def test_stage1_model_step_gradients() -> None:
     stage = make_stage()
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
@@ -44,7 +44,7 @@ def test_the_models_turn_reaches_every_weight_of_the_model_and_none_of_the_adver
 
 
 @pytest.mark.parametrize("r1", [0.0, 0.5])
-def test_the_adversarys_turn_reaches_the_adversary_alone(r1: float) -> None:
+def test_stage1_adversary_step_gradients(r1: float) -> None:
     stage = make_stage(MotionStageSettings(adversary=AdversarySettings(r1=r1)))
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
@@ -60,7 +60,7 @@ def test_the_adversarys_turn_reaches_the_adversary_alone(r1: float) -> None:
     )
 
 
-def test_every_loss_of_both_players_has_a_weight_and_the_pictures_fit() -> None:
+def test_stage1_losses_have_weights() -> None:
     stage = make_stage()
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
@@ -71,7 +71,7 @@ def test_every_loss_of_both_players_has_a_weight_and_the_pictures_fit() -> None:
     assert set(result.losses) | set(verdict.losses) == set(stage.loss_weights)
 
 
-def test_what_judges_stays_as_it_was_through_training_steps() -> None:
+def test_stage1_loss_networks_are_frozen() -> None:
     stage = make_stage()
     networks = {name: stage.model.get_submodule(name) for name in ("perceptual", "vgg")}
     before = collect(networks)
@@ -88,7 +88,7 @@ def test_what_judges_stays_as_it_was_through_training_steps() -> None:
     torch.testing.assert_close(collect(networks), before, rtol=0, atol=0)
 
 
-def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_handed_out() -> None:
+def test_stage1_losses_of_a_perfect_reconstruction() -> None:
     stage = make_stage()
 
     def copy(appearance: Tensor, driving: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def test_the_same_frame_for_appearance_and_driving_costs_nothing_where_it_is_han
     assert zero == pytest.approx(dict.fromkeys(zero, 0.0), abs=1e-6)
 
 
-def test_figures_leave_filled_up_rows_out() -> None:
+def test_stage1_metrics_count_real_rows() -> None:
     stage = make_stage()
     stage.model.eval()
     stage.model.reconstruct = lambda appearance, driving: driving * 0.9 + appearance * 0.1  # pyright: ignore[reportArgumentType]
@@ -120,7 +120,7 @@ def test_figures_leave_filled_up_rows_out() -> None:
         assert psnr.beats_chance
 
 
-def test_a_parent_of_another_preset_is_refused() -> None:
+def test_stage1_rejects_parent_of_another_preset() -> None:
     parents = toy_parents()
     weights = dict(parents["perception"].tensors)
     weights["perception.gaze.bias"] = torch.zeros(3)
@@ -131,7 +131,7 @@ def test_a_parent_of_another_preset_is_refused() -> None:
         MotionStage(StageContext(TOY, parents), MotionStageSettings())
 
 
-def test_the_trunk_begins_as_perceptions_where_asked() -> None:
+def test_stage1_trunk_can_start_from_perception() -> None:
     stage = make_stage(MotionStageSettings(start_trunk_from_perception=True))
     perception = parent_parts()["perception"]["perception"]
     torch.testing.assert_close(
@@ -142,7 +142,7 @@ def test_the_trunk_begins_as_perceptions_where_asked() -> None:
     )
 
 
-def test_noise_that_is_held_at_zero_trains_no_strength_and_changes_no_picture() -> None:
+def test_stage1_noise_can_be_frozen() -> None:
     stage = make_stage(MotionStageSettings(generator_noise=False))
     model = stage.model.train()
     step = OptimizerStep(

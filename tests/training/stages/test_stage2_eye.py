@@ -55,7 +55,7 @@ def reading_stage() -> EyeStage:
     return stage
 
 
-def test_the_eye_head_and_its_code_train_and_nothing_else() -> None:
+def test_eye_stage_trains_the_eye_head_only() -> None:
     stage = make_stage()
     result = stage.model.train()(make_batch())
     assert set(result.losses) == set(stage.loss_weights)
@@ -65,7 +65,7 @@ def test_the_eye_head_and_its_code_train_and_nothing_else() -> None:
     assert trained == {name for name in collect(stage.saved) if name.endswith(("weight", "bias"))}
 
 
-def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
+def test_eye_stage_trunk_is_frozen() -> None:
     stage = make_stage()
     stage.model.train()
     before = collect({"trunk": stage.eye_model.motion_feature})
@@ -75,7 +75,7 @@ def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
     torch.testing.assert_close(collect({"trunk": stage.eye_model.motion_feature}), before, rtol=0, atol=0)
 
 
-def test_the_loss_is_that_of_codes_taken_one_by_one() -> None:
+def test_eye_stage_loss_matches_reference() -> None:
     stage, batch = make_stage(EyeStageSettings(temperature=0.25)), make_batch()
     model = stage.eye_model.eval()
     f_1, f_2, f_a = (
@@ -88,7 +88,7 @@ def test_the_loss_is_that_of_codes_taken_one_by_one() -> None:
     )
 
 
-def test_the_frame_whose_eyes_are_shown_is_the_positive() -> None:
+def test_eye_stage_positive_is_v1() -> None:
     right = told_batch([(0, 1, 0)] * ROWS, (True,) * ROWS)
     wrong = told_batch([(0, 1, 1)] * ROWS, (True,) * ROWS)
     stage = reading_stage()
@@ -96,7 +96,7 @@ def test_the_frame_whose_eyes_are_shown_is_the_positive() -> None:
     assert stage.model(wrong).losses["eye"].item() == pytest.approx(math.log(1 + math.e))
 
 
-def test_the_three_pictures_are_augmented_each_by_itself() -> None:
+def test_eye_stage_augments_frames_independently() -> None:
     same = make_batch()
     same = dataclasses.replace(same, base=same.eyes, anchor=same.eyes)
     model = make_stage(EyeStageSettings(augmentation=MotionAugmentation())).eye_model
@@ -108,7 +108,7 @@ def test_the_three_pictures_are_augmented_each_by_itself() -> None:
     torch.testing.assert_close(looked_at.f_1, looked_at.f_a)
 
 
-def test_rows_that_count_are_told_right_or_wrong() -> None:
+def test_eye_metric_counts_real_rows() -> None:
     # Like its eyes, like its face, like neither (a tie), and a row that only fills up.
     batch = told_batch([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 1, 0)], (True, True, True, False))
     (figure,) = reading_stage().held_out([batch, told_batch([(2, 3, 2)] * ROWS, (True,) * ROWS)])
@@ -117,17 +117,17 @@ def test_rows_that_count_are_told_right_or_wrong() -> None:
     assert figure.beats_chance
 
 
-def test_codes_that_are_all_the_same_do_not_beat_chance() -> None:
+def test_eye_metric_of_constant_codes() -> None:
     (figure,) = reading_stage().held_out([told_batch([(1, 1, 1)] * ROWS, (True,) * ROWS)])
     assert figure.value == 0
 
 
-def test_no_row_that_counts_is_an_error() -> None:
+def test_eye_metric_needs_a_real_row() -> None:
     with pytest.raises(ValueError, match="the held-out batches have no real row"):
         make_stage().held_out([make_batch(real=(False,) * ROWS)])
 
 
-def test_a_few_steps_lower_the_loss() -> None:
+def test_eye_stage_loss_decreases() -> None:
     stage, batch = make_stage(EyeStageSettings(temperature=0.1)), make_batch()
     stage.model.train()
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)

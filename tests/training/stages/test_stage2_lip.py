@@ -89,7 +89,7 @@ def reading_stage() -> LipStage:
     return stage
 
 
-def test_both_encoders_train_and_nothing_else() -> None:
+def test_lip_stage_trains_both_encoders_only() -> None:
     stage = make_stage()
     result = stage.model.train()(make_batch())
     assert set(result.losses) == set(stage.loss_weights)
@@ -97,7 +97,7 @@ def test_both_encoders_train_and_nothing_else() -> None:
     assert parts_with_gradients(stage.model) == {"to_mouth", "audio"}
 
 
-def test_every_parameter_that_requires_a_gradient_gets_one() -> None:
+def test_lip_stage_reaches_every_parameter() -> None:
     # A process group waits for ever for the gradient of a parameter that takes no part.
     stage = make_stage()
     sum(stage.model.train()(make_batch()).losses.values(), torch.zeros(())).backward()
@@ -105,7 +105,7 @@ def test_every_parameter_that_requires_a_gradient_gets_one() -> None:
     assert missing == []
 
 
-def test_what_trains_is_what_is_saved() -> None:
+def test_lip_stage_saves_what_it_trains() -> None:
     stage = make_stage()
     saved = {name for name in collect(stage.saved) if name.endswith(("weight", "bias"))}
     trained = {
@@ -116,7 +116,7 @@ def test_what_trains_is_what_is_saved() -> None:
     assert trained == saved
 
 
-def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
+def test_lip_stage_trunk_is_frozen() -> None:
     stage = make_stage()
     stage.model.train()
     before = collect({"trunk": stage.lip_model.motion_feature})
@@ -126,7 +126,7 @@ def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
     torch.testing.assert_close(collect({"trunk": stage.lip_model.motion_feature}), before, rtol=0, atol=0)
 
 
-def test_the_losses_are_those_of_features_taken_one_by_one() -> None:
+def test_lip_stage_losses_match_reference() -> None:
     stage, batch = make_stage(LipStageSettings(temperature=0.25)), make_batch()
     model = stage.lip_model.eval()  # no batch statistics: every picture by itself
     f_v = model.to_mouth(model.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
@@ -144,7 +144,7 @@ def test_the_losses_are_those_of_features_taken_one_by_one() -> None:
     )
 
 
-def test_every_window_of_the_batch_is_a_moment_where_that_is_asked_for() -> None:
+def test_lip_stage_with_negatives_from_batch() -> None:
     # Of 16 windows four are unlike all others: S = 1 to their own, 0 to 15. Levels 4, 5 and 6 come in every
     # row: S = 1 to their own and to three, 0 to twelve.
     levels = [[row, 4, 5, 6] for row in range(ROWS)]
@@ -159,14 +159,14 @@ def test_every_window_of_the_batch_is_a_moment_where_that_is_asked_for() -> None
     assert whole["video_to_audio"].item() == pytest.approx(expected)
 
 
-def test_a_moment_of_the_same_clip_within_the_gap_is_no_negative() -> None:
+def test_near_windows_are_not_negatives() -> None:
     moments = torch.tensor([[7, 10], [8, 10], [7, 13]])
     assert not are_near(moments, gap_frames=3).any()
     near = are_near(moments, gap_frames=4)
     assert near.tolist() == [[False, False, True], [False, False, False], [True, False, False]]
 
 
-def test_every_frame_of_a_row_is_augmented_by_itself() -> None:
+def test_lip_stage_augments_frames_independently() -> None:
     batch = make_batch()
     same = dataclasses.replace(batch, negative_frames=batch.frames[:, None].expand(-1, NEGATIVES, -1, -1, -1))
     model = make_stage(LipStageSettings(augmentation=MotionAugmentation())).lip_model
@@ -176,7 +176,7 @@ def test_every_frame_of_a_row_is_augmented_by_itself() -> None:
     torch.testing.assert_close(looked_at[0], looked_at[0, :1].expand(1 + NEGATIVES, -1))
 
 
-def test_encoders_that_know_the_moment_always_find_it() -> None:
+def test_lip_metric_of_perfect_encoders() -> None:
     levels = [[row, 7, 6, 5] for row in range(ROWS)]
     figures = {
         figure.name: figure
@@ -198,7 +198,7 @@ def test_encoders_that_know_the_moment_always_find_it() -> None:
     assert both.beats_chance
 
 
-def test_each_way_and_each_kind_of_negative_is_counted_by_itself() -> None:
+def test_lip_metrics_by_direction_and_scope() -> None:
     # Row 0: a frame of another clip (the third negative) looks like its own. Row 1: a sound of the same clip
     # sounds like its own. Row 2: all is told apart. Row 3 fills the batch up.
     levels = [[0, 7, 6, 0], [1, 7, 6, 5], [2, 7, 6, 5], [3, 3, 3, 3]]
@@ -214,20 +214,20 @@ def test_each_way_and_each_kind_of_negative_is_counted_by_itself() -> None:
     assert {figure.rows for figure in figures} == {3}
 
 
-def test_encoders_that_say_the_same_of_everything_find_nothing() -> None:
+def test_lip_metric_of_constant_encoders() -> None:
     nowhere = [[1] * (1 + NEGATIVES)] * ROWS
     figures = reading_stage().held_out([told_batch(nowhere, nowhere, (True,) * ROWS)])
     assert [figure.value for figure in figures] == [0.0] * 4
 
 
-def test_rounding_tells_nothing_apart() -> None:
+def test_retrieval_ignores_rounding() -> None:
     query = torch.tensor([[1.0, 0.0]])
     candidates = torch.tensor([[[1.0, 0.0], [1.0, 1e-4]]])  # cosines 1 and 1 - 5e-9
     assert not retrieves_own(query, candidates, torch.tensor([[True]]))
     assert retrieves_own(query, candidates, torch.tensor([[False]]))
 
 
-def test_without_negatives_of_the_same_clip_there_is_no_figure_of_them() -> None:
+def test_lip_metrics_without_negatives_of_the_clip() -> None:
     batch = make_batch()
     others = dataclasses.replace(batch, from_same_clip=torch.zeros_like(batch.from_same_clip))
     stage = make_stage()
@@ -237,12 +237,12 @@ def test_without_negatives_of_the_same_clip_there_is_no_figure_of_them() -> None
     assert names == ["lip retrieval top-1, sound to lips", "lip retrieval top-1, lips to sound"]
 
 
-def test_no_row_that_counts_is_an_error() -> None:
+def test_lip_metric_needs_a_real_row() -> None:
     with pytest.raises(ValueError, match="the held-out batches have no real row"):
         make_stage().held_out([make_batch(real=(False,) * ROWS)])
 
 
-def test_figures_have_windows_of_their_own(tmp_path: Path) -> None:
+def test_lip_metrics_have_their_own_windows(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     trained = LipWindowSettings(from_same_clip=1, from_other_clips=0)
     measured = LipWindowSettings(from_same_clip=2, from_other_clips=1)
@@ -252,7 +252,7 @@ def test_figures_have_windows_of_their_own(tmp_path: Path) -> None:
     assert stage.source(read_clip_index(folder, tmp_path, "validation")).settings == measured
 
 
-def test_a_few_steps_lower_the_losses() -> None:
+def test_lip_stage_losses_decrease() -> None:
     stage, batch = make_stage(LipStageSettings(temperature=0.1, negatives_from_batch=True)), make_batch()
     stage.model.train()
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)

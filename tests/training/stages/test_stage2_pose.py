@@ -59,7 +59,7 @@ def saying(code: list[float]) -> PoseStage:
     return stage
 
 
-def test_the_pose_head_and_its_code_train_and_nothing_else() -> None:
+def test_pose_stage_trains_the_pose_head_only() -> None:
     stage = make_stage()
     result = stage.model.train()(make_batch())
     assert set(result.losses) == set(stage.loss_weights)
@@ -69,7 +69,7 @@ def test_the_pose_head_and_its_code_train_and_nothing_else() -> None:
     assert trained == {name for name in collect(stage.saved) if name.endswith(("weight", "bias"))}
 
 
-def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
+def test_pose_stage_trunk_is_frozen() -> None:
     stage = make_stage()
     stage.model.train()
     before = collect({"trunk": stage.pose_model.motion_feature})
@@ -79,7 +79,7 @@ def test_a_step_leaves_the_trunk_and_its_statistics_as_they_are() -> None:
     torch.testing.assert_close(collect({"trunk": stage.pose_model.motion_feature}), before, rtol=0, atol=0)
 
 
-def test_the_loss_is_in_the_units_of_the_scale() -> None:
+def test_pose_stage_loss_uses_the_scale() -> None:
     stage, batch = make_stage(), make_batch()
     model = stage.pose_model.eval()
     code = model.headpose_embed(
@@ -91,7 +91,7 @@ def test_the_loss_is_in_the_units_of_the_scale() -> None:
     assert saying([1.0] * 6).model(make_batch(right)).losses["pose"].item() == 0
 
 
-def test_errors_are_told_in_degrees_and_centimetres() -> None:
+def test_pose_metrics_are_in_degrees_and_centimetres() -> None:
     # The code says 90 degrees of pitch, -45 of yaw, none of roll, and 2, 0, -4 cm.
     quarter = math.pi / 2
     stage = saying([quarter / 0.5, -quarter / 2 / 0.5, 0.0, 0.5, 0.0, -1.0])
@@ -132,7 +132,7 @@ def test_errors_are_told_in_degrees_and_centimetres() -> None:
     assert [name for name, figure in figures.items() if figure.decides] == ["head angle error"]
 
 
-def test_no_answer_that_ignores_the_picture_beats_chance() -> None:
+def test_pose_metric_of_constant_predictions() -> None:
     batch = make_batch()
     median = batch.pose.median(dim=0).values
     for answer in (batch.pose.mean(dim=0), median, torch.zeros(6)):
@@ -141,12 +141,12 @@ def test_no_answer_that_ignores_the_picture_beats_chance() -> None:
         assert all(f.value >= (f.chance or 0) - 1e-5 for f in saying(code).held_out([batch]))
 
 
-def test_no_row_that_counts_is_an_error() -> None:
+def test_pose_metric_needs_a_real_row() -> None:
     with pytest.raises(ValueError, match="the held-out batches have no real row"):
         make_stage().held_out([dataclasses.replace(make_batch(), facts=row_facts(ROWS, real=[False] * ROWS))])
 
 
-def test_a_few_steps_lower_the_loss() -> None:
+def test_pose_stage_loss_decreases() -> None:
     stage, batch = make_stage(), make_batch()
     stage.model.train()
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=1e-2)

@@ -46,7 +46,7 @@ def parts_with_gradients(module: nn.Module) -> set[str]:
     }
 
 
-def test_the_models_turn_trains_expression_lip_code_and_generator_alone() -> None:
+def test_stage3_model_step_gradients() -> None:
     stage = make_stage()
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
@@ -57,7 +57,7 @@ def test_the_models_turn_trains_expression_lip_code_and_generator_alone() -> Non
     assert all(value.requires_grad for value in stage.adversary.parameters())
 
 
-def test_the_adversarys_turn_trains_the_adversary_alone() -> None:
+def test_stage3_adversary_step_gradients() -> None:
     stage = make_stage()
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
@@ -70,7 +70,7 @@ def test_the_adversarys_turn_trains_the_adversary_alone() -> None:
     assert parts_with_gradients(stage.adversary) == {"network"}
 
 
-def test_what_is_frozen_stays_as_it_was_with_its_statistics() -> None:
+def test_stage3_frozen_networks_do_not_change() -> None:
     stage = make_stage()
     frozen = {name: part for name, part in stage.model.named_modules() if isinstance(part, FrozenNetwork)}
     assert set(frozen) == {"perceptual", "vgg"} | {
@@ -90,7 +90,7 @@ def test_what_is_frozen_stays_as_it_was_with_its_statistics() -> None:
     torch.testing.assert_close(collect(frozen), before, rtol=0, atol=0)
 
 
-def test_decorrelation_alone_reaches_expression_and_nothing_else() -> None:
+def test_stage3_decorrelation_reaches_expression_only() -> None:
     stage = make_stage()
     stage.model.train()
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_decorrelation_alone_reaches_expression_and_nothing_else() -> None:
     assert parts_with_gradients(stage.model) == {"expression_head", "expression_code"}
 
 
-def test_decorrelation_pulls_neither_at_the_sound_nor_at_the_banks() -> None:
+def test_stage3_decorrelation_has_no_other_gradient() -> None:
     model = model_of(make_stage())
     model.train()
     e, a = (torch.randn(ROWS, width, requires_grad=True) for width in (5, 16))
@@ -114,7 +114,7 @@ def test_decorrelation_pulls_neither_at_the_sound_nor_at_the_banks() -> None:
     assert (a.grad, past_e.grad, past_a.grad) == (None, None, None)
 
 
-def test_the_banks_hold_the_latest_rows_side_by_side_and_no_gradient() -> None:
+def test_stage3_banks_are_aligned_and_detached() -> None:
     model = model_of(make_stage())
     model.train()
     rows = [torch.randn(ROWS, width, requires_grad=True) for width in (5, 16)]
@@ -128,7 +128,7 @@ def test_the_banks_hold_the_latest_rows_side_by_side_and_no_gradient() -> None:
         torch.testing.assert_close(held, torch.stack([factor * value.detach()[row] for row, factor in order]))
 
 
-def test_looking_puts_nothing_into_the_banks() -> None:
+def test_stage3_evaluation_does_not_change_the_banks() -> None:
     stage = make_stage()
     with torch.no_grad():
         stage.model.eval()(make_batch())
@@ -137,7 +137,7 @@ def test_looking_puts_nothing_into_the_banks() -> None:
     assert len(model_of(stage).expression_bank) == 0
 
 
-def test_every_frame_of_the_window_gets_its_gradient() -> None:
+def test_stage3_gradient_reaches_every_window_frame() -> None:
     stage = make_stage()
     seen: list[Tensor] = []
 
@@ -156,7 +156,7 @@ def test_every_frame_of_the_window_gets_its_gradient() -> None:
     torch.testing.assert_close(by_frame, by_frame[:, :1].expand_as(by_frame))
 
 
-def test_banks_come_back_from_a_ranks_state() -> None:
+def test_stage3_rank_state_round_trip() -> None:
     first, second = make_stage(), make_stage()
     first.model.train()
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_banks_come_back_from_a_ranks_state() -> None:
         second.load_rank_state({})
 
 
-def test_generator_and_discriminator_begin_as_stage_1_left_them_unless_told_not_to() -> None:
+def test_stage3_can_start_from_stage1() -> None:
     parents = toy_parents()["stage1_motion"].tensors
     name = next(key for key in parents if key.startswith("discriminator.") and key.endswith("bias"))
     for settings, alike in (
@@ -185,7 +185,7 @@ def test_generator_and_discriminator_begin_as_stage_1_left_them_unless_told_not_
         assert torch.equal(saved[key], parents[key]) == alike
 
 
-def test_figures_leave_filled_up_rows_out() -> None:
+def test_stage3_metrics_count_real_rows() -> None:
     stage = make_stage()
     stage.model.eval()
     with torch.no_grad():
@@ -193,7 +193,7 @@ def test_figures_leave_filled_up_rows_out() -> None:
     assert [figure.rows for figure in figures] == [2 * ROWS - 1] * 3
 
 
-def test_the_correlation_is_pearsons_over_all_rows() -> None:
+def test_correlation_metric_is_pearsons_r() -> None:
     e = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]])
     a = torch.tensor([[2.0], [1.0], [4.0], [3.0]])
     tally = CorrelationMetric()
@@ -207,7 +207,7 @@ def test_the_correlation_is_pearsons_over_all_rows() -> None:
     assert not figure.decides
 
 
-def test_noise_can_be_held_at_zero() -> None:
+def test_stage3_noise_can_be_frozen() -> None:
     model = model_of(make_stage(SETTINGS.replace(generator_noise=False)))
     still = {name for name, value in model.generator.named_parameters() if not value.requires_grad}
     assert still == {name for name, _ in model.generator.named_parameters() if name.endswith("noise.weight")}
