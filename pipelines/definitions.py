@@ -24,10 +24,10 @@ from pipelines.jobs import (
     train_jobs,
 )
 from pipelines.operations.automation import MINIMUM_INTERVAL_SECONDS
-from pipelines.operations.collection_job import collect_garbage
 from pipelines.operations.failed_runs import failed_runs
+from pipelines.operations.gc_job import collect_garbage
 from pipelines.operations.plain_logger import plain_console
-from pipelines.operations.schedules import nightly_reprocessing, weekly_collection, weekly_training
+from pipelines.operations.schedules import nightly_reprocessing, weekly_gc, weekly_training
 from pipelines.operations.settings import OperationsSettings
 from pipelines.preprocessing.batch_steps import optional_step_assets, step_assets
 from pipelines.preprocessing.dataset import dataset, identities_disjoint
@@ -78,7 +78,7 @@ definitions = Definitions(
     schedules=[
         nightly_reprocessing(_OPERATIONS),
         weekly_training(_OPERATIONS),
-        weekly_collection(_OPERATIONS),
+        weekly_gc(_OPERATIONS),
     ],
     sensors=[
         new_videos,

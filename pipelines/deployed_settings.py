@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
-from pipelines.operations.collection_settings import CollectionSettings
+from pipelines.operations.gc_settings import GcSettings
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
@@ -42,7 +42,7 @@ class DeployedSettings(BaseSettings):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     baseline: BaselineSettings = BaselineSettings()
-    collection: CollectionSettings = CollectionSettings()
+    collection: GcSettings = GcSettings()
     operations: OperationsSettings = OperationsSettings()
 
 

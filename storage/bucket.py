@@ -1,22 +1,38 @@
-"""Reaching an S3 bucket with the usual AWS_* variables; plain http only where it is meant.
+"""Access to S3 buckets with the usual AWS_* variables: connection, listing, reading in chunks.
 
-obstore is imported only when a bucket is opened.
+Plain http is allowed for loopback addresses, or with AWS_ALLOW_HTTP=true. obstore is imported only when a
+bucket is opened.
 """
 
 import ipaddress
 import os
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import obstore.store
     from obstore.store import S3Config
 
+CHUNK_BYTES: Final = 8 << 20
+"""Read at a time: an object never lies in memory whole, and each chunk has obstore's 30 s to arrive."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One version of an object."""
+
+    key: str
+    size_bytes: int
+    modified: datetime
+    tag: str | None  # ETag
+
 
 def endpoint_url() -> str | None:
-    """Where AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL, says that the store is; None for Amazon's own."""
+    """AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL; None for Amazon's own."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
@@ -24,7 +40,7 @@ def allows_http(location: str) -> bool:
     """Whether the endpoint is reached over plain http.
 
     Raises:
-        ValueError: it would be, to another machine, and AWS_ALLOW_HTTP does not say so.
+        ValueError: it would be, on another machine, and AWS_ALLOW_HTTP is not set.
     """
     endpoint = endpoint_url()
     if endpoint is None or not endpoint.startswith("http://"):
@@ -33,25 +49,51 @@ def allows_http(location: str) -> bool:
     if _is_loopback(host) or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
         return True
     raise ValueError(
-        f"{location}: AWS_ENDPOINT_URL {endpoint!r} would carry the data unencrypted; "
-        "use https, or set AWS_ALLOW_HTTP=true if that network is yours"
+        f"{location}: AWS_ENDPOINT_URL {endpoint!r} would send the data unencrypted; "
+        "use https, or set AWS_ALLOW_HTTP=true if the network is trusted"
     )
 
 
 def open_store(location: str, *, patient: bool) -> "obstore.store.S3Store":
-    """A bucket, or what lies below a prefix of it. Nothing is asked of it yet.
+    """A bucket, or what is below a prefix of it. No request is made.
 
     Args:
         location: ``s3://bucket`` or ``s3://bucket/prefix``.
-        patient: with obstore's retries, which go on for minutes; else it gives up within 20 seconds.
+        patient: with obstore's default retries, which last minutes; otherwise it gives up within 20 seconds.
 
     Raises:
-        ValueError: as `allows_http`.
+        ValueError: see `allows_http`.
     """
     return _open_store(location, endpoint_url(), allows_http(location), patient)
 
 
-@cache  # a store holds its own connections and threads
+def list_objects(store: "obstore.store.S3Store", prefix: str) -> Iterator[ObjectInfo]:
+    """Every object below a prefix, by key. Only whole parts of keys match: a/b does not find a/bc."""
+    for page in store.list(prefix or None):
+        for meta in page:
+            yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
+
+
+def find_object(store: "obstore.store.S3Store", key: str) -> ObjectInfo:
+    """The current version of an object. Raises FileNotFoundError."""
+    meta = store.head(key)
+    return ObjectInfo(key, meta["size"], meta["last_modified"], meta["e_tag"])
+
+
+def read_chunks(store: "obstore.store.S3Store", info: ObjectInfo) -> Iterator[bytes]:
+    """The bytes of one version of an object, in chunks.
+
+    Raises:
+        obstore.exceptions.PreconditionError: the object was replaced meanwhile.
+        FileNotFoundError: the object is gone.
+    """
+    for start in range(0, info.size_bytes, CHUNK_BYTES):
+        end = min(start + CHUNK_BYTES, info.size_bytes)
+        response = store.get(info.key, options={"range": (start, end), "if_match": info.tag})
+        yield bytes(response.bytes())
+
+
+@cache  # a store holds connections and threads
 def _open_store(
     location: str, endpoint: str | None, allow_http: bool, patient: bool
 ) -> "obstore.store.S3Store":
@@ -69,7 +111,7 @@ def _open_store(
 
 
 def reason_of(error: Exception) -> str:
-    """What obstore tells of an error, without the debugging text below its first line."""
+    """The first line of an obstore error; debugging details follow it."""
     return str(error).strip().splitlines()[0]
 
 

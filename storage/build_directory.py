@@ -1,6 +1,6 @@
-"""The work directory of a build: its lock, its cleaning, and the move that publishes it.
+"""The work directory of a build: lock, cleanup, and the rename that publishes it.
 
-filelock is imported only when something is built.
+filelock is imported only for a build.
 """
 
 import logging
@@ -17,17 +17,17 @@ from storage.atomic import (
     write_atomically,
 )
 from storage.fingerprint import canonical_json, file_sha256
-from storage.manifest import MANIFEST_NAME, FileRecord, Manifest
+from storage.manifest import MANIFEST_NAME, FileRecord, Input, Manifest
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def building_lock(work: Path) -> Generator[None, None, None]:
-    """Hold the lock beside a work directory; waits while another process builds there.
+    """Hold the lock of a work directory; waits while another process holds it.
 
-    The operating system frees it with the process, however that ends; workers forked from it do not
-    hold it (filelock 4 closes it in them).
+    The operating system releases it when the process ends. Forked workers do not hold it (filelock 4 closes
+    it in them).
     """
     from filelock import FileLock, Timeout
 
@@ -36,7 +36,7 @@ def building_lock(work: Path) -> Generator[None, None, None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.info("waiting for another run that builds %s", work)
+        logger.info("Waiting for another process that builds in %s", work)
         lock.acquire()
     try:
         yield
@@ -46,7 +46,7 @@ def building_lock(work: Path) -> Generator[None, None, None]:
 
 @contextmanager
 def lock_if_free(work: Path) -> Generator[bool, None, None]:
-    """Hold the lock beside a work directory, or give False where another process builds there now."""
+    """Hold the lock of a work directory and yield True; yield False if another process holds it."""
     from filelock import FileLock, Timeout
 
     work.parent.mkdir(parents=True, exist_ok=True)
@@ -63,40 +63,40 @@ def lock_if_free(work: Path) -> Generator[bool, None, None]:
 
 
 def lock_path(work: Path) -> Path:
-    """The lock's file. It is never removed: who waits on it would hold the lock of a file that is gone."""
+    """Path of the lock file. It is never removed: a waiting process would lock a deleted file."""
     return work.with_name(work.name + ".lock")
 
 
 @contextmanager
-def told_beside(work: Path, reads: Mapping[str, object]) -> Generator[None, None, None]:
-    """Tell beside a work directory what the build reads, for as long as it goes on or can be gone on with.
+def recorded_inputs(work: Path, inputs: Mapping[str, Input]) -> Generator[None, None, None]:
+    """Record a build's inputs beside its work directory, until the build is published.
 
-    Who collects what nothing refers to must know what a long build still reads.
+    They stay when the build fails, because it can be resumed. `storage.gc` keeps what they refer to.
     """
-    with write_atomically(reads_path(work)) as partial:
-        partial.write_text(canonical_json(reads), "utf-8")
+    with write_atomically(inputs_path(work)) as partial:
+        partial.write_text(canonical_json({"inputs": inputs}), "utf-8")
     yield
-    reads_path(work).unlink(missing_ok=True)
+    inputs_path(work).unlink(missing_ok=True)
 
 
-def reads_path(work: Path) -> Path:
-    """The file that `told_beside` writes."""
-    return work.with_name(work.name + ".reads.json")
+def inputs_path(work: Path) -> Path:
+    """The file that `recorded_inputs` writes."""
+    return work.with_name(work.name + ".inputs.json")
 
 
 def prepare(work: Path, *, empty: bool) -> None:
-    """Make a work directory ready: emptied, or with what a killed predecessor finished."""
+    """Create a work directory: empty, or with the complete files of an interrupted run."""
     if empty:
         remove(work)
     work.mkdir(parents=True, exist_ok=True)
     remove_dead_partials(work)
-    (work / MANIFEST_NAME).unlink(missing_ok=True)  # of a run killed just before it published
+    (work / MANIFEST_NAME).unlink(missing_ok=True)  # of a run killed just before publishing
 
 
 def collect_files(work: Path) -> dict[str, FileRecord]:
-    """Flush and hash what a builder left; remove what is never published.
+    """Flush and hash the files of a finished build.
 
-    Names that start with a dot or hold ``.partial-`` are the builder's own business.
+    Names that start with a dot or contain ``.partial-`` are not published: they are removed.
 
     Raises:
         ValueError: a symbolic link (it would not survive the move) or a file named manifest.json.
@@ -107,7 +107,7 @@ def collect_files(work: Path) -> dict[str, FileRecord]:
     records: dict[str, FileRecord] = {}
     for path in sorted(work.rglob("*")):
         if path.is_symlink() or path == work / MANIFEST_NAME:
-            raise ValueError(f"{path} cannot be published: a link, or the name of the manifest")
+            raise ValueError(f"{path} cannot be published: it is a symbolic link or named {MANIFEST_NAME}")
         if path.is_dir():
             flush_directory(path)
         else:
@@ -119,9 +119,9 @@ def collect_files(work: Path) -> dict[str, FileRecord]:
 
 
 def place_locally(work: Path, manifest: Manifest, target: Path) -> None:
-    """Publish a work directory as `target`: the manifest last, then one rename.
+    """Publish a work directory as `target`: write the manifest, then rename.
 
-    What lies at `target` is removed: the caller has found it damaged.
+    An existing `target` is removed; the caller has found it damaged.
     """
     with write_atomically(work / MANIFEST_NAME) as partial:
         partial.write_text(manifest.to_json())

@@ -1,4 +1,4 @@
-"""The manifest: what one published directory holds, what it was made from, and what that cost."""
+"""The manifest of a published directory: its files, its inputs, and the resources its build took."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,46 +12,55 @@ MANIFEST_VERSION: Final = 1
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What one file must be."""
+    """Expected size and content of a file."""
 
     size_bytes: int
     sha256: str  # 64 hex digits
 
 
 @dataclass(frozen=True)
+class Input:
+    """What a build read. Only the digest is part of the recipe's fingerprint."""
+
+    digest: str  # content digest, or any text that identifies the content
+    location: str = ""  # published directory below the root; empty: not a published build
+    build_only: bool = False  # needed only during the build: the published files do without it
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """One build of one asset's partition. Written last: a directory without it is not there."""
+    """One build of an asset's partition. Written last: a directory without it is not published."""
 
     asset: str
     partition: str
-    fingerprint: str  # of the recipe: asset, partition, code version, settings, inputs
+    fingerprint: str  # of the recipe: asset, partition, code version, settings, input digests
     code_version: str
     settings: dict[str, JsonValue]
-    inputs: dict[str, str]  # name -> content digest or any other text that names what it was
-    files: dict[str, FileRecord]  # by path below the directory, forward slashes
+    inputs: dict[str, Input]
+    files: dict[str, FileRecord]  # by path relative to the directory, forward slashes
     counts: dict[str, int | float]
-    refusals: dict[str, int]  # reason -> how many
-    seconds: float  # wall clock of the last run that built; an earlier, killed one is not in it
-    cpu_seconds: float  # the same run, with the child processes that it waited for
+    refusals: dict[str, int]  # reason -> count
+    seconds: float  # wall clock time of the run that finished the build
+    cpu_seconds: float  # of the same run, including child processes it waited for
     finished_at: str  # UTC, ISO 8601
-    peak_memory_mebibytes: float = 0.0  # with all child processes; 0: not measured (older manifests)
+    peak_memory_mebibytes: float = 0.0  # including child processes; 0: not measured
 
     @property
     def content_digest(self) -> str:
-        """sha256 of the sorted (file name, file sha256) pairs and of nothing else."""
+        """sha256 of the sorted (file name, file sha256) pairs."""
         return fingerprint(sorted((name, record.sha256) for name, record in self.files.items()))
 
     def to_json(self) -> str:
-        """The manifest as the text of `manifest.json`; `from_json` reads it back the same."""
-        canonical_json(self.settings)  # refuses what JSON would quietly change
+        """The text of `manifest.json`, read by `from_json`."""
+        canonical_json(self.settings)  # refuses values that JSON would change silently
         return json.dumps({"manifest_version": MANIFEST_VERSION, **asdict(self)}, indent=1, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> "Manifest":
-        """Read `to_json`'s text.
+        """Parse the text of `to_json`.
 
         Raises:
-            ValueError: no JSON object, a version this code does not know, or fields that do not fit.
+            ValueError: not a JSON object, an unknown version, or wrong fields.
         """
         data: Any = json.loads(text)
         version = data.pop("manifest_version", None) if isinstance(data, dict) else None
@@ -62,6 +71,7 @@ class Manifest:
             )
         try:
             files = {name: FileRecord(**record) for name, record in data.pop("files").items()}
-            return Manifest(files=files, **data)
+            inputs = {name: Input(**value) for name, value in data.pop("inputs").items()}
+            return Manifest(files=files, inputs=inputs, **data)
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"manifest of version {version} with fields that do not fit: {error}") from error
+            raise ValueError(f"manifest of version {version} has wrong fields: {error}") from error

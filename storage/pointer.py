@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from upath import UPath
 
-from storage.transfer import read_bytes, write_bytes
+from storage.objects import read_bytes, write_bytes
 
 CURRENT_NAME: Final = "current.json"
 EARLIER_KEPT: Final = 50  # of the builds that ceased to count last

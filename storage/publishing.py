@@ -1,13 +1,14 @@
-"""Build an asset's partition once, publish it whole, and know when it must be built again.
+"""Build an asset's partition once, publish it atomically, and tell when it must be built again.
 
 Layout under the root::
 
-    assets/<asset>/<partition>/<fingerprint[:16]>-<content digest[:8]>/<files> and manifest.json
-    assets/<asset>/<partition>/current.json      names the directory that counts
+    assets/<asset>/<partition>/<fingerprint[:16]>-<content digest[:8]>/   files and manifest.json
+    assets/<asset>/<partition>/current.json                               name of the current directory
 
-A directory without a manifest is not there; `current.json` is replaced in one step.
+A directory without a manifest is not published; `current.json` is replaced in one step.
 """
 
+import json
 import re
 import resource
 import time
@@ -20,27 +21,28 @@ from typing import Any, Final
 from upath import UPath
 
 from storage.atomic import remove, remove_dead_partials
-from storage.build_directory import building_lock, collect_files, place_locally, prepare, told_beside
-from storage.changes import input_changes, setting_changes
-from storage.fingerprint import JsonValue, fingerprint, to_json_value
-from storage.manifest import MANIFEST_NAME, Manifest
+from storage.build_directory import building_lock, collect_files, place_locally, prepare, recorded_inputs
+from storage.fingerprint import JsonValue, canonical_json, fingerprint, to_json_value
+from storage.manifest import MANIFEST_NAME, Input, Manifest
+from storage.objects import entries, is_local, local_path, read_bytes, read_sha256
 from storage.peak_memory import watched_memory
 from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
-from storage.transfer import damage, is_local, local_path, read_bytes, read_sha256, upload
+from storage.transfer import damage, upload
 
+ASSETS: Final = "assets"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")  # safe as a file name and in a URL
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what a build makes: the same recipe makes the same files."""
+    """Everything that decides a build's files: the same recipe gives the same files."""
 
     asset: str
     partition: str
     code_version: str
-    settings: Any  # a dataclass instance or a mapping with string keys
-    inputs: Mapping[str, str]  # name -> content digest of what is read
+    settings: Any  # settings object or mapping with string keys
+    inputs: Mapping[str, Input]
 
     def __post_init__(self) -> None:
         for name in (self.asset, self.partition):
@@ -50,7 +52,7 @@ class Recipe:
 
     @property
     def settings_json(self) -> dict[str, JsonValue]:
-        """The settings as plain JSON values. Raises TypeError where they are not a dict of them."""
+        """The settings as JSON values. Raises TypeError if they are not a mapping of such."""
         settings = to_json_value(self.settings, "settings")
         if not isinstance(settings, dict):
             raise TypeError(f"settings must be a dataclass instance or a mapping, not {self.settings!r}")
@@ -58,44 +60,65 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """sha256, 64 hex digits, over every field."""
-        return fingerprint(self)
+        """sha256 of `identity`, 64 hex digits."""
+        return fingerprint(self.identity)
+
+    @property
+    def identity(self) -> dict[str, JsonValue]:
+        """Every field as JSON values; of inputs their digests, not their locations."""
+        digests: dict[str, JsonValue] = {name: value.digest for name, value in self.inputs.items()}
+        return {
+            "asset": self.asset,
+            "partition": self.partition,
+            "code_version": self.code_version,
+            "settings": self.settings_json,
+            "inputs": digests,
+        }
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a builder tells of its work, for the manifest."""
+    """What a build function reports for the manifest."""
 
     counts: Mapping[str, int | float]
-    refusals: Mapping[str, int]  # reason -> how many
+    refusals: Mapping[str, int]  # reason -> count
 
 
 @dataclass(frozen=True)
 class Published:
-    """A partition that is there, and what the call that gave it did for it."""
+    """A published build, and whether this call built it."""
 
     manifest: Manifest
     directory: UPath
     built: bool
     reason: str  # "nothing to do: ..." or why it was built
 
+    @property
+    def location(self) -> str:
+        """Its directory below the root, forward slashes."""
+        return f"{ASSETS}/{self.manifest.asset}/{self.manifest.partition}/{self.directory.name}"
+
+    def as_input(self, digest: str | None = None, *, build_only: bool = False) -> Input:
+        """This build as an input of another; `digest` is its content digest by default."""
+        return Input(digest or self.manifest.content_digest, self.location, build_only)
+
 
 def materialise(
     root: UPath, recipe: Recipe, build: Callable[[Path], BuildReport], *, force: bool = False
 ) -> Published:
-    """Make sure that a recipe's files are published and current; build them only where needed.
+    """Ensure that a recipe's files are published and current; build them only if needed.
 
     Args:
         root: from `open_root`.
-        recipe: what is wanted.
-        build: fills a local work directory. The directory is the same for the same fingerprint,
-            so a run after a killed one finds what that one left and may go on from it; files
-            written with `write_atomically` are whole. Names that start with a dot or hold
-            ``.partial-`` are not published. What it raises passes through; the directory stays.
-        force: build even if nothing changed, from an empty directory.
+        recipe: what to publish.
+        build: fills a local work directory. The directory is the same for the same fingerprint, so it holds
+            the files of an interrupted run, from which the build may resume; files written with
+            `write_atomically` are complete. Names that start with a dot or contain ``.partial-`` are not
+            published. Its exceptions are passed on and the directory is kept.
+        force: build from an empty directory even if nothing changed.
 
-    Two runs of one recipe at once: the second waits, then finds nothing to do. On two machines with
-    one bucket both build the same files, and the last to finish names its directory.
+    Of two concurrent runs of a recipe the second waits and then finds nothing to do. On two machines with
+    one bucket both build the same files, and the last to finish sets the current directory.
     """
     published, reason = _examine(root, recipe)
     if published is not None and reason is None and not force:
@@ -108,45 +131,34 @@ def materialise(
             published, reason = _examine(root, recipe)
             if published is not None and reason is None:
                 return replace(published, reason="nothing to do: another run has just built it")
-            found = _built_before(root, recipe)
-            if found is not None:
-                point_to(found.directory.parent, found.directory.name)
-                return replace(found, reason=f"nothing to do: built before, made current again ({reason})")
+            previous = _previous_build(root, recipe)
+            if previous is not None:
+                point_to(previous.directory.parent, previous.directory.name)
+                return replace(previous, reason=f"nothing to do: built before, made current again ({reason})")
         prepare(work, empty=force)
-        with told_beside(
-            work, {"asset": recipe.asset, "partition": recipe.partition, "inputs": recipe.inputs}
-        ):
+        with recorded_inputs(work, recipe.inputs):
             manifest = _run(recipe, build, work)
             return _publish(root, manifest, work, "forced" if force else reason or "")
 
 
 def current(root: UPath, asset: str, partition: str) -> Published | None:
-    """What is published and current of an asset's partition; None where nothing is.
+    """The current build of a partition; None if there is none.
 
     Raises:
-        ValueError: its manifest is of a version that this code does not know.
+        ValueError: its manifest has an unknown version.
     """
     directory = _partition_directory(root, asset, partition)
     pointer = read_pointer(directory)
     return None if pointer is None else _read(directory / pointer.directory)
 
 
-def find_content(root: UPath, asset: str, partition: str, content_digest: str) -> Published | None:
-    """The published directory with this content, current or not; None where it is not there (any more)."""
-    try:
-        paths = sorted(_partition_directory(root, asset, partition).iterdir(), key=lambda path: path.name)
-    except (FileNotFoundError, NotADirectoryError):  # the second is what UPath says of an empty prefix
-        return None
-    for path in paths:
-        if path.name.endswith(f"-{content_digest[:8]}"):
-            found = _read(path)
-            if found is not None and found.manifest.content_digest == content_digest:
-                return found
-    return None
+def read_build(root: UPath, location: str) -> Published | None:
+    """The build at a location below the root, current or not; None if there is none (any more)."""
+    return _read(root / location)
 
 
 def staleness(root: UPath, recipe: Recipe) -> str | None:
-    """Why a recipe would be built now; None where it is up to date.
+    """Why a recipe would be built now; None if it is up to date.
 
     Files are checked by name and size; `verify` reads them.
     """
@@ -155,10 +167,7 @@ def staleness(root: UPath, recipe: Recipe) -> str | None:
 
 def published_partitions(root: UPath, asset: str) -> list[str]:
     """The partitions of an asset that have a current build, sorted."""
-    try:
-        names = sorted(path.name for path in (root / "assets" / asset).iterdir())
-    except (FileNotFoundError, NotADirectoryError):  # UPath raises the second for an empty prefix
-        return []
+    names = [entry.name for entry in entries(root, f"{ASSETS}/{asset}") if entry.is_directory]
     return [name for name in names if current(root, asset, name) is not None]
 
 
@@ -176,7 +185,7 @@ def require_current(root: UPath, asset: str, partition: str) -> Published:
 
 
 def verify(published: Published) -> list[str]:
-    """Names of the files that are missing or whose sha256 is not the manifest's. Reads them all."""
+    """Names of the files that are missing or differ from the manifest's sha256. Reads all files."""
     wrong: list[str] = []
     for name, record in published.manifest.files.items():
         try:
@@ -189,7 +198,7 @@ def verify(published: Published) -> list[str]:
 
 
 def _examine(root: UPath, recipe: Recipe) -> tuple[Published | None, str | None]:
-    """What is current, and why it is not what the recipe wants (None: it is)."""
+    """The current build, and how it differs from the recipe (None: it does not)."""
     published = current(root, recipe.asset, recipe.partition)
     if published is None:
         return None, "not there yet"
@@ -199,25 +208,57 @@ def _examine(root: UPath, recipe: Recipe) -> tuple[Published | None, str | None]
     changes: list[str] = []
     if manifest.code_version != recipe.code_version:
         changes.append(f"code version {manifest.code_version} -> {recipe.code_version}")
-    changes += setting_changes(manifest.settings, recipe.settings_json)
-    changes += input_changes(manifest.inputs, recipe.inputs)
+    changes += _setting_changes(manifest.settings, recipe.settings_json)
+    changes += _input_changes(manifest.inputs, recipe.inputs)
     return published, "; ".join(changes)
 
 
-def _built_before(root: UPath, recipe: Recipe) -> Published | None:
-    """The newest whole build of this recipe, if one lies there without being current.
+def _setting_changes(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> list[str]:
+    """Settings that differ, such as ``setting minimum_face_px: 48 -> 64``."""
+    old_values, new_values = _flatten(old), _flatten(new)
+    changes: list[str] = []
+    for name in sorted(old_values.keys() | new_values.keys()):
+        before, after = old_values.get(name, "not set"), new_values.get(name, "not set")
+        if before != after:
+            changes.append(f"setting {name}: {before} -> {after}")
+    return changes
 
-    Settings were changed and changed back, or a run was killed between placing its directory and
-    naming it in `current.json`.
+
+def _input_changes(old: Mapping[str, Input], new: Mapping[str, Input]) -> list[str]:
+    """Inputs that differ, such as ``input clips changed``."""
+    changes: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        if name not in new:
+            changes.append(f"input {name} removed")
+        elif name not in old:
+            changes.append(f"input {name} added")
+        elif old[name].digest != new[name].digest:
+            changes.append(f"input {name} changed")
+    return changes
+
+
+def _flatten(settings: Mapping[str, JsonValue], prefix: str = "") -> dict[str, str]:
+    """Dotted name -> JSON text. Lists are not flattened, so that a change reads as one."""
+    values: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            values.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            values[prefix + name] = json.dumps(json.loads(canonical_json(value)), ensure_ascii=False)
+    return values
+
+
+def _previous_build(root: UPath, recipe: Recipe) -> Published | None:
+    """The newest complete build of this recipe that is not current, if there is one.
+
+    Settings were changed and changed back, or a run was killed between publishing its directory and updating
+    `current.json`.
     """
     directory = _partition_directory(root, recipe.asset, recipe.partition)
-    try:
-        names = sorted(path.name for path in directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):  # the second is what UPath says of an empty prefix
-        return None
+    names = [entry.name for entry in entries(root, f"{ASSETS}/{recipe.asset}/{recipe.partition}")]
     builds = [_read(directory / name) for name in names if name.startswith(recipe.fingerprint[:16] + "-")]
-    whole = [build for build in builds if build and damage(build.directory, build.manifest) is None]
-    return max(whole, key=lambda build: build.manifest.finished_at, default=None)
+    complete = [build for build in builds if build and damage(build.directory, build.manifest) is None]
+    return max(complete, key=lambda build: build.manifest.finished_at, default=None)
 
 
 def _run(recipe: Recipe, build: Callable[[Path], BuildReport], work: Path) -> Manifest:
@@ -268,10 +309,10 @@ def _read(directory: UPath) -> Published | None:
 
 
 def _partition_directory(root: UPath, asset: str, partition: str) -> UPath:
-    return root / "assets" / asset / partition
+    return root / ASSETS / asset / partition
 
 
 def _cpu_seconds() -> float:
-    """CPU seconds of this process and of the children that it waited for."""
+    """CPU time of this process and of the child processes it waited for."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

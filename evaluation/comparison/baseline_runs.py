@@ -26,8 +26,8 @@ from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import MetricRecord
 from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import REPORT_TABLE
+from storage.objects import entries, read_bytes, write_bytes
 from storage.publishing import current
-from storage.transfer import read_bytes, write_bytes
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
 
@@ -42,7 +42,7 @@ class BaselineRun:
     """An entry of the history.
 
     Attributes:
-        run, report, report_content, weights, dataset: See `EvaluatedRun`.
+        run, report, report_content, weights, weights_location, dataset: See `EvaluatedRun`.
         note: Why the run was set as baseline.
         set_at: UTC, ISO 8601.
         regressions: Metrics in which it was worse than the previous baseline run.
@@ -54,6 +54,7 @@ class BaselineRun:
     report: str
     report_content: str
     weights: str
+    weights_location: str
     dataset: str
     regressions: tuple[str, ...] = ()
 
@@ -91,6 +92,7 @@ def set_baseline_run(root: UPath, run: str, note: str, *, regressions: Sequence[
         report=evaluated.report,
         report_content=evaluated.report_content,
         weights=evaluated.weights,
+        weights_location=evaluated.weights_location,
         dataset=evaluated.dataset,
         regressions=tuple(regressions),
     )
@@ -117,12 +119,24 @@ def list_baseline_runs(root: UPath) -> list[BaselineRun]:
     Raises:
         ValueError: an entry is damaged or has an unknown version.
     """
-    try:
-        names = sorted(path.name for path in (root / BASELINES_FOLDER).iterdir())
-    except (FileNotFoundError, NotADirectoryError):  # UPath raises the second for an empty prefix
-        return []
-    entries = [_read_entry(root / BASELINES_FOLDER / name / BASELINE_NAME) for name in names]
-    return [entry for entry in entries if entry is not None]
+    folders = [folder.name for folder in entries(root, BASELINES_FOLDER)]
+    runs = [_read_entry(root / BASELINES_FOLDER / name / BASELINE_NAME) for name in folders]
+    return [run for run in runs if run is not None]
+
+
+def builds_of_baselines(root: UPath, count: int) -> dict[str, str]:
+    """Location of the report and of the weights of the last baseline runs -> why `storage.gc` keeps them.
+
+    Raises:
+        ValueError: `count` is less than 1, or see `list_baseline_runs`.
+    """
+    if count < 1:
+        raise ValueError(f"keep_baselines must be >= 1, got {count}")
+    locations: dict[str, str] = {}
+    for baseline in list_baseline_runs(root)[-count:]:
+        reason = f"baseline run {baseline.run!r} of {baseline.set_at[:10]}"
+        locations |= {baseline.report: reason, baseline.weights_location: reason}
+    return locations
 
 
 def read_baseline_run(root: UPath, baseline: BaselineRun) -> EvaluatedRun:
@@ -134,6 +148,7 @@ def read_baseline_run(root: UPath, baseline: BaselineRun) -> EvaluatedRun:
         report=baseline.report,
         report_content=baseline.report_content,
         weights=baseline.weights,
+        weights_location=baseline.weights_location,
         dataset=baseline.dataset,
         plan=TypeAdapter(ReenactmentPlan).validate_json(read_bytes(folder / PLAN_NAME)),
         records=tuple(MetricRecord(**entry) for entry in table.to_pylist()),

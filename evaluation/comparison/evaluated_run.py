@@ -23,6 +23,7 @@ class EvaluatedRun:
         report: Folder of the published report, relative to the root, with forward slashes.
         report_content: Content digest of the report, 64 hex digits.
         weights: Digest of the weights that rendered the videos, 64 hex digits.
+        weights_location: Folder of these weights, relative to the root, with forward slashes.
         dataset: Content digest of the data set at the time of rendering, 64 hex digits.
         plan: The rendered reenactments.
         records: All records of the report.
@@ -32,6 +33,7 @@ class EvaluatedRun:
     report: str
     report_content: str
     weights: str
+    weights_location: str
     dataset: str
     plan: ReenactmentPlan
     records: tuple[MetricRecord, ...]
@@ -49,19 +51,23 @@ def read_evaluated_run(root: UPath, run: str) -> EvaluatedRun:
     published = find_published(root, run)
     inputs = report.manifest.inputs
     changed = [
-        asset for asset, source in published.items() if inputs.get(asset) != source.manifest.content_digest
+        asset
+        for asset, source in published.items()
+        if asset not in inputs or inputs[asset].digest != source.manifest.content_digest
     ]
     if changed:
         raise ValueError(
             f"the report of run {run!r} is older than {', '.join(changed)}: pdfgc evaluate --run {run}"
         )
     videos = published[GENERATED_VIDEOS]
+    weights = videos.manifest.inputs[RENDERING_STAGE]
     return EvaluatedRun(
         run=run,
-        report=report.directory.path.removeprefix(root.path).strip("/"),
+        report=report.location,
         report_content=report.manifest.content_digest,
-        weights=videos.manifest.inputs[RENDERING_STAGE],
-        dataset=videos.manifest.inputs[DATASET_INPUT],
+        weights=weights.digest,
+        weights_location=weights.location,
+        dataset=videos.manifest.inputs[DATASET_INPUT].digest,
         plan=read_plan(local_copy(videos.directory) / PLAN_NAME),
         records=tuple(read_records(local_copy(report.directory) / REPORT_TABLE)),
     )

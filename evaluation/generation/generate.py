@@ -36,6 +36,7 @@ from evaluation.generation.reenactment import (
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.fingerprint import fingerprint, to_json_value
+from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 from training.data.index import ClipIndex, NoSamplesError, open_current
@@ -110,8 +111,8 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
     return index, draw_plan(index, digest, config.seed, config.split, counts)
 
 
-def run_inputs(root: UPath, run: str) -> dict[str, str]:
-    """Content digests of the data set and of the weights that a run's talking head is made of.
+def run_inputs(root: UPath, run: str) -> dict[str, Input]:
+    """The data set and the weights that a run's talking head is made of.
 
     Raises:
         ValueError: the run has not trained its last stage, or one that it stands on is gone.
@@ -127,8 +128,8 @@ def run_inputs(root: UPath, run: str) -> dict[str, str]:
         raise ValueError(f"run {run!r} has not trained {RENDERING_STAGE} under {root}; {told}")
     config = TrainingJob.read(local_copy(published.directory) / JOB_NAME).config
     inputs = stage_inputs(root, RENDERING_STAGE, config)
-    used = {name: digest for name, digest in inputs.items() if name != "perception"}  # of training alone
-    return used | {RENDERING_STAGE: weights_digest(published)}
+    used = {name: value for name, value in inputs.items() if name != "perception"}  # of training alone
+    return used | {RENDERING_STAGE: published.as_input(weights_digest(published))}
 
 
 @dataclass(frozen=True)

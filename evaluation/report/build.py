@@ -85,7 +85,7 @@ def run_report(root: UPath, run: str, settings: ReportSettings, *, force: bool =
     Raises:
         ValueError: an evaluation is not published, or measured other videos than the current ones.
     """
-    inputs = {asset: build.manifest.content_digest for asset, build in find_published(root, run).items()}
+    inputs = {asset: build.as_input() for asset, build in find_published(root, run).items()}
     recipe = Recipe(EVALUATION_REPORT, run, CODE_VERSION, settings, inputs)
 
     def build(work: Path) -> BuildReport:
@@ -199,7 +199,8 @@ def _source_facts(sources: RunSources) -> list[Fact]:
     ]
     inputs = sources.published[GENERATED_VIDEOS].manifest.inputs
     weights = [
-        Fact(f"{GENERATED_VIDEOS} input: {name}", digest[:DIGEST_DIGITS]) for name, digest in inputs.items()
+        Fact(f"{GENERATED_VIDEOS} input: {name}", value.digest[:DIGEST_DIGITS])
+        for name, value in inputs.items()
     ]
     plan = sources.plan
     return [

@@ -61,7 +61,7 @@ class RunSources:
 
     def _input(self, name: str) -> str:
         inputs = self.published[GENERATED_VIDEOS].manifest.inputs
-        return inputs[name][:DIGEST_DIGITS] if name in inputs else "unknown"
+        return inputs[name].digest[:DIGEST_DIGITS] if name in inputs else "unknown"
 
 
 def find_published(root: UPath, run: str) -> dict[str, Published]:
@@ -77,10 +77,10 @@ def find_published(root: UPath, run: str) -> dict[str, Published]:
         raise ValueError(f"run {run!r} has no {', '.join(missing)} under {root}: pdfgc evaluate --run {run}")
     videos = published[GENERATED_VIDEOS].manifest.content_digest
     for asset in EVALUATIONS:
-        measured = published[asset].manifest.inputs.get(GENERATED_VIDEOS, videos)
-        if measured != videos:
+        measured = published[asset].manifest.inputs.get(GENERATED_VIDEOS)
+        if measured is not None and measured.digest != videos:
             raise ValueError(
-                f"{asset} of run {run!r} measured videos {measured[:DIGEST_DIGITS]}, but "
+                f"{asset} of run {run!r} measured videos {measured.digest[:DIGEST_DIGITS]}, but "
                 f"{videos[:DIGEST_DIGITS]} are current: pdfgc evaluate --run {run}"
             )
     return published

@@ -147,7 +147,7 @@ def run_control_evaluation(
         "official_panels": {path.name: file_sha256(path) for path in panel_files(panels)},
         "clips_with_truth": len(sources),
     }
-    inputs = {GENERATED_VIDEOS: videos.manifest.content_digest}
+    inputs = {GENERATED_VIDEOS: videos.as_input()}
     recipe = Recipe(CONTROL_EVALUATION, config.run, CODE_VERSION, settings, inputs)
     processes = default_workers() if workers is None else workers
 

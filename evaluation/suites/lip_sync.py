@@ -76,7 +76,7 @@ def run_lip_sync_evaluation(root: UPath, config: EvaluationConfig, *, force: boo
         config.run,
         CODE_VERSION,
         recipe_settings(table.LIP_SYNC_METRICS, files),
-        {GENERATED_VIDEOS: videos.manifest.content_digest} | {name: stages[name] for name in SCORER_STAGES},
+        {GENERATED_VIDEOS: videos.as_input()} | {name: stages[name] for name in SCORER_STAGES},
     )
 
     def build(work: Path) -> BuildReport:

@@ -63,7 +63,7 @@ def run_quality_evaluation(root: UPath, config: EvaluationConfig, *, force: bool
         config.run,
         CODE_VERSION,
         recipe_settings(table.QUALITY_METRICS, files),
-        {GENERATED_VIDEOS: videos.manifest.content_digest},
+        {GENERATED_VIDEOS: videos.as_input()},
     )
 
     def build(work: Path) -> BuildReport:

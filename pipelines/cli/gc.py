@@ -3,40 +3,37 @@
 import click
 
 from pipelines.cli.options import options_from
-from pipelines.operations.collection_settings import CollectionSettings
+from pipelines.operations.gc_settings import GcSettings
 
 
 @click.command()
-@click.option("--remove", is_flag=True, help="Remove what is listed; without it nothing is touched.")
-@options_from(CollectionSettings, "settings")
+@click.option("--remove", is_flag=True, help="Remove what is listed; without it nothing is changed.")
+@options_from(GcSettings, "settings")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def gc(remove: bool, settings: CollectionSettings, as_json: bool) -> None:
-    """Show what nothing refers to under the root, and with --remove remove it.
+def gc(remove: bool, settings: GcSettings, as_json: bool) -> None:
+    """List unreferenced builds under the root, and remove them with --remove.
 
-    Kept are current builds, the data sets and shards that trained and accepted runs refer to, what running
-    builds read, and whatever is younger than --keep-days. Videos, the catalog and foreign files are never
-    touched.
+    Kept are current builds, the data sets and shards of trained runs and baseline runs, the inputs of running
+    builds, and everything more recent than --keep-days (use 0 only while nothing is running). Videos, the
+    catalog and unknown files are never changed.
 
-    For a bucket run it on the machine that trains: what another machine builds is seen by its age alone.
+    For a bucket, run it on the machine that trains: running builds of other machines are not seen.
     """
     from rich.console import Console
 
-    from pipelines.operations.collection import as_json_text, collect, print_garbage, print_removal
+    from pipelines.operations.gc import as_json_text, print_findings, print_removal, run_gc
     from storage.root import open_root
 
     console = Console()
-    try:
-        collection = collect(
-            open_root(),
-            settings,
-            remove=remove,
-            found=lambda garbage: None if as_json else print_garbage(garbage, console),
-        )
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    result = run_gc(
+        open_root(),
+        settings,
+        remove=remove,
+        on_found=lambda found, notes: None if as_json else print_findings(found, notes, console),
+    )
     if as_json:
-        click.echo(as_json_text(collection))
-    elif collection.removal is not None:
-        print_removal(collection.removal, console)
-    elif collection.garbage.findings:
-        console.print("nothing was removed: pdfgc gc --remove removes it", highlight=False)
+        click.echo(as_json_text(result))
+    elif result.removal is not None:
+        print_removal(result.removal, console)
+    elif result.unreferenced.findings:
+        console.print("nothing was removed; remove it with: pdfgc gc --remove", highlight=False)

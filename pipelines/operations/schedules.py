@@ -40,12 +40,12 @@ def weekly_training(settings: OperationsSettings) -> ScheduleDefinition:
     )
 
 
-def weekly_collection(settings: OperationsSettings) -> ScheduleDefinition:
+def weekly_gc(settings: OperationsSettings) -> ScheduleDefinition:
     """Removes unreferenced builds."""
     return ScheduleDefinition(
-        name="weekly_collection",
+        name="weekly_gc",
         job_name="collect_garbage",
-        cron_schedule=settings.collection_cron,
+        cron_schedule=settings.gc_cron,
         execution_timezone=settings.timezone,
         default_status=DefaultScheduleStatus.STOPPED,
         run_config={"ops": {"collect_garbage": {"config": {"remove": True}}}},

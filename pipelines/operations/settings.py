@@ -29,9 +29,9 @@ class OperationsSettings(Settings):
         default="0 4 * * 6",
         description="Cron schedule of train_all (schedule weekly_training, off by default)",
     )
-    collection_cron: str = Field(
+    gc_cron: str = Field(
         default="0 6 * * 0",
-        description="Cron schedule of garbage collection (schedule weekly_collection, off by default)",
+        description="Cron schedule of garbage collection (schedule weekly_gc, off by default)",
     )
     timezone: str = Field(default="UTC", description="Time zone of the schedules, such as Europe/Vienna")
     retrain_share: float = Field(

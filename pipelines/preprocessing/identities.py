@@ -15,8 +15,8 @@ from preprocessing.labels.identity_report import (
     IdentityReportSettings,
     run_identity_report,
 )
+from storage.objects import read_bytes
 from storage.root import local_copy
-from storage.transfer import read_bytes
 
 ROWS_SHOWN = 50
 

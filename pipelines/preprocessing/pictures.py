@@ -26,9 +26,9 @@ from preprocessing.pictures.histograms import (
 from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet
 from storage.fingerprint import fingerprint
+from storage.objects import read_bytes, write_bytes
 from storage.publishing import require_current
 from storage.root import local_copy
-from storage.transfer import read_bytes, write_bytes
 
 Draw = Callable[[BatchBuilds], bytes]
 

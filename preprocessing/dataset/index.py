@@ -22,7 +22,8 @@ from preprocessing.dataset import packing
 from preprocessing.dataset.splits import Split
 from preprocessing.schema import INDEX_TABLE
 from preprocessing.table_schema import column, table_schema
-from storage.publishing import Published, current, find_content
+from storage.manifest import Input
+from storage.publishing import Published, current, read_build
 from storage.root import local_copy
 
 DATASET: Final = "dataset"
@@ -188,14 +189,14 @@ def _values_in_two_splits(index: pa.Table, name: str) -> list[tuple[str, Sequenc
     )
 
 
-def changed_share(root: UPath, since: str) -> float:
+def changed_share(root: UPath, since: Input) -> float:
     """The share of samples that the current data set and an earlier one do not have in common.
 
     A sample in both counts as changed if its shard's bytes changed.
 
     Args:
         root: from `open_root`.
-        since: content digest of the earlier data set, 64 hex digits.
+        since: the earlier data set, as an input of what was built from it.
 
     Returns:
         0 (equal) to 1 (nothing in common, or the earlier data set was removed).
@@ -206,9 +207,9 @@ def changed_share(root: UPath, since: str) -> float:
     now = current(root, DATASET, WHOLE)
     if now is None:
         raise ValueError(f"no data set under {root}: materialize `dataset` first")
-    if now.manifest.content_digest == since:
+    if now.manifest.content_digest == since.digest:
         return 0.0
-    before = find_content(root, DATASET, WHOLE, since)
+    before = read_build(root, since.location)
     if before is None:
         return 1.0
     new, old = _shard_digests(now), _shard_digests(before)

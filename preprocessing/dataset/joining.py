@@ -82,19 +82,18 @@ def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) 
         logger.info("Skipping batches without shards: %s", ", ".join(missing))
     before = current(root, DATASET, WHOLE)
     splits_before = read_splits(local_copy(before.directory)) if before is not None else {}
-    inputs = {key: published.manifest.content_digest for key, published in batches.items()}
+    inputs = {key: published.as_input() for key, published in batches.items()}
 
     def build(folder: Path) -> BuildReport:
-        shards = {key: _shard_set(root, published) for key, published in batches.items()}
+        shards = {key: _shard_set(published) for key, published in batches.items()}
         return make_dataset(shards, splits_before, settings, folder)
 
     return materialise(root, Recipe(DATASET, WHOLE, CODE_VERSION, settings, inputs), build, force=force)
 
 
-def _shard_set(root: UPath, published: Published) -> ShardSet:
-    location = published.directory.path.removeprefix(root.path).strip("/")
+def _shard_set(published: Published) -> ShardSet:
     digests = {name: record.sha256 for name, record in published.manifest.files.items()}
-    return ShardSet(local_copy(published.directory), location, digests)
+    return ShardSet(local_copy(published.directory), published.location, digests)
 
 
 def make_dataset(

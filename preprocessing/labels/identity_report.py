@@ -74,7 +74,7 @@ def run_identity_report(root: UPath, settings: IdentityReportSettings, *, force:
     }
     if not batches:
         raise ValueError(f"no batch under {root} has {EMBEDDINGS.name} yet: materialize it for some batches")
-    inputs = {key: published.manifest.content_digest for key, published in batches.items()}
+    inputs = {key: published.as_input(build_only=True) for key, published in batches.items()}
 
     def build(folder: Path) -> BuildReport:
         folders = {key: local_copy(published.directory) for key, published in batches.items()}

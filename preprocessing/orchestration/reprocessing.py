@@ -21,8 +21,8 @@ from preprocessing.orchestration.steps import (
     why_stale,
 )
 from preprocessing.sources.stored_catalog import count_missing, load_batches
+from storage.objects import is_local, read_bytes, write_bytes
 from storage.publishing import Published, current
-from storage.transfer import is_local, read_bytes, write_bytes
 from weights.resolve import ResolvedWeights
 
 NOT_THERE: Final = "not there yet"

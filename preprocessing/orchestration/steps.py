@@ -28,6 +28,7 @@ from preprocessing.labels.lip_sync import LipSyncScoreSettings
 from preprocessing.labels.pose import PoseLabelSettings
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
 from storage.fingerprint import fingerprint
+from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, current, materialise, staleness
 from storage.root import local_copy
 from storage.settings import Settings
@@ -182,16 +183,20 @@ def recipe_of(
         ValueError: the backend needs weights and got none.
     """
     own_settings = step_settings(step, settings)
-    digests = {name: _input_digest(name, published) for name, published in inputs.items()}
+    # A step's files hold copies of what they need, so its inputs may be removed after the build.
+    read = {
+        name: published.as_input(_input_digest(name, published), build_only=True)
+        for name, published in inputs.items()
+    }
     facts = step.source_facts(batch)
     if facts is not None:
-        digests["videos"] = fingerprint(facts)
+        read["videos"] = Input(fingerprint(facts))
     if (request := step.requested_weights(own_settings)) is not None:
         if weights is None:
             raise ValueError(f"{step.name}: the backend needs {request.setting} ({request.name}), got none")
-        digests["weights"] = weights.sha256
+        read["weights"] = Input(weights.sha256)
     code_version = step.full_code_version(own_settings)
-    return Recipe(step.name, batch.key, code_version, step.deciding_settings(own_settings), digests)
+    return Recipe(step.name, batch.key, code_version, step.deciding_settings(own_settings), read)
 
 
 def _input_digest(name: str, published: Published) -> str:

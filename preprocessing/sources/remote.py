@@ -15,9 +15,9 @@ from typing import Final
 
 from preprocessing.media.container import RefusedVideo
 from storage.atomic import partial_path
-from storage.bucket import open_store, reason_of
+from storage.bucket import find_object, open_store, read_chunks, reason_of
+from storage.bucket import list_objects as list_bucket
 
-PIECE_BYTES: Final = 8 << 20  # per request; obstore allows each 30 seconds
 URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 ENTRY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^:]*|[^:]+")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,10 +118,9 @@ def list_objects(folder: BucketPath) -> Iterator[BucketObject]:
 
     store = open_store(f"s3://{folder.bucket}", patient=False)
     try:
-        for page in store.list(folder.key or None):
-            for listed in page:
-                path = BucketPath(folder.bucket, listed["path"])
-                yield BucketObject(path, listed["size"], _nanoseconds(listed["last_modified"]))
+        for info in list_bucket(store, folder.key):
+            path = BucketPath(folder.bucket, info.key)
+            yield BucketObject(path, info.size_bytes, _nanoseconds(info.modified))
     except (BaseError, OSError) as error:
         raise OSError(
             f"{folder} cannot be listed: {reason_of(error)}; check the bucket's name, AWS_REGION, "
@@ -159,13 +158,10 @@ def _download(path: BucketPath, copy: Path) -> BucketObject:
 
     store = open_store(f"s3://{path.bucket}", patient=True)
     try:
-        metadata = store.head(path.key)
+        info = find_object(store, path.key)
         with copy.open("wb") as file:
-            for start in range(0, metadata["size"], PIECE_BYTES):
-                end = min(start + PIECE_BYTES, metadata["size"])
-                # The tag makes all pieces come from one version of the object.
-                piece = store.get(path.key, options={"range": (start, end), "if_match": metadata["e_tag"]})
-                file.write(piece.bytes())
+            for chunk in read_chunks(store, info):
+                file.write(chunk)
     except PreconditionError as error:
         raise RefusedVideo("still_changing", "the object was replaced while being fetched") from error
     except FileNotFoundError as error:
@@ -174,7 +170,7 @@ def _download(path: BucketPath, copy: Path) -> BucketObject:
         raise RefusedVideo("source_missing", f"{path} does not exist any more") from error
     except BaseError as error:
         raise OSError(f"{path} cannot be fetched: {reason_of(error)}") from error
-    return BucketObject(path, metadata["size"], _nanoseconds(metadata["last_modified"]))
+    return BucketObject(path, info.size_bytes, _nanoseconds(info.modified))
 
 
 def _nanoseconds(time: datetime) -> int:

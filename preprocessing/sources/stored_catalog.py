@@ -17,9 +17,9 @@ from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
 from storage.atomic import partial_path, remove_dead_partials
+from storage.objects import is_local, local_path, read_bytes, write_bytes
 from storage.root import scratch_directory
 from storage.settings import Settings
-from storage.transfer import is_local, local_path, read_bytes, write_bytes
 
 CATALOG_FOLDER: Final = "catalog"
 CATALOG_NAME: Final = "videos.parquet"

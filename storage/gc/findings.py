@@ -1,6 +1,6 @@
-"""Words of collecting: who refers to whom, what was found, and what counts as young."""
+"""Types of garbage collection: what lies under a root, how long things are kept, and what was found."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,43 +8,58 @@ from typing import Final, Literal
 
 from upath import UPath
 
-from storage.gc.survey import Build, Survey
-from storage.transfer import is_local, local_path
+from storage.gc.survey import Build
+from storage.objects import is_local, local_path
 
 Kind = Literal["build", "record", "picture", "work", "copy", "partial"]
-Needs = Callable[[Survey, str, Mapping[str, str]], list[Build]]
-"""The builds that one of this partition, with these inputs (name -> digest), refers to."""
 DAY: Final = timedelta(days=1)
-LONGEST_DAYS: Final = 36500
+MAXIMUM_DAYS: Final = 36500
 
 
 @dataclass(frozen=True)
-class References:
-    """Who refers to whom: what the rooms above know.
+class Layout:
+    """What lies under a root beside `assets/`.
 
     Attributes:
-        published: Asset -> what a published build of it refers to; assets that are not here refer to nothing.
-            In an order in which none refers to a later one.
-        building: Asset -> what a build of it reads while it goes on.
-        roots: Builds that are kept whatever else, and why.
-        root_assets: Assets that `roots` looks at.
-        records: Directory below the root -> the file without which a directory in it was cut short.
-        drawn: Directories below the root of files `<name>-<what it was drawn from>.<suffix>` that are drawn
-            again where they are missing; of each name the newest is kept.
-        known: Names right below the root that belong to others.
-        known_scratch: The same of the scratch directory.
-        remarks: What a person should know that is left alone.
+        records: Directory below the root -> the file without which a subdirectory of it is incomplete.
+        redrawn: Directories below the root with files `<name>-<digest>.<suffix>` that are drawn again when
+            missing; of each name the newest is kept.
+        ignored: Names in the root that are left alone.
+        ignored_scratch: Names in the scratch directory that are left alone.
     """
 
-    published: Mapping[str, Needs]
-    building: Mapping[str, Needs]
-    roots: Callable[[Survey], Mapping[Build, str]]
-    root_assets: frozenset[str] = frozenset()
     records: Mapping[str, str] = field(default_factory=dict)
-    drawn: frozenset[str] = frozenset()
-    known: frozenset[str] = frozenset()
-    known_scratch: frozenset[str] = frozenset()
-    remarks: Callable[[Survey], list[str]] = lambda _: []
+    redrawn: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+    ignored_scratch: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class RetentionWindow:
+    """The present, and the time since when things are kept for being recent."""
+
+    now: datetime
+    recent_since: datetime
+
+    @staticmethod
+    def of(keep_days: float, now: datetime | None = None) -> "RetentionWindow":
+        """The window of a number of days.
+
+        Raises:
+            ValueError: the number is out of range.
+        """
+        if not 0 <= keep_days <= MAXIMUM_DAYS:
+            raise ValueError(f"keep_days must be 0 to {MAXIMUM_DAYS}, got {keep_days}")
+        now = now or datetime.now(UTC)
+        return RetentionWindow(now, now - timedelta(days=keep_days))
+
+    def is_recent(self, time: datetime | None) -> bool:
+        """Whether a time is inside the window; an unknown time is not."""
+        return time is not None and time > self.recent_since
+
+    def ago(self, time: datetime | None) -> str:
+        """How long ago a time is, in words."""
+        return "at an unknown time" if time is None else f"{(self.now - time) / DAY:.1f} days ago"
 
 
 @dataclass(frozen=True)
@@ -53,17 +68,17 @@ class Finding:
 
     Attributes:
         kind: What it is.
-        location: Below the root; an absolute path for what lies in a bucket's scratch directory.
-        why: Why nothing needs it.
-        size_bytes: What its removal frees.
-        build: Where it is one.
-        path: Where it is local and no build.
-        work: The work directory whose lock guards it, of kind work.
+        location: Below the root; an absolute path in the scratch directory of a bucket.
+        reason: Why it is not needed.
+        size_bytes: Freed by its removal.
+        build: Set for the kind "build".
+        path: Set for local kinds other than "build".
+        work: The work directory whose lock guards it, for the kind "work".
     """
 
     kind: Kind
     location: str
-    why: str
+    reason: str
     size_bytes: int
     build: Build | None = None
     path: Path | None = None
@@ -71,18 +86,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Garbage:
-    """What was found.
+class Unreferenced:
+    """The result of a search.
 
     Attributes:
-        findings: What can be removed, in the order of removal: who refers before what is referred to.
+        findings: What can be removed, in the order of removal: a build before its inputs.
         kept: Location of a build that is not current -> why it is kept.
-        left_alone: What is not of the known layout or is damaged, and `References.remarks`.
+        unknown: Locations outside of the known layout; they are left alone.
+        partitions: Every (asset, partition) under the root.
+        self_contained: Assets whose builds keep no other builds.
     """
 
     findings: tuple[Finding, ...]
     kept: Mapping[str, str]
-    left_alone: tuple[str, ...]
+    unknown: tuple[str, ...]
+    partitions: frozenset[tuple[str, str]] = frozenset()
+    self_contained: frozenset[str] = frozenset()
 
     @property
     def size_bytes(self) -> int:
@@ -90,36 +109,8 @@ class Garbage:
         return sum(finding.size_bytes for finding in self.findings)
 
 
-@dataclass(frozen=True)
-class Moment:
-    """When is now, and since when things count as young."""
-
-    now: datetime
-    young_since: datetime
-
-    @staticmethod
-    def of(keep_days: float, now: datetime | None = None) -> "Moment":
-        """From the days for which things are kept.
-
-        Raises:
-            ValueError: fewer than none.
-        """
-        if not 0 <= keep_days <= LONGEST_DAYS:
-            raise ValueError(f"keep_days is {keep_days}, need 0 to {LONGEST_DAYS}")
-        now = now or datetime.now(UTC)
-        return Moment(now, now - timedelta(days=keep_days))
-
-    def is_young(self, when: datetime | None) -> bool:
-        """Whether something of then is kept for its age; what has no time is not."""
-        return when is not None and when > self.young_since
-
-    def ago(self, when: datetime | None) -> str:
-        """How long ago, in words."""
-        return "at some time" if when is None else f"{(self.now - when) / DAY:.1f} days ago"
-
-
 def shown_location(root: UPath, path: Path) -> str:
-    """A local path as people read it: below the root where it lies there."""
+    """A local path for messages: relative to the root if it is below it."""
     if is_local(root) and path.is_relative_to(local_path(root)):
         return path.relative_to(local_path(root)).as_posix()
     return str(path)

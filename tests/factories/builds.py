@@ -13,6 +13,7 @@ from typing import Any
 from upath import UPath
 
 from storage.atomic import write_atomically
+from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, materialise
 
 FILES = {"shards-000.tar": b"first" * 1000, "parts/a.bin": b"second" * 1000, "index.json": b"{}"}
@@ -25,9 +26,10 @@ class ClipSettings:
 
 
 def recipe(settings: ClipSettings | None = None, code_version: str = "1", **inputs: str) -> Recipe:
-    return Recipe(
-        "clips", "batch-0000", code_version, settings or ClipSettings(), inputs or {"tracks": "abc"}
-    )
+    """A recipe of the asset `clips`; `inputs` are digests by name."""
+    digests = inputs or {"tracks": "abc"}
+    read = {name: Input(digest) for name, digest in digests.items()}
+    return Recipe("clips", "batch-0000", code_version, settings or ClipSettings(), read)
 
 
 def build(work: Path) -> BuildReport:

@@ -51,6 +51,8 @@ def publish_lip_stage(folder: Path, parts: Mapping[str, nn.Module]) -> UPath:
         )
         return BuildReport({}, {})
 
-    recipe = Recipe("stage2_lip", RUN, "1", {"networks": TOY}, {"stage1_motion": weights_digest(trunk)})
+    recipe = Recipe(
+        "stage2_lip", RUN, "1", {"networks": TOY}, {"stage1_motion": trunk.as_input(weights_digest(trunk))}
+    )
     materialise(root, recipe, write)
     return root

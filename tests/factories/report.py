@@ -36,6 +36,7 @@ from evaluation.records import (
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell
 from evaluation.report.sources import CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET
 from preprocessing.media.encoding import write_video
+from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, materialise
 
 FRAMES = 10
@@ -172,7 +173,7 @@ def publish_evaluations(
         with_videos: False publishes the plan without video files.
     """
     written_plan = plan or small_plan()
-    inputs = {"dataset": "d" * 64, "stage3_expression": f"{run:a<64}"}
+    inputs = {"dataset": Input("d" * 64), "stage3_expression": Input(f"{run:a<64}")}
 
     def fill_videos(folder: Path) -> None:
         _facts(folder, written_plan)
@@ -180,7 +181,7 @@ def publish_evaluations(
             _videos(folder, written_plan)
 
     videos = publish_files(root, GENERATED_VIDEOS, run, inputs, fill_videos)
-    from_videos = {GENERATED_VIDEOS: measured or videos.manifest.content_digest}
+    from_videos = {GENERATED_VIDEOS: videos.as_input(measured)}
     for asset, records in (
         (CONTROL_ASSET, control_records() if control is None else control),
         (LIP_SYNC_ASSET, lip_sync_records()),
@@ -192,7 +193,7 @@ def publish_evaluations(
 
 
 def publish_files(
-    root: UPath, asset: str, run: str, inputs: Mapping[str, str], fill: Callable[[Path], None]
+    root: UPath, asset: str, run: str, inputs: Mapping[str, Input], fill: Callable[[Path], None]
 ) -> Published:
     """Publish an asset whose files `fill` writes; always builds, since they are not part of the recipe."""
 

@@ -162,7 +162,7 @@ def test_default_status_of_sensors_and_schedules(definitions: Definitions) -> No
     assert schedules == {
         "nightly_reprocessing": "RUNNING",
         "weekly_training": "STOPPED",
-        "weekly_collection": "STOPPED",
+        "weekly_gc": "STOPPED",
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 from storage.atomic import partial_path, remove_dead_partials, write_atomically
 
 
-def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+def test_write_atomically_replaces_the_file_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "new" / "face.png"
     with write_atomically(target) as partial:
         partial.write_bytes(b"whole")
@@ -18,7 +18,7 @@ def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert target.read_bytes() == b"whole"
 
 
-def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+def test_write_atomically_keeps_the_old_file_on_error(tmp_path: Path) -> None:
     target = tmp_path / "face.png"
     target.write_bytes(b"old")
 
@@ -32,12 +32,12 @@ def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
-def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+def test_write_atomically_needs_a_written_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "face.png"):
         pass
 
 
-def test_only_the_partials_of_dead_processes_are_removed(tmp_path: Path) -> None:
+def test_remove_dead_partials_keeps_live_ones(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     finished = subprocess.Popen([sys.executable, "-c", ""])
     finished.wait(timeout=60)

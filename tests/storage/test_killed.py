@@ -10,7 +10,7 @@ from storage.publishing import current, staleness, verify
 from tests.factories.builds import FILES, files_below, killed_at_every_change, materialise_small, recipe
 
 
-def test_a_build_killed_anywhere_shows_nothing_or_everything_and_the_next_run_completes_it(
+def test_build_killed_anywhere_is_completed_by_the_next(
     tmp_path: Path,
 ) -> None:
     def fresh(number: int) -> Path:
@@ -33,9 +33,7 @@ def test_a_build_killed_anywhere_shows_nothing_or_everything_and_the_next_run_co
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_a_rebuild_killed_anywhere_leaves_a_root_that_the_next_run_completes(
-    tmp_path: Path, damaged: bool
-) -> None:
+def test_rebuild_killed_anywhere_is_completed_by_the_next(tmp_path: Path, damaged: bool) -> None:
     seed = tmp_path / "seed"
     materialise_small(UPath(seed))
 

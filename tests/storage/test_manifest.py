@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage.manifest import FileRecord, Manifest
+from storage.manifest import FileRecord, Input, Manifest
 
 MANIFEST = Manifest(
     asset="clips",
@@ -12,7 +12,7 @@ MANIFEST = Manifest(
     fingerprint="f" * 64,
     code_version="1",
     settings={"minimum_face_px": 48, "scales": [1.0, 0.5]},
-    inputs={"tracks": "abc"},
+    inputs={"tracks": Input("abc"), "clips": Input("d", "assets/clips/b0/0-0", build_only=True)},
     files={"b.tar": FileRecord(2, "22"), "a.tar": FileRecord(1, "11")},
     counts={"clips": 3, "mean_score": 0.25},
     refusals={"blurred": 1},
@@ -22,42 +22,42 @@ MANIFEST = Manifest(
 )
 
 
-def test_a_manifest_reads_back_the_same() -> None:
+def test_manifest_round_trips_through_json() -> None:
     assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
 
 
-def test_the_content_digest_is_over_sorted_names_and_hashes() -> None:
+def test_content_digest_is_over_sorted_names_and_hashes() -> None:
     expected = hashlib.sha256(b'[["a.tar","11"],["b.tar","22"]]').hexdigest()
     assert MANIFEST.content_digest == expected
 
 
-def test_the_content_digest_does_not_know_time_cost_or_recipe() -> None:
+def test_content_digest_ignores_time_cost_and_recipe() -> None:
     other = replace(
         MANIFEST, finished_at="2027", seconds=9.0, cpu_seconds=9.0, counts={}, settings={}, fingerprint="0"
     )
     assert other.content_digest == MANIFEST.content_digest
 
 
-def test_the_content_digest_knows_every_file() -> None:
+def test_content_digest_depends_on_every_file() -> None:
     renamed = replace(MANIFEST, files={"c.tar": FileRecord(2, "22"), "a.tar": FileRecord(1, "11")})
     changed = replace(MANIFEST, files=MANIFEST.files | {"b.tar": FileRecord(2, "23")})
     assert len({MANIFEST.content_digest, renamed.content_digest, changed.content_digest}) == 3
 
 
 @pytest.mark.parametrize("version", [0, 2, None])
-def test_an_unknown_version_is_named(version: int | None) -> None:
+def test_manifest_of_unknown_version_is_refused(version: int | None) -> None:
     text = json.dumps(json.loads(MANIFEST.to_json()) | {"manifest_version": version})
     with pytest.raises(ValueError, match=f"manifest of version {version}, this pdfgc reads version 1"):
         Manifest.from_json(text)
 
 
 @pytest.mark.parametrize("text", ["[]", '"x"', '{"manifest_version": 1}', "{"])
-def test_what_is_no_manifest_is_refused(text: str) -> None:
+def test_invalid_manifest_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"manifest|Expecting"):
         Manifest.from_json(text)
 
 
-def test_an_unknown_field_is_refused() -> None:
+def test_manifest_with_unknown_field_is_refused() -> None:
     text = json.dumps(json.loads(MANIFEST.to_json()) | {"colour": "red"})
-    with pytest.raises(ValueError, match=r"fields that do not fit: .*colour"):
+    with pytest.raises(ValueError, match=r"has wrong fields: .*colour"):
         Manifest.from_json(text)

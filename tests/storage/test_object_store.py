@@ -15,23 +15,22 @@ from tests.factories.builds import FILES, ClipSettings, files_below, materialise
 
 KILLED_UPLOAD = """
 import os, signal, sys
-from obstore.fsspec import FsspecStore
+from obstore.store import S3Store
 from storage.root import open_root
 from tests.factories.builds import materialise_small
 
 writes = 0
 
-def killing(write):
-    async def killed_before(self, *arguments, **options):
-        global writes
-        if writes == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        writes += 1
-        return await write(self, *arguments, **options)
-    return killed_before
+put = S3Store.put
 
-FsspecStore._put_file = killing(FsspecStore._put_file)
-FsspecStore._pipe_file = killing(FsspecStore._pipe_file)
+def killed_before(self, *arguments, **options):
+    global writes
+    if writes == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    writes += 1
+    return put(self, *arguments, **options)
+
+S3Store.put = killed_before
 materialise_small(open_root(sys.argv[1]))
 """
 
@@ -41,7 +40,7 @@ def published_in(location: str) -> tuple[UPath, Published]:
     return root, materialise_small(root)
 
 
-def test_a_build_is_published_to_the_bucket_and_found_again(bucket: str) -> None:
+def test_build_is_published_to_a_bucket(bucket: str) -> None:
     root, published = published_in(bucket)
 
     assert (published.built, published.reason) == (True, "not there yet")
@@ -55,13 +54,13 @@ def test_a_build_is_published_to_the_bucket_and_found_again(bucket: str) -> None
     assert (again.built, again.reason) == (False, "nothing to do: same inputs, code version and settings")
 
 
-def test_an_empty_bucket_holds_nothing(bucket: str) -> None:
+def test_empty_bucket_has_no_builds(bucket: str) -> None:
     root = open_root(bucket)
     assert current(root, "clips", "batch-0000") is None
     assert staleness(root, recipe()) == "not there yet"
 
 
-def test_a_changed_setting_and_a_missing_object_are_told(bucket: str) -> None:
+def test_staleness_in_a_bucket_gives_reasons(bucket: str) -> None:
     root, published = published_in(bucket)
     assert staleness(root, recipe(ClipSettings(minimum_face_px=64))) == "setting minimum_face_px: 48 -> 64"
 
@@ -73,7 +72,7 @@ def test_a_changed_setting_and_a_missing_object_are_told(bucket: str) -> None:
     assert staleness(root, recipe()) is None
 
 
-def test_a_local_copy_is_the_published_files_and_is_downloaded_once(bucket: str, tmp_path: Path) -> None:
+def test_local_copy_is_downloaded_once(bucket: str, tmp_path: Path) -> None:
     published = published_in(bucket)[1]
 
     copy = local_copy(published.directory)
@@ -85,7 +84,7 @@ def test_a_local_copy_is_the_published_files_and_is_downloaded_once(bucket: str,
     assert [path.name for path in copy.parent.iterdir()] == [published.manifest.content_digest]
 
 
-def test_an_incomplete_local_copy_is_downloaded_again(bucket: str, tmp_path: Path) -> None:
+def test_incomplete_local_copy_is_downloaded_again(bucket: str, tmp_path: Path) -> None:
     published = published_in(bucket)[1]
     copy = local_copy(published.directory, tmp_path / "copies")
     (copy / "shards-000.tar").write_bytes(b"cut")
@@ -93,7 +92,7 @@ def test_an_incomplete_local_copy_is_downloaded_again(bucket: str, tmp_path: Pat
     assert files_below(local_copy(published.directory, tmp_path / "copies")) == FILES
 
 
-def test_a_changed_object_is_refused_by_local_copy(bucket: str, tmp_path: Path) -> None:
+def test_local_copy_refuses_a_changed_object(bucket: str, tmp_path: Path) -> None:
     published = published_in(bucket)[1]
     (published.directory / "index.json").write_bytes(b"[]")
 
@@ -102,15 +101,15 @@ def test_a_changed_object_is_refused_by_local_copy(bucket: str, tmp_path: Path) 
     assert list((tmp_path / "scratch" / "cache").iterdir()) == []
 
 
-def test_a_directory_without_a_manifest_has_no_local_copy(bucket: str) -> None:
+def test_local_copy_needs_a_manifest(bucket: str) -> None:
     with pytest.raises(FileNotFoundError):
         local_copy(open_root(bucket) / "assets" / "clips")
 
 
-def test_objects_of_any_length_and_name_come_back_the_same(
+def test_objects_of_any_length_and_name_round_trip(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.transfer.PIECE_BYTES", 7)
+    monkeypatch.setattr("storage.bucket.CHUNK_BYTES", 7)
     files = {
         "empty": b"",
         "seven": b"1234567",
@@ -134,9 +133,7 @@ def test_objects_of_any_length_and_name_come_back_the_same(
 
 
 @pytest.mark.parametrize("objects_uploaded", range(5))  # three files, the manifest, current.json
-def test_a_killed_upload_shows_nothing_and_the_next_run_completes_it(
-    bucket: str, objects_uploaded: int
-) -> None:
+def test_killed_upload_is_completed_by_the_next_run(bucket: str, objects_uploaded: int) -> None:
     child = subprocess.run(
         [sys.executable, "-c", KILLED_UPLOAD, bucket, str(objects_uploaded)],
         cwd=Path(__file__).parents[2],
@@ -156,14 +153,14 @@ def test_a_killed_upload_shows_nothing_and_the_next_run_completes_it(
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_is_not_there_is_named_with_the_way_out() -> None:
+def test_open_root_refuses_a_missing_bucket() -> None:
     with pytest.raises(
         ValueError, match=r"'s3://no-such-bucket' cannot be listed: .*check the bucket's name"
     ):
         open_root("s3://no-such-bucket")
 
 
-def test_plain_http_is_for_loopback_only(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_needs_loopback_or_permission(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example:9000")
     with pytest.raises(ValueError, match="unencrypted; use https, or set AWS_ALLOW_HTTP=true"):
         open_root(bucket)

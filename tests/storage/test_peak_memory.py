@@ -9,7 +9,7 @@ from storage.peak_memory import watched_memory
 CHILD = "held = bytearray(200 * 2**20); print('held', flush=True); input()"
 
 
-def test_memory_of_a_child_process_counts() -> None:
+def test_peak_memory_includes_child_processes() -> None:
     with watched_memory(look_seconds=0.01) as alone:
         pass
     with watched_memory(look_seconds=0.01) as watch:
@@ -24,7 +24,7 @@ def test_memory_of_a_child_process_counts() -> None:
     assert watch.peak_mebibytes > alone.peak_mebibytes + 190
 
 
-def test_the_peak_stays_when_the_memory_is_given_back() -> None:
+def test_peak_memory_stays_after_memory_is_freed() -> None:
     with watched_memory(look_seconds=60.0) as watch:
         held = bytearray(100 * 2**20)
         watch.look()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from storage.manifest import Input
 from storage.publishing import (
     BuildReport,
     Recipe,
@@ -33,7 +34,7 @@ def report(work: Path) -> BuildReport:
     return BuildReport(counts={"files": len(list(work.iterdir()))}, refusals={})
 
 
-def test_a_first_run_builds_and_records_what_it_made(tmp_path: Path) -> None:
+def test_materialise_builds_and_writes_the_manifest(tmp_path: Path) -> None:
     published = materialise_small(UPath(tmp_path))
 
     manifest = published.manifest
@@ -43,14 +44,14 @@ def test_a_first_run_builds_and_records_what_it_made(tmp_path: Path) -> None:
     assert files_below(Path(str(published.directory))) == FILES
     assert manifest.settings == {"minimum_face_px": 48, "mode": "official"}
     assert (manifest.counts, manifest.refusals) == ({"clips": 3}, {"blurred": 1})
-    assert manifest.inputs == {"tracks": "abc"}
+    assert manifest.inputs == {"tracks": Input("abc")}
     assert manifest.files["index.json"].size_bytes == 2
     assert list(manifest.files) == ["index.json", "parts/a.bin", "shards-000.tar"]
     assert manifest.seconds >= 0
     assert manifest.finished_at.endswith("+00:00")
 
 
-def test_a_second_run_finds_nothing_to_do_and_calls_no_builder(tmp_path: Path) -> None:
+def test_materialise_again_does_nothing(tmp_path: Path) -> None:
     first = materialise_small(UPath(tmp_path))
     second = materialise(UPath(tmp_path), recipe(), never)
     assert (second.built, second.reason) == (
@@ -76,7 +77,7 @@ def test_a_second_run_finds_nothing_to_do_and_calls_no_builder(tmp_path: Path) -
         ),
     ],
 )
-def test_whatever_changed_is_the_reason(tmp_path: Path, wanted: Recipe, reason: str) -> None:
+def test_materialise_gives_the_reason_of_a_rebuild(tmp_path: Path, wanted: Recipe, reason: str) -> None:
     root = UPath(tmp_path)
     materialise_small(root)
     assert staleness(root, wanted) == reason
@@ -85,7 +86,7 @@ def test_whatever_changed_is_the_reason(tmp_path: Path, wanted: Recipe, reason: 
     assert staleness(root, wanted) is None
 
 
-def test_settings_changed_back_are_made_current_again_without_building(tmp_path: Path) -> None:
+def test_previous_build_is_made_current_again(tmp_path: Path) -> None:
     root = UPath(tmp_path)
     first = materialise_small(root)
     materialise(root, recipe(ClipSettings(minimum_face_px=64)), build)
@@ -104,9 +105,7 @@ def test_settings_changed_back_are_made_current_again_without_building(tmp_path:
     ("damage", "reason"),
     [(None, "file parts/a.bin is missing"), (b"cut", "file parts/a.bin has 3 bytes instead of 6000")],
 )
-def test_a_missing_or_truncated_file_is_built_again(
-    tmp_path: Path, damage: bytes | None, reason: str
-) -> None:
+def test_missing_or_truncated_file_is_built_again(tmp_path: Path, damage: bytes | None, reason: str) -> None:
     root = UPath(tmp_path)
     victim = Path(str(materialise_small(root).directory)) / "parts" / "a.bin"
     victim.unlink()
@@ -120,7 +119,7 @@ def test_a_missing_or_truncated_file_is_built_again(
     assert victim.read_bytes() == FILES["parts/a.bin"]
 
 
-def test_a_file_of_the_right_size_and_wrong_content_is_found_by_verify(tmp_path: Path) -> None:
+def test_verify_finds_changed_content(tmp_path: Path) -> None:
     root = UPath(tmp_path)
     published = materialise_small(root)
     victim = Path(str(published.directory)) / "index.json"
@@ -132,7 +131,7 @@ def test_a_file_of_the_right_size_and_wrong_content_is_found_by_verify(tmp_path:
     assert victim.read_bytes() == b"{}"
 
 
-def test_force_builds_from_an_empty_directory_and_keeps_the_same_content(tmp_path: Path) -> None:
+def test_force_builds_from_an_empty_directory(tmp_path: Path) -> None:
     root = UPath(tmp_path)
     first = materialise_small(root)
     work = tmp_path / ".building" / "clips" / "batch-0000" / recipe().fingerprint[:16]
@@ -147,7 +146,7 @@ def test_force_builds_from_an_empty_directory_and_keeps_the_same_content(tmp_pat
     assert not work.exists()
 
 
-def test_a_builder_finds_what_a_failed_one_left(tmp_path: Path) -> None:
+def test_build_resumes_in_the_work_directory(tmp_path: Path) -> None:
     root = UPath(tmp_path)
 
     def failing(work: Path) -> BuildReport:
@@ -177,14 +176,14 @@ def test_hidden_and_partial_names_are_not_published(tmp_path: Path) -> None:
     assert files_below(Path(str(published.directory))) == {"kept/file": b""}
 
 
-def test_a_builder_that_makes_nothing_publishes_nothing_as_such(tmp_path: Path) -> None:
+def test_build_without_files_is_published(tmp_path: Path) -> None:
     root = UPath(tmp_path)
     assert materialise(root, recipe(), report).manifest.files == {}
     assert staleness(root, recipe()) is None
 
 
 @pytest.mark.parametrize("name", ["link", "manifest.json"])
-def test_a_link_or_a_manifest_of_the_builder_is_refused(tmp_path: Path, name: str) -> None:
+def test_build_must_not_leave_links_or_a_manifest(tmp_path: Path, name: str) -> None:
     def linking(work: Path) -> BuildReport:
         (work / name).symlink_to(tmp_path) if name == "link" else (work / name).write_text("{}")
         return report(work)
@@ -194,27 +193,32 @@ def test_a_link_or_a_manifest_of_the_builder_is_refused(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a b", "ä"])
-def test_a_name_that_is_no_safe_file_name_is_refused(name: str) -> None:
+def test_recipe_refuses_unsafe_names(name: str) -> None:
     with pytest.raises(ValueError, match="must match"):
         Recipe("clips", name, "1", {}, {})
 
 
 @pytest.mark.parametrize("settings", [3, None, ["x"]])
-def test_settings_that_are_no_dict_are_refused(settings: object) -> None:
+def test_recipe_refuses_settings_that_are_no_mapping(settings: object) -> None:
     with pytest.raises(TypeError, match="settings must be a dataclass instance or a mapping"):
         Recipe("clips", "b", "1", settings, {})
 
 
-def test_every_field_of_a_recipe_is_in_its_fingerprint() -> None:
+def test_recipe_fingerprint_depends_on_every_field() -> None:
     changes: list[Mapping[str, object]] = [
         {"asset": "x"},
         {"partition": "x"},
         {"code_version": "x"},
         {"settings": ClipSettings(mode="x")},
-        {"inputs": {"tracks": "x"}},
+        {"inputs": {"tracks": Input("x")}},
     ]
     fingerprints = {recipe().fingerprint} | {replace(recipe(), **change).fingerprint for change in changes}
     assert len(fingerprints) == 6
+
+
+def test_recipe_fingerprint_ignores_input_locations() -> None:
+    moved = {"tracks": Input("abc", "assets/tracks/b0/0-0", build_only=True)}
+    assert replace(recipe(), inputs=moved).fingerprint == recipe().fingerprint
 
 
 # -- two processes ------------------------------------------------------------------------------
@@ -270,11 +274,11 @@ def start_two(tmp_path: Path) -> tuple[subprocess.Popen[str], subprocess.Popen[s
     wait_for(tmp_path / "building")
     second = start(tmp_path / "root", tmp_path)
     assert second.stderr is not None
-    assert "waiting for another run that builds" in second.stderr.readline()
+    assert "Waiting for another process that builds in" in second.stderr.readline()
     return first, second
 
 
-def test_of_two_runs_at_once_one_builds_and_both_succeed(tmp_path: Path) -> None:
+def test_concurrent_runs_build_once(tmp_path: Path) -> None:
     first, second = start_two(tmp_path)
     (tmp_path / "go").touch()
     outputs = [process.communicate(timeout=60) for process in (first, second)]
@@ -285,7 +289,7 @@ def test_of_two_runs_at_once_one_builds_and_both_succeed(tmp_path: Path) -> None
     assert outputs[1][1] == ""  # it said only once that it waits
 
 
-def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+def test_lock_is_released_by_a_killed_process(tmp_path: Path) -> None:
     first, second = start_two(tmp_path)
     first.kill()
     assert first.wait(timeout=60) == -signal.SIGKILL
@@ -294,7 +298,7 @@ def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     assert json.loads(second.communicate(timeout=60)[0]) == [True, "not there yet"]
 
 
-def test_the_lock_does_not_stay_with_the_orphaned_workers_of_a_killed_process(tmp_path: Path) -> None:
+def test_lock_is_not_held_by_orphaned_workers(tmp_path: Path) -> None:
     first = start(tmp_path / "root", tmp_path, "--with-a-worker")
     wait_for(tmp_path / "building")
     worker = int((tmp_path / "worker").read_text())
@@ -309,7 +313,7 @@ def test_the_lock_does_not_stay_with_the_orphaned_workers_of_a_killed_process(tm
         first.communicate()
 
 
-def test_finding_nothing_to_do_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_materialise_again_imports_nothing_heavy(tmp_path: Path) -> None:
     materialise_small(UPath(tmp_path))
     program = (
         "import sys\n"

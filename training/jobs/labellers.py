@@ -12,8 +12,8 @@ from typing import Any
 from upath import UPath
 
 from preprocessing.schema import STATISTICS_NAME
+from storage.objects import read_bytes
 from storage.publishing import current
-from storage.transfer import read_bytes
 from training.jobs.config import TrainingConfig
 from training.stage_catalog import stage_info
 

@@ -1,11 +1,11 @@
 """A stage's recipe: what must be unchanged for a run to be resumed, or for its result to be up to date."""
 
-import dataclasses
 from typing import Any
 
 from upath import UPath
 
 from storage.fingerprint import to_json_value
+from storage.manifest import Input
 from storage.publishing import Recipe, current
 from training.engine.weights_digest import weights_digest
 from training.jobs.config import TrainingConfig
@@ -55,8 +55,8 @@ def _digests(files: tuple[ResolvedWeights, ...]) -> dict[str, str | list[str]]:
     return single | ({f"{RELEASED_SETTING}_sha256": released} if released else {})
 
 
-def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, str]:
-    """Content digests of the data set and of the parents' weights.
+def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, Input]:
+    """The data set and the parents' weights.
 
     Raises:
         ValueError: one of them is missing.
@@ -64,7 +64,7 @@ def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, s
     dataset = current(root, *DATASET)
     if dataset is None:
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
-    inputs = {"dataset": dataset.manifest.content_digest}
+    inputs = {"dataset": dataset.as_input()}
     run = config.parents_run or config.run
     for parent in stage_info(stage).parents:
         published = current(root, parent, run)
@@ -72,7 +72,7 @@ def stage_inputs(root: UPath, stage: str, config: TrainingConfig) -> dict[str, s
             raise ValueError(
                 f"{stage} starts from {parent}, which run {run!r} has not trained yet: train it first"
             )
-        inputs[parent] = weights_digest(published)
+        inputs[parent] = published.as_input(weights_digest(published))
     return inputs
 
 
@@ -83,5 +83,5 @@ def run_configuration(root: UPath, stage: str, config: TrainingConfig) -> dict[s
     trainer = settings["trainer"]
     assert isinstance(trainer, dict)
     settings["trainer"] = {name: value for name, value in trainer.items() if name != "steps"}
-    values = dataclasses.asdict(recipe) | {"settings": settings}
+    values = recipe.identity | {"settings": settings}
     return {name: to_json_value(value, name) for name, value in values.items()}

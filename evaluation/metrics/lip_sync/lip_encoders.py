@@ -125,7 +125,7 @@ def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
     # The lip head means nothing on another trunk.
     trunk = current(root, TRUNK_STAGE, config.parents_run or config.run)
     trained_on = published.manifest.inputs.get(TRUNK_STAGE)
-    if trunk is not None and trained_on not in (None, weights_digest(trunk)):
+    if trunk is not None and trained_on is not None and trained_on.digest != weights_digest(trunk):
         raise ValueError(f"{TRUNK_STAGE} of run {run!r} was trained anew since {STAGE}: train {STAGE} again")
     networks = read_settings(NetworkPreset, published, "networks")
     context = StageContext(networks, read_parents(root, STAGE, config))

@@ -17,9 +17,9 @@ from evaluation.comparison.baseline_runs import (
     set_baseline_run,
 )
 from evaluation.records import COPY_PORTRAIT, MODEL
+from storage.objects import write_bytes
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
-from storage.transfer import write_bytes
 from tests.factories.published_reports import publish_report
 from tests.factories.report import metric_records, small_plan
 from tests.storage.conftest import bucket, object_store

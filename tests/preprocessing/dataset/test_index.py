@@ -16,12 +16,13 @@ from preprocessing.dataset.index import (
     changed_share,
 )
 from preprocessing.schema import INDEX_TABLE
+from storage.manifest import Input
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 
 
-def publish(root: UPath, shards: dict[str, tuple[str, list[str]]]) -> str:
-    """A data set of shards, each a content and the keys of its samples; its content digest."""
+def publish(root: UPath, shards: dict[str, tuple[str, list[str]]]) -> Input:
+    """A data set of shards, each a content and the keys of its samples."""
 
     def build(folder: Path) -> BuildReport:
         rows = [{"key": key, "shard": name} for name, (_, keys) in shards.items() for key in keys]
@@ -30,8 +31,8 @@ def publish(root: UPath, shards: dict[str, tuple[str, list[str]]]) -> str:
         pq.write_table(pa.Table.from_pylist(tars, schema=SHARDS_SCHEMA), folder / SHARDS_TABLE)
         return BuildReport({}, {})
 
-    recipe = Recipe(DATASET, WHOLE, "1", {}, {name: content for name, (content, _) in shards.items()})
-    return materialise(root, recipe, build).manifest.content_digest
+    recipe = Recipe(DATASET, WHOLE, "1", {}, {name: Input(content) for name, (content, _) in shards.items()})
+    return materialise(root, recipe, build).as_input()
 
 
 def test_changed_share_counts_new_and_changed_samples(tmp_path: Path) -> None:
@@ -56,6 +57,7 @@ def test_changed_share_ignores_moved_shards(tmp_path: Path) -> None:
 def test_changed_share_of_a_removed_data_set_is_one(tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     publish(root, {"a.tar": ("1", ["a0"])})
-    assert changed_share(root, "0" * 64) == 1.0
+    removed = Input("0" * 64, "assets/dataset/whole/0-0")
+    assert changed_share(root, removed) == 1.0
     with pytest.raises(ValueError, match="no data set under"):
-        changed_share(open_root(str(tmp_path / "other")), "0" * 64)
+        changed_share(open_root(str(tmp_path / "other")), removed)

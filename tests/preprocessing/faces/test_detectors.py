@@ -58,7 +58,7 @@ def test_detector_changes_the_recipe_of_face_tracks_alone() -> None:
     assert steps_changed(INSIGHTFACE, WEIGHTS) == {"face_tracks"}
     recipe = recipe_with("face_tracks", INSIGHTFACE, WEIGHTS)
     assert recipe.code_version == f"{CODE_VERSION}+insightface 1"
-    assert recipe.inputs["weights"] == WEIGHTS.sha256
+    assert recipe.inputs["weights"].digest == WEIGHTS.sha256
     other = replace(WEIGHTS, sha256="cd" * 32)
     assert recipe_with("face_tracks", INSIGHTFACE, other).fingerprint != recipe.fingerprint
 

@@ -76,7 +76,7 @@ def test_backend_changes_the_recipe_of_its_step_alone(
     assert steps_changed(settings, WEIGHTS) == {step}
     recipe = recipe_with(step, settings, WEIGHTS)
     assert recipe.code_version.endswith(f"+{version}")
-    assert recipe.inputs["weights"] == WEIGHTS.sha256
+    assert recipe.inputs["weights"].digest == WEIGHTS.sha256
 
 
 @pytest.mark.parametrize(("step", "selected"), [row[:2] for row in BACKENDS])

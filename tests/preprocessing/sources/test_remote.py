@@ -116,7 +116,7 @@ def test_plain_http_to_another_machine_is_refused(bucket: str, monkeypatch: pyte
 def test_fetched_copy_exists_during_the_block(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
 ) -> None:
-    monkeypatch.setattr(remote_sources, "PIECE_BYTES", 7)
+    monkeypatch.setattr("storage.bucket.CHUNK_BYTES", 7)
     content = bytes(range(size_bytes))
     place = put(bucket, NAMES[1], content)
     with fetched(place, tmp_path / "copies" / "video.mp4") as (copy, fetched_object):
@@ -136,7 +136,7 @@ def test_fetched_copy_is_removed_after_an_error(bucket: str, tmp_path: Path) -> 
 def test_fetched_refuses_an_object_replaced_meanwhile(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_sources, "PIECE_BYTES", 4)
+    monkeypatch.setattr("storage.bucket.CHUNK_BYTES", 4)
     place = put(bucket, "a.mp4", b"old bytes")
 
     def pieces(start: int, end: int, step: int) -> range:  # called once the size is known
