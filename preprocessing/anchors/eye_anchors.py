@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from preprocessing.anchors.eye_swap import EyeSwapSettings, swap_eyes
-from preprocessing.anchors.pairs import EyeState, Pair, PairSettings, choose_pairs
+from preprocessing.anchors.pairs import EyeState, PairSettings, choose_pairs
 from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarget, Measured
 from preprocessing.archive import ArchiveWriter, Place, read_some_members
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
@@ -154,43 +154,48 @@ def make_eye_anchors(
         folder: where `anchors.tar` and `anchors.parquet` are written.
         workers: processes; None for one a core, 0 for none.
     """
-    rows = accepted_clips(clips)
+    rows = {row.key: row for row in accepted_clips(clips)}
+    states = _read_states(list(rows.values()), pose_labels, gaze_labels)
+    levels = read_levels(gaze_labels)
+    pairs = choose_pairs(list(states.values()), settings.pairs, settings.anchors_per_clip, settings.attempts)
+
+    def frame(key: str, number: int) -> _Frame:
+        state = states[key]
+        return _Frame(rows[key], number, state.pose[number], state.gaze[number], state.blink[number])
+
+    def task(key: str) -> _Task:
+        wanted = tuple(
+            _Wanted(
+                frame(key, pair.base_frame),
+                tuple(frame(*partner) for partner in pair.partners),
+                pair.fell_back,
+            )
+            for pair in pairs.get(key, ())
+        )
+        identities = {partner.clip.identity for each in wanted for partner in each.partners}
+        own_levels = {identity: levels[identity] for identity in identities}
+        return _Task(clips / CLIPS_TAR, rows[key], wanted, own_levels, settings)
+
+    return _write([task(key) for key in rows], folder, default_workers() if workers is None else workers)
+
+
+def _read_states(rows: Sequence[ClipRow], pose_labels: Path, gaze_labels: Path) -> dict[str, EyeState]:
+    """The labels of every clip, by key."""
     poses = read_labels(pose_labels, POSE_NAMES)
     gazes = read_iris_gaze(gaze_labels, GAZE_NAMES)  # composites are measured by their irises
     blinks = read_labels(gaze_labels, BLINK_NAMES)
-    seen = read_labels(gaze_labels, VALID_NAMES)
-    states = [
-        EyeState(
+    valid = read_labels(gaze_labels, VALID_NAMES)
+    return {
+        row.key: EyeState(
             row.key,
             row.identity,
             poses[row.key],
             gazes[row.key],
             blinks[row.key],
-            seen[row.key][:, 0] > 0.0,
+            valid[row.key][:, 0] > 0.0,
         )
         for row in rows
-    ]
-    pairs = choose_pairs(states, settings.pairs, settings.anchors_per_clip, settings.attempts)
-    by_key = {row.key: row for row in rows}
-    levels = read_levels(gaze_labels)
-
-    def labelled(key: str, frame: int) -> _Frame:
-        return _Frame(by_key[key], frame, poses[key][frame], gazes[key][frame], blinks[key][frame])
-
-    def task(row: ClipRow, of_clip: Sequence[Pair]) -> _Task:
-        wanted = tuple(
-            _Wanted(
-                labelled(row.key, pair.base_frame),
-                tuple(labelled(*partner) for partner in pair.partners),
-                pair.fell_back,
-            )
-            for pair in of_clip
-        )
-        persons = {partner.clip.identity for each in wanted for partner in each.partners}
-        return _Task(clips / CLIPS_TAR, row, wanted, {name: levels[name] for name in persons}, settings)
-
-    tasks = [task(row, pairs.get(row.key, ())) for row in rows]
-    return _write(tasks, folder, default_workers() if workers is None else workers)
+    }
 
 
 def _write(tasks: list[_Task], folder: Path, workers: int) -> BuildReport:

@@ -1,4 +1,4 @@
-"""The backends of a label step: what they are called, how they are opened, and who labelled a folder.
+"""The backends of a label step: how they are named and opened, and the record of the labellers of a folder.
 
 A step's table (`BACKENDS` in `preprocessing.labels.pose` and its neighbours) holds one `Backend` for each
 choice of the setting `backend`, the default included. `docs/extending.md` shows how to add one.
