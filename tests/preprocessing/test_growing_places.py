@@ -118,7 +118,7 @@ print(json.dumps({
     "code_version": recipes[1].code_version,
     "settings": recipes[1].settings_json,
     "fingerprints": [recipe.fingerprint for recipe in recipes],
-    "help": PoseLabelSettings.model_fields["backend"].description,
+    "choices": PoseLabelSettings.model_fields["backend"].json_schema_extra["enum"],
 }))
 """,
         clips,
@@ -128,7 +128,7 @@ print(json.dumps({
     assert result["code_version"] == "1+frontal 7"
     assert result["settings"] == {"backend": "frontal"}
     assert len(set(result["fingerprints"])) == 2
-    assert "frontal" in result["help"]
+    assert "frontal" in result["choices"]
     labels = pq.read_table(tmp_path / "labels" / "labels.parquet")
     np.testing.assert_array_equal(labels["yaw_rad"], np.zeros(3))
 

@@ -28,9 +28,8 @@ from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import AlignmentSettings, crop_transforms, transform_landmarks
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.labellers.pose_mean_face import label_pose
-from preprocessing.labels.gaze import GazeLabelSettings, make_gaze_labels
+from preprocessing.labels.gaze import IRIS_TABLE, GazeLabelSettings, make_gaze_labels
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
-from preprocessing.labels.tables import LABELS_TABLE
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip
@@ -89,7 +88,7 @@ def write_batch(root: Path, clips: list[Clip]) -> tuple[Path, Path, Path]:
 
 def look_elsewhere(gaze_labels: Path, key: str) -> None:
     """Falsify one clip's labels: they say that its eyes look 40 degrees further down."""
-    path = gaze_labels / LABELS_TABLE
+    path = gaze_labels / IRIS_TABLE
     table = pq.read_table(path)
     there = np.array(table["key"].to_pylist()) == key
     pitch = table["pitch_rad"].to_numpy() + np.where(there, math.radians(40.0), 0.0)

@@ -51,5 +51,5 @@ def test_mfcc_of_silence_is_the_floor() -> None:
 
 
 def test_wrong_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"samples must be \[n\] with n of at least 1, got \[0\]"):
+    with pytest.raises(ValueError, match=r"samples must be \[n\] with n >= 1, got \[0\]"):
         mfcc(np.zeros(0, np.float32))

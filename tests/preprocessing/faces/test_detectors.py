@@ -117,7 +117,7 @@ def test_weights_of_steps_are_resolved_and_verified(
     (tmp_path / "buffalo_l").mkdir()
     file = tmp_path / "buffalo_l" / "det_10g.onnx"
     file.write_bytes(network.read_bytes())
-    with pytest.raises(ValueError, match=r"^buffalo_l: its licence must be accepted by name once\. Insi"):
+    with pytest.raises(ValueError, match=r"^buffalo_l: the licence must be accepted once\. Insi"):
         resolve_step_weights(INSIGHTFACE)
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "buffalo_l")
     with pytest.raises(

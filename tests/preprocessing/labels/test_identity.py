@@ -77,7 +77,7 @@ def test_features_have_length_one(tmp_path: Path, faces: int | str) -> None:
     pictures = np.stack([np.full((112, 112, 3), colour, np.uint8) for colour in (RED, (255, 255, 0), BLUE)])
     half = 0.5**0.5
     np.testing.assert_allclose(embedder.label(pictures), [[1, 0, 0], [half, half, 0], [0, 0, 1]], atol=1e-6)
-    with pytest.raises(ValueError, match=r"insightface: features \[1, 3\] of lengths 0 to 0; need \[1, D\]"):
+    with pytest.raises(ValueError, match=r"insightface: features \[1, 3\] of lengths 0 to 0, need \[1, D\]"):
         embedder.label(np.zeros((1, 112, 112, 3), np.uint8))
 
 

@@ -122,7 +122,9 @@ def test_threshold_with_effect_rebuilds_downstream_steps(made: Made) -> None:
 
 def test_missing_upstream_step_is_named(made: Made, tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
-    with pytest.raises(ValueError, match="clips of batch batch-0000 reads face_tracks, not made yet"):
+    with pytest.raises(
+        ValueError, match="clips of batch batch-0000 reads face_tracks, which is not built yet"
+    ):
         run_step(root, "clips", batch_of(made.videos), SETTINGS)
     assert why_stale(root, "clips", batch_of(made.videos), SETTINGS) == "face_tracks not there yet"
 
