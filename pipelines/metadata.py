@@ -8,6 +8,7 @@ import pyarrow as pa
 from dagster import MaterializeResult, MetadataValue, TableColumn, TableSchema
 
 from preprocessing.orchestration.costs import StepCost, step_cost
+from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import Published
 
 # Dagster recognises only the bare class as an annotation; type checkers need its parameter.
@@ -17,7 +18,6 @@ else:
     AssetResult = MaterializeResult
 
 REASONS_SHOWN: Final = 4
-DIGEST_DIGITS: Final = 16
 
 
 def published_metadata(published: Published) -> dict[str, Any]:

@@ -11,11 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from storage.settings import Settings
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+DIGEST_DIGITS: Final = 16  # of a sha256, where it is shown
+WEIGHTS_DIGITS: Final = 8  # of the sha256 of weights, in the names of labellers and scorers
 
 
 def to_json_value(value: object, path: str = "value") -> JsonValue:

@@ -24,8 +24,8 @@ from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated_run
 from evaluation.generation.files import PLAN_NAME
 from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import MetricRecord
-from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import REPORT_TABLE
+from storage.fingerprint import DIGEST_DIGITS
 from storage.objects import entries, read_bytes, write_bytes
 from storage.publishing import current
 from training.engine.weights_digest import weights_digest

@@ -15,7 +15,8 @@ from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
 from evaluation.report.matrix import is_matrix_cell
 from evaluation.report.numbers import NO_VALUE, difference_text, metric_label, summary_text
-from evaluation.report.sources import DIGEST_DIGITS, RunSources, read_sources
+from evaluation.report.sources import RunSources, read_sources
+from storage.fingerprint import DIGEST_DIGITS
 
 NOT_MEASURED: Final = "not measured"
 

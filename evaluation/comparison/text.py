@@ -13,7 +13,7 @@ from evaluation.comparison.baseline_runs import BaselineRun
 from evaluation.comparison.regressions import MetricCheck, RegressionCheck, metric_name
 from evaluation.generation.files import PLAN_NAME
 from evaluation.report.numbers import interval_text, number, summary_text
-from evaluation.report.sources import DIGEST_DIGITS
+from storage.fingerprint import DIGEST_DIGITS
 
 MAX_LISTED: Final = 3
 COLUMNS: Final = ("metric", "baseline run", "new run", "worse by", "videos", "result")

@@ -22,13 +22,12 @@ from evaluation.records import (
     MetricRecord,
     Task,
 )
-from storage.fingerprint import JsonValue
+from storage.fingerprint import WEIGHTS_DIGITS, JsonValue
 from weights.resolve import ResolvedWeights, resolve_weights
 
 Generated = TypeVar("Generated")
 Reference = TypeVar("Reference")
 ALL_METHODS: Final = (MODEL, GROUND_TRUTH, COPY_PORTRAIT, COPY_TARGET, OFFICIAL_PUBLISHED)
-DIGEST_DIGITS: Final = 8  # of the weights' sha256 in a scorer's name
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def load_metrics(
 
 def scorer_name(name: str, file: ResolvedWeights) -> str:
     """Name of a scorer with the digest of its weights."""
-    return f"{name}:{file.sha256[:DIGEST_DIGITS]}"
+    return f"{name}:{file.sha256[:WEIGHTS_DIGITS]}"
 
 
 def resolve_metric_weights(

@@ -19,7 +19,6 @@ from evaluation.report.page import Fact, Overview, ReportPage, ReportSection, Un
 from evaluation.report.results import Results, derive_results
 from evaluation.report.sources import (
     CONTROL_ASSET,
-    DIGEST_DIGITS,
     LIP_SYNC_ASSET,
     QUALITY_ASSET,
     RunSources,
@@ -35,6 +34,7 @@ from evaluation.report.summary import (
 )
 from evaluation.report.tables import ReportTable, build_tables
 from evaluation.report.videos import ReportVideo, VideoSettings, alternate_tasks, encode_video
+from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import BuildReport, Published, Recipe, materialise
 from storage.settings import Settings
 

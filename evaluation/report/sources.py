@@ -11,6 +11,7 @@ from evaluation.generation.files import FACTS_NAME, GENERATED_VIDEOS, PLAN_NAME,
 from evaluation.generation.reenactment import ReenactmentPlan, read_plan
 from evaluation.records import RECORDS_TABLE, MetricRecord, read_records
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell, read_matrix
+from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import Published, current
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE
@@ -20,7 +21,6 @@ CONTROL_ASSET: Final = "control_evaluation"
 QUALITY_ASSET: Final = "quality_evaluation"
 EVALUATIONS: Final = (CONTROL_ASSET, LIP_SYNC_ASSET, QUALITY_ASSET)
 DATASET_INPUT: Final = "dataset"
-DIGEST_DIGITS: Final = 16  # of 64, as in the rest of the project
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from evaluation.comparison.regressions import (
 )
 from evaluation.comparison.text import check_text, markdown_table, regression_lines
 from evaluation.records import SCHEMA
-from evaluation.report.sources import DIGEST_DIGITS
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.checks import check_result
 from pipelines.forms import resource_class
@@ -32,6 +31,7 @@ from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
 from pipelines.resources import WorkspaceResource
 from storage.checks import CheckOutcome
+from storage.fingerprint import DIGEST_DIGITS
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
 

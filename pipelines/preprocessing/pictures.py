@@ -10,7 +10,7 @@ from typing import Final
 from dagster import MetadataValue
 from upath import UPath
 
-from pipelines.metadata import DIGEST_DIGITS, picture
+from pipelines.metadata import picture
 from pipelines.preprocessing.batch_builds import BatchBuilds
 from preprocessing.clips.store import read_clip_table
 from preprocessing.dataset.index import DATASET, WHOLE
@@ -25,7 +25,7 @@ from preprocessing.pictures.histograms import (
 )
 from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet
-from storage.fingerprint import fingerprint
+from storage.fingerprint import DIGEST_DIGITS, fingerprint
 from storage.objects import read_bytes, write_bytes
 from storage.publishing import require_current
 from storage.root import local_copy

@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from storage.fingerprint import WEIGHTS_DIGITS
 from storage.settings import Settings
 from weights.resolve import ResolvedWeights, write_pretrained_weights
 
 LABELLERS_NAME: Final = "labellers.json"
-DIGEST_DIGITS: Final = 8  # of a sha256, as much as a reader compares by eye
 PREPARED_CLIPS: Final = 2  # decoded ahead of the network; 64 frames at 448 px take 39 MB
 
 Item = TypeVar("Item")
@@ -78,7 +78,7 @@ class Backend(Generic[Opened_co]):
     def labeller_name(self, weights: ResolvedWeights | None = None) -> str:
         """Name, version and the start of the weights' sha256, as samples hold it."""
         name = f"{self.name} {self.version}"
-        return name if weights is None else f"{name} weights {weights.sha256[:DIGEST_DIGITS]}"
+        return name if weights is None else f"{name} weights {weights.sha256[:WEIGHTS_DIGITS]}"
 
     def open(self, settings: object, weights: Path | None = None) -> Opened_co:
         """Open the backend with the step's settings and a file of weights; the caller closes it.

@@ -22,6 +22,7 @@ from models.audio import AudioEncoder
 from models.motion import MotionEncoder
 from models.presets import NetworkPreset
 from preprocessing.schema import SAMPLES_PER_FRAME
+from storage.fingerprint import WEIGHTS_DIGITS
 from storage.publishing import current, verify
 from storage.root import local_copy, open_root
 from training.data.frames import to_network_input
@@ -37,7 +38,6 @@ from training.stages.stage import FrozenNetwork, StageContext
 NAME: Final = "lip_encoders"
 STAGE: Final = "stage2_lip"
 TRUNK_STAGE: Final = "stage1_motion"
-DIGEST_DIGITS: Final = 8
 FRAMES_AT_ONCE: Final = 32
 
 
@@ -66,7 +66,7 @@ class LipEncodersScorer:
     """
 
     def __init__(self, run: str, encoders: LipEncoders, device: torch.device) -> None:
-        self._name = f"{NAME}:{run}:{encoders.digest[:DIGEST_DIGITS]}"
+        self._name = f"{NAME}:{run}:{encoders.digest[:WEIGHTS_DIGITS]}"
         self._encoders = encoders.to(device)
         self._device = device
 
