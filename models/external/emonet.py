@@ -163,8 +163,8 @@ class EmoNet(nn.Module):
         """An hourglass: features [B, C, H, W] and the landmarks' heat maps [B, 68, H, W]."""
         refined = self.get_submodule(f"top_m_{number}")(self.get_submodule(f"m{number}")(maps))
         last = self.get_submodule(f"conv_last{number}")(refined)
-        seen = functional.relu(self.get_submodule(f"bn_end{number}")(last))
-        return seen, self.get_submodule(f"l{number}")(seen)
+        features = functional.relu(self.get_submodule(f"bn_end{number}")(last))
+        return features, self.get_submodule(f"l{number}")(features)
 
 
 def load_emonet(file: Path) -> EmoNet:

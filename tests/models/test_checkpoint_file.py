@@ -46,7 +46,7 @@ class Hostile:
         lambda state: state,
         lambda state: {"state_dict": state},
         lambda state: {"epoch": 3, "iteration": torch.tensor(7), "model": state, "opt_00": {"lr": 0.1}},
-        lambda state: {"whatever they called it": {"net_audio": state}},
+        lambda state: {"other name": {"net_audio": state}},
         lambda state: OrderedDict((f"module.{key}", value) for key, value in state.items()),
         lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}},
     ],
@@ -160,8 +160,8 @@ def test_error_shows_three_keys_and_the_needed_file(tmp_path: Path) -> None:
     state = weights() | {f"stranger{index}": torch.zeros(1) for index in range(8)}
     with pytest.raises(ValueError, match="8 keys do not") as caught:
         load_checkpoint(network(), saved(tmp_path, state), PLAIN)
-    told = "stranger{}: not known to the network"
-    first = ", ".join(told.format(index) for index in range(3))
+    unknown = "stranger{}: not known to the network"
+    first = ", ".join(unknown.format(index) for index in range(3))
     assert str(caught.value) == (
         f"{tmp_path / 'network.pth'} ({len(state)} keys) does not fit Sequential: 8 keys do not "
         f"({first}, 5 more); need network.pth: `pdfgc weights fetch NAME` gets the published file, or says "

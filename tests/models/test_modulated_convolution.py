@@ -69,7 +69,7 @@ def test_upsample_is_zero_insertion_and_convolution(height: int, width: int) -> 
     layer = Upsample()
     layer.kernel.copy_(torch.randn(4, 4))  # not symmetric: a turned kernel would show
     maps = torch.randn(2, 3, height, width)
-    # Two zeros in front and one behind, then the places where the kernel lies fully inside.
+    # Two zeros before and one after, then a valid convolution.
     expected = convolved(zeros_between(maps), layer.kernel)[:, :, 1 : 2 * height + 1, 1 : 2 * width + 1]
     torch.testing.assert_close(layer(maps), expected, rtol=1e-4, atol=1e-5)
 

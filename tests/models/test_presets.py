@@ -33,24 +33,23 @@ def test_unknown_preset_lists_the_known_ones() -> None:
 
 
 def driven_by_itself(preset: NetworkPreset, image: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
-    """A frame made anew from its own appearance, motion and sound, and judged; one number."""
-    look = AppearanceEncoder(preset.appearance).train()(image)
+    """A frame reconstructed from its own appearance, motion and audio, and scored; a scalar."""
+    appearance = AppearanceEncoder(preset.appearance).train()(image)
     motion = MotionEncoder(preset.motion).train()(image)
     lip = AudioEncoder(preset.audio).train()(mel).lip_code
-    style = StyleVector(look.code, lip, motion.expression, motion.eye, motion.pose).to_vector()
-    picture = Generator(preset.generator).train()(style, look.map)
-    verdicts = MultiScaleDiscriminator(preset.discriminator).train()(picture)
+    codes = (appearance.code, lip, motion.expression, motion.eye, motion.pose)
+    style = StyleVector(*codes).to_vector()
+    picture = Generator(preset.generator).train()(style, appearance.map)
+    outputs = MultiScaleDiscriminator(preset.discriminator).train()(picture)
     features = VGG19Features(preset.vgg19)(picture)
     coefficients = FaceReconstruction(preset.face_reconstruction).eval()(picture)
-    terms = [verdict.score.float().mean() for verdict in verdicts] + [
-        maps.float().mean() for maps in features
-    ]
+    terms = [output.score.float().mean() for output in outputs] + [maps.float().mean() for maps in features]
     return torch.stack([*terms, coefficients.float().mean()]).sum()
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_preset_runs_on_the_device_of_its_inputs(name: str) -> None:
-    """On the meta device: a tensor made on the CPU on the way would raise."""
+    """On the meta device: a tensor created on the CPU would raise."""
     preset = PRESETS[name]
     side_px = preset.image_side_px
     with torch.device("meta"):

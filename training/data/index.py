@@ -89,7 +89,7 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
 
     Args:
         folder: of the data set (`index.parquet`, `statistics.json`).
-        shard_files: the root as a local folder, or where each shard of the index lies.
+        shard_files: the root as a local folder, or the path of each shard of the index.
         split: train, validation or test.
 
     Raises:

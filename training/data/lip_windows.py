@@ -59,10 +59,10 @@ class LipWindowSource(WholeClipSource):
         frame = int(rng.integers(self.frame_count(item)))
         own = self._draw_own(item, frame, rng)
         missing = self.settings.from_same_clip - len(own)
-        others = self._draw_others(item, self.settings.from_other_clips + missing, rng)
+        foreign = self._draw_others(item, self.settings.from_other_clips + missing, rng)
         pictures = reader.frames(item, [frame, *own])
-        negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in others]
-        moments = [(item, number) for number in own] + others
+        negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in foreign]
+        moments = [(item, number) for number in own] + foreign
         mels = [read_mel_window(reader, clip, number) for clip, number in moments]
         return LipWindows(
             driven_by(facts, frame),

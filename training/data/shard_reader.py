@@ -95,13 +95,13 @@ class ShardReader:
         try:
             if np.lib.format.read_magic(header) != (1, 0):
                 raise self.corrupt(clip, member, "is not of .npy version 1.0")
-            found, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
+            actual, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
         except CorruptMemberError:
             raise
         except ValueError as error:
             raise self.corrupt(clip, member, f"is not an array file: {error}") from error
-        if found != shape or dtype != np.float32 or fortran_order:
-            raise self.corrupt(clip, member, f"is {dtype}{list(found)}, need float32{list(shape)}")
+        if actual != shape or dtype != np.float32 or fortran_order:
+            raise self.corrupt(clip, member, f"is {dtype}{list(actual)}, need float32{list(shape)}")
         row_bytes = _FLOAT_BYTES * int(np.prod(shape[1:]))
         if header.tell() + shape[0] * row_bytes != size:
             raise self.corrupt(clip, member, f"has {size} bytes, which is not float32{list(shape)}")

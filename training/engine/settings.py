@@ -1,4 +1,4 @@
-"""How a stage is optimised and logged, whatever the stage."""
+"""How any stage is optimised and logged."""
 
 from typing import Literal
 

@@ -29,23 +29,23 @@ class StageWeights:
             ValueError: the file lacks the part, or its keys or shapes are not the network's.
         """
         prefix = f"{part}."
-        found = {
+        state = {
             key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
         }
-        wanted = network.state_dict()
-        misfits = [f"{key}: missing in the checkpoint" for key in wanted if key not in found]
-        misfits += [f"{key}: not known to the network" for key in found if key not in wanted]
+        expected = network.state_dict()
+        misfits = [f"{key}: missing in the checkpoint" for key in expected if key not in state]
+        misfits += [f"{key}: not known to the network" for key in state if key not in expected]
         misfits += [
-            f"{key}: {list(found[key].shape)} in the checkpoint, {list(wanted[key].shape)} in the network"
-            for key in wanted
-            if key in found and found[key].shape != wanted[key].shape
+            f"{key}: {list(state[key].shape)} in the checkpoint, {list(expected[key].shape)} in the network"
+            for key in expected
+            if key in state and state[key].shape != expected[key].shape
         ]
         if misfits:
             raise ValueError(
                 f"{self.origin}: {part} does not fit {type(network).__name__} ({len(misfits)} keys): "
                 + "; ".join(misfits[:4])
             )
-        network.load_state_dict(found)
+        network.load_state_dict(state)
 
 
 def collect(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:

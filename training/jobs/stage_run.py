@@ -87,7 +87,7 @@ def process_count(config: TrainingConfig) -> int:
 
 
 def reload_stage(root: UPath, stage: str, run: str) -> Any:
-    """Build a published stage anew and load its checkpoint, weights and averages into it, on the CPU.
+    """Build the networks of a published stage and load its checkpoint, weights and averages, on the CPU.
 
     Returns:
         The `training.stages.stage.Stage`.

@@ -166,9 +166,9 @@ def stage_class(name: str) -> type[Stage[Any]]:
     Raises:
         ValueError: there is no stage of that name.
     """
-    found: type[Stage[Any]] = import_module(f"training.stages.{stage_info(name).name}").STAGE
-    assert found.name == name
-    return found
+    stage: type[Stage[Any]] = import_module(f"training.stages.{stage_info(name).name}").STAGE
+    assert stage.name == name
+    return stage
 
 
 def real_rows(batch: Batch) -> list[int]:

@@ -85,7 +85,7 @@ class PoseStage(Stage[LabelledFrames]):
 
         The chance level is the error of the best constant prediction, the median of the held-out labels: no
         prediction that ignores the image does better. The angles decide. The translation does not, because
-        distance and head size cannot be told apart in one image, and this median knows these people's sizes.
+        distance and head size are ambiguous in one image, and this median knows these people's sizes.
 
         Raises:
             ValueError: no row counts.

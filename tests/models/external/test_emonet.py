@@ -27,17 +27,17 @@ def layer(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
-def block(name: str, given: int, made: int) -> dict[str, tuple[int, ...]]:
-    half, quarter = made // 2, made // 4
-    shapes = norm(f"{name}.bn1", given) | norm(f"{name}.bn2", half) | norm(f"{name}.bn3", quarter)
+def block(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    half, quarter = outputs // 2, outputs // 4
+    shapes = norm(f"{name}.bn1", inputs) | norm(f"{name}.bn2", half) | norm(f"{name}.bn3", quarter)
     shapes |= {
-        f"{name}.conv1.weight": (half, given, 3, 3),
+        f"{name}.conv1.weight": (half, inputs, 3, 3),
         f"{name}.conv2.weight": (quarter, half, 3, 3),
         f"{name}.conv3.weight": (quarter, quarter, 3, 3),
     }
-    if given != made:
-        shapes |= norm(f"{name}.downsample.0", given)
-        shapes |= {f"{name}.downsample.2.weight": (made, given, 1, 1)}
+    if inputs != outputs:
+        shapes |= norm(f"{name}.downsample.0", inputs)
+        shapes |= {f"{name}.downsample.2.weight": (outputs, inputs, 1, 1)}
     return shapes
 
 
@@ -123,13 +123,13 @@ def by_hand(state: dict[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
         return functional.conv2d(maps, state[f"{name}.weight"], state.get(f"{name}.bias"), **places)
 
     def unit(name: str, maps: Tensor) -> Tensor:
-        made, at = [], maps
+        parts, at = [], maps
         for number in (1, 2, 3):
             at = conv(f"{name}.conv{number}", bn(f"{name}.bn{number}", at).relu(), padding=1)
-            made.append(at)
+            parts.append(at)
         if f"{name}.downsample.2.weight" in state:
             maps = conv(f"{name}.downsample.2", bn(f"{name}.downsample.0", maps).relu())
-        return torch.cat(made, dim=1) + maps
+        return torch.cat(parts, dim=1) + maps
 
     def glass(name: str, maps: Tensor) -> Tensor:
         middle = unit(f"{name}.b2_2", functional.max_pool2d(maps, 2))
@@ -147,9 +147,9 @@ def by_hand(state: dict[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
         unit("conv2", bn("bn1", conv("conv1", image, stride=2, padding=3)).relu()), 2
     )
     maps = unit("conv4", unit("conv3", maps))
-    seen = stack(0, maps)
-    first = conv("bl0", seen)
-    second = stack(1, maps + first + conv("al0", conv("l0", seen)))
+    features = stack(0, maps)
+    first = conv("bl0", features)
+    second = stack(1, maps + first + conv("al0", conv("l0", features)))
     mask = conv("l1", second).sum(1, keepdim=True)
     at = conv("conv1x1_input_emo_2", torch.cat([maps, first * mask, second * mask], 1))
     for number in (0, 2):
@@ -165,11 +165,11 @@ def test_emonet_matches_reference() -> None:
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         emotion = network(image)
-        feature, said = by_hand(network.state_dict(), image)
+        feature, output = by_hand(network.state_dict(), image)
     torch.testing.assert_close(emotion.feature, feature, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(emotion.expression, said[:, :8], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(emotion.valence, said[:, 8], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(emotion.arousal, said[:, 9], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(emotion.expression, output[:, :8], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(emotion.valence, output[:, 8], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(emotion.arousal, output[:, 9], rtol=1e-4, atol=1e-4)
 
 
 def test_emonet_feature_is_differentiable() -> None:

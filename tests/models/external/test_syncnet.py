@@ -24,9 +24,9 @@ CPU: Final = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def network() -> SyncNet:
-    made = SyncNet()
-    randomise(made, seed=41)
-    return made.eval()
+    network = SyncNet()
+    randomise(network, seed=41)
+    return network.eval()
 
 
 def random_frames(count: int, seed: int) -> Tensor:

@@ -34,19 +34,19 @@ def test_neutral_factors_change_nothing() -> None:
 
 
 def test_brightness_multiplies_and_clamps() -> None:
-    (found,) = recoloured([[0.5, 0.25, 0.8]], (1.5, 1, 1, 0))
-    assert found == pytest.approx([0.75, 0.375, 1.0], abs=1e-6)
+    (result,) = recoloured([[0.5, 0.25, 0.8]], (1.5, 1, 1, 0))
+    assert result == pytest.approx([0.75, 0.375, 1.0], abs=1e-6)
 
 
 def test_contrast_is_about_the_mean_luma() -> None:
     # grey .2 and .6, brightened by 1.25 to .25 and .75, mean .5, distances halved
-    found = recoloured([[0.2] * 3, [0.6] * 3], (1.25, 0.5, 1, 0))
-    assert found == [pytest.approx([0.375] * 3, abs=1e-6), pytest.approx([0.625] * 3, abs=1e-6)]
+    result = recoloured([[0.2] * 3, [0.6] * 3], (1.25, 0.5, 1, 0))
+    assert result == [pytest.approx([0.375] * 3, abs=1e-6), pytest.approx([0.625] * 3, abs=1e-6)]
 
 
 def test_saturation_zero_gives_luma() -> None:
-    (found,) = recoloured([[1.0, 0.5, 0.0]], (1, 1, 0, 0))
-    assert found == pytest.approx([0.299 + 0.587 / 2] * 3, abs=1e-6)
+    (result,) = recoloured([[1.0, 0.5, 0.0]], (1, 1, 0, 0))
+    assert result == pytest.approx([0.299 + 0.587 / 2] * 3, abs=1e-6)
 
 
 def test_hue_keeps_luma_and_grey() -> None:
@@ -62,8 +62,8 @@ def test_warp_by_a_quarter_turn() -> None:
     frames = noise(1, 3, 6, 6)
     # A place (x, y) of the result shows (y, -x) of the source: the top right shows the top left (y down).
     turn = np.array([[[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]])
-    found = warp(frames, turn, "zeros")
-    torch.testing.assert_close(found, torch.rot90(frames, 3, (2, 3)), atol=1e-5, rtol=0)
+    result = warp(frames, turn, "zeros")
+    torch.testing.assert_close(result, torch.rot90(frames, 3, (2, 3)), atol=1e-5, rtol=0)
 
 
 def test_perspective_map_moves_corners() -> None:
@@ -75,28 +75,28 @@ def test_perspective_map_moves_corners() -> None:
 
 def test_augment_motion_depends_on_the_seed_only() -> None:
     frames = noise(1, 3, 16, 16).repeat(3, 1, 1, 1)
-    one = augment_motion(frames, (11, 12, 11), MotionAugmentation())
-    assert one.shape == frames.shape
-    assert one.abs().max() <= 1
-    assert torch.equal(one[0], one[2])
-    assert not torch.allclose(one[0], one[1], atol=0.05)
-    torch.testing.assert_close(augment_motion(frames[:1], (12,), MotionAugmentation())[0], one[1])
+    changed = augment_motion(frames, (11, 12, 11), MotionAugmentation())
+    assert changed.shape == frames.shape
+    assert changed.abs().max() <= 1
+    assert torch.equal(changed[0], changed[2])
+    assert not torch.allclose(changed[0], changed[1], atol=0.05)
+    torch.testing.assert_close(augment_motion(frames[:1], (12,), MotionAugmentation())[0], changed[1])
 
 
 def test_perspective_probability() -> None:
     frames = noise(1, 3, 8, 8).repeat(400, 1, 1, 1)
     settings = MotionAugmentation(colour=STILL, perspective_probability=0.9)
-    found = augment_motion(frames, tuple(range(400)), settings)
-    left_alone = int(((found - frames).abs().amax(dim=(1, 2, 3)) < 1e-5).sum())
-    assert 20 <= left_alone <= 60  # 40 expected, 6 standard deviation
+    result = augment_motion(frames, tuple(range(400)), settings)
+    unchanged = int(((result - frames).abs().amax(dim=(1, 2, 3)) < 1e-5).sum())
+    assert 20 <= unchanged <= 60  # 40 expected, 6 standard deviation
 
 
 def test_perspective_is_bounded() -> None:
-    ones = torch.ones(200, 3, 40, 40)
+    white = torch.ones(200, 3, 40, 40)
     settings = MotionAugmentation(colour=STILL, perspective=0.1, perspective_probability=1.0, outside="zeros")
-    found = augment_motion(ones, tuple(range(200)), settings)
-    assert (found[:, :, 3:-3, 3:-3] == 1).all()  # 2 px of 40 is a tenth of half a side, and one of smoothing
-    assert found.amin() < 0.5
+    result = augment_motion(white, tuple(range(200)), settings)
+    assert (result[:, :, 3:-3, 3:-3] == 1).all()  # 2 px of 40 is a tenth of half a side, and one of smoothing
+    assert result.amin() < 0.5
 
 
 def test_augment_window_draws_per_frame_or_per_window() -> None:
@@ -112,10 +112,10 @@ def test_augment_window_draws_per_frame_or_per_window() -> None:
 
 
 def test_window_scale_is_bounded() -> None:
-    ones = torch.ones(100, 1, 3, 40, 40)
+    white = torch.ones(100, 1, 3, 40, 40)
     settings = WindowAugmentation(colour=STILL, rotation_degrees=0.0, scale=0.25, outside="zeros")
-    found = augment_window(ones, tuple(range(100)), settings)[:, 0, 0]
-    widths = found[:, 20].sum(dim=1)
+    result = augment_window(white, tuple(range(100)), settings)[:, 0, 0]
+    widths = result[:, 20].sum(dim=1)
     assert widths.min() >= 0.75 * 40 - 1
     assert widths.min() < 0.85 * 40
     assert (widths > 39.5).any()

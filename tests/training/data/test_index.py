@@ -33,8 +33,8 @@ def test_identity_in_two_splits_is_rejected(tmp_path: Path) -> None:
 
 def test_open_current_reads_the_published_data_set(tmp_path: Path) -> None:
     def build(folder: Path) -> BuildReport:
-        made = make_data_set(tmp_path / "made")
-        for file in made.iterdir():
+        data_set = make_data_set(tmp_path / "made")
+        for file in data_set.iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
         return BuildReport({}, {})
 

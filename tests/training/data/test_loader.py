@@ -67,9 +67,9 @@ def windows(root: Path) -> ExpressionWindowSource:
     return ExpressionWindowSource(pairs(root).index, ExpressionWindowSettings())
 
 
-def same(one: Batch, other: Batch) -> bool:
-    pairs = zip(one.tensors().values(), other.tensors().values(), strict=True)
-    return one.facts == other.facts and all(torch.equal(left, right) for left, right in pairs)
+def same(first: Batch, second: Batch) -> bool:
+    pairs = zip(first.tensors().values(), second.tensors().values(), strict=True)
+    return first.facts == second.facts and all(torch.equal(left, right) for left, right in pairs)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
@@ -77,14 +77,14 @@ def same(one: Batch, other: Batch) -> bool:
 def test_epoch_has_every_sample_once(root: Path, ranks: int, workers: int) -> None:
     # 5 clips in 3 shards, fewer than ranks x workers at the end of this table.
     steps = -(-10 // (2 * ranks))
-    seen = Counter[tuple[int, str]]()
+    counts = Counter[tuple[int, str]]()
     for rank in range(ranks):
         stream = BatchStream(pairs(root), settings(2, workers=workers), World(rank, ranks))
         for batch in itertools.islice(stream, steps):
             assert len(batch) == 2
-            seen.update(zip(batch.facts.epochs, batch.facts.keys, strict=True))
+            counts.update(zip(batch.facts.epochs, batch.facts.keys, strict=True))
     for epoch in (0, 1):
-        assert {key: seen[epoch, key] for key in TRAIN} == dict.fromkeys(TRAIN, 1)
+        assert {key: counts[epoch, key] for key in TRAIN} == dict.fromkeys(TRAIN, 1)
 
 
 @pytest.mark.parametrize("make", [pairs, lips, eyes, labelled, windows])
@@ -98,8 +98,8 @@ def test_resumed_stream_continues_bit_for_bit(
     cursor = Cursor.from_json(json.loads(json.dumps(stopped.cursor.to_json())))
     assert cursor.position == 6
     resumed = BatchStream(make(root), settings(3, workers=workers), cursor=cursor)
-    for expected, found in zip(whole[2:], itertools.islice(resumed, 3), strict=True):
-        assert same(expected, found)
+    for expected, batch in zip(whole[2:], itertools.islice(resumed, 3), strict=True):
+        assert same(expected, batch)
 
 
 def test_epoch_and_seed_change_order_and_frames(root: Path) -> None:
@@ -113,9 +113,9 @@ def test_epoch_and_seed_change_order_and_frames(root: Path) -> None:
 
     drawn = {(seed, epoch): rows(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}
     assert drawn[1, 1] == rows(1, 1)
-    assert len({tuple(key for key, _, _ in found) for found in drawn.values()}) == 4
-    assert len({tuple(sorted((key, frame) for key, frame, _ in found)) for found in drawn.values()}) == 4
-    assert len({seed for found in drawn.values() for _, _, seed in found}) == 20
+    assert len({tuple(key for key, _, _ in rows) for rows in drawn.values()}) == 4
+    assert len({tuple(sorted((key, frame) for key, frame, _ in rows)) for rows in drawn.values()}) == 4
+    assert len({seed for rows in drawn.values() for _, _, seed in rows}) == 20
 
 
 def test_sample_does_not_depend_on_batch_size_and_order(root: Path) -> None:
@@ -126,8 +126,8 @@ def test_sample_does_not_depend_on_batch_size_and_order(root: Path) -> None:
         ]
         return {
             key: (frame, seed)
-            for one in facts
-            for key, frame, seed in zip(one.keys, one.frames, one.seeds, strict=True)
+            for batch_facts in facts
+            for key, frame, seed in zip(batch_facts.keys, batch_facts.frames, batch_facts.seeds, strict=True)
         }
 
     unshuffled = LoaderSettings(batch_size=1, workers=0, reader=READER, order=OrderSettings(shuffle=False))
@@ -199,7 +199,7 @@ def test_corrupt_clips_are_replaced_up_to_the_bound(tmp_path: Path, workers: int
         assert len(batch) == 5
         assert set(TRAIN) - set(batch.facts.keys) == {key_of(3)}
     assert stream.cursor.corrupt_keys == (key_of(3),)
-    # The count goes on in the next run.
+    # The count continues in the next run.
     with pytest.raises(CorruptMemberError, match="1 clips cannot be read, at most 0"):
         BatchStream(pairs(tmp_path), settings(5), cursor=stream.cursor)
 

@@ -52,22 +52,22 @@ def test_epoch_order_shuffles_within_windows() -> None:
 def test_ranks_share_every_epoch_in_full_batches(ranks: int, rows: int) -> None:
     order = Order(SHARDS, seed=5, settings=OrderSettings())
     steps = -(-30 // (rows * ranks))
-    seen = Counter[Slot]()
+    counts = Counter[Slot]()
     for rank in range(ranks):
         for batch in itertools.islice(order.stream(0, rows, World(rank, ranks)), steps):
             assert len(batch) == rows
-            seen.update(batch)
+            counts.update(batch)
     for epoch in range(3):
-        assert Counter({slot.item: count for slot, count in seen.items() if slot.epoch == epoch}) == Counter(
-            range(10)
-        )
+        assert Counter(
+            {slot.item: count for slot, count in counts.items() if slot.epoch == epoch}
+        ) == Counter(range(10))
 
 
 def test_positions_do_not_depend_on_ranks_and_rows() -> None:
     order = Order(SHARDS, seed=5, settings=OrderSettings())
-    one = [slot for batch in itertools.islice(order.stream(4, 6, World()), 2) for slot in batch]
+    single = [slot for batch in itertools.islice(order.stream(4, 6, World()), 2) for slot in batch]
     three = [list(itertools.islice(order.stream(4, 2, World(rank, 3)), 2)) for rank in range(3)]
-    assert one == [slot for step in range(2) for rank in range(3) for slot in three[rank][step]]
+    assert single == [slot for step in range(2) for rank in range(3) for slot in three[rank][step]]
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def test_rows_equal_the_whole_array(tmp_path: Path) -> None:
     path, place = place_of(tmp_path, key_of(3))
     whole = decode_array(key_of(3), read_members(path, place), "landmarks.npy")
     shape = (CLIPS[3].frames, LANDMARK_COUNT, 3)
-    found = open_reader(tmp_path).rows(2, "landmarks.npy", shape, 4, 9)  # the third clip of the split
-    assert np.array_equal(found, whole[4:9])
+    rows = open_reader(tmp_path).rows(2, "landmarks.npy", shape, 4, 9)  # the third clip of the split
+    assert np.array_equal(rows, whole[4:9])
 
 
 def test_caches_do_not_change_the_result(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_copied_batches_are_not_overwritten(tmp_path: Path) -> None:
         return itertools.islice(BatchStream(source, settings), 20)
 
     kept = list(batches(2))  # two workers, two places each: every place was written five times
-    for expected, found in zip(batches(0), kept, strict=True):
-        assert expected.facts == found.facts
-        assert torch.equal(expected.driving, found.driving)
-        assert torch.equal(expected.appearance, found.appearance)
+    for expected, batch in zip(batches(0), kept, strict=True):
+        assert expected.facts == batch.facts
+        assert torch.equal(expected.driving, batch.driving)
+        assert torch.equal(expected.appearance, batch.appearance)

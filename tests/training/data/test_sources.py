@@ -78,9 +78,10 @@ def test_clip_pairs_decode_two_frames(root: Path, decoded: list[int]) -> None:
     for batch in itertools.islice(BatchStream(source, LOADER), 8):
         assert batch.driving.dtype == torch.uint8
         assert read_pictures(batch.driving) == driving(batch.facts)
-        for one, other in zip(read_pictures(batch.appearance), read_pictures(batch.driving), strict=True):
-            assert (one[0], one[2]) == (other[0], FRAME)
-            assert abs(one[1] - other[1]) >= 3
+        pairs = zip(read_pictures(batch.appearance), read_pictures(batch.driving), strict=True)
+        for first, second in pairs:
+            assert (first[0], first[2]) == (second[0], FRAME)
+            assert abs(first[1] - second[1]) >= 3
     assert len(decoded) == 8 * 5 * 2
 
 
@@ -93,13 +94,13 @@ def test_lip_negatives_keep_the_gap(root: Path, decoded: list[int]) -> None:
         assert batch.from_same_clip.tolist() == [[True, False, False, False]] * 5
         for row, (clip, frame, _) in enumerate(driving(batch.facts)):
             assert torch.equal(batch.mels[row], mel_of(clip, frame))
-            found = read_pictures(batch.negative_frames[row])
-            own, others = found[0], found[1:]
+            negatives = read_pictures(batch.negative_frames[row])
+            own, foreign = negatives[0], negatives[1:]
             assert own[0] == clip
             assert abs(own[1] - frame) >= 3
-            assert clip not in {other[0] for other in others}
-            assert len({other[0] for other in others}) == 3
-            for number, (other, at, _) in enumerate(found):
+            assert clip not in {negative[0] for negative in foreign}
+            assert len({negative[0] for negative in foreign}) == 3
+            for number, (other, at, _) in enumerate(negatives):
                 assert torch.equal(batch.negative_mels[row, number], mel_of(other, at))
     assert len(decoded) == 8 * 5 * 5
 
@@ -117,8 +118,8 @@ def test_lip_windows_have_clip_and_frame(root: Path) -> None:
     ):
         for row in range(len(batch)):
             shown = read_pictures(torch.cat([batch.frames[row][None], batch.negative_frames[row]]))
-            told = [(NUMBERS[index.key(clip)], frame) for clip, frame in batch.moments[row].tolist()]
-            assert told == [(clip, frame) for clip, frame, _ in shown]
+            moments = [(NUMBERS[index.key(clip)], frame) for clip, frame in batch.moments[row].tolist()]
+            assert moments == [(clip, frame) for clip, frame, _ in shown]
 
 
 def test_lip_negatives_keep_the_gap_between_each_other(root: Path) -> None:
@@ -240,10 +241,10 @@ def test_mel_window_rows() -> None:
 
 
 def test_draw_other_keeps_the_gap() -> None:
-    lot = np.random.default_rng(0)
-    assert {draw_other(10, 4, 5, lot) for _ in range(50)} == {9}
-    assert {draw_other(4, 1, 9, lot) for _ in range(20)} == {3}
-    assert {draw_other(3, 1, 1, lot) for _ in range(50)} == {0, 2}
+    rng = np.random.default_rng(0)
+    assert {draw_other(10, 4, 5, rng) for _ in range(50)} == {9}
+    assert {draw_other(4, 1, 9, rng) for _ in range(20)} == {3}
+    assert {draw_other(3, 1, 1, rng) for _ in range(50)} == {0, 2}
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

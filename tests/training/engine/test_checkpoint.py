@@ -48,15 +48,15 @@ def write(folder: Path, step: int = 7, value: float = 1.0) -> Path:
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
-    found = read_checkpoint(write(tmp_path, value=2.5))
-    assert found.facts == FACTS
-    assert found.weights.tensors["net.weight"].tolist() == [[2.5, 2.5], [2.5, 2.5]]
-    assert found.ema is not None
-    assert found.optimizers["model"]["param_groups"][0]["lr"] == 0.5
-    assert found.optimizers["model"]["state"][0]["step"] == 1
-    assert [rank.cpu_random.tolist() for rank in found.ranks] == [[0, 1, 2], [1, 2, 3]]
-    assert found.ranks[1].cursor == {"position": 8, "corrupt_keys": ["a"]}
-    assert found.ranks[1].stage["bank"].tolist() == [1, 1]
+    loaded = read_checkpoint(write(tmp_path, value=2.5))
+    assert loaded.facts == FACTS
+    assert loaded.weights.tensors["net.weight"].tolist() == [[2.5, 2.5], [2.5, 2.5]]
+    assert loaded.ema is not None
+    assert loaded.optimizers["model"]["param_groups"][0]["lr"] == 0.5
+    assert loaded.optimizers["model"]["state"][0]["step"] == 1
+    assert [rank.cpu_random.tolist() for rank in loaded.ranks] == [[0, 1, 2], [1, 2, 3]]
+    assert loaded.ranks[1].cursor == {"position": 8, "corrupt_keys": ["a"]}
+    assert loaded.ranks[1].stage["bank"].tolist() == [1, 1]
 
 
 def test_checkpoint_state_loads_with_weights_only(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_damaged_or_other_manifest_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"stage": "other"}, "stage: 'stage' in the checkpoint, 'other' here"),
         ({"schema_version": 4}, "data schema version: 3 in the checkpoint, 4 here"),
@@ -146,8 +146,8 @@ def test_damaged_or_other_manifest_is_rejected(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_require_fit_names_what_differs(change: dict[str, object], told: str) -> None:
-    with pytest.raises(UnfitCheckpointError, match=told):
+def test_require_fit_names_what_differs(change: dict[str, object], message: str) -> None:
+    with pytest.raises(UnfitCheckpointError, match=message):
         require_fit(FACTS, dataclasses.replace(FACTS, **change), "here")
 
 

@@ -81,10 +81,10 @@ def kill_when(condition: Callable[[], bool], started: list[BaseProcess]) -> None
         assert process.exitcode == -9
 
 
-def assert_equal_results(there: Path, here: Path) -> None:
+def assert_equal_results(expected: Path, actual: Path) -> None:
     for name in (WEIGHTS_NAME, EMA_NAME):
-        assert (there / "work" / name).read_bytes() == (here / "work" / name).read_bytes()
-    first, second = (newest_checkpoint(folder / "work" / CHECKPOINTS_FOLDER) for folder in (there, here))
+        assert (expected / "work" / name).read_bytes() == (actual / "work" / name).read_bytes()
+    first, second = (newest_checkpoint(folder / "work" / CHECKPOINTS_FOLDER) for folder in (expected, actual))
     assert first is not None
     assert second is not None
     a, b = read_checkpoint(first), read_checkpoint(second)

@@ -27,7 +27,7 @@ DEEP3D = "deep3d 1 weights 0123abcd"
 
 
 def root_with(folder: Path, statistics: Mapping[str, Any]) -> UPath:
-    """A root whose data set is its statistics alone."""
+    """A root with a data set that consists of its statistics only."""
     root = open_root(str(folder))
 
     def build(work: Path) -> BuildReport:

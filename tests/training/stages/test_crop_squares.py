@@ -1,4 +1,4 @@
-"""The squares that outside networks see: against their own alignments, and the resampling pixel by pixel."""
+"""The squares of pretrained networks against their own alignments, and the resampling."""
 
 import numpy as np
 import pytest
@@ -49,9 +49,9 @@ def face_px() -> NDArray[np.float64]:
     return transform_landmarks(landmarks, transforms)[0, :, :2].astype(np.float64) + 0.5
 
 
-def almost(view: CropSquare, left_px: float, top_px: float, side_px: float) -> None:
-    told = (view.left_px, view.top_px, view.side_px)
-    assert told == pytest.approx((left_px, top_px, side_px), abs=0.3)
+def almost(square: CropSquare, left_px: float, top_px: float, side_px: float) -> None:
+    values = (square.left_px, square.top_px, square.side_px)
+    assert values == pytest.approx((left_px, top_px, side_px), abs=0.3)
 
 
 def test_deep3d_square_is_its_alignments(face_px: NDArray[np.float64]) -> None:
@@ -90,21 +90,21 @@ def test_square_is_independent_of_resolution(side_px: int) -> None:
     quarters = torch.tensor([[-1.0, -0.5], [0.5, 1.0]]).repeat_interleave(side_px // 2, 0)
     image = quarters.repeat_interleave(side_px // 2, 1).expand(1, 3, side_px, side_px)
     # Well within the lower left quarter, whatever the resolution.
-    seen = crop_square(image, CropSquare(left_px=30.0, top_px=142.0, side_px=50.0), 5)
-    torch.testing.assert_close(seen, torch.full((1, 3, 5, 5), 0.75))
+    result = crop_square(image, CropSquare(left_px=30.0, top_px=142.0, side_px=50.0), 5)
+    torch.testing.assert_close(result, torch.full((1, 3, 5, 5), 0.75))
 
 
 def test_crop_square_edges() -> None:
     image = torch.full((1, 3, 224, 224), -1.0)
     image[..., 100:] = 1.0
-    seen = crop_square(image, CropSquare(left_px=90.0, top_px=0.0, side_px=20.0), 20)
-    assert seen[0, 0, 3].tolist() == pytest.approx([0.0] * 10 + [1.0] * 10, abs=1e-4)
+    result = crop_square(image, CropSquare(left_px=90.0, top_px=0.0, side_px=20.0), 20)
+    assert result[0, 0, 3].tolist() == pytest.approx([0.0] * 10 + [1.0] * 10, abs=1e-4)
 
 
 def test_crop_square_is_black_beyond_the_crop() -> None:
-    seen = crop_square(torch.ones(1, 3, 28, 28), CropSquare(left_px=-112.0, top_px=0.0, side_px=224.0), 28)
-    assert seen[..., :13].abs().max() == 0
-    torch.testing.assert_close(seen[..., 15:], torch.ones(1, 3, 28, 13))
+    result = crop_square(torch.ones(1, 3, 28, 28), CropSquare(left_px=-112.0, top_px=0.0, side_px=224.0), 28)
+    assert result[..., :13].abs().max() == 0
+    torch.testing.assert_close(result[..., 15:], torch.ones(1, 3, 28, 13))
 
 
 def test_crop_square_gradient_reaches_its_pixels_only() -> None:

@@ -1,4 +1,4 @@
-"""Gaze and blinks found in codes that were made of known labels."""
+"""Eye axes fitted to codes of known labels."""
 
 import pytest
 import torch
@@ -17,21 +17,21 @@ AXES = torch.tensor(
 
 
 def labels(frames: int, seed: int = 0) -> Tensor:
-    """Uncorrelated, mean 0 and deviation 1 to the last digits, so that axes can be told by hand."""
+    """Uncorrelated, mean 0 and deviation 1 to the last digits, so that axes can be computed by hand."""
     drawn = torch.randn(frames, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     orthogonal = torch.linalg.qr(drawn - drawn.mean(dim=0)).Q
     return (orthogonal * frames**0.5).float()
 
 
-def fitted(codes: Tensor, told: Tensor) -> EyeAxes:
+def fitted(codes: Tensor, label: Tensor) -> EyeAxes:
     axes = EyeAxes()
-    axes.fit(codes, told)
+    axes.fit(codes, label)
     return axes
 
 
 def test_fit_recovers_axes_and_units() -> None:
-    told = labels(100)
-    axes = fitted(5.0 + told @ AXES, told * torch.tensor([0.1, 0.2, 0.3, 0.4]) + 0.25)
+    label = labels(100)
+    axes = fitted(5.0 + label @ AXES, label * torch.tensor([0.1, 0.2, 0.3, 0.4]) + 0.25)
     torch.testing.assert_close(axes.axes, AXES / (1 + RIDGE), atol=1e-5, rtol=0)
     torch.testing.assert_close(axes.code_mean, torch.full((6,), 5.0), atol=1e-5, rtol=0)
     torch.testing.assert_close(axes.label_mean, torch.full((4,), 0.25), atol=1e-6, rtol=0)
@@ -43,7 +43,7 @@ def test_parts_without_noise_are_the_pseudo_inverse() -> None:
     gaze, blink = fitted(labels(100) @ AXES, labels(100)).parts()
     expected = torch.zeros(2, 6, 6)
     expected[0, 0, 0] = expected[0, 1, 1] = 1.0
-    expected[0, 2, 0] = -1 / 3  # dimension 2 tells of a blink, whose trace in dimension 0 is no gaze
+    expected[0, 2, 0] = -1 / 3  # dimension 2 carries a blink, whose share in dimension 0 is not gaze
     expected[1, 2, 2] = expected[1, 3, 3] = 1.0
     expected[1, 2, 0] = 1 / 3
     # The ridge counts a hundredth of the code as noise.
@@ -61,31 +61,31 @@ def test_parts_separate_gaze_and_blinks(part: slice) -> None:
 
 
 def test_parts_do_not_amplify_weak_directions() -> None:
-    """Gaze and blinks move one and the same dimension; another tells them apart by a trace within noise."""
-    told = labels(400)
-    made = torch.zeros(400, 6)
-    made[:, 0] = told[:, 0] + told[:, 2]
-    made[:, 1] = 0.01 * (told[:, 0] - told[:, 2])
-    made += 0.1 * torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
-    axes = fitted(made, told)
-    size = torch.linalg.matrix_norm(made)
+    """Gaze and blinks change the same dimension; another separates them only by a change within noise."""
+    label = labels(400)
+    codes = torch.zeros(400, 6)
+    codes[:, 0] = label[:, 0] + label[:, 2]
+    codes[:, 1] = 0.01 * (label[:, 0] - label[:, 2])
+    codes += 0.1 * torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
+    axes = fitted(codes, label)
+    size = torch.linalg.matrix_norm(codes)
     back = torch.linalg.pinv(axes.axes)
-    assert torch.linalg.matrix_norm(made @ back[:, GAZE] @ axes.axes[GAZE]) > 2 * size
+    assert torch.linalg.matrix_norm(codes @ back[:, GAZE] @ axes.axes[GAZE]) > 2 * size
     gaze, blink = axes.parts()
     torch.testing.assert_close(gaze[0, 0], torch.tensor(0.5), atol=0.02, rtol=0)
     torch.testing.assert_close(blink[0, 0], torch.tensor(0.5), atol=0.02, rtol=0)
     for part in (gaze, blink):
-        assert torch.linalg.matrix_norm(made @ part) < 0.6 * size
+        assert torch.linalg.matrix_norm(codes @ part) < 0.6 * size
 
 
 def test_shares_are_explained_variance() -> None:
-    told = labels(100)
+    label = labels(100)
     noise = labels(100, seed=3)
-    noise -= told @ (told.T @ noise) / 100  # nothing of it is told by the labels
+    noise -= label @ (label.T @ noise) / 100  # uncorrelated with the labels
     noise /= noise.std(dim=0, correction=0)
     codes = torch.zeros(100, 6)
-    codes[:, 0], codes[:, 1], codes[:, 2] = 2 * told[:, 1], told[:, 3], noise[:, 0]
-    shares = fitted(codes, told).shares(codes, told)
+    codes[:, 0], codes[:, 1], codes[:, 2] = 2 * label[:, 1], label[:, 3], noise[:, 0]
+    shares = fitted(codes, label).shares(codes, label)
     assert (shares.gaze, shares.blink, shares.rest) == pytest.approx((4 / 6, 1 / 6, 1 / 6), abs=1e-3)
 
 

@@ -29,10 +29,10 @@ def make_stage(settings: PerceptionStageSettings = SETTINGS) -> PerceptionStage:
 
 
 def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> LabelledFrames:
-    lot = torch.Generator().manual_seed(3)
+    rng = torch.Generator().manual_seed(3)
 
     def label(*shape: int) -> Tensor:
-        return torch.rand(ROWS, *shape, generator=lot)
+        return torch.rand(ROWS, *shape, generator=rng)
 
     return LabelledFrames(
         row_facts(ROWS, real=real),
@@ -53,14 +53,14 @@ def network_of(stage: PerceptionStage) -> PerceptionNetwork:
 def test_perception_losses_match_reference() -> None:
     stage, batch = make_stage(), make_batch()
     network = network_of(stage).eval()
-    seen: Perceived = network(batch.frames.float() / 127.5 - 1)
+    perceived: Perceived = network(batch.frames.float() / 127.5 - 1)
     losses = stage.model(batch).losses
-    pixels = (seen.landmarks + 1) / 2 * TOY_SIDE_PX - 0.5  # edge to edge -> first pixel's centre is 0
-    shut = seen.blink
+    pixels = (perceived.landmarks + 1) / 2 * TOY_SIDE_PX - 0.5  # edge to edge -> first pixel's centre is 0
+    shut = perceived.blink
     by_hand = {
         "landmarks": (pixels - batch.landmarks_px[..., :2]).abs().mean() / (TOY_SIDE_PX / 2),
-        "pose": (seen.pose - batch.pose / torch.tensor([0.2, 0.2, 0.2, 2, 2, 2])).abs().mean(),
-        "gaze": (seen.gaze - batch.gaze).abs().mean(),
+        "pose": (perceived.pose - batch.pose / torch.tensor([0.2, 0.2, 0.2, 2, 2, 2])).abs().mean(),
+        "gaze": (perceived.gaze - batch.gaze).abs().mean(),
         "blink": -(batch.blink * shut.log() + (1 - batch.blink) * (1 - shut).log()).mean(),
     }
     torch.testing.assert_close(dict(losses), by_hand, rtol=1e-4, atol=1e-5)
@@ -79,12 +79,12 @@ def test_perception_metrics_count_real_rows() -> None:
     network = network_of(stage).eval()
     with torch.no_grad():
         figures = {figure.name: figure for figure in stage.held_out([batch])}
-        seen: Perceived = network(batch.frames[[0, 1, 3]].float() / 127.5 - 1)
+        perceived: Perceived = network(batch.frames[[0, 1, 3]].float() / 127.5 - 1)
     rows = [0, 1, 3]
     assert {figure.rows for figure in figures.values()} == {3}
-    degrees = (seen.pose[:, :3] * 0.2 - batch.pose[rows, :3]).abs().mean() * 180 / math.pi
+    degrees = (perceived.pose[:, :3] * 0.2 - batch.pose[rows, :3]).abs().mean() * 180 / math.pi
     assert figures["pose error"].value == pytest.approx(degrees.item(), rel=1e-4)
-    pixels = (seen.landmarks + 1) / 2 * TOY_SIDE_PX - 0.5
+    pixels = (perceived.landmarks + 1) / 2 * TOY_SIDE_PX - 0.5
     error_px = (pixels - batch.landmarks_px[rows][..., :2]).abs().mean()
     assert figures["landmarks error"].value == pytest.approx(error_px.item(), rel=1e-4)
     blink = batch.blink[rows]

@@ -40,7 +40,7 @@ class FirstPixel(nn.Module):
         return nn.functional.one_hot(frames[:, :, 0, 0, 0].long(), 6).float()
 
 
-def told_batch(levels: list[tuple[int, int, int]], real: tuple[bool, ...]) -> EyeAnchors:
+def level_batch(levels: list[tuple[int, int, int]], real: tuple[bool, ...]) -> EyeAnchors:
     """Rows whose v1, v2 and v_a have these levels."""
     frames = torch.tensor(levels).to(torch.uint8)[:, :, None, None, None].expand(-1, -1, 3, 32, 32)
     eyes, base, anchor = frames.unbind(dim=1)
@@ -48,7 +48,7 @@ def told_batch(levels: list[tuple[int, int, int]], real: tuple[bool, ...]) -> Ey
 
 
 def reading_stage() -> EyeStage:
-    """A stage whose codes are the levels of `told_batch`."""
+    """A stage whose codes are the levels of `level_batch`."""
     stage = make_stage()
     stage.eye_model.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
     stage.eye_model.to_eye = stage.eye_model.eye_embed = nn.Sequential()
@@ -89,8 +89,8 @@ def test_eye_stage_loss_matches_reference() -> None:
 
 
 def test_eye_stage_positive_is_v1() -> None:
-    right = told_batch([(0, 1, 0)] * ROWS, (True,) * ROWS)
-    wrong = told_batch([(0, 1, 1)] * ROWS, (True,) * ROWS)
+    right = level_batch([(0, 1, 0)] * ROWS, (True,) * ROWS)
+    wrong = level_batch([(0, 1, 1)] * ROWS, (True,) * ROWS)
     stage = reading_stage()
     assert stage.model(right).losses["eye"].item() == pytest.approx(math.log(1 + 1 / math.e))
     assert stage.model(wrong).losses["eye"].item() == pytest.approx(math.log(1 + math.e))
@@ -110,15 +110,15 @@ def test_eye_stage_augments_frames_independently() -> None:
 
 def test_eye_metric_counts_real_rows() -> None:
     # Like its eyes, like its face, like neither (a tie), and a row that only fills up.
-    batch = told_batch([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 1, 0)], (True, True, True, False))
-    (figure,) = reading_stage().held_out([batch, told_batch([(2, 3, 2)] * ROWS, (True,) * ROWS)])
+    batch = level_batch([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 1, 0)], (True, True, True, False))
+    (figure,) = reading_stage().held_out([batch, level_batch([(2, 3, 2)] * ROWS, (True,) * ROWS)])
     assert (figure.value, figure.chance, figure.rows) == (5 / 7, 0.5, 7)
     assert figure.decides
     assert figure.beats_chance
 
 
 def test_eye_metric_of_constant_codes() -> None:
-    (figure,) = reading_stage().held_out([told_batch([(1, 1, 1)] * ROWS, (True,) * ROWS)])
+    (figure,) = reading_stage().held_out([level_batch([(1, 1, 1)] * ROWS, (True,) * ROWS)])
     assert figure.value == 0
 
 

@@ -66,7 +66,7 @@ class FirstBand(nn.Module):
         return nn.functional.one_hot((mels[:, 0, 0, 0] * 100).round().long(), 8).float()
 
 
-def told_batch(levels: list[list[int]], sounds: list[list[int]], real: tuple[bool, ...]) -> LipWindows:
+def level_batch(levels: list[list[int]], sounds: list[list[int]], real: tuple[bool, ...]) -> LipWindows:
     """Rows whose frames and sounds (own first) have these levels."""
     batch = make_batch(real)
     frames = torch.tensor(levels).to(torch.uint8)[:, :, None, None, None].expand(-1, -1, 3, 32, 32)
@@ -81,7 +81,7 @@ def told_batch(levels: list[list[int]], sounds: list[list[int]], real: tuple[boo
 
 
 def reading_stage() -> LipStage:
-    """A stage whose encoders read the levels of `told_batch`."""
+    """A stage whose encoders read the levels of `level_batch`."""
     stage = make_stage()
     stage.lip_model.motion_feature = FirstPixel()  # pyright: ignore[reportAttributeAccessIssue]
     stage.lip_model.to_mouth = nn.Sequential()
@@ -148,7 +148,7 @@ def test_lip_stage_with_negatives_from_batch() -> None:
     # Of 16 windows four are unlike all others: S = 1 to their own, 0 to 15. Levels 4, 5 and 6 come in every
     # row: S = 1 to their own and to three, 0 to twelve.
     levels = [[row, 4, 5, 6] for row in range(ROWS)]
-    batch = told_batch(levels, levels, (True,) * ROWS)
+    batch = level_batch(levels, levels, (True,) * ROWS)
     stage = reading_stage()
     own = stage.model(batch).losses["audio_to_video"].item()
     stage.lip_model.settings = LipStageSettings(negatives_from_batch=True)
@@ -180,7 +180,7 @@ def test_lip_metric_of_perfect_encoders() -> None:
     levels = [[row, 7, 6, 5] for row in range(ROWS)]
     figures = {
         figure.name: figure
-        for figure in reading_stage().held_out([told_batch(levels, levels, (True,) * ROWS)])
+        for figure in reading_stage().held_out([level_batch(levels, levels, (True,) * ROWS)])
     }
     assert {name: (figure.value, figure.rows) for name, figure in figures.items()} == dict.fromkeys(
         (
@@ -200,10 +200,10 @@ def test_lip_metric_of_perfect_encoders() -> None:
 
 def test_lip_metrics_by_direction_and_scope() -> None:
     # Row 0: a frame of another clip (the third negative) looks like its own. Row 1: a sound of the same clip
-    # sounds like its own. Row 2: all is told apart. Row 3 fills the batch up.
+    # sounds like its own. Row 2: all differ. Row 3 is padding.
     levels = [[0, 7, 6, 0], [1, 7, 6, 5], [2, 7, 6, 5], [3, 3, 3, 3]]
     sounds = [[0, 7, 6, 5], [1, 1, 6, 5], [2, 7, 6, 5], [3, 3, 3, 3]]
-    batch = told_batch(levels, sounds, (True, True, True, False))
+    batch = level_batch(levels, sounds, (True, True, True, False))
     figures = reading_stage().held_out([batch])
     assert {figure.name.removeprefix("lip retrieval top-1, "): figure.value for figure in figures} == {
         "sound to lips": 2 / 3,
@@ -216,7 +216,7 @@ def test_lip_metrics_by_direction_and_scope() -> None:
 
 def test_lip_metric_of_constant_encoders() -> None:
     nowhere = [[1] * (1 + NEGATIVES)] * ROWS
-    figures = reading_stage().held_out([told_batch(nowhere, nowhere, (True,) * ROWS)])
+    figures = reading_stage().held_out([level_batch(nowhere, nowhere, (True,) * ROWS)])
     assert [figure.value for figure in figures] == [0.0] * 4
 
 

@@ -139,16 +139,16 @@ def test_stage3_evaluation_does_not_change_the_banks() -> None:
 
 def test_stage3_gradient_reaches_every_window_frame() -> None:
     stage = make_stage()
-    seen: list[Tensor] = []
+    recorded: list[Tensor] = []
 
     def keep(module: nn.Module, given: object, codes: Tensor) -> None:
         del module, given
         codes.retain_grad()
-        seen.append(codes)
+        recorded.append(codes)
 
     model_of(stage).expression_code.register_forward_hook(keep)
     stage.model.train()(make_batch()).losses["pixel"].backward()
-    (codes,) = seen
+    (codes,) = recorded
     assert codes.shape == (ROWS * FRAMES, 5)
     assert codes.grad is not None
     by_frame = codes.grad.unflatten(0, (ROWS, FRAMES))
