@@ -1,7 +1,7 @@
 """Jobs run in the current process, on the same instance as the UI, which shows these runs too."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dagster import (
     AssetCheckSeverity,
@@ -14,6 +14,8 @@ from dagster import (
 from pipelines.operations.dead_runs import clear_dead_runs, process_tags
 from pipelines.operations.instance import limit_gpu_pool
 from pipelines.operations.step_errors import step_error
+
+INTERRUPTS: Final = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 class JobFailedError(RuntimeError):
@@ -41,6 +43,7 @@ def run_job(
 
     Raises:
         JobFailedError: a step failed or a blocking check did not pass.
+        KeyboardInterrupt: Ctrl-C; the run is marked as failed.
     """
     if definitions is None:
         from pipelines.definitions import definitions
@@ -58,8 +61,16 @@ def run_job(
         tags=process_tags(),
         raise_on_error=False,
     )
+    if _is_interrupted(result):
+        raise KeyboardInterrupt
     if not result.success:
         raise JobFailedError(f"run {result.run_id} of {name} failed. {failure_reason(result)}")
+
+
+def _is_interrupted(result: ExecuteInProcessResult) -> bool:
+    """Whether Ctrl-C ended the run; Dagster turns it into the failure of the step."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name in INTERRUPTS for error in errors)
 
 
 def failure_reason(result: ExecuteInProcessResult) -> str:
