@@ -89,9 +89,9 @@ def test_shards_table_holds_digests(tmp_path: Path) -> None:
 
 
 def test_shard_without_a_digest_is_refused(tmp_path: Path) -> None:
-    made = shard_set(tmp_path, "b0", people("a"))
+    batch = shard_set(tmp_path, "b0", people("a"))
     with pytest.raises(ValueError, match=r"the manifest has no shard b0-000\.tar"):
-        dataset(tmp_path, {"b0": ShardSet(made.folder, made.location, {})})
+        dataset(tmp_path, {"b0": ShardSet(batch.folder, batch.location, {})})
 
 
 def test_index_columns_have_descriptions(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_card_and_manifest_count_samples_by_labeller(tmp_path: Path) -> None:
     weighed = {**LABELLERS, "pose": "deep3d 1 weights 0123abcd", "faces": "finder 1 weights 89abcdef"}
     other = [make_sample(make_clip("w", "w"), labellers=weighed)]
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
-    folder = tmp_path / "made"
+    folder = tmp_path / "data_set"
     folder.mkdir()
     report = make_dataset(shards, {}, DatasetSettings(allow_mixed_labellers=True), folder)
     wanted = {
@@ -198,8 +198,8 @@ def test_card_and_manifest_count_samples_by_labeller(tmp_path: Path) -> None:
     }
     assert statistics(folder)["labellers"] == wanted
     card = (folder / CARD_NAME).read_text("utf-8")
-    for label, found in wanted.items():
-        for labeller, count in found.items():
+    for label, by_labeller in wanted.items():
+        for labeller, count in by_labeller.items():
             assert f"| {label} | {labeller} | {count} |" in card
             assert report.counts[f"{label} by {labeller}"] == count
 
@@ -213,13 +213,13 @@ def test_other_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_index_that_does_not_match_its_shard_is_refused(tmp_path: Path) -> None:
-    made = shard_set(tmp_path, "b0", people("a", "b"))
-    path = made.folder / "index.parquet"
+    batch = shard_set(tmp_path, "b0", people("a", "b"))
+    path = batch.folder / "index.parquet"
     rows = pq.read_table(path).to_pylist()
     rows[0]["offset_bytes"], rows[1]["offset_bytes"] = rows[1]["offset_bytes"], rows[0]["offset_bytes"]
     pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
     with pytest.raises(ValueError, match=r"videoa-t00-f0000000: its sample at byte .* lacks"):
-        dataset(tmp_path, {"b0": made})
+        dataset(tmp_path, {"b0": batch})
 
 
 def test_statistics_count_the_samples(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_statistics_count_the_samples(tmp_path: Path) -> None:
         make_sample(berta, pose=(0.3, 0.2, 0.0, 0.0, 0.0, 0.0), anchors=(eyes_of(anna),)),
     ]
     shards = {"b0": shard_set(tmp_path, "b0", samples)}
-    found = statistics(dataset(tmp_path, shards, {"anna": "train", "berta": "test"}))
-    assert found["total"] == {
+    contents = statistics(dataset(tmp_path, shards, {"anna": "train", "berta": "test"}))
+    assert contents["total"] == {
         "samples": 2,
         "frames": 4,
         "hours": round(4 / 25 / 3600, 6),
@@ -243,9 +243,12 @@ def test_statistics_count_the_samples(tmp_path: Path) -> None:
         "shards": 1,
         "bytes": (shards["b0"].folder / "b0-000.tar").stat().st_size,
     }
-    assert found["splits"]["train"]["frames"] == 3
-    assert [found["splits"][split]["anchors_across_splits"] for split in ("train", "test")] == [0, 1]
-    pitch = found["distributions"]["pitch"]
+    assert contents["splits"]["train"]["frames"] == 3
+    assert [contents["splits"][split]["anchors_across_splits"] for split in ("train", "test")] == [
+        0,
+        1,
+    ]
+    pitch = contents["distributions"]["pitch"]
     assert pitch["values"] == 4
     # Three frames of 0.1 rad and one of 0.3: 5.7296, 17.1887 degrees.
     assert pitch["mean"] == pytest.approx((3 * 5.7296 + 17.1887) / 4, abs=1e-3)
@@ -254,9 +257,9 @@ def test_statistics_count_the_samples(tmp_path: Path) -> None:
         pytest.approx(17.1887, abs=1e-3),
     )
     assert pitch["percentiles"]["50"] == pytest.approx(5.73, abs=0.09)
-    assert found["distributions"]["lip_sync_offset by s 1"]["values"] == 1
-    assert found["distributions"]["face_size"]["mean"] == 100.0
-    assert found["schema_version"] == 1
+    assert contents["distributions"]["lip_sync_offset by s 1"]["values"] == 1
+    assert contents["distributions"]["face_size"]["mean"] == 100.0
+    assert contents["schema_version"] == 1
 
 
 def test_lip_sync_scorers_have_separate_distributions(tmp_path: Path) -> None:
@@ -266,9 +269,9 @@ def test_lip_sync_scorers_have_separate_distributions(tmp_path: Path) -> None:
         make_sample(make_clip("w", "b"), lip_sync=scores, labellers={**LABELLERS, "lip_sync": "other 1"}),
     ]
     shards = {"b0": shard_set(tmp_path, "b0", samples)}
-    found = statistics(dataset(tmp_path, shards, allow_mixed_labellers=True))["distributions"]
+    contents = statistics(dataset(tmp_path, shards, allow_mixed_labellers=True))["distributions"]
     assert {
-        name: facts["values"] for name, facts in found.items() if name.startswith("lip_sync_confidence")
+        name: facts["values"] for name, facts in contents.items() if name.startswith("lip_sync_confidence")
     } == {
         "lip_sync_confidence by s 1": 1,
         "lip_sync_confidence by other 1": 1,

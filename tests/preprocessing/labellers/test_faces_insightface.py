@@ -34,10 +34,10 @@ def picture(
     width: int, height: int, *patches: tuple[tuple[int, int, int], tuple[int, int, int, int]]
 ) -> Picture:
     """Black, with patches of a colour at (left, top, right, bottom)."""
-    made = np.zeros((height, width, 3), np.uint8)
+    image = np.zeros((height, width, 3), np.uint8)
     for colour, (left, top, right, bottom) in patches:
-        made[top:bottom, left:right] = colour
-    return made
+        image[top:bottom, left:right] = colour
+    return image
 
 
 # The longer side is seen at 640 px: 1200 px shrink to it by 15/8, so that a place of 8 px is one of 15.
@@ -62,11 +62,11 @@ def test_boxes_are_decoded_from_anchors_and_distances(
     detector: ScrfdDetector, image: Picture, box: tuple[int, ...]
 ) -> None:
     """Of the two anchors of a place, whose boxes overlap by nearly all, the better is kept."""
-    found = detector.find(image)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[:, :4], [box], atol=1e-3)
+    boxes = detector.find(image)
+    assert boxes.dtype == np.float32
+    np.testing.assert_allclose(boxes[:, :4], [box], atol=1e-3)
     if image.shape[1] != 320:  # enlarged, a patch's edge runs into its surroundings
-        np.testing.assert_allclose(found[:, 4], PURE, atol=1e-5)
+        np.testing.assert_allclose(boxes[:, 4], PURE, atol=1e-5)
 
 
 def test_picture_without_faces_gives_an_empty_array(detector: ScrfdDetector) -> None:
@@ -79,9 +79,9 @@ def test_faces_are_sorted_by_score_without_overlaps(
     dim = (200, 0, 0)
     # Boxes 32 x 48: shifted by 8 px they share 24 of 40 columns, 0.6 of both; by 24 px 8 of 56, 0.14.
     apart = picture(640, 640, (dim, (80, 80, 88, 88)), (RED, (104, 80, 112, 88)))
-    found = detector.find(apart)
-    np.testing.assert_allclose(found[:, :4], [[96, 64, 128, 112], [72, 64, 104, 112]], atol=1e-3)
-    np.testing.assert_allclose(found[:, 4], [PURE, (200 / 128) / 2], atol=1e-5)
+    boxes = detector.find(apart)
+    np.testing.assert_allclose(boxes[:, :4], [[96, 64, 128, 112], [72, 64, 104, 112]], atol=1e-3)
+    np.testing.assert_allclose(boxes[:, 4], [PURE, (200 / 128) / 2], atol=1e-5)
     near = picture(640, 640, (dim, (80, 80, 88, 88)), (RED, (88, 80, 96, 88)))
     np.testing.assert_allclose(detector.find(near)[:, :4], [[80, 64, 112, 112]], atol=1e-3)
 

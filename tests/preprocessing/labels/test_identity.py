@@ -57,12 +57,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def embedded(folder: Path, network: Path, *clips: Clip, digit: str = "a") -> Path:
-    made = folder / "made"
-    made.mkdir(parents=True)
+    embeddings = folder / "embeddings"
+    embeddings.mkdir(parents=True)
     make_identity_embeddings(
-        write_clips(folder / "clips", clips), IdentitySettings(), made, weights_at(network, digit)
+        write_clips(folder / "clips", clips), IdentitySettings(), embeddings, weights_at(network, digit)
     )
-    return made
+    return embeddings
 
 
 def report(batches: dict[str, Path], folder: Path) -> dict[str, Any]:
@@ -82,12 +82,12 @@ def test_features_have_length_one(tmp_path: Path, faces: int | str) -> None:
 
 
 def test_clip_has_a_mean_embedding_and_cosines_of_frames(tmp_path: Path, network: Path) -> None:
-    made = embedded(tmp_path, network, clip_of("a", "ann", RED, RED, RED, GREEN))
-    (row,) = pq.read_table(made / EMBEDDINGS_TABLE).to_pylist()
+    embeddings = embedded(tmp_path, network, clip_of("a", "ann", RED, RED, RED, GREEN))
+    (row,) = pq.read_table(embeddings / EMBEDDINGS_TABLE).to_pylist()
     assert row["frames"] == [0, 1, 2, 3]
     assert row["cosines"] == pytest.approx([1, 1, 1, 0], abs=0.02)
     assert row["embedding"] == pytest.approx([3 / 10**0.5, 1 / 10**0.5, 0], abs=0.02)
-    assert read_labellers(made) == {"identity": "insightface 1 weights aaaaaaaa"}
+    assert read_labellers(embeddings) == {"identity": "insightface 1 weights aaaaaaaa"}
 
 
 def test_cosines_of_two_people_split_in_half() -> None:
@@ -119,8 +119,8 @@ def test_report_finds_mixed_up_identities_of_all_batches(tmp_path: Path, network
 
 
 def test_report_of_a_consistent_corpus_is_empty(tmp_path: Path, network: Path) -> None:
-    made = embedded(tmp_path / "1", network, clip_of("a", "ann", RED, RED), clip_of("b", "bob", GREEN))
-    findings = report({"b0": made}, tmp_path)
+    embeddings = embedded(tmp_path / "1", network, clip_of("a", "ann", RED, RED), clip_of("b", "bob", GREEN))
+    findings = report({"b0": embeddings}, tmp_path)
     assert [len(rows) for rows in findings.values() if isinstance(rows, list)] == [0, 0, 0]
 
 

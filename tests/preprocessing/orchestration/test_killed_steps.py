@@ -36,7 +36,7 @@ BELOW_CLIPS = [name for name in STEPS if name not in ("face_tracks", "clips")]
 
 
 @dataclass(frozen=True)
-class Made:
+class Chain:
     """The undisturbed run."""
 
     videos: Path
@@ -54,9 +54,9 @@ def run_chain(
 ) -> list[str]:
     """Run every step in this process; the names of those that built."""
     batch = batch_of(videos)
-    made = {name: run_step(root, name, batch, settings, force=force, workers=0) for name in STEPS}
-    assert all(made[name].built or made[name].reason.startswith("nothing to do") for name in made)
-    return [name for name in made if made[name].built]
+    builds = {name: run_step(root, name, batch, settings, force=force, workers=0) for name in STEPS}
+    assert all(build.built or build.reason.startswith("nothing to do") for build in builds.values())
+    return [name for name, build in builds.items() if build.built]
 
 
 def shards(root: UPath) -> dict[str, str]:
@@ -79,7 +79,7 @@ def published_of(root: UPath, name: str) -> Published:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     folder = tmp_path_factory.mktemp("chain")
     (folder / "videos").mkdir()
     write_face_video(folder / "videos" / "ann.mp4", 70)
@@ -90,46 +90,46 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     assert run_chain(root, folder / "videos") == list(STEPS)
     seconds = time.monotonic() - started
     assert published_of(root, "shards").manifest.counts["samples"] == 3
-    return Made(folder / "videos", root, shards(root), seconds)
+    return Chain(folder / "videos", root, shards(root), seconds)
 
 
-def test_second_run_builds_nothing(made: Made) -> None:
-    assert run_chain(made.root, made.videos) == []
-    batch = batch_of(made.videos)
-    assert {name: why_stale(made.root, name, batch, SETTINGS) for name in STEPS} == dict.fromkeys(STEPS)
+def test_second_run_builds_nothing(chain: Chain) -> None:
+    assert run_chain(chain.root, chain.videos) == []
+    batch = batch_of(chain.videos)
+    assert {name: why_stale(chain.root, name, batch, SETTINGS) for name in STEPS} == dict.fromkeys(STEPS)
 
 
-def test_threshold_without_effect_rebuilds_clips_alone(made: Made) -> None:
+def test_threshold_without_effect_rebuilds_clips_alone(chain: Chain) -> None:
     clips = CLIPS.replace(minimum_face_size_px=CLIPS.minimum_face_size_px - 1)
-    assert run_chain(made.root, made.videos, SETTINGS.replace(clips=clips)) == ["clips"]
-    assert run_chain(made.root, made.videos) == []  # changed back: what was built is made current again
+    assert run_chain(chain.root, chain.videos, SETTINGS.replace(clips=clips)) == ["clips"]
+    assert run_chain(chain.root, chain.videos) == []  # changed back: what was built is chain current again
 
 
-def test_threshold_with_effect_rebuilds_downstream_steps(made: Made) -> None:
-    rows = published_of(made.root, "clips").manifest.counts
+def test_threshold_with_effect_rebuilds_downstream_steps(chain: Chain) -> None:
+    rows = published_of(chain.root, "clips").manifest.counts
     clips = ClipSettings(minimum_mouth_motion=10.0)  # nobody's mouth moves that much
     settings = SETTINGS.replace(clips=clips)
-    assert run_chain(made.root, made.videos, settings) == ["clips", *BELOW_CLIPS]
-    refused = published_of(made.root, "clips").manifest
+    assert run_chain(chain.root, chain.videos, settings) == ["clips", *BELOW_CLIPS]
+    refused = published_of(chain.root, "clips").manifest
     assert dict(refused.refusals)["mouth_still"] == rows["clips"]
-    assert published_of(made.root, "shards").manifest.counts["samples"] == 0
+    assert published_of(chain.root, "shards").manifest.counts["samples"] == 0
     # Why a clip is refused is nobody's input: another bound refuses the same ones.
     again = SETTINGS.replace(clips=ClipSettings(minimum_mouth_motion=11.0))
-    assert run_chain(made.root, made.videos, again) == ["clips"]
-    assert run_chain(made.root, made.videos) == []
-    assert shards(made.root) == made.shards
+    assert run_chain(chain.root, chain.videos, again) == ["clips"]
+    assert run_chain(chain.root, chain.videos) == []
+    assert shards(chain.root) == chain.shards
 
 
-def test_missing_upstream_step_is_named(made: Made, tmp_path: Path) -> None:
+def test_missing_upstream_step_is_named(chain: Chain, tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     with pytest.raises(
         ValueError, match="clips of batch batch-0000 reads face_tracks, which is not built yet"
     ):
-        run_step(root, "clips", batch_of(made.videos), SETTINGS)
-    assert why_stale(root, "clips", batch_of(made.videos), SETTINGS) == "face_tracks not there yet"
+        run_step(root, "clips", batch_of(chain.videos), SETTINGS)
+    assert why_stale(root, "clips", batch_of(chain.videos), SETTINGS) == "face_tracks not there yet"
 
 
-def start(made: Made, root: Path) -> "subprocess.Popen[bytes]":
+def start(chain: Chain, root: Path) -> "subprocess.Popen[bytes]":
     script = (
         "import sys; from pathlib import Path; from storage.root import open_root\n"
         "from tests.preprocessing.orchestration.test_killed_steps import run_chain\n"
@@ -137,34 +137,34 @@ def start(made: Made, root: Path) -> "subprocess.Popen[bytes]":
         "    run_chain(open_root(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", script, str(root), str(made.videos)],
+        [sys.executable, "-c", script, str(root), str(chain.videos)],
         stderr=subprocess.DEVNULL,
         env=os.environ | ONE_THREAD,
     )
 
 
-def test_run_after_a_kill_makes_the_same_shards(made: Made, tmp_path: Path) -> None:
+def test_run_after_a_kill_makes_the_same_shards(chain: Chain, tmp_path: Path) -> None:
     rng = random.Random(7)
     for _ in range(KILLS):
-        process = start(made, tmp_path)
+        process = start(chain, tmp_path)
         try:
-            process.wait(timeout=rng.uniform(0.2, 1.2) * made.seconds)
+            process.wait(timeout=rng.uniform(0.2, 1.2) * chain.seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
     root = open_root(str(tmp_path))
-    run_chain(root, made.videos)
-    assert shards(root) == made.shards
+    run_chain(root, chain.videos)
+    assert shards(root) == chain.shards
     assert not list((tmp_path / "assets").rglob("*.partial-*"))
 
 
-def test_concurrent_runs_make_the_same_shards(made: Made, tmp_path: Path) -> None:
-    runs = [start(made, tmp_path) for _ in range(2)]
+def test_concurrent_runs_make_the_same_shards(chain: Chain, tmp_path: Path) -> None:
+    runs = [start(chain, tmp_path) for _ in range(2)]
     assert [run.wait() for run in runs] == [0, 0]
-    assert shards(open_root(str(tmp_path))) == made.shards
+    assert shards(open_root(str(tmp_path))) == chain.shards
 
 
-def test_forced_runs_make_the_same_files(made: Made) -> None:
-    before = {name: published_of(made.root, name).manifest.content_digest for name in STEPS}
-    assert run_chain(made.root, made.videos, force=True) == list(STEPS)
-    assert {name: published_of(made.root, name).manifest.content_digest for name in STEPS} == before
+def test_forced_runs_make_the_same_files(chain: Chain) -> None:
+    before = {name: published_of(chain.root, name).manifest.content_digest for name in STEPS}
+    assert run_chain(chain.root, chain.videos, force=True) == list(STEPS)
+    assert {name: published_of(chain.root, name).manifest.content_digest for name in STEPS} == before
