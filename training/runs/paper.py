@@ -3,9 +3,10 @@
     pdfgc train all --preset paper --processes 4
 
 Time: a secondary source gives 2 days for lip, 2 for pose and 2 weeks for expression on 4 x V100.
-Unverified: every number here. Rates, batch size, λ and 500,000 iterations are left over in the official
-code; temperature, K, M and the window are not known at all and are each the setting's documented default.
-Expected figures: the released model's own, in the evaluation's report.
+Unverified: all values. Learning rates, batch size, λ and 500,000 iterations were found unused in the official
+    code;
+temperature, K, M and the window are unknown and are the documented defaults of their settings.
+Expected metrics: those of the released model, in the evaluation report.
 """
 
 from typing import Final
@@ -21,8 +22,8 @@ from training.stages.stage2_lip import LipStageSettings
 from training.stages.stage2_pose import PoseStageSettings
 from training.stages.stage3_expression import ExpressionStageSettings
 
-_STEPS: Final = 500_000  # left over in the official code, of which stage is not known
-_BATCH: Final = 32  # a GPU; the same source
+_STEPS: Final = 500_000  # found unused in the official code; of which stage is unknown
+_BATCH: Final = 32  # per GPU; same source
 
 _TRAINER: Final = TrainerSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16")
 

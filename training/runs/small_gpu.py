@@ -1,9 +1,9 @@
-"""Preset `small_gpu`: the released layout at 224 px on one card, in an evening.
+"""Preset `small_gpu`: the released layout at 224 px on one GPU, with fewer steps than `paper`.
 
     pdfgc train all --preset small_gpu --device cuda
 
-Time: not measured here on a whole run; `benchmarks/train_step.py` gives the images a second of a card.
-Unverified: as `paper`, with fewer steps and higher rates, which are ours.
+Time: not measured on a whole run; `benchmarks/train_step.py` measures images per second.
+Expected metrics: not measured. Unverified: as `paper`; steps and learning rates are ours.
 """
 
 import dataclasses

@@ -1,12 +1,13 @@
-"""Preset `tiny_cpu`: every stage at 64 px on a laptop's CPU, in minutes.
+"""Preset `tiny_cpu`: every stage at 64 px on a CPU, in minutes.
 
     pdfgc train all --preset tiny_cpu
 
-Time: about 8 minutes on two cores, 10 with the demo's second stage 3. What to expect stands in
-`docs/measured.md`: on people it never saw, lips, eyes, the head's turn and PSNR beat chance, SSIM does not;
-the pictures are small and soft.
+Time: about 8 minutes on two cores, 10 with the demo's second stage 3.
+Expected metrics (`docs/measured.md`): on new identities lips, eyes, head rotation and PSNR beat chance, SSIM
+does not; images are small and blurred.
 
-Losses are the method's; weights, rates and sizes are ours, chosen on the demo corpus for a run this short.
+The losses are the paper's; weights, learning rates and sizes are ours, chosen on the demo corpus for short
+runs.
 """
 
 from typing import Final
@@ -29,12 +30,12 @@ _ADVERSARY: Final = OptimizerSettings(learning_rate=1e-4, betas=(0.0, 0.99), wei
 _HEAD: Final = OptimizerSettings(
     learning_rate=2e-3, betas=(0.9, 0.99), weight_decay=1e-4, decay_every_steps=60, decay_factor=0.4
 )
-# A quarter turn of hue makes faces blue: a network that sees them for minutes wastes itself on that.
+# A hue change of a quarter turn makes faces blue, which wastes capacity in a short run.
 _COLOURS: Final = ColourJitter(hue_turns=0.1)
-# Half a second apart, so that there is a motion to carry.
+# Half a second apart, so that there is motion to transfer.
 _PAIRS: Final = ClipPairSettings(minimum_gap_frames=12)
-# Heads turn by tenths of a radian and move by centimetres: about 1 in these units, so that the code is as
-# large in the style vector as the others.
+# Heads turn by tenths of a radian and move by centimetres: about 1 in these units, the size of the style
+# vector's other codes.
 _POSE_SCALE: Final = PoseScale(angle_rad=0.2, translation_cm=2.0)
 
 RUN: Final = RunPreset(
@@ -101,7 +102,7 @@ RUN: Final = RunPreset(
                     pixel=10.0,
                 ),
                 generator_noise=False,
-                # The codes are new to G, and it must learn to listen to them.
+                # G has not seen the codes before and must learn to use them.
                 generator_rate_factor=10.0,
                 windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
                 augmentation=WindowAugmentation(colour=_COLOURS),
