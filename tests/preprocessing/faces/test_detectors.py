@@ -121,7 +121,7 @@ def test_weights_of_steps_are_resolved_and_verified(
         resolve_step_weights(INSIGHTFACE)
     monkeypatch.setenv("PDFGC_ACCEPT_LICENCES", "buffalo_l")
     with pytest.raises(
-        ValueError, match=r"det_10g\.onnx is cut short or not buffalo_l\'s det_10g\.onnx: it has \d+ b"
+        ValueError, match=r"det_10g\.onnx is truncated or not buffalo_l\'s det_10g\.onnx: it has \d+ b"
     ):
         resolve_step_weights(INSIGHTFACE)
     unfit = with_detector(DetectorSettings(backend="insightface", weights="vgg19"))
