@@ -1,6 +1,6 @@
-"""What Dagster adds: loading the definitions, and a run of a batch in which nothing is to do.
+"""Overhead of Dagster: loading the definitions, and a run of a batch that is up to date.
 
-python -m benchmarks.dagster_overhead ROOT      # a root that `pdfgc demo` filled
+python -m benchmarks.dagster_overhead ROOT      # a root filled by `pdfgc demo`
 """
 
 import subprocess
@@ -29,26 +29,26 @@ def median_of_runs(code: str, runs: int) -> Cost:
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path, exists=True))
-@click.option("--runs", default=5, help="Runs of each.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@click.option("--runs", default=5, help="Runs of each measurement.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(root: Path, runs: int, json_path: Path | None) -> None:
-    """Print the cost of loading, and of a run with nothing to do, with Dagster and without."""
+    """Measure the cost of loading, and of a run with nothing to do, with and without Dagster."""
     loads = {name: median_of_runs(code, runs) for name, code in IMPORTS.items()}
     rows = [(name, cost.cpu_seconds, cost.wall_seconds) for name, cost in loads.items()]
-    show("A fresh interpreter", ("what", "CPU s", "wall s"), rows)
-    bare, run = nothing_to_do(root)
+    show("A fresh interpreter", ("", "CPU s", "wall s"), rows)
+    bare, run = cost_of_current_batch(root)
     rows = [
         ("the steps alone", bare.cpu_seconds, bare.wall_seconds),
         ("the job `preprocess`", run.cpu_seconds, run.wall_seconds),
     ]
-    show("One batch with nothing to do", ("what", "CPU s", "wall s"), rows)
-    figures = {f"{name} wall seconds": cost.wall_seconds for name, cost in loads.items()}
-    figures |= {"steps wall seconds": bare.wall_seconds, "job wall seconds": run.wall_seconds}
-    write_json(json_path, figures)
+    show("One batch with nothing to do", ("", "CPU s", "wall s"), rows)
+    results = {f"{name} wall seconds": cost.wall_seconds for name, cost in loads.items()}
+    results |= {"steps wall seconds": bare.wall_seconds, "job wall seconds": run.wall_seconds}
+    write_json(json_path, results)
 
 
-def nothing_to_do(root: Path) -> tuple[Cost, Cost]:
-    """Cost of the steps of the root's first batch called as functions, and through Dagster."""
+def cost_of_current_batch(root: Path) -> tuple[Cost, Cost]:
+    """Cost of the steps of the root's first batch as function calls, and as a Dagster job."""
     from dagster import DagsterInstance
 
     from pipelines.definitions import definitions

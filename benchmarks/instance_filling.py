@@ -1,8 +1,8 @@
-"""A Dagster instance as after thousands of batches: one real run of `preprocess`, copied row by row.
+"""Fill a Dagster instance as after thousands of batches: one run of `preprocess`, copied row by row.
 
-Dagster's own calls take some 10 ms an event, and a run has about a hundred: thousands of runs would take
-hours. So one batch is really run, and then every row that it left in any table is inserted again, with
-another run id, another batch and a later time. What the copies hold is so exactly what our assets log.
+Dagster needs about 10 ms per event, and a run has about a hundred events: thousands of runs would take
+hours. So one batch is run, and every row that it leaves in any table is inserted again with another run
+id, another batch and a later time. The copies therefore contain exactly what our assets log.
 """
 
 import json
@@ -35,8 +35,8 @@ from storage.root import open_root
 
 SECONDS_BETWEEN_RUNS: Final = 10
 ROWS_AT_ONCE: Final = 2000
-PICTURE: Final = "picture: "  # how the titles of our pictures begin
-# Columns that hold ids of rows in event_logs; those rows' own ids among them.
+PICTURE: Final = "picture: "  # prefix of the titles of our pictures
+# Columns with ids of rows in event_logs, including those rows' ids.
 EVENT_IDS: Final[Mapping[str, tuple[str, ...]]] = {
     "event_logs": ("id",),
     "asset_event_tags": ("event_id",),
@@ -51,19 +51,19 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Original:
-    """The run that was really done."""
+class BatchRun:
+    """A run of a batch."""
 
     run_id: str
     batch: str
 
 
 def fill(instance: DagsterInstance, root: str, batches: int, *, with_pictures: bool) -> None:
-    """Run the first batch of a root, where all may be up to date already, and copy it `batches` - 1 times."""
+    """Run the first batch of a root, which may be up to date, and copy the run `batches` - 1 times."""
     original = _run_first_batch(instance, root)
     if not with_pictures:
-        _without_pictures(instance, original)
-    copies = [Original(str(uuid.uuid4()), f"b{number:05d}-{number:08x}") for number in range(1, batches)]
+        _remove_pictures(instance, original)
+    copies = [BatchRun(str(uuid.uuid4()), f"b{number:05d}-{number:08x}") for number in range(1, batches)]
     add_batches(instance, [copy.batch for copy in copies])
     with _runs(instance) as connection:
         for table in (RunsTable, RunTagsTable):
@@ -78,7 +78,7 @@ def fill(instance: DagsterInstance, root: str, batches: int, *, with_pictures: b
         _copy_shards(instance.event_log_storage, original, copies)
 
 
-def _run_first_batch(instance: DagsterInstance, root: str) -> Original:
+def _run_first_batch(instance: DagsterInstance, root: str) -> BatchRun:
     (batch, *_) = batch_keys(open_root(root))
     add_batches(instance, [batch])
     done = definitions.resolve_job_def("preprocess").execute_in_process(
@@ -89,25 +89,25 @@ def _run_first_batch(instance: DagsterInstance, root: str) -> Original:
             "loggers": {"plain": {"config": {"log_level": "ERROR"}}},
         },
     )
-    return Original(done.run_id, batch)
+    return BatchRun(done.run_id, batch)
 
 
 def _runs(instance: DagsterInstance) -> AbstractContextManager[sql.Connection]:
-    """The tables of runs."""
+    """A connection to the tables of runs."""
     storage = instance.run_storage
     assert isinstance(storage, SqlRunStorage)
     return storage.connect()
 
 
 def events(instance: DagsterInstance) -> AbstractContextManager[sql.Connection]:
-    """The tables of events and assets: with SQLite the index of all runs, with PostgreSQL everything."""
+    """A connection to the tables of events and assets; with SQLite, the index of all runs."""
     storage = instance.event_log_storage
     assert isinstance(storage, SqlEventLogStorage)
     return storage.index_connection()
 
 
-def _rows_of(connection: sql.Connection, table: sql.Table, original: Original) -> list[Row]:
-    """All rows that the run left in a table, by id."""
+def _rows_of(connection: sql.Connection, table: sql.Table, original: BatchRun) -> list[Row]:
+    """All rows of the run in a table, by id."""
     if table is AssetEventTagsTable:
         events = sql.select(SqlEventLogStorageTable.c.id).where(
             SqlEventLogStorageTable.c.run_id == original.run_id
@@ -115,11 +115,11 @@ def _rows_of(connection: sql.Connection, table: sql.Table, original: Original) -
         chosen = table.c.event_id.in_(events)
     else:
         chosen = table.c.run_id == original.run_id
-    found = connection.execute(sql.select(table).where(chosen).order_by(table.c.id))
-    return [dict(row) for row in found.mappings()]
+    rows = connection.execute(sql.select(table).where(chosen).order_by(table.c.id))
+    return [dict(row) for row in rows.mappings()]
 
 
-def _span_of_events(connection: sql.Connection, original: Original) -> int:
+def _span_of_events(connection: sql.Connection, original: BatchRun) -> int:
     ids = [row["id"] for row in _rows_of(connection, SqlEventLogStorageTable, original)]
     return max(ids) - min(ids) + 1
 
@@ -127,33 +127,33 @@ def _span_of_events(connection: sql.Connection, original: Original) -> int:
 def _copy_rows(
     connection: sql.Connection,
     table: sql.Table,
-    original: Original,
-    copies: Sequence[Original],
+    original: BatchRun,
+    copies: Sequence[BatchRun],
     span: int,
 ) -> None:
     rows = _rows_of(connection, table, original)
-    waiting: list[Row] = []
+    pending: list[Row] = []
     for number, copy in enumerate(copies, start=1):
-        waiting += [_copied(row, table.name, original, copy, number, span) for row in rows]
-        if len(waiting) >= ROWS_AT_ONCE or number == len(copies):
-            connection.execute(table.insert(), waiting)
-            waiting = []
+        pending += [_copied(row, table.name, original, copy, number, span) for row in rows]
+        if len(pending) >= ROWS_AT_ONCE or number == len(copies):
+            connection.execute(table.insert(), pending)
+            pending = []
     if table is SqlEventLogStorageTable and connection.dialect.name == "postgresql":
-        # Ids were given here, not by the database, which must go on after them.
+        # The ids were set here, so the database's sequence must continue after them.
         highest = sql.select(sql.func.max(table.c.id)).scalar_subquery()
         sequence = sql.func.pg_get_serial_sequence(table.name, "id")
         connection.execute(sql.select(sql.func.setval(sequence, highest)))
 
 
-def _copied(row: Row, table: str, original: Original, copy: Original, number: int, span: int) -> Row:
-    """A row as the copy's run would have left it."""
+def _copied(row: Row, table: str, original: BatchRun, copy: BatchRun, number: int, span: int) -> Row:
+    """A row with the copy's run, batch, ids and times."""
     event_ids = EVENT_IDS.get(table, ())
     new: Row = {}
     for column, value in row.items():
         if column in event_ids and value is not None:
             new[column] = value + number * span
         elif column == "id":
-            continue  # the database gives the next one
+            continue  # set by the database
         elif column in TIMES and value is not None:
             new[column] = _later(value, number * SECONDS_BETWEEN_RUNS)
         elif isinstance(value, str):
@@ -167,8 +167,8 @@ def _later(value: datetime | float, seconds: float) -> datetime | float:
     return value + timedelta(seconds=seconds) if isinstance(value, datetime) else value + seconds
 
 
-def _move_latest(connection: sql.Connection, original: Original, latest: Original) -> None:
-    """Let every asset's newest event be that of the last copy."""
+def _move_latest(connection: sql.Connection, original: BatchRun, latest: BatchRun) -> None:
+    """Set every asset's newest event to that of the last copy."""
     for row in connection.execute(sql.select(AssetKeyTable)).mappings().all():
         newest = str(row["last_materialization"])
         newest = newest.replace(original.run_id, latest.run_id).replace(original.batch, latest.batch)
@@ -176,8 +176,8 @@ def _move_latest(connection: sql.Connection, original: Original, latest: Origina
         connection.execute(changed.values(last_materialization=newest, last_run_id=latest.run_id))
 
 
-def _copy_shards(storage: SqliteEventLogStorage, original: Original, copies: Sequence[Original]) -> None:
-    """SQLite keeps the log of every run in a file of its own, beside the index of all."""
+def _copy_shards(storage: SqliteEventLogStorage, original: BatchRun, copies: Sequence[BatchRun]) -> None:
+    """Copy the log files: SQLite keeps one per run, beside the index of all runs."""
     source = Path(storage.path_for_shard(original.run_id))
     with storage.run_connection(original.run_id) as connection:
         connection.execute(sql.text("pragma wal_checkpoint(truncate)"))
@@ -193,8 +193,8 @@ def _copy_shards(storage: SqliteEventLogStorage, original: Original, copies: Seq
         engine.dispose()
 
 
-def _without_pictures(instance: DagsterInstance, original: Original) -> None:
-    """Take the pictures out of all that the run logged, and their room out of the files."""
+def _remove_pictures(instance: DagsterInstance, original: BatchRun) -> None:
+    """Remove the pictures from the run's events, and shrink the files."""
     with events(instance) as connection:
         _strip(connection, SqlEventLogStorageTable, "event")
         _strip(connection, AssetKeyTable, "last_materialization")
@@ -219,7 +219,7 @@ def _strip(connection: sql.Connection, table: sql.Table, column: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A serialised event without the entries that are pictures."""
+    """A serialised event without its pictures."""
     if isinstance(value, list):
         return [_plain(entry) for entry in value if not _is_picture(entry)]
     if isinstance(value, dict):

@@ -1,12 +1,12 @@
-"""How Dagster's pages answer when thousands of batches are in its event log.
+"""Response times of Dagster's pages with thousands of batches in the event log.
 
-Instances with `--few` and with `--batches` batches are filled, every step of each batch materialised and
-checked (`benchmarks.instance_filling`), and a `dagster-webserver` serves each of them with the project's
-definitions. Its answers to what the pages ask are timed over HTTP: one call to warm up, then the median of
-`--runs`. All is done with the pictures that our assets log in their metadata, and without.
+Fills instances with `--few` and with `--batches` batches, every step of each batch materialised and
+checked (`benchmarks.instance_filling`), and serves each by a `dagster-webserver` with the project's
+definitions. The pages' queries are timed over HTTP: one call to warm up, then the median of `--runs`.
+InstanceTimings with and without the pictures that our assets log in their metadata.
 
-    python -m benchmarks.instance_scale ROOT                 # a root that `pdfgc demo` filled; SQLite
-    python -m benchmarks.instance_scale ROOT --postgres      # starts a server of its own
+    python -m benchmarks.instance_scale ROOT                 # a root filled by `pdfgc demo`; SQLite
+    python -m benchmarks.instance_scale ROOT --postgres      # starts a PostgreSQL server
 """
 
 import json
@@ -40,49 +40,49 @@ from training.launch.signals import die_with_parent
 
 POSTGRES_SETTINGS: Final = Path(__file__).parent.parent / "deploy" / "dagster.postgres.yaml"
 MIB: Final = 2**20
-STARTS_WITHIN_SECONDS: Final = 180.0
-ANSWERS_WITHIN_SECONDS: Final = 600.0
+START_TIMEOUT_SECONDS: Final = 180.0
+RESPONSE_TIMEOUT_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How long the webserver takes for an answer, and how large that is."""
+class PageTiming:
+    """Time and size of a response of the webserver."""
 
-    first_seconds: float  # of the first call, which fills what is kept for the next ones
+    first_seconds: float  # of the first call, which fills the caches
     seconds: float  # median of the others
     mib: float
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One instance."""
+class InstanceTimings:
+    """Measurements of one instance."""
 
-    answers: Mapping[str, Answer]
-    filled_in_seconds: float
+    answers: Mapping[str, PageTiming]
+    filling_seconds: float
     database_mib: float
 
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path, exists=True))
 @click.option("--batches", default=3000, show_default=True, help="Batches of the large instance.")
-@click.option("--few", default=10, show_default=True, help="Batches of the one that it is compared with.")
+@click.option("--few", default=10, show_default=True, help="Batches of the small instance, for comparison.")
 @click.option("--runs", default=5, show_default=True, help="Runs of each measurement.")
-@click.option("--postgres", is_flag=True, help="PostgreSQL, started for this, in SQLite's place.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@click.option("--postgres", is_flag=True, help="Use a temporary PostgreSQL server instead of SQLite.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(root: Path, batches: int, few: int, runs: int, postgres: bool, json_path: Path | None) -> None:
-    """Print how long definitions and pages take, with few batches and with many."""
+    """Measure loading and page response times, with few batches and with many."""
     loading = loading_seconds(runs)
-    show("A fresh process", ("what", "wall s"), list(loading.items()))
-    figures: dict[str, Any] = {"storage": "postgres" if postgres else "sqlite", "loading_seconds": loading}
+    show("A fresh process", ("", "wall s"), list(loading.items()))
+    results: dict[str, Any] = {"storage": "postgres" if postgres else "sqlite", "loading_seconds": loading}
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server()) if postgres else None
         for with_pictures in (True, False):
             small = measure(root, few, runs, database, with_pictures=with_pictures)
             large = measure(root, batches, runs, database, with_pictures=with_pictures)
             name = "with pictures" if with_pictures else "without pictures"
-            print_pages(f"{figures['storage']}, {name}", (few, small), (batches, large))
-            figures[name] = {few: as_figures(small), batches: as_figures(large)}
-    write_json(json_path, figures)
+            print_pages(f"{results['storage']}, {name}", (few, small), (batches, large))
+            results[name] = {few: to_json(small), batches: to_json(large)}
+    write_json(json_path, results)
 
 
 def loading_seconds(runs: int) -> dict[str, float]:
@@ -108,7 +108,7 @@ def _median_seconds(words: list[str], environment: Mapping[str, str], runs: int)
 
 def measure(
     root: Path, batches: int, runs: int, database: Mapping[str, str] | None, *, with_pictures: bool
-) -> Measured:
+) -> InstanceTimings:
     """Fill an instance, serve it, and time the pages."""
     with (
         tempfile.TemporaryDirectory(prefix="pdfgc-scale-") as folder,
@@ -117,7 +117,7 @@ def measure(
         started = time.monotonic()
         with DagsterInstance.get() as instance:
             fill(instance, str(root), batches, with_pictures=with_pictures)
-            filled_in = time.monotonic() - started
+            filling_seconds = time.monotonic() - started
             assert batch_partitions.name is not None
             keys = sorted(instance.get_dynamic_partitions(batch_partitions.name))
             size = database_bytes(Path(folder), instance) / MIB
@@ -129,7 +129,7 @@ def measure(
                 query.page: ask(address, query.query, query.variables, runs)
                 for query in page_queries(assets, tuple(STEPS), keys)
             }
-    return Measured(answers, filled_in, size)
+    return InstanceTimings(answers, filling_seconds, size)
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def instance_settings(home: Path, database: Mapping[str, str] | None) -> Generat
 
 
 def new_database(database: Mapping[str, str]) -> str:
-    """Make an empty database beside the server's first; returns its name."""
+    """Create an empty database; returns its name."""
     import psycopg2
 
     name = f"scale_{time.monotonic_ns()}"
@@ -175,7 +175,7 @@ def new_database(database: Mapping[str, str]) -> str:
 
 
 def database_bytes(home: Path, instance: DagsterInstance) -> int:
-    """What runs and events take on disk."""
+    """Size of runs and events on disk."""
     import sqlalchemy as sql
 
     with events(instance) as connection:
@@ -188,7 +188,7 @@ def database_bytes(home: Path, instance: DagsterInstance) -> int:
 
 @contextmanager
 def webserver() -> Generator[str]:
-    """A `dagster-webserver` with the project's definitions; yields where it takes queries."""
+    """A `dagster-webserver` with the project's definitions; yields its GraphQL address."""
     port = free_port()
     command = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
     command += ["-m", "pipelines.definitions"]
@@ -203,30 +203,30 @@ def webserver() -> Generator[str]:
     ):
         try:
             address = f"http://127.0.0.1:{port}"
-            _wait_until_it_answers(process, f"{address}/server_info")
+            _wait_until_ready(process, f"{address}/server_info")
             yield f"{address}/graphql"
         finally:
             process.terminate()
-            process.wait(STARTS_WITHIN_SECONDS)
+            process.wait(START_TIMEOUT_SECONDS)
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str) -> None:
-    give_up_at = time.monotonic() + STARTS_WITHIN_SECONDS
+def _wait_until_ready(process: "subprocess.Popen[bytes]", address: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
             with urllib.request.urlopen(address, timeout=5):  # noqa: S310  (our own server)
                 return
         except OSError:
-            if process.poll() is not None or time.monotonic() > give_up_at:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("dagster-webserver did not start") from None
             time.sleep(0.2)
 
 
-def ask(address: str, query: str, variables: Mapping[str, Any], runs: int) -> Answer:
-    """Median time of a query after one to warm up, and the size of its answer.
+def ask(address: str, query: str, variables: Mapping[str, Any], runs: int) -> PageTiming:
+    """Median time of a query after one call to warm up, and the size of its response.
 
     Raises:
-        ValueError: the webserver answered with an error.
+        ValueError: the webserver responded with an error.
     """
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
@@ -235,18 +235,18 @@ def ask(address: str, query: str, variables: Mapping[str, Any], runs: int) -> An
     for _ in range(runs + 1):
         started = time.monotonic()
         try:
-            with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN_SECONDS) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=RESPONSE_TIMEOUT_SECONDS) as response:  # noqa: S310
                 answer = response.read()
         except urllib.error.HTTPError as error:
-            raise ValueError(f"the webserver refuses a query: {error.read().decode()[:2000]}") from error
+            raise ValueError(f"the webserver refused a query: {error.read().decode()[:2000]}") from error
         taken.append(time.monotonic() - started)
         size = len(answer)
         if errors := json.loads(answer).get("errors"):
-            raise ValueError(f"the webserver answers with an error: {errors}")
-    return Answer(taken[0], statistics.median(taken[1:]), size / MIB)
+            raise ValueError(f"the webserver responded with an error: {errors}")
+    return PageTiming(taken[0], statistics.median(taken[1:]), size / MIB)
 
 
-def print_pages(title: str, small: tuple[int, Measured], large: tuple[int, Measured]) -> None:
+def print_pages(title: str, small: tuple[int, InstanceTimings], large: tuple[int, InstanceTimings]) -> None:
     """One table: every page with few batches and with many."""
     (few, before), (many, after) = small, large
     rows: list[tuple[str | float, ...]] = []
@@ -259,18 +259,18 @@ def print_pages(title: str, small: tuple[int, Measured], large: tuple[int, Measu
     show(title, ("page", *columns), rows)
     show(
         f"{title}: the instance",
-        ("batches", "filled in, s", "database, MiB"),
+        ("batches", "filling, s", "database, MiB"),
         [
-            (few, before.filled_in_seconds, before.database_mib),
-            (many, after.filled_in_seconds, after.database_mib),
+            (few, before.filling_seconds, before.database_mib),
+            (many, after.filling_seconds, after.database_mib),
         ],
     )
 
 
-def as_figures(measured: Measured) -> dict[str, Any]:
+def to_json(measured: InstanceTimings) -> dict[str, Any]:
     """For the JSON file."""
     return {
-        "filled_in_seconds": measured.filled_in_seconds,
+        "filling_seconds": measured.filling_seconds,
         "database_mib": measured.database_mib,
         "pages": {page: asdict(answer) for page, answer in measured.answers.items()},
     }

@@ -1,8 +1,8 @@
-"""How near the labels come to the truth on the demo corpus, and how steady they are on any clips.
+"""Accuracy of the labels on the demo corpus, and their plausibility on any clips.
 
-Reads what the steps published under a root; makes nothing anew. Where a source video has its truth
-beside it (the demo corpus), errors are told; for all clips, plausibility: the jitter between
-neighbouring frames and how well the two eyes agree.
+Reads the published labels of a root; builds nothing. For source videos with a truth table (the demo
+corpus) it reports errors; for all clips the jitter between neighbouring frames and the agreement of
+both eyes.
 
     python -m benchmarks.label_accuracy ROOT [--json FILE]
 """
@@ -40,7 +40,7 @@ OPEN_EYE = 0.5  # gaze is compared where the true blink stays below
 
 @dataclass(frozen=True)
 class Labelled:
-    """One clip with what the labellers said of it."""
+    """One clip with its labels."""
 
     clip: Clip
     source: Path
@@ -55,8 +55,8 @@ def labelled_clips(location: Path) -> Iterator[Labelled]:
     root = open_root(str(location))
     for key in batch_keys(root):
         sources = {video.video_id: Path(str(video.path)) for video in load_batch(root, key).videos}
-        made = {name: current(root, name, key) for name in ("clips", "pose_labels", "gaze_labels")}
-        folders = {name: _folder(name, published) for name, published in made.items()}
+        builds = {name: current(root, name, key) for name in ("clips", "pose_labels", "gaze_labels")}
+        folders = {name: _folder(name, published) for name, published in builds.items()}
         pose = read_labels(folders["pose_labels"], POSE_NAMES)
         gaze = read_labels(folders["gaze_labels"], GAZE_NAMES)
         blink = read_labels(folders["gaze_labels"], BLINK_NAMES)
@@ -68,7 +68,7 @@ def labelled_clips(location: Path) -> Iterator[Labelled]:
 
 def _folder(name: str, published: Published | None) -> Path:
     if published is None:
-        raise click.ClickException(f"{name} is not made yet; run `pdfgc demo` on this root first")
+        raise click.ClickException(f"{name} has not been built; run `pdfgc demo` on this root first")
     return local_copy(published.directory)
 
 
@@ -83,7 +83,7 @@ class Truth:
 
 
 def truth_of(labelled: Labelled) -> Truth | None:
-    """The truth beside the clip's video, where there is one."""
+    """The truth of the clip's video, if there is one."""
     path = labelled.source.with_suffix(".truth.parquet")
     if not path.exists():
         return None
@@ -99,85 +99,85 @@ def truth_of(labelled: Labelled) -> Truth | None:
 
 
 def accuracy(pairs: list[tuple[Labelled, Truth]]) -> dict[str, float]:
-    """Errors and correlations over all frames, clips of one identity together where it says so."""
-    pose_error = np.concatenate([np.abs(made.pose - truth.pose) for made, truth in pairs])
-    figures = {
+    """Errors and correlations over all frames; correlations of the mouth per identity."""
+    pose_error = np.concatenate([np.abs(labels.pose - truth.pose) for labels, truth in pairs])
+    results = {
         f"pose {name} median error, degrees": float(np.degrees(np.median(pose_error[:, number])))
         for number, name in enumerate(("pitch", "yaw", "roll"))
     }
-    figures |= {
+    results |= {
         f"pose {name} median error, cm": float(np.median(pose_error[:, 3 + number]))
         for number, name in enumerate("xyz")
     }
-    gaze_error = np.concatenate([_gaze_error_degrees(made, truth) for made, truth in pairs])
-    figures["gaze median error, degrees"] = float(np.median(gaze_error))
-    figures["gaze 90th percentile, degrees"] = float(np.percentile(gaze_error, 90))
+    gaze_error = np.concatenate([_gaze_error_degrees(labels, truth) for labels, truth in pairs])
+    results["gaze median error, degrees"] = float(np.median(gaze_error))
+    results["gaze 90th percentile, degrees"] = float(np.percentile(gaze_error, 90))
     for number, name in enumerate(("pitch", "yaw")):
-        made_gaze = np.concatenate([made.gaze[:, number] for made, _ in pairs])
+        label_gaze = np.concatenate([labels.gaze[:, number] for labels, _ in pairs])
         true_gaze = np.concatenate([truth.gaze[:, number] for _, truth in pairs])
-        seen = np.concatenate([truth.blink.max(axis=1) < OPEN_EYE for _, truth in pairs])
-        figures[f"gaze {name} correlation"] = _correlation(made_gaze[seen], true_gaze[seen])
+        is_open = np.concatenate([truth.blink.max(axis=1) < OPEN_EYE for _, truth in pairs])
+        results[f"gaze {name} correlation"] = _correlation(label_gaze[is_open], true_gaze[is_open])
     for number, name in enumerate(("left", "right")):
-        made_blink = np.concatenate([made.blink[:, number] for made, _ in pairs])
+        label_blink = np.concatenate([labels.blink[:, number] for labels, _ in pairs])
         true_blink = np.concatenate([truth.blink[:, number] for _, truth in pairs])
-        figures[f"blink {name} correlation"] = _correlation(made_blink, true_blink)
-    identities = sorted({made.clip.identity for made, _ in pairs})
-    by_person = [
+        results[f"blink {name} correlation"] = _correlation(label_blink, true_blink)
+    identities = sorted({labels.clip.identity for labels, _ in pairs})
+    by_identity = [
         _correlation(
-            np.concatenate([made.mouth for made, _ in pairs if made.clip.identity == identity]),
-            np.concatenate([truth.mouth_cm for made, truth in pairs if made.clip.identity == identity]),
+            np.concatenate([labels.mouth for labels, _ in pairs if labels.clip.identity == identity]),
+            np.concatenate([truth.mouth_cm for labels, truth in pairs if labels.clip.identity == identity]),
         )
         for identity in identities
     ]
-    figures["mouth opening correlation, median of persons"] = float(np.median(by_person))
-    figures["mouth opening correlation, worst person"] = float(np.min(by_person))
-    return figures
+    results["mouth opening correlation, median of identities"] = float(np.median(by_identity))
+    results["mouth opening correlation, worst identity"] = float(np.min(by_identity))
+    return results
 
 
 def plausibility(clips: list[Labelled]) -> dict[str, float]:
-    """Jitter between neighbouring frames, in degrees (cm for places), and the eyes' agreement."""
-    steps = np.concatenate([np.abs(np.diff(made.pose, axis=0)) for made in clips])
-    gaze_steps = np.concatenate([np.abs(np.diff(made.gaze, axis=0)) for made in clips])
-    blink = np.concatenate([made.blink for made in clips])
-    figures = {
+    """Jitter between neighbouring frames, and the correlation of both eyes' blinks."""
+    steps = np.concatenate([np.abs(np.diff(labels.pose, axis=0)) for labels in clips])
+    gaze_steps = np.concatenate([np.abs(np.diff(labels.gaze, axis=0)) for labels in clips])
+    blink = np.concatenate([labels.blink for labels in clips])
+    results = {
         f"{name} step, median, degrees": float(np.degrees(np.median(steps[:, number])))
         for number, name in enumerate(("pitch", "yaw", "roll"))
     }
-    figures |= {
+    results |= {
         f"gaze {name} step, median, degrees": float(np.degrees(np.median(gaze_steps[:, number])))
         for number, name in enumerate(("pitch", "yaw"))
     }
-    return figures | {"blink, left against right, correlation": _correlation(blink[:, 0], blink[:, 1])}
+    return results | {"blink, left against right, correlation": _correlation(blink[:, 0], blink[:, 1])}
 
 
-def _gaze_error_degrees(made: Labelled, truth: Truth) -> Array:
-    cosine = (direction_from_gaze(made.gaze) * direction_from_gaze(truth.gaze)).sum(axis=1)
+def _gaze_error_degrees(labels: Labelled, truth: Truth) -> Array:
+    cosine = (direction_from_gaze(labels.gaze) * direction_from_gaze(truth.gaze)).sum(axis=1)
     error = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
     return error[truth.blink.max(axis=1) < OPEN_EYE]
 
 
-def _correlation(one: Array, other: Array) -> float:
-    return float(np.corrcoef(one, other)[0, 1])
+def _correlation(first: Array, second: Array) -> float:
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path, exists=True))
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(root: Path, json_path: Path | None) -> None:
-    """Compare the labels with the truth, and say how steady they are."""
+    """Compare the labels with the truth, and report their plausibility."""
     clips = list(labelled_clips(root))
     if not clips:
-        raise click.ClickException(f"{root} holds no accepted clip")
-    pairs = [(made, truth) for made in clips if (truth := truth_of(made)) is not None]
-    figures: dict[str, Any] = {"clips": len(clips), "clips with truth": len(pairs)}
-    steady = plausibility(clips)
-    show(f"{len(clips)} clips: how steady", ("what", "figure"), list(steady.items()))
-    figures |= steady
+        raise click.ClickException(f"{root} has no accepted clip")
+    pairs = [(labels, truth) for labels in clips if (truth := truth_of(labels)) is not None]
+    results: dict[str, Any] = {"clips": len(clips), "clips with truth": len(pairs)}
+    jitter = plausibility(clips)
+    show(f"{len(clips)} clips: plausibility", ("metric", "value"), list(jitter.items()))
+    results |= jitter
     if pairs:
         errors = accuracy(pairs)
-        show(f"{len(pairs)} clips with truth", ("what", "figure"), list(errors.items()))
-        figures |= errors
-    write_json(json_path, figures)
+        show(f"{len(pairs)} clips with truth", ("metric", "value"), list(errors.items()))
+        results |= errors
+    write_json(json_path, results)
 
 
 if __name__ == "__main__":

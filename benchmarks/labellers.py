@@ -1,8 +1,8 @@
-"""What backends that run a network cost: CPU milliseconds a frame, and of those the network's alone.
+"""Cost of the backends that run a network: CPU milliseconds per frame, in total and of the network alone.
 
-Reads clips that a root holds. Weights are random and of the published files' layouts, made in a folder that
-is removed: the labels are worth nothing, the costs are the published networks'. FaceLandmarker's own file is
-run where it is named. Detectors, which look at whole pictures now and then: `benchmarks.detector_costs`.
+Reads the clips of a root. Weights are random in the published files' layouts, in a temporary folder: the
+labels are meaningless, the costs are those of the published networks. FaceLandmarker runs its own file, if
+one is given. Detectors run on whole pictures at intervals: `benchmarks.detector_costs`.
 
     python -m benchmarks.labellers ROOT [--clips N] [--face-landmarker FILE] [--json FILE]
 """
@@ -34,11 +34,11 @@ from preprocessing.schema import Clip
 
 Label = Callable[[Clip], object]
 Network = Callable[[Clip], object]
-"""As many frames through the network alone."""
+"""The same number of frames through the network alone."""
 
 
 def backends(folder: Path) -> dict[str, tuple[Label, Network]]:
-    """A clip, from its JPEGs to its labels; and as many frames through the network."""
+    """Of each backend: a clip from its JPEGs to its labels, and as many frames through the network."""
     deep3d = FaceReconstruction(preset_named("official").face_reconstruction)
     torch.save({"net_recon": deep3d.state_dict()}, folder / "deep3d.pth")
     torch.save(L2CS(L2CSConfig()).state_dict(), folder / "l2cs.pkl")
@@ -96,7 +96,7 @@ def _black(frames: int, side_px: int) -> list[np.ndarray[tuple[int, ...], np.dty
 @click.option(
     "--face-landmarker", "model", type=click.Path(path_type=Path, exists=True), help="Its task file."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(root: Path, clips: int, model: Path | None, json_path: Path | None) -> None:
     """Measure every backend on the first clips."""
     taken = [labelled.clip for labelled, _ in zip(labelled_clips(root), range(clips), strict=False)]

@@ -1,11 +1,11 @@
-"""The same crops in the layouts of other loaders, and those loaders as a competent user sets them up.
+"""The same crops in the layouts of other loaders, and those loaders in a well-tuned setup.
 
-Every one yields without end the same thing: two random frames of a random clip, decoded by
-`training.data.shard_reader.decode_picture`, as uint8 [B, 3, 224, 224] each. Whole-clip layouts hold a clip's
-JPEG files end to end with an array of where each ends, so that reading a sample is one copy, and only
-the two frames drawn are decoded. Frame layouts hold a frame an item and read two of them at random.
+Each yields batches without end: two random frames of a random clip, decoded by
+`training.data.shard_reader.decode_picture`, as uint8 [B, 3, 224, 224] each. Whole-clip layouts store a clip's
+JPEG files end to end with an array of their ends, so that reading a sample is one copy and only the two
+sampled frames are decoded. Frame layouts store one frame per item and read two of them at random.
 
-LitData and MosaicML Streaming are imported only where they are asked for: this project does without.
+LitData and MosaicML Streaming are optional: they are imported only if installed.
 """
 
 import importlib
@@ -30,18 +30,18 @@ from preprocessing.archive import Place, read_members
 from training.data.index import ClipIndex
 from training.data.shard_reader import decode_picture
 
-PREFETCH_BATCHES = 2  # a worker; torch's own choice and ours
-PIECE_BYTES = 16 * 2**20  # of a shard or chunk: small, so that every worker has several
-SHUFFLED_SAMPLES = 100  # webdataset's buffer, of drawn pairs
-LONG_EPOCH_SAMPLES = 100_000  # no loader's epoch may end, and its workers stop, while it is measured
+PREFETCH_BATCHES = 2  # per worker; torch's default and ours
+PIECE_BYTES = 16 * 2**20  # of a shard or chunk: small, so that every worker gets several
+SHUFFLED_SAMPLES = 100  # webdataset's buffer of sampled pairs
+LONG_EPOCH_SAMPLES = 100_000  # no epoch may end, which stops workers, during a measurement
 
 Pair = tuple[Tensor, Tensor]
 Batches = Iterator[Any]
 
 
 @dataclass(frozen=True)
-class Task:
-    """What all loaders are asked for."""
+class LoaderTask:
+    """The task of all loaders."""
 
     index: ClipIndex
     folder: Path  # where `write_layouts` wrote
@@ -56,7 +56,7 @@ class Task:
         return DataLoader(dataset, self.batch_size, sampler=sampler, drop_last=True, **self.worker_options())
 
     def worker_options(self) -> dict[str, Any]:
-        """How many workers, and that they stay."""
+        """Options for persistent workers."""
         if not self.workers:
             return {"num_workers": 0}
         return {
@@ -67,7 +67,7 @@ class Task:
 
 
 class FramePairs(Dataset[Pair]):
-    """Clips of frames that can be read one by one."""
+    """Clips with frames that are read one by one."""
 
     def __init__(self, frame_counts: Sequence[int], read: Callable[[int, int], bytes]) -> None:
         self._frame_counts = frame_counts
@@ -78,8 +78,8 @@ class FramePairs(Dataset[Pair]):
 
     @override
     def __getitem__(self, index: int) -> Pair:
-        one, two = random.sample(range(self._frame_counts[index]), 2)
-        return decode_picture(self._read(index, one)), decode_picture(self._read(index, two))
+        first, second = random.sample(range(self._frame_counts[index]), 2)
+        return decode_picture(self._read(index, first)), decode_picture(self._read(index, second))
 
 
 def read_jpegs(index: ClipIndex, clip: int) -> list[bytes]:
@@ -89,25 +89,25 @@ def read_jpegs(index: ClipIndex, clip: int) -> list[bytes]:
     return [members[f"{frame:03d}.jpg"] for frame in range(int(index.frame_counts[clip]))]
 
 
-def decode_drawn(clip: dict[str, Any]) -> Pair:
+def decode_two_frames(clip: dict[str, Any]) -> Pair:
     """Two frames of a whole-clip item."""
     ends = clip["ends"]
-    one, two = (
+    first, second = (
         decode_picture(clip["frames"][ends[frame - 1] if frame else 0 : ends[frame]])
         for frame in random.sample(range(len(ends)), 2)
     )
-    return one, two
+    return first, second
 
 
 def write_layouts(index: ClipIndex, folder: Path, names: Iterable[str]) -> None:
-    """Write once what the loaders of these names read."""
+    """Write the layouts that these loaders read."""
     for write in {LOADERS[name].write for name in names} - {None}:
         assert write is not None
         write(index, folder)
 
 
 def write_files(index: ClipIndex, folder: Path) -> None:
-    """A folder a clip, a JPEG file a frame."""
+    """One folder per clip, one JPEG file per frame."""
     for clip in range(len(index)):
         place = folder / "files" / index.key(clip)
         place.mkdir(parents=True)
@@ -116,7 +116,7 @@ def write_files(index: ClipIndex, folder: Path) -> None:
 
 
 def write_shards(index: ClipIndex, folder: Path) -> None:
-    """Our own samples byte for byte, this split alone, cut into more shards: a worker needs its own."""
+    """Our samples byte for byte, only this split, in more shards: every worker needs its own."""
     place, piece = folder / "shards", b""
     place.mkdir()
     for clip in range(len(index)):
@@ -140,7 +140,7 @@ def _long_epoch(index: ClipIndex) -> int:
 
 
 def write_litdata(index: ClipIndex, folder: Path) -> None:
-    """Both layouts; clip chunks stand in the index many times over, as hard links, for a long epoch."""
+    """Both layouts; clip chunks are listed many times, as hard links, for a long epoch."""
     cache = importlib.import_module("litdata").streaming.Cache
     for layout in ("clips", "frames"):
         place = folder / f"litdata-{layout}"
@@ -177,14 +177,14 @@ def write_streaming(index: ClipIndex, folder: Path) -> None:
                     samples.write(item)
 
 
-def load_memory(task: Task) -> Batches:
-    """What no loader can beat with torch's DataLoader: the JPEG files lie in memory, in no file."""
+def load_memory(task: LoaderTask) -> Batches:
+    """An upper bound with torch's DataLoader: JPEG files in memory."""
     clips = [read_jpegs(task.index, clip) for clip in range(len(task.index))]
     pairs = FramePairs([len(clip) for clip in clips], lambda clip, frame: clips[clip][frame])
     return iter(task.torch_loader(pairs, shuffle=True))
 
 
-def load_files(task: Task) -> Batches:
+def load_files(task: LoaderTask) -> Batches:
     """A folder of JPEG files."""
     folders = [f"{task.folder}/files/{task.index.key(clip)}" for clip in range(len(task.index))]
 
@@ -195,14 +195,14 @@ def load_files(task: Task) -> Batches:
     return iter(task.torch_loader(FramePairs(task.index.frame_counts.tolist(), read), shuffle=True))
 
 
-def load_webdataset(task: Task) -> Batches:
-    """Stock webdataset over our shards: labels left aside, no decoder, two members of a sample decoded."""
+def load_webdataset(task: LoaderTask) -> Batches:
+    """Stock webdataset over our shards: labels skipped, no decoder, two members of a sample decoded."""
     shards = [str(path) for path in sorted((task.folder / "shards").iterdir())]
 
     def draw(sample: dict[str, Any]) -> tuple[bytes, bytes]:
         frames = [name for name in sample if name.endswith(".jpg")]
-        one, two = random.sample(frames, 2)
-        return sample[one], sample[two]
+        first, second = random.sample(frames, 2)
+        return sample[first], sample[second]
 
     def is_frame(name: str) -> bool:
         return name.endswith(".jpg") and "anchors" not in name
@@ -219,30 +219,30 @@ def load_webdataset(task: Task) -> Batches:
     return iter(task.torch_loader(samples, shuffle=False))
 
 
-def load_litdata_clips(task: Task) -> Batches:
-    """LitData, a clip an item, through its own loader."""
+def load_litdata_clips(task: LoaderTask) -> Batches:
+    """LitData with one clip per item, with its own loader."""
     litdata = importlib.import_module("litdata")
     dataset = litdata.StreamingDataset(
-        str(task.folder / "litdata-clips"), shuffle=True, drop_last=True, transform=decode_drawn
+        str(task.folder / "litdata-clips"), shuffle=True, drop_last=True, transform=decode_two_frames
     )
     loader = litdata.StreamingDataLoader(dataset, batch_size=task.batch_size, **task.worker_options())
     return iter(loader)
 
 
-def load_litdata_frames(task: Task) -> Batches:
-    """LitData, a frame an item, read at random."""
+def load_litdata_frames(task: LoaderTask) -> Batches:
+    """LitData with one frame per item, read at random."""
     litdata = importlib.import_module("litdata")
     frames = litdata.StreamingDataset(str(task.folder / "litdata-frames"))
     return _random_frames(task, lambda number: frames[number])
 
 
-def load_streaming_clips(task: Task) -> Batches:
-    """MosaicML Streaming, a clip an item, through its own loader."""
+def load_streaming_clips(task: LoaderTask) -> Batches:
+    """MosaicML Streaming with one clip per item, with its own loader."""
     streaming = importlib.import_module("streaming")
     dataset = type(
         "ClipPairs",
         (streaming.StreamingDataset,),
-        {"__getitem__": lambda self, at: decode_drawn(streaming.StreamingDataset.__getitem__(self, at))},
+        {"__getitem__": lambda self, at: decode_two_frames(streaming.StreamingDataset.__getitem__(self, at))},
     )(
         streams=[
             streaming.Stream(local=str(task.folder / "streaming-clips"), repeat=_long_epoch(task.index))
@@ -254,13 +254,13 @@ def load_streaming_clips(task: Task) -> Batches:
     return iter(streaming.StreamingDataLoader(dataset, batch_size=task.batch_size, **options))
 
 
-def load_streaming_frames(task: Task) -> Batches:
-    """MosaicML Streaming's LocalDataset, a frame an item, read at random."""
+def load_streaming_frames(task: LoaderTask) -> Batches:
+    """MosaicML Streaming's LocalDataset with one frame per item, read at random."""
     frames = importlib.import_module("streaming").LocalDataset(str(task.folder / "streaming-frames"))
     return _random_frames(task, lambda number: frames[number]["jpeg"])
 
 
-def _random_frames(task: Task, read: Callable[[int], bytes]) -> Batches:
+def _random_frames(task: LoaderTask, read: Callable[[int], bytes]) -> Batches:
     counts = task.index.frame_counts.tolist()
     starts = [0, *accumulate(counts)]
     pairs = FramePairs(counts, lambda clip, frame: read(starts[clip] + frame))
@@ -271,9 +271,9 @@ def _random_frames(task: Task, read: Callable[[int], bytes]) -> Batches:
 class Loader:
     """A loader under its name in the table."""
 
-    load: Callable[[Task], Batches]
+    load: Callable[[LoaderTask], Batches]
     write: Callable[[ClipIndex, Path], None] | None = None
-    package: str = "webdataset"  # as imported; absent ones are skipped and named
+    package: str = "webdataset"  # import name; loaders without it are skipped and listed
 
     def present(self) -> bool:
         """Whether its package is installed."""
@@ -292,10 +292,9 @@ LOADERS: dict[str, Loader] = {
 
 
 def pictures_of(batch: Any) -> tuple[Tensor, Tensor]:
-    """The two pictures of a peer's batch; raises ValueError where they are not what was asked for."""
-    one, two = batch
-    if not one.dtype == two.dtype == torch.uint8 or not one.shape == two.shape:
-        raise ValueError(
-            f"{one.dtype}{list(one.shape)} and {two.dtype}{list(two.shape)} are no pair of batches"
-        )
-    return one, two
+    """Both pictures of a peer's batch; ValueError if they are not uint8 of one shape."""
+    first, second = batch
+    if not first.dtype == second.dtype == torch.uint8 or first.shape != second.shape:
+        shapes = f"{first.dtype}{list(first.shape)} and {second.dtype}{list(second.shape)}"
+        raise ValueError(f"batches are {shapes}, need uint8 of one shape")
+    return first, second

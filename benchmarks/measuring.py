@@ -1,4 +1,4 @@
-"""What the benchmarks share: CPU time of this process and its children, tables, JSON files."""
+"""Shared by the benchmarks: CPU time of this process and its children, tables, JSON files."""
 
 import json
 import resource
@@ -14,7 +14,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Cost:
-    """What a piece of work took."""
+    """Time that a function took."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -44,8 +44,8 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 
 
 def write_json(path: Path | None, value: Mapping[str, Any]) -> None:
-    """Write the figures, where a path was given."""
+    """Write the results, if a path is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-        Console().print(f"figures written to {path}")
+        Console().print(f"results written to {path}")

@@ -1,11 +1,10 @@
-"""What the preprocessing chain costs a frame, against its floor and against the usual script.
+"""Cost per frame of the preprocessing chain, compared with a lower bound and with a usual script.
 
-The floor is what nobody can leave out: one decode, one landmark inference and one 224 x 224 JPEG
-encode for every frame. The script is what people write today: ffmpeg to JPEG files on disk, a face
-mesh in static mode on each, crop, write. All three run here, in this process, on the same videos,
-after a warm-up of each, in turn for some rounds, so that a machine that grows busy slows all three;
-the chain is every step from `face_tracks` to `shards`. CPU time counts, of all threads; OpenCV,
-OpenBLAS and OpenMP have one thread each in all three, as in the pipeline's workers.
+The floor is the unavoidable work: one decode, one landmark inference and one 224 x 224 JPEG encode per
+frame. The script is the usual one: ffmpeg to JPEG files on disk, a face mesh in static mode on each,
+crop, write. The chain is every step from `face_tracks` to `shards`. All three run in this process on the
+same videos, after a warm-up of each, alternating in rounds, so that other load slows all three. CPU time
+of all threads counts; OpenCV, OpenBLAS and OpenMP have one thread each, as in the pipeline's workers.
 
     python -m benchmarks.preprocess VIDEO_FOLDER [--limit 6] [--json FILE]
     python -m benchmarks.preprocess VIDEO_FOLDER --memory      # 10 minutes of 1080p, peak memory
@@ -21,7 +20,7 @@ from typing import Any
 
 from preprocessing.process_pool import ONE_THREAD
 
-os.environ.update(ONE_THREAD)  # read when numpy is loaded, so this stands before the imports below
+os.environ.update(ONE_THREAD)  # read when numpy is loaded, so before the imports below
 
 import av
 import click
@@ -43,20 +42,20 @@ JPEG_QUALITY = 95
 
 
 def find_videos(folder: Path, limit: int) -> list[Path]:
-    """Videos spread over the folder's persons: the first of each, then the second, and so on."""
+    """Videos spread over the folder's identities: the first of each, then the second, and so on."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:
-        raise click.ClickException(f"{folder} holds no video")
+        raise click.ClickException(f"{folder} has no video")
     rank: dict[Path, int] = {}
-    seen: dict[Path, int] = {}
+    counts: dict[Path, int] = {}
     for path in paths:
-        rank[path] = seen.get(path.parent, 0)
-        seen[path.parent] = rank[path] + 1
+        rank[path] = counts.get(path.parent, 0)
+        counts[path.parent] = rank[path] + 1
     return sorted(paths, key=lambda path: (rank[path], path))[:limit]
 
 
 def bare_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Decode and nothing else."""
+    """Decode only."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         for frame in container.decode(video=0):
@@ -88,10 +87,10 @@ def run_script(videos: list[Path], mesh: Any, folder: Path) -> None:
         for picture in sorted(pictures.iterdir()):
             image = cv2.imread(str(picture))
             assert image is not None
-            found = mesh.process(np.ascontiguousarray(image[..., ::-1])).multi_face_landmarks
-            if not found:
+            faces = mesh.process(np.ascontiguousarray(image[..., ::-1])).multi_face_landmarks
+            if not faces:
                 continue
-            points = np.array([(point.x, point.y) for point in found[0].landmark]) * image.shape[1::-1]
+            points = np.array([(point.x, point.y) for point in faces[0].landmark]) * image.shape[1::-1]
             low = np.maximum(points.min(axis=0) - 20, 0).astype(int)
             high = (points.max(axis=0) + 20).astype(int)
             crop = cv2.resize(image[low[1] : high[1], low[0] : high[0]], (CROP_SIDE_PX, CROP_SIDE_PX))
@@ -139,13 +138,13 @@ def measure(videos: list[Path], rounds: int, folder: Path) -> tuple[int, dict[st
 
 
 def compare(videos: list[Path], rounds: int, json_path: Path | None) -> None:
-    """Run the three and print the table."""
+    """Run all three and print the tables."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         frames, seconds = measure(videos, rounds, Path(folder))
     seconds["chain"] = sum(seconds[name] for name in STEPS)
-    figures = {f"{name}_ms_per_frame": 1000 * value / frames for name, value in seconds.items()}
-    figures |= {
+    results = {f"{name}_ms_per_frame": 1000 * value / frames for name, value in seconds.items()}
+    results |= {
         "frames": frames / rounds,
         "rounds": rounds,
         "videos": len(videos),
@@ -162,14 +161,14 @@ def compare(videos: list[Path], rounds: int, json_path: Path | None) -> None:
         for name in ("floor", *STEPS, "chain", "script")
     ]
     title = f"{frames // rounds} frames of {len(videos)} videos, {rounds} rounds"
-    show(title, ("what", "CPU ms a frame", "over the floor"), rows)
-    show("", ("aim", "reached"), [("chain over floor <= 1.25", figures["chain_over_floor"])])
-    show("", ("aim", "reached"), [("script over chain >= 3", figures["script_over_chain"])])
-    write_json(json_path, figures)
+    show(title, ("", "CPU ms per frame", "ratio to floor"), rows)
+    show("", ("target", "measured"), [("chain over floor <= 1.25", results["chain_over_floor"])])
+    show("", ("target", "measured"), [("script over chain >= 3", results["script_over_chain"])])
+    write_json(json_path, results)
 
 
 def measure_memory(video: Path, minutes: float, json_path: Path | None) -> None:
-    """Peak memory of tracking a long 1080p video made by looping `video`, told by the tracker itself."""
+    """Peak memory of tracking a long 1080p video, a loop of `video`, measured by the tracker's process."""
     with tempfile.TemporaryDirectory() as folder:
         long_video = Path(folder) / "long.mp4"
         seconds = 60.0 * minutes
@@ -180,19 +179,19 @@ def measure_memory(video: Path, minutes: float, json_path: Path | None) -> None:
         tracker = [sys.executable, "-m", "benchmarks.track_one", str(long_video), folder]
         subprocess.run(tracker, check=True)
         peak = float((Path(folder) / PEAK_NAME).read_text())
-    show(f"{minutes:g} minutes of 1080p", ("what", "MiB"), [("peak memory of the tracker", peak)])
+    show(f"{minutes:g} minutes of 1080p", ("", "MiB"), [("peak memory of the tracker", peak)])
     write_json(json_path, {"minutes": minutes, "peak_mebibytes": peak})
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.option("--limit", default=6, help="Videos to use.")
-@click.option("--rounds", default=1, help="How often floor, chain and script take turns.")
+@click.option("--rounds", default=1, help="Rounds of floor, chain and script.")
 @click.option("--memory", is_flag=True, help="Measure peak memory on 10 minutes of 1080p instead.")
-@click.option("--minutes", default=10.0, help="Length of that video.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@click.option("--minutes", default=10.0, help="Length of the 1080p video.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(folder: Path, limit: int, rounds: int, memory: bool, minutes: float, json_path: Path | None) -> None:
-    """Compare the chain with its floor and with the usual script."""
+    """Compare the chain with the floor and with the usual script."""
     videos = find_videos(folder, limit)
     if memory:
         measure_memory(videos[0], minutes, json_path)

@@ -1,7 +1,7 @@
-"""Track one video in this process, and write down the peak of its memory beside the tracks.
+"""Track one video in this process, and write its peak memory beside the tracks.
 
-`benchmarks.preprocess --memory` runs this. The kernel's own VmHWM is read: `ru_maxrss` of a process
-begins at what its parent held when it was started.
+Started by `benchmarks.preprocess --memory`. Reads the kernel's VmHWM, since `ru_maxrss` of a process
+starts at its parent's value.
 """
 
 import re
@@ -15,10 +15,10 @@ PEAK_NAME: Final = "peak_mebibytes.txt"
 
 
 def peak_mebibytes() -> float:
-    """The largest resident memory of this process since it was started."""
-    told = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert told is not None
-    return int(told[1]) / 1024
+    """Peak resident memory of this process."""
+    match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert match is not None
+    return int(match[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What Dagster's pages ask of the webserver, in queries of our own over the same fields."""
+"""The queries of Dagster's pages to the webserver, reduced to the same fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,7 +170,7 @@ query Backfill($names: [String!]!, $keys: [AssetKeyInput!]!) {
 
 @dataclass(frozen=True)
 class PageQuery:
-    """One question of a page."""
+    """One query of a page."""
 
     page: str
     query: str
@@ -178,11 +178,11 @@ class PageQuery:
 
 
 def page_queries(assets: Sequence[str], steps: Sequence[str], batches: Sequence[str]) -> list[PageQuery]:
-    """The questions of the pages that people open.
+    """The queries of the pages that people open.
 
     Args:
         assets: every asset.
-        steps: the partitioned ones.
+        steps: the partitioned assets.
         batches: every partition.
     """
     everything = {"keys": [{"path": [name]} for name in assets]}
@@ -190,7 +190,7 @@ def page_queries(assets: Sequence[str], steps: Sequence[str], batches: Sequence[
     backfill = {"names": list(batches), "keys": [{"path": [name]} for name in steps]}
     return [
         PageQuery("asset graph: states", GRAPH, everything),
-        PageQuery("asset graph: what is stale", STALE, everything),
+        PageQuery("asset graph: stale assets", STALE, everything),
         PageQuery("catalog: health", HEALTH, everything),
         PageQuery(f"{STEP}: partitions", PARTITIONS, key),
         PageQuery(f"{STEP}: latest materialization", OVERVIEW, key),
