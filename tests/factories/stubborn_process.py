@@ -1,7 +1,7 @@
-"""A command that will not end: ignores SIGINT and SIGTERM, and so does its child in another session.
+"""A command that ignores SIGINT and SIGTERM, with a child in another session that does so too.
 
-``python -m tests.factories.stubborn_process FOLDER (wait | end | fail)``: writes FOLDER/<process
-number>.pid for both. With "end" and "fail" the first process ends and leaves the second behind.
+``python -m tests.factories.stubborn_process FOLDER (wait | end | fail)``: writes FOLDER/<process id>.pid for
+both. With "end" and "fail" the first process ends and the second remains.
 """
 
 import os
@@ -15,19 +15,19 @@ from training.launch.signals import die_with_parent
 
 
 def main() -> None:
-    folder, manner = Path(sys.argv[1]), sys.argv[2]
+    folder, mode = Path(sys.argv[1]), sys.argv[2]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if manner == "grandchild":
+    if mode == "grandchild":
         die_with_parent()
     else:
         command = [sys.executable, "-m", "tests.factories.stubborn_process", str(folder), "grandchild"]
         subprocess.Popen(command, start_new_session=True)
     (folder / f"{os.getpid()}.pid").touch()
-    (folder / "progress.txt").write_text("as far as it came")
-    while manner in ("wait", "grandchild") or len(list(folder.glob("*.pid"))) < 2:
+    (folder / "progress.txt").write_text("not finished")
+    while mode in ("wait", "grandchild") or len(list(folder.glob("*.pid"))) < 2:
         time.sleep(0.05)
-    if manner == "fail":
+    if mode == "fail":
         raise ValueError("the batch holds 3 rows, need 4")
 
 

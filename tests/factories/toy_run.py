@@ -1,7 +1,7 @@
 """A training run of networks so small that a step takes a tenth of a second: root, parents and presets.
 
-`TOY_RUN` stands in for the preset `tiny_cpu`, so that everything above it is what a person's run goes
-through, from the configuration to the published files.
+`TOY_RUN` replaces the preset `tiny_cpu`, so that tests run the same code as users, from the configuration to
+the published files.
 """
 
 import dataclasses
@@ -75,21 +75,21 @@ CONFIG: Final = TrainingConfig(device="cpu", run="toy")
 
 
 def install() -> None:
-    """Let `tiny_cpu` mean the toy run in this process."""
+    """Replace `tiny_cpu` by the toy run in this process."""
     torch.set_num_threads(1)
     cast("dict[str, RunPreset]", RUN_PRESETS)["tiny_cpu"] = TOY_RUN
     cast("dict[str, Any]", PRESETS)["tiny"] = TOY
 
 
 def make_root(folder: Path) -> UPath:
-    """A root with a data set of textured 224 px crops and every parent that a stage can ask for."""
+    """A root with a data set of textured 224 px crops and the parents of every stage."""
     root = open_root(str(folder))
     with mock.patch.object(data_makers, "made_jpeg", textured_jpeg):
-        made = make_data_set(folder)
+        data_set = make_data_set(folder)
 
     def copy(work: Path) -> BuildReport:
         for name in (INDEX_TABLE, STATISTICS_NAME):
-            shutil.copy(made / name, work)
+            shutil.copy(data_set / name, work)
         return BuildReport({}, {})
 
     materialise(root, Recipe("dataset", "whole", "1", {}, {}), copy)
@@ -99,7 +99,7 @@ def make_root(folder: Path) -> UPath:
 
 
 def publish_weights(root: UPath, stage: str, run: str, parts: Mapping[str, nn.Module]) -> None:
-    """What a stage that was never trained would have left."""
+    """Publish untrained weights of a stage."""
 
     def write(work: Path) -> BuildReport:
         write_weights(work / WEIGHTS_NAME, collect(parts))
@@ -131,18 +131,18 @@ def parent_parts() -> dict[str, dict[str, nn.Module]]:
 
 
 def textured_jpeg(clip: int, frame: int, kind: int) -> bytes:
-    """A coarse pattern of colours, another for every picture; 224 px."""
-    lot = np.random.default_rng([clip, frame, kind])
-    return encode_jpeg(np.kron(lot.integers(0, 256, (7, 7, 3)), np.ones((32, 32, 1))).astype(np.uint8), 80)
+    """A coarse pattern of colours, different for each image; 224 px."""
+    rng = np.random.default_rng([clip, frame, kind])
+    return encode_jpeg(np.kron(rng.integers(0, 256, (7, 7, 3)), np.ones((32, 32, 1))).astype(np.uint8), 80)
 
 
 def toy_parents() -> dict[str, StageWeights]:
-    """The same weights as the parents of a stage get them."""
+    """The same weights as the parents of a stage."""
     return {stage: StageWeights(stage, collect(parts)) for stage, parts in parent_parts().items()}
 
 
 def same(a: Any, b: Any, path: str = "") -> None:
-    """Equal to the last bit, whatever lies within."""
+    """Assert bitwise equality of nested values."""
     assert type(a) is type(b), path
     if isinstance(a, Tensor):
         assert a.dtype == b.dtype, path
@@ -153,7 +153,7 @@ def same(a: Any, b: Any, path: str = "") -> None:
             same(value, b[name], f"{path}.{name}")
     elif isinstance(a, list | tuple):
         assert len(a) == len(b), path
-        for number, (one, other) in enumerate(zip(a, b, strict=True)):
-            same(one, other, f"{path}[{number}]")
+        for number, (first, second) in enumerate(zip(a, b, strict=True)):
+            same(first, second, f"{path}[{number}]")
     else:
         assert a == b, path

@@ -35,13 +35,8 @@ class StagePlan:
     @property
     def pretrained(self) -> PretrainedFiles:
         """Paths of the pretrained networks in the losses."""
-        paths = {file.setting: file.path for file in self.weights}
-        return PretrainedFiles(
-            vgg19=paths.get("vgg19_weights"),
-            deep3d=paths.get("deep3d_weights"),
-            emonet=paths.get("emonet_weights"),
-            l2cs=paths.get("l2cs_weights"),
-        )
+        files = [file for file in self.weights if file.setting != RELEASED_SETTING]
+        return PretrainedFiles(**{file.setting.removesuffix("_weights"): file.path for file in files})
 
     @property
     def released_folder(self) -> Path | None:

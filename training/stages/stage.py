@@ -26,7 +26,7 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 @dataclass(frozen=True)
 class PretrainedFiles:
-    """Files of pretrained networks that serve in the losses; None: the network that is trained here."""
+    """Files of the pretrained networks that the settings `<name>_weights` name; None: not used."""
 
     vgg19: Path | None = None
     deep3d: Path | None = None

@@ -1,4 +1,4 @@
-"""Real processes that refuse to end, and every way in which their caller can end."""
+"""Processes that ignore signals, and every way in which their caller can end."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 from training.launch.process_group import CommandFailedError, Ending, first_error, run_command
 from training.launch.signals import SUPERVISOR_VARIABLE, die_with_parent
 
-SOON_SECONDS = 60.0  # a bound that only a failure reaches
+TIMEOUT_SECONDS = 60.0
 ENDING = Ending(grace_seconds=0.5)
 
 
@@ -26,10 +26,10 @@ def processes(folder: Path) -> list[int]:
     return [int(path.stem) for path in folder.glob("*.pid")]
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    give_up_at = time.monotonic() + SOON_SECONDS
-    while not holds():
-        assert time.monotonic() < give_up_at, f"never came: {what}"
+def wait_until(condition: Callable[[], bool], description: str) -> None:
+    give_up_at = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up_at, f"timeout: {description}"
         time.sleep(0.05)
 
 
@@ -40,31 +40,31 @@ def is_running(process: int) -> bool:
         return False
 
 
-def nothing_is_left(folder: Path) -> None:
+def assert_no_process(folder: Path) -> None:
     assert len(processes(folder)) == 2
-    until(lambda: not any(map(is_running, processes(folder))), "the end of all processes")
-    assert (folder / "progress.txt").read_text() == "as far as it came"
+    wait_until(lambda: not any(map(is_running, processes(folder))), "the end of all processes")
+    assert (folder / "progress.txt").read_text() == "not finished"
 
 
 def supervisor_of(folder: Path) -> psutil.Process:
-    """The process that the stubborn two stand under."""
+    """The supervisor of both processes."""
     for process in processes(folder):
         for ancestor in psutil.Process(process).parents():
             if "training.launch.supervisor" in ancestor.cmdline():
                 return ancestor
-    raise AssertionError("no supervisor above them")
+    raise AssertionError("no supervisor")
 
 
 @pytest.fixture
 def caller(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that runs the stubborn command, once both of its processes are there."""
+    """A process that runs the stubborn command, once both processes have started."""
     code = (
         "import sys; from training.launch.process_group import Ending, run_command; "
         "run_command(sys.argv[1:], ending=Ending(grace_seconds=0.5))"
     )
     command = [sys.executable, "-c", code, *stubborn(tmp_path, "wait")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        until(lambda: len(processes(tmp_path)) == 2, "both stubborn processes")
+        wait_until(lambda: len(processes(tmp_path)) == 2, "both stubborn processes")
         yield process
         process.kill()
 
@@ -74,30 +74,30 @@ def test_ended_caller_leaves_no_process(
     caller: "subprocess.Popen[bytes]", tmp_path: Path, number: signal.Signals
 ) -> None:
     caller.send_signal(number)
-    assert caller.wait(SOON_SECONDS) != 0
-    nothing_is_left(tmp_path)
+    assert caller.wait(TIMEOUT_SECONDS) != 0
+    assert_no_process(tmp_path)
 
 
 def test_killed_supervisor_leaves_no_process(caller: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
     supervisor_of(tmp_path).kill()
-    assert caller.wait(SOON_SECONDS) != 0
-    nothing_is_left(tmp_path)
+    assert caller.wait(TIMEOUT_SECONDS) != 0
+    assert_no_process(tmp_path)
 
 
 def test_killed_caller_and_supervisor_leave_no_process(
     caller: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     supervisor = supervisor_of(tmp_path)
-    caller.send_signal(signal.SIGSTOP)  # it cannot help while the supervisor goes
+    caller.send_signal(signal.SIGSTOP)  # so that it cannot clean up
     supervisor.kill()
     caller.kill()
-    nothing_is_left(tmp_path)
+    assert_no_process(tmp_path)
 
 
 def test_ended_command_leaves_no_process(tmp_path: Path) -> None:
     run_command(stubborn(tmp_path, "end"), ending=ENDING)
     assert not any(map(is_running, processes(tmp_path)))
-    nothing_is_left(tmp_path)
+    assert_no_process(tmp_path)
 
 
 def test_failed_command_reports_its_error(tmp_path: Path) -> None:
@@ -105,28 +105,28 @@ def test_failed_command_reports_its_error(tmp_path: Path) -> None:
         CommandFailedError, match=r"^ValueError: the batch holds 3 rows, need 4 \(exit code 1\)$"
     ):
         run_command(stubborn(tmp_path, "fail"), ending=ENDING)
-    nothing_is_left(tmp_path)
+    assert_no_process(tmp_path)
 
 
 def test_exception_of_while_running_ends_the_command(tmp_path: Path) -> None:
-    def look() -> None:
+    def fail() -> None:
         if len(processes(tmp_path)) == 2:
-            raise LookupError("seen enough")
+            raise LookupError("stop")
 
-    with pytest.raises(LookupError, match="seen enough"):
-        run_command(stubborn(tmp_path, "wait"), ending=ENDING, while_running=look, look_seconds=0.05)
-    nothing_is_left(tmp_path)
+    with pytest.raises(LookupError, match="stop"):
+        run_command(stubborn(tmp_path, "wait"), ending=ENDING, while_running=fail, interval_seconds=0.05)
+    assert_no_process(tmp_path)
 
 
 def test_exit_code_contains_the_signal() -> None:
-    with pytest.raises(CommandFailedError, match=r"no error was printed \(exit code 137\)"):
+    with pytest.raises(CommandFailedError, match=r"no traceback was printed \(exit code 137\)"):
         run_command([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 
 
 def test_command_gets_environment_and_no_input(tmp_path: Path) -> None:
     code = "import os, pathlib, sys; pathlib.Path(os.environ['PLACE']).write_text(repr(sys.stdin.read()))"
-    run_command([sys.executable, "-c", code], environment={"PLACE": str(tmp_path / "said.txt")})
-    assert (tmp_path / "said.txt").read_text() == "''"
+    run_command([sys.executable, "-c", code], environment={"PLACE": str(tmp_path / "input.txt")})
+    assert (tmp_path / "input.txt").read_text() == "''"
 
 
 def test_die_with_parent_needs_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_first_error_is_not_the_launchers() -> None:
         '[rank1]:   File "loop.py", line 3, in step',
         "[rank1]: FloatingPointError: loss is nan",
         f"[rank0]: {TRACEBACK}",
-        "[rank0]: ConnectionError: the other one went",
+        "[rank0]: ConnectionError: peer closed",
         TRACEBACK,
         '  File "run.py", line 1, in main',
         "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ",

@@ -1,4 +1,4 @@
-"""A signal whose exception fell into a place that forgets exceptions still ends what it should end."""
+"""A signal whose exception was raised where Python discards exceptions still ends the command."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ from training.launch.process_group import Ending, run_command
 from training.launch.signals import remembered_signals
 
 
-class ToldToEndError(BaseException):
-    """What the handler raises, as Dagster's does."""
+class TerminatedError(BaseException):
+    """Raised by the signal handler, as by Dagster's."""
 
 
-class Forgetful:
-    """Gets a signal where Python prints an exception and goes on."""
+class SignalInDestructor:
+    """Receives a signal where Python prints exceptions and discards them."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -28,7 +28,7 @@ class Forgetful:
 def _raising_handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         del number, frame
-        raise ToldToEndError
+        raise TerminatedError
 
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     before = signal.signal(signal.SIGTERM, end)
@@ -39,11 +39,11 @@ def _raising_handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_lost_signal_is_handled_again() -> None:
     with remembered_signals() as handle_again:
         handle_again()
-        forgetful = [Forgetful()]
-        forgetful.clear()
-        with pytest.raises(ToldToEndError):
+        objects = [SignalInDestructor()]
+        objects.clear()
+        with pytest.raises(TerminatedError):
             handle_again()
-        handle_again()  # once is enough
+        handle_again()  # only once
 
 
 def test_handlers_are_restored() -> None:
@@ -56,19 +56,19 @@ def test_handlers_are_restored() -> None:
 def test_other_threads_record_no_signals() -> None:
     done: list[bool] = []
 
-    def look() -> None:
+    def record() -> None:
         with remembered_signals() as handle_again:
             handle_again()
         done.append(True)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=record)
     thread.start()
     thread.join()
     assert done == [True]
 
 
 def test_command_ends_after_a_lost_signal() -> None:
-    forgetful = [Forgetful()]
+    objects = [SignalInDestructor()]
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with pytest.raises(ToldToEndError):
-        run_command(command, ending=Ending(0.2), while_running=forgetful.clear, look_seconds=0.05)
+    with pytest.raises(TerminatedError):
+        run_command(command, ending=Ending(0.2), while_running=objects.clear, interval_seconds=0.05)
