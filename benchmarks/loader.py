@@ -41,7 +41,7 @@ from benchmarks.loader_peers import (
 from benchmarks.measuring import show, write_json
 from training.data.index import open_current
 from training.data.loader import BatchStream, LoaderSettings
-from training.data.shard_reader import ReaderSettings, decode_picture
+from training.data.shard_reader import ReaderSettings, decode_image
 from training.data.sources import ClipPairSettings, ClipPairSource
 
 OURS, OURS_UNCACHED, FLOOR = "ours", "ours, without cache", "decoding alone"
@@ -102,7 +102,7 @@ def decode_alone(task: LoaderTask) -> Callable[[int], None]:
 
     def take(count: int) -> None:
         for jpeg in itertools.islice(jpegs, 2 * task.batch_size * count):
-            decode_picture(jpeg)
+            decode_image(jpeg)
 
     return take
 

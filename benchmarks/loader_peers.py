@@ -1,7 +1,7 @@
 """The same crops in the layouts of other loaders, and those loaders in a well-tuned setup.
 
 Each yields batches without end: two random frames of a random clip, decoded by
-`training.data.shard_reader.decode_picture`, as uint8 [B, 3, 224, 224] each. Whole-clip layouts store a clip's
+`training.data.shard_reader.decode_image`, as uint8 [B, 3, 224, 224] each. Whole-clip layouts store a clip's
 JPEG files end to end with an array of their ends, so that reading a sample is one copy and only the two
 sampled frames are decoded. Frame layouts store one frame per item and read two of them at random.
 
@@ -28,7 +28,7 @@ from webdataset.compat import WebDataset
 
 from preprocessing.archive import Place, read_members
 from training.data.index import ClipIndex
-from training.data.shard_reader import decode_picture
+from training.data.shard_reader import decode_image
 
 PREFETCH_BATCHES = 2  # per worker; torch's default and ours
 PIECE_BYTES = 16 * 2**20  # of a shard or chunk: small, so that every worker gets several
@@ -79,7 +79,7 @@ class FramePairs(Dataset[Pair]):
     @override
     def __getitem__(self, index: int) -> Pair:
         first, second = random.sample(range(self._frame_counts[index]), 2)
-        return decode_picture(self._read(index, first)), decode_picture(self._read(index, second))
+        return decode_image(self._read(index, first)), decode_image(self._read(index, second))
 
 
 def read_jpegs(index: ClipIndex, clip: int) -> list[bytes]:
@@ -93,7 +93,7 @@ def decode_two_frames(clip: dict[str, Any]) -> Pair:
     """Two frames of a whole-clip item."""
     ends = clip["ends"]
     first, second = (
-        decode_picture(clip["frames"][ends[frame - 1] if frame else 0 : ends[frame]])
+        decode_image(clip["frames"][ends[frame - 1] if frame else 0 : ends[frame]])
         for frame in random.sample(range(len(ends)), 2)
     )
     return first, second
@@ -208,7 +208,7 @@ def load_webdataset(task: LoaderTask) -> Batches:
         return name.endswith(".jpg") and "anchors" not in name
 
     def decode(pair: tuple[bytes, bytes]) -> Pair:
-        return decode_picture(pair[0]), decode_picture(pair[1])
+        return decode_image(pair[0]), decode_image(pair[1])
 
     samples = (
         WebDataset(shards, resampled=True, shardshuffle=False, select_files=is_frame)

@@ -62,7 +62,7 @@ _ROWS: Final = (
     ),
     StageInfo(
         "stage2_eye",
-        "The eye code: contrastive learning on pairs of pictures that share only the eyes.",
+        "The eye code: contrastive learning on pairs of images that share only the eyes.",
         parents=("stage1_motion",),
         labels=(FACES, "pose", "gaze", "blink"),  # its anchors are chosen and verified by all three
         pretrained=(RELEASED_SETTING,),

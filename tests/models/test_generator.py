@@ -47,7 +47,7 @@ def blurred(maps: Tensor, kernel: Tensor, before: int, behind: int) -> Tensor:
 
 
 def reference(weights: dict[str, Tensor], style: Tensor, maps: Tensor, noises: list[Tensor]) -> Tensor:
-    """The picture of one sample by the layout of the state dict alone."""
+    """The image of one sample by the layout of the state dict alone."""
 
     def styled(name: str, maps: Tensor, noise: Tensor) -> Tensor:
         maps = modulated(weights, f"{name}.conv", maps, style, demodulate=True)
@@ -59,15 +59,15 @@ def reference(weights: dict[str, Tensor], style: Tensor, maps: Tensor, noises: l
         return rgb + weights[f"{name}.bias"]
 
     maps = styled("conv1", maps, noises[0])
-    picture = read_out("to_rgb1", maps)
+    image = read_out("to_rgb1", maps)
     for size in range(sum(key.endswith("upsample.kernel") for key in weights)):
         maps = styled(f"convs.{2 * size}", maps, noises[2 * size + 1])
         maps = styled(f"convs.{2 * size + 1}", maps, noises[2 * size + 2])
-        wide = torch.zeros(1, 3, 2 * picture.shape[2], 2 * picture.shape[3])
-        wide[:, :, ::2, ::2] = picture
+        wide = torch.zeros(1, 3, 2 * image.shape[2], 2 * image.shape[3])
+        wide[:, :, ::2, ::2] = image
         kernel = weights[f"to_rgbs.{size}.upsample.kernel"]
-        picture = blurred(wide, kernel, before=2, behind=1) + read_out(f"to_rgbs.{size}", maps)
-    return picture.tanh()
+        image = blurred(wide, kernel, before=2, behind=1) + read_out(f"to_rgbs.{size}", maps)
+    return image.tanh()
 
 
 def test_generator_matches_reference() -> None:
@@ -79,10 +79,10 @@ def test_generator_matches_reference() -> None:
         reference(weights, style[i : i + 1], appearance_map[i : i + 1], noises) for i in range(len(style))
     ]
     with torch.no_grad():
-        picture = generator(style, appearance_map, noise="stored")
-    assert picture.shape == (2, 3, 28, 28)
-    assert picture.std() > 0.1
-    torch.testing.assert_close(picture, torch.cat(expected), rtol=1e-3, atol=1e-4)
+        image = generator(style, appearance_map, noise="stored")
+    assert image.shape == (2, 3, 28, 28)
+    assert image.std() > 0.1
+    torch.testing.assert_close(image, torch.cat(expected), rtol=1e-3, atol=1e-4)
 
 
 def test_noise_off_equals_zero_strength() -> None:
@@ -111,10 +111,10 @@ def test_seed_determines_the_noise() -> None:
 def test_noise_differs_between_samples() -> None:
     style, appearance_map = small_inputs(samples=1)
     with torch.no_grad():
-        pictures = small_generator()(
+        images = small_generator()(
             style.expand(2, -1), appearance_map.expand(2, -1, -1, -1), noise=torch.Generator().manual_seed(0)
         )
-    assert not torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(images[0], images[1])
 
 
 def test_gradients_reach_style_and_map() -> None:
@@ -132,10 +132,10 @@ def test_official_generator_shapes() -> None:
     # 91,021,485 in the file, less the unused mapping network and constant input.
     assert parameter_count(generator) == 91_021_485 - 53_685_520 - 25_088
     with torch.no_grad():
-        picture = generator(torch.randn(1, 2590), torch.randn(1, 512, 7, 7))
-    assert picture.shape == (1, 3, 224, 224)
-    assert picture.abs().max() <= 1
-    assert picture.std() > 0.05
+        image = generator(torch.randn(1, 2590), torch.randn(1, 512, 7, 7))
+    assert image.shape == (1, 3, 224, 224)
+    assert image.abs().max() <= 1
+    assert image.std() > 0.05
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ def driven_by_itself(preset: NetworkPreset, image: torch.Tensor, mel: torch.Tens
     lip = AudioEncoder(preset.audio).train()(mel).lip_code
     codes = (appearance.code, lip, motion.expression, motion.eye, motion.pose)
     style = StyleVector(*codes).to_vector()
-    picture = Generator(preset.generator).train()(style, appearance.map)
-    outputs = MultiScaleDiscriminator(preset.discriminator).train()(picture)
-    features = VGG19Features(preset.vgg19)(picture)
-    coefficients = FaceReconstruction(preset.face_reconstruction).eval()(picture)
+    image = Generator(preset.generator).train()(style, appearance.map)
+    outputs = MultiScaleDiscriminator(preset.discriminator).train()(image)
+    features = VGG19Features(preset.vgg19)(image)
+    coefficients = FaceReconstruction(preset.face_reconstruction).eval()(image)
     terms = [output.score.float().mean() for output in outputs] + [maps.float().mean() for maps in features]
     return torch.stack([*terms, coefficients.float().mean()]).sum()
 

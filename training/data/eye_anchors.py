@@ -53,9 +53,9 @@ class EyeAnchorSource:
         clip, number, frame = int(self.clips[item]), int(self._numbers[item]), int(self._base_frames[item])
         return EyeAnchors(
             driven_by(facts, frame),
-            eyes=reader.picture(clip, f"anchors.{number:02d}.eyes.jpg")[None],
+            eyes=reader.image(clip, f"anchors.{number:02d}.eyes.jpg")[None],
             base=reader.frames(clip, [frame])[0][None],
-            anchor=reader.picture(clip, f"anchors.{number:02d}.jpg")[None],
+            anchor=reader.image(clip, f"anchors.{number:02d}.jpg")[None],
         )
 
     def _read_facts(self, reader: ShardReader, clip: int) -> list[tuple[int, str]]:

@@ -60,13 +60,13 @@ class LipWindowSource(WholeClipSource):
         own = self._draw_own(item, frame, rng)
         missing = self.settings.from_same_clip - len(own)
         foreign = self._draw_others(item, self.settings.from_other_clips + missing, rng)
-        pictures = reader.frames(item, [frame, *own])
-        negatives = pictures[1:] + [reader.frames(clip, [number])[0] for clip, number in foreign]
+        images = reader.frames(item, [frame, *own])
+        negatives = images[1:] + [reader.frames(clip, [number])[0] for clip, number in foreign]
         moments = [(item, number) for number in own] + foreign
         mels = [read_mel_window(reader, clip, number) for clip, number in moments]
         return LipWindows(
             driven_by(facts, frame),
-            frames=pictures[0][None],
+            frames=images[0][None],
             mels=read_mel_window(reader, item, frame)[None],
             negative_frames=torch.stack(negatives)[None],
             negative_mels=torch.stack(mels)[None],

@@ -71,20 +71,20 @@ class ShardReader:
 
     def frames(self, clip: int, numbers: Sequence[int]) -> list[Tensor]:
         """Frames of a clip, each uint8 [3, H, W] RGB and decoded once; not stacked: a batch copies them."""
-        decoded = {number: self.picture(clip, f"{number:03d}.jpg") for number in set(numbers)}
+        decoded = {number: self.image(clip, f"{number:03d}.jpg") for number in set(numbers)}
         return [decoded[number] for number in numbers]
 
-    def picture(self, clip: int, member: str) -> Tensor:
+    def image(self, clip: int, member: str) -> Tensor:
         """A JPEG member, uint8 [3, H, W] RGB."""
         data = self._member(clip, member)
         try:
-            picture = decode_picture(data)
+            image = decode_image(data)
         except RuntimeError as error:
             raise self.corrupt(clip, member, f"cannot be decoded: {error}") from error
         side_px = self.settings.frame_side_px
-        if picture.shape != (3, side_px, side_px):
-            raise self.corrupt(clip, member, f"is {list(picture.shape)}, need {[3, side_px, side_px]}")
-        return picture
+        if image.shape != (3, side_px, side_px):
+            raise self.corrupt(clip, member, f"is {list(image.shape)}, need {[3, side_px, side_px]}")
+        return image
 
     def rows(
         self, clip: int, member: str, shape: tuple[int, ...], first: int, end: int
@@ -187,11 +187,11 @@ class ShardReader:
         )
 
 
-def decode_picture(data: bytes) -> Tensor:
+def decode_image(data: bytes) -> Tensor:
     """Decode a JPEG to uint8 [3, H, W] RGB; raises RuntimeError if it is damaged."""
-    picture = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
-    assert isinstance(picture, Tensor)  # a list only for a list of inputs
-    return picture
+    image = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+    assert isinstance(image, Tensor)  # a list only for a list of inputs
+    return image
 
 
 def parse_tar_header(header: bytes) -> tuple[str, int]:

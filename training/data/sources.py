@@ -118,8 +118,8 @@ class ClipPairSource(WholeClipSource):
     def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> ClipPairs:
         """Two different frames; the driving frame is uniform."""
         driving, appearance = draw_pair(self.frame_count(item), self.settings.minimum_gap_frames, rng)
-        pictures = reader.frames(item, (appearance, driving))
-        return ClipPairs(driven_by(facts, driving), pictures[0][None], pictures[1][None])
+        images = reader.frames(item, (appearance, driving))
+        return ClipPairs(driven_by(facts, driving), images[0][None], images[1][None])
 
 
 class LabelledFrameSource(WholeClipSource):
@@ -162,10 +162,10 @@ class ExpressionWindowSource(WholeClipSource):
         driving = int(rng.integers(half, frames - half))
         appearance = draw_other(frames, driving, self.settings.minimum_gap_frames, rng)
         window = range(driving - half, driving + half + 1)
-        pictures = reader.frames(item, [appearance, *window])
+        images = reader.frames(item, [appearance, *window])
         return ExpressionWindows(
             driven_by(facts, driving),
-            appearance=pictures[0][None],
-            window=torch.stack(pictures[1:])[None],
+            appearance=images[0][None],
+            window=torch.stack(images[1:])[None],
             mels=read_mel_window(reader, item, driving)[None],
         )

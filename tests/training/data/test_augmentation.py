@@ -23,8 +23,8 @@ def noise(*shape: int) -> torch.Tensor:
 
 def recoloured(pixels: list[list[float]], factors: tuple[float, float, float, float]) -> list[list[float]]:
     """Pixels and result as [n][3] in [0, 1]."""
-    picture = torch.tensor(pixels).T[None, :, None] * 2 - 1
-    changed = change_colour(picture, np.array([factors], np.float64))
+    image = torch.tensor(pixels).T[None, :, None] * 2 - 1
+    changed = change_colour(image, np.array([factors], np.float64))
     return ((changed[0, :, 0].T + 1) / 2).tolist()
 
 

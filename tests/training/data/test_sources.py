@@ -45,15 +45,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the size of every picture that is decoded."""
+    """Grows by the size of every image that is decoded."""
     sizes = list[int]()
-    decode = data_shards.decode_picture
+    decode = data_shards.decode_image
 
     def counting(data: bytes) -> torch.Tensor:
         sizes.append(len(data))
         return decode(data)
 
-    monkeypatch.setattr(data_shards, "decode_picture", counting)
+    monkeypatch.setattr(data_shards, "decode_image", counting)
     return sizes
 
 

@@ -5,7 +5,7 @@ from training.losses.adversarial import discriminator_hinge_loss, generator_hing
 
 
 def scores(*values: float) -> torch.Tensor:
-    """One picture's map of scores, a row of patches."""
+    """One image's map of scores, a row of patches."""
     return torch.tensor(values).reshape(1, 1, 1, -1)
 
 

@@ -39,14 +39,14 @@ def test_r1_matches_finite_differences() -> None:
     discriminator = MultiScaleDiscriminator(TINY.discriminator).double().eval()
     image = torch.rand(1, 3, 16, 16, dtype=torch.float64) * 2 - 1
 
-    def scores(pictures: torch.Tensor) -> torch.Tensor:
-        return torch.stack([verdict.score.mean((1, 2, 3)) for verdict in discriminator(pictures)]).mean(0)
+    def scores(images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([output.score.mean((1, 2, 3)) for output in discriminator(images)]).mean(0)
 
     steps = 1e-6 * torch.eye(image.numel(), dtype=torch.float64).reshape(-1, 3, 16, 16)
     with torch.no_grad():
         slopes = (scores(image + steps) - scores(image - steps)) / 2e-6
     image.requires_grad_()
-    penalty = r1_penalty([verdict.score for verdict in discriminator(image)], image)
+    penalty = r1_penalty([output.score for output in discriminator(image)], image)
     torch.testing.assert_close(penalty.detach(), slopes.square().sum(), rtol=1e-5, atol=0)
     penalty.backward()
     weights = discriminator.get_parameter("scales.1.score.weight")

@@ -51,11 +51,11 @@ def test_motion_feature_trunk_is_frozen() -> None:
 def test_motion_feature_augments_in_training_only() -> None:
     motion, settings, frames = MotionEncoder(TOY.motion), MotionAugmentation(), random_frames(2, 3)
     network, facts = MotionFeature(motion, settings), row_facts(2)
-    pictures = to_network_input(frames.flatten(0, 1), TOY_SIDE_PX)
-    changed = motion.model(augment_motion(pictures, frame_seeds(facts.seeds, 3), settings))
+    images = to_network_input(frames.flatten(0, 1), TOY_SIDE_PX)
+    changed = motion.model(augment_motion(images, frame_seeds(facts.seeds, 3), settings))
     torch.testing.assert_close(network.train()(frames, facts).flatten(0, 1), changed)
-    torch.testing.assert_close(network.eval()(frames, facts).flatten(0, 1), motion.model(pictures))
-    assert not torch.allclose(changed, motion.model(pictures), atol=1e-3)
+    torch.testing.assert_close(network.eval()(frames, facts).flatten(0, 1), motion.model(images))
+    assert not torch.allclose(changed, motion.model(images), atol=1e-3)
 
 
 def test_frame_seeds_are_distinct() -> None:

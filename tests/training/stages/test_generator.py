@@ -18,17 +18,17 @@ def test_start_from_first_keeps_the_appearance() -> None:
         style[:, :appearance] = code
     assert styles[0].shape != styles[1].shape
     with torch.no_grad():
-        pictures = [
+        images = [
             network(style, maps, noise="off") for network, style in zip((first, final), styles, strict=True)
         ]
-        spoken = final(styles[1] + 1, maps, noise="off")
+        with_motion = final(styles[1] + 1, maps, noise="off")
         stored = [
             network(style, maps, noise="stored")
             for network, style in zip((first, final), styles, strict=True)
         ]
-    torch.testing.assert_close(pictures[1], pictures[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(images[1], images[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(stored[1], stored[0], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(spoken, pictures[1], atol=1e-2)
+    assert not torch.allclose(with_motion, images[1], atol=1e-2)
 
 
 def test_start_from_first_rejects_other_generators() -> None:

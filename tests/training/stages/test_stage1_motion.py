@@ -50,10 +50,10 @@ def test_stage1_adversary_step_gradients(r1: float) -> None:
     result = stage.model.train()(make_batch())
     assert result.real is not None
     assert result.generated is not None
-    # The loop detaches; even what it forgot would end here for r1's real pictures alone.
-    verdict = stage.adversary(result.real.detach(), result.generated.detach())
-    assert set(verdict.losses) == {"discriminator"} | ({"r1"} if r1 else set())
-    weighted_total(verdict.losses, stage.loss_weights).backward()
+    # The trainer detaches both.
+    output = stage.adversary(result.real.detach(), result.generated.detach())
+    assert set(output.losses) == {"discriminator"} | ({"r1"} if r1 else set())
+    weighted_total(output.losses, stage.loss_weights).backward()
     assert all(value.grad is None for value in stage.model.parameters())
     assert any(
         value.grad is not None and value.grad.abs().max() > 0 for value in stage.adversary.parameters()
@@ -67,8 +67,8 @@ def test_stage1_losses_have_weights() -> None:
     assert result.real is not None
     assert result.generated is not None
     assert result.real.shape == result.generated.shape == (ROWS, 3, TOY.image_side_px, TOY.image_side_px)
-    verdict = stage.adversary(result.real, result.generated.detach())
-    assert set(result.losses) | set(verdict.losses) == set(stage.loss_weights)
+    output = stage.adversary(result.real, result.generated.detach())
+    assert set(result.losses) | set(output.losses) == set(stage.loss_weights)
 
 
 def test_stage1_loss_networks_are_frozen() -> None:

@@ -128,7 +128,7 @@ def test_lip_stage_trunk_is_frozen() -> None:
 
 def test_lip_stage_losses_match_reference() -> None:
     stage, batch = make_stage(LipStageSettings(temperature=0.25)), make_batch()
-    model = stage.lip_model.eval()  # no batch statistics: every picture by itself
+    model = stage.lip_model.eval()  # no batch statistics: every image by itself
     f_v = model.to_mouth(model.motion_feature(batch.frames[:, None], batch.facts)[:, 0])
     f_a = model.audio(batch.mels)
     f_v_negative = torch.stack(

@@ -63,9 +63,9 @@ def test_stage3_adversary_step_gradients() -> None:
     result = stage.model.train()(make_batch())
     assert result.real is not None
     assert result.generated is not None
-    verdict = stage.adversary(result.real.detach(), result.generated.detach())
-    assert set(verdict.losses) | set(result.losses) == set(stage.loss_weights)
-    verdict.losses["discriminator"].backward()
+    output = stage.adversary(result.real.detach(), result.generated.detach())
+    assert set(output.losses) | set(result.losses) == set(stage.loss_weights)
+    output.losses["discriminator"].backward()
     assert parts_with_gradients(stage.model) == set()
     assert parts_with_gradients(stage.adversary) == {"network"}
 
