@@ -11,7 +11,7 @@ ChosenSplit = Literal["train", "validation", "test"]
 
 
 class EvaluationConfig(Settings):
-    """Which run is evaluated, on which videos, and with which outside weights.
+    """Which run is evaluated, on which videos, and with which pretrained weights.
 
     Raises:
         ValueError: a value is out of its bounds.

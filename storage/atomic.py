@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a SIGKILL or a power cut."""
+"""Atomic writes: a file is complete or absent, also after a SIGKILL or a power failure."""
 
 import os
 import re
@@ -15,14 +15,14 @@ PARTIAL_OWNER: Final = re.compile(r"\.partial-(\d+)-[0-9a-f]+")
 
 @contextmanager
 def write_atomically(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
-    """Give a path to write to; when the block ends well, it becomes `path`, flushed to the disk.
+    """Yield a temporary path; if the block succeeds, flush it and rename it to `path`.
 
-    The path given lies in the same directory and keeps the suffix (writers of pictures and sound
-    choose the format by it): ``face.png`` is written as ``face.partial-<process>-<random>.png``.
-    An exception in the block removes it and leaves `path` as it was. The directory is made if needed.
+    The temporary file is in the same directory and has the same suffix, since writers of images and sound
+    choose the format by it: ``face.png`` is written as ``face.partial-<process>-<random>.png``. An exception
+    in the block removes it and leaves `path` unchanged. The directory is created if needed.
 
     Raises:
-        FileNotFoundError: the block ended well and wrote nothing.
+        FileNotFoundError: the block succeeded but wrote nothing.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,15 +37,15 @@ def write_atomically(path: str | os.PathLike[str]) -> Generator[Path, None, None
 
 
 def partial_path(target: Path) -> Path:
-    """A name beside `target` that no one else uses, with this process in it and the same suffix."""
+    """A unique path beside `target`, with the id of this process in its name and the same suffix."""
     mark = f"{PARTIAL_MARK}{os.getpid()}-{secrets.token_hex(4)}"
     return target.with_name(f"{target.stem}{mark}{target.suffix}")
 
 
 def remove_dead_partials(directory: Path) -> None:
-    """Remove, at any depth, what `write_atomically` left in processes that are gone.
+    """Remove, at any depth, partial files of processes that have ended.
 
-    A live process keeps its own: an orphaned worker of a killed run may still be writing.
+    Those of live processes stay: an orphaned worker of a killed run may still be writing.
     """
     for partial in list(directory.rglob(f"*{PARTIAL_MARK}*")):
         owner = PARTIAL_OWNER.search(partial.name)
@@ -54,7 +54,7 @@ def remove_dead_partials(directory: Path) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this number runs on this machine, whoever owns it."""
+    """Whether a process with this id runs on this machine, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -65,7 +65,7 @@ def is_alive(process: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, link or whole directory; nothing there is fine."""
+    """Remove a file, link or directory tree if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -73,13 +73,13 @@ def remove(path: Path) -> None:
 
 
 def flush_file(path: Path) -> None:
-    """Bring a file's bytes to the disk (fsync)."""
+    """Flush a file to the disk (fsync)."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def flush_directory(path: Path) -> None:
-    """Bring a directory's names to the disk: a rename outlives a power cut only after this."""
+    """Flush a directory to the disk: only then does a rename survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

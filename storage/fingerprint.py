@@ -1,7 +1,7 @@
-"""Fingerprints: one text for one value, and its sha256.
+"""Fingerprints: the canonical JSON of a value, and its sha256.
 
-The text is JSON with sorted keys, no spaces, ASCII only, and floats in Python's shortest form that
-reads back the same (`repr`), so that it is the same on every machine.
+Canonical JSON has sorted keys, no spaces, ASCII only, and floats in Python's shortest form that round-trips
+(`repr`), so it is the same on every machine.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ WEIGHTS_DIGITS: Final = 8  # of the sha256 of weights, in the names of labellers
 
 
 def to_json_value(value: object, path: str = "value") -> JsonValue:
-    """The plain JSON form of a value: dataclasses and settings become dicts, tuples lists, all else stays.
+    """Convert a value to JSON values: dataclasses and settings to dicts, tuples to lists.
 
     Args:
         value: None, bool, int, float, str, or lists, tuples, string-keyed mappings, dataclass
-            instances and settings of these, however deep.
-        path: what an error calls `value`.
+            instances and settings of these, nested to any depth.
+        path: name of `value` in errors.
 
     Raises:
-        TypeError: a value of any other type, or a key that is no string; names where.
-        ValueError: a float that is not finite (JSON has none); names where.
+        TypeError: a value of another type, or a key that is not a string.
+        ValueError: a float that is not finite, which JSON cannot hold.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -53,7 +53,7 @@ def to_json_value(value: object, path: str = "value") -> JsonValue:
         return {name: to_json_value(item, f"{path}.{name}") for name, item in value}
     if isinstance(value, Mapping):
         return _mapping_to_json(value, path)
-    raise TypeError(f"{path} is a {type(value).__name__}, which has no one JSON form: {value!r}")
+    raise TypeError(f"{path} is a {type(value).__name__}, which has no canonical JSON form: {value!r}")
 
 
 def _mapping_to_json(mapping: Mapping[object, object], path: str) -> dict[str, JsonValue]:
@@ -66,7 +66,7 @@ def _mapping_to_json(mapping: Mapping[object, object], path: str) -> dict[str, J
 
 
 def canonical_json(value: object) -> str:
-    """The one JSON text of a value; equal values give equal texts. Errors: `to_json_value`."""
+    """The canonical JSON of a value; equal values give equal texts. Raises as `to_json_value`."""
     return json.dumps(to_json_value(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -76,6 +76,6 @@ def fingerprint(value: object) -> str:
 
 
 def file_sha256(path: str | PathLike[str]) -> str:
-    """sha256, 64 hex digits, of a local file's bytes, read in pieces."""
+    """sha256 of a local file, 64 hex digits; the file is read in chunks."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

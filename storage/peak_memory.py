@@ -1,4 +1,4 @@
-"""How much memory a piece of work took at its peak, with all processes that it started."""
+"""Peak memory of a block of code, including all processes that it started."""
 
 import threading
 from collections.abc import Generator
@@ -7,47 +7,47 @@ from typing import Final
 
 import psutil
 
-LOOK_SECONDS: Final = 1.0
-"""Between two looks, each of some milliseconds a process: shorter peaks may be missed."""
+SAMPLE_SECONDS: Final = 1.0
+"""Between samples, each of which takes some milliseconds per process; shorter peaks may be missed."""
 
 
-class MemoryWatch:
-    """The largest sum seen so far."""
+class PeakMemory:
+    """The largest sample so far."""
 
     def __init__(self) -> None:
         self.peak_mebibytes = 0.0
 
-    def look(self) -> None:
-        """Add up this process and all below it now."""
+    def sample(self) -> None:
+        """Measure this process and all its descendants."""
         process = psutil.Process()
-        total = sum(_bytes(one) for one in (process, *process.children(recursive=True)))
+        total = sum(_bytes(member) for member in (process, *process.children(recursive=True)))
         self.peak_mebibytes = max(self.peak_mebibytes, round(total / 2**20, 1))
 
 
 @contextmanager
-def watched_memory(look_seconds: float = LOOK_SECONDS) -> Generator[MemoryWatch]:
-    """Look at the memory at the start, every `look_seconds` and at the end of the block."""
-    watch, ended = MemoryWatch(), threading.Event()
+def measured_memory(sample_seconds: float = SAMPLE_SECONDS) -> Generator[PeakMemory]:
+    """Sample the memory at the start, every `sample_seconds` and at the end of the block."""
+    memory, ended = PeakMemory(), threading.Event()
 
-    def look_on() -> None:
-        while not ended.wait(look_seconds):
-            watch.look()
+    def sample_until_ended() -> None:
+        while not ended.wait(sample_seconds):
+            memory.sample()
 
-    watch.look()
-    thread = threading.Thread(target=look_on, name="memory watch", daemon=True)
+    memory.sample()
+    thread = threading.Thread(target=sample_until_ended, name="peak memory", daemon=True)
     thread.start()
     try:
-        yield watch
+        yield memory
     finally:
         ended.set()
         thread.join()
-        watch.look()
+        memory.sample()
 
 
 def _bytes(process: psutil.Process) -> int:
-    """Memory of a process; what it shares with others is counted in parts, where the system tells (Linux)."""
+    """Memory of a process; on Linux shared memory is divided among the processes that share it."""
     try:
-        told = process.memory_full_info()
-        return getattr(told, "pss", told.rss)
+        memory = process.memory_full_info()
+        return getattr(memory, "pss", memory.rss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0  # it has just ended, or belongs to another user
+        return 0  # ended meanwhile, or of another user

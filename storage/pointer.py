@@ -1,4 +1,4 @@
-"""`current.json` of a partition: which of its builds counts, and until when others did."""
+"""`current.json` of a partition: which of its builds is current, and when earlier ones were superseded."""
 
 import json
 from collections.abc import Mapping
@@ -11,31 +11,32 @@ from upath import UPath
 from storage.objects import read_bytes, write_bytes
 
 CURRENT_NAME: Final = "current.json"
-EARLIER_KEPT: Final = 50  # of the builds that ceased to count last
+MAXIMUM_SUPERSEDED: Final = 50  # entries, the latest
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What `current.json` says.
+    """The content of `current.json`.
 
     Attributes:
-        directory: Name of the build that counts.
-        earlier: Name of a build -> when it ceased to count, UTC, ISO 8601: running jobs may still read it.
+        directory: Name of the current build.
+        superseded: Name of an earlier build -> when it was superseded, UTC, ISO 8601. Running jobs may still
+            read it.
     """
 
     directory: str
-    earlier: Mapping[str, str] = field(default_factory=dict)
+    superseded: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_pointer(partition: UPath) -> Pointer | None:
-    """Read a partition's pointer; None where there is none.
+    """A partition's pointer; None if it has none.
 
     Raises:
         ValueError: it is damaged.
     """
     try:
-        told: Any = json.loads(read_bytes(partition / CURRENT_NAME))
-        return Pointer(told["directory"], told.get("earlier", {}))
+        values: Any = json.loads(read_bytes(partition / CURRENT_NAME))
+        return Pointer(values["directory"], values.get("superseded", {}))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -43,12 +44,12 @@ def read_pointer(partition: UPath) -> Pointer | None:
 
 
 def point_to(partition: UPath, directory: str) -> None:
-    """Make a build the one that counts, in one step, and note when the one before ceased to."""
+    """Make a build current in one step, and record when the previous one was superseded."""
     before = read_pointer(partition)
-    earlier = dict(before.earlier) if before is not None else {}
+    superseded = dict(before.superseded) if before is not None else {}
     if before is not None:
-        earlier[before.directory] = datetime.now(UTC).isoformat(timespec="microseconds")
-    earlier.pop(directory, None)
-    last = sorted(earlier.items(), key=lambda item: item[1])[-EARLIER_KEPT:]
-    text = json.dumps(asdict(Pointer(directory, dict(last))))
+        superseded[before.directory] = datetime.now(UTC).isoformat(timespec="microseconds")
+    superseded.pop(directory, None)
+    latest = sorted(superseded.items(), key=lambda item: item[1])[-MAXIMUM_SUPERSEDED:]
+    text = json.dumps(asdict(Pointer(directory, dict(latest))))
     write_bytes(partition / CURRENT_NAME, text.encode())

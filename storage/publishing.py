@@ -25,7 +25,7 @@ from storage.build_directory import building_lock, collect_files, place_locally,
 from storage.fingerprint import JsonValue, canonical_json, fingerprint, to_json_value
 from storage.manifest import MANIFEST_NAME, Input, Manifest
 from storage.objects import entries, is_local, local_path, read_bytes, read_sha256
-from storage.peak_memory import watched_memory
+from storage.peak_memory import measured_memory
 from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
 from storage.transfer import damage, upload
@@ -263,7 +263,7 @@ def _previous_build(root: UPath, recipe: Recipe) -> Published | None:
 
 def _run(recipe: Recipe, build: Callable[[Path], BuildReport], work: Path) -> Manifest:
     started_seconds, started_cpu_seconds = time.monotonic(), _cpu_seconds()
-    with watched_memory() as memory:
+    with measured_memory() as memory:
         report = build(work)
     return Manifest(
         asset=recipe.asset,

@@ -14,7 +14,7 @@ from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE
 
 EYE_STAGE: Final = "stage2_eye"
 WEIGHTS_NAME: Final = "weights.safetensors"
-RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the list of outside weights
+RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the catalog of pretrained weights
 
 
 def is_released(checkpoint: str) -> bool:

@@ -98,7 +98,7 @@ def load_talking_head(
     """A talking head ready to render.
 
     Args:
-        checkpoint: a folder with the four released files, their name in the list of outside weights
+        checkpoint: a folder with the four released files, their name in the weights catalog
             (`pdfgc_official`), else the name of a training run.
         root: where training runs are published.
         device: auto takes the GPU where there is one.

@@ -37,8 +37,7 @@ def list_weights(as_json: bool) -> None:
 
     from weights.folder import overview
 
-    with _one_line_errors():
-        folder, rows = overview()
+    folder, rows = overview()
     if as_json:
         click.echo(json.dumps({"folder": folder, "weights": rows}, indent=2))
         return
@@ -72,13 +71,12 @@ def fetch_command(names: tuple[str, ...], source: str | None, accepted: tuple[st
 
     if source is not None and len(names) > 1:
         raise click.UsageError(f"--from takes one NAME, got {', '.join(names)}")
-    with _one_line_errors():
-        _accept(accepted)
-        for name in names:
-            with _progress_bar() as progress:
-                files = fetch_weights(name, progress, source)
-            for file in files:
-                click.echo(f"{file.path}  sha256 {file.sha256} ({_trusted(file.trusted)})")
+    _accept(accepted)
+    for name in names:
+        with _progress_bar() as progress:
+            files = fetch_weights(name, progress, source)
+        for file in files:
+            click.echo(f"{file.path}  sha256 {file.sha256} ({_trusted(file.trusted)})")
 
 
 @weights.command("verify")
@@ -93,20 +91,19 @@ def verify_command(names: tuple[str, ...], accepted: tuple[str, ...]) -> None:
     from weights.resolve import licence_record
 
     failures = 0
-    with _one_line_errors():
-        _accept(accepted)
-        present = [str(row["name"]) for row in overview()[1] if row["state"] != "missing"]
-        for name in names or present:
-            try:
-                record = licence_record(name)
-            except (ValueError, OSError) as error:
-                failures += 1
-                click.echo(f"{name}: {error}", err=True)
-            else:
-                for file, sha256 in record.sha256.items():
-                    click.echo(f"{name}: {file} ok, sha256 {sha256}")
-        if not names and not present:
-            click.echo("no weights are present; pdfgc weights list shows those available")
+    _accept(accepted)
+    present = [str(row["name"]) for row in overview()[1] if row["state"] != "missing"]
+    for name in names or present:
+        try:
+            record = licence_record(name)
+        except (ValueError, OSError) as error:
+            failures += 1
+            click.echo(f"{name}: {error}", err=True)
+        else:
+            for file, sha256 in record.sha256.items():
+                click.echo(f"{name}: {file} ok, sha256 {sha256}")
+    if not names and not present:
+        click.echo("no weights are present; pdfgc weights list shows those available")
     raise SystemExit(1 if failures else 0)
 
 
@@ -117,9 +114,8 @@ def path_command(name: str, accepted: tuple[str, ...]) -> None:
     """Print the verified path of NAME: its file, or its folder if it has several files."""
     from weights.resolve import weights_path
 
-    with _one_line_errors():
-        _accept(accepted)
-        click.echo(str(weights_path(name)))
+    _accept(accepted)
+    click.echo(str(weights_path(name)))
 
 
 def _accept(names: tuple[str, ...]) -> None:
@@ -131,14 +127,6 @@ def _accept(names: tuple[str, ...]) -> None:
 
 def _trusted(trusted: str) -> str:
     return "matches the catalog" if trusted == "catalog" else "recorded at first use"
-
-
-@contextmanager
-def _one_line_errors() -> Generator[None, None, None]:
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 @contextmanager

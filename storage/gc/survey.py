@@ -135,8 +135,8 @@ class Survey:
         partition = self.partitions[build.asset, build.partition]
         finished = self._finished_at(build)
         assert finished is not None
-        if partition.pointer is not None and build.name in partition.pointer.earlier:
-            return max(finished, datetime.fromisoformat(partition.pointer.earlier[build.name]))
+        if partition.pointer is not None and build.name in partition.pointer.superseded:
+            return max(finished, datetime.fromisoformat(partition.pointer.superseded[build.name]))
         times = [time for other in partition.builds if (time := self._finished_at(other)) is not None]
         return min((time for time in times if time > finished), default=finished)
 
