@@ -76,7 +76,7 @@ def _face_landmarker(model: FaceLandmarker) -> tuple[Label, Network]:
     return label, alone
 
 
-def _whole(labeller: ClipLabeller[Clip, Any, object]) -> Label:
+def _whole(labeller: ClipLabeller[Clip, Any, Any]) -> Label:
     return lambda clip: labeller.label(labeller.prepare(clip))
 
 

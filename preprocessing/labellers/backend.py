@@ -141,14 +141,14 @@ class BackendSettings(Settings):
 
 
 def label_clips(
-    items: Iterator[Item], labeller: ClipLabeller[Item, Prepared, Labels]
+    items: Iterator[Item], labeller: ClipLabeller[Item, Any, Labels]
 ) -> Generator[tuple[Item, Labels]]:
     """Label clips in order, with up to `PREPARED_CLIPS` of them read and decoded ahead.
 
     Errors of reading, preparing and labelling a clip are raised at that clip.
     """
 
-    def prepare_next() -> tuple[Item, Prepared] | None:
+    def prepare_next() -> tuple[Item, Any] | None:
         item = next(items, None)
         return None if item is None else (item, labeller.prepare(item))
 

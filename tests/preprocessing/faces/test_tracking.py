@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import cv2
 import insightface
@@ -209,7 +210,7 @@ def test_window_outside_the_frame_is_black() -> None:
         ({"memory_mebibytes": 16, "maximum_faces": 16}, "allows windows of only 52 px for 16 faces"),
     ],
 )
-def test_tracking_settings_refuse_values_out_of_range(values: dict[str, int], error: str) -> None:
+def test_tracking_settings_refuse_values_out_of_range(values: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         TrackingSettings(**values)
 
