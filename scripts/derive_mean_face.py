@@ -3,12 +3,12 @@
     python scripts/derive_mean_face.py --videos FOLDER... --out preprocessing/faces/mean_face_478.csv
 
 A folder holds one sub-folder per person, or files named `person__anything`. The portraits that
-scikit-image and insightface carry are added. Every person weighs the same, whatever their footage.
+scikit-image and insightface contain are added. Every person has the same weight.
 
 1. MediaPipe FaceMesh on up to 40 frames a person, scaled to a common eye distance.
-2. First shape: the mesh's own 3-D points, turned onto each other and averaged. Mirror vertices are
-   those that meet when the mean is mirrored; the result is checked to be its own inverse.
-3. The mesh's depth is pulled towards a frontal face, so depth is refined by alternating least
+2. First shape: the mesh's 3-D points, aligned to each other and averaged. Mirror vertices are
+   those that coincide when the mean is mirrored; the result is checked to be its own inverse.
+3. The mesh's depth is biased towards a frontal face, so it is refined by alternating least
    squares in perspective: poses from the rigid points of every frame, then each person's vertices
    from all frames' image points (held near the mean face), then the mean of all persons, made
    symmetric (its depth held near the first one where too few heads turn). Vertices that deform
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
-from preprocessing.faces import landmark_groups as face_points
+from preprocessing.faces import landmark_groups as groups
 from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
 from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
@@ -49,7 +49,7 @@ MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 OUTER_ITERATIONS: Final = 40
 PERSON_PULL: Final = 1.0  # towards the mean face, in frames' worth of image points a frame has 60
 DEPTH_PULL: Final = 0.1  # of the mean face's depth towards the mesh's own, in persons' worth
-RIGID: Final = list(face_points.RIGID_POINTS)
+RIGID: Final = list(groups.RIGID_POINTS)
 DEEP3D_POINTS_CM: Final = 10.0 * np.array(MODEL_POINTS)  # the model's unit is about 10 cm
 DEEP3D_NOSE_TIP: Final = 1  # fits its nose point to 1 mm; vertex 4, the other candidate, to 3 mm
 # The iris's plane, as a camera sees it, 0.28 cm in front of the midpoint of the eye's corners: what
@@ -97,8 +97,8 @@ def frames_of(path: Path, count: int) -> Iterator[NDArray[np.uint8]]:
         index += 1
 
 
-class FaceReader:
-    """Detection, then FaceMesh on an enlarged square around each face: small faces are read as well."""
+class LandmarkReader:
+    """Detection, then FaceMesh on an enlarged square around each face, also for small faces."""
 
     def __init__(self) -> None:
         self._detector = FaceDetection(model_selection=1, min_detection_confidence=0.5)
@@ -126,8 +126,8 @@ class FaceReader:
         return faces
 
 
-def packaged_portraits(reader: FaceReader) -> dict[str, Array]:
-    """Faces in pictures that installed packages carry."""
+def packaged_portraits(reader: LandmarkReader) -> dict[str, Array]:
+    """Faces in pictures of installed packages."""
     import insightface
     import skimage.data
 
@@ -144,12 +144,12 @@ def packaged_portraits(reader: FaceReader) -> dict[str, Array]:
 
 def gather_faces(folders: list[Path]) -> dict[str, Array]:
     """Landmarks [n, 478, 3] of every person, centred and scaled as the crop has them."""
-    reader = FaceReader()
+    reader = LandmarkReader()
     faces = packaged_portraits(reader)
     for person, paths in pictures_by_person(folders).items():
         count = FRAMES_PER_PERSON // len(paths)
-        found = [reader.read(frame)[:1] for path in paths for frame in frames_of(path, count)]
-        rows = [rows[0] for rows in found if rows]
+        detections = [reader.read(frame)[:1] for path in paths for frame in frames_of(path, count)]
+        rows = [faces_in_frame[0] for faces_in_frame in detections if faces_in_frame]
         if rows:
             faces[person] = np.stack(rows)
         print(f"{person}: {len(rows)} faces", flush=True)
@@ -166,14 +166,14 @@ def to_common_scale(landmarks: Array) -> Array:
 
 def eye_corners() -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Corner indices of the image-left and the image-right eye."""
-    return face_points.IMAGE_LEFT_EYE_CORNERS, face_points.IMAGE_RIGHT_EYE_CORNERS
+    return groups.IMAGE_LEFT_EYE_CORNERS, groups.IMAGE_RIGHT_EYE_CORNERS
 
 
 # --- 2. first shape and mirror ----------------------------------------------------------------------
 
 
 def average_meshes(faces: dict[str, Array]) -> Array:
-    """Mean of the meshes' own 3-D points (y up, z towards the camera), all persons alike."""
+    """Mean of the meshes' own 3-D points (y up, z towards the camera), all people with equal weight."""
     meshes = {
         person: np.stack([f[..., 0] - CROP_CENTRE_PX, CROP_CENTRE_PX - f[..., 1], -f[..., 2]], axis=-1)
         for person, f in faces.items()
@@ -191,7 +191,7 @@ def average_meshes(faces: dict[str, Array]) -> Array:
 
 
 def find_mirror(mean: Array) -> NDArray[np.int64]:
-    """Index of each vertex's mirror vertex: whichever meets it once the mirrored face is laid over."""
+    """Index of each vertex's mirror vertex: the one that matches it in the aligned mirrored face."""
     moved = mean * MIRROR
     pairs = np.arange(len(mean))
     for _ in range(20):
@@ -199,12 +199,12 @@ def find_mirror(mean: Array) -> NDArray[np.int64]:
         pairs = linear_sum_assignment(squared)[1]
         moved = fit_similarity((mean * MIRROR)[pairs], mean).apply(mean * MIRROR)
     if not np.array_equal(pairs[pairs], np.arange(len(mean))):
-        raise ValueError("the mirror pairs found are not their own inverse: too few or too turned faces")
+        raise ValueError("mirror pairs are not their own inverse, need more or more frontal faces")
     return pairs
 
 
 def make_symmetric(shape: Array, mirror: NDArray[np.int64]) -> Array:
-    """The face turned upright into its own plane of symmetry, then averaged with its mirror image."""
+    """Rotate the face into its plane of symmetry, then average it with its mirror image."""
     for _ in range(5):
         shape = shape - shape.mean(0)
         half_turn = (
@@ -219,7 +219,7 @@ def make_symmetric(shape: Array, mirror: NDArray[np.int64]) -> Array:
 
 
 def neutral_weights(landmarks: Array) -> Array:
-    """[n, 478] 1 where a vertex may be trusted; deforming ones only in frames of a neutral face."""
+    """[n, 478] 1 where a vertex counts; deforming ones only in frames of a neutral face."""
     gap = np.linalg.norm(landmarks[:, 13, :2] - landmarks[:, 14, :2], axis=-1)
     lids = sum(
         np.linalg.norm(landmarks[:, u, :2] - landmarks[:, v, :2], axis=-1)
@@ -262,7 +262,7 @@ def solve_person(shape: Array, mean: Array, landmarks: Array) -> tuple[Array, Ar
 
 
 def refine_depth(first: Array, mirror: NDArray[np.int64], faces: dict[str, Array]) -> Array:
-    """Alternate poses, persons' shapes and the mean face; print how well the faces are met."""
+    """Alternate poses, persons' shapes and the mean face; print the residuals."""
     mean, shapes = first, dict.fromkeys(faces, first)
     residuals: dict[str, Array] = {}
     for iteration in range(OUTER_ITERATIONS):
@@ -284,10 +284,10 @@ def refine_depth(first: Array, mirror: NDArray[np.int64], faces: dict[str, Array
 
 def place(shape: Array, mirror: NDArray[np.int64]) -> tuple[Array, Array]:
     """Scale by the iris, pitch by Deep3D's points, eyeballs, origin: vertices [478, 3], eyeballs [2, 3]."""
-    left_iris = face_points.IMAGE_LEFT_IRIS
+    left_iris = groups.IMAGE_LEFT_IRIS
     shape = shape * (IRIS_DIAMETER_CM / np.linalg.norm(shape[left_iris[1]] - shape[left_iris[3]]))
     corners = np.stack([shape[list(c)].mean(0) for c in eye_corners()])
-    five = np.concatenate([corners, shape[[DEEP3D_NOSE_TIP]], shape[list(face_points.MOUTH_CORNERS)]])
+    five = np.concatenate([corners, shape[[DEEP3D_NOSE_TIP]], shape[list(groups.MOUTH_CORNERS)]])
     symmetric = (DEEP3D_POINTS_CM + (DEEP3D_POINTS_CM * MIRROR)[[1, 0, 2, 4, 3]]) / 2
     fit = fit_similarity(five, symmetric)
     pitch = np.degrees(Rotation.from_matrix(fit.rotation).as_rotvec()[0])
@@ -295,7 +295,7 @@ def place(shape: Array, mirror: NDArray[np.int64]) -> tuple[Array, Array]:
     print(f"Deep3D's five points: turned by {pitch:.2f} deg, its scale {fit.scale:.3f}, worst {worst:.2f} cm")
     shape = shape @ fit.rotation.T
     eyeballs = np.stack([shape[list(c)].mean(0) for c in eye_corners()])
-    eyeballs[:, :2] = shape[[left_iris[0], face_points.IMAGE_RIGHT_IRIS[0]], :2]
+    eyeballs[:, :2] = shape[[left_iris[0], groups.IMAGE_RIGHT_IRIS[0]], :2]
     eyeballs[:, 1] += IRISES_LIE_LOW_CM
     eyeballs[:, 2] += IRIS_BEFORE_CORNERS_CM - EYEBALL_IRIS_RADIUS_CM
     origin = eyeballs.mean(0) * [0.0, 1.0, 1.0]
