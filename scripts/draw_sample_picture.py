@@ -14,7 +14,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from mediapipe.python.solutions.face_mesh_connections import FACEMESH_CONTOURS, FACEMESH_TESSELATION
+from numpy.typing import NDArray
 
 from preprocessing.pictures.gaze_sheet import gaze_arrow_px
 from preprocessing.pictures.pose_sheet import project_axes
@@ -70,7 +72,9 @@ def draw_frame(axes: Axes, sample: ClipSample, frame: int) -> None:
     axes.axis("off")
 
 
-def draw_series(axes: Axes, title: str, seconds: np.ndarray, series: dict[str, np.ndarray]) -> None:
+def draw_series(
+    axes: Axes, title: str, seconds: NDArray[np.float64], series: dict[str, NDArray[np.float32]]
+) -> None:
     """Draw labels over time."""
     for (name, values), colour in zip(series.items(), (*AXES_COLOURS, GAZE_COLOUR), strict=False):
         axes.plot(seconds, values, color=colour, linewidth=1.2, label=name)
@@ -80,7 +84,7 @@ def draw_series(axes: Axes, title: str, seconds: np.ndarray, series: dict[str, n
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw(sample: ClipSample) -> plt.Figure:
+def draw(sample: ClipSample) -> Figure:
     """Draw a sample."""
     figure = plt.figure(figsize=(10, 5.6), facecolor=PAPER, layout="constrained")
     grid = figure.add_gridspec(5, FRAMES, height_ratios=(3.2, 1, 1, 1, 1))
