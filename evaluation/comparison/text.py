@@ -63,9 +63,9 @@ def _result_text(check: RegressionCheck) -> str:
     if not check.tested:
         return f"cannot be compared with {name}: no metric of both runs has an interval"
     if not check.regressions:
-        return f"no regression against {name}: {check.tested} metrics compared, {pairing}"
+        return f"no regression against {name}: {_metrics(check.tested)} compared, {pairing}"
     lines = _shortened(regression_lines(check), "; ")
-    count = f"{len(check.regressions)} of {check.tested} metrics"
+    count = f"{len(check.regressions)} of {_metrics(check.tested)}"
     return f"regression against {name} in {count}, {pairing}: {lines}"
 
 
@@ -79,12 +79,16 @@ def _limitations(check: RegressionCheck) -> list[str]:
             f"--plan-file {file} of the root"
         )
     if untested := len(check.metrics) - check.tested:
-        notes.append(f"not tested, no interval: {untested} metrics")
+        notes.append(f"not tested, no interval: {_metrics(untested)}")
     if check.missing:
         notes.append(
-            f"{len(check.missing)} metrics of the baseline run are missing: {_shortened(check.missing, ', ')}"
+            f"missing, {_metrics(len(check.missing))} of the baseline run: {_shortened(check.missing, ', ')}"
         )
     return notes
+
+
+def _metrics(count: int) -> str:
+    return f"{count} metric{'' if count == 1 else 's'}"
 
 
 def _shortened(items: Sequence[str], separator: str) -> str:

@@ -100,7 +100,7 @@ def test_metrics_without_interval_are_shown_but_not_tested(tmp_path: Path) -> No
     publish_report(root, "new", [*series(*BASELINE), *series(9.0, metric="fid")])
     check = compare_with_baseline(root, "new", BaselineSettings())
     assert (len(check.metrics), check.tested, check.passed) == (2, 1, True)
-    assert "not tested, no interval: 1 metrics" in check_text(check)
+    assert "not tested, no interval: 1 metric" in check_text(check)
     assert (
         "| fid (self, mediapipe_mesh), px | 1.00 | 9.00 | 8.00 (800 %) | 1 | not tested |"
         in markdown_table(check)
@@ -125,7 +125,7 @@ def test_regression_text_has_both_means_and_the_difference(tmp_path: Path) -> No
     assert regression_lines(check) == (line,)
     minute = baseline.set_at[:16].replace("T", " ")
     assert check_text(check) == (
-        f"regression against baseline run 'old' of {minute} UTC in 1 of 1 metrics, paired by video: {line}"
+        f"regression against baseline run 'old' of {minute} UTC in 1 of 1 metric, paired by video: {line}"
     )
 
 
@@ -163,7 +163,7 @@ def test_different_videos_are_compared_by_their_means(tmp_path: Path) -> None:
     assert check.passed  # worse by 1 ± 22
     assert check.metrics[0].regression.low == pytest.approx(1 - 2.44691 * 9.11968, abs=1e-3)
     text = check_text(check)
-    assert "1 metrics compared, means of different videos" in text
+    assert "1 metric compared, means of different videos" in text
     assert "not the same videos (different data sets: dddddddddddddddd" in text
     assert f"--plan-file {baseline.folder}/reenactment_plan.json" in text
     far = series(110.0, 120.0, 130.0, 140.0)

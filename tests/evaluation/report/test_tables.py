@@ -57,10 +57,11 @@ def test_paired_difference_uses_common_videos() -> None:
 
 
 def test_paired_difference_of_one_video_has_no_interval() -> None:
-    one = paired_difference(metric_records("m", {MODEL: [1.0]}), metric_records("m", {COPY_PORTRAIT: [5.0]}))
-    assert one is not None
-    assert one == PairedDifference(4.0, None, None, 1)
-    assert not one.significant
+    model, portrait = metric_records("m", {MODEL: [1.0]}), metric_records("m", {COPY_PORTRAIT: [5.0]})
+    difference = paired_difference(model, portrait)
+    assert difference is not None
+    assert difference == PairedDifference(4.0, None, None, 1)
+    assert not difference.significant
 
 
 def test_paired_difference_without_common_videos_is_none() -> None:
@@ -107,20 +108,24 @@ def test_records_of_other_scorers_are_not_compared() -> None:
 
 
 def test_leading_baseline_is_marked_by_significance() -> None:
-    records = metric_records("clear", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 2.1, 3.0]}, task="cross")
-    records += metric_records(
-        "unclear", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 9.0, 4.0]}, task="cross"
+    records = metric_records(
+        "significant", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 2.1, 3.0]}, task="cross"
     )
-    records += metric_records("won", {MODEL: [1.0, 2.0, 3.0], COPY_PORTRAIT: [5.0, 6.1, 7.0]}, task="cross")
+    records += metric_records(
+        "insignificant", {MODEL: [5.0, 6.0, 7.0], COPY_PORTRAIT: [1.0, 9.0, 4.0]}, task="cross"
+    )
+    records += metric_records(
+        "model ahead", {MODEL: [1.0, 2.0, 3.0], COPY_PORTRAIT: [5.0, 6.1, 7.0]}, task="cross"
+    )
     (table,) = tables_of(records)
     place = table.columns.index(COPY_PORTRAIT)
-    lines = {line.metric: line for line in table.groups[0].rows}
-    assert {name: line.cells[place].mark for name, line in lines.items()} == {
-        "clear": BEATS,
-        "unclear": AHEAD,
-        "won": "",
+    rows = {row.metric: row for row in table.groups[0].rows}
+    assert {name: row.cells[place].mark for name, row in rows.items()} == {
+        "significant": BEATS,
+        "insignificant": AHEAD,
+        "model ahead": "",
     }
-    assert {name for name, line in lines.items() if line.baseline_ahead} == {"clear", "unclear"}
+    assert {name for name, row in rows.items() if row.baseline_ahead} == {"significant", "insignificant"}
 
 
 def test_copied_target_is_an_upper_bound_in_self_reenactment() -> None:
