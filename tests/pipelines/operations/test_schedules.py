@@ -11,18 +11,21 @@ from pipelines.definitions import definitions
 from pipelines.training import dataset_changed as dataset_changed_module
 from pipelines.training.dataset_changed import dataset_changed
 from preprocessing.dataset.index import DATASET, WHOLE
+from storage.manifest import Input
 from storage.publishing import BuildReport, Recipe, materialise
 from training.stage_catalog import RENDERING_STAGE
 
 
-def publish(root: UPath, asset: str, partition: str, inputs: dict[str, str]) -> None:
+def publish(root: UPath, asset: str, partition: str, inputs: dict[str, Input]) -> None:
     materialise(root, Recipe(asset, partition, "1", {}, inputs), lambda _: BuildReport({}, {}))
 
 
-def test_weekly_training_requests_the_deployments_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weekly_training_requests_the_deployments_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PDFGC__TRAINING__RUN", "weekly")
     repository = definitions.get_repository_def()
-    with DagsterInstance.ephemeral() as instance:
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:  # schedules need a persistent one
         context = build_schedule_context(
             instance=instance,
             scheduled_execution_time=datetime(2026, 1, 3, 4, tzinfo=UTC),
@@ -42,7 +45,7 @@ def test_dataset_changed_requests_a_run_above_the_threshold(
     with DagsterInstance.ephemeral() as instance:
         assert isinstance(dataset_changed(build_sensor_context(instance)), SkipReason)  # no data set
         publish(UPath(tmp_path), DATASET, WHOLE, {})
-        publish(UPath(tmp_path), RENDERING_STAGE, "default", {"dataset": "0" * 64})
+        publish(UPath(tmp_path), RENDERING_STAGE, "default", {"dataset": Input("0" * 64)})
         result = dataset_changed(build_sensor_context(instance))
     if share < 0.1:
         assert isinstance(result, SkipReason)
