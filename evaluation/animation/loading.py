@@ -17,7 +17,7 @@ from models.generator import Generator
 from models.motion import MotionCodes, MotionEncoder
 from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
-from storage.publishing import current, verify
+from storage.publishing import current, published_partitions, verify
 from storage.root import local_copy
 from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, read_weights
@@ -136,7 +136,7 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | No
     """
     published = None if "/" in run or not run else current(root, RENDERING_STAGE, run)
     if published is None:
-        known = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
+        known = published_partitions(root, RENDERING_STAGE)
         told = f"runs there: {', '.join(known)}" if known else f"no run there has trained {RENDERING_STAGE}"
         raise ValueError(
             f"{run!r} is no folder of released files, and no run of that name has trained {RENDERING_STAGE} "

@@ -34,7 +34,7 @@ from evaluation.animation.request import (
     Strengths,
 )
 from evaluation.app.worker import RenderJob, RenderWorker, WorkerBusyError
-from storage.publishing import current
+from storage.publishing import current, published_partitions
 from training.stage_catalog import RENDERING_STAGE
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
@@ -213,7 +213,7 @@ def build_app(settings: AppSettings) -> Starlette:
 
 def trained_runs(root: UPath) -> list[str]:
     """Names of the runs under the root that can render videos."""
-    folders = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
+    folders = published_partitions(root, RENDERING_STAGE)
     return [name for name in folders if current(root, RENDERING_STAGE, name) is not None]
 
 

@@ -37,7 +37,7 @@ from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.fingerprint import fingerprint, to_json_value
 from storage.manifest import Input
-from storage.publishing import BuildReport, Published, Recipe, current, materialise
+from storage.publishing import BuildReport, Published, Recipe, current, materialise, published_partitions
 from storage.root import local_copy
 from training.data.index import ClipIndex, NoSamplesError, open_current
 from training.engine.weights_digest import weights_digest
@@ -123,7 +123,7 @@ def run_inputs(root: UPath, run: str) -> dict[str, Input]:
 
     published = current(root, RENDERING_STAGE, run)
     if published is None:
-        known = sorted(folder.name for folder in (root / "assets" / RENDERING_STAGE).glob("*"))
+        known = published_partitions(root, RENDERING_STAGE)
         told = f"runs that have: {', '.join(known) or 'none'}"
         raise ValueError(f"run {run!r} has not trained {RENDERING_STAGE} under {root}; {told}")
     config = TrainingJob.read(local_copy(published.directory) / JOB_NAME).config

@@ -135,6 +135,6 @@ def _remove_path(finding: Finding, window: RetentionWindow) -> str | None:
         remove(path)
         return None
     discarded = partial_path(path)
-    path.rename(discarded)  # nobody must resume half of a work directory or read half of a copy
+    path.rename(discarded)  # so that no process resumes or reads half of a directory
     remove(discarded)
     return None

@@ -104,25 +104,25 @@ def test_resolve_weights_refuses_a_web_page(folder: Path) -> None:
 def test_truncated_file_is_refused_before_it_is_recorded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = PRETRAINED["deep3d_facerecon"]  # nobody published its file's digest: the first one used is trusted
+    row = PRETRAINED["deep3d_facerecon"]  # its digest is not in the catalog: the first use is trusted
     files = tuple(replace(file, size_bytes=None, sha256=None) for file in row.files)
     monkeypatch.setitem(pretrained.PRETRAINED, row.name, replace(row, files=files))
     whole = folder / "whole.pth"
     with zipfile.ZipFile(whole, "w") as archive:
         archive.writestr("archive/data.pkl", bytes(5000))
-    lying = folder / "deep3d_facerecon/epoch_20.pth"
-    lying.parent.mkdir()
-    lying.write_bytes(whole.read_bytes()[:-20])
+    path = folder / "deep3d_facerecon/epoch_20.pth"
+    path.parent.mkdir()
+    path.write_bytes(whole.read_bytes()[:-20])
     accept_licence("deep3d_facerecon")
-    for told in ("deep3d_facerecon", str(lying)):
+    for value in ("deep3d_facerecon", str(path)):
         with pytest.raises(
             ValueError, match=r"epoch_20\.pth is truncated: .* run: pdfgc weights fetch deep3d_facerecon$"
         ):
-            resolve_weights(told, "deep3d_weights")
-    whole.replace(lying)
+            resolve_weights(value, "deep3d_weights")
+    whole.replace(path)
     found = resolve_weights("deep3d_facerecon", "deep3d_weights")
     assert found is not None
-    assert found.sha256 == hashlib.sha256(lying.read_bytes()).hexdigest()
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_resolve_weights_selects_the_file_for_the_setting(folder: Path) -> None:

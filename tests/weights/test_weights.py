@@ -46,7 +46,7 @@ def weights(
     return PretrainedWeights(
         name="net",
         purpose="a test",
-        used_by="nobody",
+        used_by="tests",
         page="https://example.org/net",
         licence=Licence("CC-BY-NC-4.0", "https://example.org/licence", commercial, "Not for money."),
         files=(WeightsFile("net.pth", size_bytes, sha256, other_names=("nett.pth",), url=url),),
@@ -111,9 +111,9 @@ def test_download_keeps_received_bytes_when_retries_end(tmp_path: Path) -> None:
         with pytest.raises(
             ConnectionError,
             match=r"^cannot download .*; 1000 bytes are kept: run the command again, or pass",
-        ) as told:
+        ) as caught:
             get(weights(url), tmp_path)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
         assert (tmp_path / "net/net.pth.part").read_bytes() == CONTENT[:1000]
         (found,) = get(weights(url), tmp_path)
     assert found.path.read_bytes() == CONTENT
@@ -187,8 +187,8 @@ def test_fetch_refuses_a_login_page(tmp_path: Path, plan: Plan) -> None:
 
 
 def test_forbidden_download_names_the_alternative(tmp_path: Path) -> None:
-    told = r"403 Forbidden: it requires a login or a form; download .* --from FILE"
-    with served(Plan(CONTENT, statuses=[403])) as url, pytest.raises(ValueError, match=told):
+    message = r"403 Forbidden: it requires a login or a form; download .* --from FILE"
+    with served(Plan(CONTENT, statuses=[403])) as url, pytest.raises(ValueError, match=message):
         get(weights(url), tmp_path)
 
 
@@ -231,20 +231,20 @@ def test_unreachable_server_error_is_one_line(tmp_path: Path) -> None:
         pass
     with pytest.raises(
         ConnectionError, match=r"^cannot download .*: the connection failed \(.*refused\)"
-    ) as told:
+    ) as caught:
         get(weights(url), tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_fetch_takes_files_from_path_url_or_folder(tmp_path: Path) -> None:
-    lying = tmp_path / "down loads/nett.pth"
-    lying.parent.mkdir()
-    lying.write_bytes(CONTENT)
-    for number, source in enumerate((str(lying), lying.as_uri(), str(lying.parent))):
+    path = tmp_path / "down loads/nett.pth"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    for number, source in enumerate((str(path), path.as_uri(), str(path.parent))):
         (found,) = get(weights(), tmp_path / str(number), source)
         assert found.path == tmp_path / f"{number}/net/net.pth"
         assert found.path.read_bytes() == CONTENT
-    assert lying.read_bytes() == CONTENT
+    assert path.read_bytes() == CONTENT
     with pytest.raises(FileNotFoundError, match=r"net: .*none\.pth does not exist"):
         get(weights(), tmp_path / "other", str(tmp_path / "none.pth"))
     with pytest.raises(FileNotFoundError, match=r"net: no net\.pth in "):
@@ -260,13 +260,13 @@ def test_fetch_records_urls_without_secrets(tmp_path: Path) -> None:
 
 
 def test_missing_message_of_manual_downloads(tmp_path: Path) -> None:
-    told = (
+    message = (
         rf"net is missing: no net\.pth in {tmp_path}/net, 0 MB; licence CC-BY-NC-4.0 "
         r"\(https://example.org/licence\), commercial use: no; download net\.pth from "
         r"https://example.org/net and run: pdfgc weights fetch net --from net\.pth --accept-licence net$"
     )
     row = weights(commercial="no")
-    with pytest.raises(FileNotFoundError, match=told):
+    with pytest.raises(FileNotFoundError, match=message):
         find_files(row, tmp_path)
     accept(row, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"download net\.pth from https://example\.org/net and run"):
@@ -306,25 +306,25 @@ def test_fetch_refuses_damaged_or_incomplete_archives(tmp_path: Path) -> None:
     archive.write_bytes(b"neither")
     with pytest.raises(ValueError, match=r"nets\.zip is neither a zip nor a tar"):
         get(packed(), tmp_path, str(archive))
-    told = r"is another file: its sha256 is .*, expected 0000"
-    with served(Plan(zip_of({"net.pth": CONTENT}))) as url, pytest.raises(ValueError, match=told):
+    message = r"is another file: its sha256 is .*, expected 0000"
+    with served(Plan(zip_of({"net.pth": CONTENT}))) as url, pytest.raises(ValueError, match=message):
         get(packed(url, "0" * 64), tmp_path)
     assert not list((tmp_path / "net").glob("net.pth"))
 
 
 def test_fetch_of_one_given_file_lists_the_missing(tmp_path: Path) -> None:
-    lying = tmp_path / "net.pth"
-    lying.write_bytes(CONTENT)
+    path = tmp_path / "net.pth"
+    path.write_bytes(CONTENT)
     with pytest.raises(FileNotFoundError, match=r"is in place, but net is missing: no more\.pth"):
-        get(packed(), tmp_path / "folder", str(lying))
+        get(packed(), tmp_path / "folder", str(path))
     row = packed()
     assert find_files(row, tmp_path / "folder", row.files[:1])[0].sha256 == SHA256
 
 
 def test_find_files_refuses_damaged_files(tmp_path: Path) -> None:
-    lying = tmp_path / "net/net.pth"
-    lying.parent.mkdir()
-    for content, told in (
+    path = tmp_path / "net/net.pth"
+    path.parent.mkdir()
+    for content, message in (
         (
             CONTENT[:-1],
             r"is truncated or not net's net\.pth: it has 54999 bytes, expected 55000; remove it and run",
@@ -333,33 +333,33 @@ def test_find_files_refuses_damaged_files(tmp_path: Path) -> None:
         (CONTENT[::-1], r"is not net's net.pth: its sha256 is"),
         (b"<html>", "is a web page, not weights"),
     ):
-        lying.write_bytes(content)
-        with pytest.raises(ValueError, match=told):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
             find_files(weights(), tmp_path)
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             get(weights("http://unasked.example.org"), tmp_path)
-    lying.write_bytes(CONTENT)
+    path.write_bytes(CONTENT)
     assert find_files(weights(), tmp_path)[0].sha256 == SHA256
 
 
 def test_unknown_digest_is_recorded_at_first_use(tmp_path: Path) -> None:
-    row, lying = weights(sha256=None, size_bytes=None), tmp_path / "net/nett.pth"
-    lying.parent.mkdir()
-    lying.write_bytes(CONTENT)
+    row, path = weights(sha256=None, size_bytes=None), tmp_path / "net/nett.pth"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
     (first,) = find_files(row, tmp_path)
-    assert (first.path, first.trusted) == (lying, "first use")
+    assert (first.path, first.trusted) == (path, "first use")
     assert json.loads((tmp_path / "net/record.json").read_text())["net.pth"]["sha256"] == SHA256
-    lying.write_bytes(b"other")
+    path.write_bytes(b"other")
     with pytest.raises(ValueError, match=r"differs from the net.pth first used on 20.*remove .*record.json"):
         find_files(row, tmp_path)
-    lying.unlink()
+    path.unlink()
     with (
         served(Plan(b"other")) as url,
         pytest.raises(ValueError, match="differs from the net"),
     ):
         get(weights(url, None, None), tmp_path)
     (tmp_path / "net/record.json").unlink()
-    lying.write_bytes(b"other")
+    path.write_bytes(b"other")
     assert find_files(row, tmp_path)[0].size_bytes == 5
 
 
@@ -375,13 +375,13 @@ def test_licence_must_be_accepted_once(tmp_path: Path) -> None:
     row = weights(commercial="no")
     (tmp_path / "net").mkdir()
     (tmp_path / "net/net.pth").write_bytes(CONTENT)
-    told = (
+    message = (
         r"net: the licence must be accepted once\. CC-BY-NC-4\.0 \(https://example\.org/licence\), "
         r"commercial use: no\. Not for money\. Accept it with: pdfgc weights fetch net --accept-licence "
         r"net, or PDFGC_ACCEPT_LICENCES=net$"
     )
     for refused in (lambda: find_files(row, tmp_path), lambda: get(row, tmp_path)):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             refused()
     accepted = accept(row, tmp_path)
     assert (accepted.licence, accepted.how) == ("CC-BY-NC-4.0", "flag")

@@ -23,7 +23,7 @@ from models.motion import MotionEncoder
 from models.presets import NetworkPreset
 from preprocessing.schema import SAMPLES_PER_FRAME
 from storage.fingerprint import WEIGHTS_DIGITS
-from storage.publishing import current, verify
+from storage.publishing import current, published_partitions, verify
 from storage.root import local_copy, open_root
 from training.data.frames import to_network_input
 from training.engine.checkpoint import WEIGHTS_NAME
@@ -115,7 +115,7 @@ def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
     """
     published = None if "/" in run or not run else current(root, STAGE, run)
     if published is None:
-        known = sorted(folder.name for folder in (root / "assets" / STAGE).glob("*"))
+        known = published_partitions(root, STAGE)
         told = f"runs there: {', '.join(known)}" if known else "no run there has"
         raise ValueError(f"no run {run!r} has trained {STAGE} under {root} ({told})")
     if wrong := verify(published):
