@@ -1,157 +1,184 @@
-"""One portrait and up to four drivers into a video: files in, files out.
+"""Animate a portrait by up to four drivers: files in, a video out.
 
-Pictures are made and written a few at a time (`performance`); of the sound all samples are held, 3.8 MB a
-minute. This module loads torch, MediaPipe and FFmpeg.
+Pictures are rendered and written a few at a time; the sound is in memory, 3.8 MB a minute. This module
+imports torch, MediaPipe and FFmpeg.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
 from evaluation.animation.drivers import FaceDriver, FaceFollower
 from evaluation.animation.loading import load_talking_head
-from evaluation.animation.media import read_sound
-from evaluation.animation.panels import panels
-from evaluation.animation.rendering import Performance, eye_strength, perform
-from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
+from evaluation.animation.media import read_pictures, read_sound
+from evaluation.animation.rendering import AnimationInputs, Face, eye_strength, render_frames
+from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 from evaluation.animation.talking_head import TalkingHead
+from preprocessing.faces.alignment import CROP_SIDE_PX
 from preprocessing.media.encoding import write_video
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from storage.root import open_root
 
 Progress = Callable[[AnimateProgress], None]
-UNSEEN_FRAMES: Final = 2  # a video's sound often outlasts its pictures by a codec's frame
+TRAILING_FRAMES: Final = 2  # the sound of a video often outlasts its pictures by one frame of the codec
+PANEL_ORDER: Final = ("pose", "eye", "expression")
+CAPTION_PX: Final = 24
+PAPER: Final = 250
+INK: Final = (30, 30, 34)
 
 
-@dataclass(frozen=True)
-class Cast:
-    """What an order's files hold.
-
-    portrait: aligned crop [224, 224, 3]. sound: [n] float32 mono 16 kHz, or None. drivers: by control.
-    """
-
-    portrait: NDArray[np.uint8]
-    sound: NDArray[np.float32] | None
-    drivers: dict[str, FaceDriver]
-    frames: int
+def no_progress(_: AnimateProgress) -> None:
+    """Show no progress."""
 
 
-def silently(_: AnimateProgress) -> None:
-    """No progress shown."""
-
-
-def animate(order: AnimateOrder, progress: Progress = silently, root: UPath | None = None) -> AnimateReport:
-    """Make the video that is ordered; it appears whole or not at all, and no input is touched.
+def animate(
+    request: AnimateRequest, progress: Progress = no_progress, root: UPath | None = None
+) -> AnimateReport:
+    """Write the requested video; it appears complete or not at all, and no input is changed.
 
     Args:
-        order: what.
-        progress: called as frames are looked at and made.
-        root: of training runs; `open_root()` if None.
+        request: Portrait, drivers and output.
+        progress: Called as frames are read and rendered.
+        root: Of training runs; default `open_root()`.
 
     Raises:
-        FileNotFoundError: a file is not there.
-        ValueError: an input is of no use, in one line that names it.
+        FileNotFoundError: an input does not exist.
+        ValueError: an input cannot be used; one line that names it.
     """
     started = time.monotonic()
-    for path in order.inputs():
+    for path in request.inputs():
         if not path.is_file():
             raise FileNotFoundError(f"no file {path}")
-    head = _load(order, root)
-    eye_strength(head, order.strengths)  # what the checkpoint cannot do is told before any work
-    found = find_cast(order, progress)
-    performance = Performance(found.portrait, found.sound, found.drivers, found.frames)
-    pictures = perform(head, performance, order.strengths, order.frames_at_once)
-    sound = None if found.sound is None else fitted_sound(found.sound, found.frames)
-    _write(order.output, _told(pictures, "making frames", found.frames, progress), sound)
-    if order.grid is not None:
-        beside = panels(order.output, found.portrait, found.drivers, found.frames)
-        _write(order.grid, _told(beside, "writing the grid", found.frames, progress), sound)
+    head = _load(request, root)
+    eye_strength(head, request.strengths)  # fail before any work
+    inputs = read_inputs(request, progress)
+    pictures = render_frames(head, inputs, request.strengths, request.frames_at_once)
+    sound = None if inputs.sound is None else fit_sound(inputs.sound, inputs.frames)
+    _write(request.output, _with_progress(pictures, "rendering frames", inputs.frames, progress), sound)
+    if request.grid is not None:
+        grid = side_by_side(request.output, inputs.portrait, inputs.faces, inputs.frames)
+        _write(request.grid, _with_progress(grid, "writing the grid", inputs.frames, progress), sound)
     return AnimateReport(
-        output=order.output,
-        grid=order.grid,
+        output=request.output,
+        grid=request.grid,
         checkpoint=head.name,
-        frames=found.frames,
+        frames=inputs.frames,
         side_px=head.side_px,
-        seconds=found.frames / FRAMES_PER_SECOND,
+        seconds=inputs.frames / FRAMES_PER_SECOND,
         wall_seconds=time.monotonic() - started,
-        notes=notes_on(found),
+        notes=collect_notes(inputs),
     )
 
 
-def find_cast(order: AnimateOrder, progress: Progress = silently) -> Cast:
-    """Read the sound and follow every face, each file once and no farther than the video is long.
+def read_inputs(request: AnimateRequest, progress: Progress = no_progress) -> AnimationInputs[FaceDriver]:
+    """Read the sound and follow every face; each file is read once, up to the length of the video.
 
     Raises:
-        ValueError: a file is of no use, or nothing tells how long the video is.
+        ValueError: a file cannot be used, or the length of the video is not determined.
     """
-    sound = None if order.lip is None else read_sound(order.lip)
-    known = known_frames(order.seconds, sound)
+    sound = None if request.lip is None else read_sound(request.lip)
+    known = known_frames(request.seconds, sound)
     followed: dict[Path, FaceDriver] = {}
     with FaceFollower() as follower:
-        portrait = next(follower.follow(order.appearance, maximum_frames=FRAMES_PER_SECOND).crops(1))
-        for path in dict.fromkeys(order.face_drivers().values()):
+        portrait = next(follower.follow(request.appearance, maximum_frames=FRAMES_PER_SECOND).crops(1))
+        for path in dict.fromkeys(request.face_drivers().values()):
             step = f"following the face of {path.name}"
 
-            def looked(done: int, step: str = step) -> None:
+            def followed_frames(done: int, step: str = step) -> None:
                 progress(AnimateProgress(step, done, known))
 
-            followed[path] = follower.follow(path, known, looked)
-    drivers = {name: followed[path] for name, path in order.face_drivers().items()}
+            followed[path] = follower.follow(path, known, followed_frames)
+    drivers = {name: followed[path] for name, path in request.face_drivers().items()}
     frames = known or max((driver.frames for driver in drivers.values() if not driver.is_still), default=0)
     if not frames:
         raise ValueError(
-            "nothing tells how long the video is: give a sound for the lips, a video as driver, or seconds"
+            "the length of the video is not determined: give audio for lip, a video as driver, or seconds"
         )
-    return Cast(portrait, sound, drivers, frames)
+    return AnimationInputs(portrait, sound, drivers, frames)
 
 
 def known_frames(seconds: float | None, sound: NDArray[np.float32] | None) -> int | None:
-    """Frames of the video before any driver was seen; None where the drivers decide."""
+    """Length of the video before any driver is read; None if the drivers decide."""
     if seconds is not None:
         return max(1, round(seconds * FRAMES_PER_SECOND))
     return None if sound is None else math.ceil(len(sound) / SAMPLES_PER_FRAME)
 
 
-def fitted_sound(sound: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Exactly the sound of so many frames: cut, or silence behind it."""
+def fit_sound(sound: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    """The sound cut or padded with silence to a number of frames."""
     fitted = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
     count = min(len(sound), len(fitted))
     fitted[:count] = sound[:count]
     return fitted
 
 
-def notes_on(found: Cast) -> tuple[str, ...]:
-    """What the video holds still, and why."""
+def collect_notes(inputs: AnimationInputs[FaceDriver]) -> tuple[str, ...]:
+    """One sentence for each part of the video in which a driver has no frames."""
     notes: list[str] = []
-    for driver in {driver.path: driver for driver in found.drivers.values()}.values():
+    for driver in {driver.path: driver for driver in inputs.faces.values()}.values():
+        name = driver.path.name
         if lost := driver.frames_without_face:
-            told = f"no face in {lost} of {len(driver.places)} frames, which hold the one before"
-            notes.append(f"{driver.path.name}: {told}")
-        if not driver.is_still and driver.frames < found.frames - UNSEEN_FRAMES:
-            told = f"ends after {driver.frames} of {found.frames} frames, the rest holds its last"
-            notes.append(f"{driver.path.name}: {told}")
-    left_out = [] if found.sound is not None else ["lip"]
-    left_out += [name for name in ("pose", "eye", "expression") if name not in found.drivers]
-    if left_out:
-        notes.append(f"no driver for {', '.join(left_out)}: held neutral")
+            notes.append(
+                f"{name}: no face in {lost} of {len(driver.places)} frames, the previous one is held"
+            )
+        if not driver.is_still and driver.frames < inputs.frames - TRAILING_FRAMES:
+            notes.append(
+                f"{name}: ends after {driver.frames} of {inputs.frames} frames, its last one is held"
+            )
+    undriven = [] if inputs.sound is not None else ["lip"]
+    undriven += [name for name in PANEL_ORDER if name not in inputs.faces]
+    if undriven:
+        notes.append(f"no driver for {', '.join(undriven)}: neutral")
     return tuple(notes)
 
 
-def _load(order: AnimateOrder, root: UPath | None) -> TalkingHead:
+def side_by_side(
+    video: Path, portrait: NDArray[np.uint8], faces: Mapping[str, Face], frames: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames [248, 224 n, 3] of n captioned pictures: portrait, result, and the drivers.
+
+    Args:
+        video: The written result; enlarged if the networks' pictures are smaller than 224.
+        portrait: Aligned crop [224, 224, 3].
+        faces: By control; those without a driver have no panel.
+        frames: Of the video.
+    """
+    names = [name for name in PANEL_ORDER if name in faces]
+    caption = np.concatenate([_caption(name) for name in ("appearance", "generated", *names)], axis=1)
+    crops = [faces[name].crops(frames) for name in names]
+    generated = (_enlarged(frame.image) for frame in read_pictures(video))
+    for pictures in zip(repeat(portrait, frames), generated, *crops, strict=True):
+        yield np.concatenate([caption, np.concatenate(pictures, axis=1)])
+
+
+def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    size = (CROP_SIDE_PX, CROP_SIDE_PX)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _caption(text: str) -> NDArray[np.uint8]:
+    strip = np.full((CAPTION_PX, CROP_SIDE_PX, 3), PAPER, np.uint8)
+    return np.asarray(
+        cv2.putText(strip, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA), np.uint8
+    )
+
+
+def _load(request: AnimateRequest, root: UPath | None) -> TalkingHead:
     return load_talking_head(
-        order.checkpoint,
+        request.checkpoint,
         open_root() if root is None else root,
-        order.device,
-        official_habits=order.official_habits,
-        neutral=order.neutral,
-        official_networks=order.official_networks,
+        request.device,
+        official_postprocessing=request.official_postprocessing,
+        neutral=request.neutral,
+        official_networks=request.official_networks,
     )
 
 
@@ -160,7 +187,7 @@ def _write(path: Path, pictures: Iterator[NDArray[np.uint8]], sound: NDArray[np.
     write_video(path, pictures, FRAMES_PER_SECOND, sound)
 
 
-def _told(
+def _with_progress(
     pictures: Iterator[NDArray[np.uint8]], step: str, total: int, progress: Progress
 ) -> Iterator[NDArray[np.uint8]]:
     for done, picture in enumerate(pictures, start=1):

@@ -1,4 +1,4 @@
-"""What a checkpoint can do, told without loading it. Imports no torch: the page asks."""
+"""Capabilities of a checkpoint, without loading it. Imports no torch: the app uses it."""
 
 from pathlib import Path
 from typing import Final
@@ -18,19 +18,18 @@ RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the catalog 
 
 
 def is_released(checkpoint: str) -> bool:
-    """Whether a checkpoint is told as released files: a folder, or the name that they have in the list."""
+    """Whether a checkpoint means released files: a folder, or their name in the list of weights."""
     return bool(checkpoint) and (checkpoint == RELEASED_NAME or Path(checkpoint).expanduser().is_dir())
 
 
-def parts_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
-    """Whether gaze and blinks can have strengths of their own.
+def separates_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
+    """Whether gaze and blinks can have separate strengths.
 
-    They can in released files, and in runs whose eye stage measured which is which.
+    They can for released files, and for runs whose eye stage measured the parts.
 
     Args:
-        root: of training runs.
-        checkpoint: a folder, taken for one of released files, their name in the list, or a run's; none of
-            these: False.
+        root: Of training runs.
+        checkpoint: A folder of released files, their name in the list of weights, or a run; else False.
     """
     if not checkpoint:
         return False

@@ -1,6 +1,6 @@
-"""Gaze and blinks as parts of a change of the eye code, so that each can go a way of its own.
+"""Gaze and blinks as parts of a change of the eye code, so that each can be scaled separately.
 
-Shape letters: D width of the code. A change is a row: ``change @ map``.
+Shape letters: D width of the code. A change is a row vector: ``change @ matrix``.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,19 @@ from training.stages.eye_axes import EyeAxes
 
 @dataclass(frozen=True, eq=False)
 class EyeParts:
-    """Maps [D, D] of a change of the eye code to the part that is gaze and to the part that is blinks.
-
-    What is left of the change is neither.
-    """
+    """Projections [D, D] of a change of the eye code onto gaze and onto blinks; the rest is neither."""
 
     gaze: Tensor
     blink: Tensor
 
     def strength(self, gaze: float, blink: float, rest: float) -> Tensor:
-        """The map [D, D] by which each part goes by a strength of its own."""
+        """The matrix [D, D] that scales each part by its strength."""
         neither = torch.eye(len(self.gaze)) - self.gaze - self.blink
         return gaze * self.gaze + blink * self.blink + rest * neither
 
 
 def parts_of_dimensions(width: int, gaze: Sequence[int], blink: Sequence[int]) -> EyeParts:
-    """The parts where each dimension of the code says one thing alone."""
+    """The parts if each dimension of the code belongs to one of them."""
     maps = torch.zeros(2, width, width)
     for chosen, dimensions in zip(maps, (gaze, blink), strict=True):
         for dimension in dimensions:
@@ -41,14 +38,14 @@ def parts_of_dimensions(width: int, gaze: Sequence[int], blink: Sequence[int]) -
 
 
 OFFICIAL_EYE_PARTS: Final = parts_of_dimensions(6, gaze=(2, 3), blink=(0, 1, 4, 5))
-"""Of the released networks, whose inference code uses these dimensions so."""
+"""Of the released networks, as their inference code uses the dimensions."""
 
 
 def measured_parts(stage2_eye: StageWeights) -> EyeParts | None:
-    """The parts that a run's eye stage measured; None where it is of before it measured any.
+    """The parts that a run's eye stage measured; None if it measured none.
 
     Raises:
-        ValueError: what it left is not whole.
+        ValueError: they are incomplete.
     """
     axes = stage2_eye.tensors.get(f"{EYE_AXES_PART}.code_mean")
     if axes is None:

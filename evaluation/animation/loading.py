@@ -1,4 +1,4 @@
-"""A talking head by its checkpoint's name: a training run under the root, or a folder of released files."""
+"""Load a talking head from a checkpoint: a training run, or the released files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from upath import UPath
 
 from evaluation.animation.checkpoint_abilities import RELEASED_NAME, is_released
 from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measured_parts
-from evaluation.animation.postprocessing import OFFICIAL_HABITS, InferenceHabits, Neutral
+from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, Neutral, PostprocessingConfig
 from evaluation.animation.request import Device, OfficialNetworkPreset
 from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
@@ -32,7 +32,7 @@ from weights.resolve import weights_path
 
 
 class TrainedNetworks(HeadNetworks):
-    """What stages 1 to 3 left: the frozen encoders, the expression head, the lip code's layers, G."""
+    """Networks of stages 1 to 3: frozen encoders, expression head, layers of the lip code, generator."""
 
     def __init__(self, networks: NetworkPreset, encoders: FrozenEncoders, stage3: StageWeights) -> None:
         super().__init__()
@@ -91,64 +91,67 @@ def load_talking_head(
     root: UPath,
     device: Device = "auto",
     *,
-    official_habits: bool | None = None,
+    official_postprocessing: bool | None = None,
     neutral: Neutral | None = None,
     official_networks: OfficialNetworkPreset = "official",
 ) -> TalkingHead:
-    """A talking head ready to render.
+    """Load a talking head, ready to render.
 
     Args:
-        checkpoint: a folder with the four released files, their name in the weights catalog
-            (`pdfgc_official`), else the name of a training run.
-        root: where training runs are published.
-        device: auto takes the GPU where there is one.
-        official_habits: `OFFICIAL_HABITS` or none; None: as the checkpoint wants, released files have them.
-        neutral: what a control left out is held at; None: as the habits say.
-        official_networks: the preset whose shapes the released files have.
+        checkpoint: A folder with the four released files, their name `pdfgc_official` in the list of
+            pretrained weights, or the name of a training run.
+        root: Where training runs are published.
+        device: auto takes the GPU if there is one.
+        official_postprocessing: Whether to use `OFFICIAL_POSTPROCESSING`; None: for the released files only.
+        neutral: Overrides `PostprocessingConfig.neutral`; None: does not.
+        official_networks: Preset with the shapes of the released files.
 
     Raises:
-        FileNotFoundError: a released file is absent.
-        ValueError: no such run or folder, a stage that is not trained, or weights that do not fit or are not
-            what they should be.
+        FileNotFoundError: a released file is missing.
+        ValueError: no such run or folder, a stage that is not trained, or weights that do not match.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', and there is no CUDA device here; take 'cpu' or 'auto'")
+        raise ValueError("device is 'cuda' but no CUDA device is available; use 'cpu' or 'auto'")
     released = is_released(checkpoint)
-    habits = (
-        OFFICIAL_HABITS if (released if official_habits is None else official_habits) else InferenceHabits()
+    postprocessing = (
+        OFFICIAL_POSTPROCESSING
+        if (released if official_postprocessing is None else official_postprocessing)
+        else PostprocessingConfig()
     )
     if neutral is not None:
-        habits = habits.replace(neutral=neutral)
+        postprocessing = postprocessing.replace(neutral=neutral)
     if released:
         folder = weights_path(checkpoint) if checkpoint == RELEASED_NAME else Path(checkpoint).expanduser()
         networks = ReleasedNetworks(load_official(folder, preset_named(official_networks)))
-        return TalkingHead(f"released files in {folder}", networks, habits, 1, OFFICIAL_EYE_PARTS, place)
+        return TalkingHead(
+            f"released files in {folder}", networks, postprocessing, 1, OFFICIAL_EYE_PARTS, place
+        )
     trained, window_frames, eye_parts = load_run(root, checkpoint)
-    return TalkingHead(f"run {checkpoint!r}", trained, habits, window_frames, eye_parts, place)
+    return TalkingHead(f"run {checkpoint!r}", trained, postprocessing, window_frames, eye_parts, place)
 
 
 def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | None]:
-    """The networks of a run, moving averages where there are any, K of its expression window, its eye parts.
+    """Networks of a run (EMA weights if it has them), K of its expression window, and its eye parts.
 
     Raises:
-        ValueError: the run, or one of its stages, is not trained, or is damaged.
+        ValueError: the run or one of its stages is not trained, or is damaged.
     """
     published = None if "/" in run or not run else current(root, RENDERING_STAGE, run)
     if published is None:
         known = published_partitions(root, RENDERING_STAGE)
-        told = f"runs there: {', '.join(known)}" if known else f"no run there has trained {RENDERING_STAGE}"
+        runs = f"runs that have: {', '.join(known) or 'none'}"
         raise ValueError(
-            f"{run!r} is no folder of released files, and no run of that name has trained {RENDERING_STAGE} "
-            f"under {root} ({told})"
+            f"{run!r} is neither a folder of released files nor a run that has trained {RENDERING_STAGE} "
+            f"under {root}; {runs}"
         )
     if wrong := verify(published):
         raise ValueError(
-            f"{RENDERING_STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}"
+            f"{RENDERING_STAGE} of run {run!r} is damaged (changed files: {wrong[:4]}), train it again"
         )
     folder = local_copy(published.directory)
     config = TrainingJob.read(folder / JOB_NAME).config
-    # As it was trained: the preset of that name may have changed since.
+    # As published with the run: the preset may have changed since.
     networks = read_settings(NetworkPreset, published, "networks")
     settings = read_settings(ExpressionStageSettings, published, "stage")
     tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)

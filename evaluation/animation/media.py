@@ -1,7 +1,7 @@
-"""Pictures and sound of whatever a person gives: stills, videos with or without sound, sound files.
+"""Read pictures and sound of stills, videos with or without sound, and sound files.
 
-Pictures come on the 25 fps grid of `preprocessing.media.decoding`, sound on the same timeline, so those of
-one file stay in step. Files are only read. This module is for workers: it loads FFmpeg's libraries.
+Pictures are on the 25 fps grid of `preprocessing.media.decoding`, sound on the same timeline, so both of one
+file are in sync. Imports FFmpeg's libraries.
 """
 
 from collections.abc import Generator, Iterator
@@ -34,16 +34,16 @@ from preprocessing.media.timeline import PlaceCounter
 from preprocessing.schema import FRAMES_PER_SECOND
 
 STILL_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""Pillow's names; of an animated one the first picture counts."""
+"""Pillow's names; the first picture of an animated one is used."""
 SOUND_DEMUXERS: Final = ("wav", "w64", "mp3", "flac", "ogg", "aac", "aiff", "au", "caf", "mov", "matroska")
-SILENT_RMS: Final = 1e-4  # -80 dB of full scale: what the mel features cannot make louder
+SILENT_PEAK: Final = 1e-4  # -80 dB of full scale, below which mel features cannot amplify
 
 
 def read_still(path: Path) -> NDArray[np.uint8] | None:
-    """A still picture as [H, W, 3] RGB, turned as its metadata says; None where the file is none.
+    """A still picture as [H, W, 3] RGB, rotated as its metadata says; None if the file is no still.
 
     Raises:
-        ValueError: it is a picture that cannot be read.
+        ValueError: the picture cannot be read.
     """
     try:
         with Image.open(path, formats=STILL_FORMATS) as opened:
@@ -61,7 +61,7 @@ def read_pictures(path: Path) -> Iterator[VideoFrame]:
         ValueError: the file is no video or cannot be read.
     """
     settings = DecodeSettings()
-    with _told_of(path):
+    with _errors_naming(path):
         try:
             video = open_video(path, settings)
         except RefusedVideo as refusal:
@@ -79,7 +79,7 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     Raises:
         ValueError: there is none, it is silent, or it cannot be read.
     """
-    with _told_of(path):
+    with _errors_naming(path):
         try:
             sound = decode_sound(path, DecodeSettings())
         except RefusedVideo as refusal:
@@ -87,10 +87,10 @@ def read_sound(path: Path) -> NDArray[np.float32]:
                 raise
             sound = _read_sound_file(path)
     if not len(sound):
-        raise ValueError(f"{path}: its sound is empty")
+        raise ValueError(f"{path}: the sound is empty")
     level = float(np.abs(sound).max())
-    if level < SILENT_RMS:
-        raise ValueError(f"{path}: its sound is silent (it reaches {level:.1e} of full scale)")
+    if level < SILENT_PEAK:
+        raise ValueError(f"{path}: the sound is silent (peak {level:.1e} of full scale)")
     return sound
 
 
@@ -152,8 +152,8 @@ def _read_sound_file(path: Path) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _told_of(path: Path) -> Generator[None]:
-    """A refusal as one line that names the file.
+def _errors_naming(path: Path) -> Generator[None]:
+    """Turn a refusal into a one-line error that names the file.
 
     Raises:
         ValueError: in place of `RefusedVideo`.

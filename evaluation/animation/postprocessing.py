@@ -1,4 +1,4 @@
-"""What is done to codes between the encoders and the generator. Imports no torch: forms are made of it."""
+"""Postprocessing of codes between the encoders and the generator. Imports no torch."""
 
 import math
 from typing import Final, Literal
@@ -10,8 +10,8 @@ from storage.settings import Settings
 Neutral = Literal["portrait", "zero"]
 
 
-class InferenceHabits(Settings):
-    """The defaults do nothing.
+class PostprocessingConfig(Settings):
+    """Gains and smoothing of codes; the defaults change nothing.
 
     Raises:
         ValueError: a window is even or empty, or a sigma is negative.
@@ -34,20 +34,20 @@ class InferenceHabits(Settings):
     )
 
     @model_validator(mode="after")
-    def _check_window(self) -> "InferenceHabits":
+    def _check_window(self) -> "PostprocessingConfig":
         if self.pose_window_frames % 2 == 0:
             raise ValueError(f"pose_window_frames must be odd, got {self.pose_window_frames}")
         return self
 
     def lip_weights(self) -> tuple[float, ...]:
-        """Weights of the frames around a frame; their sum is 1."""
+        """Weights of a frame and its neighbours; their sum is 1."""
         if self.lip_sigma_frames == 0.0:
             return (1.0,)
         side = math.exp(-0.5 / self.lip_sigma_frames**2)
         return (side / (1 + 2 * side), 1 / (1 + 2 * side), side / (1 + 2 * side))
 
 
-OFFICIAL_HABITS: Final = InferenceHabits(
+OFFICIAL_POSTPROCESSING: Final = PostprocessingConfig(
     lip_gain=1.5,
     eye_gain=1.2,
     expression_gain=1.2,
@@ -55,4 +55,4 @@ OFFICIAL_HABITS: Final = InferenceHabits(
     pose_window_frames=3,
     neutral="zero",
 )
-"""The released inference code's, but for the 80 ms by which its picture leads the sound."""
+"""That of the released inference code, except that its pictures lead the sound by 80 ms."""

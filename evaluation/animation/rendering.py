@@ -1,23 +1,23 @@
-"""Codes of every driver, brought together frame by frame, and the pictures made of them.
+"""Render the frames of an animation: codes of every driver, combined frame by frame, to pictures.
 
-Frame t is driven by frame t of each driver and by the mel window of frame t. Everything is lazy: what is held
-is a chunk of frames a driver and a few rows of codes, whatever the length.
+Frame t is driven by frame t of each driver and by the mel window of frame t. Everything is lazy: a chunk of
+frames of each driver and a few codes are in memory, whatever the length of the video.
 
 Shape letters: D width of a code, S side of the pictures.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat, tee
+from itertools import chain, islice, repeat, tee
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.animation.code_streams import batches, mixed, windowed_mean
 from evaluation.animation.mel_windows import mel_windows, silent_window
 from evaluation.animation.request import Strengths
 from evaluation.animation.talking_head import FaceMotion, TalkingHead
@@ -25,6 +25,7 @@ from models.style_vector import StyleVector
 
 FACE_CONTROLS: Final = ("expression", "eye", "pose")
 CONTROLS: Final = ("lip", *FACE_CONTROLS)
+Item = TypeVar("Item")
 
 
 @runtime_checkable
@@ -33,7 +34,7 @@ class Face(Protocol):
 
     @property
     def path(self) -> Path:
-        """Its file: drivers of one file are encoded once."""
+        """Its file; drivers of one file are encoded once."""
         ...
 
     def crops(self, count: int) -> Iterator[NDArray[np.uint8]]:
@@ -41,26 +42,32 @@ class Face(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Performance:
-    """All that decides the pictures; a control without a driver is held neutral.
+AnyFace = TypeVar("AnyFace", bound=Face)
 
-    portrait: aligned crop [224, 224, 3]. sound: [n] float32 mono 16 kHz, or None. faces: by control
-    (`FACE_CONTROLS`). frames: how many pictures.
+
+@dataclass(frozen=True)
+class AnimationInputs(Generic[AnyFace]):
+    """Portrait and drivers of a video; a control without a driver stays neutral.
+
+    Attributes:
+        portrait: Aligned crop uint8 [224, 224, 3] RGB.
+        sound: [n] float32 mono at 16 kHz, or None.
+        faces: By control, of `FACE_CONTROLS`.
+        frames: Length of the video.
     """
 
     portrait: NDArray[np.uint8]
     sound: NDArray[np.float32] | None
-    faces: Mapping[str, Face]
+    faces: Mapping[str, AnyFace]
     frames: int
 
 
-def perform(
-    head: TalkingHead, performance: Performance, strengths: Strengths, frames_at_once: int
+def render_frames(
+    head: TalkingHead, inputs: AnimationInputs[Any], strengths: Strengths, frames_at_once: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """The video's pictures [S, S, 3], one after the other."""
-    appearance = head.appearance(performance.portrait)
-    codes = control_codes(head, performance, strengths, frames_at_once)
+    """Pictures uint8 [S, S, 3] of the video, in order."""
+    appearance = head.appearance(inputs.portrait)
+    codes = control_codes(head, inputs, strengths, frames_at_once)
     rows = zip(*(codes[name] for name in CONTROLS), strict=True)
     for chunk in batches(rows, frames_at_once):
         controls = dict(zip(CONTROLS, map(torch.stack, zip(*chunk, strict=True)), strict=True))
@@ -69,16 +76,16 @@ def perform(
 
 
 def control_codes(
-    head: TalkingHead, performance: Performance, strengths: Strengths, frames_at_once: int
+    head: TalkingHead, inputs: AnimationInputs[Any], strengths: Strengths, frames_at_once: int
 ) -> dict[str, Iterator[Tensor]]:
-    """Each control's code [D] by frame, as the generator gets it."""
-    neutrals = neutral_codes(head, performance.portrait)
-    driven = face_codes(head, performance.faces, performance.frames, frames_at_once)
-    windows = {"pose": head.habits.pose_window_frames, "expression": head.expression_window_frames}
+    """Code [D] of each control by frame, as the generator takes it."""
+    neutrals = neutral_codes(head, inputs.portrait)
+    driven = face_codes(head, inputs.faces, inputs.frames, frames_at_once)
+    windows = {"pose": head.postprocessing.pose_window_frames, "expression": head.expression_window_frames}
     for name in windows.keys() & driven.keys():
         driven[name] = windowed_mean(driven[name], (1.0,) * windows[name], "shrink")
-    if performance.sound is not None:
-        driven["lip"] = lip_codes(head, performance.sound, performance.frames, frames_at_once)
+    if inputs.sound is not None:
+        driven["lip"] = lip_codes(head, inputs.sound, inputs.frames, frames_at_once)
     strength: dict[str, float | Tensor] = {
         "lip": strengths.lip,
         "expression": strengths.expression,
@@ -86,22 +93,22 @@ def control_codes(
         "pose": strengths.pose,
     }
     return {
-        name: mixed(driven[name], neutrals[name], strength[name])
+        name: interpolate(driven[name], neutrals[name], strength[name])
         if name in driven
-        else repeat(neutrals[name], performance.frames)
+        else repeat(neutrals[name], inputs.frames)
         for name in CONTROLS
     }
 
 
 def neutral_codes(head: TalkingHead, portrait: NDArray[np.uint8]) -> dict[str, Tensor]:
-    """Each control's code [D] where nothing drives it.
+    """Code [D] of each control without a driver.
 
-    Lips as in silence, and the portrait's own pose, eyes and expression; or zeros, as the habits say.
+    Lips as in silence and the portrait's pose, eyes and expression, or zeros: `PostprocessingConfig.neutral`.
     """
     motion = head.motion([portrait])
     codes = {name: getattr(motion, name)[0] for name in FACE_CONTROLS}
     codes["lip"] = head.lip(silent_window())[0]
-    if head.habits.neutral == "zero":
+    if head.postprocessing.neutral == "zero":
         return {name: torch.zeros_like(code) for name, code in codes.items()}
     return codes
 
@@ -148,24 +155,79 @@ def _rows(motion: FaceMotion) -> list[FaceMotion]:
 def lip_codes(
     head: TalkingHead, sound: NDArray[np.float32], frames: int, frames_at_once: int
 ) -> Iterator[Tensor]:
-    """Lip codes [D] by frame, smoothed as the habits say."""
+    """Lip codes [D] by frame, smoothed as the postprocessing says."""
     codes = (code for mels in mel_windows(sound, frames, frames_at_once) for code in head.lip(mels))
-    return windowed_mean(codes, head.habits.lip_weights(), "zero")
+    return windowed_mean(codes, head.postprocessing.lip_weights(), "zero")
 
 
 def eye_strength(head: TalkingHead, strengths: Strengths) -> float | Tensor:
-    """Strength of the eye code, or the map [D, D] by which gaze, blinks and the rest go differently far.
+    """Strength of the eye code, or a matrix [D, D] that scales gaze, blinks and the rest differently.
 
     Raises:
-        ValueError: nobody knows which parts of the checkpoint's eye code are which.
+        ValueError: gaze and blinks differ, and the checkpoint's eye stage did not separate them.
     """
     gaze = strengths.eye if strengths.gaze is None else strengths.gaze
     blink = strengths.eye if strengths.blink is None else strengths.blink
     if head.eye_parts is None and gaze != blink:
         raise ValueError(
-            f"{head.name}: gaze and blinks cannot be set apart: its eye stage did not yet measure which "
-            "parts of the eye code say which; train stage2_eye again, or give one strength for the eyes"
+            f"{head.name}: gaze and blink strengths must be equal: its stage2_eye did not separate them; "
+            "train stage2_eye again, or use one strength for the eyes"
         )
     if head.eye_parts is None or gaze == blink == strengths.eye:
         return gaze
     return head.eye_parts.strength(gaze, blink, strengths.eye).to(head.device)
+
+
+def windowed_mean(
+    rows: Iterable[Tensor], weights: Sequence[float], edges: Literal["zero", "shrink"]
+) -> Iterator[Tensor]:
+    """Weighted mean over a window around each code.
+
+    Args:
+        rows: [D] each.
+        weights: An odd number; the middle one is of the code itself.
+        edges: Beyond both ends: `zero` pads with zeros, `shrink` takes the mean over the weights inside.
+
+    Yields:
+        One mean for each code.
+
+    Raises:
+        ValueError: an even number of weights.
+    """
+    if len(weights) % 2 == 0:
+        raise ValueError(f"need an odd number of weights, got {len(weights)}")
+    half = len(weights) // 2
+    window: deque[Tensor | None] = deque(repeat(None, half), maxlen=len(weights))
+    for row in chain(rows, repeat(None, half)):
+        window.append(row)
+        if len(window) < len(weights):
+            continue
+        present = [
+            (weight, value) for weight, value in zip(weights, window, strict=True) if value is not None
+        ]
+        total = sum(weight for weight, _ in present) if edges == "shrink" else 1.0
+        (first_weight, first), *others = present
+        mean = first_weight * first
+        for weight, value in others:
+            mean = mean + weight * value
+        yield mean / total
+
+
+def interpolate(rows: Iterable[Tensor], neutral: Tensor, strength: float | Tensor) -> Iterator[Tensor]:
+    """``neutral + strength (row - neutral)``: 0 gives neutral, 1 the driver, more exaggerates.
+
+    Args:
+        rows: [D] each.
+        neutral: [D].
+        strength: A factor, or a matrix [D, D] that scales parts of the change differently.
+    """
+    for row in rows:
+        change = row - neutral
+        yield neutral + (change @ strength if isinstance(strength, Tensor) else strength * change)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last one may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,4 +1,4 @@
-"""What a person asks of `animate`, and what they are told. Imports no torch: forms are made of it."""
+"""Request, progress and report of `animate`. Imports no torch: forms and the command line use it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from storage.settings import Settings
 
 Device = Literal["auto", "cpu", "cuda"]
 OfficialNetworkPreset = Literal["official", "tiny"]
-LARGEST_STRENGTH: Final = 5.0  # the codes of no face lie farther off
+LARGEST_STRENGTH: Final = 5.0  # no face's codes are farther from neutral
 
 
 class Strengths(Settings):
     """How far each control goes from neutral (0) to its driver (1) and beyond.
 
     Raises:
-        ValueError: one is not within 0 to 5.
+        ValueError: a strength is not within 0 to 5.
     """
 
     lip: float = Field(
@@ -59,11 +59,11 @@ class Strengths(Settings):
     )
 
 
-class AnimateOrder(Settings):
+class AnimateRequest(Settings):
     """One portrait, up to four drivers, one video.
 
     Raises:
-        ValueError: the output is one of the inputs, or is no mp4, or another value is out of its bounds.
+        ValueError: an output is one of the inputs or is not .mp4, or a value is out of its bounds.
     """
 
     appearance: Path = Field(description="Portrait: a picture with one face")
@@ -90,7 +90,7 @@ class AnimateOrder(Settings):
     seconds: float | None = Field(
         default=None, gt=0, description="Length; default: that of the audio, else of the longest driver"
     )
-    official_habits: bool | None = Field(
+    official_postprocessing: bool | None = Field(
         default=None,
         description="Use the gains and smoothing of the released code; default: for the released files only",
     )
@@ -104,41 +104,41 @@ class AnimateOrder(Settings):
     frames_at_once: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
-    def _check_paths(self) -> "AnimateOrder":
+    def _check_paths(self) -> "AnimateRequest":
         inputs = {path.absolute().resolve() for path in self.inputs()}
         outputs = [path for path in (self.output, self.grid) if path is not None]
         for path in outputs:
             if path.suffix.lower() != ".mp4":
-                raise ValueError(f"{path}: what is written is mp4; end the name with .mp4")
+                raise ValueError(f"{path}: output files must end in .mp4")
             if path.absolute().resolve() in inputs:
-                raise ValueError(f"{path} is one of the inputs; write elsewhere")
+                raise ValueError(f"{path} is one of the inputs; choose another output")
         if len({path.absolute().resolve() for path in outputs}) < len(outputs):
-            raise ValueError(f"{self.output} cannot hold both the video and the grid")
+            raise ValueError(f"output and grid are the same file: {self.output}")
         return self
 
     def inputs(self) -> tuple[Path, ...]:
-        """Every file that is read, each once, in the order of the fields."""
+        """Every input file once, in the order of the fields."""
         given = (self.appearance, self.lip, *self.face_drivers().values())
         return tuple(dict.fromkeys(path for path in given if path is not None))
 
     def face_drivers(self) -> dict[str, Path]:
-        """The drivers that show a face, by control, without those left out."""
+        """Given drivers that show a face, by control."""
         drivers = {"pose": self.pose, "eye": self.eye, "expression": self.expression}
         return {name: path for name, path in drivers.items() if path is not None}
 
 
 @dataclass(frozen=True)
 class AnimateProgress:
-    """How far it is."""
+    """Progress of one step of `animate`."""
 
     step: str
     done: int  # frames
-    total: int | None  # None: not known yet
+    total: int | None  # None: not yet known
 
 
 @dataclass(frozen=True)
 class AnimateReport:
-    """What was made."""
+    """Result of `animate`."""
 
     output: Path
     grid: Path | None
@@ -147,4 +147,4 @@ class AnimateReport:
     side_px: int
     seconds: float  # of video
     wall_seconds: float
-    notes: tuple[str, ...]  # what a person should know, a sentence each
+    notes: tuple[str, ...]  # sentences about frames without a driver

@@ -1,7 +1,7 @@
 """The talking head: codes of a portrait, of faces and of sound in, pictures out.
 
-One interface over the networks of a trained run and over the released ones; what only the released ones
-want (gains, smoothing, controls switched off by zeros) stands in `InferenceHabits`.
+One interface to the networks of a training run and to the released ones. Gains, smoothing and neutral values,
+which differ between them, are in `PostprocessingConfig`.
 
 Shape letters: N frames, S side of the pictures, D width of a code.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from evaluation.animation.eye_parts import EyeParts
-from evaluation.animation.postprocessing import InferenceHabits
+from evaluation.animation.postprocessing import PostprocessingConfig
 from models.appearance import Appearance
 from models.generator import Generator
 from models.style_vector import StyleVector
@@ -25,7 +25,7 @@ from training.data.frames import to_network_input
 
 @dataclass(frozen=True)
 class FaceMotion:
-    """How faces move: pose [N, 6], eye [N, 6] and expression [N, 30] codes, or [D] of one frame."""
+    """Motion codes of faces: pose [N, 6], eye [N, 6], expression [N, 30], or [D] each of one frame."""
 
     pose: Tensor
     eye: Tensor
@@ -39,11 +39,11 @@ class HeadNetworks(nn.Module, ABC):
 
     @abstractmethod
     def appearance_of(self, image: Tensor) -> Appearance:
-        """Who it is."""
+        """Appearance code and map of a face."""
 
     @abstractmethod
     def motion_of(self, image: Tensor) -> FaceMotion:
-        """How the face moves, frame by frame."""
+        """Motion codes of each picture."""
 
     @abstractmethod
     def lip_of(self, mel: Tensor) -> Tensor:
@@ -54,24 +54,24 @@ class TalkingHead:
     """Encodes and renders on one device, without gradients; the same input gives the same picture.
 
     Attributes:
-        name: the checkpoint, for messages.
+        name: Of the checkpoint, for messages.
         side_px: S.
-        habits: what is done to the codes.
-        expression_window_frames: K frames around a frame whose mean is its expression; 1 takes it alone.
-        eye_parts: which parts of the eye code are gaze and blinks; None where nobody measured it.
+        postprocessing: Applied to the codes.
+        expression_window_frames: A frame's expression is the mean over K frames around it.
+        eye_parts: Which parts of the eye code are gaze and blinks; None if they were not separated.
     """
 
     def __init__(
         self,
         name: str,
         networks: HeadNetworks,
-        habits: InferenceHabits,
+        postprocessing: PostprocessingConfig,
         expression_window_frames: int,
         eye_parts: EyeParts | None,
         device: torch.device,
     ) -> None:
         self.name = name
-        self.habits = habits
+        self.postprocessing = postprocessing
         self.expression_window_frames = expression_window_frames
         self.eye_parts = eye_parts
         self._networks = networks.to(device).eval()
@@ -80,30 +80,30 @@ class TalkingHead:
 
     @torch.inference_mode()
     def appearance(self, crop: NDArray[np.uint8]) -> Appearance:
-        """Who an aligned crop [H, W, 3] shows: code [1, D] and map [1, C, s, s]."""
+        """Appearance of an aligned crop [H, W, 3]: code [1, D] and map [1, C, s, s]."""
         return self._networks.appearance_of(self._input([crop]))
 
     @torch.inference_mode()
     def motion(self, crops: Sequence[NDArray[np.uint8]]) -> FaceMotion:
-        """Codes of N aligned crops [H, W, 3], each by itself, with the habits' gains."""
+        """Codes of N aligned crops [H, W, 3], each by itself, with the postprocessing' gains."""
         motion = self._networks.motion_of(self._input(crops))
         return FaceMotion(
             pose=motion.pose,
-            eye=self.habits.eye_gain * motion.eye,
-            expression=self.habits.expression_gain * motion.expression,
+            eye=self.postprocessing.eye_gain * motion.eye,
+            expression=self.postprocessing.expression_gain * motion.expression,
         )
 
     @torch.inference_mode()
     def lip(self, mels: NDArray[np.float32]) -> Tensor:
-        """Lip codes [N, D] of mel windows [N, 1, 80, 20] in [0, 1], with the habits' gain."""
-        return self.habits.lip_gain * self._networks.lip_of(torch.from_numpy(mels).to(self.device))
+        """Lip codes [N, D] of mel windows [N, 1, 80, 20] in [0, 1], with the postprocessing' gain."""
+        return self.postprocessing.lip_gain * self._networks.lip_of(torch.from_numpy(mels).to(self.device))
 
     @torch.inference_mode()
     def render(self, style: StyleVector, appearance: Appearance) -> NDArray[np.uint8]:
         """Pictures [N, S, S, 3] RGB of N styles, all of one appearance map [1, C, s, s].
 
-        The generator's noise is the weights' own, the same in every frame: no flicker, and a frame does not
-        depend on those rendered with it.
+        The generator uses the noise stored in its weights, the same in every frame: no flicker, and a frame
+        does not depend on others of its batch.
         """
         vector = style.to_vector().to(self.device)
         maps = appearance.map.expand(len(vector), -1, -1, -1)

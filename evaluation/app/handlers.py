@@ -25,10 +25,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from upath import UPath
 
-from evaluation.animation.checkpoint_abilities import is_released, parts_gaze_from_blinks
+from evaluation.animation.checkpoint_abilities import is_released, separates_gaze_from_blinks
 from evaluation.animation.request import (
     LARGEST_STRENGTH,
-    AnimateOrder,
+    AnimateRequest,
     Device,
     OfficialNetworkPreset,
     Strengths,
@@ -89,7 +89,7 @@ class AppHandlers:
         name = request.query_params.get("name", "")
         body = {
             "released": is_released(name),
-            "separate_gaze": await run_in_threadpool(parts_gaze_from_blinks, self._settings.root, name),
+            "separate_gaze": await run_in_threadpool(separates_gaze_from_blinks, self._settings.root, name),
         }
         return JSONResponse(body)
 
@@ -163,12 +163,12 @@ class AppHandlers:
             if time.time() - folder.stat().st_mtime > UPLOAD_EXPIRY_SECONDS:
                 shutil.rmtree(folder)
 
-    def _animate_request(self, body: Mapping[str, Any], files: Mapping[str, Path]) -> AnimateOrder:
+    def _animate_request(self, body: Mapping[str, Any], files: Mapping[str, Path]) -> AnimateRequest:
         if "appearance" not in files:
             raise ValueError("portrait is missing: add an image with one face")
         output = free_output_path(self._settings.outputs, files["appearance"].stem)
         grid = output.with_name(f"{output.stem}-side-by-side.mp4") if body.get("grid") else None
-        return AnimateOrder.model_validate(
+        return AnimateRequest.model_validate(
             {
                 **files,
                 "output": output,

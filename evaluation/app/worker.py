@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from upath import UPath
 
-from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
+from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 
 JobState = Literal["running", "done", "failed", "cancelled"]
 UNEXPECTED_ERROR: Final = "unexpected error; see the terminal that runs pdfgc app"
@@ -48,7 +48,7 @@ class RenderWorker:
         self._jobs: dict[str, RenderJob] = {}
         self._thread: Thread | None = None
 
-    def start(self, name: str, request: AnimateOrder, upload_folders: Iterable[Path]) -> None:
+    def start(self, name: str, request: AnimateRequest, upload_folders: Iterable[Path]) -> None:
         """Start a job.
 
         Args:
@@ -83,7 +83,7 @@ class RenderWorker:
         if self._thread is not None:
             self._thread.join(CANCEL_TIMEOUT_SECONDS)
 
-    def _run(self, name: str, request: AnimateOrder, upload_folders: tuple[Path, ...]) -> None:
+    def _run(self, name: str, request: AnimateRequest, upload_folders: tuple[Path, ...]) -> None:
         # An unexpected exception is printed by the thread; the job still has to end for the page.
         result = RenderJob(name, "failed", error=UNEXPECTED_ERROR)
         try:

@@ -1,7 +1,6 @@
-"""A talking head that encodes what it has seen before only once.
+"""A talking head that caches codes: the videos of an evaluation share their clips.
 
-An evaluation's videos share their clips: a clip that drives a video's eyes drives another's pose. The codes
-kept are a few kilobytes a frame.
+The cached codes are a few kilobytes per frame.
 """
 
 import hashlib
@@ -21,11 +20,11 @@ from models.style_vector import StyleVector
 Item = TypeVar("Item")
 
 
-class RememberingHead(TalkingHead):
-    """Behaves as the head that it is made of."""
+class CachedTalkingHead(TalkingHead):
+    """Wraps a talking head; every crop and every mel window is encoded once."""
 
     def __init__(self, head: TalkingHead) -> None:
-        self.name, self.habits, self.side_px = head.name, head.habits, head.side_px
+        self.name, self.postprocessing, self.side_px = head.name, head.postprocessing, head.side_px
         self.expression_window_frames = head.expression_window_frames
         self.eye_parts, self.device = head.eye_parts, head.device
         self._head = head
@@ -38,7 +37,7 @@ class RememberingHead(TalkingHead):
 
     @override
     def motion(self, crops: Sequence[NDArray[np.uint8]]) -> FaceMotion:
-        rows = _remembered(self._motions, crops, lambda new: _motion_rows(self._head.motion(new)))
+        rows = _cached(self._motions, crops, lambda new: _motion_rows(self._head.motion(new)))
         return FaceMotion(
             torch.stack([row.pose for row in rows]),
             torch.stack([row.eye for row in rows]),
@@ -47,26 +46,26 @@ class RememberingHead(TalkingHead):
 
     @override
     def lip(self, mels: NDArray[np.float32]) -> Tensor:
-        return torch.stack(_remembered(self._lips, mels, lambda new: list(self._head.lip(np.stack(new)))))
+        return torch.stack(_cached(self._lips, mels, lambda new: list(self._head.lip(np.stack(new)))))
 
     @override
     def render(self, style: StyleVector, appearance: Appearance) -> NDArray[np.uint8]:
         return self._head.render(style, appearance)
 
 
-def _remembered(
-    known: dict[bytes, Item],
+def _cached(
+    cache: dict[bytes, Item],
     arrays: Sequence[NDArray[Any]] | NDArray[Any],
     encode: Callable[[list[NDArray[Any]]], Sequence[Item]],
 ) -> list[Item]:
-    """What is known of each array, in order; of those that are not, `encode` is asked once."""
+    """The cached codes of arrays, in order; new arrays are encoded in one call."""
     digests = [
         hashlib.sha1(np.ascontiguousarray(array).data, usedforsecurity=False).digest() for array in arrays
     ]
-    new = {digest: array for digest, array in zip(digests, arrays, strict=True) if digest not in known}
+    new = {digest: array for digest, array in zip(digests, arrays, strict=True) if digest not in cache}
     if new:
-        known |= dict(zip(new, encode(list(new.values())), strict=True))
-    return [known[digest] for digest in digests]
+        cache |= dict(zip(new, encode(list(new.values())), strict=True))
+    return [cache[digest] for digest in digests]
 
 
 def _motion_rows(motion: FaceMotion) -> list[FaceMotion]:

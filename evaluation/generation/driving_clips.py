@@ -1,6 +1,6 @@
-"""Clips of the data set as drivers and portraits: crops and sound, straight from the shards.
+"""Clips of the data set as drivers and portraits: crops and sound, read from the shards without the labels.
 
-Labels are left in the shard. Imports no torch.
+Imports no torch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,11 @@ from training.data.index import ClipIndex
 
 @dataclass(frozen=True)
 class DrivingClip:
-    """A clip that drives: a `performance.Face`, and the sound heard with it.
+    """A clip as a driver: an `evaluation.animation.rendering.Face` with its sound.
 
-    path: the clip's key, by which drivers of one clip are encoded once. sound: [T * 640] float32 mono 16 kHz.
+    Attributes:
+        path: The clip's key; drivers of one clip are encoded once.
+        sound: [T * 640] float32 mono at 16 kHz.
     """
 
     path: Path
@@ -37,7 +39,7 @@ class DrivingClip:
             ValueError: the clip is shorter, or a frame is no JPEG file.
         """
         if count > len(self.frames_jpeg):
-            raise ValueError(f"{self.path}: {count} frames asked for, it has {len(self.frames_jpeg)}")
+            raise ValueError(f"{self.path}: has {len(self.frames_jpeg)} frames, need {count}")
         yield from map(self._decoded, self.frames_jpeg[:count])
 
     def sound_of(self, frames: int) -> NDArray[np.float32]:
@@ -52,7 +54,7 @@ class DrivingClip:
 
 
 class ClipReader:
-    """Reads clips of an index by key; holds none."""
+    """Reads clips of an index by key, without caching."""
 
     def __init__(self, index: ClipIndex) -> None:
         self._index = index
@@ -60,14 +62,14 @@ class ClipReader:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of all clips."""
+        """Keys of all clips."""
         return tuple(self._numbers)
 
     def read(self, key: str) -> DrivingClip:
         """A clip.
 
         Raises:
-            ValueError: the shard does not hold what the index says.
+            ValueError: the shard does not match the index.
         """
         clip = self._decoded(key)
         return DrivingClip(Path(key), clip.identity, clip.source, clip.frames_jpeg, clip.sound)

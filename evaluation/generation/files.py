@@ -1,13 +1,13 @@
-"""What `generated_videos` publishes, and how the evaluations read it. They read nothing else.
+"""The files of `generated_videos`, and how the evaluations read them; they read nothing else.
 
-    reenactment_plan.json               the list of reenactments
-    facts.json                  side of the networks' pictures, and where each clip comes from
-    videos/<name>.mp4           made by the run, at the networks' side, with the lip driver's sound
+    reenactment_plan.json       the list of reenactments
+    facts.json                  side of the networks' pictures, and the source of each clip
+    videos/<name>.mp4           rendered by the run, at the networks' side, with the lip driver's sound
     clips/<key>.mp4             every clip used: 224 px crops with its sound, near-lossless
     portraits/<name>.png        224 px
-    contact_sheet.jpg           one video beside its drivers
+    contact_sheet.jpg           two videos beside their drivers
 
-Every stream of pictures below is of RGB frames, uint8 [S, S, 3]. Torch and FFmpeg are loaded when read.
+Every stream of pictures is of RGB frames, uint8 [S, S, 3]. Torch and FFmpeg are imported when files are read.
 """
 
 import json
@@ -36,7 +36,7 @@ Pictures = Iterator[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Where a clip comes from."""
+    """Source of a clip."""
 
     identity: str
     video_id: str  # first 16 hex digits of the source's sha256
@@ -47,11 +47,11 @@ class ClipFacts:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What is the same for all videos.
+    """Facts common to all videos.
 
     Attributes:
-        checkpoint: Who made them, for people.
-        side_px: Of the made pictures.
+        checkpoint: The talking head that rendered them, for display.
+        side_px: Of the rendered pictures.
         clips: By key.
     """
 
@@ -80,7 +80,7 @@ class GeneratedVideos:
     facts: VideoFacts
 
     def video(self, name: str) -> Path:
-        """The made video of a reenactment."""
+        """The rendered video of a reenactment."""
         return video_path(self.folder, name)
 
     def clip(self, key: str) -> Path:
@@ -93,7 +93,7 @@ class GeneratedVideos:
             return np.asarray(opened.convert("RGB"), np.uint8)
 
     def model_frames(self, reenactment: Reenactment) -> Pictures:
-        """What the model made, S = `side_px`."""
+        """Pictures of the rendered video, S = `side_px`."""
         return video_frames(self.video(reenactment.name), reenactment.frames)
 
     def clip_frames(self, key: str, frames: int) -> Pictures:
@@ -101,57 +101,59 @@ class GeneratedVideos:
         return video_frames(self.clip(key), frames)
 
     def method_frames(self, reenactment: Reenactment, method: str) -> Pictures | None:
-        """A reenactment's pictures as a method of the tables has them, all at S = `side_px`.
+        """Pictures of a reenactment by a method, all at S = `side_px`.
 
-        The baselines and the truth go through the networks' side as well, so that no method is better for
-        having more pixels. None where there is no such method: only a self video has a truth.
+        The baselines and the truth are resized to the networks' side as well, so that no method is better
+        for its resolution. None if the method has no video of this task: only self videos have a truth.
 
         Raises:
-            ValueError: no method of this name is made of a reenactment.
+            ValueError: an unknown method.
         """
         if method == MODEL:
             return self.model_frames(reenactment)
         if method == GROUND_TRUTH:
             return (
-                self._squeezed(self.clip_frames(reenactment.portrait, reenactment.frames))
+                self._resized(self.clip_frames(reenactment.portrait, reenactment.frames))
                 if reenactment.task == "self"
                 else None
             )
         if method == COPY_PORTRAIT:
-            (still,) = self._squeezed(iter([self.portrait(reenactment.name)]))
+            (still,) = self._resized(iter([self.portrait(reenactment.name)]))
             return repeat(still, reenactment.frames)
         if method == COPY_TARGET:
-            return self._squeezed(self.clip_frames(reenactment.drivers["pose"], reenactment.frames))
-        raise ValueError(f"method {method!r} is not made of a reenactment")
+            return self._resized(self.clip_frames(reenactment.drivers["pose"], reenactment.frames))
+        raise ValueError(f"no videos of method {method!r}")
 
-    def _squeezed(self, pictures: Pictures) -> Pictures:
-        return (squeezed(picture, self.facts.side_px) for picture in pictures)
+    def _resized(self, pictures: Pictures) -> Pictures:
+        return (resize_roundtrip(picture, self.facts.side_px) for picture in pictures)
 
 
 def video_path(folder: Path, name: str) -> Path:
-    """Where a made video lies."""
+    """Path of a rendered video."""
     return folder / "videos" / f"{name}.mp4"
 
 
 def clip_path(folder: Path, key: str) -> Path:
-    """Where a clip lies."""
+    """Path of a clip."""
     return folder / "clips" / f"{key}.mp4"
 
 
 def portrait_path(folder: Path, name: str) -> Path:
-    """Where a portrait lies."""
+    """Path of a portrait."""
     return folder / "portraits" / f"{name}.png"
 
 
 def open_generated(root: UPath, run: str) -> tuple[Published, GeneratedVideos]:
-    """The current videos of a run; of a bucket they are copied here.
+    """The current videos of a run, copied to this machine if they are in a bucket.
 
     Raises:
         ValueError: there are none.
     """
     published = current(root, GENERATED_VIDEOS, run)
     if published is None:
-        raise ValueError(f"run {run!r} has no generated videos under {root}: make `generated_videos` first")
+        raise ValueError(
+            f"run {run!r} has no generated videos under {root}: materialise `generated_videos` first"
+        )
     folder = local_copy(published.directory)
     plan, facts = read_plan(folder / PLAN_NAME), VideoFacts.read(folder / FACTS_NAME)
     return published, GeneratedVideos(folder, plan, facts)
@@ -173,8 +175,8 @@ def video_frames(path: Path, frames: int) -> Pictures:
         raise ValueError(f"{path} has {count} frames, need {frames}")
 
 
-def squeezed(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """A picture as the networks see it, [side_px, side_px, 3]; rounded as the model's own are."""
+def resize_roundtrip(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """A picture at the networks' side, uint8 [side_px, side_px, 3], rounded as rendered ones are."""
     import torch
 
     from training.data.frames import to_network_input

@@ -33,6 +33,7 @@ from evaluation.generation.reenactment import (
     require_clips,
     write_plan,
 )
+from evaluation.records import Task
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.fingerprint import fingerprint, to_json_value
@@ -47,20 +48,21 @@ from weights.resolve import resolve_config
 logger = logging.getLogger(__name__)
 
 CODE_VERSION: Final = "1"
+TASKS: Final[tuple[Task, ...]] = ("self", "cross", "control")
 NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
-"""What is measured must not be the codec's loss; H.264 in yuv420p still halves the colours' resolution."""
-FRAMES_AT_ONCE: Final = 16  # as `animate`: of a chunk every code and picture is held
+"""So that metrics do not measure the codec; H.264 in yuv420p still halves the resolution of colours."""
+FRAMES_AT_ONCE: Final = 16  # as `animate`
 
 
 def run_generated_videos(root: UPath, config: EvaluationConfig, *, force: bool = False) -> Published:
-    """Make a run's videos unless they are there; a killed run goes on at the first video that is missing.
+    """Publish the videos of a run unless they are up to date; an interrupted build resumes at the next video.
 
-    What is published: `evaluation.generation.files`.
+    Files: `evaluation.generation.files`.
 
     Raises:
-        FileNotFoundError: the plan file, or a file of weights that is named, is not there.
-        ValueError: there is no data set, the run is not trained, the split gives no video, the plan
-            file is of another data set, or weights that are named may not be used.
+        FileNotFoundError: the plan file, or weights that a setting names, do not exist. ValueError: there is
+            no data set, the run is not trained, the split has no clips, the plan is of another data set, or
+            weights that a setting names may not be used.
     """
     index, plan = open_or_draw_plan(root, config)
     for note in plan.notes:
@@ -79,21 +81,21 @@ def run_generated_videos(root: UPath, config: EvaluationConfig, *, force: bool =
 
     def build(work: Path) -> BuildReport:
         resolve_config(config)  # fail before videos are generated
-        return _make(root, config, index, plan, work)
+        return _generate(root, config, index, plan, work)
 
     return materialise(root, recipe, build, force=force)
 
 
 def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex, ReenactmentPlan]:
-    """The clips of the split, and the list of videos: drawn, or read from the plan file.
+    """The clips of the split and the plan: drawn, or read from the plan file.
 
     Raises:
-        FileNotFoundError: the plan file is not there.
+        FileNotFoundError: the plan file does not exist.
         ValueError: as `run_generated_videos`.
     """
     dataset = current(root, "dataset", "whole")
     if dataset is None:
-        raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
+        raise ValueError(f"no data set is published under {root}: materialise `dataset` first")
     digest = dataset.manifest.content_digest
     if config.plan_file:
         plan = read_plan(Path(config.plan_file).expanduser())
@@ -105,17 +107,17 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
         index = open_current(root, config.split)
     except NoSamplesError as error:
         raise ValueError(
-            f"no video can be made: {error}. Choose another split, or add people: splits are by person"
+            f"no clips to evaluate: {error}. Choose another split, or add people: splits are by person"
         ) from error
     counts = VideoCounts(config.self_videos, config.cross_videos, config.control_bases, config.frames)
     return index, draw_plan(index, digest, config.seed, config.split, counts)
 
 
 def run_inputs(root: UPath, run: str) -> dict[str, Input]:
-    """The data set and the weights that a run's talking head is made of.
+    """Data set and weights of a run's talking head, as inputs of a recipe.
 
     Raises:
-        ValueError: the run has not trained its last stage, or one that it stands on is gone.
+        ValueError: the run has not trained its last stage, or a stage on which it builds is gone.
     """
     from training.jobs.job import TrainingJob
     from training.jobs.recipe import stage_inputs
@@ -124,88 +126,75 @@ def run_inputs(root: UPath, run: str) -> dict[str, Input]:
     published = current(root, RENDERING_STAGE, run)
     if published is None:
         known = published_partitions(root, RENDERING_STAGE)
-        told = f"runs that have: {', '.join(known) or 'none'}"
-        raise ValueError(f"run {run!r} has not trained {RENDERING_STAGE} under {root}; {told}")
+        runs = ", ".join(known) or "none"
+        raise ValueError(
+            f"run {run!r} has not trained {RENDERING_STAGE} under {root}; runs that have: {runs}"
+        )
     config = TrainingJob.read(local_copy(published.directory) / JOB_NAME).config
     inputs = stage_inputs(root, RENDERING_STAGE, config)
-    used = {name: value for name, value in inputs.items() if name != "perception"}  # of training alone
+    used = {name: value for name, value in inputs.items() if name != "perception"}  # only training used it
     return used | {RENDERING_STAGE: published.as_input(weights_digest(published))}
 
 
 @dataclass(frozen=True)
-class _Making:
-    """What is needed for every video."""
+class _Renderer:
+    """What every video needs."""
 
-    head: Any  # TalkingHead, whose module loads torch
+    head: Any  # TalkingHead; its module imports torch
     reader: Any  # ClipReader
     folder: Path
 
 
-def _make(
-    root: UPath,
-    config: EvaluationConfig,
-    index: ClipIndex,
-    plan: ReenactmentPlan,
-    work: Path,
+def _generate(
+    root: UPath, config: EvaluationConfig, index: ClipIndex, plan: ReenactmentPlan, work: Path
 ) -> BuildReport:
     from evaluation.animation.loading import load_talking_head
-    from evaluation.generation.cached_head import RememberingHead
-    from evaluation.generation.contact_sheet import choose_shown, draw_video_sheet, joined
+    from evaluation.animation.sheets import draw_reenactment_sheets
+    from evaluation.generation.cached_head import CachedTalkingHead
     from evaluation.generation.driving_clips import ClipReader
 
     for name in ("videos", "clips", "portraits"):
         (work / name).mkdir(exist_ok=True)
-    reader = ClipReader(index)
-    head = RememberingHead(load_talking_head(config.run, root, config.device))
-    making = _Making(head, reader, work)
-    logger.info(
-        "Rendering %d videos of %d clips by %s", len(plan.reenactments), len(plan.clips()), making.head.name
-    )
-    clips = {key: _write_clip(making, key) for key in plan.clips()}
+    head = CachedTalkingHead(load_talking_head(config.run, root, config.device))
+    renderer = _Renderer(head, ClipReader(index), work)
+    count = len(plan.reenactments)
+    logger.info("Rendering %d videos of %d clips by %s", count, len(plan.clips()), head.name)
+    clips = {key: _write_clip(renderer, key) for key in plan.clips()}
     for done, reenactment in enumerate(plan.reenactments, start=1):
         if not video_path(work, reenactment.name).is_file():
-            _write_video(making, reenactment)
+            _write_video(renderer, reenactment)
             logger.info(
-                "Rendered %s, %d frames (%d of %d)",
-                reenactment.name,
-                reenactment.frames,
-                done,
-                len(plan.reenactments),
+                "Rendered %s, %d frames (%d of %d)", reenactment.name, reenactment.frames, done, count
             )
-    facts = VideoFacts(making.head.name, making.head.side_px, clips)
+    facts = VideoFacts(head.name, head.side_px, clips)
     facts.write(work / FACTS_NAME)
     write_plan(work / PLAN_NAME, plan)
-    made = GeneratedVideos(work, plan, facts)
-    shown = {one.name: one for one in (choose_shown(made), plan.reenactments[0])}
-    (work / CONTACT_SHEET).write_bytes(joined([draw_video_sheet(made, one) for one in shown.values()]))
+    (work / CONTACT_SHEET).write_bytes(draw_reenactment_sheets(GeneratedVideos(work, plan, facts)))
     frames = sum(reenactment.frames for reenactment in plan.reenactments)
-    kinds = {f"{kind}_videos": len(plan.of_task(kind)) for kind in ("self", "cross", "control")}
-    return BuildReport(
-        counts={"videos": len(plan.reenactments), **kinds, "clips": len(clips), "frames": frames},
-        refusals={},
-    )
+    tasks = {f"{task}_videos": len(plan.of_task(task)) for task in TASKS}
+    return BuildReport(counts={"videos": count, **tasks, "clips": len(clips), "frames": frames}, refusals={})
 
 
-def _write_clip(making: _Making, key: str) -> ClipFacts:
-    clip = making.reader.read(key)
+def _write_clip(renderer: _Renderer, key: str) -> ClipFacts:
+    clip = renderer.reader.read(key)
     frames = len(clip.frames_jpeg)
-    path = clip_path(making.folder, key)
+    path = clip_path(renderer.folder, key)
     if not path.is_file():
         write_video(path, clip.crops(frames), FRAMES_PER_SECOND, clip.sound, settings=NEAR_LOSSLESS)
     source = clip.source
     return ClipFacts(clip.identity, source.video_id, source.relative_path, source.first_frame, frames)
 
 
-def _write_video(making: _Making, reenactment: Reenactment) -> None:
-    from evaluation.animation.rendering import FACE_CONTROLS, Performance, perform
+def _write_video(renderer: _Renderer, reenactment: Reenactment) -> None:
+    from evaluation.animation.rendering import FACE_CONTROLS, AnimationInputs, render_frames
     from evaluation.animation.request import Strengths
 
-    clips = {key: making.reader.read(key) for key in reenactment.clips()}
+    clips = {key: renderer.reader.read(key) for key in reenactment.clips()}
     *_, portrait = clips[reenactment.portrait].crops(reenactment.portrait_frame + 1)
-    Image.fromarray(portrait).save(portrait_path(making.folder, reenactment.name))
+    Image.fromarray(portrait).save(portrait_path(renderer.folder, reenactment.name))
     sound = clips[reenactment.drivers["lip"]].sound_of(reenactment.frames)
     faces = {control: clips[reenactment.drivers[control]] for control in FACE_CONTROLS}
-    performance = Performance(portrait, sound, faces, reenactment.frames)
-    pictures = perform(making.head, performance, Strengths(), FRAMES_AT_ONCE)
-    path = video_path(making.folder, reenactment.name)
+    inputs = AnimationInputs(portrait, sound, faces, reenactment.frames)
+    pictures = render_frames(renderer.head, inputs, Strengths(), FRAMES_AT_ONCE)
+    path = video_path(renderer.folder, reenactment.name)
     write_video(path, pictures, FRAMES_PER_SECOND, sound, settings=NEAR_LOSSLESS)

@@ -1,7 +1,7 @@
-"""Which videos an evaluation makes: a portrait and four drivers each, drawn once and kept in a file.
+"""The plan of an evaluation's videos: a portrait and four drivers each, drawn once and stored in a file.
 
-The same data set, seed, split and counts draw the same list, and the file draws it anywhere, so two people
-get the same table. Imports no torch.
+The same data set, seed, split and counts give the same plan; the file gives it on any machine, so that
+results are reproducible. Imports no torch.
 """
 
 import json
@@ -19,22 +19,21 @@ from evaluation.records import Task
 from training.data.index import ClipIndex
 
 MINIMUM_FRAMES: Final = 10
-"""Of shorter clips too little can be told: a lip sync scorer's instant alone takes five frames."""
+"""Shorter clips say too little: a single window of a lip sync scorer takes five frames."""
 
 
 @dataclass(frozen=True)
 class Reenactment:
-    """One video: who is seen, and which clip drives what.
+    """One video: its portrait, and the clip that drives each control.
 
     Attributes:
-        name: of the video; unique in its list.
-        task: self: a clip drives its own first frame; cross: four clips of other people; control: a
-            self video of which one driver alone was changed.
-        portrait: Key of the clip of which one frame is the portrait.
-        portrait_frame: Which one.
-        drivers: Control -> key of the clip that drives it, frame t of the video by its frame t.
+        name: Of the video; unique in its plan.
+        task: See `evaluation.records.Task`.
+        portrait: Key of the clip that the portrait is a frame of.
+        portrait_frame: Index of that frame.
+        drivers: Control -> key of the clip whose frame t drives frame t of the video.
         frames: Length of the video.
-        base: The unchanged self video; control alone.
+        base: The unchanged self video; task control only.
 
     Raises:
         ValueError: a driver is missing, or the base.
@@ -50,7 +49,7 @@ class Reenactment:
 
     def __post_init__(self) -> None:
         if set(self.drivers) != set(CONTROLS):
-            raise ValueError(f"{self.name}: drivers of {sorted(self.drivers)}, need {sorted(CONTROLS)}")
+            raise ValueError(f"{self.name}: need drivers of {sorted(CONTROLS)}, got {sorted(self.drivers)}")
         if (self.task == "control") != (self.base is not None):
             raise ValueError(f"{self.name}: task {self.task} with base {self.base!r}")
         if self.frames < 1 or self.portrait_frame < 0:
@@ -61,14 +60,14 @@ class Reenactment:
         return tuple(dict.fromkeys([self.portrait, *self.drivers.values()]))
 
     def changed(self) -> Control:
-        """The one control whose driver is not the portrait's own clip; of the task control.
+        """The control whose driver is not the portrait's own clip; task control only.
 
         Raises:
             ValueError: none or several are.
         """
         changed: list[Control] = [control for control in CONTROLS if self.drivers[control] != self.portrait]
         if len(changed) != 1:
-            raise ValueError(f"{self.name}: changed are {changed}, need one control")
+            raise ValueError(f"{self.name}: need one changed control, got {changed}")
         return changed[0]
 
 
@@ -80,12 +79,12 @@ class ReenactmentPlan:
         name: For tables and file names.
         seed: Of the draw.
         split: Of the data set.
-        dataset: Content digest of the data set that it was drawn from.
-        reenactments: In the order in which they are made.
-        notes: What could not be drawn as wanted, and why.
+        dataset: Content digest of the data set from which it was drawn.
+        reenactments: In the order in which they are rendered.
+        notes: What could not be drawn as configured, and why.
 
     Raises:
-        ValueError: names are not unique, or a base is not in the list.
+        ValueError: names are not unique, or a base is not in the plan.
     """
 
     name: str
@@ -101,26 +100,26 @@ class ReenactmentPlan:
         bases = {reenactment.base for reenactment in self.reenactments if reenactment.base is not None}
         if twice or not bases <= set(names):
             raise ValueError(
-                f"{self.name}: names twice: {twice}; bases missing: {sorted(bases - set(names))}"
+                f"{self.name}: duplicate names {twice}, missing bases {sorted(bases - set(names))}"
             )
 
     def of_task(self, task: Task) -> list[Reenactment]:
-        """The videos of one kind."""
+        """The reenactments of a task."""
         return [reenactment for reenactment in self.reenactments if reenactment.task == task]
 
     def named(self, name: str) -> Reenactment:
-        """The video of a name."""
-        (found,) = [reenactment for reenactment in self.reenactments if reenactment.name == name]
-        return found
+        """The reenactment of a name."""
+        (reenactment,) = [entry for entry in self.reenactments if entry.name == name]
+        return reenactment
 
     def clips(self) -> tuple[str, ...]:
         """Keys of all clips, each once."""
-        return tuple(dict.fromkeys(key for one in self.reenactments for key in one.clips()))
+        return tuple(dict.fromkeys(key for entry in self.reenactments for key in entry.clips()))
 
 
 @dataclass(frozen=True)
 class VideoCounts:
-    """How many videos are wanted of each kind, and how long they may be."""
+    """Number of videos of each task, and their maximum length."""
 
     self_videos: int
     cross_videos: int
@@ -131,17 +130,17 @@ class VideoCounts:
 def draw_plan(
     index: ClipIndex, dataset: str, seed: int, split: ChosenSplit, counts: VideoCounts
 ) -> ReenactmentPlan:
-    """Draw the list: people take turns, and of a person's clips the longest come first.
+    """Draw a plan: one clip of each person in turn, longest clips first.
 
     Args:
         index: Of the split.
         dataset: Content digest of the data set.
-        seed: The order of the index does not matter.
-        split: For the file.
-        counts: Where clips are too few there are fewer videos, and a note.
+        seed: Of the draw, which does not depend on the order of the index.
+        split: Recorded in the plan.
+        counts: With too few clips there are fewer videos, and a note.
 
     Raises:
-        ValueError: no video can be made.
+        ValueError: no clip is long enough.
     """
     deck = _deck(index, seed, counts.frames)
     selves = [_self_video(deck, number, clip) for number, clip in enumerate(deck.clips[: counts.self_videos])]
@@ -154,48 +153,50 @@ def draw_plan(
         if len(deck.clips) > 1
         for video in _control_videos(deck, number, base)
     ]
-    made = (*selves, *crosses, *controls)
-    if not made:
+    reenactments = (*selves, *crosses, *controls)
+    if not reenactments:
         raise ValueError(
-            f"split {split}: no video can be made of {len(deck.clips)} clips of {MINIMUM_FRAMES} frames or "
-            f"more (asked for {counts})"
+            f"split {split} has {len(deck.clips)} clips of {MINIMUM_FRAMES} frames or more, too few for "
+            f"any of {counts}"
         )
     notes = _notes(deck, counts, len(selves), len(crosses), len(controls) // len(CONTROLS))
-    return ReenactmentPlan(f"{split}-seed{seed}", seed, split, dataset, made, notes)
+    return ReenactmentPlan(f"{split}-seed{seed}", seed, split, dataset, reenactments, notes)
 
 
 @dataclass(frozen=True)
 class _Deck:
-    """Clips in the order in which they are drawn: people in turn, their longest first."""
+    """Clips in the order in which they are drawn: one of each person in turn, their longest first."""
 
     clips: tuple[str, ...]
     identity: Mapping[str, str]
     frames: Mapping[str, int]
 
     def others(self, clip: str, start: int) -> list[str]:
-        """Clips of other people, longest first; of the same person where there are none.
+        """Clips of other people, longest first; of the same person if there are none.
 
-        start: where to begin among those of one length, so that not every video has the same drivers.
+        start: Rotates clips of one length, so that not every video has the same drivers.
         """
-        others = [one for one in self.clips if self.identity[one] != self.identity[clip]]
-        found = others or [one for one in self.clips if one != clip]
-        start %= len(found)
-        return sorted(found[start:] + found[:start], key=lambda one: -self.frames[one])
+        others = [key for key in self.clips if self.identity[key] != self.identity[clip]]
+        keys = others or [key for key in self.clips if key != clip]
+        start %= len(keys)
+        return sorted(keys[start:] + keys[:start], key=lambda key: -self.frames[key])
 
 
 def _deck(index: ClipIndex, seed: int, longest: int) -> _Deck:
     rows = {index.key(clip): clip for clip in range(len(index))}
     frames = {key: min(int(index.frame_counts[rows[key]]), longest) for key in sorted(rows)}
     identity = {key: index.identity(clip) for key, clip in rows.items()}
-    lot = np.random.default_rng(seed)
-    shuffled = [key for key in lot.permutation(sorted(rows)).tolist() if frames[key] >= MINIMUM_FRAMES]
-    hands: dict[str, list[str]] = {}
+    rng = np.random.default_rng(seed)
+    shuffled = [key for key in rng.permutation(sorted(rows)).tolist() if frames[key] >= MINIMUM_FRAMES]
+    by_person: dict[str, list[str]] = {}
     for key in sorted(shuffled, key=lambda key: -frames[key]):  # stable: equal lengths stay shuffled
-        hands.setdefault(identity[key], []).append(key)
-    people = lot.permutation(sorted(hands)).tolist()
-    rounds = range(max((len(hand) for hand in hands.values()), default=0))
-    turns = [hands[person][number] for number in rounds for person in people if number < len(hands[person])]
-    return _Deck(tuple(turns), identity, frames)
+        by_person.setdefault(identity[key], []).append(key)
+    people = rng.permutation(sorted(by_person)).tolist()
+    rounds = range(max((len(keys) for keys in by_person.values()), default=0))
+    clips = [
+        by_person[person][number] for number in rounds for person in people if number < len(by_person[person])
+    ]
+    return _Deck(tuple(clips), identity, frames)
 
 
 def _self_video(deck: _Deck, number: int, clip: str) -> Reenactment:
@@ -206,7 +207,7 @@ def _self_video(deck: _Deck, number: int, clip: str) -> Reenactment:
 def _cross_video(deck: _Deck, number: int) -> Reenactment:
     portrait = deck.clips[number % len(deck.clips)]
     others = deck.others(portrait, number)
-    # A person with too few clips lends one twice: the four are then not four different ones.
+    # With fewer than four other clips some drive several controls.
     drivers: dict[Control, str] = {
         control: others[place % len(others)] for place, control in enumerate(CONTROLS)
     }
@@ -235,15 +236,15 @@ def _control_videos(deck: _Deck, number: int, base: Reenactment) -> list[Reenact
 
 def _notes(deck: _Deck, counts: VideoCounts, selves: int, crosses: int, bases: int) -> tuple[str, ...]:
     people = len({deck.identity[clip] for clip in deck.clips})
-    told = f"the split has {len(deck.clips)} clips of {people} people"
+    available = f"the split has {len(deck.clips)} clips of {people} people"
     notes = [
-        f"{made} of {wanted} {name}: {told}"
-        for name, made, wanted in (
+        f"{drawn} of {wanted} {name}: {available}"
+        for name, drawn, wanted in (
             ("self videos", selves, counts.self_videos),
             ("cross videos", crosses, counts.cross_videos),
             ("bases of control videos", bases, counts.control_bases),
         )
-        if made < wanted
+        if drawn < wanted
     ]
     if people == 1 and len(deck.clips) > 1:
         notes.append("the split has one person: drivers are other clips of the same person")
@@ -251,7 +252,7 @@ def _notes(deck: _Deck, counts: VideoCounts, selves: int, crosses: int, bases: i
 
 
 def write_plan(path: Path, plan: ReenactmentPlan) -> None:
-    """Write a list as JSON."""
+    """Write a plan as JSON."""
     path.write_text(json.dumps(asdict(plan), indent=1) + "\n", "utf-8")
 
 
@@ -260,25 +261,25 @@ def read_plan(path: Path) -> ReenactmentPlan:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such list; says where.
+        ValueError: it is not a valid plan; names the field.
     """
     try:
         return TypeAdapter(ReenactmentPlan).validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path}: no list of reenactments ({where}: {first['msg']})") from error
+        raise ValueError(f"{path}: not a reenactment plan ({where}: {first['msg']})") from error
 
 
 def require_clips(plan: ReenactmentPlan, keys: Sequence[str], where: str) -> None:
-    """Hold that every clip of a list is there.
+    """Check that every clip of a plan exists.
 
     Raises:
-        ValueError: some are not; names them.
+        ValueError: some do not; names them.
     """
     missing = sorted(set(plan.clips()) - set(keys))
     if missing:
         raise ValueError(
-            f"{where} lacks {len(missing)} of {len(plan.clips())} clips of the list {plan.name}, "
-            f"such as {', '.join(missing[:3])}: it is not the data set that the list was drawn from"
+            f"{where} lacks {len(missing)} of {len(plan.clips())} clips of the plan {plan.name}, such as "
+            f"{', '.join(missing[:3])}: the plan was drawn from another data set"
         )

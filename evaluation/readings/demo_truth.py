@@ -1,14 +1,16 @@
-"""The demo corpus's truth of a clip as readings, so that every metric of them can be taken against it.
+"""The demo corpus's ground truth of clips as readings, so that every metric can be measured against it.
 
-Only angles, gaze and blink have the readings' unit. Mouth opening is in cm, smile and brow raise are shares:
-correlations with them tell something, gains do not. Landmarks are not known, so no landmark distance is.
+Angles, gaze and blink have the readings' units. Mouth opening is in cm, smile and brow raise are shares:
+correlations with them are meaningful, gains are not. Landmarks are unknown.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from upath import UPath
 
 from demo_corpus.truth import (
     BLINK_COLUMNS,
@@ -18,30 +20,67 @@ from demo_corpus.truth import (
     pose_in_crop,
     read_truth,
 )
+from evaluation.generation.driving_clips import ClipReader
+from evaluation.generation.files import GeneratedVideos
 from evaluation.readings.face import FaceReadings
 from preprocessing.schema import LANDMARK_COUNT, ClipSource
+from preprocessing.sources.stored_catalog import load_catalog
+from training.data.index import open_current
 
 SCORER: Final = "demo_truth"
 
 
+def sources_with_truth(root: UPath, generated: GeneratedVideos) -> dict[str, Path]:
+    """Clip key -> source video, for clips of the demo corpus; empty if any clip has no ground truth.
+
+    Sources that moved, or a catalog of another machine, have none; that is no error.
+    """
+    catalog = load_catalog(root)
+    if catalog is None:
+        return {}
+    entries = catalog.select(["video_id", "path", "status"]).to_pylist()
+    paths = {entry["video_id"]: Path(entry["path"]) for entry in entries if entry["status"] == "accepted"}
+    sources = {key: paths.get(facts.video_id) for key, facts in generated.facts.clips.items()}
+    known = {key: path for key, path in sources.items() if path is not None and truth_path(path).is_file()}
+    return known if len(known) == len(sources) else {}
+
+
+def read_truth_of_clips(
+    root: UPath, generated: GeneratedVideos, sources: Mapping[str, Path]
+) -> dict[str, FaceReadings]:
+    """Ground truth by clip key.
+
+    Args:
+        root: With the data set of the clips, which says how each frame was cropped.
+        generated: The videos.
+        sources: Of `sources_with_truth`.
+
+    Raises:
+        ValueError: a ground truth ends before its clip.
+    """
+    reader = ClipReader(open_current(root, generated.plan.split))
+    truths = {key: true_readings(reader.read(key).source, path) for key, path in sources.items()}
+    return {key: truth for key, truth in truths.items() if truth is not None}
+
+
 def truth_path(video: Path) -> Path:
-    """Where the truth of a source video lies, if it is the demo corpus's: beside it."""
+    """Where the ground truth of a source video would be: beside it."""
     return video.with_suffix(".truth.parquet")
 
 
 def true_readings(source: ClipSource, video: Path) -> FaceReadings | None:
-    """The truth of a clip's frames.
+    """The ground truth of a clip's frames.
 
     Args:
-        source: the clip's; as many frames as it has crop transforms.
-        video: the source video that the clip was cut from.
+        source: Of the clip; it has one crop transform for each frame.
+        video: The source video from which the clip was cut.
 
     Returns:
-        Readings whose landmarks are NaN, the pose in the clip's crop camera; None where no truth lies beside
-        the video.
+        Readings with NaN landmarks and the pose in the clip's crop camera; None if the video has no ground
+        truth.
 
     Raises:
-        ValueError: the truth ends before the clip does.
+        ValueError: the ground truth ends before the clip does.
     """
     path = truth_path(video)
     if not path.is_file():

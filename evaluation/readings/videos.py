@@ -11,7 +11,7 @@ from typing import Generic
 
 import numpy as np
 
-from evaluation.generation.files import GeneratedVideos, Pictures, squeezed, video_frames
+from evaluation.generation.files import GeneratedVideos, Pictures, resize_roundtrip, video_frames
 from evaluation.generation.reenactment import Reenactment
 from evaluation.readings.blendshapes import BlendshapeReader, BlendshapeReadings
 from evaluation.readings.face import FaceReader, FaceReadings
@@ -134,7 +134,7 @@ def _read_blendshapes(model: Path, video: _Video) -> BlendshapeReadings:
 
 def _pictures(video: _Video) -> Pictures:
     pictures, side_px = video_frames(video.path, video.frames), video.side_px
-    return pictures if side_px is None else (squeezed(picture, side_px) for picture in pictures)
+    return pictures if side_px is None else (resize_roundtrip(picture, side_px) for picture in pictures)
 
 
 @cache

@@ -36,8 +36,8 @@ from evaluation.metrics.metric import (
     resolve_metric_weights,
     scorer_name,
 )
-from evaluation.readings.clip_truth import read_truth_of_clips, sources_with_truth
 from evaluation.readings.demo_truth import SCORER as DEMO_TRUTH
+from evaluation.readings.demo_truth import read_truth_of_clips, sources_with_truth
 from evaluation.readings.face import SCORER, FaceReader
 from evaluation.readings.measures import AnyReadings
 from evaluation.readings.official_panels import official_folder, panel_files, read_official_video

@@ -20,7 +20,7 @@ from upath import UPath
 
 from evaluation.animation.media import read_sound
 from evaluation.config import EvaluationConfig
-from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated, squeezed
+from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated, resize_roundtrip
 from evaluation.generation.generate import run_inputs
 from evaluation.generation.reenactment import Reenactment
 from evaluation.metrics.lip_sync.distance import LipSyncScorer, Score, score_embeddings
@@ -215,7 +215,8 @@ def _score(
         scores[method] = score_pictures(pictures, sound, scorer, protocol)
     if (clip, frames) not in truths:
         true_pictures = (
-            squeezed(picture, generated.facts.side_px) for picture in generated.clip_frames(clip, frames)
+            resize_roundtrip(picture, generated.facts.side_px)
+            for picture in generated.clip_frames(clip, frames)
         )
         truths[clip, frames] = score_pictures(true_pictures, sound, scorer, protocol)
     truth = truths[clip, frames]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
+from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 from pipelines.cli.options import options_from
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @options_from(
-    AnimateOrder,
-    "order",
+    AnimateRequest,
+    "request",
     left_out=("official_networks", "frames_at_once"),
     suffixes={"strengths": "strength"},
     short={"output": "-o"},
 )
-def animate(order: AnimateOrder) -> None:
+def animate(request: AnimateRequest) -> None:
     """Animate a portrait with audio and driving videos.
 
     Every driver is optional: without audio the lips stay as in silence, everything else as in the portrait.
@@ -37,7 +37,7 @@ def animate(order: AnimateOrder) -> None:
         from evaluation.animation.animate import animate as animate_portrait
 
         with progress_bar(console) as show:
-            report = animate_portrait(order, show)
+            report = animate_portrait(request, show)
         print_report(report, console)
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from dagster import Failure, MetadataValue, Nothing, OpExecutionContext, Out, job, op
 
-from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport
+from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 from pipelines.forms import config_class
 from pipelines.metadata import picture
 from pipelines.operations.instance import GPU_POOL
@@ -14,7 +14,7 @@ LEFT_OUT: Final = ("official_networks", "frames_at_once")  # also not options of
 LINES_PER_STEP: Final = 10  # of progress; each line is an event in Dagster's database
 
 
-class AnimateConfig(config_class(AnimateOrder, left_out=LEFT_OUT)):
+class AnimateConfig(config_class(AnimateRequest, left_out=LEFT_OUT)):
     """Portrait, drivers and strengths of one video."""
 
 
@@ -60,7 +60,7 @@ def animate_portrait(
 
 def report_metadata(report: AnimateReport) -> dict[str, Any]:
     """The path and a contact sheet of the video, notes, and costs."""
-    from evaluation.animation.video_sheet import draw_frame_sheet
+    from evaluation.animation.sheets import draw_frame_sheet
 
     metadata: dict[str, Any] = {"video": MetadataValue.path(str(report.output))}
     if report.grid is not None:

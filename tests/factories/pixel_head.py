@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from evaluation.animation.eye_parts import EyeParts
-from evaluation.animation.postprocessing import InferenceHabits
-from evaluation.animation.rendering import CONTROLS, Performance
+from evaluation.animation.postprocessing import PostprocessingConfig
+from evaluation.animation.rendering import CONTROLS, AnimationInputs
 from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
 from models.generator import Generator
@@ -67,15 +67,15 @@ class PixelNetworks(HeadNetworks):
 
 
 def pixel_head(
-    habits: InferenceHabits | None = None,
+    postprocessing: PostprocessingConfig | None = None,
     *,
     window_frames: int = 1,
     eye_parts: EyeParts | None = None,
 ) -> tuple[TalkingHead, PixelNetworks]:
     networks = PixelNetworks()
-    habits = habits or InferenceHabits()
+    postprocessing = postprocessing or PostprocessingConfig()
     device = torch.device("cpu")
-    return TalkingHead("pixels", networks, habits, window_frames, eye_parts, device), networks
+    return TalkingHead("pixels", networks, postprocessing, window_frames, eye_parts, device), networks
 
 
 @dataclass
@@ -107,7 +107,7 @@ def shown(pictures: Sequence[NDArray[np.uint8]], control: str) -> NDArray[np.int
     return np.asarray([picture[row, columns, 0] for picture in pictures], np.int64)
 
 
-def performance(
+def animation_inputs(
     faces: dict[str, ColourFace], frames: int, sound: NDArray[np.float32] | None = None
-) -> Performance:
-    return Performance(colour(100, 110, 120), sound, faces, frames)
+) -> AnimationInputs:
+    return AnimationInputs(colour(100, 110, 120), sound, faces, frames)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluation.animation.animate import animate
 from evaluation.animation.drivers import FaceFollower
 from evaluation.animation.media import read_pictures, read_sound
-from evaluation.animation.request import AnimateOrder
+from evaluation.animation.request import AnimateRequest
 from storage.root import open_root
 from tests.factories.head_files import write_released_tiny
 
@@ -29,7 +29,7 @@ def test_sound_and_every_driver_are_in_step_with_the_video(shared_clips: Path, t
     """MPEG with B frames, H.264 at 22.131 fps, at 30 fps, and a still; the sound of a fifth file."""
     write_released_tiny(tmp_path / "released")
     expression = clip_of(shared_clips, "person-ab")
-    order = AnimateOrder(
+    request = AnimateRequest(
         appearance=shared_clips / "stills" / "person-bk__single_face.jpg",
         output=tmp_path / "out.mp4",
         grid=tmp_path / "grid.mp4",
@@ -42,24 +42,24 @@ def test_sound_and_every_driver_are_in_step_with_the_video(shared_clips: Path, t
         device="cpu",
         seconds=2.0,
     )
-    report = animate(order, root=open_root(str(tmp_path / "root")))
+    report = animate(request, root=open_root(str(tmp_path / "root")))
     assert (report.frames, report.notes) == (50, ())
-    assert order.lip is not None
-    source, made = read_sound(order.lip)[:32_000], read_sound(order.output)[:32_000]
+    assert request.lip is not None
+    source, made = read_sound(request.lip)[:32_000], read_sound(request.output)[:32_000]
     lags = np.arange(-800, 801)
     padded = np.pad(made, 800)
     match = [float(source @ padded[800 + lag : 800 + lag + len(source)]) for lag in lags]
     assert abs(int(lags[int(np.argmax(match))])) <= 16  # 1 ms
     with FaceFollower() as follower:
         crops = [crop.astype(np.float64) for crop in follower.follow(expression, 60).crops(54)]
-    for number, frame in enumerate(read_pictures(order.grid or order.output)):
+    for number, frame in enumerate(read_pictures(request.grid or request.output)):
         if number % 7 == 3:
             shown = panel(frame.image, 4)
             near = range(max(0, number - 3), number + 4)
             distances = [float(np.abs(shown - crops[other]).mean()) for other in near]
             # A still moment repeats itself; none of the frames around is nearer.
             assert distances[number - near.start] <= min(distances) + 0.05, number
-    with av.open(str(order.output)) as container:
+    with av.open(str(request.output)) as container:
         assert container.streams.video[0].frames == 50
 
 

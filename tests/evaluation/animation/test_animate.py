@@ -11,7 +11,7 @@ from PIL import Image
 
 from evaluation.animation.animate import animate
 from evaluation.animation.media import read_sound
-from evaluation.animation.request import AnimateOrder, AnimateProgress, Strengths
+from evaluation.animation.request import AnimateProgress, AnimateRequest, Strengths
 from pipelines.cli.main import main
 from storage.root import open_root
 from tests.factories.head_files import publish_toy_run, write_released_tiny
@@ -31,9 +31,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def order(files: Path, output: Path, **changes: object) -> AnimateOrder:
+def request(files: Path, output: Path, **changes: object) -> AnimateRequest:
     fields = {"checkpoint": str(files / "released"), "device": "cpu", "official_networks": "tiny"}
-    return AnimateOrder(appearance=files / "face.png", output=output, **(fields | changes))  # type: ignore[arg-type]
+    return AnimateRequest(appearance=files / "face.png", output=output, **(fields | changes))  # type: ignore[arg-type]
 
 
 def run(files: Path, tmp_path: Path, *arguments: str | Path) -> Result:
@@ -52,7 +52,7 @@ def test_the_video_is_as_long_as_the_sound_and_starts_with_it(files: Path, tmp_p
     video, grid = tmp_path / "made" / "out.mp4", tmp_path / "made" / "grid.mp4"
     drivers = {"lip": files / "speech.wav", "pose": files / "driver.mp4", "eye": files / "face.png"}
     report = animate(
-        order(files, video, grid=grid, **drivers), told.append, open_root(str(tmp_path / "root"))
+        request(files, video, grid=grid, **drivers), told.append, open_root(str(tmp_path / "root"))
     )
     assert (report.frames, report.seconds, report.side_px) == (10, 0.4, 64)
     assert report.notes == ("no driver for expression: held neutral",)
@@ -79,7 +79,7 @@ def test_without_sound_the_longest_driver_decides_and_a_shorter_one_holds(
 ) -> None:
     write_face_video(tmp_path / "short.mp4", 6)
     drivers = {"pose": files / "driver.mp4", "expression": tmp_path / "short.mp4"}
-    report = animate(order(files, tmp_path / "out.mp4", **drivers), root=open_root(str(tmp_path / "root")))
+    report = animate(request(files, tmp_path / "out.mp4", **drivers), root=open_root(str(tmp_path / "root")))
     assert report.frames == 14
     assert report.notes == (
         "short.mp4: ends after 6 of 14 frames, the rest holds its last",
@@ -91,18 +91,18 @@ def test_without_sound_the_longest_driver_decides_and_a_shorter_one_holds(
 
 def test_the_seconds_that_are_asked_for_count(files: Path, tmp_path: Path) -> None:
     changes = {"lip": files / "speech.wav", "seconds": 0.6}
-    report = animate(order(files, tmp_path / "out.mp4", **changes), root=open_root(str(tmp_path / "root")))
+    report = animate(request(files, tmp_path / "out.mp4", **changes), root=open_root(str(tmp_path / "root")))
     assert report.frames == 15
     assert len(read_sound(tmp_path / "out.mp4")) >= 15 * 640
 
 
 def test_an_order_that_cannot_be_is_refused(files: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"out\.avi: what is written is mp4"):
-        order(files, tmp_path / "out.avi")
+        request(files, tmp_path / "out.avi")
     with pytest.raises(ValueError, match=r"driver\.mp4 is one of the inputs; write elsewhere"):
-        order(files, files / "driver.mp4", pose=files / "driver.mp4")
+        request(files, files / "driver.mp4", pose=files / "driver.mp4")
     with pytest.raises(ValueError, match="cannot hold both the video and the grid"):
-        order(files, tmp_path / "out.mp4", grid=tmp_path / "out.mp4")
+        request(files, tmp_path / "out.mp4", grid=tmp_path / "out.mp4")
     with pytest.raises(ValueError, match=r"pose must be <= 5, got 9"):
         Strengths(pose=9.0)
 

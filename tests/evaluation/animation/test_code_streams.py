@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from evaluation.animation.code_streams import batches, mixed, windowed_mean
+from evaluation.animation.rendering import batches, interpolate, windowed_mean
 
 
 def rows(*values: float) -> list[torch.Tensor]:
@@ -28,7 +28,7 @@ def test_a_window_has_a_middle() -> None:
 
 def test_a_map_is_of_the_change_from_neutral_as_a_row() -> None:
     swapped_and_doubled = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
-    (row,) = mixed([torch.tensor([3.0, 5.0])], torch.tensor([1.0, 1.0]), swapped_and_doubled)
+    (row,) = interpolate([torch.tensor([3.0, 5.0])], torch.tensor([1.0, 1.0]), swapped_and_doubled)
     assert row.tolist() == [5.0, 5.0]
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts
-from evaluation.animation.postprocessing import OFFICIAL_HABITS, InferenceHabits
-from evaluation.animation.rendering import CONTROLS, FACE_CONTROLS, perform
+from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, PostprocessingConfig
+from evaluation.animation.rendering import CONTROLS, FACE_CONTROLS, render_frames
 from evaluation.animation.request import Strengths
-from tests.factories.pixel_head import ColourFace, performance, pixel_head, ramp, shown
+from tests.factories.pixel_head import ColourFace, animation_inputs, pixel_head, ramp, shown
 
 PORTRAIT = {"pose": 100, "eye": 110, "expression": 120}  # grey levels of its bands
 CHANNEL = {"pose": 0, "eye": 1, "expression": 2}
@@ -30,7 +30,7 @@ def impulse(frame: int, frames: int) -> NDArray[np.float32]:
 def test_a_driver_moves_its_own_control_frame_by_frame_and_the_rest_is_the_portraits(driven: str) -> None:
     head, _ = pixel_head()
     face = ColourFace(Path("a.mp4"), ramp(7, start=20))
-    pictures = list(perform(head, performance({driven: face}, 7), Strengths(), 3))
+    pictures = list(render_frames(head, animation_inputs({driven: face}, 7), Strengths(), 3))
     for name in FACE_CONTROLS:
         expected = [colours[CHANNEL[name]] for colours in face.colours] if name == driven else PORTRAIT[name]
         assert (shown(pictures, name)[:, 0] == expected).all(), name
@@ -43,15 +43,15 @@ def test_a_strength_goes_from_the_portraits_code_to_the_drivers_and_beyond(
 ) -> None:
     head, _ = pixel_head()
     faces = {"pose": ColourFace(Path("a.mp4"), [(120, 0, 0)])}
-    pictures = list(perform(head, performance(faces, 2), Strengths(pose=strength), 16))
+    pictures = list(render_frames(head, animation_inputs(faces, 2), Strengths(pose=strength), 16))
     assert (shown(pictures, "pose") == level).all()
 
 
 def test_lips_at_strength_0_are_those_of_silence() -> None:
     head, _ = pixel_head()
     sound = np.random.default_rng(0).normal(0, 0.2, 5 * 640).clip(-1, 1).astype(np.float32)
-    moved = list(perform(head, performance({}, 5, sound), Strengths(), 16))
-    still = list(perform(head, performance({}, 5, sound), Strengths(lip=0.0), 16))
+    moved = list(render_frames(head, animation_inputs({}, 5, sound), Strengths(), 16))
+    still = list(render_frames(head, animation_inputs({}, 5, sound), Strengths(lip=0.0), 16))
     assert (shown(moved, "lip") > 160).all()
     assert (shown(still, "lip") == 128).all()
 
@@ -60,17 +60,19 @@ def test_a_frame_is_driven_by_the_sound_at_its_own_time() -> None:
     """The released code shows frame t + 2 while the sound of frame t is heard: 80 ms."""
     head, _ = pixel_head()
     for frame in (4, 9):
-        pictures = list(perform(head, performance({}, 14, impulse(frame, 14)), Strengths(), 5))
+        pictures = list(render_frames(head, animation_inputs({}, 14, impulse(frame, 14)), Strengths(), 5))
         assert shown(pictures, "lip")[:, 0].argmax() == frame
 
 
 def test_the_same_pictures_come_in_chunks_of_any_size() -> None:
-    head, _ = pixel_head(OFFICIAL_HABITS, window_frames=5)
+    head, _ = pixel_head(OFFICIAL_POSTPROCESSING, window_frames=5)
     sound = np.random.default_rng(1).normal(0, 0.2, 11 * 640).clip(-1, 1).astype(np.float32)
 
     def made(frames_at_once: int) -> NDArray[np.uint8]:
         faces = {name: ColourFace(Path(name), ramp(11, start=40)) for name in FACE_CONTROLS}
-        return np.stack(list(perform(head, performance(faces, 11, sound), Strengths(), frames_at_once)))
+        return np.stack(
+            list(render_frames(head, animation_inputs(faces, 11, sound), Strengths(), frames_at_once))
+        )
 
     whole = made(100)
     assert len(whole) == 11
@@ -80,11 +82,11 @@ def test_the_same_pictures_come_in_chunks_of_any_size() -> None:
 
 @pytest.mark.parametrize("frames", [60, 400])
 def test_no_more_frames_are_held_than_a_chunk_and_half_a_window(frames: int) -> None:
-    head, _ = pixel_head(OFFICIAL_HABITS, window_frames=5)
+    head, _ = pixel_head(OFFICIAL_POSTPROCESSING, window_frames=5)
     face = ColourFace(Path("a.mp4"), ramp(20))
     ahead: list[int] = []
     shared: dict[str, ColourFace] = dict.fromkeys(FACE_CONTROLS, face)
-    for made, _ in enumerate(perform(head, performance(shared, frames), Strengths(), 8), start=1):
+    for made, _ in enumerate(render_frames(head, animation_inputs(shared, frames), Strengths(), 8), start=1):
         ahead.append(len(face.taken) - made)
     assert max(ahead) <= 2 * 8 + 2
     assert face.taken == list(range(frames))  # one file for three controls is read once
@@ -93,14 +95,14 @@ def test_no_more_frames_are_held_than_a_chunk_and_half_a_window(frames: int) -> 
 def test_a_window_of_expressions_is_their_mean_with_fewer_frames_at_both_ends() -> None:
     head, _ = pixel_head(window_frames=3)
     face = ColourFace(Path("a.mp4"), [(0, 0, level) for level in (30, 60, 120, 30)])
-    pictures = list(perform(head, performance({"expression": face}, 4), Strengths(), 2))
+    pictures = list(render_frames(head, animation_inputs({"expression": face}, 4), Strengths(), 2))
     assert shown(pictures, "expression")[:, 0].tolist() == [45, 70, 70, 75]
 
 
 def test_official_habits_scale_smooth_and_switch_off_by_zeros() -> None:
-    head, _ = pixel_head(OFFICIAL_HABITS)
+    head, _ = pixel_head(OFFICIAL_POSTPROCESSING)
     face = ColourFace(Path("a.mp4"), [(31, 31, 31), (61, 61, 61), (121, 121, 121)])
-    pictures = list(perform(head, performance({"eye": face, "pose": face}, 3), Strengths(), 2))
+    pictures = list(render_frames(head, animation_inputs({"eye": face, "pose": face}, 3), Strengths(), 2))
     assert shown(pictures, "eye")[:, 0].tolist() == [12, 48, 120]  # 1.2 times as far from grey 127.5
     assert shown(pictures, "pose")[:, 0].tolist() == [46, 71, 91]
     assert (shown(pictures, "expression") == 128).all()
@@ -108,9 +110,12 @@ def test_official_habits_scale_smooth_and_switch_off_by_zeros() -> None:
 
 
 def test_the_official_lip_smoothing_spreads_an_impulse_over_three_frames() -> None:
-    heads = [pixel_head(InferenceHabits(lip_sigma_frames=sigma))[0] for sigma in (0.0, 1.0)]
+    heads = [pixel_head(PostprocessingConfig(lip_sigma_frames=sigma))[0] for sigma in (0.0, 1.0)]
     sharp, smooth = (
-        shown(list(perform(head, performance({}, 12, impulse(6, 12)), Strengths(), 5)), "lip")[:, 0] - 127.5
+        shown(list(render_frames(head, animation_inputs({}, 12, impulse(6, 12)), Strengths(), 5)), "lip")[
+            :, 0
+        ]
+        - 127.5
         for head in heads
     )
     expected = np.convolve(sharp, [0.27406862, 0.45186276, 0.27406862], mode="same")
@@ -120,7 +125,7 @@ def test_the_official_lip_smoothing_spreads_an_impulse_over_three_frames() -> No
 def test_gaze_and_blinks_go_apart_where_the_eye_code_is_known() -> None:
     head, _ = pixel_head(eye_parts=OFFICIAL_EYE_PARTS)
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
-    pictures = list(perform(head, performance(faces, 1), Strengths(gaze=1.0, blink=0.0), 4))
+    pictures = list(render_frames(head, animation_inputs(faces, 1), Strengths(gaze=1.0, blink=0.0), 4))
     assert shown(pictures, "eye")[0].tolist() == [110, 110, 150, 150, 110, 110]
 
 
@@ -129,7 +134,7 @@ def test_what_is_neither_gaze_nor_blinks_goes_as_far_as_the_eyes() -> None:
     head, _ = pixel_head(eye_parts=EyeParts(gaze=torch.diag(first), blink=torch.diag(second)))
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
     strengths = Strengths(eye=0.5, gaze=1.0, blink=0.0)
-    pictures = list(perform(head, performance(faces, 1), strengths, 4))
+    pictures = list(render_frames(head, animation_inputs(faces, 1), strengths, 4))
     assert shown(pictures, "eye")[0].tolist() == [150, 110, 130, 130, 130, 130]
 
 
@@ -139,8 +144,8 @@ def test_gaze_and_blinks_of_an_unknown_eye_code_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"pixels: gaze and blinks cannot be set apart: .*train stage2_eye again"
     ):
-        next(perform(head, performance(faces, 1), Strengths(blink=0.0), 4))
-    same = perform(head, performance(faces, 1), Strengths(eye=0.5, gaze=0.0, blink=0.0), 4)
+        next(render_frames(head, animation_inputs(faces, 1), Strengths(blink=0.0), 4))
+    same = render_frames(head, animation_inputs(faces, 1), Strengths(eye=0.5, gaze=0.0, blink=0.0), 4)
     assert (shown(list(same), "eye") == 110).all()
 
 
@@ -154,7 +159,9 @@ def test_a_frame_that_is_held_is_encoded_once() -> None:
             yield from [first] * 10 + [second] * (count - 10)
 
     pictures = list(
-        perform(head, performance({"pose": Held(Path("a"), [(7, 0, 0), (9, 0, 0)])}, 40), Strengths(), 4)
+        render_frames(
+            head, animation_inputs({"pose": Held(Path("a"), [(7, 0, 0), (9, 0, 0)])}, 40), Strengths(), 4
+        )
     )
     assert shown(pictures, "pose")[:, 0].tolist() == [7] * 10 + [9] * 30
     assert networks.encoded == 3  # and the portrait

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS
 from evaluation.animation.loading import load_talking_head
-from evaluation.animation.postprocessing import OFFICIAL_HABITS, InferenceHabits
+from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, PostprocessingConfig
 from models.motion import MotionEncoder
 from models.official import load_official
 from models.presets import PRESETS, TINY
@@ -31,7 +31,7 @@ def test_a_runs_codes_are_put_together_of_what_every_stage_left(tmp_path: Path) 
     root = publish_toy_run(tmp_path / "root", "mine")
     head = load_talking_head("mine", root, "cpu")
     assert (head.name, head.side_px, head.expression_window_frames) == ("run 'mine'", TOY_SIDE_PX, 3)
-    assert head.habits == InferenceHabits()
+    assert head.postprocessing == PostprocessingConfig()
     parents, last = parent_parts(), stage3_parts(6)  # the averages
     motion = MotionEncoder(TOY.motion)
     for part, network in {
@@ -64,13 +64,13 @@ def test_released_files_give_codes_with_their_habits_and_pictures(tmp_path: Path
         str(tmp_path / "released"),
         root,
         "cpu",
-        official_habits=False,
+        official_postprocessing=False,
         neutral="zero",
         official_networks="tiny",
     )
-    assert head.habits == OFFICIAL_HABITS
+    assert head.postprocessing == OFFICIAL_POSTPROCESSING
     assert head.eye_parts is OFFICIAL_EYE_PARTS
-    assert (plain.habits, plain.expression_window_frames) == (InferenceHabits(neutral="zero"), 1)
+    assert (plain.postprocessing, plain.expression_window_frames) == (PostprocessingConfig(neutral="zero"), 1)
     pictures = crops(3, side)
     gained, codes = head.motion(pictures), plain.motion(pictures)
     torch.testing.assert_close(gained.pose, codes.pose)

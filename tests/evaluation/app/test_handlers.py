@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from evaluation.animation import animate
-from evaluation.animation.request import AnimateOrder, AnimateProgress, AnimateReport, Strengths
+from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest, Strengths
 from evaluation.app import handlers
 from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
 from evaluation.app.server import bind
@@ -43,13 +43,15 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def fake_animate(monkeypatch: pytest.MonkeyPatch, body: Callable[[AnimateOrder, Progress], None]) -> None:
-    def fake(order: AnimateOrder, progress: Progress, root: UPath | None = None) -> AnimateReport:
+def fake_animate(monkeypatch: pytest.MonkeyPatch, body: Callable[[AnimateRequest, Progress], None]) -> None:
+    def fake(request: AnimateRequest, progress: Progress, root: UPath | None = None) -> AnimateReport:
         del root
-        body(order, progress)
-        order.output.parent.mkdir(exist_ok=True)
-        order.output.write_bytes(b"0123456789")
-        return AnimateReport(order.output, order.grid, "run 'toy'", 50, 32, 2.0, 4.0, ("no driver for pose",))
+        body(request, progress)
+        request.output.parent.mkdir(exist_ok=True)
+        request.output.write_bytes(b"0123456789")
+        return AnimateReport(
+            request.output, request.grid, "run 'toy'", 50, 32, 2.0, 4.0, ("no driver for pose",)
+        )
 
     monkeypatch.setattr(animate, "animate", fake)
 
@@ -78,11 +80,11 @@ def test_options_list_trained_runs_and_strengths(tmp_path: Path, app: AppClient)
 def test_create_video_renders_and_removes_the_uploads(
     tmp_path: Path, app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests: list[AnimateOrder] = []
+    requests: list[AnimateRequest] = []
     uploaded: list[list[str]] = []
 
-    def record(order: AnimateOrder, _: Progress) -> None:
-        requests.append(order)
+    def record(request: AnimateRequest, _: Progress) -> None:
+        requests.append(request)
         uploaded.append(files_in(uploads))
 
     fake_animate(monkeypatch, record)
@@ -114,8 +116,8 @@ def test_create_video_renders_and_removes_the_uploads(
 def test_failed_job_has_a_one_line_error_with_the_file_name(
     app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(order: AnimateOrder, _: Progress) -> None:
-        raise ValueError(f"{order.appearance}: no face was found in it\nmore")
+    def fail(request: AnimateRequest, _: Progress) -> None:
+        raise ValueError(f"{request.appearance}: no face was found in it\nmore")
 
     fake_animate(monkeypatch, fail)
     name = app.create_video(files={"appearance": app.upload("black.png")}).json["name"]
@@ -129,7 +131,7 @@ def test_failed_job_has_a_one_line_error_with_the_file_name(
 def test_unexpected_exception_fails_the_job(
     app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(_order: AnimateOrder, _progress: Progress) -> None:
+    def crash(_request: AnimateRequest, _progress: Progress) -> None:
         raise ZeroDivisionError
 
     fake_animate(monkeypatch, crash)
@@ -143,7 +145,7 @@ def test_worker_runs_one_job_and_can_cancel_it(
 ) -> None:
     started = Event()
 
-    def render_slowly(_: AnimateOrder, progress: Progress) -> None:
+    def render_slowly(_: AnimateRequest, progress: Progress) -> None:
         for done in range(100_000):
             progress(AnimateProgress("rendering frames", done, 100_000))
             started.set()
@@ -198,7 +200,7 @@ def test_page_loads_nothing_from_other_hosts(app: AppClient) -> None:
 
 
 def test_expired_uploads_are_removed(app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_animate(monkeypatch, lambda _order, _progress: None)
+    fake_animate(monkeypatch, lambda _request, _progress: None)
     app.upload("forgotten.png")
     app.wait(app.create_video(files={"appearance": app.upload("face.png")}).json["name"])
     assert files_in(uploads) == ["forgotten.png"]  # its page may still request a video

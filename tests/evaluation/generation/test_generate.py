@@ -11,7 +11,7 @@ from PIL import Image
 from upath import UPath
 
 from evaluation.config import EvaluationConfig
-from evaluation.generation.cached_head import RememberingHead
+from evaluation.generation.cached_head import CachedTalkingHead
 from evaluation.generation.driving_clips import ClipReader, DrivingClip
 from evaluation.generation.files import CONTACT_SHEET, GeneratedVideos, open_generated
 from evaluation.generation.generate import open_or_draw_plan, run_generated_videos
@@ -133,12 +133,12 @@ def test_a_clip_comes_with_its_sound_and_is_not_read_beyond_its_end(root: UPath)
 
 def test_what_was_seen_before_is_encoded_once_and_gives_the_same_codes() -> None:
     head, networks = pixel_head()
-    remembering = RememberingHead(head)
+    cached = CachedTalkingHead(head)
     crops = [colour(10, 20, 30), colour(40, 50, 60), colour(10, 20, 30)]
-    first = remembering.motion(crops)
-    again = remembering.motion([np.array(crop) for crop in crops[::-1]])
+    first = cached.motion(crops)
+    again = cached.motion([np.array(crop) for crop in crops[::-1]])
     assert networks.encoded == 2
     assert first.pose.equal(again.pose.flip(0))
     assert first.expression.equal(head.motion(crops).expression)
     mels = np.linspace(0, 1, 2 * 80 * 20, dtype=np.float32).reshape(2, 1, 80, 20)
-    assert remembering.lip(mels[[1, 0, 1]]).equal(head.lip(mels)[[1, 0, 1]])
+    assert cached.lip(mels[[1, 0, 1]]).equal(head.lip(mels)[[1, 0, 1]])

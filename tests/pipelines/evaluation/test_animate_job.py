@@ -10,8 +10,8 @@ import soundfile
 from dagster import DagsterEventType, DagsterInstance, ExecuteInProcessResult, JobDefinition, RetryPolicy, job
 from PIL import Image
 
-from evaluation.animation.request import AnimateOrder, AnimateProgress, Strengths
-from evaluation.animation.video_sheet import draw_frame_sheet
+from evaluation.animation.request import AnimateProgress, AnimateRequest, Strengths
+from evaluation.animation.sheets import draw_frame_sheet
 from pipelines.definitions import definitions
 from pipelines.evaluation.animate_job import AnimateConfig, ProgressLines, animate_portrait
 from pipelines.resources import WorkspaceResource
@@ -48,7 +48,7 @@ def inputs(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_form_has_the_commands_fields_with_descriptions() -> None:
-    asked = AnimateOrder.model_fields.keys() - {"official_networks", "frames_at_once"}
+    asked = AnimateRequest.model_fields.keys() - {"official_networks", "frames_at_once"}
     form = AnimateConfig.model_fields
     assert set(form) == asked
     assert all(entry.description for entry in form.values())
@@ -59,7 +59,7 @@ def test_a_filled_form_is_an_order_and_an_empty_path_is_none() -> None:
     strengths = {"pose": 0.5, "gaze": 0.0}
     paths = {"appearance": "face.png", "output": "out.mp4", "lip": "", "eye": "~/eye.mp4"}
     values = {**paths, "strengths": strengths, "neutral": "zero", "seconds": 2.0}
-    assert AnimateConfig.model_validate(values).to_settings() == AnimateOrder(
+    assert AnimateConfig.model_validate(values).to_settings() == AnimateRequest(
         appearance=Path("face.png"),
         output=Path("out.mp4"),
         eye=Path.home() / "eye.mp4",
