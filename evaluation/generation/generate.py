@@ -60,9 +60,9 @@ def run_generated_videos(root: UPath, config: EvaluationConfig, *, force: bool =
     Files: `evaluation.generation.files`.
 
     Raises:
-        FileNotFoundError: the plan file, or weights that a setting names, do not exist. ValueError: there is
-            no data set, the run is not trained, the split has no clips, the plan is of another data set, or
-            weights that a setting names may not be used.
+        FileNotFoundError: the plan file, or weights that a setting names, do not exist.
+        ValueError: there is no data set, the run is not trained, the split has no clips, the plan is of
+            another data set, or weights that a setting names may not be used.
     """
     index, plan = open_or_draw_plan(root, config)
     for note in plan.notes:

@@ -99,7 +99,7 @@ def test_a_window_of_expressions_is_their_mean_with_fewer_frames_at_both_ends() 
     assert shown(pictures, "expression")[:, 0].tolist() == [45, 70, 70, 75]
 
 
-def test_official_habits_scale_smooth_and_switch_off_by_zeros() -> None:
+def test_official_postprocessing_scales_smooths_and_zeroes() -> None:
     head, _ = pixel_head(OFFICIAL_POSTPROCESSING)
     face = ColourFace(Path("a.mp4"), [(31, 31, 31), (61, 61, 61), (121, 121, 121)])
     pictures = list(render_frames(head, animation_inputs({"eye": face, "pose": face}, 3), Strengths(), 2))
