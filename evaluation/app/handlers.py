@@ -34,7 +34,7 @@ from evaluation.animation.request import (
     Strengths,
 )
 from evaluation.app.worker import RenderJob, RenderWorker, WorkerBusyError
-from storage.publishing import current, published_partitions
+from storage.publishing import published_partitions
 from training.stage_catalog import RENDERING_STAGE
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
@@ -213,8 +213,7 @@ def build_app(settings: AppSettings) -> Starlette:
 
 def trained_runs(root: UPath) -> list[str]:
     """Names of the runs under the root that can render videos."""
-    folders = published_partitions(root, RENDERING_STAGE)
-    return [name for name in folders if current(root, RENDERING_STAGE, name) is not None]
+    return published_partitions(root, RENDERING_STAGE)
 
 
 def free_output_path(folder: Path, portrait: str) -> Path:
