@@ -1,12 +1,12 @@
-"""Faces that drive: stills and videos of any size as aligned 224 px crops at 25 fps, in two passes.
+"""Faces as drivers: stills and videos of any size to aligned 224 px crops at 25 fps, in two passes.
 
-The first pass follows the face with the tracker of `face_tracks` and keeps a few numbers a frame; the second
-cuts the crops, with the average over the whole shot that the first one knows. Training averages over a clip
-of at most 64 frames; over a shot, a head that is held tilted stays tilted. All else is the same: the
-windows that the tracker cuts, the official alignment, one resampling.
+The first pass tracks the face as `face_tracks` does and stores a few numbers per frame; the second cuts the
+crops, using the average landmarks of the whole shot. Training averages over clips of at most 64 frames; over
+a shot, a head that stays tilted stays tilted. Everything else is as in training: the tracker's windows, the
+official alignment, one resampling.
 
-Where a driver is too short its last frame is held; where its face is lost, the last one seen. Before its
-first face stands the first one.
+A driver that is too short holds its last frame, and frames without a face repeat the previous face; frames
+before the first face show the first one.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,11 +34,11 @@ from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import Settings
 
-STILL_LOOKS: Final = 5  # at a still, until the tracker's window has settled on the face
+STILL_REPEATS: Final = 5  # tracker steps on a still, until its window has settled on the face
 
 
 class DriverSettings(Settings):
-    """How a driver's face is found."""
+    """Settings of finding a driver's face."""
 
     tracking: TrackingSettings = TrackingSettings()
     shots: ShotSettings = ShotSettings()
@@ -59,7 +59,7 @@ class DriverSettings(Settings):
 
 @dataclass(frozen=True)
 class FacePlace:
-    """Where the face of one frame is, in source pixels."""
+    """Position of the face in one frame, in source pixels."""
 
     shot: int
     points_px: NDArray[np.float64]  # [3, 2] image-left eye, image-right eye, mouth
@@ -69,13 +69,14 @@ class FacePlace:
 
 @dataclass(frozen=True)
 class FaceDriver:
-    """A followed face.
+    """A tracked face.
 
     Attributes:
-        path: the file.
-        settings: how the face was found.
-        first_index: grid index of the first picture.
-        places: one a picture, None where no face was found.
+        path: The file.
+        settings: With which the face was found.
+        first_index: Index of the first picture on the 25 fps grid.
+        places: One for each picture, None if no face was found.
+        is_still: Whether the file is a still picture.
     """
 
     path: Path
@@ -86,28 +87,28 @@ class FaceDriver:
 
     @property
     def frames(self) -> int:
-        """How many frames at 25 fps it has by itself, from time 0 on."""
+        """Number of frames at 25 fps, from time 0 on."""
         return self.first_index + len(self.places)
 
     @property
     def frames_without_face(self) -> int:
-        """In how many the face was lost."""
+        """Number of frames in which no face was found."""
         return sum(place is None for place in self.places)
 
     def crops(self, count: int) -> Iterator[NDArray[np.uint8]]:
         """`count` aligned crops [224, 224, 3] RGB from time 0 on; repeated ones are the same object."""
-        crops = self._found_crops()
+        crops = self._tracked_crops()
         first = next(crops)
-        found = next(index for index, place in enumerate(self.places) if place is not None)
-        whole = chain(repeat(first, self.first_index + found + 1), crops)
+        first_face = next(index for index, place in enumerate(self.places) if place is not None)
+        whole = chain(repeat(first, self.first_index + first_face + 1), crops)
         yielded, last = 0, first
         for last in islice(whole, count):
             yield last
             yielded += 1
         yield from repeat(last, count - yielded)
 
-    def _found_crops(self) -> Iterator[NDArray[np.uint8]]:
-        """Crops from the first found face on, one a picture."""
+    def _tracked_crops(self) -> Iterator[NDArray[np.uint8]]:
+        """Crops from the first face on, one for each picture."""
         aligners = {shot: Aligner(points) for shot, points in self._mean_points().items()}
         last: NDArray[np.uint8] | None = None
         for place, image in zip(self.places, self._images(), strict=False):
@@ -143,7 +144,7 @@ class FaceDriver:
 
 
 class Aligner:
-    """The official alignment of `preprocessing.faces.alignment`, frame by frame, the average known before."""
+    """The official alignment of `preprocessing.faces.alignment`, frame by frame, with a given average."""
 
     def __init__(self, mean_points_px: NDArray[np.float64]) -> None:
         self._similarity = fit_similarity(mean_points_px, OFFICIAL_TARGET_PX).matrix
@@ -164,7 +165,7 @@ class Aligner:
 
 
 class FaceFollower:
-    """Finds the face of one file after the other; a context manager, as its tracker holds graphs."""
+    """Tracks the face of one file after the other; a context manager that closes its tracker."""
 
     def __init__(self, settings: DriverSettings | None = None) -> None:
         self.settings = settings or DriverSettings()
@@ -182,22 +183,22 @@ class FaceFollower:
         """The face of a still or of a video.
 
         Args:
-            path: the file; it is only read.
-            maximum_frames: no more of a video is looked at.
-            progress: called with the number of frames looked at.
+            path: The file.
+            maximum_frames: Number of frames of a video that are read; None: all.
+            progress: Called with the number of frames read.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it cannot be read, shows no face, or shows two of like size.
+            ValueError: it cannot be read, shows no face, or shows two of similar size.
         """
         if not path.is_file():
             raise FileNotFoundError(f"no file {path}")
         self._tracker.begin_video()
         still = read_still(path)
         if still is not None:
-            looks = [self._tracker.step(still) for _ in range(STILL_LOOKS)]
+            views = [self._tracker.step(still) for _ in range(STILL_REPEATS)]
             survey = _Survey(self.settings)
-            survey.add(0, looks[-1])
+            survey.add(0, views[-1])
         else:
             survey = self._survey(path, maximum_frames, progress)
         survey.check(path)
@@ -229,25 +230,25 @@ class _Survey:
     frames_with_two: int = 0
 
     def add(self, shot: int, views: list[TrackedFace]) -> None:
-        """Take the largest face of the next frame."""
+        """Add the next frame: its largest face."""
         by_size = sorted(views, key=lambda view: -_size_px(view))
         self.places.append(_place(shot, by_size[0]) if by_size else None)
         if len(by_size) > 1 and _size_px(by_size[1]) > self.settings.second_face_size * _size_px(by_size[0]):
             self.frames_with_two += 1
 
     def check(self, path: Path) -> None:
-        """Raise ValueError where there is no face, or more than one."""
+        """Raise ValueError if there is no face, or more than one."""
         frames, found = len(self.places), sum(place is not None for place in self.places)
         if not found:
             looked = f"any of its {frames} frames" if frames > 1 else "it"
             raise ValueError(f"{path}: no face was found in {looked}")
         if self.frames_with_two > self.settings.second_face_share * found:
             where = f" in {self.frames_with_two} of {frames} frames" if frames > 1 else ""
-            raise ValueError(f"{path}: shows two faces of like size{where}; give one that shows one person")
+            raise ValueError(f"{path}: shows two faces of similar size{where}; use one that shows one person")
 
 
 def eyes_and_mouth(landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The three points [3, 2] that the official alignment takes of landmarks [478, 3]."""
+    """The three points [3, 2] of landmarks [478, 3] that the official alignment uses."""
     points = landmarks_px[:, :2].astype(np.float64)
     return np.stack([points[list(group)].mean(axis=0) for group in EYES_AND_MOUTH])
 

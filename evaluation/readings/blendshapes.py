@@ -1,13 +1,12 @@
-"""What MediaPipe's FaceLandmarker reads off a video's frames: blendshapes, 0 to 1.
+"""Read blendshapes, 0 to 1, from the frames of a video with MediaPipe's FaceLandmarker.
 
-A second reader of expression beside `face_readings`, of outside weights: every frame by itself at 224 px. On
-the demo corpus (96 clips, means of clips taken out) against what was rendered: the smile goes with the true
-one at .55 and with the mouth's opening at .22; raised brows with the true ones at .57 and with the head's
-pitch at -.21; the jaw with the true opening of the mouth at .73 and with pitch at .27. `face_readings`' smile
-is as good (.58), its brows are better there (.86): no rendered face frowns or puckers, which only
-blendshapes tell.
+A second reader of expression besides `evaluation.readings.face`, with pretrained weights: every frame on its
+own at 224 px. Correlations with what was rendered on the demo corpus (96 clips, their means removed): smile
+.55 with the true smile and .22 with the mouth opening; raised brows .57 with the true ones and -.21 with
+pitch; jaw .73 with the true mouth opening and .27 with pitch. The face reader's smile is as good (.58), its
+brows are better (.86). Frowning and puckering are read by blendshapes only; no rendered face shows them.
 
-MediaPipe is loaded when a `BlendshapeReader` is built, never when this module is imported.
+MediaPipe is imported when a `BlendshapeReader` is built.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +30,7 @@ BLENDSHAPE_MEASURES: Final[Mapping[str, Control]] = MappingProxyType(
         "blendshape_brow_down": "expression",
     }
 )
-"""Measure -> the control that it belongs to."""
+"""Measure -> the control to which it belongs."""
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "blendshape_jaw_open": ("jawOpen",),
@@ -48,7 +47,7 @@ class BlendshapeReadings:
     """Blendshapes of T frames.
 
     Attributes:
-        blendshapes: [T, 52] 0 to 1, in `BLENDSHAPES`' order; NaN where no face was found.
+        blendshapes: [T, 52] 0 to 1, in `BLENDSHAPES`' order; NaN in frames without a face.
     """
 
     blendshapes: NDArray[np.float32] = field(repr=False)
@@ -67,7 +66,7 @@ class BlendshapeReadings:
 
     @property
     def found(self) -> NDArray[np.bool_]:
-        """[T] whether there is a face."""
+        """[T] whether a face was found."""
         return np.isfinite(self.blendshapes).all(axis=1)
 
     def __len__(self) -> int:
@@ -90,11 +89,11 @@ class BlendshapeReadings:
 
 
 class BlendshapeReader:
-    """Reads videos one after the other; a context manager that holds the model.
+    """Reads one video after the other; a context manager that closes the model.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no FaceLandmarker's task file.
+        ValueError: it is not a task file of the FaceLandmarker.
     """
 
     def __init__(self, model: Path) -> None:
@@ -112,7 +111,7 @@ class BlendshapeReader:
         return BlendshapeReadings(self._landmarker.label(map(at_crop_side, frames)).blendshapes)
 
     def close(self) -> None:
-        """Free the model."""
+        """Close the model."""
         self._landmarker.close()
 
     def __enter__(self) -> "BlendshapeReader":

@@ -1,8 +1,8 @@
-"""Brows and smile from landmarks, in head coordinates: the head's pose is taken out first.
+"""Brows and smile from landmarks in head coordinates, that is, without the head's pose.
 
-Brows are measured against the eyes' corners, so that lids do not enter. The smile is the height of the
-mouth's corners, which an opening mouth draws down: `CORNER_DROP` of its gap is put back, so that the opening
-does not enter. A smile's width is left out: spoken vowels widen the mouth as well.
+Brows are measured relative to the corners of the eyes, so that lids have no influence. The smile is the
+height of the mouth's corners. An opening mouth lowers them, so `CORNER_DROP` of the opening is added back.
+The width of the mouth is not used: spoken vowels widen it as well.
 """
 
 from typing import Final, NamedTuple
@@ -30,15 +30,15 @@ from preprocessing.faces.mean_face import load_mean_face
 _EYE_CORNERS: Final = IMAGE_LEFT_EYE_CORNERS + IMAGE_RIGHT_EYE_CORNERS
 _BROWS: Final = IMAGE_LEFT_EYEBROW + IMAGE_RIGHT_EYEBROW
 CORNER_DROP: Final = 0.16
-"""Centimetres that the mouth's corners sink per centimetre of its opening.
+"""Centimetres by which the mouth's corners drop per centimetre of its opening.
 
-On the demo corpus (96 clips, means of clips taken out) the smile then goes with the true smile at .58, the
-true opening at .06, pitch at -.01; without it at .50 and -.48. The brows go with the true ones at .86.
+With it, on the demo corpus (96 clips, their means removed), the smile correlates .58 with the true smile, .06
+with the true opening and -.01 with pitch; without it .50 and -.48 with the first two. Brows correlate .86.
 """
 
 
 class Expression(NamedTuple):
-    """Expression of every frame, in centimetres of a head as large as the mean face."""
+    """Expression of every frame, in centimetres on the scale of the mean face."""
 
     brow_raise: NDArray[np.float32]  # [T] height of the brows over the eyes' corners
     smile: NDArray[np.float32]  # [T] height of the mouth's corners, opening taken out, over the eyes' corners
@@ -49,7 +49,7 @@ def measure_expression(landmarks_px: NDArray[np.float32], pose: NDArray[np.float
 
     Args:
         landmarks_px: [T, 478, 2 or 3] landmarks in 224 px crop pixels; only x and y are read.
-        pose: [T, 6] head pose of the same frames, `pose_mean_face.label_pose`'s.
+        pose: [T, 6] head pose of the same frames, of `pose_mean_face.label_pose`.
     """
     eyes = head_points_cm(landmarks_px, pose, _EYE_CORNERS)
     brows = head_points_cm(landmarks_px, pose, _BROWS)
@@ -67,10 +67,10 @@ def measure_expression(landmarks_px: NDArray[np.float32], pose: NDArray[np.float
 def head_points_cm(
     landmarks_px: NDArray[np.float32], pose: NDArray[np.float32], points: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Landmarks in head coordinates, each taken to lie as deep as the mean face's vertex.
+    """Landmarks in head coordinates, each at the depth of the mean face's vertex.
 
-    The mesh's own depth is pulled towards a frontal face, so only its image points are used: each one's line
-    of sight is met with the plane, square to the head's z axis, that holds the vertex.
+    The mesh's own depth is biased towards a frontal face, so only its image points are used: the line of
+    sight of each is intersected with the plane through the vertex, perpendicular to the head's z axis.
 
     Returns:
         [T, P, 3] centimetres.

@@ -1,10 +1,10 @@
-"""What the project's labellers read off a video's frames: mouth, head pose, gaze, blink, brows, smile.
+"""Read what a face does in a video with the data set's labellers: mouth, pose, gaze, blink, brows, smile.
 
-Every video of a table, generated or real, is read the same way: each frame at 224 px, MediaPipe's face mesh
-in tracking mode started anew for the video, irises measured in the picture, then the labellers of
-`preprocessing`. The frames must be aligned crops of one face, as the data set's and the networks' are.
+Every video, generated or real, is read in the same way: each frame at 224 px, MediaPipe's face mesh in
+tracking mode restarted for the video, irises measured in the picture, then the labellers of `preprocessing`.
+Frames must be aligned crops of one face, as those of the data set and of the networks are.
 
-MediaPipe is loaded when a `FaceReader` is built, never when this module is imported.
+MediaPipe is imported when a `FaceReader` is built.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,8 +32,8 @@ from preprocessing.labellers.pose_mean_face import label_pose
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 
 SCORER: Final = "mediapipe_mesh"
-SETTLING_LOOKS: Final = 5
-"""Further looks at the frame where a face is taken up: its pitch drifts by a degree in the first three."""
+SETTLING_STEPS: Final = 5
+"""Repeated tracker steps on the first frame with a face: pitch drifts by a degree in the first three."""
 MEASURES: Final[Mapping[str, Control]] = MappingProxyType(
     {
         "mouth_opening": "lip",
@@ -47,22 +47,22 @@ MEASURES: Final[Mapping[str, Control]] = MappingProxyType(
         "smile": "expression",
     }
 )
-"""Measure -> the control that it belongs to."""
+"""Measure -> the control to which it belongs."""
 
 
 @dataclass(frozen=True)
 class FaceReadings:
-    """What a face does over T frames. NaN wherever no face was found.
+    """Measures of a face over T frames, NaN in frames without a face.
 
     Attributes:
-        found: [T] whether there is a face.
-        landmarks_px: [T, 478, 3] in the 224 px crop; all NaN where the readings are not from a mesh.
+        found: [T] whether a face was found.
+        landmarks_px: [T, 478, 3] in the 224 px crop; all NaN if the readings are not from a mesh.
         mouth_opening: [T] gap of the inner lips over the eyes' distance.
         pose_rad: [T, 3] pitch, yaw, roll in the crop camera (`preprocessing.faces.frame_of_reference`).
         gaze_rad: [T, 2] pitch, yaw in head coordinates; NaN also where both eyes are shut.
         blink: [T, 2] image-left eye, image-right eye; 0 open to 1 shut.
-        brow_raise, smile: [T] cm, `expression_geometry`'s.
-        levels: what counted as open and as shut; None where no face was found or nothing was measured.
+        brow_raise, smile: [T] cm, see `evaluation.readings.expression`.
+        levels: Openness that counts as open and as shut; None if no face was found.
     """
 
     found: NDArray[np.bool_]
@@ -138,7 +138,7 @@ _SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
 
 
 class FaceReader:
-    """Reads videos one after the other; a context manager that holds MediaPipe's mesh."""
+    """Reads one video after the other; a context manager that closes MediaPipe's mesh."""
 
     def __init__(self) -> None:
         self._mesh = FaceMesh(tracking=True)
@@ -153,7 +153,7 @@ class FaceReader:
 
         Args:
             frames: [S, S, 3] uint8 RGB each, of any side S; other sides than 224 are resized, bicubic.
-            levels: what counts as open and as shut; the video's own if None.
+            levels: Openness that counts as open and as shut; None: from this video.
 
         Raises:
             ValueError: a frame is not a square RGB picture.
@@ -168,9 +168,9 @@ class FaceReader:
         return readings_of_landmarks(found, levels)
 
     def _settled(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Landmarks of a face just taken up, once the tracker's window lies as it would in a later frame."""
+        """Landmarks of the first frame of a face, after the tracker's window has settled."""
         landmarks_px = self._mesh.find(picture)
-        for _ in range(SETTLING_LOOKS if landmarks_px is not None else 0):
+        for _ in range(SETTLING_STEPS if landmarks_px is not None else 0):
             again = self._mesh.find(picture)
             landmarks_px = landmarks_px if again is None else again
         return landmarks_px
@@ -207,11 +207,11 @@ def at_crop_side(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def readings_of_landmarks(
     landmarks_px: Iterable[NDArray[np.float32] | None], levels: OpennessLevels | None = None
 ) -> FaceReadings:
-    """The labellers' reading of landmarks.
+    """Apply the labellers to landmarks.
 
     Args:
         landmarks_px: [478, 3] per frame in the 224 px crop's pixels, None where no face was found.
-        levels: what counts as open and as shut; from these landmarks if None.
+        levels: Openness that counts as open and as shut; None: from these landmarks.
     """
     every = list(landmarks_px)
     found = np.array([points is not None for points in every], np.bool_)
@@ -239,7 +239,7 @@ def readings_of_landmarks(
 def _filled(
     found: NDArray[np.bool_], values: Mapping[str, NDArray[np.float32]], levels: OpennessLevels | None
 ) -> FaceReadings:
-    """Readings whose frames without a face are NaN; `values` hold those with one."""
+    """Readings that are NaN in frames without a face; `values` have the frames with one."""
     arrays: dict[str, NDArray[np.float32]] = {}
     for name, shape in _SHAPES.items():
         arrays[name] = np.full((len(found), *shape), np.nan, np.float32)

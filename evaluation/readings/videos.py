@@ -1,6 +1,6 @@
-"""Readings of many videos, in several processes: each video once, and by itself.
+"""Read the faces of many videos in several processes, each video once.
 
-Only the folder of `generated_videos` is read. MediaPipe is loaded in the processes that read.
+Only the folder of `generated_videos` is read. MediaPipe is imported in the processes that read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from preprocessing.process_pool import Crashed, map_in_processes
 
 @dataclass(frozen=True)
 class _Video:
-    """What to read: frames of a file, as they are or through the networks' side."""
+    """Frames of a file to read, as they are or resized to the networks' side."""
 
     name: str
     path: Path
@@ -33,49 +33,51 @@ class _Video:
 
 @dataclass(frozen=True)
 class VideoReadings(Generic[AnyReadings]):
-    """Readings of all that a table of control holds.
+    """Readings of all videos of the control evaluation.
 
     Attributes:
-        clips: By key, at 224 px: what drives, and what is true.
-        shown: By key, the same clips through the networks' side: what a labeller can still see of them.
-        made: By reenactment, the model's videos.
-        portraits: By reenactment, one frame through the networks' side.
+        clips: By key, at 224 px: drivers and ground truth.
+        resized: By key, the same clips at the networks' side, as baselines and ground truth are measured.
+        rendered: By reenactment, the model's videos.
+        portraits: By reenactment, one frame at the networks' side.
     """
 
     clips: Mapping[str, AnyReadings]
-    shown: Mapping[str, AnyReadings]
-    made: Mapping[str, AnyReadings]
+    resized: Mapping[str, AnyReadings]
+    rendered: Mapping[str, AnyReadings]
     portraits: Mapping[str, AnyReadings]
 
     def still(self, reenactment: Reenactment) -> AnyReadings:
-        """Of the portrait, held for the whole video: read once, so that no jitter looks like motion."""
+        """The portrait held for the whole video; read once, so that jitter does not look like motion."""
         portrait = self.portraits[reenactment.name]
         return portrait.at(np.zeros(reenactment.frames, np.int64))
 
 
-def read_everything(made: GeneratedVideos, workers: int) -> VideoReadings[FaceReadings]:
-    """Read clips first: the levels of a person's eyes come from that person's clip.
+def read_everything(generated: GeneratedVideos, workers: int) -> VideoReadings[FaceReadings]:
+    """Readings of all videos and clips; levels of a person's eyes come from that person's clip.
 
     Args:
-        made: The videos.
-        workers: Processes; 0 reads in this one.
+        generated: The videos.
+        workers: Processes; 0 reads in this reenactment.
 
     Raises:
-        ValueError: a video is not what its list says.
+        ValueError: a video is shorter than its plan says.
         RuntimeError: a process died.
     """
-    clips = _read_all(_read, _clips(made), workers)
-    # The person of the portrait: whether the eyes stand open is told by how far they do in the truth.
-    rest = _rest(made, {key: readings.levels for key, readings in clips.items()})
-    return _gathered(made, clips, _read_all(_read, rest, workers))
+    clips = _read_all(_read, _clips(generated), workers)
+    # How open the eyes are is relative to the true clip of the portrait's person.
+    rest = _rest(generated, {key: readings.levels for key, readings in clips.items()})
+    return _gathered(generated, clips, _read_all(_read, rest, workers))
 
 
-def read_blendshapes(made: GeneratedVideos, model: Path, workers: int) -> VideoReadings[BlendshapeReadings]:
-    """The same videos as the FaceLandmarker of a task file reads them. Raises as `read_everything`."""
+def read_blendshapes(
+    generated: GeneratedVideos, model: Path, workers: int
+) -> VideoReadings[BlendshapeReadings]:
+    """The same videos read by the FaceLandmarker of a task file. Raises as `read_everything`."""
     read = partial(_read_blendshapes, model)
-    clips = _read_all(read, _clips(made), workers)
-    rest = _rest(made, dict.fromkeys(made.facts.clips))
-    return _gathered(made, clips, _read_all(read, rest, workers))
+    clips = _read_all(read, _clips(generated), workers)
+    rest = _rest(generated, dict.fromkeys(generated.facts.clips))
+    return _gathered(generated, clips, _read_all(read, rest, workers))
 
 
 def cut(readings: AnyReadings, frames: int) -> AnyReadings:
@@ -83,45 +85,58 @@ def cut(readings: AnyReadings, frames: int) -> AnyReadings:
     return readings.at(np.arange(min(frames, len(readings))))
 
 
-def _clips(made: GeneratedVideos) -> list[_Video]:
-    return [_Video(key, made.clip(key), facts.frames, None, None) for key, facts in made.facts.clips.items()]
-
-
-def _rest(made: GeneratedVideos, levels: Mapping[str, OpennessLevels | None]) -> list[_Video]:
-    """All but the clips as they are; `levels` by clip."""
-    side_px = made.facts.side_px
-    rest = [
-        _Video(f"shown {key}", made.clip(key), facts.frames, side_px, levels[key])
-        for key, facts in made.facts.clips.items()
+def _clips(generated: GeneratedVideos) -> list[_Video]:
+    return [
+        _Video(key, generated.clip(key), facts.frames, None, None)
+        for key, facts in generated.facts.clips.items()
     ]
-    for one in made.plan.reenactments:
-        known, first = levels[one.portrait], one.portrait_frame + 1
-        rest.append(_Video(f"made {one.name}", made.video(one.name), one.frames, None, known))
-        rest.append(_Video(f"still {one.name}", made.clip(one.portrait), first, side_px, known))
+
+
+def _rest(generated: GeneratedVideos, levels: Mapping[str, OpennessLevels | None]) -> list[_Video]:
+    """All videos except the clips at 224 px; `levels` by clip."""
+    side_px = generated.facts.side_px
+    rest = [
+        _Video(f"resized {key}", generated.clip(key), facts.frames, side_px, levels[key])
+        for key, facts in generated.facts.clips.items()
+    ]
+    for reenactment in generated.plan.reenactments:
+        known, first = levels[reenactment.portrait], reenactment.portrait_frame + 1
+        rest.append(
+            _Video(
+                f"rendered {reenactment.name}",
+                generated.video(reenactment.name),
+                reenactment.frames,
+                None,
+                known,
+            )
+        )
+        rest.append(
+            _Video(f"still {reenactment.name}", generated.clip(reenactment.portrait), first, side_px, known)
+        )
     return rest
 
 
 def _gathered(
-    made: GeneratedVideos, clips: Mapping[str, AnyReadings], found: Mapping[str, AnyReadings]
+    generated: GeneratedVideos, clips: Mapping[str, AnyReadings], readings: Mapping[str, AnyReadings]
 ) -> VideoReadings[AnyReadings]:
-    names = [one.name for one in made.plan.reenactments]
+    names = [reenactment.name for reenactment in generated.plan.reenactments]
     return VideoReadings(
         clips=clips,
-        shown={key: found[f"shown {key}"] for key in made.facts.clips},
-        made={name: found[f"made {name}"] for name in names},
-        portraits={name: found[f"still {name}"].at(np.array([-1])) for name in names},
+        resized={key: readings[f"resized {key}"] for key in generated.facts.clips},
+        rendered={name: readings[f"rendered {name}"] for name in names},
+        portraits={name: readings[f"still {name}"].at(np.array([-1])) for name in names},
     )
 
 
 def _read_all(
     read: Callable[[_Video], AnyReadings], videos: Sequence[_Video], workers: int
 ) -> dict[str, AnyReadings]:
-    found: dict[str, AnyReadings] = {}
+    by_name: dict[str, AnyReadings] = {}
     for video, readings in map_in_processes(read, videos, min(workers, len(videos))):
         if isinstance(readings, Crashed):
             raise RuntimeError(f"the process that read {video.path} died: {readings.detail}")
-        found[video.name] = readings
-    return found
+        by_name[video.name] = readings
+    return by_name
 
 
 def _read(video: _Video) -> FaceReadings:

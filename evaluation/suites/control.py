@@ -284,11 +284,11 @@ def _drivers(reenactment: Reenactment, clips: Mapping[str, AnyReadings]) -> dict
 def _outputs(reenactment: Reenactment, readings: VideoReadings[AnyReadings]) -> dict[str, AnyReadings]:
     """Readings of a reenactment's videos by method; only a self video has a true one."""
     frames = reenactment.frames
-    outputs = {MODEL: readings.made[reenactment.name]}
+    outputs = {MODEL: readings.rendered[reenactment.name]}
     if reenactment.task == "self":
-        outputs[GROUND_TRUTH] = cut(readings.shown[reenactment.portrait], frames)
+        outputs[GROUND_TRUTH] = cut(readings.resized[reenactment.portrait], frames)
     outputs[COPY_PORTRAIT] = readings.still(reenactment)
-    outputs[COPY_TARGET] = cut(readings.shown[reenactment.drivers["pose"]], frames)
+    outputs[COPY_TARGET] = cut(readings.resized[reenactment.drivers["pose"]], frames)
     return outputs
 
 

@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> UPath:
     return root
 
 
-def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
+def test_metric_takes_weights_by_name_and_records_them(
     root: UPath, alexnet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = EvaluationConfig(run="default", lpips_weights="alexnet")
@@ -64,20 +64,20 @@ def test_a_metric_takes_weights_by_name_and_tells_whose_they_are(
     assert not run_quality_evaluation(root, by_path).built
 
 
-def test_a_set_that_a_setting_cannot_take_is_refused(root: UPath) -> None:
+def test_setting_rejects_weights_of_another_kind(root: UPath) -> None:
     with pytest.raises(ValueError, match=r"^fid_weights does not take alexnet; it takes fid_inception$"):
         run_quality_evaluation(root, EvaluationConfig(run="default", fid_weights="alexnet"))
 
 
 @pytest.mark.usefixtures("alexnet")
-def test_a_scorer_takes_its_weights_by_name(tmp_path: Path) -> None:
+def test_scorer_takes_weights_by_name(tmp_path: Path) -> None:
     video = tmp_path / "a.mp4"
     video.write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"^syncnet_v2 is missing: no syncnet_v2\.model in "):
         score_videos([video], "syncnet_v2", Path("syncnet_v2"), "frame")
 
 
-def test_the_released_files_are_a_checkpoint_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_released_files_load_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDFGC_WEIGHTS", str(tmp_path / "weights"))
     root = open_root(str(tmp_path / "root"))
     with pytest.raises(

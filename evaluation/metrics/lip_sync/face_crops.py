@@ -1,4 +1,4 @@
-"""The crops of the protocol `track`: boxes linked over frames, smoothed, cut with room below the chin."""
+"""Crops of the protocol `track`: boxes linked over frames, smoothed, and cut with a margin below the chin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +14,19 @@ from preprocessing.faces.geometry import intersection_over_union
 
 @dataclass(frozen=True)
 class TrackProtocol:
-    """The protocol's constants; each is the published program's.
+    """Constants of the protocol, those of the published program except the detection confidence.
 
-    Detection confidence is the exception. The published .9 is on its own detector's scale; MediaPipe's
-    scores of plain frontal faces lie between .82 and .94 (seven real clips), so that .9 would leave most
-    videos unscored. Ours is MediaPipe's own threshold.
+    The published .9 is on the scale of its own detector. MediaPipe's scores of plain frontal faces are
+    between .82 and .94 (seven real clips), so .9 would leave most videos unscored; .5 is MediaPipe's default.
     """
 
     detection_confidence: float = 0.5
-    linking_overlap: float = 0.5  # intersection over union of boxes in a row, more than
-    largest_gap_frames: int = 25  # a face may be lost for so long within one track
-    minimum_track_frames: int = 100  # with a detection, at least
-    minimum_face_px: float = 100.0  # mean of the box's longer extent, more than
-    smoothing_frames: int = 13  # median filter over centres and sizes
-    crop_scale: float = 0.4  # room beyond the box, in half boxes; twice that below
+    linking_overlap: float = 0.5  # intersection over union of successive boxes must exceed this
+    largest_gap_frames: int = 25  # longest gap within a track
+    minimum_track_frames: int = 100  # minimum number of frames with a detection
+    minimum_face_px: float = 100.0  # mean of the box's longer side must exceed this
+    smoothing_frames: int = 13  # of the median filter over centres and sizes
+    crop_scale: float = 0.4  # margin in half boxes; twice that below
     padding_grey: int = 110  # beyond the picture
 
     def __post_init__(self) -> None:
@@ -45,7 +44,7 @@ class FaceBox:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One face over consecutive frames: boxes in pixels, interpolated where it was not found."""
+    """One face over consecutive frames: boxes in pixels, interpolated in frames without a detection."""
 
     first_frame: int
     boxes_px: NDArray[np.float64]  # [F, 4]
@@ -53,12 +52,12 @@ class FaceTrack:
 
     @property
     def end_frame(self) -> int:
-        """The first frame behind the track."""
+        """Index after the last frame."""
         return self.first_frame + len(self.boxes_px)
 
     @property
     def face_px(self) -> float:
-        """Mean width or height of the box, whichever is larger."""
+        """Mean of the longer side of the box."""
         return float((self.boxes_px[:, 2:] - self.boxes_px[:, :2]).mean(axis=0).max())
 
 
@@ -70,7 +69,7 @@ def link_boxes(boxes: Sequence[FaceBox], protocol: TrackProtocol) -> list[FaceTr
         protocol: Overlap and gap.
 
     Returns:
-        Tracks in the order of their first frames; every box is in one.
+        Tracks in the order of their first frames; every box is in exactly one.
     """
     waiting = list(boxes)
     tracks: list[FaceTrack] = []
@@ -101,9 +100,9 @@ def interpolated(boxes: Sequence[FaceBox]) -> FaceTrack:
 def crop_squares(track: FaceTrack, protocol: TrackProtocol) -> NDArray[np.int64]:
     """[F, 4] left, top, right, bottom of each frame's crop in whole pixels; may reach beyond the picture.
 
-    With b half the box's longer extent and k the crop scale, medians over time of b and the centre (x, y):
+    With b half the box's longer side and k the crop scale, medians over time of b and the centre (x, y):
     rows y - b to y + b (1 + 2 k), columns x - b (1 + k) to x + b (1 + k). The median filter is scipy's,
-    which sees zeros beyond both ends, as the published program's.
+    which pads with zeros at both ends, as the published program does.
     """
     boxes = track.boxes_px
     half = medfilt((boxes[:, 2:] - boxes[:, :2]).max(axis=1) / 2.0, protocol.smoothing_frames)
@@ -117,12 +116,12 @@ def crop_squares(track: FaceTrack, protocol: TrackProtocol) -> NDArray[np.int64]
 def cut_face(
     image: NDArray[np.uint8], square: NDArray[np.int64], protocol: TrackProtocol
 ) -> NDArray[np.uint8]:
-    """Cut a crop out of a picture and shrink or enlarge it, bilinear.
+    """Cut a crop out of a picture and resize it, bilinear.
 
     Args:
         image: [H, W, 3].
         square: [4] left, top, right, bottom.
-        protocol: The grey beyond the picture.
+        protocol: Has the grey beyond the picture.
 
     Returns:
         [224, 224, 3].

@@ -1,4 +1,4 @@
-"""The lip encoders of a run's stage 2 as a lip sync scorer. Imports torch: only where videos are scored.
+"""The lip encoders of a run's stage 2 as a lip sync scorer. Imports torch.
 
 Shape letters: F frames, D width of the lip feature.
 """
@@ -42,7 +42,7 @@ FRAMES_AT_ONCE: Final = 32
 
 
 class LipEncoders(nn.Module):
-    """E_mot's trunk, the lip head and E_aud, frozen: what the lip stage compares."""
+    """Trunk of E_mot, lip head and E_aud, frozen."""
 
     def __init__(self, context: StageContext, lip: StageWeights) -> None:
         super().__init__()
@@ -59,10 +59,10 @@ class LipEncoders(nn.Module):
 
 
 class LipEncodersScorer:
-    """The encoders as `LipSyncScorer`: one picture and its 0.2 s of sound an instant.
+    """The encoders as `LipSyncScorer`: one picture against its 0.2 s of sound.
 
-    Features have length one, so that a distance d is the cosine similarity S that the lip stage trains:
-    d² = 2 - 2 S. Of F frames and 640 F samples there are F instants.
+    Features have length one, so that a distance d corresponds to the cosine similarity S that the lip stage
+    trains: d² = 2 - 2 S. F frames and 640 F samples give F windows.
     """
 
     def __init__(self, run: str, encoders: LipEncoders, device: torch.device) -> None:
@@ -72,7 +72,7 @@ class LipEncodersScorer:
 
     @property
     def name(self) -> str:
-        """`lip_encoders:<run>:<digest>`, of the three networks' weights: retrained, it is another scorer."""
+        """`lip_encoders:<run>:<digest of the three networks' weights>`: another training, another scorer."""
         return self._name
 
     @torch.inference_mode()
@@ -83,20 +83,20 @@ class LipEncodersScorer:
             ValueError: a frame has another shape.
         """
         rows = [
-            unit_length(self._encoders.lips(to_network_input(piece.to(self._device), self._encoders.side_px)))
-            for piece in _pieces(frames)
+            unit_length(self._encoders.lips(to_network_input(batch.to(self._device), self._encoders.side_px)))
+            for batch in _batches(frames)
         ]
         return self._table(rows)
 
     @torch.inference_mode()
     def embed_sound(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[N // 640, D] of samples [N], mono at 16 kHz in [-1, 1]; row t is what is heard at frame t.
+        """[N // 640, D] of samples [N], mono at 16 kHz in [-1, 1]; row t belongs to frame t.
 
-        Windows are training's: loudness of the whole sound, silence before its beginning and behind its end.
+        Windows are as in training: loudness of the whole sound, silence before and after it.
         """
         windows = mel_windows(samples, len(samples) // SAMPLES_PER_FRAME, FRAMES_AT_ONCE)
         return self._table(
-            [unit_length(self._encoders.audio(torch.from_numpy(piece).to(self._device))) for piece in windows]
+            [unit_length(self._encoders.audio(torch.from_numpy(batch).to(self._device))) for batch in windows]
         )
 
     def _table(self, rows: list[Tensor]) -> NDArray[np.float32]:
@@ -104,29 +104,29 @@ class LipEncodersScorer:
 
 
 def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
-    """The scorer of a run's published lip stage, on a CUDA device where there is one.
+    """The scorer of a run's published lip stage, on a CUDA device if there is one.
 
     Args:
         root: Where runs are published.
         run: The run's name.
 
     Raises:
-        ValueError: the run has not trained the stage, it is damaged, or stage 1 was trained anew since.
+        ValueError: the run has not trained the stage, it is damaged, or stage 1 was trained again since.
     """
     published = None if "/" in run or not run else current(root, STAGE, run)
     if published is None:
         known = published_partitions(root, STAGE)
-        told = f"runs there: {', '.join(known)}" if known else "no run there has"
-        raise ValueError(f"no run {run!r} has trained {STAGE} under {root} ({told})")
+        runs = ", ".join(known) or "none"
+        raise ValueError(f"run {run!r} has not trained {STAGE} under {root}; runs that have: {runs}")
     if wrong := verify(published):
-        raise ValueError(f"{STAGE} of run {run!r} is damaged, train it again: not as published: {wrong[:4]}")
+        raise ValueError(f"{STAGE} of run {run!r} is damaged (changed files: {wrong[:4]}), train it again")
     folder = local_copy(published.directory)
     config = TrainingJob.read(folder / JOB_NAME).config
-    # The lip head means nothing on another trunk.
+    # The lip head only works with the trunk it was trained on.
     trunk = current(root, TRUNK_STAGE, config.parents_run or config.run)
     trained_on = published.manifest.inputs.get(TRUNK_STAGE)
     if trunk is not None and trained_on is not None and trained_on.digest != weights_digest(trunk):
-        raise ValueError(f"{TRUNK_STAGE} of run {run!r} was trained anew since {STAGE}: train {STAGE} again")
+        raise ValueError(f"{TRUNK_STAGE} of run {run!r} was trained again after {STAGE}: train {STAGE} again")
     networks = read_settings(NetworkPreset, published, "networks")
     context = StageContext(networks, read_parents(root, STAGE, config))
     lip = read_weights(folder / WEIGHTS_NAME, f"{STAGE} of run {run!r}")
@@ -135,7 +135,7 @@ def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
 
 
 def load_named_lip_encoders(run: Path) -> LipEncodersScorer:
-    """The scorer of a run by its name, or by `<root>/<run>` where it lies under another local root.
+    """The scorer of a run by its name, or by `<root>/<run>` under another local root.
 
     Args:
         run: A bare name is looked up under PDFGC_ROOT.
@@ -146,16 +146,16 @@ def load_named_lip_encoders(run: Path) -> LipEncodersScorer:
     """
     if len(run.parts) == 1:
         return load_lip_encoders(open_root(), run.name)
-    if not run.parent.is_dir():  # `open_root` would make it
-        raise FileNotFoundError(f"no root at {run.parent}; give a run's name, or <root>/<run>")
+    if not run.parent.is_dir():  # `open_root` would create it
+        raise FileNotFoundError(f"no root {run.parent}; use the name of a run, or <root>/<run>")
     return load_lip_encoders(open_root(str(run.parent)), run.name)
 
 
-def _pieces(frames: Iterable[NDArray[np.uint8]]) -> Iterator[Tensor]:
-    """Pieces uint8 [n, 3, 224, 224]."""
+def _batches(frames: Iterable[NDArray[np.uint8]]) -> Iterator[Tensor]:
+    """Batches uint8 [n, 3, 224, 224]."""
     source, shape = iter(frames), (VIDEO_SIDE_PX, VIDEO_SIDE_PX, 3)
-    while piece := list(islice(source, FRAMES_AT_ONCE)):
-        wrong = next((frame.shape for frame in piece if frame.shape != shape), None)
+    while batch := list(islice(source, FRAMES_AT_ONCE)):
+        wrong = next((frame.shape for frame in batch if frame.shape != shape), None)
         if wrong is not None:
             raise ValueError(f"frames must be {list(shape)}, got {list(wrong)}")
-        yield torch.from_numpy(np.stack(piece)).permute(0, 3, 1, 2)
+        yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)

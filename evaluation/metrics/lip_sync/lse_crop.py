@@ -1,9 +1,9 @@
-"""LSE by the protocol `crop`: videos that are aligned crops already, each picture as it is.
+"""LSE by the protocol `crop`: videos that are already aligned crops.
 
-For scorers that were trained on the data set's own crops (`lip_encoders`). Two things differ from `frame`,
-so the names differ: the picture must be square and is never squashed, and a shift's mean leaves out the
-instants that have no sound there. SyncNet's protocols put zeros in their place; between features of length
-one a zero is nearer (1) than what does not fit (about 1.41), so that the largest shifts would look best.
+For scorers that were trained on the data set's own crops (`lip_encoders`). It differs from `frame` in two
+ways: pictures must be square, and the mean of a shift leaves out windows without sound. SyncNet's protocols
+put zeros in their place; between features of length one a zero is closer (1) than an unrelated feature (about
+1.41), so the largest shifts would have the smallest distance.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,14 +28,14 @@ from preprocessing.schema import SAMPLES_PER_FRAME
 
 PROTOCOL: Final = "crop"
 MINIMUM_FRAMES: Final = 2 * MAXIMUM_SHIFT_FRAMES
-"""Ours: the largest shift is then measured on half of the frames."""
+"""Our choice: the largest shift is then measured on half of the frames."""
 
 
 def score_crop_video(video: Path, scorer: LipSyncScorer) -> LipSyncScore | NotScored:
-    """Score a video of aligned crops, at 25 frames a second and 16 kHz.
+    """Score a video of aligned crops, at 25 fps and 16 kHz.
 
     Returns:
-        The figures, or why there are none: `not_square`, as `score_crops`, no sound, or no readable video.
+        `NotScored` as for `score_crops`, without sound, or if the video is not readable.
     """
     try:
         with open_video(video, DecodeSettings()) as decoded:
@@ -53,12 +53,12 @@ def score_crops(
     """Score aligned crops with a sound.
 
     Args:
-        frames: Each [S, S, 3] RGB, 25 a second, resized to 224.
-        samples: [N] mono at 16 kHz in [-1, 1], beginning with frame 0; of the longer one the rest is left.
-        scorer: Whose embeddings.
+        frames: Each [S, S, 3] RGB at 25 fps, resized to 224.
+        samples: [N] mono at 16 kHz in [-1, 1], beginning with frame 0; the rest of the longer one is ignored.
+        scorer: Embeds pictures and sound.
 
     Returns:
-        The figures, or why there are none: a picture is no square (`not_square`), fewer than 30 instants
+        `NotScored` if a picture is not square (`not_square`) or there are fewer than 30 windows
         (`too_short`).
     """
     try:
@@ -71,16 +71,16 @@ def score_crops(
 def _score(
     scorer: LipSyncScorer, embedded: NDArray[np.float32], samples: NDArray[np.float32]
 ) -> LipSyncScore | NotScored:
-    heard = scorer.embed_sound(samples)
-    count = min(len(embedded), len(heard))
+    sound = scorer.embed_sound(samples)
+    count = min(len(embedded), len(sound))
     if count < MINIMUM_FRAMES:
-        detail = f"{len(embedded)} frames and {len(heard)} of sound, need {MINIMUM_FRAMES} of each"
+        detail = f"{len(embedded)} frames and {len(sound)} of sound, need {MINIMUM_FRAMES} of each"
         return NotScored(scorer.name, PROTOCOL, "too_short", detail)
-    return score_embeddings(scorer.name, PROTOCOL, embedded, heard, beyond="left out")
+    return score_embeddings(scorer.name, PROTOCOL, embedded, sound, beyond="left out")
 
 
 def _resized(images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """[S, S, 3] -> [224, 224, 3]: bilinear where it grows, by areas where it shrinks.
+    """[S, S, 3] -> [224, 224, 3]: bilinear to enlarge, area to shrink.
 
     Raises:
         RefusedVideo: `not_square`.
@@ -88,6 +88,8 @@ def _resized(images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]
     for image in images:
         height, width = image.shape[:2]
         if height != width:
-            raise RefusedVideo("not_square", f"pictures are {width} x {height}, an aligned crop is square")
-        how = cv2.INTER_AREA if width > VIDEO_SIDE_PX else cv2.INTER_LINEAR
-        yield np.asarray(cv2.resize(image, (VIDEO_SIDE_PX, VIDEO_SIDE_PX), interpolation=how), np.uint8)
+            raise RefusedVideo("not_square", f"pictures are {width} x {height}, aligned crops are square")
+        interpolation = cv2.INTER_AREA if width > VIDEO_SIDE_PX else cv2.INTER_LINEAR
+        yield np.asarray(
+            cv2.resize(image, (VIDEO_SIDE_PX, VIDEO_SIDE_PX), interpolation=interpolation), np.uint8
+        )

@@ -1,7 +1,7 @@
-"""LSE by the protocol `frame`: whole pictures squashed to 224 x 224, no face detection.
+"""LSE by the protocol `frame`: whole pictures resized to 224 x 224, without face detection.
 
-For videos that are already crops of one face. Never to be mixed with `track`: the figures of one video
-differ by more than 1.
+For videos that are already crops of one face. Values differ from those of `track` by more than 1 for the same
+video, so the two never compare.
 """
 
 from pathlib import Path
@@ -26,26 +26,25 @@ PROTOCOL: Final = "frame"
 
 
 def score_whole_frames(video: Path, scorer: LipSyncScorer) -> LipSyncScore | NotScored:
-    """Score a video by its whole pictures, at 25 frames a second and 16 kHz.
+    """Score a video by its whole pictures, at 25 fps and 16 kHz.
 
-    The file is read twice, once for either stream; nothing is written, and memory does not grow with
-    its length but by the sound and the embeddings.
+    The file is read twice, once for each stream; only the sound and the embeddings are in memory.
 
     Returns:
-        The figures, or why there are none: too short (less than 6 frames or 0.24 s of sound), no sound, or
-        no readable video.
+        `NotScored` if it is too short (less than 6 frames or 0.24 s of sound), without sound, or not
+        readable.
     """
     try:
         with open_video(video, DecodeSettings()) as decoded:
             embedded = scorer.embed_frames(squash(frame.image) for frame in decoded)
-        # Sound on its own, not beside the pictures: there it is filled up with silence to the last picture,
-        # and the protocol counts real samples.
+        # Decoded separately: together with pictures it would be padded with silence, and the protocol counts
+        # real samples.
         sound = decode_sound(video, DecodeSettings())
     except RefusedVideo as refusal:
         return NotScored(scorer.name, PROTOCOL, refusal.reason, refusal.detail)
     first = decoded.first_frame_index or 0
-    heard = scorer.embed_sound(sound[first * SAMPLES_PER_FRAME :])
-    return score_embeddings(scorer.name, PROTOCOL, embedded, heard)
+    embedded_sound = scorer.embed_sound(sound[first * SAMPLES_PER_FRAME :])
+    return score_embeddings(scorer.name, PROTOCOL, embedded, embedded_sound)
 
 
 def squash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

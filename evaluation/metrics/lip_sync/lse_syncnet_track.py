@@ -1,12 +1,11 @@
-"""LSE by the protocol `track`: crops of one followed face.
+"""LSE by the protocol `track`: crops of one tracked face.
 
-The crop's arithmetic is the published program's, the face boxes are OURS: MediaPipe's full-range
+Crops are computed as in the published program, the face boxes are not: they come from MediaPipe's full-range
 detector in every frame (`preprocessing.faces.mesh.FaceDetector`) and PySceneDetect's cuts. Its boxes are
-square and as high as the face mesh, forehead to chin, within 8 % (seven real clips), so that the crop's
-unit, half the longer extent, is the face's height as in the published program; but boxes of two
-detectors never agree to the pixel, so figures by this protocol compare with each other, and only
-roughly with the literature's.
-Nothing is encoded in between, where the published program writes JPEG and MPEG-4.
+square and as high as the face mesh, forehead to chin, within 8 % (seven real clips), so that the unit of the
+crop, half the longer side, is the height of the face as in the published program. Boxes of two detectors
+never agree to the pixel, so values compare with each other and only roughly with the literature. Nothing is
+encoded in between, where the published program writes JPEG and MPEG-4.
 """
 
 from collections.abc import Iterator
@@ -35,14 +34,14 @@ PROTOCOL: Final = "track"
 
 
 def score_face_track(video: Path, scorer: LipSyncScorer) -> LipSyncScore | NotScored:
-    """Score a video by the crops of its longest face track, at 25 frames a second and 16 kHz.
+    """Score a video by the crops of its longest face track, at 25 fps and 16 kHz.
 
-    Of several tracks one is scored, so that a video gives one row: the longest, of equals the larger face.
-    The pictures are read twice, first for the boxes; no picture is kept.
+    Only one track is scored: the longest, among equals that of the larger face. The pictures are read twice,
+    first for the boxes.
 
     Returns:
-        The figures, or why there are none: no face, no track long and large enough (`too_short`,
-        `too_small`), no sound, or no readable video.
+        `NotScored` if there is no face, no track that is long and large enough (`too_short`, `too_small`), no
+        sound, or no readable video.
     """
     protocol = TrackProtocol()
     try:
@@ -59,7 +58,7 @@ def score_face_track(video: Path, scorer: LipSyncScorer) -> LipSyncScore | NotSc
 
 
 def find_tracks(video: Path, protocol: TrackProtocol) -> list[FaceTrack]:
-    """Every face track of a video, also the short ones; none goes over a cut.
+    """All face tracks of a video, including short ones; none crosses a cut.
 
     Raises:
         RefusedVideo: as `open_video`.
@@ -72,15 +71,15 @@ def find_tracks(video: Path, protocol: TrackProtocol) -> list[FaceTrack]:
             for frame in decoded:
                 if cuts.begins_shot(frame.index, frame.image):
                     shots.append([])
-                found = detector.find(frame.image)[:, :4].astype(np.float64)
-                shots[-1] += [FaceBox(frame.index, edges) for edges in found]
+                boxes = detector.find(frame.image)[:, :4].astype(np.float64)
+                shots[-1] += [FaceBox(frame.index, edges) for edges in boxes]
     finally:
         detector.close()
     return [track for boxes in shots for track in link_boxes(boxes, protocol)]
 
 
 def choose_track(tracks: list[FaceTrack], protocol: TrackProtocol) -> FaceTrack:
-    """The longest track that the protocol takes.
+    """The longest track that is long and large enough for the protocol.
 
     Raises:
         RefusedVideo: `no_face`, `too_short` or `too_small`.
@@ -110,10 +109,10 @@ def read_crops(
     """The crops [224, 224, 3] RGB of a track, in order.
 
     Args:
-        video: Read up to the track's end.
+        video: Read up to the end of the track.
         first_frame: Of the track, on the 25 fps grid.
-        squares: [F, 4] as `crop_squares`.
-        protocol: The grey beyond the picture.
+        squares: [F, 4] of `crop_squares`.
+        protocol: Has the grey beyond the picture.
 
     Raises:
         RefusedVideo: as `open_video`.

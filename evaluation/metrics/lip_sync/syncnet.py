@@ -1,4 +1,4 @@
-"""SyncNet v2 as a lip sync scorer, streaming. Imports torch: only where videos are scored."""
+"""SyncNet v2 as a streaming lip sync scorer. Imports torch."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -21,7 +21,7 @@ NAME: Final = "syncnet_v2"
 class SyncNetScorer:
     """SyncNet v2 with given weights.
 
-    Of F frames it scores F - 5 instants, of N samples N // 640 - 5: one less than windows fit, as published.
+    F frames give F - 5 windows, N samples N // 640 - 5: one less than would fit, as in the published program.
     """
 
     def __init__(self, network: SyncNet, device: torch.device) -> None:
@@ -33,13 +33,14 @@ class SyncNetScorer:
         return NAME
 
     def embed_frames(self, frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """[max(0, F - 5), 1024] of frames, each [224, 224, 3] RGB; at most some seventy are held at a time.
+        """[max(0, F - 5), 1024] of frames, each [224, 224, 3] RGB; about seventy are in memory at a time.
 
         Raises:
             ValueError: a frame has another shape.
         """
         rows = [
-            self._clip.embed_frames(piece).numpy() for piece in pieces(frames, self._clip.windows_at_once)
+            self._clip.embed_frames(batch).numpy()
+            for batch in overlapping_batches(frames, self._clip.windows_at_once)
         ]
         return np.concatenate(rows)[:-1] if rows else np.zeros((0, EMBEDDING_WIDTH), np.float32)
 
@@ -57,21 +58,21 @@ class SyncNetScorer:
 
 
 def load_syncnet_scorer(weights: Path) -> SyncNetScorer:
-    """The scorer with a file's weights, on a CUDA device where there is one.
+    """The scorer with the weights of a file, on a CUDA device if there is one.
 
     Args:
-        weights: The published `syncnet_v2.model`, or a file of its layout.
+        weights: The published `syncnet_v2.model`, or a file of the same layout.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read as weights alone, or is not SyncNet v2's.
+        ValueError: it cannot be read with `weights_only`, or is not SyncNet v2.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return SyncNetScorer(load_syncnet(weights), device)
 
 
-def pieces(frames: Iterable[NDArray[np.uint8]], windows: int) -> Iterator[torch.Tensor]:
-    """Pieces [<= windows + 4, 3, 224, 224] uint8 BGR, four frames in common: each window in exactly one."""
+def overlapping_batches(frames: Iterable[NDArray[np.uint8]], windows: int) -> Iterator[torch.Tensor]:
+    """Batches uint8 [<= windows + 4, 3, 224, 224] BGR that overlap by four frames; a window is in one."""
     source = iter(frames)
     held = list(islice(source, WINDOW_FRAMES - 1))
     while fresh := list(islice(source, windows)):

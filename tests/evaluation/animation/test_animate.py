@@ -46,7 +46,7 @@ def run(files: Path, tmp_path: Path, *arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [*command, "-o", str(tmp_path / "out.mp4")], env=root)
 
 
-def test_the_video_is_as_long_as_the_sound_and_starts_with_it(files: Path, tmp_path: Path) -> None:
+def test_video_has_the_length_and_start_of_the_sound(files: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in files.glob("*.*")}
     told: list[AnimateProgress] = []
     video, grid = tmp_path / "made" / "out.mp4", tmp_path / "made" / "grid.mp4"
@@ -74,9 +74,7 @@ def test_the_video_is_as_long_as_the_sound_and_starts_with_it(files: Path, tmp_p
     assert {path: path.read_bytes() for path in files.glob("*.*")} == before
 
 
-def test_without_sound_the_longest_driver_decides_and_a_shorter_one_holds(
-    files: Path, tmp_path: Path
-) -> None:
+def test_length_without_sound_is_that_of_the_longest_driver(files: Path, tmp_path: Path) -> None:
     write_face_video(tmp_path / "short.mp4", 6)
     drivers = {"pose": files / "driver.mp4", "expression": tmp_path / "short.mp4"}
     report = animate(request(files, tmp_path / "out.mp4", **drivers), root=open_root(str(tmp_path / "root")))
@@ -89,14 +87,14 @@ def test_without_sound_the_longest_driver_decides_and_a_shorter_one_holds(
         assert not container.streams.audio
 
 
-def test_the_seconds_that_are_asked_for_count(files: Path, tmp_path: Path) -> None:
+def test_seconds_set_the_length(files: Path, tmp_path: Path) -> None:
     changes = {"lip": files / "speech.wav", "seconds": 0.6}
     report = animate(request(files, tmp_path / "out.mp4", **changes), root=open_root(str(tmp_path / "root")))
     assert report.frames == 15
     assert len(read_sound(tmp_path / "out.mp4")) >= 15 * 640
 
 
-def test_an_order_that_cannot_be_is_refused(files: Path, tmp_path: Path) -> None:
+def test_request_rejects_invalid_paths_and_values(files: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"out\.avi: what is written is mp4"):
         request(files, tmp_path / "out.avi")
     with pytest.raises(ValueError, match=r"driver\.mp4 is one of the inputs; write elsewhere"):
@@ -108,7 +106,7 @@ def test_an_order_that_cannot_be_is_refused(files: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_every_input_of_no_use_is_one_line_and_leaves_nothing(files: Path, tmp_path: Path) -> None:
+def test_unusable_input_is_one_line_and_writes_nothing(files: Path, tmp_path: Path) -> None:
     publish_toy_run(tmp_path / "root", "toy")
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(tmp_path / "black.png")
     (face,) = face_pictures(1)
@@ -143,7 +141,7 @@ def test_every_input_of_no_use_is_one_line_and_leaves_nothing(files: Path, tmp_p
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_the_command_makes_the_video_and_says_so(files: Path, tmp_path: Path) -> None:
+def test_command_writes_and_reports_the_video(files: Path, tmp_path: Path) -> None:
     publish_toy_run(tmp_path / "root", "toy")
     result = run(files, tmp_path, "--lip", files / "speech.wav", "--pose", files / "driver.mp4")
     assert result.exit_code == 0, result.output

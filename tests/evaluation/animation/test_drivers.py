@@ -40,7 +40,7 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 40, (height, width, 3)).astype(np.uint8)
 
 
-def test_a_frame_is_aligned_as_in_a_whole_clip() -> None:
+def test_aligner_equals_the_alignment_of_a_whole_clip() -> None:
     lot = np.random.default_rng(5)
     still = lot.uniform(100, 400, (1, 478, 3))
     landmarks = (still + lot.normal(0, 6, (9, 1, 3)) + lot.normal(0, 1, (9, 478, 3))).astype(np.float32)
@@ -50,7 +50,7 @@ def test_a_frame_is_aligned_as_in_a_whole_clip() -> None:
     np.testing.assert_allclose(stepwise, crop_transforms(landmarks, AlignmentSettings()), atol=1e-4)
 
 
-def test_crops_of_a_short_video_are_those_that_training_gets(video: Path, follower: FaceFollower) -> None:
+def test_crops_of_a_short_video_equal_training_crops(video: Path, follower: FaceFollower) -> None:
     driver = follower.follow(video)
     assert (driver.frames, driver.frames_without_face, driver.is_still) == (FRAMES, 0, False)
     tracker = FaceTracker(TrackingSettings())
@@ -68,14 +68,12 @@ def test_crops_of_a_short_video_are_those_that_training_gets(video: Path, follow
         assert np.abs(trained.astype(int) - crop).mean() < 1.5  # JPEG's own loss
 
 
-def test_a_driver_that_is_too_short_holds_its_last_frame(video: Path, follower: FaceFollower) -> None:
+def test_short_driver_holds_its_last_frame(video: Path, follower: FaceFollower) -> None:
     crops = list(follower.follow(video, maximum_frames=6).crops(9))
     assert [crop is crops[5] for crop in crops] == [False] * 5 + [True] * 4
 
 
-def test_a_video_without_sound_gives_the_same_pictures(
-    video: Path, follower: FaceFollower, tmp_path: Path
-) -> None:
+def test_silent_video_gives_the_same_crops(video: Path, follower: FaceFollower, tmp_path: Path) -> None:
     write_video(
         tmp_path / "silent.mp4", face_pictures(6), 25, None, settings=EncodeSettings(preset="ultrafast")
     )
@@ -85,7 +83,7 @@ def test_a_video_without_sound_gives_the_same_pictures(
     assert all(np.abs(one.astype(int) - other).mean() < 3 for one, other in pairs)
 
 
-def test_a_still_of_any_format_and_turn_is_a_driver(follower: FaceFollower, tmp_path: Path) -> None:
+def test_still_of_any_format_and_rotation_is_a_driver(follower: FaceFollower, tmp_path: Path) -> None:
     (face,) = face_pictures(1)
     upright = next(follower.follow(save(tmp_path / "face.png", face)).crops(1))
     turned = Image.fromarray(np.ascontiguousarray(np.rot90(face)))
@@ -100,7 +98,7 @@ def test_a_still_of_any_format_and_turn_is_a_driver(follower: FaceFollower, tmp_
         assert np.abs(next(driver.crops(1)).astype(int) - upright).mean() < 3, path.name
 
 
-def test_frames_whose_face_is_lost_hold_the_one_before(follower: FaceFollower, tmp_path: Path) -> None:
+def test_frames_without_a_face_repeat_the_previous_one(follower: FaceFollower, tmp_path: Path) -> None:
     pictures = [noise(256, 256)] * 2 + face_pictures(8) + [noise(256, 256)] * 3
     write_video(tmp_path / "gaps.mp4", pictures, 25, voice(13), settings=EncodeSettings(preset="ultrafast"))
     driver = follower.follow(tmp_path / "gaps.mp4")
@@ -114,7 +112,7 @@ def test_frames_whose_face_is_lost_hold_the_one_before(follower: FaceFollower, t
     assert crops[first + 1] is not crops[first]
 
 
-def test_no_face_two_faces_and_no_file_are_told_in_one_line(follower: FaceFollower, tmp_path: Path) -> None:
+def test_unusable_drivers_are_one_line_errors(follower: FaceFollower, tmp_path: Path) -> None:
     nobody = save(tmp_path / "nobody.png", noise(200, 300))
     with pytest.raises(ValueError, match=r"nobody\.png: no face was found in it$"):
         follower.follow(nobody)
@@ -126,7 +124,7 @@ def test_no_face_two_faces_and_no_file_are_told_in_one_line(follower: FaceFollow
         follower.follow(tmp_path / "none.png")
 
 
-def test_a_face_in_the_background_does_not_count(follower: FaceFollower, tmp_path: Path) -> None:
+def test_background_faces_are_ignored(follower: FaceFollower, tmp_path: Path) -> None:
     (face,) = face_pictures(1)
     picture = np.zeros((512, 768, 3), np.uint8)
     picture[:, :512] = cv2.resize(face, (512, 512))

@@ -20,7 +20,7 @@ OBLIQUE = EyeParts(  # gaze along (1, 0, 0), blinks along (1, 1, 0)
 )
 
 
-def test_each_part_goes_by_its_own_strength() -> None:
+def test_strength_scales_each_part_separately() -> None:
     change = torch.tensor([3.0, 2.0, 5.0])  # 1 of gaze, 2 of blinks, 5 of neither
     for strengths, expected in {
         (1.0, 1.0, 1.0): [3.0, 2.0, 5.0],
@@ -32,17 +32,17 @@ def test_each_part_goes_by_its_own_strength() -> None:
         assert (change @ OBLIQUE.strength(*strengths)).tolist() == expected
 
 
-def test_gaze_alone_is_untouched_by_blinks_at_strength_0() -> None:
+def test_blink_strength_0_does_not_change_gaze() -> None:
     gaze_alone = torch.tensor([1.5, 0.0, 0.0])
     assert (gaze_alone @ OBLIQUE.strength(1.0, 0.0, 1.0)).tolist() == gaze_alone.tolist()
 
 
-def test_the_released_codes_dimensions_are_a_diagonal() -> None:
+def test_official_parts_are_diagonal() -> None:
     strength = OFFICIAL_EYE_PARTS.strength(gaze=2.0, blink=0.5, rest=0.3)
     assert torch.equal(strength, torch.diag(torch.tensor([0.5, 0.5, 2.0, 2.0, 0.5, 0.5])))
 
 
-def test_one_strength_for_all_is_that_number() -> None:
+def test_equal_strengths_are_a_factor() -> None:
     for parts in (OFFICIAL_EYE_PARTS, None):
         head, _ = pixel_head(eye_parts=parts)
         assert eye_strength(head, Strengths()) == 1.0
@@ -53,7 +53,7 @@ def test_one_strength_for_all_is_that_number() -> None:
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_a_run_has_the_parts_that_its_eye_stage_measured(tmp_path: Path) -> None:
+def test_measured_parts_are_those_of_the_eye_stage(tmp_path: Path) -> None:
     head = load_talking_head("able", publish_toy_run(tmp_path, "able", eye_axes=fitted_axes()), "cpu")
     assert head.eye_parts is not None
     expected = parts_of_dimensions(6, gaze=(0, 1), blink=(2, 3))
@@ -62,7 +62,7 @@ def test_a_run_has_the_parts_that_its_eye_stage_measured(tmp_path: Path) -> None
     assert load_talking_head("old", publish_toy_run(tmp_path, "old"), "cpu").eye_parts is None
 
 
-def test_what_was_never_measured_or_is_in_pieces_is_refused() -> None:
+def test_measured_parts_rejects_incomplete_axes() -> None:
     assert measured_parts(StageWeights("old", {"motion.to_eye.0.bias": torch.zeros(1)})) is None
     whole = {f"eye_axes.{name}": value for name, value in EyeAxes().state_dict().items()}
     with pytest.raises(ValueError, match="were never fitted"):

@@ -20,7 +20,7 @@ def tone(seconds: float, rate: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-def test_a_sound_file_comes_as_16_khz_mono_from_its_own_start(suffix: str, tmp_path: Path) -> None:
+def test_read_sound_gives_16_khz_mono_from_the_start(suffix: str, tmp_path: Path) -> None:
     sound = np.zeros(44_100, np.float32)
     sound[22_050:] = tone(0.5, 44_100)
     path = tmp_path / f"speech{suffix}"
@@ -31,7 +31,7 @@ def test_a_sound_file_comes_as_16_khz_mono_from_its_own_start(suffix: str, tmp_p
     assert abs(onset - 8_000) <= 80  # 5 ms
 
 
-def test_a_videos_sound_lies_on_the_timeline_of_its_pictures(tmp_path: Path) -> None:
+def test_sound_of_a_video_is_on_its_pictures_timeline(tmp_path: Path) -> None:
     path = tmp_path / "late.mp4"
     make_video(path, Recipe(seconds=1.4, audio_offset_seconds=0.2))
     sound, recipe = read_sound(path), Recipe(seconds=1.4, audio_offset_seconds=0.2)
@@ -39,7 +39,7 @@ def test_a_videos_sound_lies_on_the_timeline_of_its_pictures(tmp_path: Path) -> 
     assert onset == pytest.approx(recipe.chirp_times[0], abs=0.01)
 
 
-def test_silence_no_sound_and_no_media_are_told_in_one_line(tmp_path: Path) -> None:
+def test_unusable_sound_is_a_one_line_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(8_000, np.float32), 16_000)
     with pytest.raises(ValueError, match=r"silent\.wav: its sound is silent"):
         read_sound(tmp_path / "silent.wav")
@@ -58,7 +58,7 @@ def test_silence_no_sound_and_no_media_are_told_in_one_line(tmp_path: Path) -> N
         list(read_pictures(tmp_path / "text.wav"))
 
 
-def test_a_video_without_sound_has_the_places_of_one_with_sound(tmp_path: Path) -> None:
+def test_silent_video_has_the_grid_of_one_with_sound(tmp_path: Path) -> None:
     recipe = Recipe(fps=Fraction(30), seconds=0.8)
     make_video(tmp_path / "sound.mp4", recipe)
     with open_video(tmp_path / "sound.mp4", DecodeSettings()) as decoded:
@@ -68,7 +68,7 @@ def test_a_video_without_sound_has_the_places_of_one_with_sound(tmp_path: Path) 
     assert mute == with_sound
 
 
-def test_a_still_that_is_cut_off_is_told(tmp_path: Path) -> None:
+def test_truncated_still_is_an_error(tmp_path: Path) -> None:
     whole = tmp_path / "whole.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(whole)
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:900])

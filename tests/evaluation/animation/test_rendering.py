@@ -27,7 +27,7 @@ def impulse(frame: int, frames: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("driven", FACE_CONTROLS)
-def test_a_driver_moves_its_own_control_frame_by_frame_and_the_rest_is_the_portraits(driven: str) -> None:
+def test_driver_changes_its_own_control_only(driven: str) -> None:
     head, _ = pixel_head()
     face = ColourFace(Path("a.mp4"), ramp(7, start=20))
     pictures = list(render_frames(head, animation_inputs({driven: face}, 7), Strengths(), 3))
@@ -38,16 +38,14 @@ def test_a_driver_moves_its_own_control_frame_by_frame_and_the_rest_is_the_portr
 
 
 @pytest.mark.parametrize(("strength", "level"), [(0.0, 100), (0.5, 110), (1.0, 120), (2.0, 140)])
-def test_a_strength_goes_from_the_portraits_code_to_the_drivers_and_beyond(
-    strength: float, level: int
-) -> None:
+def test_strength_interpolates_and_extrapolates_codes(strength: float, level: int) -> None:
     head, _ = pixel_head()
     faces = {"pose": ColourFace(Path("a.mp4"), [(120, 0, 0)])}
     pictures = list(render_frames(head, animation_inputs(faces, 2), Strengths(pose=strength), 16))
     assert (shown(pictures, "pose") == level).all()
 
 
-def test_lips_at_strength_0_are_those_of_silence() -> None:
+def test_lip_strength_0_is_silence() -> None:
     head, _ = pixel_head()
     sound = np.random.default_rng(0).normal(0, 0.2, 5 * 640).clip(-1, 1).astype(np.float32)
     moved = list(render_frames(head, animation_inputs({}, 5, sound), Strengths(), 16))
@@ -56,7 +54,7 @@ def test_lips_at_strength_0_are_those_of_silence() -> None:
     assert (shown(still, "lip") == 128).all()
 
 
-def test_a_frame_is_driven_by_the_sound_at_its_own_time() -> None:
+def test_frame_is_driven_by_the_sound_at_its_time() -> None:
     """The released code shows frame t + 2 while the sound of frame t is heard: 80 ms."""
     head, _ = pixel_head()
     for frame in (4, 9):
@@ -64,7 +62,7 @@ def test_a_frame_is_driven_by_the_sound_at_its_own_time() -> None:
         assert shown(pictures, "lip")[:, 0].argmax() == frame
 
 
-def test_the_same_pictures_come_in_chunks_of_any_size() -> None:
+def test_chunk_size_does_not_change_pictures() -> None:
     head, _ = pixel_head(OFFICIAL_POSTPROCESSING, window_frames=5)
     sound = np.random.default_rng(1).normal(0, 0.2, 11 * 640).clip(-1, 1).astype(np.float32)
 
@@ -81,7 +79,7 @@ def test_the_same_pictures_come_in_chunks_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("frames", [60, 400])
-def test_no_more_frames_are_held_than_a_chunk_and_half_a_window(frames: int) -> None:
+def test_rendering_reads_at_most_a_chunk_and_half_a_window_ahead(frames: int) -> None:
     head, _ = pixel_head(OFFICIAL_POSTPROCESSING, window_frames=5)
     face = ColourFace(Path("a.mp4"), ramp(20))
     ahead: list[int] = []
@@ -92,7 +90,7 @@ def test_no_more_frames_are_held_than_a_chunk_and_half_a_window(frames: int) -> 
     assert face.taken == list(range(frames))  # one file for three controls is read once
 
 
-def test_a_window_of_expressions_is_their_mean_with_fewer_frames_at_both_ends() -> None:
+def test_expression_window_shrinks_at_both_ends() -> None:
     head, _ = pixel_head(window_frames=3)
     face = ColourFace(Path("a.mp4"), [(0, 0, level) for level in (30, 60, 120, 30)])
     pictures = list(render_frames(head, animation_inputs({"expression": face}, 4), Strengths(), 2))
@@ -109,7 +107,7 @@ def test_official_postprocessing_scales_smooths_and_zeroes() -> None:
     assert (shown(pictures, "lip") == 128).all()
 
 
-def test_the_official_lip_smoothing_spreads_an_impulse_over_three_frames() -> None:
+def test_official_lip_smoothing_covers_three_frames() -> None:
     heads = [pixel_head(PostprocessingConfig(lip_sigma_frames=sigma))[0] for sigma in (0.0, 1.0)]
     sharp, smooth = (
         shown(list(render_frames(head, animation_inputs({}, 12, impulse(6, 12)), Strengths(), 5)), "lip")[
@@ -122,14 +120,14 @@ def test_the_official_lip_smoothing_spreads_an_impulse_over_three_frames() -> No
     assert np.abs(smooth - expected)[1:-1].max() <= 1.0  # grey levels are rounded twice
 
 
-def test_gaze_and_blinks_go_apart_where_the_eye_code_is_known() -> None:
+def test_gaze_and_blink_strengths_are_separate() -> None:
     head, _ = pixel_head(eye_parts=OFFICIAL_EYE_PARTS)
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
     pictures = list(render_frames(head, animation_inputs(faces, 1), Strengths(gaze=1.0, blink=0.0), 4))
     assert shown(pictures, "eye")[0].tolist() == [110, 110, 150, 150, 110, 110]
 
 
-def test_what_is_neither_gaze_nor_blinks_goes_as_far_as_the_eyes() -> None:
+def test_eye_strength_scales_the_rest_of_the_eye_code() -> None:
     first, second = torch.eye(6)[:2]
     head, _ = pixel_head(eye_parts=EyeParts(gaze=torch.diag(first), blink=torch.diag(second)))
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
@@ -138,7 +136,7 @@ def test_what_is_neither_gaze_nor_blinks_goes_as_far_as_the_eyes() -> None:
     assert shown(pictures, "eye")[0].tolist() == [150, 110, 130, 130, 130, 130]
 
 
-def test_gaze_and_blinks_of_an_unknown_eye_code_are_refused() -> None:
+def test_separate_strengths_need_measured_parts() -> None:
     head, _ = pixel_head()
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
     with pytest.raises(
@@ -149,7 +147,7 @@ def test_gaze_and_blinks_of_an_unknown_eye_code_are_refused() -> None:
     assert (shown(list(same), "eye") == 110).all()
 
 
-def test_a_frame_that_is_held_is_encoded_once() -> None:
+def test_held_frame_is_encoded_once() -> None:
     head, networks = pixel_head()
 
     class Held(ColourFace):
@@ -167,5 +165,5 @@ def test_a_frame_that_is_held_is_encoded_once() -> None:
     assert networks.encoded == 3  # and the portrait
 
 
-def test_every_control_has_a_band_of_its_own() -> None:
+def test_every_control_has_its_own_band() -> None:
     assert CONTROLS == ("lip", "expression", "eye", "pose")

@@ -27,7 +27,7 @@ def crops(count: int, side_px: int) -> list[NDArray[np.uint8]]:
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_a_runs_codes_are_put_together_of_what_every_stage_left(tmp_path: Path) -> None:
+def test_run_codes_come_from_every_stage(tmp_path: Path) -> None:
     root = publish_toy_run(tmp_path / "root", "mine")
     head = load_talking_head("mine", root, "cpu")
     assert (head.name, head.side_px, head.expression_window_frames) == ("run 'mine'", TOY_SIDE_PX, 3)
@@ -56,7 +56,7 @@ def test_a_runs_codes_are_put_together_of_what_every_stage_left(tmp_path: Path) 
     torch.testing.assert_close(head.lip(mels), lip)
 
 
-def test_released_files_give_codes_with_their_habits_and_pictures(tmp_path: Path) -> None:
+def test_released_files_give_codes_and_pictures(tmp_path: Path) -> None:
     write_released_tiny(tmp_path / "released")
     root, side = open_root(str(tmp_path / "root")), TINY.image_side_px
     head = load_talking_head(str(tmp_path / "released"), root, "cpu", official_networks="tiny")
@@ -89,7 +89,7 @@ def test_released_files_give_codes_with_their_habits_and_pictures(tmp_path: Path
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+def test_missing_checkpoints_are_one_line_errors(tmp_path: Path) -> None:
     root = open_root(str(tmp_path / "root"))
     with pytest.raises(
         ValueError, match=r"'mine' is no folder .* \(no run there has trained stage3_expression\)"
@@ -109,7 +109,7 @@ def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
         load_talking_head("other", root)
 
 
-def test_a_run_is_loaded_as_it_was_trained_whatever_its_preset_is_now(tmp_path: Path) -> None:
+def test_run_is_loaded_with_its_published_settings(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN)
         patch.setitem(PRESETS, "tiny", TOY)
@@ -119,7 +119,7 @@ def test_a_run_is_loaded_as_it_was_trained_whatever_its_preset_is_now(tmp_path: 
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_a_run_whose_earlier_stage_is_gone_names_it(tmp_path: Path) -> None:
+def test_run_without_an_earlier_stage_names_it(tmp_path: Path) -> None:
     root = publish_toy_run(tmp_path / "root", "mine")
     (tmp_path / "root" / "assets" / "stage2_eye" / "mine" / "current.json").unlink()
     with pytest.raises(ValueError, match="starts from stage2_eye, which run 'mine' has not trained yet"):

@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Generator[UPath]:
         yield made
 
 
-def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twice(root: UPath) -> None:
+def test_generated_videos_are_complete_and_not_rebuilt(root: UPath) -> None:
     published = run(root)
     assert published.manifest.counts == {
         "videos": 8,
@@ -63,21 +63,21 @@ def test_every_video_is_there_with_its_sound_and_length_and_nothing_is_made_twic
     assert run(root).reason == "nothing to do: same inputs, code version and settings"
 
 
-def test_weights_of_the_evaluation_that_cannot_be_used_are_told_before_a_video_is_made(root: UPath) -> None:
+def test_unusable_weights_fail_before_rendering(root: UPath) -> None:
     for setting in (name for name in EvaluationConfig.model_fields if name.endswith("_weights")):
         config = TOY_EVALUATION.replace(run="toy", self_videos=2, **{setting: "nowhere.pth"})
         with pytest.raises(FileNotFoundError, match=f"^{setting}: no file nowhere.pth, and no weights of"):
             run(root, config)
 
 
-def test_other_counts_are_other_videos(root: UPath) -> None:
+def test_other_counts_make_the_videos_stale(root: UPath) -> None:
     published = run(root, TOY_EVALUATION.replace(self_videos=1, cross_videos=0, control_bases=0))
     assert published.built
     assert published.manifest.counts["videos"] == 1
     assert run(root).reason.startswith("nothing to do: built before, made current again")
 
 
-def test_rows_of_a_self_video_are_at_the_networks_side_and_the_truth_is_the_clip(root: UPath) -> None:
+def test_method_frames_are_at_the_networks_side(root: UPath) -> None:
     run(root)
     made = open_generated(root, "toy")[1]
     self_video, cross_video = made.plan.of_task("self")[0], made.plan.of_task("cross")[0]
@@ -98,7 +98,7 @@ def pictures(made: GeneratedVideos, name: str, method: str) -> NDArray[np.uint8]
     return np.stack(list(frames))
 
 
-def test_plan_file_is_repeated_and_refused_for_another_data_set(root: UPath, tmp_path: Path) -> None:
+def test_plan_file_is_reused_or_rejected_for_other_data(root: UPath, tmp_path: Path) -> None:
     plan = open_or_draw_plan(root, TOY_EVALUATION)[1]
     write_plan(tmp_path / "list.json", plan)
     again = EvaluationConfig(run="toy", plan_file=str(tmp_path / "list.json"))
@@ -109,7 +109,7 @@ def test_plan_file_is_repeated_and_refused_for_another_data_set(root: UPath, tmp
         open_or_draw_plan(root, again)
 
 
-def test_what_is_missing_is_told_before_any_work(root: UPath) -> None:
+def test_missing_inputs_fail_before_rendering(root: UPath) -> None:
     with pytest.raises(
         ValueError, match=r"no video can be made: .*no clip in split test; .*Choose another split"
     ):
@@ -122,7 +122,7 @@ def test_what_is_missing_is_told_before_any_work(root: UPath) -> None:
         open_generated(root, "nobody")
 
 
-def test_a_clip_comes_with_its_sound_and_is_not_read_beyond_its_end(root: UPath) -> None:
+def test_clip_has_its_sound_and_rejects_too_many_frames(root: UPath) -> None:
     index = open_current(root, "train")
     clip: DrivingClip = ClipReader(index).read(index.key(0))
     assert len(list(clip.crops(12))) == 12
@@ -131,7 +131,7 @@ def test_a_clip_comes_with_its_sound_and_is_not_read_beyond_its_end(root: UPath)
         list(clip.crops(13))
 
 
-def test_what_was_seen_before_is_encoded_once_and_gives_the_same_codes() -> None:
+def test_cached_head_encodes_once_with_equal_codes() -> None:
     head, networks = pixel_head()
     cached = CachedTalkingHead(head)
     crops = [colour(10, 20, 30), colour(40, 50, 60), colour(10, 20, 30)]

@@ -51,12 +51,12 @@ def person(key: str) -> str:
     return key[0]
 
 
-def test_the_same_seed_draws_the_same_videos_whatever_the_order_of_the_index() -> None:
+def test_draw_depends_on_the_seed_not_the_index_order() -> None:
     assert drawn() == drawn(CLIPS[::-1])
     assert drawn() != drawn(seed=1)
 
 
-def test_self_videos_are_of_different_people_and_driven_by_themselves() -> None:
+def test_self_videos_are_of_different_people() -> None:
     selves = drawn().of_task("self")
     assert [one.name for one in selves] == ["self-00", "self-01", "self-02"]
     assert {person(one.portrait) for one in selves} == set("abc")
@@ -65,7 +65,7 @@ def test_self_videos_are_of_different_people_and_driven_by_themselves() -> None:
         assert (one.portrait_frame, one.frames) == (0, 64)
 
 
-def test_cross_videos_are_driven_by_four_long_clips_of_other_people() -> None:
+def test_cross_videos_have_four_drivers_of_other_people() -> None:
     crosses = drawn().of_task("cross")
     assert len(crosses) == 4
     for one in crosses:
@@ -75,7 +75,7 @@ def test_cross_videos_are_driven_by_four_long_clips_of_other_people() -> None:
     assert len({tuple(one.drivers.values()) for one in crosses}) > 1
 
 
-def test_a_base_is_changed_in_one_control_at_a_time_by_another_person() -> None:
+def test_control_videos_replace_one_driver_each() -> None:
     plan = drawn()
     controls = plan.of_task("control")
     assert [one.changed() for one in controls] == [*CONTROLS, *CONTROLS]
@@ -86,7 +86,7 @@ def test_a_base_is_changed_in_one_control_at_a_time_by_another_person() -> None:
         assert person(one.drivers[one.changed()]) != person(one.portrait)
 
 
-def test_the_length_is_that_of_the_shortest_driver_and_no_more_than_asked_for() -> None:
+def test_length_is_the_shortest_drivers_up_to_the_limit() -> None:
     short = [("a", "a", 30), ("b", "b", 20)]
     plan = drawn(short, counts=VideoCounts(2, 2, 1, 25))
     assert {one.name: one.frames for one in plan.of_task("self")} in (
@@ -96,7 +96,7 @@ def test_the_length_is_that_of_the_shortest_driver_and_no_more_than_asked_for() 
     assert {one.frames for one in plan.of_task("control")} == {20}
 
 
-def test_too_few_clips_make_fewer_videos_and_say_so() -> None:
+def test_too_few_clips_give_fewer_videos_and_a_note() -> None:
     plan = drawn([("a", "anna", 64), ("b", "anna", 64), ("c", "bert", 9)])
     assert plan.notes == (
         "2 of 3 self videos: the split has 2 clips of 1 people",
@@ -106,12 +106,12 @@ def test_too_few_clips_make_fewer_videos_and_say_so() -> None:
     assert only.name == "self-00"
 
 
-def test_no_clip_that_is_long_enough_is_one_error() -> None:
+def test_draw_plan_rejects_clips_that_are_too_short() -> None:
     with pytest.raises(ValueError, match="split test: no video can be made of 0 clips of 10 frames or more"):
         drawn([("a", "anna", 9)])
 
 
-def test_the_file_tells_the_list_again(tmp_path: Path) -> None:
+def test_plan_round_trips_through_its_file(tmp_path: Path) -> None:
     write_plan(tmp_path / "reenactment_plan.json", drawn())
     assert read_plan(tmp_path / "reenactment_plan.json") == drawn()
     (tmp_path / "wrong.json").write_text('{"name": "x", "seed": "y"}')
@@ -119,14 +119,14 @@ def test_the_file_tells_the_list_again(tmp_path: Path) -> None:
         read_plan(tmp_path / "wrong.json")
 
 
-def test_a_list_of_another_data_set_is_refused() -> None:
+def test_require_clips_rejects_another_data_set() -> None:
     keys = [key for key, _, _ in CLIPS]
     require_clips(drawn(), keys, "here")
     with pytest.raises(ValueError, match=r"here lacks \d+ of \d+ clips of the list test-seed0, such as a-0"):
         require_clips(drawn(), [key for key in keys if person(key) != "a"], "here")
 
 
-def test_what_is_no_list_cannot_be_built() -> None:
+def test_invalid_plans_are_rejected() -> None:
     one = drawn().reenactments[0]
     with pytest.raises(ValueError, match="names twice: \\['self-00'\\]"):
         ReenactmentPlan("x", 0, "test", "digest", (one, one))

@@ -33,7 +33,7 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_clip_gets_the_truth_of_its_own_frames(video: Path) -> None:
+def test_truth_is_of_the_clips_own_frames(video: Path) -> None:
     read = true_readings(source(frames=4, first_frame=3), video)
     assert read is not None
     number = {field.name: place for place, field in enumerate(TRUTH_SCHEMA)}
@@ -50,7 +50,7 @@ def test_a_clip_gets_the_truth_of_its_own_frames(video: Path) -> None:
     assert np.isnan(read.landmarks_px).all()
 
 
-def test_the_pose_is_turned_with_the_crop(video: Path) -> None:
+def test_true_pose_rotates_with_the_crop(video: Path) -> None:
     upright, turned = (true_readings(source(4, 3, degrees), video) for degrees in (0.0, 10.0))
     assert upright is not None
     assert turned is not None
@@ -59,10 +59,10 @@ def test_the_pose_is_turned_with_the_crop(video: Path) -> None:
     np.testing.assert_allclose(difference, -10.0, atol=1e-3)
 
 
-def test_a_video_without_truth_has_none(tmp_path: Path) -> None:
+def test_video_without_truth_gives_none(tmp_path: Path) -> None:
     assert true_readings(source(4, 0), tmp_path / "other.mp4") is None
 
 
-def test_a_clip_beyond_its_truth_is_refused(video: Path) -> None:
+def test_clip_beyond_its_truth_is_rejected(video: Path) -> None:
     with pytest.raises(ValueError, match="has 10 frames, the clip ends with frame 11"):
         true_readings(source(4, 7), video)

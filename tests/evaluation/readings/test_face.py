@@ -22,7 +22,7 @@ def turned(face: Picture, degrees: float) -> Picture:
     return np.asarray(cv2.warpAffine(face, turn, (224, 224)), np.uint8)
 
 
-def test_a_turned_picture_is_a_rolled_head_and_a_blank_one_no_face(face: Picture) -> None:
+def test_rotated_picture_rolls_and_blank_has_no_face(face: Picture) -> None:
     with FaceReader() as reader:
         read = reader.read([turned(face, 0.0), turned(face, 10.0), np.zeros_like(face)])
         again = reader.read([turned(face, 0.0), turned(face, 10.0), np.zeros_like(face)])
@@ -33,7 +33,7 @@ def test_a_turned_picture_is_a_rolled_head_and_a_blank_one_no_face(face: Picture
     np.testing.assert_array_equal(again.landmarks_px, read.landmarks_px)
 
 
-def test_small_frames_are_read_in_pixels_of_the_crop(face: Picture) -> None:
+def test_small_frames_are_read_in_crop_pixels(face: Picture) -> None:
     small = np.asarray(cv2.resize(face, (112, 112), interpolation=cv2.INTER_AREA), np.uint8)
     with FaceReader() as reader:
         large, enlarged = reader.read([face]), reader.read([small])
@@ -41,7 +41,7 @@ def test_small_frames_are_read_in_pixels_of_the_crop(face: Picture) -> None:
     assert np.median(offset) < 1.0
 
 
-def test_given_levels_say_what_is_open(face: Picture) -> None:
+def test_given_levels_decide_what_is_open(face: Picture) -> None:
     with FaceReader() as reader:
         own = reader.read([face])
         assert own.levels is not None
@@ -52,18 +52,18 @@ def test_given_levels_say_what_is_open(face: Picture) -> None:
     assert drooping.blink[0].tolist() == pytest.approx([1 / 1.8, 1 / 1.8], abs=1e-4)
 
 
-def test_no_face_at_all_is_read_as_nothing() -> None:
+def test_video_without_a_face_is_all_nan() -> None:
     read = readings_of_landmarks([None, None])
     assert read.found.tolist() == [False, False]
     assert np.isnan(read.measure("yaw")).all()
     assert read.levels is None
 
 
-def test_a_frame_that_is_not_square_is_refused() -> None:
+def test_reader_rejects_frames_that_are_not_square() -> None:
     with FaceReader() as reader, pytest.raises(ValueError, match=r"a frame is \[4, 5, 3\]"):
         reader.read([np.zeros((4, 5, 3), np.uint8)])
 
 
-def test_an_unknown_measure_is_refused() -> None:
+def test_measure_rejects_unknown_names() -> None:
     with pytest.raises(ValueError, match="no measure 'nose'"):
         readings().measure("nose")

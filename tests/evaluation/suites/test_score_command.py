@@ -49,9 +49,7 @@ def write_silent_film(path: Path) -> None:
         container.mux(stream.encode())
 
 
-def test_every_figure_comes_as_json_and_what_is_not_scored_with_its_reason(
-    video: Path, weights: Path, tmp_path: Path
-) -> None:
+def test_score_json_has_scores_and_reasons(video: Path, weights: Path, tmp_path: Path) -> None:
     write_silent_film(tmp_path / "silent.mp4")
     result = score(video, tmp_path / "silent.mp4", "--weights", weights, "--protocol", "frame", "--json")
     assert result.exit_code == 0, result.output
@@ -66,7 +64,7 @@ def test_every_figure_comes_as_json_and_what_is_not_scored_with_its_reason(
     assert "lse_c" not in silent
 
 
-def test_the_table_names_scorer_and_protocol_and_gives_the_curve(video: Path, weights: Path) -> None:
+def test_score_table_names_scorer_and_protocol(video: Path, weights: Path) -> None:
     result = score(video, "--weights", weights, "--protocol", "frame")
     assert result.exit_code == 0, result.output
     shown = " ".join(result.output.split())
@@ -74,7 +72,7 @@ def test_the_table_names_scorer_and_protocol_and_gives_the_curve(video: Path, we
     assert "short.mp4: distance at shifts -15 to 15:" in shown
 
 
-def test_a_video_without_a_face_has_no_track(video: Path, weights: Path) -> None:
+def test_score_of_a_video_without_a_face_has_the_reason(video: Path, weights: Path) -> None:
     result = score(video, "--weights", weights, "--protocol", "track")
     assert result.exit_code == 1
     assert result.output == f"Error: {video}: not scored: no_face: no face was found in any frame\n"
@@ -159,7 +157,7 @@ def test_score_with_lip_encoders_prints_json(
     assert 0.0 < found["lse_d"] == min(found["distances_by_shift"]) <= 2.0
 
 
-def test_a_protocol_must_be_chosen(video: Path, weights: Path) -> None:
+def test_score_requires_a_protocol(video: Path, weights: Path) -> None:
     result = score(video, "--weights", weights)
     assert result.exit_code == 2
     assert "Missing option '--protocol'" in result.output

@@ -47,7 +47,7 @@ def perfect() -> VideoReadings[FaceReadings]:
     """A model that turns the head as its pose driver does."""
     made = {one.name: CLIPS[one.drivers["pose"]] for one in videos().reenactments}
     portraits = {one.name: cut(CLIPS[one.portrait], 1) for one in videos().reenactments}
-    return VideoReadings(clips=CLIPS, shown=CLIPS, made=made, portraits=portraits)
+    return VideoReadings(clips=CLIPS, resized=CLIPS, rendered=made, portraits=portraits)
 
 
 def value(rows: list[MetricRecord], metric: str, task: str, method: str) -> float | None:

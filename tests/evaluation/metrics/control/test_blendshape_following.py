@@ -98,7 +98,7 @@ def test_records_and_cells_carry_the_readers_name() -> None:
     clips = {"anna": smiling(WAVE), "bela": smiling(OTHER)}
     made = {one.name: clips[one.drivers["expression"]] for one in videos().reenactments}
     portraits = {one.name: cut(clips["anna"], 1) for one in videos().reenactments}
-    readings = VideoReadings(clips=clips, shown=clips, made=made, portraits=portraits)
+    readings = VideoReadings(clips=clips, resized=clips, rendered=made, portraits=portraits)
     table = ControlTable()
     add_records(table, videos(), readings, BLENDSHAPE_METRICS, SCORED)
     add_matrices(table, videos(), readings, SCORED)

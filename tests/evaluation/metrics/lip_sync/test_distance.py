@@ -24,14 +24,14 @@ def score(video: NDArray[np.float32], sound: NDArray[np.float32]) -> LipSyncScor
     return found
 
 
-def test_distances_of_one_pair_are_its_own_at_shift_zero_and_to_zeros_elsewhere() -> None:
+def test_distances_of_one_pair_use_zeros_at_other_shifts() -> None:
     found = distances_by_shift(table([[3.0, 4.0]]), table([[0.0, 0.0]]))
     np.testing.assert_allclose(found, 5.0, atol=1e-5)
     found = distances_by_shift(table([[3.0, 4.0]]), table([[3.0, 0.0]]))
     np.testing.assert_allclose(found, [5.0] * 15 + [4.0] + [5.0] * 15, atol=1e-5)
 
 
-def test_the_three_figures_follow_from_the_distances() -> None:
+def test_scores_follow_from_the_distances() -> None:
     # Instants 0 to 2 against sound two frames late: at s = 2 one instant fits, the other two meet zeros.
     video, sound = table([[1.0], [2.0], [4.0]]), table([[9.0], [9.0], [1.0]])
     found = score(video, sound)
@@ -44,33 +44,33 @@ def test_the_three_figures_follow_from_the_distances() -> None:
 
 
 @pytest.mark.parametrize("late", range(-5, 6))
-def test_sound_shifted_by_k_frames_moves_the_offset_by_exactly_k(late: int) -> None:
+def test_shifted_sound_moves_the_offset(late: int) -> None:
     track = rows(140)
     video = track[20:120]
     assert score(video, track[20 - late : 120 - late]).offset_frames == -late
 
 
-def test_the_longer_of_the_two_is_cut() -> None:
+def test_score_ignores_the_rest_of_the_longer_one() -> None:
     video, sound = rows(40), rows(43, seed=4)
     assert score(video, sound) == score(video, sound[:40])
     assert score(video, sound).frames == 40
 
 
-def test_confidence_falls_as_noise_grows() -> None:
+def test_confidence_falls_with_noise() -> None:
     video, noise = rows(100), rows(100, seed=5)
     confidences = [score(video, video + share * noise).lse_c for share in (np.float32(0.1), np.float32(1.0))]
     confidences.append(score(video, noise).lse_c)
     assert all(one > other + 0.1 for one, other in pairwise(confidences))
 
 
-def test_no_window_is_not_scored_and_never_zero() -> None:
+def test_empty_embeddings_are_not_scored() -> None:
     found = score_embeddings("hand", "frame", rows(0), rows(7))
     assert found == NotScored(
         "hand", "frame", "too_short", "0 windows of pictures and 7 of sound; need one of each"
     )
 
 
-def test_embeddings_that_do_not_fit_or_are_not_finite_are_refused() -> None:
+def test_score_embeddings_rejects_invalid_embeddings() -> None:
     with pytest.raises(ValueError, match=r"got \[3, 16\] and \[3, 8\]"):
         score_embeddings("hand", "frame", rows(3), rows(3, width=8))
     with pytest.raises(ValueError, match="hand returned embeddings that are not finite"):

@@ -27,7 +27,7 @@ def track(frames: int, side: float, first_frame: int = 0) -> FaceTrack:
     return FaceTrack(first_frame, np.tile(edges, (frames, 1)), frames)
 
 
-def test_boxes_are_linked_by_overlap_and_filled_in_between() -> None:
+def test_boxes_are_linked_and_interpolated() -> None:
     # A step of 30 of 100 px overlaps by 70 / 130, one of 34 by 66 / 134, which is less than half.
     tracks = link_boxes([box(0, 0.0), box(2, 30.0), box(3, 64.0)], PROTOCOL)
     assert [(found.first_frame, found.end_frame, found.detections) for found in tracks] == [
@@ -44,23 +44,23 @@ def test_two_faces_are_two_tracks() -> None:
 
 
 @pytest.mark.parametrize(("frame", "count"), [(25, 1), (26, 2)])
-def test_a_face_lost_for_more_than_a_second_is_a_new_track(frame: int, count: int) -> None:
+def test_long_gap_starts_a_new_track(frame: int, count: int) -> None:
     assert len(link_boxes([box(0, 0.0), box(frame, 0.0)], PROTOCOL)) == count
 
 
-def test_the_crop_has_room_beside_and_below_the_box() -> None:
+def test_crop_has_margins_beside_and_below_the_box() -> None:
     # Half the box 50, its centre (60, 70): rows 70 - 50 to 70 + 90, columns 60 -+ 70.
     squares = crop_squares(track(frames=20, side=100.0), PROTOCOL)
     np.testing.assert_array_equal(squares, [[-10, 20, 130, 160]] * 20)
 
 
-def test_one_wild_box_is_smoothed_away() -> None:
+def test_outlier_box_is_smoothed_away() -> None:
     wild = track(frames=20, side=100.0)
     wild.boxes_px[10] = [500.0, 500.0, 900.0, 900.0]
     np.testing.assert_array_equal(crop_squares(wild, PROTOCOL), [[-10, 20, 130, 160]] * 20)
 
 
-def test_beyond_the_picture_is_grey() -> None:
+def test_crop_beyond_the_picture_is_grey() -> None:
     image = np.full((224, 224, 3), 200, np.uint8)
     crop = cut_face(image, np.asarray([-112, 0, 112, 224]), PROTOCOL)
     assert crop.shape == (224, 224, 3)
@@ -69,7 +69,7 @@ def test_beyond_the_picture_is_grey() -> None:
     assert (cut_face(image, np.asarray([300, 300, 400, 400]), PROTOCOL) == 110).all()
 
 
-def test_the_longest_track_is_taken_and_refusals_say_why() -> None:
+def test_choose_track_takes_the_longest_or_says_why_not() -> None:
     long, longer, small = track(100, 120.0), track(150, 110.0, first_frame=7), track(200, 100.0)
     assert choose_track([long, longer, small], PROTOCOL) is longer
     for tracks, told in (

@@ -46,7 +46,7 @@ def clip() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return np.kron(coarse, np.ones((1, 32, 32, 1), np.uint8)), sound
 
 
-def test_row_t_of_pictures_and_sound_are_as_alike_as_training_has_them(scorer: LipEncodersScorer) -> None:
+def test_embeddings_match_the_training_similarity(scorer: LipEncodersScorer) -> None:
     frames, sound = clip()
     parts = {name: part.eval() for name, part in lip_networks(21).items()}
     stage1 = StageWeights("stage1", collect({"motion.model": parts["motion.model"]}))
@@ -65,7 +65,7 @@ def test_row_t_of_pictures_and_sound_are_as_alike_as_training_has_them(scorer: L
     assert np.ptp(similarity) > 1e-3  # else any row would do
 
 
-def test_it_is_a_lip_sync_scorer_with_one_row_a_frame(scorer: LipEncodersScorer) -> None:
+def test_lip_encoders_give_one_row_a_frame(scorer: LipEncodersScorer) -> None:
     assert isinstance(scorer, LipSyncScorer)
     frames, sound = clip()
     assert scorer.embed_frames(iter(frames)).shape == (FRAMES, TOY.motion.head_width)
@@ -75,7 +75,7 @@ def test_it_is_a_lip_sync_scorer_with_one_row_a_frame(scorer: LipEncodersScorer)
         scorer.embed_frames(iter([np.zeros((64, 64, 3), np.uint8)]))
 
 
-def test_the_name_tells_the_run_and_the_weights(scorer: LipEncodersScorer, tmp_path: Path) -> None:
+def test_scorer_name_has_run_and_weights(scorer: LipEncodersScorer, tmp_path: Path) -> None:
     kind, run, digest = scorer.name.split(":")
     assert (kind, run, len(digest)) == ("lip_encoders", RUN, 8)
     assert load_lip_encoders(publish_lip_stage(tmp_path / "same", lip_networks(21)), RUN).name == scorer.name
@@ -84,7 +84,7 @@ def test_the_name_tells_the_run_and_the_weights(scorer: LipEncodersScorer, tmp_p
         assert load_lip_encoders(publish_lip_stage(tmp_path / part, other), RUN).name != scorer.name
 
 
-def test_a_lip_head_on_another_trunk_is_refused(tmp_path: Path) -> None:
+def test_lip_head_on_another_trunk_is_rejected(tmp_path: Path) -> None:
     root = publish_lip_stage(tmp_path, lip_networks(21))
 
     def other_trunk(work: Path) -> BuildReport:
@@ -96,12 +96,12 @@ def test_a_lip_head_on_another_trunk_is_refused(tmp_path: Path) -> None:
         load_lip_encoders(root, RUN)
 
 
-def test_a_run_that_is_not_there_is_told_with_those_that_are(root: UPath) -> None:
+def test_missing_run_lists_existing_runs(root: UPath) -> None:
     with pytest.raises(ValueError, match=r"no run 'none' has trained stage2_lip .*\(runs there: toy\)"):
         load_lip_encoders(root, "none")
 
 
-def test_a_run_is_found_by_its_name_and_under_another_root(
+def test_run_is_loaded_by_name_or_root_path(
     root: UPath, scorer: LipEncodersScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PDFGC_ROOT", str(root))

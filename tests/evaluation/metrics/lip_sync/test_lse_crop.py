@@ -59,7 +59,7 @@ def scored(score: LipSyncScore | NotScored) -> LipSyncScore:
 
 
 @pytest.mark.parametrize("late", range(-5, 6))
-def test_sound_that_is_late_by_some_frames_moves_the_offset_down_by_exactly_that(late: int) -> None:
+def test_late_sound_lowers_the_offset(late: int) -> None:
     numbers = drawn(FRAMES + 10)
     score = scored(score_crops(pictures(numbers[5:-5]), sound(numbers[5 - late :][:FRAMES]), NumberScorer()))
     assert score.offset_frames == -late
@@ -67,7 +67,7 @@ def test_sound_that_is_late_by_some_frames_moves_the_offset_down_by_exactly_that
     assert (score.scorer, score.protocol, score.frames) == ("number", "crop", FRAMES)
 
 
-def test_the_sound_of_another_clip_lowers_the_confidence_and_raises_the_distance() -> None:
+def test_sound_of_another_clip_scores_worse() -> None:
     mine, other = drawn(FRAMES), drawn(FRAMES, seed=6)
     true = scored(score_crops(pictures(mine), sound(mine), NumberScorer()))
     swapped = scored(score_crops(pictures(mine), sound(other), NumberScorer()))
@@ -77,7 +77,7 @@ def test_the_sound_of_another_clip_lowers_the_confidence_and_raises_the_distance
     assert swapped.lse_d > 1.0
 
 
-def test_a_shift_is_measured_where_there_is_sound_and_nowhere_else() -> None:
+def test_shift_is_measured_only_over_sound() -> None:
     # Pictures are all 0, sound is 0 to 16: at shift s the mean of the sound's numbers that are left.
     found = distances_by_shift(
         np.zeros((17, 1), np.float32), np.arange(17, dtype=np.float32)[:, None], "left out"
@@ -85,7 +85,7 @@ def test_a_shift_is_measured_where_there_is_sound_and_nowhere_else() -> None:
     np.testing.assert_allclose(found[[0, 1, 15, 16, 30]], [0.5, 1.0, 8.0, 8.5, 15.5], atol=1e-5)
 
 
-def test_zeros_beyond_the_sound_are_for_protocols_that_say_so() -> None:
+def test_zeros_beyond_the_sound_depend_on_the_protocol() -> None:
     found = distances_by_shift(np.zeros((17, 1), np.float32), np.ones((17, 1), np.float32))
     np.testing.assert_allclose(found[[0, 15, 30]], [2 / 17, 1.0, 2 / 17], atol=1e-5)
     with pytest.raises(ValueError, match="need more than 15 windows, got 15"):
@@ -93,14 +93,14 @@ def test_zeros_beyond_the_sound_are_for_protocols_that_say_so() -> None:
 
 
 @pytest.mark.parametrize("side_px", [64, 224, 256])
-def test_pictures_of_any_size_are_shown_whole_at_224(side_px: int) -> None:
+def test_pictures_of_any_size_are_resized_to_224(side_px: int) -> None:
     scorer, numbers = NumberScorer(), drawn(30)
     score = scored(score_crops(pictures(numbers, side_px), sound(numbers), scorer))
     assert score.lse_d == pytest.approx(0.0, abs=1e-5)
     assert set(scorer.shapes) == {(224, 224, 3)}
 
 
-def test_too_short_and_not_square_are_told_and_never_a_number() -> None:
+def test_short_or_not_square_videos_are_not_scored() -> None:
     numbers = drawn(29)
     short = score_crops(pictures(numbers), sound(drawn(40)), NumberScorer())
     assert short == NotScored("number", "crop", "too_short", "29 frames and 40 of sound, need 30 of each")
@@ -125,7 +125,7 @@ def write_video(path: Path, numbers: NDArray[np.int64], heard: NDArray[np.int64]
             container.mux(stream.encode())
 
 
-def test_a_video_file_is_scored_as_its_pictures_and_its_sound(tmp_path: Path) -> None:
+def test_video_file_scores_as_its_pictures_and_sound(tmp_path: Path) -> None:
     numbers = drawn(50)
     write_video(tmp_path / "late.mkv", numbers[:-3], np.concatenate([drawn(3, seed=8), numbers])[:47])
     score = scored(score_crop_video(tmp_path / "late.mkv", NumberScorer()))
@@ -133,7 +133,7 @@ def test_a_video_file_is_scored_as_its_pictures_and_its_sound(tmp_path: Path) ->
     assert score.lse_d == pytest.approx(0.0, abs=0.05)
 
 
-def test_a_file_that_is_no_video_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_file_that_is_no_video_has_a_reason(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     score = score_crop_video(tmp_path / "text.mp4", NumberScorer())
     assert isinstance(score, NotScored)

@@ -140,9 +140,7 @@ def plain_score(frames: list[NDArray[np.uint8]], sound: NDArray[np.int16], state
     )
 
 
-def test_the_chain_gives_the_plain_algorithms_figures(
-    video: Path, weights: Path, scorer: SyncNetScorer
-) -> None:
+def test_scores_equal_a_plain_implementation(video: Path, weights: Path, scorer: SyncNetScorer) -> None:
     found = score_whole_frames(video, scorer)
     assert isinstance(found, LipSyncScore)
     with open_video(video, DecodeSettings()) as decoded:
@@ -158,26 +156,26 @@ def test_the_chain_gives_the_plain_algorithms_figures(
     assert found.lse_c > 0.1  # the curve is not flat, so that the figures could differ
 
 
-def test_frames_and_samples_count_as_published(scorer: SyncNetScorer) -> None:
+def test_window_counts_equal_the_published_program(scorer: SyncNetScorer) -> None:
     frame = np.zeros((224, 224, 3), np.uint8)
     assert [len(scorer.embed_frames([frame] * count)) for count in (0, 5, 6, 12)] == [0, 0, 1, 7]
     samples = np.ones(640 * 7, np.float32)
     assert [len(scorer.embed_sound(samples[:count])) for count in (0, 3839, 3840, 4480)] == [0, 0, 1, 2]
 
 
-def test_frames_of_another_size_are_refused(scorer: SyncNetScorer) -> None:
+def test_scorer_rejects_frames_of_another_size(scorer: SyncNetScorer) -> None:
     with pytest.raises(ValueError, match=r"frames must be \[224, 224, 3\], got \[64, 64, 3\]"):
         scorer.embed_frames([np.zeros((64, 64, 3), np.uint8)] * 5)
 
 
-def test_a_video_too_short_is_not_scored(tmp_path: Path, scorer: SyncNetScorer) -> None:
+def test_short_video_is_not_scored(tmp_path: Path, scorer: SyncNetScorer) -> None:
     make_video(tmp_path / "five.mp4", Recipe(seconds=0.2))
     found = score_whole_frames(tmp_path / "five.mp4", scorer)
     assert isinstance(found, NotScored)
     assert found.reason == "too_short"
 
 
-def test_crops_are_of_the_tracks_own_frames(video: Path) -> None:
+def test_crops_are_of_the_frames_of_the_track(video: Path) -> None:
     squares = np.asarray([[0, 0, 64, 64]] * 3)
     crops = list(read_crops(video, 10, squares, TrackProtocol()))
     with open_video(video, DecodeSettings()) as decoded:
