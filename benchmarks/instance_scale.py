@@ -35,7 +35,7 @@ from pipelines.definitions import definitions
 from pipelines.operations.instance import INSTANCE_FILE, INSTANCE_SETTINGS
 from pipelines.partitions import batches as batch_partitions
 from preprocessing.orchestration.steps import STEPS
-from tests.factories.postgres_server import free_port, postgres_server
+from tests.factories.pipelines.postgres_server import free_port, postgres_server
 from training.launch.signals import die_with_parent
 
 POSTGRES_SETTINGS: Final = Path(__file__).parent.parent / "deploy" / "dagster.postgres.yaml"

@@ -13,8 +13,8 @@ from models.external.face_reconstruction import FaceReconstruction
 from models.motion import MotionEncoder
 from models.presets import TINY
 from tests.conftest import REPOSITORY
-from tests.factories.official_files import FILE_NAMES, LAYOUT, write_files
-from tests.factories.weights import randomise
+from tests.factories.models.official_files import FILE_NAMES, LAYOUT, write_files
+from tests.factories.models.weights import randomise
 
 NAMES = [
     "appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "syncnet_clip", "l2cs",

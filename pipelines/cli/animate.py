@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
-from pipelines.cli.options import options_from
+from pipelines.options import options_from
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,7 @@ def animate(request: AnimateRequest) -> None:
     """
     from rich.console import Console
 
-    from pipelines.cli.console import without_chatter
+    from pipelines.console import without_chatter
     from pipelines.logs import log_to_terminal
 
     console = Console()

@@ -30,7 +30,7 @@ def app(port: int, root: str | None, output: Path | None, device: Device) -> Non
     """
     from evaluation.app.handlers import AppSettings
     from evaluation.app.server import serve
-    from pipelines.cli.console import without_chatter
+    from pipelines.console import without_chatter
     from storage.objects import is_local, local_path
     from storage.root import open_root
 

@@ -3,7 +3,7 @@
 import click
 
 from evaluation.comparison.regressions import BaselineSettings
-from pipelines.cli.options import options_from
+from pipelines.options import options_from
 
 
 @click.group()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.console import without_chatter
+from pipelines.console import without_chatter
 from pipelines.logs import log_to_terminal
 
 

@@ -55,12 +55,12 @@ def demo(
     """
     from rich.console import Console
 
-    from pipelines.cli.console import use_one_thread
+    from pipelines.console import use_one_thread
 
     if videos is not None and portraits:
         raise click.UsageError("--portrait applies to the rendered corpus; it cannot be used with --videos")
     use_one_thread()
-    from pipelines.cli.console import without_chatter
+    from pipelines.console import without_chatter
     from storage.root import open_root, scratch_directory
 
     if videos is None:

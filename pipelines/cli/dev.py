@@ -16,7 +16,7 @@ def dev(arguments: tuple[str, ...]) -> None:
 
     ARGUMENTS are passed to `dg dev`, such as --port 3001.
     """
-    from pipelines.cli.console import use_one_thread
+    from pipelines.console import use_one_thread
     from pipelines.operations.dead_runs import prepare_instance
     from pipelines.operations.instance import ensure_dagster_home
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evaluation.config import EvaluationConfig
-from pipelines.cli.options import options_from
+from pipelines.options import options_from
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,10 +19,10 @@ def evaluate(config: EvaluationConfig, force: bool) -> None:
     """Measure lip sync, control and quality of a run."""
     from rich.console import Console
 
-    from pipelines.cli.console import use_one_thread
+    from pipelines.console import use_one_thread
 
     use_one_thread()
-    from pipelines.cli.console import without_chatter
+    from pipelines.console import without_chatter
 
     with without_chatter():
         run_evaluation(config, Console(), force=force)

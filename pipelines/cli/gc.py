@@ -2,8 +2,8 @@
 
 import click
 
-from pipelines.cli.options import options_from
 from pipelines.operations.gc_settings import GcSettings
+from pipelines.options import options_from
 
 
 @click.command()

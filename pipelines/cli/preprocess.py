@@ -51,10 +51,10 @@ def preprocess(folders: tuple[SourcePath, ...], force: bool, workers: int) -> No
     """
     from rich.console import Console
 
-    from pipelines.cli.console import use_one_thread
+    from pipelines.console import use_one_thread
 
     use_one_thread()
-    from pipelines.cli.console import without_chatter
+    from pipelines.console import without_chatter
 
     with without_chatter():
         run_preprocessing(PreprocessRequest(folders, force, workers), Console())

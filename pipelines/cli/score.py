@@ -35,7 +35,7 @@ def score(videos: tuple[Path, ...], scorer: str, weights: Path | None, protocol:
     from rich.console import Console
 
     from evaluation.suites.score_videos import as_json_text, print_scores, require_one_scored, score_videos
-    from pipelines.cli.console import without_chatter
+    from pipelines.console import without_chatter
     from pipelines.logs import log_to_terminal
 
     with without_chatter(), log_to_terminal():

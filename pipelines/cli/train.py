@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipelines.cli.options import options_from
+from pipelines.options import options_from
 from training.jobs.config import TrainingConfig
 from training.stage_catalog import STAGE_NAMES, stage_info
 

@@ -3,8 +3,8 @@
 import pytest
 
 from models.presets import PRESETS
-from tests.factories.stages import TOY
-from tests.factories.toy_run import TOY_RUN
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import TOY_RUN
 from training.jobs.plan import RUN_PRESETS
 
 

@@ -15,7 +15,7 @@ from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
 from evaluation.records import MODEL, MetricRecord, read_records
 from evaluation.suites.quality import run_quality_evaluation
 from storage.root import local_copy, open_root
-from tests.factories.report import publish_evaluations
+from tests.factories.evaluation.report import publish_evaluations
 
 
 def measure_brightness(generated: PictureVideo, _: PictureReference) -> Measurement:

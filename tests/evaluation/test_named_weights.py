@@ -16,8 +16,8 @@ from evaluation.records import read_records
 from evaluation.suites.quality import run_quality_evaluation
 from evaluation.suites.score_videos import score_videos
 from storage.root import local_copy, open_root
-from tests.factories.head_files import write_released_tiny
-from tests.factories.report import publish_evaluations
+from tests.factories.evaluation.head_files import write_released_tiny
+from tests.factories.evaluation.report import publish_evaluations
 from weights import catalog as pretrained
 
 

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from models.audio import AudioEncoder, ExcitedBlock, SpectrogramTrunk, SqueezeExcitation
 from models.presets import OFFICIAL, TINY
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 from tests.models.test_motion import normalised
 
 Weights = dict[str, Tensor]

@@ -3,7 +3,7 @@ from torch.nn import functional
 
 from models.discriminator import DiscriminatorConfig, MultiScaleDiscriminator, PatchDiscriminator
 from models.presets import OFFICIAL, TINY
-from tests.factories.weights import parameter_count
+from tests.factories.models.weights import parameter_count
 
 
 def test_official_discriminator_size() -> None:

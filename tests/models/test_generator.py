@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from models.generator import Generator, GeneratorConfig
 from models.presets import OFFICIAL
-from tests.factories.weights import parameter_count, randomise
+from tests.factories.models.weights import parameter_count, randomise
 
 SMALL = GeneratorConfig(style_width=10, start_side_px=7, channels=(6, 4, 3))
 

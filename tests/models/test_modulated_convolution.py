@@ -14,7 +14,7 @@ from models.modulated_convolution import (
     Upsample,
     upsampling_kernel,
 )
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 
 def zeros_between(maps: Tensor) -> Tensor:

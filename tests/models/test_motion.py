@@ -6,7 +6,7 @@ from torch.nn import functional
 from models.landmark_trunk import Hourglass, LandmarkTrunk
 from models.motion import MotionEncoder
 from models.presets import OFFICIAL, TINY
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 Weights = dict[str, Tensor]
 

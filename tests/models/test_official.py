@@ -20,8 +20,8 @@ from models.official import (
     load_official,
 )
 from models.presets import OFFICIAL, TINY
-from tests.factories.official_files import FILE_NAMES, LAYOUT, marked_state, write_files
-from tests.factories.weights import parameter_count
+from tests.factories.models.official_files import FILE_NAMES, LAYOUT, marked_state, write_files
+from tests.factories.models.weights import parameter_count
 
 OFFICIAL_FILES = {
     "appearance": APPEARANCE_FILE,

@@ -13,7 +13,7 @@ from models.generator import Generator
 from models.motion import MotionEncoder
 from models.presets import OFFICIAL, PRESETS, TINY, NetworkPreset, preset_named
 from models.style_vector import StyleVector, StyleWidths
-from tests.factories.weights import parameter_count
+from tests.factories.models.weights import parameter_count
 
 
 def test_official_preset_has_released_widths() -> None:

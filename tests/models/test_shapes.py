@@ -3,7 +3,7 @@ import torch
 
 from models.generator import Generator, GeneratorConfig
 from models.shapes import to_channels_last
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 
 def test_to_channels_last_keeps_the_generators_output() -> None:

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 from pydantic.fields import FieldInfo
 
-from pipelines.cli.options import options_from
 from pipelines.deployed_settings import SECTIONS, deployed, setting_rows
 from pipelines.forms import config_class
 from pipelines.operations.settings import OperationsSettings
+from pipelines.options import options_from
 from preprocessing.orchestration.steps import PreprocessingSettings
 from storage.settings import Settings, bounds_text, nested_class
 from training.jobs.config import TrainingConfig

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.factories.checkout import Checkout
+from tests.factories.pipelines.checkout import Checkout
 
 COMMAND = '''"""The command `pdfgc greet`."""
 

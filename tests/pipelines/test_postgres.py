@@ -30,7 +30,7 @@ from demo_corpus.corpus import CorpusSettings, make_corpus
 from preprocessing.orchestration.steps import STEPS
 from storage.publishing import current
 from tests.conftest import REPOSITORY
-from tests.factories.postgres_server import NoPostgresError, free_port, postgres_server
+from tests.factories.pipelines.postgres_server import NoPostgresError, free_port, postgres_server
 from training.launch.signals import die_with_parent
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.factories.backends import made_clip, noise, write_clips
-from tests.factories.checkout import Checkout
+from tests.factories.pipelines.checkout import Checkout
+from tests.factories.preprocessing.backends import made_clip, noise, write_clips
 
 PROJECT = Path(__file__).parents[2]
 FIRST_IMPORT_OF_POSE = "from preprocessing.labellers import face_landmarker, pose_deep3d, pose_mean_face"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from preprocessing.schema import check_array
-from tests.factories.clips import random_clip, random_sample
+from tests.factories.preprocessing.clips import random_clip, random_sample
 
 
 def test_valid_clip_and_sample_are_built() -> None:

@@ -21,7 +21,7 @@ from preprocessing.shards import (
     encode_flac,
     encode_sample,
 )
-from tests.factories.clips import KEY, random_clip, random_sample, same
+from tests.factories.preprocessing.clips import KEY, random_clip, random_sample, same
 
 
 @pytest.mark.parametrize(("coefficients", "anchors"), [(True, 2), (False, 0)])

@@ -12,7 +12,7 @@ from evaluation.animation.drivers import FaceFollower
 from evaluation.animation.media import read_pictures, read_sound
 from evaluation.animation.request import AnimateRequest
 from storage.root import open_root
-from tests.factories.head_files import write_released_tiny
+from tests.factories.evaluation.head_files import write_released_tiny
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -17,7 +17,7 @@ from evaluation.metrics.lip_sync.lse_syncnet_track import (
 from evaluation.metrics.lip_sync.syncnet import SyncNetScorer, load_syncnet_scorer
 from models.external.syncnet import SyncNet
 from preprocessing.faces.mesh import FaceMesh
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -7,7 +7,13 @@ import pytest
 from upath import UPath
 
 from storage.publishing import current, staleness, verify
-from tests.factories.builds import FILES, files_below, killed_at_every_change, materialise_small, recipe
+from tests.factories.storage.builds import (
+    FILES,
+    files_below,
+    killed_at_every_change,
+    materialise_small,
+    recipe,
+)
 
 
 def test_build_killed_anywhere_is_completed_by_the_next(

@@ -11,13 +11,13 @@ from upath import UPath
 
 from storage.publishing import BuildReport, Published, current, materialise, staleness, verify
 from storage.root import local_copy, open_root
-from tests.factories.builds import FILES, ClipSettings, files_below, materialise_small, recipe
+from tests.factories.storage.builds import FILES, ClipSettings, files_below, materialise_small, recipe
 
 KILLED_UPLOAD = """
 import os, signal, sys
 from obstore.store import S3Store
 from storage.root import open_root
-from tests.factories.builds import materialise_small
+from tests.factories.storage.builds import materialise_small
 
 writes = 0
 

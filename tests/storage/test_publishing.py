@@ -23,7 +23,7 @@ from storage.publishing import (
     verify,
 )
 from tests.conftest import REPOSITORY
-from tests.factories.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
+from tests.factories.storage.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
 
 
 def never(work: Path) -> BuildReport:
@@ -228,7 +228,7 @@ import json, logging, os, sys, time
 from pathlib import Path
 from upath import UPath
 from storage.publishing import materialise
-from tests.factories.builds import build, recipe
+from tests.factories.storage.builds import build, recipe
 
 logging.basicConfig(level=logging.INFO)
 meeting = Path(sys.argv[2])
@@ -318,7 +318,7 @@ def test_materialise_again_imports_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from storage.root import open_root\n"
-        "from tests.factories.builds import materialise_small\n"
+        "from tests.factories.storage.builds import materialise_small\n"
         f"assert not materialise_small(open_root({str(tmp_path)!r})).built\n"
         "heavy = {'dagster', 'filelock', 'numpy', 'obstore', 'pyarrow', 'requests', 'torch'}\n"
         "print(sorted(heavy & sys.modules.keys()))"

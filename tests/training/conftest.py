@@ -5,8 +5,8 @@ import torch
 from upath import UPath
 
 from models.presets import PRESETS
-from tests.factories.stages import TOY
-from tests.factories.toy_run import TOY_RUN, make_root
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import TOY_RUN, make_root
 from training.jobs.plan import RUN_PRESETS
 
 

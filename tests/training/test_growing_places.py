@@ -4,7 +4,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from tests.factories.checkout import Checkout
+from tests.factories.pipelines.checkout import Checkout
 
 STAGE = '''"""Stage 4 (toy): regression of the mean colour of a frame."""
 
@@ -76,7 +76,7 @@ def symmetry_loss(blink: Tensor) -> Tensor:
 
 TRAIN = """
 import json
-from tests.factories import toy_run
+from tests.factories.training import toy_run
 from storage.root import local_copy, open_root
 from training.engine.progress import METRICS_NAME, read_held_out_metrics, read_metrics
 from training.jobs.job import TrainingJob

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from urllib3 import Retry
 
-from tests.factories.weights_server import Plan, proxy, served
+from tests.factories.weights.server import Plan, proxy, served
 from weights.catalog import Commercial, Licence, PretrainedWeights, WeightsArchive, WeightsFile
 from weights.fetch import fetch
 from weights.folder import VerifiedFile, find_files, read_record, weights_folder

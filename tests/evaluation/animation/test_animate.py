@@ -14,8 +14,8 @@ from evaluation.animation.media import read_sound
 from evaluation.animation.request import AnimateProgress, AnimateRequest, Strengths
 from pipelines.cli.main import main
 from storage.root import open_root
-from tests.factories.head_files import publish_toy_run, write_released_tiny
-from tests.factories.videos import face_pictures, voice, write_face_video
+from tests.factories.evaluation.head_files import publish_toy_run, write_released_tiny
+from tests.factories.preprocessing.videos import face_pictures, voice, write_face_video
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from preprocessing.faces.candidates import CandidateCutter, CandidateSettings
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.encoding import EncodeSettings, write_video
-from tests.factories.videos import face_pictures, voice, write_face_video
+from tests.factories.preprocessing.videos import face_pictures, voice, write_face_video
 
 FRAMES = 27
 

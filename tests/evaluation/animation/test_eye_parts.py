@@ -9,8 +9,8 @@ from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measure
 from evaluation.animation.loading import load_talking_head
 from evaluation.animation.rendering import eye_strength
 from evaluation.animation.request import Strengths
-from tests.factories.head_files import fitted_axes, publish_toy_run
-from tests.factories.pixel_head import pixel_head
+from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run
+from tests.factories.evaluation.pixel_head import pixel_head
 from training.engine.stage_weights import StageWeights
 from training.stages.eye_axes import EyeAxes
 

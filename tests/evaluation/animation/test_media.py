@@ -12,7 +12,7 @@ from PIL import Image
 from evaluation.animation.media import read_pictures, read_sound, read_still
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.encoding import write_video
-from tests.factories.media import Recipe, draw_picture, make_video, read_number
+from tests.factories.preprocessing.media import Recipe, draw_picture, make_video, read_number
 
 
 def tone(seconds: float, rate: int) -> NDArray[np.float32]:

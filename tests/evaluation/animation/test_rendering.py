@@ -13,7 +13,7 @@ from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts
 from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, PostprocessingConfig
 from evaluation.animation.rendering import CONTROLS, FACE_CONTROLS, render_frames
 from evaluation.animation.request import Strengths
-from tests.factories.pixel_head import ColourFace, animation_inputs, pixel_head, ramp, shown
+from tests.factories.evaluation.pixel_head import ColourFace, animation_inputs, pixel_head, ramp, shown
 
 PORTRAIT = {"pose": 100, "eye": 110, "expression": 120}  # grey levels of its bands
 CHANNEL = {"pose": 0, "eye": 1, "expression": 2}

@@ -15,9 +15,9 @@ from models.official import load_official
 from models.presets import PRESETS, TINY
 from models.style_vector import StyleVector
 from storage.root import open_root
-from tests.factories.head_files import publish_toy_run, stage3_parts, write_released_tiny
-from tests.factories.stages import TOY, TOY_SIDE_PX
-from tests.factories.toy_run import TOY_RUN, parent_parts
+from tests.factories.evaluation.head_files import publish_toy_run, stage3_parts, write_released_tiny
+from tests.factories.training.stages import TOY, TOY_SIDE_PX
+from tests.factories.training.toy_run import TOY_RUN, parent_parts
 from training.jobs.plan import RUN_PRESETS
 
 

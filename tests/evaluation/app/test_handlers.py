@@ -17,8 +17,8 @@ from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
 from evaluation.app.server import bind
 from evaluation.app.worker import UNEXPECTED_ERROR
 from storage.root import open_root
-from tests.factories.app_server import AppClient, serve_app
-from tests.factories.head_files import fitted_axes, publish_toy_run
+from tests.factories.evaluation.app_server import AppClient, serve_app
+from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run
 
 Progress = Callable[[AnimateProgress], None]
 

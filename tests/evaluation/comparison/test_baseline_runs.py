@@ -20,8 +20,8 @@ from evaluation.records import COPY_PORTRAIT, MODEL
 from storage.objects import write_bytes
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
-from tests.factories.published_reports import publish_report
-from tests.factories.report import metric_records, small_plan
+from tests.factories.evaluation.published_reports import publish_report
+from tests.factories.evaluation.report import metric_records, small_plan
 from tests.storage.conftest import bucket, object_store
 
 __all__ = ["bucket", "object_store"]

@@ -13,7 +13,7 @@ from evaluation.comparison.compare import RunComparison, compare_records, compar
 from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import COPY_PORTRAIT, MODEL
 from pipelines.cli.main import main
-from tests.factories.report import metric_records, publish_evaluations, small_plan
+from tests.factories.evaluation.report import metric_records, publish_evaluations, small_plan
 
 RUNS = ("first", "second")
 

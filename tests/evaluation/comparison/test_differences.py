@@ -5,7 +5,7 @@ from scipy import stats
 
 from evaluation.comparison.differences import Regression, paired_regression, unpaired_regression
 from evaluation.records import MODEL, MetricRecord
-from tests.factories.report import metric_records
+from tests.factories.evaluation.report import metric_records
 
 
 def series(*values: float | None) -> list[MetricRecord]:

@@ -23,7 +23,7 @@ from storage.gc.removal import remove_findings
 from storage.gc.unreferenced import find_unreferenced
 from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
-from tests.factories.published_steps import make_clip, make_sample, publish_shard
+from tests.factories.preprocessing.published_steps import make_clip, make_sample, publish_shard
 from training.data.index import read_clip_index
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.engine.weights_digest import weights_digest

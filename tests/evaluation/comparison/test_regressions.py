@@ -15,8 +15,8 @@ from evaluation.comparison.regressions import (
 )
 from evaluation.comparison.text import check_text, markdown_table, regression_lines
 from evaluation.records import COPY_PORTRAIT, MODEL, Direction, MetricRecord
-from tests.factories.published_reports import evaluated, publish_report
-from tests.factories.report import metric_records, small_plan
+from tests.factories.evaluation.published_reports import evaluated, publish_report
+from tests.factories.evaluation.report import metric_records, small_plan
 
 BASELINE = (10.0, 20.0, 30.0, 40.0)
 WORSE_BY_ONE = (11.1, 20.9, 31.0, 41.0)  # 1.00 ± 0.13: 4 % of 25

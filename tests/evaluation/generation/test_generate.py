@@ -18,8 +18,8 @@ from evaluation.generation.generate import open_or_draw_plan, run_generated_vide
 from evaluation.generation.reenactment import write_plan
 from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
 from storage.publishing import Published
-from tests.factories.evaluation_root import TOY_EVALUATION, evaluation_root
-from tests.factories.pixel_head import colour, pixel_head
+from tests.factories.evaluation.evaluation_root import TOY_EVALUATION, evaluation_root
+from tests.factories.evaluation.pixel_head import colour, pixel_head
 from training.data.index import open_current
 
 

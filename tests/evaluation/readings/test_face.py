@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from evaluation.readings.face import MEASURES, FaceReader, readings_of_landmarks
-from tests.factories.readings import readings
+from tests.factories.evaluation.readings import readings
 
 Picture = NDArray[np.uint8]
 

@@ -19,7 +19,7 @@ from evaluation.readings.official_panels import (
 from evaluation.records import OFFICIAL_PUBLISHED
 from evaluation.suites.control import ControlTable, measure_official
 from preprocessing.media.encoding import write_video
-from tests.factories.readings import readings
+from tests.factories.evaluation.readings import readings
 
 FRAMES = 20
 Picture = NDArray[np.uint8]

@@ -22,7 +22,7 @@ from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA,
 from evaluation.report.videos import alternate_tasks, plan_panels
 from storage.publishing import Published
 from storage.root import local_copy
-from tests.factories.report import CONTROLS, HOSTILE, publish_evaluations, small_plan
+from tests.factories.evaluation.report import CONTROLS, HOSTILE, publish_evaluations, small_plan
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
 

@@ -19,7 +19,7 @@ from evaluation.report.numbers import interval_text, number, summary_text
 from evaluation.report.page import interval_plot
 from evaluation.report.results import AHEAD, BEATS, UPPER_BOUND, BaselineComparison, derive_results
 from evaluation.report.tables import NO_GROUND_TRUTH, ReportTable, build_tables
-from tests.factories.report import metric_records
+from tests.factories.evaluation.report import metric_records
 
 
 def compare(records: list[MetricRecord]) -> list[BaselineComparison]:

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from evaluation.suites.score_videos import SCORERS, score_videos
 from models.external.syncnet import SyncNet
 from pipelines.cli.main import main
-from tests.factories.lip_stage_files import RUN as TOY_RUN_NAME
-from tests.factories.lip_stage_files import lip_networks, publish_lip_stage
-from tests.factories.media import Recipe, make_video
-from tests.factories.weights import randomise
+from tests.factories.evaluation.lip_stage_files import RUN as TOY_RUN_NAME
+from tests.factories.evaluation.lip_stage_files import lip_networks, publish_lip_stage
+from tests.factories.models.weights import randomise
+from tests.factories.preprocessing.media import Recipe, make_video
 
 
 @pytest.fixture(scope="module")

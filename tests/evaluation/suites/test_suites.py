@@ -21,8 +21,8 @@ from evaluation.suites.control import AGAINST_TRUTH, ControlTable, add_matrices,
 from evaluation.suites.lip_sync import score_generated, score_pictures
 from evaluation.suites.quality import run_quality_evaluation
 from storage.root import local_copy, open_root
-from tests.factories.readings import readings
-from tests.factories.report import publish_evaluations
+from tests.factories.evaluation.readings import readings
+from tests.factories.evaluation.report import publish_evaluations
 
 FRAMES = 40
 CONTROL_METRICS = (*FACE_METRICS, *LANDMARK_METRICS)

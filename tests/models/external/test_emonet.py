@@ -12,8 +12,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.external.emonet import EXPRESSIONS, EmoNet, EmoNetConfig, load_emonet
-from tests.factories.weights import TOY_EMONET as TOY
-from tests.factories.weights import parameter_count, randomise
+from tests.factories.models.weights import TOY_EMONET as TOY
+from tests.factories.models.weights import parameter_count, randomise
 
 
 def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ import torch
 from models.external.face_reconstruction import FaceCoefficients, FaceReconstruction
 from models.official import load_face_reconstruction
 from models.presets import OFFICIAL, TINY
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 
 def test_outputs_have_published_order() -> None:

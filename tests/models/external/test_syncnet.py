@@ -12,10 +12,10 @@ from models.checkpoint_file import load_checkpoint
 from models.external.syncnet import SYNCNET_FILE, SyncNet, load_syncnet
 from models.external.syncnet_clip import ClipSyncNet
 from tests.conftest import REPOSITORY
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 LAYOUT: Final[dict[str, list[int]]] = json.loads(
-    (REPOSITORY / "tests" / "factories" / "syncnet_layout.json").read_text()
+    (REPOSITORY / "tests" / "factories" / "models" / "syncnet_layout.json").read_text()
 )
 """Key -> shape of the published `syncnet_v2.model`."""
 

@@ -7,7 +7,7 @@ from torchvision.models.vgg import make_layers
 
 from models.external.vgg19 import VGG19Config, VGG19Features
 from models.presets import OFFICIAL, TINY
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
 
 NARROW = VGG19Config(block_channels=(4, 5, 6, 7, 8))
 TORCHVISION_LAYERS: list[str | int] = [

@@ -9,14 +9,14 @@ from PIL import Image
 
 from evaluation.app.handlers import AppSettings
 from storage.root import open_root
-from tests.factories.app_server import AppClient, serve_app
-from tests.factories.head_files import fitted_axes, publish_toy_run, write_released_tiny
-from tests.factories.videos import face_pictures, write_face_video
+from tests.factories.evaluation.app_server import AppClient, serve_app
+from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run, write_released_tiny
+from tests.factories.preprocessing.videos import face_pictures, write_face_video
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, expect
 
-from tests.factories.browser import headless_chromium
+from tests.factories.pipelines.browser import headless_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 RENDER_TIMEOUT_MS = 120_000  # also on a busy machine

@@ -19,15 +19,15 @@ from models.motion import MotionEncoder
 from models.presets import TINY
 from preprocessing.sources.stored_catalog import batch_keys
 from tests.conftest import REPOSITORY
-from tests.factories.postgres_server import free_port
-from tests.factories.toy_run import publish_weights
+from tests.factories.pipelines.postgres_server import free_port
+from tests.factories.training.toy_run import publish_weights
 from training.engine.checkpoint import CHECKPOINTS_FOLDER
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.factories.browser import headless_chromium
+from tests.factories.pipelines.browser import headless_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CORPUS = CorpusSettings(identities=3, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=0)

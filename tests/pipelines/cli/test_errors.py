@@ -9,7 +9,7 @@ from upath import UPath
 
 from pipelines.cli import compare, status
 from pipelines.cli.main import main, one_line
-from tests.factories.toy_run import publish_weights
+from tests.factories.training.toy_run import publish_weights
 
 
 @pytest.fixture

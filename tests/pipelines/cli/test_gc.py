@@ -15,7 +15,7 @@ from pipelines.operations.schedules import weekly_gc
 from pipelines.operations.settings import OperationsSettings
 from pipelines.resources import WorkspaceResource
 from storage.publishing import Published, verify
-from tests.factories.old_builds import is_current, supersede
+from tests.factories.storage.old_builds import is_current, supersede
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli.main import main
-from tests.factories.weights_server import Plan, served
+from tests.factories.weights.server import Plan, served
 from weights import catalog as pretrained
 
 CONTENT = b"weights " * 1000

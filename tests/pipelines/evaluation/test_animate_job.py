@@ -17,8 +17,8 @@ from pipelines.evaluation.animate_job import AnimateConfig, ProgressLines, anima
 from pipelines.resources import WorkspaceResource
 from preprocessing.media.encoding import write_video
 from preprocessing.media.jpeg import decode_jpeg
-from tests.factories.head_files import publish_toy_run
-from tests.factories.videos import face_pictures, voice
+from tests.factories.evaluation.head_files import publish_toy_run
+from tests.factories.preprocessing.videos import face_pictures, voice
 
 
 def run(

@@ -8,12 +8,12 @@ from click.testing import CliRunner
 
 from evaluation.config import EvaluationConfig
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
-from pipelines.cli.options import options_from
 from pipelines.evaluation.checks import (
     beats_static_portrait,
     check_every_metric_measured,
     check_has_values,
 )
+from pipelines.options import options_from
 from pipelines.resources import EvaluationResource
 
 

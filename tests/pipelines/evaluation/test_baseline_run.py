@@ -25,9 +25,9 @@ from pipelines.operations.local_runs import JobFailedError
 from pipelines.partitions import add_training_run
 from pipelines.resources import WorkspaceResource
 from storage.publishing import Published, current
-from tests.factories.published_reports import publish_report
-from tests.factories.report import metric_records
-from tests.factories.toy_run import publish_weights
+from tests.factories.evaluation.published_reports import publish_report
+from tests.factories.evaluation.report import metric_records
+from tests.factories.training.toy_run import publish_weights
 from training.stage_catalog import RENDERING_STAGE
 
 YAW = (1.0, 2.0, 1.5)

@@ -6,7 +6,7 @@ from upath import UPath
 
 from evaluation.report.build import ReportSettings, run_report
 from pipelines.evaluation.report import report_metadata
-from tests.factories.report import publish_evaluations
+from tests.factories.evaluation.report import publish_evaluations
 
 
 def test_report_metadata_has_tables_and_path(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli.options import options_from
+from pipelines.options import options_from
 from pipelines.resources import TrainingResource
 from pipelines.training.checks import check_beats_chance, check_finite, check_loss_decreased
 from pipelines.training.launch import torchrun_command

@@ -1,6 +1,6 @@
 """Interrupted training runs leave no process behind, and the next run resumes.
 
-The worker is that of `tests.factories.fake_training_worker`, started by the real torchrun.
+The worker is that of `tests.factories.training.fake_training_worker`, started by the real torchrun.
 """
 
 import os
@@ -38,7 +38,7 @@ class FakeRun:
         for file in self.work.glob("*.pid"):
             file.unlink()
         with subprocess.Popen(
-            [sys.executable, *(command or ("-m", "tests.factories.fake_training"))],
+            [sys.executable, *(command or ("-m", "tests.factories.training.fake_training"))],
             env={**os.environ, "DAGSTER_HOME": str(self.home), "FAKE_WORK": str(self.work)},
             stderr=subprocess.PIPE,
             text=True,
@@ -101,10 +101,14 @@ DAGSTER_COMMAND = ("-m", "dagster", "asset", "materialize", "--select", "fake_st
     [
         pytest.param(signal.SIGINT, (), id="Ctrl-C on the command line"),
         pytest.param(
-            signal.SIGINT, (*DAGSTER_COMMAND, "tests.factories.fake_training"), id="a cancel in the UI"
+            signal.SIGINT,
+            (*DAGSTER_COMMAND, "tests.factories.training.fake_training"),
+            id="a cancel in the UI",
         ),
         pytest.param(
-            signal.SIGTERM, (*DAGSTER_COMMAND, "tests.factories.fake_training"), id="SIGTERM of a scheduler"
+            signal.SIGTERM,
+            (*DAGSTER_COMMAND, "tests.factories.training.fake_training"),
+            id="SIGTERM of a scheduler",
         ),
         pytest.param(signal.SIGKILL, (), id="SIGKILL"),
     ],

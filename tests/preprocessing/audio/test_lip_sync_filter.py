@@ -20,7 +20,7 @@ from preprocessing.audio.lip_sync_filter import (
     write_verdicts,
 )
 from preprocessing.schema import ClipSample
-from tests.factories.clips import random_clip, random_sample
+from tests.factories.preprocessing.clips import random_clip, random_sample
 
 
 def clip(

@@ -20,7 +20,7 @@ from preprocessing.faces.landmark_groups import INNER_LIP_LOWER_MIDDLE
 from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.shards import encode_array
 from storage.publishing import BuildReport
-from tests.factories.clips import random_jpeg
+from tests.factories.preprocessing.clips import random_jpeg
 
 VIDEO = "0123456789abcdef"
 FRAMES = 30

@@ -26,7 +26,7 @@ from preprocessing.dataset.joining import (
 )
 from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME, ClipSample
 from preprocessing.shards import decode_sample
-from tests.factories.published_steps import (
+from tests.factories.preprocessing.published_steps import (
     LABELLERS,
     eyes_of,
     key_of,

@@ -20,7 +20,7 @@ from preprocessing.orchestration.steps import STEPS
 from preprocessing.schema import Clip, ClipSample
 from preprocessing.shards import decode_sample
 from storage.publishing import BuildReport
-from tests.factories.backends import made_clip, noise, write_clips
+from tests.factories.preprocessing.backends import made_clip, noise, write_clips
 
 FRAMES = 30
 CLIPS = tuple(made_clip(key, noise(FRAMES, seed)) for seed, key in enumerate(("a", "b", "c")))

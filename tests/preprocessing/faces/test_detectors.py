@@ -22,9 +22,9 @@ from preprocessing.orchestration.steps import (
     why_stale,
 )
 from storage.root import local_copy
-from tests.factories.backends import weights_at
-from tests.factories.scrfd import write_fixed_detector
-from tests.factories.videos import face_pictures, source_video, write_face_video
+from tests.factories.preprocessing.backends import weights_at
+from tests.factories.preprocessing.scrfd import write_fixed_detector
+from tests.factories.preprocessing.videos import face_pictures, source_video, write_face_video
 from tests.preprocessing.labellers.test_backend_recipes import WEIGHTS, recipe_with, steps_changed
 from weights.catalog import PRETRAINED
 from weights.resolve import ResolvedWeights

@@ -22,7 +22,7 @@ from preprocessing.faces.face_tracks import (
     read_video_facts,
 )
 from preprocessing.media.encoding import EncodeSettings, write_video
-from tests.factories.videos import face_pictures, to_track, voice, write_face_video
+from tests.factories.preprocessing.videos import face_pictures, to_track, voice, write_face_video
 
 SETTINGS = FaceTrackSettings()
 

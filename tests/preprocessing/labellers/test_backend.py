@@ -22,8 +22,8 @@ from preprocessing.labellers.backend import (
     write_labellers,
 )
 from preprocessing.schema import Clip
-from tests.factories.backends import weights_at
-from tests.factories.clips import random_clip
+from tests.factories.preprocessing.backends import weights_at
+from tests.factories.preprocessing.clips import random_clip
 from weights.resolve import PRETRAINED_WEIGHTS_NAME
 
 CLIPS = tuple(random_clip(1, number, f"clip-{number}") for number in range(5))

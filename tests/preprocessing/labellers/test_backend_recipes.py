@@ -14,7 +14,7 @@ from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, recipe_of
 from storage.manifest import FileRecord, Manifest
 from storage.publishing import Published, Recipe
-from tests.factories.backends import weights_at
+from tests.factories.preprocessing.backends import weights_at
 from weights.resolve import ResolvedWeights
 
 BATCH = VideoBatch("b00000", (SourceVideo("0123456789abcdef", Path("ann.mp4"), "ann.mp4", "ann"),))

@@ -26,7 +26,7 @@ from preprocessing.labellers.pose_deep3d import (
 from preprocessing.labellers.pose_mean_face import PoseSettings, fit_rigid_points
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
 from preprocessing.labels.tables import POSE_NAMES, read_coefficients, read_labels
-from tests.factories.backends import landmarks_of, made_clip, noise, weights_at, write_clips
+from tests.factories.preprocessing.backends import landmarks_of, made_clip, noise, weights_at, write_clips
 from weights.resolve import PRETRAINED_WEIGHTS_NAME
 
 DEEP3D = PoseLabelSettings(backend="deep3d")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from preprocessing.labellers import faces_insightface
 from preprocessing.labellers.faces_insightface import ScrfdDetector
 from preprocessing.labellers.networks import open_onnx
-from tests.factories.backends import assert_missing_and_cut_files_are_told
-from tests.factories.scrfd import write_colour_detector, write_fixed_detector
+from tests.factories.preprocessing.backends import assert_missing_and_cut_files_are_told
+from tests.factories.preprocessing.scrfd import write_colour_detector, write_fixed_detector
 from tests.preprocessing.labels.test_identity import write_network
 
 Picture = NDArray[np.uint8]

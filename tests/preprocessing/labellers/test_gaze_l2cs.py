@@ -25,7 +25,7 @@ from preprocessing.labels.gaze import (
 )
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
 from preprocessing.labels.tables import GAZE_NAMES, read_labels
-from tests.factories.backends import made_clip, noise, weights_at, write_clips
+from tests.factories.preprocessing.backends import made_clip, noise, weights_at, write_clips
 
 
 def poses(count: int) -> NDArray[np.float64]:

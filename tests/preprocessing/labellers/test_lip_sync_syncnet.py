@@ -19,7 +19,7 @@ from preprocessing.labels.lip_sync import (
     read_lip_sync,
 )
 from preprocessing.schema import Clip
-from tests.factories.backends import made_clip, noise, weights_at, write_clips
+from tests.factories.preprocessing.backends import made_clip, noise, weights_at, write_clips
 
 
 class Delayed:

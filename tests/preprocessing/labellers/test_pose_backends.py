@@ -23,7 +23,7 @@ from preprocessing.labels.tables import (
 from preprocessing.orchestration.step import StepRun, VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings
 from storage.publishing import BuildReport
-from tests.factories.backends import landmarks_of, made_clip, noise, write_clips
+from tests.factories.preprocessing.backends import landmarks_of, made_clip, noise, write_clips
 
 
 def test_bridge_pose_interpolates_gaps_and_holds_the_ends() -> None:

@@ -20,7 +20,7 @@ from preprocessing.labels.identity import (
 )
 from preprocessing.labels.identity_report import REPORT_NAME, IdentityReportSettings, make_identity_report
 from preprocessing.schema import Clip
-from tests.factories.backends import (
+from tests.factories.preprocessing.backends import (
     assert_missing_and_cut_files_are_told,
     coloured,
     made_clip,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from preprocessing.media.container import RefusedVideo
 from preprocessing.media.decoding import DecodeSettings, VideoFrame, decode_sound, open_video
-from tests.factories.media import (
+from tests.factories.preprocessing.media import (
     AAC,
     MPEG1,
     MPEG4_MP3,

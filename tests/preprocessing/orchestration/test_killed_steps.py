@@ -22,7 +22,7 @@ from preprocessing.orchestration.step import VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step, why_stale
 from storage.publishing import Published, current
 from storage.root import open_root
-from tests.factories.videos import source_video, write_face_video
+from tests.factories.preprocessing.videos import source_video, write_face_video
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from preprocessing.pictures.histograms import (
 from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet, project_axes
 from preprocessing.shards import encode_array
-from tests.factories.published_steps import (
+from tests.factories.preprocessing.published_steps import (
     grey_jpeg,
     key_of,
     make_clip,

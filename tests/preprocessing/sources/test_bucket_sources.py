@@ -38,7 +38,7 @@ from preprocessing.sources.stored_catalog import (
 )
 from storage.bucket import open_store
 from storage.root import open_root
-from tests.factories.videos import video_id, write_face_video
+from tests.factories.preprocessing.videos import video_id, write_face_video
 
 SETTINGS = ScanSettings(threads=1)
 FACTS = SourceFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)

@@ -11,7 +11,7 @@ import pytest
 
 from preprocessing.media.container import RefusedVideo
 from preprocessing.sources.probe import ProbeSettings, probe
-from tests.factories.media import (
+from tests.factories.preprocessing.media import (
     AAC,
     MPEG1,
     MPEG4_MP3,

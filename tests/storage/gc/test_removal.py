@@ -18,8 +18,8 @@ from storage.gc.removal import Removal, remove_findings
 from storage.gc.unreferenced import no_roots
 from storage.publishing import BuildReport, current, materialise, staleness, verify
 from storage.root import local_copy, open_root
-from tests.factories.builds import FILES, build, files_below, materialise_small
-from tests.factories.old_builds import (
+from tests.factories.storage.builds import FILES, build, files_below, materialise_small
+from tests.factories.storage.old_builds import (
     EMPTY,
     NEW,
     OLD,

@@ -12,8 +12,8 @@ from upath import UPath
 
 from storage.gc.findings import Layout, RetentionWindow
 from storage.publishing import BuildReport, Recipe, materialise
-from tests.factories.builds import FILES, build, materialise_small
-from tests.factories.old_builds import (
+from tests.factories.storage.builds import FILES, build, materialise_small
+from tests.factories.storage.old_builds import (
     NEW,
     OLD,
     build_other_content,

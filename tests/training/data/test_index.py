@@ -8,7 +8,7 @@ from upath import UPath
 
 from storage.publishing import BuildReport, Recipe, materialise
 from tests.conftest import REPOSITORY
-from tests.factories.training_data import READER, MadeClip, make_data_set
+from tests.factories.training.data import READER, MadeClip, make_data_set
 from training.data.index import open_current, read_clip_index
 from training.data.shard_reader import ShardReader
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.factories import training_data as data_makers
-from tests.factories.training_data import CLIPS, READER, damage_member, key_of, make_data_set
+from tests.factories.training import data as data_makers
+from tests.factories.training.data import CLIPS, READER, damage_member, key_of, make_data_set
 from training.data.batches import Batch
 from training.data.eye_anchors import EyeAnchorSource
 from training.data.index import read_clip_index

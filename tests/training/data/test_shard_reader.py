@@ -11,7 +11,7 @@ import torch
 from preprocessing.archive import read_members
 from preprocessing.schema import LANDMARK_COUNT
 from preprocessing.shards import decode_array
-from tests.factories.training_data import (
+from tests.factories.training.data import (
     CLIPS,
     READER,
     SIDE_PX,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from tests.factories.training_data import READER, make_data_set
+from tests.factories.training.data import READER, make_data_set
 from training.data.batches import ClipPairs
 from training.data.index import read_clip_index
 from training.data.loader import BatchStream, LoaderSettings

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.factories.training_data import (
+from tests.factories.training.data import (
     CLIPS,
     COMPOSITE,
     EYES,

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.factories.stages import TOY
-from tests.factories.toy_run import toy_parents
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import toy_parents
 from training.engine.ema import EMA, ema_scope
 from training.engine.stage_weights import collect
 from training.stages.stage import FrozenNetwork, StageContext

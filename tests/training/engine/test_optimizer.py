@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tests.factories.stages import row_facts
+from tests.factories.training.stages import row_facts
 from training.data.batches import Batch
 from training.engine.optimizer import (
     FiniteGuard,

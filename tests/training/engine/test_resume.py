@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from tests.factories import resume_child
-from tests.factories.toy_run import CONFIG, STEPS, same
+from tests.factories.training import resume_child
+from tests.factories.training.toy_run import CONFIG, STEPS, same
 from training.engine.checkpoint import (
     CHECKPOINTS_FOLDER,
     EMA_NAME,

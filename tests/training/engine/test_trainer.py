@@ -11,8 +11,8 @@ import torch
 from typing_extensions import override
 from upath import UPath
 
-from tests.factories.stages import TOY
-from tests.factories.toy_run import CONFIG, LOGGING, TOY_RUN, publish_weights
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN, publish_weights
 from training.data.batches import LabelledFrames
 from training.data.index import ClipIndex, open_current
 from training.data.sampling import World

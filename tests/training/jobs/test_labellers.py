@@ -13,7 +13,7 @@ from preprocessing.dataset.index import ShardSet
 from preprocessing.dataset.joining import DatasetSettings, make_dataset
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
-from tests.factories.published_steps import LABELLERS, make_clip, make_sample, publish_shard
+from tests.factories.preprocessing.published_steps import LABELLERS, make_clip, make_sample, publish_shard
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import allowed_mix, read_labellers, require_one_labeller

@@ -11,7 +11,7 @@ from upath import UPath
 
 from storage.fingerprint import file_sha256
 from storage.root import local_copy
-from tests.factories.toy_run import CONFIG, LOGGING, TOY_RUN
+from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN
 from tests.training.stages.test_perceptual_networks import toy_emonet, toy_l2cs, toy_reconstruction
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob

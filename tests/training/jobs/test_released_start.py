@@ -16,9 +16,9 @@ from models.audio import AudioEncoder
 from models.generator import Generator
 from models.motion import MotionEncoder
 from storage.root import local_copy
-from tests.factories.stages import TOY
-from tests.factories.toy_run import CONFIG, LOGGING, TOY_RUN, toy_parents
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN, toy_parents
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.released_start import load_released

@@ -11,7 +11,7 @@ from upath import UPath
 from models.external.vgg19 import VGG19Config, VGG19Features
 from storage.publishing import Published
 from storage.root import local_copy
-from tests.factories.toy_run import CONFIG, LOGGING, TOY_RUN, same
+from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN, same
 from training.engine.checkpoint import CHECKPOINTS_FOLDER, read_checkpoint
 from training.engine.progress import read_held_out_metrics, read_metrics
 from training.engine.stage_weights import read_weights, write_weights

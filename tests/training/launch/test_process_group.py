@@ -19,7 +19,7 @@ ENDING = Ending(grace_seconds=0.5)
 
 
 def stubborn(folder: Path, manner: str) -> list[str]:
-    return [sys.executable, "-m", "tests.factories.stubborn_process", str(folder), manner]
+    return [sys.executable, "-m", "tests.factories.training.stubborn_process", str(folder), manner]
 
 
 def processes(folder: Path) -> list[int]:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from models.motion import MotionEncoder
-from tests.factories.stages import (
+from tests.factories.training.stages import (
     TOY,
     TOY_SIDE_PX,
     context_on_stage1,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.generator import Generator
-from tests.factories.stages import TOY
+from tests.factories.training.stages import TOY
 from training.engine.stage_weights import StageWeights, collect
 from training.stages.generator import first_generator_config, start_from_first
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.perception import Perceived, PerceptionNetwork
-from tests.factories.stages import TOY, TOY_SIDE_PX, random_frames, row_facts
+from tests.factories.training.stages import TOY, TOY_SIDE_PX, random_frames, row_facts
 from training.data.augmentation import ColourJitter, MotionAugmentation
 from training.data.batches import LabelledFrames
 from training.losses.pose import PoseScale

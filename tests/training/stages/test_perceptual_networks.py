@@ -13,9 +13,9 @@ from models.external.face_reconstruction import FaceReconstruction, FaceReconstr
 from models.external.l2cs import L2CS, L2CSConfig
 from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models.residual_trunk import ResidualTrunkConfig
-from tests.factories.stages import TOY
-from tests.factories.toy_run import toy_parents
-from tests.factories.weights import TOY_EMONET, randomise
+from tests.factories.models.weights import TOY_EMONET, randomise
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import toy_parents
 from tests.training.stages.test_stage1_motion import make_batch as make_pairs
 from tests.training.stages.test_stage3_expression import make_batch as make_windows
 from training.engine.optimizer import weighted_total

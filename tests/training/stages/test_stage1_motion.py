@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.factories.stages import TOY, random_frames, row_facts
-from tests.factories.toy_run import parent_parts, toy_parents
+from tests.factories.training.stages import TOY, random_frames, row_facts
+from tests.factories.training.toy_run import parent_parts, toy_parents
 from training.data.batches import ClipPairs
 from training.engine.optimizer import OptimizerStep, weighted_total
 from training.engine.settings import TrainerSettings

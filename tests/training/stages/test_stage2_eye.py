@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tests.factories.stages import (
+from tests.factories.training.stages import (
     context_on_stage1,
     parts_with_gradients,
     random_frames,

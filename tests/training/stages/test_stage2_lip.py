@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tests.factories.stages import (
+from tests.factories.training.data import make_data_set
+from tests.factories.training.stages import (
     context_on_stage1,
     parts_with_gradients,
     random_frames,
     row_facts,
 )
-from tests.factories.training_data import make_data_set
 from training.data.augmentation import MotionAugmentation
 from training.data.batches import LipWindows, RowFacts
 from training.data.index import read_clip_index

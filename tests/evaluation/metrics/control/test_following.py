@@ -6,7 +6,7 @@ import pytest
 from evaluation.metrics.control.following import FOLLOWING_METRICS, ControlReference
 from evaluation.metrics.metric import Measurement
 from evaluation.readings.face import FaceReadings
-from tests.factories.readings import readings
+from tests.factories.evaluation.readings import readings
 
 WAVE = np.sin(2 * np.pi * np.arange(40) / 40)
 

@@ -7,7 +7,7 @@ from evaluation.metrics.control.following import ControlReference
 from evaluation.metrics.control.landmark_distance import F_LMD, FACE_POINTS, M_LMD, MOUTH_POINTS
 from evaluation.metrics.metric import Measurement
 from evaluation.readings.face import FaceReadings
-from tests.factories.readings import readings
+from tests.factories.evaluation.readings import readings
 
 
 def distances(output: FaceReadings, truth: FaceReadings) -> list[Measurement]:

@@ -13,7 +13,7 @@ from evaluation.metrics.control.matrix import (
 )
 from evaluation.readings.face import MEASURES, FaceReadings
 from evaluation.records import MODEL
-from tests.factories.readings import readings
+from tests.factories.evaluation.readings import readings
 
 TIMES = np.arange(40) / 40
 WAVE = np.sin(2 * np.pi * TIMES)

@@ -17,8 +17,8 @@ from evaluation.metrics.lip_sync.lip_encoders import (
 )
 from preprocessing.audio.mel import mel_features
 from storage.publishing import BuildReport, Recipe, materialise
-from tests.factories.lip_stage_files import RUN, lip_networks, publish_lip_stage
-from tests.factories.stages import TOY, row_facts
+from tests.factories.evaluation.lip_stage_files import RUN, lip_networks, publish_lip_stage
+from tests.factories.training.stages import TOY, row_facts
 from training.data.draws import mel_window_rows
 from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, collect, write_weights

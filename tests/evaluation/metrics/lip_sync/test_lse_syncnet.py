@@ -18,8 +18,8 @@ from evaluation.metrics.lip_sync.lse_syncnet_track import read_crops
 from evaluation.metrics.lip_sync.syncnet import SyncNetScorer, load_syncnet_scorer
 from models.external.syncnet import SyncNet
 from preprocessing.media.decoding import DecodeSettings, decode_sound, open_video
-from tests.factories.media import Recipe, make_video
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
+from tests.factories.preprocessing.media import Recipe, make_video
 
 Weights = dict[str, Tensor]
 PICTURE_LAYERS: Final = {0: ((1, 2, 2), 0), 4: ((1, 2, 2), 1), 8: (1, 1), 11: (1, 1), 14: (1, 1), 18: (1, 0)}

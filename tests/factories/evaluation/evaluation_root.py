@@ -10,9 +10,9 @@ from upath import UPath
 
 from evaluation.config import EvaluationConfig
 from models.presets import PRESETS
-from tests.factories.head_files import publish_toy_run
-from tests.factories.stages import TOY
-from tests.factories.toy_run import CONFIG, TOY_RUN, make_root
+from tests.factories.evaluation.head_files import publish_toy_run
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import CONFIG, TOY_RUN, make_root
 from training.jobs.plan import RUN_PRESETS
 
 # Of the toy data set's split train three people have clips that are long enough: 12, 14 and 10 frames.

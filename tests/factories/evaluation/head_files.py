@@ -13,9 +13,9 @@ from models.motion import MotionEncoder
 from models.presets import TINY
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
-from tests.factories.stages import TOY
-from tests.factories.toy_run import parent_parts, publish_weights
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import parent_parts, publish_weights
 from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import collect, write_weights
 from training.jobs.config import TrainingConfig

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.factories import toy_run
+from tests.factories.training import toy_run
 from training.engine import checkpoint
 from training.engine.progress import TrainingProgress
 from training.jobs.job import TrainingJob

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipelines.cli.console import without_chatter
+from pipelines.console import without_chatter
 
 CHATTER = "W0000 00:00:1795.1 15 inference_feedback_manager.cc:114] Feedback manager requires a model"
 

@@ -46,7 +46,13 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if sys.argv[-1] != "child":
-        command = [sys.executable, "-m", "tests.factories.fake_training_worker", sys.argv[1], "child"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.factories.training.fake_training_worker",
+            sys.argv[1],
+            "child",
+        ]
         subprocess.Popen(command, start_new_session=True)
     (work / f"{os.getpid()}.pid").touch()
     if sys.argv[-1] == "child":

@@ -13,7 +13,7 @@ from upath import UPath
 from storage.gc.findings import Layout, RetentionWindow, Unreferenced
 from storage.gc.unreferenced import Roots, find_unreferenced, no_roots
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
-from tests.factories.builds import ClipSettings, build, recipe
+from tests.factories.storage.builds import ClipSettings, build, recipe
 
 EMPTY = Layout()
 OLD, NEW = recipe(), recipe(ClipSettings(minimum_face_px=64))

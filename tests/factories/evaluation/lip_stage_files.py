@@ -11,9 +11,9 @@ from models.audio import AudioEncoder
 from models.motion import MotionEncoder
 from storage.publishing import BuildReport, Recipe, current, materialise
 from storage.root import open_root
-from tests.factories.stages import TOY
-from tests.factories.toy_run import publish_weights
-from tests.factories.weights import randomise
+from tests.factories.models.weights import randomise
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import publish_weights
 from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.stage_weights import collect, write_weights
 from training.engine.weights_digest import weights_digest

@@ -1,6 +1,6 @@
 """An asset that trains with the FAKE worker, for tests of starting and cancelling. FAKE_WORK says where.
 
-``python -m tests.factories.fake_training`` runs it as `pdfgc train` runs a stage.
+``python -m tests.factories.training.fake_training`` runs it as `pdfgc train` runs a stage.
 """
 
 import os
@@ -30,7 +30,7 @@ def fake_stage(context: AssetExecutionContext) -> AssetResult:
         context,
         work / "job.json",
         processes=1,
-        worker="tests.factories.fake_training_worker",
+        worker="tests.factories.training.fake_training_worker",
         ending=Ending(grace_seconds=0.5),
         intervals=ReportIntervals(line_seconds=0.3, picture_seconds=0.8),
     )

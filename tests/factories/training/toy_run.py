@@ -27,9 +27,9 @@ from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
-from tests.factories import training_data as data_makers
-from tests.factories.stages import TOY
-from tests.factories.training_data import make_data_set
+from tests.factories.training import data as data_makers
+from tests.factories.training.data import make_data_set
+from tests.factories.training.stages import TOY
 from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.settings import LoggingConfig, TrainerSettings

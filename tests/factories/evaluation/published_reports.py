@@ -12,7 +12,7 @@ from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_TABLE
 from storage.manifest import Input
 from storage.publishing import Published
-from tests.factories.report import publish_files, small_plan
+from tests.factories.evaluation.report import publish_files, small_plan
 
 
 def publish_report(

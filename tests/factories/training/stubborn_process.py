@@ -1,7 +1,7 @@
 """A command that ignores SIGINT and SIGTERM, with a child in another session that does so too.
 
-``python -m tests.factories.stubborn_process FOLDER (wait | end | fail)``: writes FOLDER/<process id>.pid for
-both. With "end" and "fail" the first process ends and the second remains.
+``python -m tests.factories.training.stubborn_process FOLDER (wait | end | fail)``:
+writes FOLDER/<process id>.pid for both. With "end" and "fail" the first process ends and the second remains.
 """
 
 import os
@@ -21,7 +21,13 @@ def main() -> None:
     if mode == "grandchild":
         die_with_parent()
     else:
-        command = [sys.executable, "-m", "tests.factories.stubborn_process", str(folder), "grandchild"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.factories.training.stubborn_process",
+            str(folder),
+            "grandchild",
+        ]
         subprocess.Popen(command, start_new_session=True)
     (folder / f"{os.getpid()}.pid").touch()
     (folder / "progress.txt").write_text("not finished")
