@@ -180,7 +180,7 @@ def test_stage_is_launched_canceled_and_resumed(page: Page, deployment: Deployme
     wait_for(page, lambda: bool(graphql(page, OBSERVATIONS)["assetOrError"]["assetObservations"]))
     page.goto("/assets/stage2_pose?view=events")
     expect(page.get_by_text("Observed in run").first).to_be_visible()
-    page.goto("/assets/stage2_pose?view=partitions&partition=default")
+    page.goto("/assets/stage2_pose")
     row = page.get_by_role("row").filter(has_text="picture: losses")
     row.get_by_text("Show Markdown").click()
     curve = page.get_by_role("dialog").get_by_role("img", name="picture")
