@@ -1,4 +1,4 @@
-"""What a person chooses of an evaluation. Imports no torch: forms and command lines are made of it."""
+"""Settings of an evaluation. Imports no torch: Dagster's forms and the command line are made from them."""
 
 from typing import Literal
 

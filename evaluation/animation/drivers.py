@@ -238,11 +238,12 @@ class _Survey:
 
     def check(self, path: Path) -> None:
         """Raise ValueError if there is no face, or more than one."""
-        frames, found = len(self.places), sum(place is not None for place in self.places)
-        if not found:
-            looked = f"any of its {frames} frames" if frames > 1 else "it"
-            raise ValueError(f"{path}: no face was found in {looked}")
-        if self.frames_with_two > self.settings.second_face_share * found:
+        frames = len(self.places)
+        faces = frames - self.places.count(None)
+        if not faces:
+            searched = f"any of its {frames} frames" if frames > 1 else "it"
+            raise ValueError(f"{path}: no face was found in {searched}")
+        if self.frames_with_two > self.settings.second_face_share * faces:
             where = f" in {self.frames_with_two} of {frames} frames" if frames > 1 else ""
             raise ValueError(f"{path}: shows two faces of similar size{where}; use one that shows one person")
 
