@@ -190,7 +190,7 @@ def test_stage_is_launched_canceled_and_resumed(page: Page, deployment: Deployme
     cancel(page, first)
     assert kept_states(deployment)
     second = launch_pose(page)
-    expect(page.get_by_text("resumed at step").first).to_be_visible()
+    expect(page.get_by_text("Resuming stage2_pose from step").first).to_be_visible()
     cancel(page, second)
 
 
