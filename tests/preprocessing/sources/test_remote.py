@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from preprocessing.media.container import RefusedVideo
-from preprocessing.sources import remote as remote_sources
 from preprocessing.sources.remote import (
     BucketPath,
     fetched,
@@ -143,7 +142,7 @@ def test_fetched_refuses_an_object_replaced_meanwhile(
         put(bucket, "a.mp4", b"new bytes")
         return range(start, end, step)
 
-    monkeypatch.setattr(remote_sources, "range", pieces, raising=False)
+    monkeypatch.setattr("storage.bucket.range", pieces, raising=False)
     with (
         pytest.raises(RefusedVideo, match="still_changing: the object was replaced"),
         fetched(place, tmp_path / "a.mp4"),
