@@ -164,8 +164,8 @@ def test_error_shows_three_keys_and_the_needed_file(tmp_path: Path) -> None:
     first = ", ".join(unknown.format(index) for index in range(3))
     assert str(caught.value) == (
         f"{tmp_path / 'network.pth'} ({len(state)} keys) does not fit Sequential: 8 keys do not "
-        f"({first}, 5 more); need network.pth: `pdfgc weights fetch NAME` gets the published file, or says "
-        "where it is"
+        f"({first}, 5 more); need network.pth: `pdfgc weights fetch NAME` downloads the published file, "
+        "or prints its address"
     )
 
 

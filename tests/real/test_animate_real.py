@@ -63,9 +63,9 @@ def test_sound_and_every_driver_are_in_step_with_the_video(shared_clips: Path, t
         assert container.streams.video[0].frames == 50
 
 
-def test_two_people_on_a_portrait_are_told(shared_clips: Path) -> None:
+def test_two_people_on_a_portrait_are_refused(shared_clips: Path) -> None:
     picture = shared_clips / "stills" / "two-people__two_people.jpg"
-    with FaceFollower() as follower, pytest.raises(ValueError, match="shows two faces of like size"):
+    with FaceFollower() as follower, pytest.raises(ValueError, match="shows two faces of similar size"):
         follower.follow(picture)
 
 

@@ -67,7 +67,7 @@ def test_page_renders_a_video_from_uploaded_files(tmp_path: Path, app: AppClient
     page.locator("#portrait-input .drop").evaluate(DROP, ["face.png", face])
     page.get_by_role("button", name="Generate video").click()
     expect(page.get_by_role("alert")).to_contain_text(
-        "nothing tells how long the video is", timeout=RENDER_TIMEOUT_MS
+        "the length of the video is not determined", timeout=RENDER_TIMEOUT_MS
     )
 
     page.locator("#file-lip").set_input_files(tmp_path / "driver.mp4")

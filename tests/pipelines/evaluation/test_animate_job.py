@@ -70,7 +70,7 @@ def test_a_filled_form_is_an_order_and_an_empty_path_is_none() -> None:
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inputs: dict[str, str]) -> None:
+def test_job_shows_the_video_its_sheet_and_notes(tmp_path: Path, inputs: dict[str, str]) -> None:
     publish_toy_run(tmp_path / "root", "toy")
     with DagsterInstance.ephemeral() as instance:
         result = run(
@@ -87,7 +87,7 @@ def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inpu
     assert (shown["frames"].value, shown["side (px)"].value) == (6, 32)
     assert shown["duration (s)"].value == 0.24
     assert "frames per second" in shown
-    assert shown["notes"].value == "- no driver for pose, eye, expression: held neutral"
+    assert shown["notes"].value == "- no driver for pose, eye, expression: neutral"
     assert str(shown["picture: contact sheet"].value).startswith("![picture](data:image/jpeg;base64,")
 
 
@@ -95,11 +95,11 @@ def test_the_job_shows_the_video_a_look_at_it_and_the_notes(tmp_path: Path, inpu
     ("change", "message"),
     [
         ({"appearance": "/nowhere/face.png"}, "no file /nowhere/face.png"),
-        ({"output": "out.avi"}, "out.avi: what is written is mp4; end the name with .mp4"),
+        ({"output": "out.avi"}, "out.avi: output files must end in .mp4"),
         ({"strengths": {"pose": 9.0}}, "strengths.pose must be <= 5, got 9.0"),
     ],
 )
-def test_what_cannot_be_made_is_one_line_and_no_retry(
+def test_invalid_request_is_one_line_and_not_retried(
     tmp_path: Path, inputs: dict[str, str], change: dict[str, Any], message: str
 ) -> None:
     @job(op_retry_policy=RetryPolicy(max_retries=2), resource_defs={"workspace": WorkspaceResource()})

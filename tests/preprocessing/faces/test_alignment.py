@@ -103,7 +103,7 @@ def test_transform_landmarks_scales_depth() -> None:
 
 
 def test_crop_transforms_refuses_bad_landmarks() -> None:
-    with pytest.raises(ValueError, match=r"landmarks are \(2, 468, 3\)"):
+    with pytest.raises(ValueError, match=r"landmarks are \[2, 468, 3\]"):
         crop_transforms(np.zeros((2, 468, 3), np.float32), OFFICIAL)
     with pytest.raises(ValueError, match="all source points coincide"):
         crop_transforms(np.zeros((2, 478, 3), np.float32), OFFICIAL)

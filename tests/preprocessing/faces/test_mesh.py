@@ -81,6 +81,6 @@ def test_parse_landmarks_equals_protobuf() -> None:
 def test_find_refuses_images_that_are_not_square() -> None:
     with (
         FaceMesh(tracking=True) as mesh,
-        pytest.raises(ValueError, match=r"square RGB image, got \(4, 5, 3\)"),
+        pytest.raises(ValueError, match=r"square RGB image, got \[4, 5, 3\]"),
     ):
         mesh.find(np.zeros((4, 5, 3), np.uint8))
