@@ -79,7 +79,8 @@ class LandmarkBlock(nn.Module):
 class Hourglass(nn.Module):
     """Downsample the map `depth` times and upsample it again, with a skip branch at every resolution.
 
-    ``[B, C, H, W] -> [B, C, H, W]``, H and W at least 2 ** depth.
+    ``[B, C, H, W] -> [B, C, H, W]``, H and W at least 2 ** depth. It pools with the maximum, as the released
+    motion encoder does; common FAN implementations pool with the mean, which changes all of its outputs.
     """
 
     def __init__(self, channels: int, depth: int, dropout: float) -> None:
@@ -98,7 +99,7 @@ class Hourglass(nn.Module):
 
     def _level(self, level: int, maps: Tensor) -> Tensor:
         skip = self.dropout(self.get_submodule(f"b1_{level}")(maps))
-        low = self.get_submodule(f"b2_{level}")(functional.avg_pool2d(maps, 2))
+        low = self.get_submodule(f"b2_{level}")(functional.max_pool2d(maps, 2))
         low = self._level(level - 1, low) if level > 1 else self.b2_plus_1(low)
         low = self.get_submodule(f"b3_{level}")(low)
         # To the size of the skip branch, not by two: 7 is halved to 3.

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from models.landmark_trunk import Hourglass, LandmarkTrunk
@@ -53,7 +53,7 @@ def hourglass(weights: Weights, name: str, level: int, maps: Tensor) -> Tensor:
     skip = block(weights, f"{name}b1_{level}", maps)
     rows, columns = maps.shape[2] // 2, maps.shape[3] // 2
     halved = (
-        maps[:, :, : rows * 2, : columns * 2].unflatten(2, (rows, 2)).unflatten(4, (columns, 2)).mean((3, 5))
+        maps[:, :, : rows * 2, : columns * 2].unflatten(2, (rows, 2)).unflatten(4, (columns, 2)).amax((3, 5))
     )
     low = block(weights, f"{name}b2_{level}", halved)
     low = hourglass(weights, name, level - 1, low) if level > 1 else block(weights, f"{name}b2_plus_1", low)
@@ -149,3 +149,13 @@ def test_official_encoder_shapes() -> None:
 def test_other_image_size_is_rejected() -> None:
     with pytest.raises(ValueError, match="image must be"):
         MotionEncoder(TINY.motion)(torch.zeros(1, 3, 60, 64))
+
+
+def test_hourglass_pools_with_the_maximum() -> None:
+    hourglass = Hourglass(channels=4, depth=1, dropout=0.0).eval()
+    for branch in ("b1_1", "b2_1", "b3_1", "b2_plus_1"):
+        hourglass.set_submodule(branch, nn.Identity())
+    maps = torch.zeros(1, 4, 2, 2)
+    maps[0, :, 0, 1] = 8.0
+    # One cell of the pooled map covers all four, so the upsampled branch adds its maximum, 8, everywhere.
+    assert torch.equal(hourglass(maps), maps + 8.0)

@@ -75,7 +75,7 @@ class PerceptionStage(Stage[LabelledFrames]):
     """Trains the whole network; starts from random weights."""
 
     name = "perception"
-    version = "1"
+    version = "2"
     settings_type = PerceptionStageSettings
 
     def __init__(self, context: StageContext, settings: PerceptionStageSettings) -> None:

@@ -141,7 +141,7 @@ class MotionStage(Stage[ClipPairs]):
     """Stage 1: trains all of `MotionModel` but the loss networks; starts from perception."""
 
     name = "stage1_motion"
-    version = "1"
+    version = "2"
     settings_type = MotionStageSettings
 
     def __init__(self, context: StageContext, settings: MotionStageSettings) -> None:
