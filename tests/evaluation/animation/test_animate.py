@@ -55,7 +55,7 @@ def test_video_has_the_length_and_start_of_the_sound(files: Path, tmp_path: Path
         request(files, video, grid=grid, **drivers), told.append, open_root(str(tmp_path / "root"))
     )
     assert (report.frames, report.seconds, report.side_px) == (10, 0.4, 64)
-    assert report.notes == ("no driver for expression: held neutral",)
+    assert report.notes == ("no driver for expression: neutral",)
     assert told[-1] == AnimateProgress("writing the grid", 10, 10)
     assert AnimateProgress("following the face of driver.mp4", 10, 10) in told
     with av.open(str(video)) as container:
@@ -80,8 +80,8 @@ def test_length_without_sound_is_that_of_the_longest_driver(files: Path, tmp_pat
     report = animate(request(files, tmp_path / "out.mp4", **drivers), root=open_root(str(tmp_path / "root")))
     assert report.frames == 14
     assert report.notes == (
-        "short.mp4: ends after 6 of 14 frames, the rest holds its last",
-        "no driver for lip, eye: held neutral",
+        "short.mp4: ends after 6 of 14 frames, its last one is held",
+        "no driver for lip, eye: neutral",
     )
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert not container.streams.audio
@@ -95,11 +95,11 @@ def test_seconds_set_the_length(files: Path, tmp_path: Path) -> None:
 
 
 def test_request_rejects_invalid_paths_and_values(files: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"out\.avi: what is written is mp4"):
+    with pytest.raises(ValueError, match=r"out\.avi: output files must end in \.mp4"):
         request(files, tmp_path / "out.avi")
-    with pytest.raises(ValueError, match=r"driver\.mp4 is one of the inputs; write elsewhere"):
+    with pytest.raises(ValueError, match=r"driver\.mp4 is one of the inputs; choose another output"):
         request(files, files / "driver.mp4", pose=files / "driver.mp4")
-    with pytest.raises(ValueError, match="cannot hold both the video and the grid"):
+    with pytest.raises(ValueError, match="output and grid are the same file"):
         request(files, tmp_path / "out.mp4", grid=tmp_path / "out.mp4")
     with pytest.raises(ValueError, match=r"pose must be <= 5, got 9"):
         Strengths(pose=9.0)
@@ -118,7 +118,7 @@ def test_unusable_input_is_one_line_and_writes_nothing(files: Path, tmp_path: Pa
     cases: list[tuple[tuple[str | Path, ...], str]] = [
         (
             (*lip, "--checkpoint", "nobody"),
-            "'nobody' is no folder of released files, and no run of that name",
+            "'nobody' is neither a folder of released files nor a run that has trained",
         ),
         ((*lip, "--pose", tmp_path / "none.mp4"), f"no file {tmp_path / 'none.mp4'}"),
         (
@@ -126,7 +126,7 @@ def test_unusable_input_is_one_line_and_writes_nothing(files: Path, tmp_path: Pa
             f"{tmp_path / 'black.png'}: no face was found in it",
         ),
         ((*lip, "--appearance", tmp_path / "two.png"), f"{tmp_path / 'two.png'}: shows two faces"),
-        (("--lip", tmp_path / "silent.wav"), f"{tmp_path / 'silent.wav'}: its sound is silent"),
+        (("--lip", tmp_path / "silent.wav"), f"{tmp_path / 'silent.wav'}: the sound is silent"),
         (("--lip", tmp_path / "text.wav"), f"{tmp_path / 'text.wav'}: neither a sound file nor a video"),
         ((*lip, "--eye", tmp_path / "text.mp4"), f"{tmp_path / 'text.mp4'}: its content is in none of"),
         (("--eye", files / "face.png"), "nothing tells how long the video is"),
@@ -146,5 +146,5 @@ def test_command_writes_and_reports_the_video(files: Path, tmp_path: Path) -> No
     result = run(files, tmp_path, "--lip", files / "speech.wav", "--pose", files / "driver.mp4")
     assert result.exit_code == 0, result.output
     assert f"{tmp_path / 'out.mp4'}: 0.40 s, 10 frames of 32 px by run 'toy'" in result.output
-    assert "no driver for eye, expression: held neutral" in result.output
+    assert "no driver for eye, expression: neutral" in result.output
     assert (tmp_path / "out.mp4").is_file()

@@ -118,7 +118,7 @@ def test_unusable_drivers_are_one_line_errors(follower: FaceFollower, tmp_path: 
         follower.follow(nobody)
     (face,) = face_pictures(1)
     two = save(tmp_path / "two.png", np.concatenate([face, face[:, ::-1]], axis=1))
-    with pytest.raises(ValueError, match=r"two\.png: shows two faces of like size; give one"):
+    with pytest.raises(ValueError, match=r"two\.png: shows two faces of similar size; use one"):
         follower.follow(two)
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.png"):
         follower.follow(tmp_path / "none.png")

@@ -41,7 +41,7 @@ def test_sound_of_a_video_is_on_its_pictures_timeline(tmp_path: Path) -> None:
 
 def test_unusable_sound_is_a_one_line_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(8_000, np.float32), 16_000)
-    with pytest.raises(ValueError, match=r"silent\.wav: its sound is silent"):
+    with pytest.raises(ValueError, match=r"silent\.wav: the sound is silent"):
         read_sound(tmp_path / "silent.wav")
     write_video(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3, 25)
     with pytest.raises(ValueError, match=r"mute\.mp4: no sound stream"):

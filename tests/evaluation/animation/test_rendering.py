@@ -140,7 +140,7 @@ def test_separate_strengths_need_measured_parts() -> None:
     head, _ = pixel_head()
     faces = {"eye": ColourFace(Path("a.mp4"), [(0, 150, 0)])}
     with pytest.raises(
-        ValueError, match=r"pixels: gaze and blinks cannot be set apart: .*train stage2_eye again"
+        ValueError, match=r"pixels: gaze and blink strengths must be equal: .*train stage2_eye again"
     ):
         next(render_frames(head, animation_inputs(faces, 1), Strengths(blink=0.0), 4))
     same = render_frames(head, animation_inputs(faces, 1), Strengths(eye=0.5, gaze=0.0, blink=0.0), 4)

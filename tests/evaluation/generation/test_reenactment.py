@@ -107,7 +107,7 @@ def test_too_few_clips_give_fewer_videos_and_a_note() -> None:
 
 
 def test_draw_plan_rejects_clips_that_are_too_short() -> None:
-    with pytest.raises(ValueError, match="split test: no video can be made of 0 clips of 10 frames or more"):
+    with pytest.raises(ValueError, match="split test has 0 clips of 10 frames or more, too few"):
         drawn([("a", "anna", 9)])
 
 
@@ -115,22 +115,22 @@ def test_plan_round_trips_through_its_file(tmp_path: Path) -> None:
     write_plan(tmp_path / "reenactment_plan.json", drawn())
     assert read_plan(tmp_path / "reenactment_plan.json") == drawn()
     (tmp_path / "wrong.json").write_text('{"name": "x", "seed": "y"}')
-    with pytest.raises(ValueError, match=r"wrong\.json: no list of reenactments \(seed: "):
+    with pytest.raises(ValueError, match=r"wrong\.json: not a reenactment plan \(seed: "):
         read_plan(tmp_path / "wrong.json")
 
 
 def test_require_clips_rejects_another_data_set() -> None:
     keys = [key for key, _, _ in CLIPS]
     require_clips(drawn(), keys, "here")
-    with pytest.raises(ValueError, match=r"here lacks \d+ of \d+ clips of the list test-seed0, such as a-0"):
+    with pytest.raises(ValueError, match=r"here lacks \d+ of \d+ clips of the plan test-seed0, such as a-0"):
         require_clips(drawn(), [key for key in keys if person(key) != "a"], "here")
 
 
 def test_invalid_plans_are_rejected() -> None:
     one = drawn().reenactments[0]
-    with pytest.raises(ValueError, match="names twice: \\['self-00'\\]"):
+    with pytest.raises(ValueError, match="duplicate names \\['self-00'\\]"):
         ReenactmentPlan("x", 0, "test", "digest", (one, one))
-    with pytest.raises(ValueError, match="drivers of \\['lip'\\]"):
+    with pytest.raises(ValueError, match="got \\['lip'\\]"):
         Reenactment("x", "self", "a", 0, {"lip": "a"}, 5)
     with pytest.raises(ValueError, match="task control with base None"):
         replace(one, task="control")

@@ -135,7 +135,7 @@ def test_lip_encoders_need_a_run_with_a_lip_stage(
     )
     absent = score(video, "--scorer", "lip_encoders", "--weights", "default", "--protocol", "crop")
     assert absent.output == (
-        f"Error: no run 'default' has trained stage2_lip under {tmp_path} (no run there has)\n"
+        f"Error: run 'default' has not trained stage2_lip under {tmp_path}; runs that have: none\n"
     )
     assert {missing.exit_code, absent.exit_code} == {1}
 

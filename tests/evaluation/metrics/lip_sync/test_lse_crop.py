@@ -105,7 +105,7 @@ def test_short_or_not_square_videos_are_not_scored() -> None:
     short = score_crops(pictures(numbers), sound(drawn(40)), NumberScorer())
     assert short == NotScored("number", "crop", "too_short", "29 frames and 40 of sound, need 30 of each")
     wide = score_crops([np.zeros((8, 10, 3), np.uint8)] * 40, sound(drawn(40)), NumberScorer())
-    assert wide == NotScored("number", "crop", "not_square", "pictures are 10 x 8, an aligned crop is square")
+    assert wide == NotScored("number", "crop", "not_square", "pictures are 10 x 8, aligned crops are square")
 
 
 def write_video(path: Path, numbers: NDArray[np.int64], heard: NDArray[np.int64]) -> None:
