@@ -129,8 +129,8 @@ def test_unusable_input_is_one_line_and_writes_nothing(files: Path, tmp_path: Pa
         (("--lip", tmp_path / "silent.wav"), f"{tmp_path / 'silent.wav'}: the sound is silent"),
         (("--lip", tmp_path / "text.wav"), f"{tmp_path / 'text.wav'}: neither a sound file nor a video"),
         ((*lip, "--eye", tmp_path / "text.mp4"), f"{tmp_path / 'text.mp4'}: its content is in none of"),
-        (("--eye", files / "face.png"), "nothing tells how long the video is"),
-        ((*driver, "--gaze-strength", "0"), "run 'toy': gaze and blinks cannot be set apart"),
+        (("--eye", files / "face.png"), "the length of the video is not determined"),
+        ((*driver, "--gaze-strength", "0"), "run 'toy': gaze and blink strengths must be equal"),
     ]
     for arguments, message in cases:
         result = run(files, tmp_path, *arguments)

@@ -108,6 +108,6 @@ def test_run_is_loaded_by_name_or_root_path(
     assert load_named_lip_encoders(Path(RUN)).name == scorer.name
     monkeypatch.setenv("PDFGC_ROOT", str(tmp_path))
     assert load_named_lip_encoders(Path(str(root)) / RUN).name == scorer.name
-    with pytest.raises(FileNotFoundError, match="no root .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"no root .*absent"):
         load_named_lip_encoders(tmp_path / "absent" / RUN)
     assert not (tmp_path / "absent").exists()
