@@ -126,9 +126,9 @@ def test_augmentation_is_differentiable_and_checks_input() -> None:
     augment_motion(frames, (0,), MotionAugmentation()).sum().backward()
     assert frames.grad is not None
     assert frames.grad.abs().sum() > 0
-    with pytest.raises(ValueError, match="2 seeds for 1 rows"):
+    with pytest.raises(ValueError, match="one seed per row, got 2 for 1"):
         augment_motion(frames, (0, 1), MotionAugmentation())
-    with pytest.raises(ValueError, match="need float of 5 dimensions"):
+    with pytest.raises(ValueError, match="must be float with 5 dimensions"):
         augment_window(frames, (0,), WindowAugmentation())
     with pytest.raises(ValueError, match=r"hue_turns must be <= 0\.5, got 0\.6"):
         ColourJitter(hue_turns=0.6)

@@ -21,7 +21,7 @@ def test_network_input_is_resized_with_antialiasing() -> None:
 
 
 def test_network_input_rejects_other_frames() -> None:
-    with pytest.raises(ValueError, match=r"frames are torch\.float32\[3, 2, 2\]"):
+    with pytest.raises(ValueError, match=r"got torch\.float32\[3, 2, 2\]"):
         to_network_input(torch.zeros(3, 2, 2), 2)
-    with pytest.raises(ValueError, match=r"need uint8\[\.\.\., 3, H, W\]"):
+    with pytest.raises(ValueError, match=r"must be uint8\[\.\.\., 3, H, W\]"):
         to_network_input(torch.zeros(2, 2, 3, dtype=torch.uint8), 2)

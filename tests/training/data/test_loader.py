@@ -200,7 +200,7 @@ def test_corrupt_clips_are_replaced_up_to_the_bound(tmp_path: Path, workers: int
         assert set(TRAIN) - set(batch.facts.keys) == {key_of(3)}
     assert stream.cursor.corrupt_keys == (key_of(3),)
     # The count continues in the next run.
-    with pytest.raises(CorruptMemberError, match="1 clips cannot be read, at most 0"):
+    with pytest.raises(CorruptMemberError, match="1 clips cannot be read, maximum_corrupt_clips is 0"):
         BatchStream(pairs(tmp_path), settings(5), cursor=stream.cursor)
 
 
@@ -209,7 +209,9 @@ def test_corrupt_clips_above_the_bound_are_an_error(tmp_path: Path) -> None:
     for clip in (1, 4):
         for frame in range(CLIPS[clip].frames):
             damage_member(tmp_path, key_of(clip), f"{frame:03d}.jpg")
-    with pytest.raises(CorruptMemberError, match="2 clips cannot be read, at most 1") as raised:
+    with pytest.raises(
+        CorruptMemberError, match="2 clips cannot be read, maximum_corrupt_clips is 1"
+    ) as raised:
         list(itertools.islice(BatchStream(pairs(tmp_path), settings(5, maximum_corrupt_clips=1)), 2))
     assert key_of(1) in str(raised.value)
     assert key_of(4) in str(raised.value)

@@ -100,9 +100,9 @@ def test_sample_generator_depends_on_all_arguments() -> None:
 
 
 def test_order_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="rank 2 of 2"):
+    with pytest.raises(ValueError, match=r"rank must be in \[0, 2\), got 2"):
         World(2, 2)
-    with pytest.raises(ValueError, match="0 samples"):
+    with pytest.raises(ValueError, match="samples must be >= 1 and seed >= 0, got 0"):
         Order(np.array([], np.int64), 0, OrderSettings())
     with pytest.raises(ValueError, match="window_samples must be >= 1, got 0"):
         OrderSettings(window_samples=0)
