@@ -27,7 +27,7 @@ class StageInfo:
         name: of the stage, its asset and its module in `training/stages/`.
         description: shown in Dagster.
         parents: stages whose weights it starts from.
-        labels: labels of the data set that it reads; each must come from one labeller. None reads `lip_sync`.
+        labels: labels that it reads of the data set (none reads `lip_sync`); each from one labeller.
         pretrained: settings of `TrainingConfig` that name pretrained weights and are part of its recipe.
         renders: its generator is the one that `evaluation` and `pdfgc animate` use. The last such row counts.
     """

@@ -1,4 +1,4 @@
-"""Faces as drivers: stills and videos of any size to aligned 224 px crops at 25 fps, in two passes.
+"""Turns a driver (a still or a video of any size) into aligned 224 px face crops at 25 fps, in two passes.
 
 The first pass tracks the face as `face_tracks` does and stores a few numbers per frame; the second cuts the
 crops, using the average landmarks of the whole shot. Training averages over clips of at most 64 frames; over

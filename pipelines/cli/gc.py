@@ -11,7 +11,7 @@ from pipelines.options import options_from
 @options_from(GcSettings, "settings")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(remove: bool, settings: GcSettings, as_json: bool) -> None:
-    """List unreferenced builds under the root, and remove them with --remove.
+    """List or remove unreferenced builds.
 
     Kept are current builds, the data sets and shards of trained runs and baseline runs, the inputs of running
     builds, and everything more recent than --keep-days (use 0 only while nothing is running). Videos, the

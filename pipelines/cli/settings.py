@@ -20,7 +20,7 @@ DELIMITER: Final = "__"
 @click.option("--changed", is_flag=True, help="List only settings changed by the environment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def settings(words: tuple[str, ...], changed: bool, as_json: bool) -> None:
-    """List every setting with its value, bounds and environment variable.
+    """List settings, bounds and environment variables.
 
     With WORDS, only settings whose variable or description contains all of them. The variables change the
     defaults of this deployment; the launchpad and the options of a command change a single run.

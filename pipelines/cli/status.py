@@ -26,7 +26,7 @@ FAILURES_SHOWN: Final = 5
 @click.option("--all", "all_batches", is_flag=True, help="List every stale batch, not only the first 20.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(all_batches: bool, as_json: bool) -> None:
-    """Show costs, stale batches and failed runs."""
+    """Show costs, stale batches with reasons, and failed runs."""
     from rich.console import Console
 
     from pipelines.logs import log_to_terminal

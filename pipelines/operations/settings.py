@@ -1,4 +1,4 @@
-"""What a deployment decides of the work that nobody starts by hand."""
+"""Settings of a deployment's automatic work: sensors, schedules, retries and alerts."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""What picture metrics compare: the pictures of a video, and streams of pictures as batches of tensors."""
+"""Inputs of picture metrics: a video's pictures and its reference, and batching of pictures into tensors."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
