@@ -109,5 +109,5 @@ def shown(pictures: Sequence[NDArray[np.uint8]], control: str) -> NDArray[np.int
 
 def animation_inputs(
     faces: dict[str, ColourFace], frames: int, sound: NDArray[np.float32] | None = None
-) -> AnimationInputs:
+) -> AnimationInputs[ColourFace]:
     return AnimationInputs(colour(100, 110, 120), sound, faces, frames)
