@@ -151,7 +151,7 @@ def test_pose_stage_loss_decreases() -> None:
     stage.model.train()
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=1e-2)
     losses = list[float]()
-    for _ in range(25):
+    for _ in range(40):
         loss = stage.model(batch).losses["pose"]
         optimizer.zero_grad()
         loss.backward()
