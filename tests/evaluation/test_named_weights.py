@@ -1,4 +1,4 @@
-"""Weights of the list in the settings of an evaluation: used by name, and told in what is published."""
+"""Weights of the list in the settings of an evaluation: used by name, and recorded in what is published."""
 
 import hashlib
 import json
@@ -56,10 +56,10 @@ def test_metric_takes_weights_by_name_and_records_them(
     published = run_quality_evaluation(root, config)
     rows = read_records(local_copy(published.directory) / "metric_records.parquet")
     assert all(row.value is not None for row in rows if row.metric.startswith("lpips"))
-    (told,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
+    (record,) = json.loads((local_copy(published.directory) / "pretrained_weights.json").read_text())
     digest = hashlib.sha256(alexnet.read_bytes()).hexdigest()
-    assert (told["setting"], told["weights"], told["sha256"]) == ("lpips_weights", "alexnet", digest)
-    assert told["licence"]["acceptance"]["how"] == "environment"
+    assert (record["setting"], record["weights"], record["sha256"]) == ("lpips_weights", "alexnet", digest)
+    assert record["licence"]["acceptance"]["how"] == "environment"
     by_path = EvaluationConfig(run="default", lpips_weights=str(alexnet))
     assert not run_quality_evaluation(root, by_path).built
 

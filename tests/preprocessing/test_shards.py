@@ -1,4 +1,4 @@
-"""A sample as WebDataset members and back, to the bit; damage and hostility told, nothing unpickled."""
+"""A sample as WebDataset members and back, to the bit; damage is reported, nothing is unpickled."""
 
 import io
 import json

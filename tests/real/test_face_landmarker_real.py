@@ -77,15 +77,15 @@ def score(labels: FaceLandmarks, name: str) -> NDArray[np.float32]:
 def test_a_turned_head_is_told_with_the_right_signs_and_most_of_its_turn(
     landmarker: FaceLandmarker, rig: FaceRig
 ) -> None:
-    told, true = [], []
+    poses, true = [], []
     for axis in range(3):
         for angle in (-0.25, 0.25):
             angles = np.zeros(3)
             angles[axis] = angle
-            told.append(landmarker.label([crop_of(rig, Controls(), angles, np.zeros(2))]).pose[0])
+            poses.append(landmarker.label([crop_of(rig, Controls(), angles, np.zeros(2))]).pose[0])
             pose = apparent_pose(rotation_from_angles(angles), HEAD_REST_CM)[None]
             true.append(pose_in_crop(pose, crop_transform()[None], CAMERA)[0])
-    made, truth = np.array(told), np.array(true)
+    made, truth = np.array(poses), np.array(true)
     for axis in range(3):
         share = np.diff(made[2 * axis : 2 * axis + 2, axis]) / np.diff(truth[2 * axis : 2 * axis + 2, axis])
         assert 0.7 < float(share[0]) < 1.1, (axis, share)
@@ -186,10 +186,11 @@ def test_it_agrees_with_the_default_labels_on_real_clips(
     apart, eyes = [], []
     for clip in read_clips(folders["clips"]):
         frames = slice(None, None, 5)
-        told = landmarker.label(map(decode_jpeg, clip.frames_jpeg[frames]))
-        assert told.found.all(), clip.key
-        apart.append(np.abs(told.pose - poses[clip.key][frames]))
-        shut = [told.blendshapes[:, BLENDSHAPES.index(name)] for name in ("eyeBlinkRight", "eyeBlinkLeft")]
+        landmarks = landmarker.label(map(decode_jpeg, clip.frames_jpeg[frames]))
+        assert landmarks.found.all(), clip.key
+        apart.append(np.abs(landmarks.pose - poses[clip.key][frames]))
+        columns = [BLENDSHAPES.index(name) for name in ("eyeBlinkRight", "eyeBlinkLeft")]
+        shut = landmarks.blendshapes[:, columns].T
         eyes.append(np.stack([shut[0] + shut[1], blinks[clip.key][frames].sum(axis=1)]))
     median = np.median(np.concatenate(apart), axis=0)
     assert (np.degrees(median[:3]) < (4.0, 2.5, 1.0)).all(), np.degrees(median[:3])

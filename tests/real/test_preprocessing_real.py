@@ -1,4 +1,4 @@
-"""Real clips of different kinds through the chain. Counts are told, not only passed or failed."""
+"""Real clips of different kinds through the chain. Prints the counts."""
 
 import hashlib
 from collections import defaultdict

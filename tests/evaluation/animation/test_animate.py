@@ -48,16 +48,16 @@ def run(files: Path, tmp_path: Path, *arguments: str | Path) -> Result:
 
 def test_video_has_the_length_and_start_of_the_sound(files: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in files.glob("*.*")}
-    told: list[AnimateProgress] = []
+    messages: list[AnimateProgress] = []
     video, grid = tmp_path / "made" / "out.mp4", tmp_path / "made" / "grid.mp4"
     drivers = {"lip": files / "speech.wav", "pose": files / "driver.mp4", "eye": files / "face.png"}
     report = animate(
-        request(files, video, grid=grid, **drivers), told.append, open_root(str(tmp_path / "root"))
+        request(files, video, grid=grid, **drivers), messages.append, open_root(str(tmp_path / "root"))
     )
     assert (report.frames, report.seconds, report.side_px) == (10, 0.4, 64)
     assert report.notes == ("no driver for expression: neutral",)
-    assert told[-1] == AnimateProgress("writing the grid", 10, 10)
-    assert AnimateProgress("following the face of driver.mp4", 10, 10) in told
+    assert messages[-1] == AnimateProgress("writing the grid", 10, 10)
+    assert AnimateProgress("following the face of driver.mp4", 10, 10) in messages
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height, stream.average_rate, stream.frames) == (64, 64, 25, 10)

@@ -96,8 +96,8 @@ def test_score_reports_bad_weights_on_one_line(video: Path, tmp_path: Path) -> N
         "--weights FILE\n"
     )
     absent = score(video, "--protocol", "frame", "--weights", tmp_path / "absent.model")
-    told = f"Error: syncnet_weights: no file {tmp_path / 'absent.model'}, and no weights of that name; "
-    assert absent.output == f"{told}it takes syncnet_v2\n"
+    message = f"Error: syncnet_weights: no file {tmp_path / 'absent.model'}, and no weights of that name; "
+    assert absent.output == f"{message}it takes syncnet_v2\n"
     (tmp_path / "text.model").write_text("no weights")
     wrong = score(video, "--protocol", "frame", "--weights", tmp_path / "text.model")
     assert wrong.output.startswith(f"Error: {tmp_path / 'text.model'} cannot be read as weights")

@@ -2,7 +2,7 @@
 
 Every source picture carries its own number as twelve black or white blocks, and a thirteenth block
 that flashes; a chirp sounds from exactly the time at which the flash's picture starts. So what a
-decoder shows at any time can be told from the picture itself, and where the sound lies by
+decoder shows at any time can be read off the picture itself, and the position of the sound off
 correlation, whatever the codecs do to both.
 """
 

@@ -1,4 +1,4 @@
-"""A FAKE worker for tests of starting and cancelling: counts steps in a file, as fast as it is told.
+"""A FAKE worker for tests of starting and cancelling: counts steps in a file, at the given rate.
 
 It has what makes real workers hard to end: it ignores SIGINT and SIGTERM, and has a child in a session of its
 own that does so too. It resumes from the step that it finds, as the real one does.

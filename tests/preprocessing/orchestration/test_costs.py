@@ -43,6 +43,6 @@ def test_step_cost_without_measured_memory() -> None:
     import json
 
     made = manifest("clips", {"clips": 1}, {})
-    told = json.loads(made.to_json())
-    del told["peak_memory_mebibytes"]
-    assert Manifest.from_json(json.dumps(told)).peak_memory_mebibytes == 0.0
+    record = json.loads(made.to_json())
+    del record["peak_memory_mebibytes"]
+    assert Manifest.from_json(json.dumps(record)).peak_memory_mebibytes == 0.0

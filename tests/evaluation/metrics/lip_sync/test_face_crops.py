@@ -72,10 +72,10 @@ def test_crop_beyond_the_picture_is_grey() -> None:
 def test_choose_track_takes_the_longest_or_says_why_not() -> None:
     long, longer, small = track(100, 120.0), track(150, 110.0, first_frame=7), track(200, 100.0)
     assert choose_track([long, longer, small], PROTOCOL) is longer
-    for tracks, told in (
+    for tracks, message in (
         ([], "no_face: no face was found in any frame"),
         ([track(99, 120.0)], "too_short: the longest face track has 99 frames, need 100"),
         ([small], "too_small: the face is 100 px large, need more than 100 px"),
     ):
-        with pytest.raises(RefusedVideo, match=f"^{told}$"):
+        with pytest.raises(RefusedVideo, match=f"^{message}$"):
             choose_track(tracks, PROTOCOL)
