@@ -19,6 +19,7 @@ from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
 from storage.publishing import current, published_partitions, verify
 from storage.root import local_copy
+from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, read_weights
 from training.jobs.job import TrainingJob
@@ -127,12 +128,20 @@ def load_talking_head(
         return TalkingHead(
             f"released files in {folder}", networks, postprocessing, 1, OFFICIAL_EYE_PARTS, place
         )
-    trained, window_frames, eye_parts = load_run(root, checkpoint)
-    return TalkingHead(f"run {checkpoint!r}", trained, postprocessing, window_frames, eye_parts, place)
+    trained, windows, eye_parts = load_run(root, checkpoint)
+    return TalkingHead(
+        f"run {checkpoint!r}",
+        trained,
+        postprocessing,
+        windows.window_frames,
+        eye_parts,
+        place,
+        windows.window_from,
+    )
 
 
-def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | None]:
-    """Networks of a run (EMA weights if it has them), K of its expression window, and its eye parts.
+def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, ExpressionWindowSettings, EyeParts | None]:
+    """Networks of a run (EMA weights if it has them), its expression window, and its eye parts.
 
     Raises:
         ValueError: the run or one of its stages is not trained, or is damaged.
@@ -160,4 +169,4 @@ def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, int, EyeParts | No
     context = StageContext(networks, read_parents(root, RENDERING_STAGE, config))
     weights = StageWeights(f"{RENDERING_STAGE} of run {run!r}", tensors)
     trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
-    return trained, settings.windows.window_frames, measured_parts(context.parents["stage2_eye"])
+    return trained, settings.windows, measured_parts(context.parents["stage2_eye"])

@@ -22,6 +22,7 @@ from evaluation.animation.mel_windows import mel_windows, silent_window
 from evaluation.animation.request import Strengths
 from evaluation.animation.talking_head import FaceMotion, TalkingHead
 from models.style_vector import StyleVector
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 
 FACE_CONTROLS: Final = ("expression", "eye", "pose")
 CONTROLS: Final = ("lip", *FACE_CONTROLS)
@@ -81,9 +82,11 @@ def control_codes(
     """Code [D] of each control by frame, as the generator takes it."""
     neutrals = neutral_codes(head, inputs.portrait)
     driven = face_codes(head, inputs.faces, inputs.frames, frames_at_once)
-    windows = {"pose": head.postprocessing.pose_window_frames, "expression": head.expression_window_frames}
-    for name in windows.keys() & driven.keys():
-        driven[name] = windowed_mean(driven[name], (1.0,) * windows[name], "shrink")
+    if "pose" in driven:
+        weights = (1.0,) * head.postprocessing.pose_window_frames
+        driven["pose"] = windowed_mean(driven["pose"], weights, "shrink")
+    if "expression" in driven:
+        driven["expression"] = mean_expressions(head, driven["expression"])
     if inputs.sound is not None:
         driven["lip"] = lip_codes(head, inputs.sound, inputs.frames, frames_at_once)
     strength: dict[str, float | Tensor] = {
@@ -160,6 +163,13 @@ def lip_codes(
     return windowed_mean(codes, head.postprocessing.lip_weights(), "zero")
 
 
+def mean_expressions(head: TalkingHead, codes: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Expression codes [D], each the mean over a window as wide as in the head's training."""
+    if head.expression_window_from == "clip":
+        return span_mean(codes, MAXIMUM_CLIP_FRAMES)
+    return windowed_mean(codes, (1.0,) * head.expression_window_frames, "shrink")
+
+
 def eye_strength(head: TalkingHead, strengths: Strengths) -> float | Tensor:
     """Strength of the eye code, or a matrix [D, D] that scales gaze, blinks and the rest differently.
 
@@ -211,6 +221,32 @@ def windowed_mean(
         for weight, value in others:
             mean = mean + weight * value
         yield mean / total
+
+
+def span_mean(rows: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """Mean over the `count` codes around each code; near the ends, over the first or last `count`.
+
+    Holds `count` codes at a time. All codes of a shorter stream have its one mean.
+
+    Args:
+        rows: [D] each.
+        count: Codes in a mean.
+
+    Yields:
+        One mean for each code.
+    """
+    remaining = iter(rows)
+    span = deque(islice(remaining, count), maxlen=count)
+    if not span:
+        return
+    before, after = len(span) // 2, (len(span) - 1) // 2
+    mean = torch.stack(list(span)).mean(dim=0)
+    yield from repeat(mean, before + 1)
+    for row in remaining:
+        span.append(row)
+        mean = torch.stack(list(span)).mean(dim=0)
+        yield mean
+    yield from repeat(mean, after)
 
 
 def interpolate(rows: Iterable[Tensor], neutral: Tensor, strength: float | Tensor) -> Iterator[Tensor]:

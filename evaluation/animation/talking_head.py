@@ -21,6 +21,7 @@ from models.appearance import Appearance
 from models.generator import Generator
 from models.style_vector import StyleVector
 from training.data.frames import to_network_input
+from training.data.sources import WindowFrom
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class TalkingHead:
         name: Of the checkpoint, for messages.
         side_px: S.
         postprocessing: Applied to the codes.
-        expression_window_frames: A frame's expression is the mean over K frames around it.
+        expression_window_frames: K, the frames whose mean is a frame's expression, as in training.
+        expression_window_from: Whether they were consecutive or spread over a clip. Spread: the mean is over
+            as many frames as a clip has at most.
         eye_parts: Which parts of the eye code are gaze and blinks; None if they were not separated.
     """
 
@@ -69,10 +72,12 @@ class TalkingHead:
         expression_window_frames: int,
         eye_parts: EyeParts | None,
         device: torch.device,
+        expression_window_from: WindowFrom = "consecutive",
     ) -> None:
         self.name = name
         self.postprocessing = postprocessing
         self.expression_window_frames = expression_window_frames
+        self.expression_window_from: WindowFrom = expression_window_from
         self.eye_parts = eye_parts
         self._networks = networks.to(device).eval()
         self.device = device

@@ -26,6 +26,7 @@ class CachedTalkingHead(TalkingHead):
     def __init__(self, head: TalkingHead) -> None:
         self.name, self.postprocessing, self.side_px = head.name, head.postprocessing, head.side_px
         self.expression_window_frames = head.expression_window_frames
+        self.expression_window_from = head.expression_window_from
         self.eye_parts, self.device = head.eye_parts, head.device
         self._head = head
         self._motions: dict[bytes, FaceMotion] = {}

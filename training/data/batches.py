@@ -111,7 +111,7 @@ class LabelledFrames(Batch):
 
 @dataclass(frozen=True)
 class ExpressionWindows(Batch):
-    """Expression stage: K frames around the driving frame, its audio, and an appearance frame."""
+    """Expression stage: the driving frame and K - 1 others of its clip, its audio, an appearance frame."""
 
     appearance: Tensor  # uint8 [B, 3, H, W], another frame of the clip
     window: Tensor  # uint8 [B, K, 3, H, W], the driving frame in the middle (K odd)

@@ -26,6 +26,17 @@ def draw_pair(frames: int, gap: int, rng: np.random.Generator) -> tuple[int, int
     return first, draw_other(frames, first, gap, rng)
 
 
+def draw_spread(frames: int, frame: int, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw `count` - 1 other frames, in order: one of each of `count` equal parts of a clip, but `frame`'s.
+
+    `count` must be at most `frames`.
+    """
+    bounds = np.arange(count + 1) * frames // count
+    own = int(np.searchsorted(bounds, frame, side="right")) - 1
+    drawn = rng.integers(bounds[:-1], bounds[1:])
+    return [int(number) for part, number in enumerate(drawn) if part != own]
+
+
 def mel_window_rows(frame: int, frames: int) -> NDArray[np.int64]:
     """The 20 mel rows of a video frame t, from 4 (t - 2) on; clamped to the clip's 4 T + 7 rows."""
     return np.clip(4 * (frame - 2) + np.arange(MEL_WINDOW_FRAMES), 0, 4 * frames + 6)

@@ -4,7 +4,7 @@ A source knows its samples (clips, or single eye anchors) and reads one as a bat
 a sample (frames, negatives) are drawn from the given generator.
 """
 
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import Settings
 from training.data.batches import Batch, ClipPairs, CorruptMember, ExpressionWindows, LabelledFrames, RowFacts
-from training.data.draws import draw_other, draw_pair, driven_by, read_mel_window
+from training.data.draws import draw_other, draw_pair, draw_spread, driven_by, read_mel_window
 from training.data.index import ClipIndex
 from training.data.shard_reader import ShardReader
 
+WindowFrom = Literal["clip", "consecutive"]
 BatchOut_co = TypeVar("BatchOut_co", bound=Batch, covariant=True)
 
 
@@ -69,6 +70,12 @@ class ExpressionWindowSettings(Settings):
     """Expression stage; the paper's window size is unverified."""
 
     window_frames: int = Field(default=5, ge=1, description="K, odd: the driving frame is in the middle")
+    # The paper: consecutive frames around the driving one. Ours: few consecutive frames hardly differ, so
+    # their mean keeps what decorrelation should remove (`docs/training.md`).
+    window_from: WindowFrom = Field(
+        default="clip",
+        description="clip: K frames spread over the whole clip; consecutive: K frames around the driving one",
+    )
     minimum_gap_frames: int = Field(
         default=1, ge=0, description="Minimum distance of appearance and driving frame"
     )
@@ -158,10 +165,10 @@ class ExpressionWindowSource(WholeClipSource):
         self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts
     ) -> ExpressionWindows:
         """A window within the clip, and another frame for the appearance."""
-        frames, half = self.frame_count(item), self.settings.window_frames // 2
-        driving = int(rng.integers(half, frames - half))
+        frames = self.frame_count(item)
+        window = self._draw_window(frames, rng)
+        driving = window[len(window) // 2]
         appearance = draw_other(frames, driving, self.settings.minimum_gap_frames, rng)
-        window = range(driving - half, driving + half + 1)
         images = reader.frames(item, [appearance, *window])
         return ExpressionWindows(
             driven_by(facts, driving),
@@ -169,3 +176,13 @@ class ExpressionWindowSource(WholeClipSource):
             window=torch.stack(images[1:])[None],
             mels=read_mel_window(reader, item, driving)[None],
         )
+
+    def _draw_window(self, frames: int, rng: np.random.Generator) -> list[int]:
+        """K different frames, the driving one in the middle."""
+        count = self.settings.window_frames
+        if self.settings.window_from == "consecutive":
+            first = int(rng.integers(frames - count + 1))
+            return list(range(first, first + count))
+        driving = int(rng.integers(frames))
+        others = draw_spread(frames, driving, count, rng)
+        return [*others[: count // 2], driving, *others[count // 2 :]]

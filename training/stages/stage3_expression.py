@@ -70,7 +70,8 @@ class ExpressionStageSettings(Settings):
 
     weights: ExpressionWeights = ExpressionWeights()
     windows: ExpressionWindowSettings = Field(
-        default=ExpressionWindowSettings(), description="Frames around the driving frame; K of the paper"
+        default=ExpressionWindowSettings(),
+        description="Frames whose mean is the expression code; K of the paper",
     )
     augmentation: WindowAugmentation = WindowAugmentation()
     memory_rows: int = Field(default=4096, ge=1, description="M, rows of each of the two memory banks")

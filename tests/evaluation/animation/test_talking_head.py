@@ -31,6 +31,7 @@ def test_run_codes_come_from_every_stage(tmp_path: Path) -> None:
     root = publish_toy_run(tmp_path / "root", "mine")
     head = load_talking_head("mine", root, "cpu")
     assert (head.name, head.side_px, head.expression_window_frames) == ("run 'mine'", TOY_SIDE_PX, 3)
+    assert head.expression_window_from == "clip"
     assert head.postprocessing == PostprocessingConfig()
     parents, last = parent_parts(), stage3_parts(6)  # the averages
     motion = MotionEncoder(TOY.motion)
@@ -71,6 +72,7 @@ def test_released_files_give_codes_and_pictures(tmp_path: Path) -> None:
     assert head.postprocessing == OFFICIAL_POSTPROCESSING
     assert head.eye_parts is OFFICIAL_EYE_PARTS
     assert (plain.postprocessing, plain.expression_window_frames) == (PostprocessingConfig(neutral="zero"), 1)
+    assert plain.expression_window_from == "consecutive"
     pictures = crops(3, side)
     gained, codes = head.motion(pictures), plain.motion(pictures)
     torch.testing.assert_close(gained.pose, codes.pose)

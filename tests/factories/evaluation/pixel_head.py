@@ -17,6 +17,7 @@ from evaluation.animation.rendering import CONTROLS, AnimationInputs
 from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
 from models.generator import Generator
+from training.data.sources import WindowFrom
 
 SIDE_PX: Final = 48
 BAND_PX: Final = SIDE_PX // len(CONTROLS)
@@ -70,12 +71,14 @@ def pixel_head(
     postprocessing: PostprocessingConfig | None = None,
     *,
     window_frames: int = 1,
+    window_from: WindowFrom = "consecutive",
     eye_parts: EyeParts | None = None,
 ) -> tuple[TalkingHead, PixelNetworks]:
     networks = PixelNetworks()
     postprocessing = postprocessing or PostprocessingConfig()
     device = torch.device("cpu")
-    return TalkingHead("pixels", networks, postprocessing, window_frames, eye_parts, device), networks
+    head = TalkingHead("pixels", networks, postprocessing, window_frames, eye_parts, device, window_from)
+    return head, networks
 
 
 @dataclass

@@ -211,9 +211,30 @@ def test_labelled_frames_have_the_frames_labels(root: Path, decoded: list[int]) 
     assert len(decoded) == 4 * 5
 
 
-def test_expression_windows_are_centred(root: Path, decoded: list[int]) -> None:
+def test_expression_windows_spread_over_the_clip(root: Path) -> None:
+    source = ExpressionWindowSource(index_of(root), ExpressionWindowSettings(window_frames=5))
+    driven = set[tuple[int, int]]()
+    for batch in itertools.islice(BatchStream(source, LOADER), 40):
+        assert read_pictures(batch.driving) == driving(batch.facts)
+        for row, (clip, frame, _) in enumerate(driving(batch.facts)):
+            shown = read_pictures(batch.window[row])
+            assert {other for other, _, _ in shown} == {clip}
+            length = CLIPS[clip].frames
+            bounds = [length * part // 5 for part in range(6)]
+            counts = np.histogram([at for _, at, _ in shown], bounds)[0]
+            # The last bin of a histogram includes its right bound, which is no frame.
+            assert counts.tolist() == [1] * 5
+            assert torch.equal(batch.mels[row], mel_of(clip, frame))
+            driven.add((clip, frame))
+    trained = [number for number, clip in enumerate(CLIPS) if clip.split == "train"]
+    ends = {(clip, at) for clip in trained for at in (0, CLIPS[clip].frames - 1)}
+    assert len(driven & ends) > len(ends) // 2  # the driving frame may be any of the clip
+
+
+def test_consecutive_expression_windows_are_centred(root: Path, decoded: list[int]) -> None:
     source = ExpressionWindowSource(
-        index_of(root), ExpressionWindowSettings(window_frames=5, minimum_gap_frames=1)
+        index_of(root),
+        ExpressionWindowSettings(window_frames=5, window_from="consecutive", minimum_gap_frames=1),
     )
     for batch in itertools.islice(BatchStream(source, LOADER), 6):
         assert read_pictures(batch.driving) == driving(batch.facts)
