@@ -77,15 +77,17 @@ class EqualisedLinear(nn.Module):
 
     @override
     def forward(self, style: Tensor) -> Tensor:
-        """One factor per input channel of a convolution."""
-        return functional.linear(style, self.weight * self.scale, self.bias)
+        """One factor per input channel of a convolution; under autocast too in the weights' precision."""
+        with torch.autocast(style.device.type, enabled=False):
+            return functional.linear(style.to(self.weight.dtype), self.weight * self.scale, self.bias)
 
 
 class ModulatedConvolution(nn.Module):
     """Convolution whose weights are scaled per sample by the style and normalised (demodulated).
 
     The scaling is applied to input and output instead of to the weights, which is equivalent: one convolution
-    for the whole batch, without weights [B, O, I, K, K].
+    for the whole batch, without weights [B, O, I, K, K]. Its factors are computed in the weights' precision
+    under autocast too: rounded to bfloat16, they would hide a small code (pose, eye) in noise.
     """
 
     def __init__(
@@ -119,15 +121,16 @@ class ModulatedConvolution(nn.Module):
         """
         weight = self.weight[0] * self.scale
         factors = self.modulation(style)
-        maps = maps * factors[:, :, None, None]
+        maps = (maps * factors[:, :, None, None]).to(maps.dtype)
         if self.blur is None:
             maps = functional.conv2d(maps, weight, padding=self.padding)
         else:
             maps = self.blur(functional.conv_transpose2d(maps, weight.transpose(0, 1), stride=2))
         if not self.demodulate:
             return maps
-        energy = functional.linear(factors.square(), weight.square().sum(dim=(2, 3)))
-        return maps * torch.rsqrt(energy + DEMODULATION_EPSILON)[:, :, None, None]
+        with torch.autocast(maps.device.type, enabled=False):
+            energy = functional.linear(factors.square(), weight.square().sum(dim=(2, 3)))
+        return (maps * torch.rsqrt(energy + DEMODULATION_EPSILON)[:, :, None, None]).to(maps.dtype)
 
 
 class NoiseStrength(nn.Module):
@@ -177,7 +180,10 @@ class StyledConvolution(nn.Module):
 
 
 class ReadOut(nn.Module):
-    """Modulated 1x1 convolution to RGB without demodulation, added to the upsampled smaller image."""
+    """Modulated 1x1 convolution to RGB without demodulation, added to the upsampled smaller image.
+
+    In the weights' precision under autocast too, as the sum of all resolutions is the image itself.
+    """
 
     def __init__(self, input_channels: int, style_width: int, *, upsample: bool) -> None:
         super().__init__()
@@ -188,7 +194,8 @@ class ReadOut(nn.Module):
     @override
     def forward(self, maps: Tensor, style: Tensor, smaller: Tensor | None) -> Tensor:
         """RGB [B, 3, H, W] of maps [B, C, H, W], added to the image [B, 3, H / 2, W / 2]."""
-        image = self.conv(maps, style) + self.bias
-        if self.upsample is None or smaller is None:
-            return image
-        return image + self.upsample(smaller)
+        with torch.autocast(maps.device.type, enabled=False):
+            image = self.conv(maps.to(self.bias.dtype), style) + self.bias
+            if self.upsample is None or smaller is None:
+                return image
+            return image + self.upsample(smaller)
