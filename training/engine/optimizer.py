@@ -37,12 +37,18 @@ class OptimizerStep:
         if not named:
             raise ValueError(f"{type(module).__name__} has no parameter that requires gradients")
         self._parameters = list(named.values())
-        self._factors, groups = group_by_rate(named, module.rate_factors())
+        groups = group_by_settings(named, optimizer, module.part_optimizers())
+        self._group_settings = list(groups)
         self.optimizer = Adam(
-            groups,
-            lr=optimizer.learning_rate,
-            betas=optimizer.betas,
-            weight_decay=optimizer.weight_decay,
+            [
+                {
+                    "params": values,
+                    "lr": settings.learning_rate,
+                    "betas": settings.betas,
+                    "weight_decay": settings.weight_decay,
+                }
+                for settings, values in groups.items()
+            ]
         )
 
     def step(self, step: int, *arguments: Any) -> tuple[StepResult, Tensor, Tensor]:
@@ -56,8 +62,8 @@ class OptimizerStep:
             The module's result, the weighted total, and the gradient norm before clipping; scalars on the
             device. Under DDP the norm is that of the mean gradient over all ranks.
         """
-        for group, factor in zip(self.optimizer.param_groups, self._factors, strict=True):
-            group["lr"] = self._settings.rate_at(step) * factor
+        for group, settings in zip(self.optimizer.param_groups, self._group_settings, strict=True):
+            group["lr"] = settings.rate_at(step)
         device = self._parameters[0].device.type
         with torch.autocast(device, torch.bfloat16, enabled=self._trainer.precision == "bfloat16"):
             result: StepResult = self._wrapped(*arguments)
@@ -70,33 +76,31 @@ class OptimizerStep:
         return result, total.detach(), gradient_norm.detach()
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step."""
+        """The learning rate of a step, of the parameters without settings of their own."""
         return self._settings.rate_at(step)
 
 
-def group_by_rate(
-    named: Mapping[str, nn.Parameter], factors: Mapping[str, float]
-) -> tuple[list[float], list[dict[str, list[nn.Parameter]]]]:
-    """Group parameters by the factor on their learning rate.
+def group_by_settings(
+    named: Mapping[str, nn.Parameter], default: OptimizerSettings, parts: Mapping[str, OptimizerSettings]
+) -> dict[OptimizerSettings, list[nn.Parameter]]:
+    """Group parameters by their optimizer settings.
 
     Args:
         named: parameters by name.
-        factors: by prefix of the name; 1 for names without one.
-
-    Returns:
-        The factors, and Adam's parameter groups in the same order.
+        default: of names without a prefix in `parts`.
+        parts: by prefix of the name.
 
     Raises:
         ValueError: a prefix matches no parameter.
     """
-    unknown = [prefix for prefix in factors if not any(name.startswith(prefix) for name in named)]
+    unknown = [prefix for prefix in parts if not any(name.startswith(prefix) for name in named)]
     if unknown:
-        raise ValueError(f"rate factors are set for {unknown}, but no parameter name starts so")
-    groups: dict[float, list[nn.Parameter]] = {}
+        raise ValueError(f"optimizer settings are given for {unknown}, but no parameter name starts so")
+    groups: dict[OptimizerSettings, list[nn.Parameter]] = {}
     for name, value in named.items():
-        factor = next((factors[prefix] for prefix in factors if name.startswith(prefix)), 1.0)
-        groups.setdefault(factor, []).append(value)
-    return list(groups), [{"params": values} for values in groups.values()]
+        settings = next((parts[prefix] for prefix in parts if name.startswith(prefix)), default)
+        groups.setdefault(settings, []).append(value)
+    return groups
 
 
 def weighted_total(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -1,6 +1,6 @@
 """How any stage is optimised and logged."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,15 @@ class OptimizerSettings(Settings):
     def rate_at(self, step: int) -> float:
         """The learning rate of a step; a function of the step alone, so that a resumed run has the same."""
         return self.learning_rate * self.decay_factor ** (step // self.decay_every_steps)
+
+
+GENERATOR_OPTIMIZER: Final = OptimizerSettings(learning_rate=2e-3, weight_decay=0.0)
+"""StyleGAN2's rate for weights of unit variance, scaled in use: Adam moves a weight by about the rate at each
+step, and in a run it must be able to move by its own size. The official code's rate of 1e-4 and decay of 1e-3
+belong to its Gaussian initialisation of deviation 0.02. On unit-variance weights that decay is about thirty
+times the gradient of the columns that read the small codes, and erases them (docs/training.md)."""
+DISCRIMINATOR_OPTIMIZER: Final = OptimizerSettings(weight_decay=0.0)
+"""Spectral normalisation makes the weights' scale, which is what decay changes, irrelevant."""
 
 
 class TrainerSettings(Settings):

@@ -3,9 +3,9 @@
     pdfgc train all --preset paper --processes 4
 
 Time: a secondary source gives 2 days for lip, 2 for pose and 2 weeks for expression on 4 x V100.
-Unverified: all values. Learning rates, batch size, λ and 500,000 iterations were found unused in the official
-    code;
-temperature, K, M and the window are unknown and are the documented defaults of their settings.
+Unverified: all values. Batch size, λ, 500,000 iterations and the learning rates of all networks but G were
+found unused in the official code; temperature, K, M and the window are unknown and are the documented
+defaults of their settings. G has StyleGAN2's rate, and neither G nor D weight decay (docs/training.md).
 Expected metrics: those of the released model, in the evaluation report.
 """
 

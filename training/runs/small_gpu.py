@@ -3,7 +3,8 @@
     pdfgc train all --preset small_gpu --device cuda
 
 Time: not measured on a whole run; `benchmarks/train_step.py` measures images per second.
-Expected metrics: not measured. Unverified: as `paper`; steps and learning rates are ours.
+Expected metrics: not measured. Unverified: as `paper`; steps and learning rates are ours,
+G's excepted, which is `paper`'s.
 """
 
 import dataclasses

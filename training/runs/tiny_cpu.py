@@ -63,7 +63,7 @@ RUN: Final = RunPreset(
                 pairs=_PAIRS,
                 start_trunk_from_perception=True,
                 generator_noise=False,
-                generator_rate_factor=3.0,
+                generator_optimizer=_QUICK.replace(learning_rate=3e-3),
                 # In a run this short, reconstruction rewards hair and cheeks, for which the trunk forgets the
                 # mouth and lids (docs/log.md): keep it close to what perception learned.
                 trunk_rate_factor=0.01,
@@ -102,8 +102,8 @@ RUN: Final = RunPreset(
                     pixel=10.0,
                 ),
                 generator_noise=False,
-                # G has not seen the codes before and must learn to use them.
-                generator_rate_factor=10.0,
+                # G has not seen the codes before and must learn to use them in 150 steps.
+                generator_optimizer=_QUICK.replace(learning_rate=1e-2),
                 windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
                 augmentation=WindowAugmentation(colour=_COLOURS),
                 memory_rows=256,

@@ -59,8 +59,8 @@ class StepResult:
 class LossModule(nn.Module):
     """A module whose forward returns a `StepResult`. Its parameters that require gradients are trained."""
 
-    def rate_factors(self) -> Mapping[str, float]:
-        """Factors on the learning rate, by prefix of the parameter's name; 1 for all others."""
+    def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
+        """Optimizer settings of some parameters, by prefix of the name; all others have the stage's."""
         return {}
 
 

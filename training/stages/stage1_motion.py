@@ -23,7 +23,7 @@ from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.sources import ClipPairSettings, ClipPairSource
 from training.engine.progress import HeldOutMetric
-from training.engine.settings import OptimizerSettings
+from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
@@ -72,12 +72,10 @@ class MotionStageSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
-    # The generator's weights have unit variance and are scaled in use (equalised learning rate), so one rate
-    # changes them relatively less than the encoders'. 1: one rate for all, as found in the official code.
-    generator_rate_factor: float = Field(default=1.0, gt=0)
+    generator_optimizer: OptimizerSettings = GENERATOR_OPTIMIZER
     # Ours: below 1, a trunk that encodes eyes and lips keeps doing so; reconstruction hardly rewards it.
-    trunk_rate_factor: float = Field(default=1.0, ge=0)
-    adversary_optimizer: OptimizerSettings = OptimizerSettings()
+    trunk_rate_factor: float = Field(default=1.0, gt=0)
+    adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
 
 
 class MotionModel(LossModule):
@@ -107,9 +105,10 @@ class MotionModel(LossModule):
         return self.generator(torch.cat([encoded.code, self.motion(driving)], dim=1), encoded.map)
 
     @override
-    def rate_factors(self) -> Mapping[str, float]:
-        settings = self._settings
-        return {"generator.": settings.generator_rate_factor, "motion.": settings.trunk_rate_factor}
+    def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
+        settings, trunk = self._settings, self._settings.optimizer
+        rate = trunk.learning_rate * settings.trunk_rate_factor
+        return {"generator.": settings.generator_optimizer, "motion.": trunk.replace(learning_rate=rate)}
 
     @override
     def forward(self, batch: ClipPairs) -> StepResult:

@@ -27,7 +27,7 @@ from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.sources import ExpressionWindowSettings, ExpressionWindowSource
 from training.engine.progress import HeldOutMetric
-from training.engine.settings import OptimizerSettings
+from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
 from training.losses.decorrelation import DimensionPairs, decorrelation_loss, in_window_mean
@@ -86,10 +86,8 @@ class ExpressionStageSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
-    # The generator's weights have unit variance and are scaled in use (equalised learning rate), so one rate
-    # changes them relatively less than the encoders'. 1: one rate for all, as found in the official code.
-    generator_rate_factor: float = Field(default=1.0, gt=0)
-    adversary_optimizer: OptimizerSettings = OptimizerSettings()
+    generator_optimizer: OptimizerSettings = GENERATOR_OPTIMIZER
+    adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
 
 
 class ExpressionModel(LossModule):
@@ -158,8 +156,8 @@ class ExpressionModel(LossModule):
         return self.generator(style.to_vector(), encoded.map).float()
 
     @override
-    def rate_factors(self) -> Mapping[str, float]:
-        return {"generator.": self._settings.generator_rate_factor}
+    def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
+        return {"generator.": self._settings.generator_optimizer}
 
     @override
     def forward(self, batch: ExpressionWindows) -> StepResult:

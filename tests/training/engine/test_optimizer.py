@@ -14,7 +14,7 @@ from training.engine.optimizer import (
     FiniteGuard,
     NotFiniteError,
     OptimizerStep,
-    group_by_rate,
+    group_by_settings,
     weighted_total,
 )
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
@@ -27,15 +27,15 @@ PLAIN = OptimizerSettings(learning_rate=0.1, betas=(0.0, 0.0), weight_decay=0.0)
 class Pair(LossModule):
     """Two numbers; the loss is their weighted sum."""
 
-    def __init__(self, factors: Mapping[str, float] | None = None) -> None:
+    def __init__(self, parts: Mapping[str, OptimizerSettings] | None = None) -> None:
         super().__init__()
         self.slow, self.fast = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
         self.frozen = nn.Parameter(torch.tensor(1.0), requires_grad=False)
-        self._factors = factors or {}
+        self._parts = parts or {}
 
     @override
-    def rate_factors(self) -> Mapping[str, float]:
-        return self._factors
+    def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
+        return self._parts
 
     @override
     def forward(self, scale: Tensor) -> StepResult:
@@ -74,8 +74,8 @@ def test_weighted_total_rejects_missing_weight() -> None:
         weighted_total({"a": torch.tensor(1.0)}, {"a": 0.0})
 
 
-def test_optimizer_step_applies_rate_factors() -> None:
-    module = Pair({"fast": 3.0})
+def test_optimizer_step_applies_part_settings() -> None:
+    module = Pair({"fast": PLAIN.replace(learning_rate=0.3)})
     step = OptimizerStep(module, module, {"a": 1.0, "b": 1.0}, PLAIN, TRAINER)
     _, total, norm = step.step(0, torch.tensor(1.0))
     # Adam without memory moves by the rate, whatever the gradient.
@@ -100,15 +100,15 @@ def test_optimizer_step_sets_rate_of_its_step() -> None:
     settings = OptimizerSettings(
         learning_rate=0.1, betas=(0.0, 0.0), weight_decay=0.0, decay_every_steps=10, decay_factor=0.5
     )
-    module = Pair({"fast": 3.0})
+    module = Pair({"fast": settings.replace(learning_rate=0.3)})
     step = OptimizerStep(module, module, {"a": 1.0, "b": 1.0}, settings, TRAINER)
     step.step(25, torch.tensor(1.0))
     assert [group["lr"] for group in step.optimizer.param_groups] == pytest.approx([0.025, 0.075])
 
 
-def test_group_by_rate_rejects_unknown_prefix() -> None:
-    with pytest.raises(ValueError, match=r"rate factors are set for \['gone'\]"):
-        group_by_rate({"a": nn.Parameter(torch.ones(1))}, {"gone": 2.0})
+def test_group_by_settings_rejects_unknown_prefix() -> None:
+    with pytest.raises(ValueError, match=r"optimizer settings are given for \['gone'\]"):
+        group_by_settings({"a": nn.Parameter(torch.ones(1))}, PLAIN, {"gone": PLAIN})
 
 
 def test_optimizer_step_rejects_frozen_module() -> None:

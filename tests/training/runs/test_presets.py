@@ -1,0 +1,54 @@
+import pytest
+
+from tests.factories.training.stages import TOY
+from tests.factories.training.toy_run import toy_parents
+from training.engine.optimizer import OptimizerStep
+from training.jobs.plan import RUN_PRESETS
+from training.stages.stage import LossModule, StageContext, stage_class
+
+GENERATOR_STAGES = ("stage1_motion", "stage3_expression")
+
+
+@pytest.mark.parametrize("stage_name", GENERATOR_STAGES)
+@pytest.mark.parametrize("preset", RUN_PRESETS)
+def test_presets_move_unit_variance_weights(preset: str, stage_name: str) -> None:
+    run = RUN_PRESETS[preset].stage(stage_name)
+    stage = stage_class(stage_name)(StageContext(TOY, toy_parents()), run.settings)
+    assert stage.adversary is not None
+    assert stage.adversary_optimizer is not None
+    steps = {
+        "model": OptimizerStep(stage.model, stage.model, {}, stage.optimizer, run.trainer),
+        "adversary": OptimizerStep(
+            stage.adversary, stage.adversary, {}, stage.adversary_optimizer, run.trainer
+        ),
+    }
+    generator = rates_and_decays(stage.model, steps["model"], "generator.")
+    discriminator = rates_and_decays(stage.adversary, steps["adversary"], "")
+    assert {decay for _, decay in generator | discriminator} == {0.0}
+    ((rate, _),) = generator
+    # Short runs take larger steps: the rule is that a weight can move by about its own size.
+    assert rate == 2e-3 if preset != "tiny_cpu" else 0.5 < rate * run.trainer.steps < 5
+
+
+def rates_and_decays(module: LossModule, step: OptimizerStep, prefix: str) -> set[tuple[float, float]]:
+    """Learning rate and weight decay of every trained parameter whose name starts with the prefix."""
+    groups = {
+        parameter: (group["lr"], group["weight_decay"])
+        for group in step.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    return {
+        groups[value]
+        for name, value in module.named_parameters()
+        if name.startswith(prefix) and value.requires_grad
+    }
+
+
+def test_default_settings_of_the_generator() -> None:
+    for stage_name in GENERATOR_STAGES:
+        settings = stage_class(stage_name).settings_type()
+        assert (settings.generator_optimizer.learning_rate, settings.generator_optimizer.weight_decay) == (
+            2e-3,
+            0,
+        )
+        assert settings.adversary_optimizer.weight_decay == 0
