@@ -17,7 +17,10 @@ class EvaluationConfig(Settings):
         ValueError: a value is out of its bounds.
     """
 
-    run: str = Field(default="", description="Training run to evaluate; empty: the run trained last")
+    run: str = Field(
+        default="",
+        description="Training run to evaluate, or starter; empty: the run trained last, else the starter",
+    )
     split: ChosenSplit = Field(default="test", description="Split of the data set to draw clips from")
     self_videos: int = Field(
         default=6, ge=0, description="Self-reenactment videos: a clip drives its own first frame"

@@ -51,7 +51,7 @@ def options_from(
         left_out: fields without an option.
         suffixes: for each field of nested settings, the suffix of their options: {"strengths": "strength"}
             gives --lip-strength.
-        short: one-letter options by field, such as {"output": "-o"}.
+        short: second names of options by field, such as {"output": "-o"}.
     """
     entries = [*_entries(kind, left_out, suffixes or {})]
 

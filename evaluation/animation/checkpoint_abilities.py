@@ -1,20 +1,34 @@
-"""Capabilities of a checkpoint, without loading it. Imports no torch: the app uses it."""
+"""Which checkpoint a name means, and what it can do, without loading it.
 
+Imports no torch: the app uses it.
+"""
+
+import json
+import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from upath import UPath
 
-from storage.publishing import current
+import weights
+from storage.publishing import current, published_partitions
 from storage.root import local_copy
+from training.jobs.config import STARTER_NAME
 from training.jobs.job import TrainingJob
 from training.jobs.stage_run import JOB_NAME
 from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE
 
+logger = logging.getLogger(__name__)
+
 EYE_STAGE: Final = "stage2_eye"
 WEIGHTS_NAME: Final = "weights.safetensors"
 RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the catalog of pretrained weights
+DEFAULT_RUN: Final = "default"
+STARTER_FILE: Final = Path(weights.__file__).parent / STARTER_NAME / "starter.safetensors"
+EXPORTED_SUFFIX: Final = ".safetensors"
+FACTS_KEY: Final = "pdfgc"
+"""The only key of an exported model's metadata, a JSON object: with several their order would vary."""
 
 
 def is_released(checkpoint: str) -> bool:
@@ -22,19 +36,82 @@ def is_released(checkpoint: str) -> bool:
     return bool(checkpoint) and (checkpoint == RELEASED_NAME or Path(checkpoint).expanduser().is_dir())
 
 
+def exported_file(checkpoint: str) -> Path | None:
+    """The file of the starter model or of another exported model; None if a checkpoint is neither."""
+    if checkpoint == STARTER_NAME:
+        return STARTER_FILE
+    return Path(checkpoint).expanduser() if checkpoint.endswith(EXPORTED_SUFFIX) else None
+
+
+def resolve_checkpoint(root: UPath, checkpoint: str) -> str:
+    """A checkpoint by name; if none is named, run `default` if it is trained, else the starter model.
+
+    Raises:
+        FileNotFoundError: none is named, that run is not trained, and the starter model is not installed.
+    """
+    if checkpoint:
+        return checkpoint
+    if current(root, RENDERING_STAGE, DEFAULT_RUN) is not None:
+        return DEFAULT_RUN
+    if not STARTER_FILE.is_file():
+        known = published_partitions(root, RENDERING_STAGE)
+        raise FileNotFoundError(
+            f"no checkpoint is named, run {DEFAULT_RUN!r} is not trained under {root} (runs that are: "
+            f"{', '.join(known) or 'none'}), and the starter model is missing: no file {STARTER_FILE}. "
+            "Train a run: pdfgc train all"
+        )
+    logger.info("using the starter model (weights/starter, %d px)", exported_facts(STARTER_FILE)["side_px"])
+    return STARTER_NAME
+
+
+def list_checkpoints(root: UPath) -> list[str]:
+    """Names of the runs that can render videos, and the starter model if it is installed.
+
+    The first is what an empty name means: run `default` if it is trained, else the starter model.
+    """
+    runs = published_partitions(root, RENDERING_STAGE)
+    starter = [STARTER_NAME] if STARTER_FILE.is_file() else []
+    first = [DEFAULT_RUN] if DEFAULT_RUN in runs else starter
+    return list(dict.fromkeys([*first, *runs, *starter]))
+
+
+def exported_facts(file: Path) -> dict[str, Any]:
+    """The facts in the header of an exported model; see `evaluation.animation.exported_model`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or not an exported model.
+    """
+    if not file.is_file():
+        what = "the starter model is missing: " if file == STARTER_FILE else ""
+        raise FileNotFoundError(f"{what}no file {file}; `pdfgc export RUN FILE` writes such a file")
+    try:
+        with safe_open(file, framework="np") as opened:
+            metadata = opened.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{file} cannot be read as weights: {error}") from error
+    if FACTS_KEY not in metadata:
+        raise ValueError(f"{file} is not an exported model: its metadata lacks {FACTS_KEY!r}")
+    facts: dict[str, Any] = json.loads(metadata[FACTS_KEY])
+    return facts
+
+
 def separates_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
     """Whether gaze and blinks can have separate strengths.
 
-    They can for released files, and for runs whose eye stage measured the parts.
+    They can for released files, and for runs and exported models whose eye stage measured the parts.
 
     Args:
         root: Of training runs.
-        checkpoint: A folder of released files, their name in the list of weights, or a run; else False.
+        checkpoint: As `evaluation.animation.loading.load_talking_head` takes it; False for what is neither.
     """
     if not checkpoint:
         return False
     if is_released(checkpoint):
         return True
+    exported = exported_file(checkpoint)
+    if exported is not None:
+        return exported.is_file() and _has_eye_axes(exported)
     last = None if "/" in checkpoint else current(root, RENDERING_STAGE, checkpoint)
     if last is None:
         return False
@@ -42,5 +119,9 @@ def separates_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
     eye = current(root, EYE_STAGE, config.parents_run or config.run)
     if eye is None or WEIGHTS_NAME not in eye.manifest.files:
         return False
-    with safe_open(local_copy(eye.directory) / WEIGHTS_NAME, framework="np") as weights:
-        return any(name.startswith(f"{EYE_AXES_PART}.") for name in weights.keys())  # noqa: SIM118
+    return _has_eye_axes(local_copy(eye.directory) / WEIGHTS_NAME)
+
+
+def _has_eye_axes(file: Path) -> bool:
+    with safe_open(file, framework="np") as opened:
+        return any(name.startswith(f"{EYE_AXES_PART}.") for name in opened.keys())  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""Load a talking head from a checkpoint: a training run, or the released files."""
+"""Load a talking head from a checkpoint: a training run, an exported model, or the released files."""
 
 from pathlib import Path
 
@@ -7,28 +7,27 @@ from torch import Tensor, nn
 from typing_extensions import override
 from upath import UPath
 
-from evaluation.animation.checkpoint_abilities import RELEASED_NAME, is_released
+from evaluation.animation.checkpoint_abilities import (
+    RELEASED_NAME,
+    exported_file,
+    is_released,
+    resolve_checkpoint,
+)
+from evaluation.animation.exported_model import read_exported
 from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measured_parts
 from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, Neutral, PostprocessingConfig
 from evaluation.animation.request import Device, OfficialNetworkPreset
+from evaluation.animation.run_weights import RunWeights, read_run
 from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
 from models.generator import Generator
 from models.motion import MotionCodes, MotionEncoder
 from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
-from storage.publishing import current, published_partitions, verify
-from storage.root import local_copy
-from training.data.sources import ExpressionWindowSettings
-from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
-from training.engine.stage_weights import StageWeights, read_weights
-from training.jobs.job import TrainingJob
-from training.jobs.stage_run import JOB_NAME, read_settings
-from training.jobs.worker import read_parents
+from training.engine.stage_weights import StageWeights
+from training.jobs.config import STARTER_NAME
 from training.stage_catalog import RENDERING_STAGE
 from training.stages.encoders import FrozenEncoders
-from training.stages.stage import StageContext
-from training.stages.stage3_expression import ExpressionStageSettings
 from weights.resolve import weights_path
 
 
@@ -100,7 +99,8 @@ def load_talking_head(
 
     Args:
         checkpoint: A folder with the four released files, their name `pdfgc_official` in the list of
-            pretrained weights, or the name of a training run.
+            pretrained weights, `starter` or another exported model (.safetensors), or the name of a training
+            run; empty: run `default` if it is trained, else the starter model.
         root: Where training runs are published.
         device: auto takes the GPU if there is one.
         official_postprocessing: Whether to use `OFFICIAL_POSTPROCESSING`; None: for the released files only.
@@ -108,12 +108,13 @@ def load_talking_head(
         official_networks: Preset with the shapes of the released files.
 
     Raises:
-        FileNotFoundError: a released file is missing.
+        FileNotFoundError: a released file or an exported model is missing.
         ValueError: no such run or folder, a stage that is not trained, or weights that do not match.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda' but no CUDA device is available; use 'cpu' or 'auto'")
+    checkpoint = resolve_checkpoint(root, checkpoint)
     released = is_released(checkpoint)
     postprocessing = (
         OFFICIAL_POSTPROCESSING
@@ -128,45 +129,34 @@ def load_talking_head(
         return TalkingHead(
             f"released files in {folder}", networks, postprocessing, 1, OFFICIAL_EYE_PARTS, place
         )
-    trained, windows, eye_parts = load_run(root, checkpoint)
+    exported = exported_file(checkpoint)
+    weights = read_run(root, checkpoint) if exported is None else read_exported(exported)
+    trained, eye_parts = load_run(weights)
     return TalkingHead(
-        f"run {checkpoint!r}",
+        checkpoint_label(checkpoint),
         trained,
         postprocessing,
-        windows.window_frames,
+        weights.windows.window_frames,
         eye_parts,
         place,
-        windows.window_from,
+        weights.windows.window_from,
     )
 
 
-def load_run(root: UPath, run: str) -> tuple[TrainedNetworks, ExpressionWindowSettings, EyeParts | None]:
-    """Networks of a run (EMA weights if it has them), its expression window, and its eye parts.
+def checkpoint_label(checkpoint: str) -> str:
+    """A run or an exported model, for messages."""
+    if checkpoint == STARTER_NAME:
+        return "the starter model"
+    return f"run {checkpoint!r}" if exported_file(checkpoint) is None else f"exported model {checkpoint}"
+
+
+def load_run(weights: RunWeights) -> tuple[TrainedNetworks, EyeParts | None]:
+    """Networks of a run or of an exported model, and its eye parts.
 
     Raises:
-        ValueError: the run or one of its stages is not trained, or is damaged.
+        ValueError: weights are missing or do not fit.
     """
-    published = None if "/" in run or not run else current(root, RENDERING_STAGE, run)
-    if published is None:
-        known = published_partitions(root, RENDERING_STAGE)
-        runs = f"runs that have: {', '.join(known) or 'none'}"
-        raise ValueError(
-            f"{run!r} is neither a folder of released files nor a run that has trained {RENDERING_STAGE} "
-            f"under {root}; {runs}"
-        )
-    if wrong := verify(published):
-        raise ValueError(
-            f"{RENDERING_STAGE} of run {run!r} is damaged (changed files: {wrong[:4]}), train it again"
-        )
-    folder = local_copy(published.directory)
-    config = TrainingJob.read(folder / JOB_NAME).config
-    # As published with the run: the preset may have changed since.
-    networks = read_settings(NetworkPreset, published, "networks")
-    settings = read_settings(ExpressionStageSettings, published, "stage")
-    tensors = dict(read_weights(folder / WEIGHTS_NAME).tensors)
-    if (folder / EMA_NAME).is_file():
-        tensors |= read_weights(folder / EMA_NAME).tensors
-    context = StageContext(networks, read_parents(root, RENDERING_STAGE, config))
-    weights = StageWeights(f"{RENDERING_STAGE} of run {run!r}", tensors)
-    trained = TrainedNetworks(networks, FrozenEncoders(context), weights)
-    return trained, settings.windows, measured_parts(context.parents["stage2_eye"])
+    trained = TrainedNetworks(
+        weights.networks, FrozenEncoders(weights.context), weights.stages[RENDERING_STAGE]
+    )
+    return trained, measured_parts(weights.stages["stage2_eye"])

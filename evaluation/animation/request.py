@@ -77,9 +77,10 @@ class AnimateRequest(Settings):
         default=None, description="Driver of the expression: a video or a picture"
     )
     checkpoint: str = Field(
-        default="default",
-        description="A training run, pdfgc_official (of `pdfgc weights`), or a folder with the released "
-        "files",
+        default="",
+        description="A training run, starter or another exported model (.safetensors), pdfgc_official (of "
+        "`pdfgc weights`), or a folder with the released files; empty: run default if it is trained, else "
+        "the starter model",
     )
     grid: Path | None = Field(
         default=None, description="Also write portrait, result and drivers side by side (.mp4)"

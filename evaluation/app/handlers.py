@@ -25,7 +25,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from upath import UPath
 
-from evaluation.animation.checkpoint_abilities import is_released, separates_gaze_from_blinks
+from evaluation.animation.checkpoint_abilities import (
+    is_released,
+    list_checkpoints,
+    separates_gaze_from_blinks,
+)
 from evaluation.animation.request import (
     LARGEST_STRENGTH,
     AnimateRequest,
@@ -34,8 +38,6 @@ from evaluation.animation.request import (
     Strengths,
 )
 from evaluation.app.worker import RenderJob, RenderWorker, WorkerBusyError
-from storage.publishing import published_partitions
-from training.stage_catalog import RENDERING_STAGE
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
 STATIC_FILES: Final = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -76,7 +78,7 @@ class AppHandlers:
             for name, info in Strengths.model_fields.items()
         ]
         body = {
-            "runs": trained_runs(self._settings.root),
+            "runs": list_checkpoints(self._settings.root),
             "root": str(self._settings.root),
             "outputs": str(self._settings.outputs),
             "strengths": strengths,
@@ -173,7 +175,7 @@ class AppHandlers:
                 **files,
                 "output": output,
                 "grid": grid,
-                "checkpoint": body.get("checkpoint", "default"),
+                "checkpoint": body.get("checkpoint", ""),
                 "strengths": body.get("strengths", {}),
                 "seconds": body.get("seconds"),
                 "device": self._settings.device,
@@ -209,11 +211,6 @@ def build_app(settings: AppSettings) -> Starlette:
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
         lifespan=lifespan,
     )
-
-
-def trained_runs(root: UPath) -> list[str]:
-    """Names of the runs under the root that can render videos."""
-    return published_partitions(root, RENDERING_STAGE)
 
 
 def free_output_path(folder: Path, portrait: str) -> Path:

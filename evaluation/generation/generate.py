@@ -11,6 +11,7 @@ from typing import Any, Final
 from PIL import Image
 from upath import UPath
 
+from evaluation.animation.checkpoint_abilities import exported_facts, exported_file
 from evaluation.config import EvaluationConfig
 from evaluation.generation.files import (
     CONTACT_SHEET,
@@ -36,9 +37,17 @@ from evaluation.generation.reenactment import (
 from evaluation.records import Task
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND
-from storage.fingerprint import fingerprint, to_json_value
+from storage.fingerprint import file_sha256, fingerprint, to_json_value
 from storage.manifest import Input
-from storage.publishing import BuildReport, Published, Recipe, current, materialise, published_partitions
+from storage.publishing import (
+    BuildReport,
+    Published,
+    Recipe,
+    current,
+    materialise,
+    published_partitions,
+    require_current,
+)
 from storage.root import local_copy
 from training.data.index import ClipIndex, NoSamplesError, open_current
 from training.engine.weights_digest import weights_digest
@@ -114,15 +123,21 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
 
 
 def run_inputs(root: UPath, run: str) -> dict[str, Input]:
-    """Data set and weights of a run's talking head, as inputs of a recipe.
+    """Data set and weights of a run's or of the starter model's talking head, as inputs of a recipe.
 
     Raises:
+        FileNotFoundError: the starter model is not installed.
         ValueError: the run has not trained its last stage, or a stage on which it builds is gone.
     """
     from training.jobs.job import TrainingJob
     from training.jobs.recipe import stage_inputs
     from training.jobs.stage_run import JOB_NAME
 
+    exported = exported_file(run)
+    if exported is not None:
+        exported_facts(exported)  # it exists and is what it should be
+        dataset = require_current(root, "dataset", "whole")
+        return {"dataset": dataset.as_input(), RENDERING_STAGE: Input(file_sha256(exported))}
     published = current(root, RENDERING_STAGE, run)
     if published is None:
         known = published_partitions(root, RENDERING_STAGE)

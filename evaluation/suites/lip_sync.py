@@ -47,6 +47,7 @@ from evaluation.records import (
 from preprocessing.schema import SAMPLES_PER_FRAME
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
+from training.jobs.config import STARTER_NAME
 from training.stage_catalog import RENDERING_STAGE
 from weights.resolve import ResolvedWeights, write_pretrained_weights
 
@@ -70,13 +71,14 @@ def run_lip_sync_evaluation(root: UPath, config: EvaluationConfig, *, force: boo
     videos, generated = open_generated(root, config.run)
     stages = run_inputs(root, config.run)
     lips = lip_run(root, config.run)
+    scorer_stages = (RENDERING_STAGE,) if config.run == STARTER_NAME else SCORER_STAGES
     files = resolve_metric_weights(table.LIP_SYNC_METRICS, config)
     recipe = Recipe(
         LIP_SYNC_EVALUATION,
         config.run,
         CODE_VERSION,
         recipe_settings(table.LIP_SYNC_METRICS, files),
-        {GENERATED_VIDEOS: videos.as_input()} | {name: stages[name] for name in SCORER_STAGES},
+        {GENERATED_VIDEOS: videos.as_input()} | {name: stages[name] for name in scorer_stages},
     )
 
     def build(work: Path) -> BuildReport:
@@ -107,6 +109,8 @@ def lip_run(root: UPath, run: str) -> str:
     from training.jobs.job import TrainingJob
     from training.jobs.stage_run import JOB_NAME
 
+    if run == STARTER_NAME:
+        return run
     published = current(root, RENDERING_STAGE, run)
     assert published is not None  # `run_inputs` has checked
     job = TrainingJob.read(local_copy(published.directory) / JOB_NAME)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "request",
     left_out=("official_networks", "frames_at_once"),
     suffixes={"strengths": "strength"},
-    short={"output": "-o"},
+    short={"output": "-o", "checkpoint": "--run"},
 )
 def animate(request: AnimateRequest) -> None:
     """Animate a portrait with audio and driving videos.

@@ -32,6 +32,7 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
     """Evaluate a run; print the report's tables and the path of its page.
 
     Raises:
+        FileNotFoundError: there is no run, and the starter model is not installed.
         ValueError: the run is not trained; lists those that are.
         JobFailedError: the evaluation failed, or the run is worse than the baseline run.
     """
@@ -44,12 +45,14 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
     from pipelines.partitions import add_training_run
     from storage.publishing import require_current
     from storage.root import open_root
+    from training.jobs.config import STARTER_NAME
     from training.stage_catalog import RENDERING_STAGE
 
     ensure_dagster_home()
     root = open_root()
-    config = config.replace(run=config.run or newest_run(root, RENDERING_STAGE))
-    require_current(root, RENDERING_STAGE, config.run)
+    config = config.replace(run=config.run or newest_run(root))
+    if config.run != STARTER_NAME:
+        require_current(root, RENDERING_STAGE, config.run)
     resources = {
         "workspace": {"config": {"force": force}},
         "evaluation_config": {"config": config.model_dump(mode="json", exclude={"run"})},
@@ -68,15 +71,17 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
         raise regression
 
 
-def newest_run(root: "UPath", asset: str) -> str:
-    """The run of which an asset was built last.
+def newest_run(root: "UPath") -> str:
+    """The run whose last stage was trained last; the starter model if there is none.
 
     Raises:
-        ValueError: there is none.
+        FileNotFoundError: there is none, and the starter model is not installed.
     """
+    from evaluation.animation.checkpoint_abilities import resolve_checkpoint
     from storage.publishing import published_partitions, require_current
+    from training.stage_catalog import RENDERING_STAGE
 
-    runs = published_partitions(root, asset)
+    runs = published_partitions(root, RENDERING_STAGE)
     if not runs:
-        raise ValueError(f"no run has {asset} under {root}: pdfgc train all trains one")
-    return max(runs, key=lambda run: require_current(root, asset, run).manifest.finished_at)
+        return resolve_checkpoint(root, "")
+    return max(runs, key=lambda run: require_current(root, RENDERING_STAGE, run).manifest.finished_at)

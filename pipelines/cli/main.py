@@ -16,6 +16,7 @@ COMMANDS: Final = (
     "dev",
     "doctor",
     "evaluate",
+    "export",
     "gc",
     "preprocess",
     "score",

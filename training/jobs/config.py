@@ -1,11 +1,13 @@
 """The configuration of a training run. Imports no torch: forms and options are made from it."""
 
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from storage.settings import Settings
 
+STARTER_NAME: Final = "starter"
+"""Name of the model in `weights/starter`, which no training run can have."""
 PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
 
 
@@ -74,3 +76,9 @@ class TrainingConfig(Settings):
     allow_mixed_labellers: bool = Field(
         default=False, description="Train even if the labels that a stage reads come from different labellers"
     )
+
+    @model_validator(mode="after")
+    def _check_run(self) -> "TrainingConfig":
+        if self.run == STARTER_NAME:
+            raise ValueError(f"run must not be {STARTER_NAME!r}, the name of the starter model")
+        return self

@@ -135,7 +135,7 @@ async function updateCheckpoint() {
   if (name !== checkpoint()) return;  // the selection has changed since the request
   selected = body;
   const gaze = selected.separate_gaze ? "; gaze and blinks can be controlled separately" : "";
-  byId("checkpoint-info").textContent = !isFolder ? `Training run${gaze}`
+  byId("checkpoint-info").textContent = !isFolder ? `${name === "starter" ? "Starter model" : "Training run"}${gaze}`
     : selected.released ? `Folder${gaze}` : name ? "Folder not found" : "Folder with the four released files";
   showStrengths();
 }

@@ -16,6 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from upath import UPath
 
+from evaluation.animation.checkpoint_abilities import exported_file
+from evaluation.animation.exported_model import read_exported
 from evaluation.animation.mel_windows import mel_windows
 from evaluation.metrics.lip_sync.distance import VIDEO_SIDE_PX
 from models.audio import AudioEncoder
@@ -108,11 +110,17 @@ def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
 
     Args:
         root: Where runs are published.
-        run: The run's name.
+        run: The run's name, or `starter`.
 
     Raises:
+        FileNotFoundError: the starter model is not installed.
         ValueError: the run has not trained the stage, it is damaged, or stage 1 was trained again since.
     """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    exported = exported_file(run)
+    if exported is not None:
+        weights = read_exported(exported)
+        return LipEncodersScorer(run, LipEncoders(weights.context, weights.stages[STAGE]), device)
     published = None if "/" in run or not run else current(root, STAGE, run)
     if published is None:
         known = published_partitions(root, STAGE)
@@ -130,7 +138,6 @@ def load_lip_encoders(root: UPath, run: str) -> LipEncodersScorer:
     networks = read_settings(NetworkPreset, published, "networks")
     context = StageContext(networks, read_parents(root, STAGE, config))
     lip = read_weights(folder / WEIGHTS_NAME, f"{STAGE} of run {run!r}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return LipEncodersScorer(run, LipEncoders(context, lip), device)
 
 

@@ -10,7 +10,8 @@ from threading import Event
 import pytest
 from upath import UPath
 
-from evaluation.animation import animate
+from evaluation.animation import animate, checkpoint_abilities
+from evaluation.animation.checkpoint_abilities import list_checkpoints
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest, Strengths
 from evaluation.app import handlers
 from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
@@ -57,10 +58,15 @@ def fake_animate(monkeypatch: pytest.MonkeyPatch, body: Callable[[AnimateRequest
 
 
 @pytest.mark.usefixtures("toy_presets")
-def test_options_list_trained_runs_and_strengths(tmp_path: Path, app: AppClient) -> None:
+def test_options_list_checkpoints_and_strengths(
+    tmp_path: Path, app: AppClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_abilities, "STARTER_FILE", tmp_path / "starter.safetensors")
     publish_toy_run(tmp_path / "root", "mine")
     options = app.request("GET", "/options").json
     assert options["runs"] == ["mine"]
+    (tmp_path / "starter.safetensors").touch()
+    assert list_checkpoints(open_root(str(tmp_path / "root"))) == ["starter", "mine"]
     assert options["outputs"] == str(tmp_path / "videos")
     assert [entry["name"] for entry in options["strengths"]] == list(vars(Strengths()))
     assert app.request("GET", f"/checkpoint?name={tmp_path}").json == {

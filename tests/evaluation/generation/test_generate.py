@@ -10,13 +10,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from upath import UPath
 
+from evaluation.animation import checkpoint_abilities
+from evaluation.animation.exported_model import export_run
 from evaluation.config import EvaluationConfig
 from evaluation.generation.cached_head import CachedTalkingHead
 from evaluation.generation.driving_clips import ClipReader, DrivingClip
 from evaluation.generation.files import CONTACT_SHEET, GeneratedVideos, open_generated
 from evaluation.generation.generate import open_or_draw_plan, run_generated_videos
 from evaluation.generation.reenactment import write_plan
-from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
+from evaluation.metrics.lip_sync.lip_encoders import load_lip_encoders
+from evaluation.records import (
+    COPY_PORTRAIT,
+    COPY_TARGET,
+    GROUND_TRUTH,
+    MODEL,
+)
+from storage.fingerprint import file_sha256
+from storage.manifest import Input
 from storage.publishing import Published
 from tests.factories.evaluation.evaluation_root import TOY_EVALUATION, evaluation_root
 from tests.factories.evaluation.pixel_head import colour, pixel_head
@@ -61,6 +71,20 @@ def test_generated_videos_are_complete_and_not_rebuilt(root: UPath) -> None:
     with Image.open(made.folder / CONTACT_SHEET) as sheet:
         assert sheet.width > 700
     assert run(root).reason == "nothing to do: same inputs, code version and settings"
+
+
+def test_starter_model_is_evaluated_like_a_run(root: UPath, tmp_path: Path) -> None:
+    file, config = tmp_path / "starter.safetensors", TOY_EVALUATION.replace(run="starter", control_bases=0)
+    export_run(root, "toy", file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint_abilities, "STARTER_FILE", file)
+        published = run(root, config)
+        assert published.manifest.inputs["stage3_expression"] == Input(file_sha256(file))
+        assert open_generated(root, "starter")[1].facts.checkpoint == "the starter model"
+        assert load_lip_encoders(root, "starter").name.startswith("lip_encoders:starter:")
+        file.unlink()
+        with pytest.raises(FileNotFoundError, match=r"^the starter model is missing: no file"):
+            run(root, config)
 
 
 def test_unusable_weights_fail_before_rendering(root: UPath) -> None:

@@ -1,0 +1,105 @@
+"""A finished run as one file: the networks that animate a portrait, and the facts needed to build them.
+
+The file is safetensors. Networks are float16, and float32 again when loaded; the eye axes, a linear fit of a
+few numbers, keep their precision. `metadata["pdfgc"]` is a JSON object: `format`, `run`, `side_px`,
+`networks` (sizes of all networks), `windows` (stage 3's, over which the expression code is averaged) and
+`weights` (digest of each stage's weights). The same run gives the same bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+from upath import UPath
+
+from evaluation.animation.checkpoint_abilities import EXPORTED_SUFFIX, FACTS_KEY, exported_facts
+from evaluation.animation.run_weights import RunWeights, read_run
+from models.presets import NetworkPreset
+from storage.fingerprint import to_json_value
+from storage.publishing import require_current
+from storage.settings import settings_error
+from training.data.sources import ExpressionWindowSettings
+from training.engine.stage_weights import StageWeights, read_weights, write_weights
+from training.engine.weights_digest import weights_digest
+from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE
+
+FORMAT: Final = 1
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "stage1_motion": ("appearance", "motion.model"),
+    "stage2_lip": ("motion.to_mouth", "audio.model"),
+    "stage2_eye": ("motion.to_eye", "motion.eye_embed", EYE_AXES_PART),
+    "stage2_pose": ("motion.to_headpose", "motion.headpose_embed"),
+    RENDERING_STAGE: ("motion.to_emo", "motion.emo_embed", "lip_code", "generator"),
+}
+"""Stage -> the parts of its weights that a talking head uses; names are unique over all stages."""
+
+
+def export_run(root: UPath, run: str, file: Path) -> int:
+    """Write a run's talking head into one file, whole or not at all; returns its size in bytes.
+
+    Raises:
+        ValueError: the run or one of its stages is not trained or is damaged, the file's name does not end
+            in .safetensors, or a weight is out of float16's range.
+    """
+    if file.suffix != EXPORTED_SUFFIX:
+        raise ValueError(f"{file}: exported models must end in {EXPORTED_SUFFIX}")
+    weights = read_run(root, run)
+    tensors: dict[str, Tensor] = {}
+    for stage, parts in PARTS.items():
+        source = weights.stages[stage]
+        for name, value in source.tensors.items():
+            part = next((part for part in parts if name.startswith(f"{part}.")), None)
+            if part is not None:
+                tensors[name] = value if part == EYE_AXES_PART else _half(name, value, source.origin)
+    facts = {
+        "format": FORMAT,
+        "run": run,
+        "side_px": weights.networks.image_side_px,
+        "networks": to_json_value(weights.networks, "networks"),
+        "windows": weights.windows.model_dump(mode="json"),
+        "weights": {stage: _digest(root, stage, weights.run_of(stage, run)) for stage in PARTS},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(file, tensors, {FACTS_KEY: json.dumps(facts, sort_keys=True)})
+    return file.stat().st_size
+
+
+def read_exported(file: Path) -> RunWeights:
+    """Weights of an exported model, float32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, not an exported model, or of another version.
+    """
+    facts = exported_facts(file)
+    if facts["format"] != FORMAT:
+        raise ValueError(f"{file}: format must be {FORMAT}, got {facts['format']}")
+    try:
+        networks = TypeAdapter(NetworkPreset).validate_python(facts["networks"])
+        windows = ExpressionWindowSettings.model_validate(facts["windows"])
+    except ValidationError as error:
+        raise ValueError(f"{file}: networks of another version ({settings_error(error)})") from error
+    tensors = {
+        name: value.float() if value.dtype == torch.float16 else value
+        for name, value in read_weights(file).tensors.items()
+    }
+    weights = StageWeights(str(file), tensors)  # names of parts are unique, so every stage reads the same
+    return RunWeights(networks, dict.fromkeys(PARTS, weights), windows)
+
+
+def _half(name: str, value: Tensor, origin: str) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    if not bool(torch.isfinite(half).all()):
+        largest = float(value.abs().max())
+        raise ValueError(f"{origin}: {name} must be within float16's ±65504, got {largest:g}")
+    return half
+
+
+def _digest(root: UPath, stage: str, run: str) -> str:
+    return weights_digest(require_current(root, stage, run))
