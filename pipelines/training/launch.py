@@ -1,7 +1,6 @@
-"""Runs torchrun for a stage's asset, reports its progress, and leaves no process behind."""
+"""Runs a stage's training processes for its asset, reports its progress, and leaves no process behind."""
 
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from dagster import (
 from pipelines.metadata import picture
 from pipelines.training.pictures import draw_losses
 from training.engine.progress import newest_sample, read_losses
+from training.launch.local_ranks import local_ranks_command
 from training.launch.process_group import Ending, run_command
 
 WORKER: Final = "pipelines.training.worker"
@@ -107,7 +107,7 @@ def launch_training(
         context: of the asset.
         job: file of the `TrainingJob`; the worker writes its files next to it.
         processes: number of worker processes.
-        worker: module that torchrun runs.
+        worker: module that every process runs.
         ending: how the processes are terminated on a cancel.
         intervals: how often progress is reported.
 
@@ -123,21 +123,13 @@ def launch_training(
             session = stack.enter_context(open_pipes_session(context, PipesEnvContextInjector(), reader))
         messages = session.message_handler.get_custom_messages
         run_command(
-            torchrun_command(job, processes, worker),
+            local_ranks_command(processes, worker, str(job)),
             environment={**thread_environment(processes), **session.get_bootstrap_env_vars()},
             ending=ending,
             while_running=lambda: monitor.update(messages()),
         )
     monitor.update(messages())
     monitor.finish()
-
-
-def torchrun_command(job: Path, processes: int, worker: str = WORKER) -> list[str]:
-    """The torchrun command for one machine, with a port that torchrun chooses."""
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"),
-        *(f"--nproc-per-node={processes}", "-m", worker, str(job)),
-    ]
 
 
 def thread_environment(processes: int) -> dict[str, str]:

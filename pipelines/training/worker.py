@@ -1,4 +1,4 @@
-"""The training worker that torchrun runs: ``python -m pipelines.training.worker JOB.json``.
+"""What each training process of an asset runs: ``python -m pipelines.training.worker JOB.json``.
 
 Rank 0 reports progress and log records through Dagster Pipes; it imports `dagster_pipes`, not Dagster.
 """

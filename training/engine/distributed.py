@@ -1,4 +1,4 @@
-"""The processes of a training job: one, or those that torchrun started."""
+"""The processes of a training job: one, or those that `training.launch.local_ranks` or torchrun started."""
 
 import os
 from collections.abc import Generator
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.data.sampling import World
+from training.launch.local_ranks import RENDEZVOUS_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class DistributedContext:
 
 @contextmanager
 def join(device: str) -> Generator[DistributedContext]:
-    """Join the process group that torchrun's variables describe; leave it on exit.
+    """Join the process group that the environment describes; leave it on exit.
+
+    `training.launch.local_ranks` names a file for the rendezvous; torchrun, for several machines, a port.
 
     Args:
         device: "cpu", "cuda" (the GPU of this process's LOCAL_RANK) or "auto".
@@ -64,7 +67,12 @@ def join(device: str) -> Generator[DistributedContext]:
     if ranks == 1:
         yield DistributedContext(World(), chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group(
+        "nccl" if chosen.type == "cuda" else "gloo",
+        init_method=os.environ.get(RENDEZVOUS_VARIABLE, "env://"),
+        rank=int(os.environ["RANK"]),
+        world_size=ranks,
+    )
     try:
         yield DistributedContext(World(dist.get_rank(), ranks), chosen)
     finally:

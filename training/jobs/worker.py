@@ -1,7 +1,7 @@
 """What every process of a training job runs: build the stage, train it, write the files to publish.
 
 python -m training.jobs.worker JOB.json                                   one process
-torchrun --nproc-per-node 4 -m training.jobs.worker JOB.json              four
+python -m training.launch.local_ranks 4 training.jobs.worker JOB.json     four, on this machine
 """
 
 import logging

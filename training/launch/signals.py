@@ -65,8 +65,8 @@ def remembered_signals() -> Generator[Callable[[], None]]:
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends; does nothing unless below a supervisor.
 
-    For torchrun's workers, which are not direct children of the supervisor: they end with the elastic agent
-    even if the supervisor was killed. Exits at once where that has already happened.
+    For the training processes, which are not direct children of the supervisor: they end with the process
+    that started them even if the supervisor was killed. Exits at once where that has already happened.
     """
     supervisor = os.environ.get(SUPERVISOR_VARIABLE)
     if supervisor is None:

@@ -4,9 +4,9 @@
 standard input. When that input ends, the caller has ended, in whatever way: SIGKILL closes it too. Linux
 only. Imports no torch and no Dagster.
 
-Killing the launcher's process group is not enough: torch's elastic agent starts every worker in its own
-session. Here the kernel makes this process the parent of all orphaned descendants, so it has a child as long
-as any of them lives, and none are left once the kernel reports that it has no children.
+Killing the launcher's process group is not enough: a process can have moved to a session of its own, as
+torchrun's workers do. Here the kernel makes this process the parent of all orphaned descendants, so it has a
+child as long as any of them lives, and none are left once the kernel reports that it has no children.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """One process of a toy job, to be killed by a test.
 
 Started from a fork server that has imported this file, so that torch is not imported once per process; rank
-and world size come from the variables that torchrun sets.
+and world size come from variables.
 """
 
 import logging

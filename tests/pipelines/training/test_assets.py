@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from pipelines.options import options_from
 from pipelines.resources import TrainingResource
 from pipelines.training.checks import check_beats_chance, check_finite, check_loss_decreased
-from pipelines.training.launch import torchrun_command
 from pipelines.training.pictures import draw_losses, metric_table
 from training.engine.progress import (
     HeldOutMetric,
@@ -137,15 +136,3 @@ def test_every_field_of_the_config_is_an_option() -> None:
 def test_a_wrong_value_is_a_usage_error() -> None:
     assert "steps must be >= 0, got -1" in chosen("--steps", "-1")
     assert "run must have at least 1 character" in chosen("--run", "")
-
-
-def test_torchrun_command_starts_processes_on_one_machine(tmp_path: Path) -> None:
-    command = torchrun_command(tmp_path / "job.json", 4)
-    assert command[3:] == [
-        "--standalone",
-        "--nnodes=1",
-        "--nproc-per-node=4",
-        "-m",
-        "pipelines.training.worker",
-        str(tmp_path / "job.json"),
-    ]

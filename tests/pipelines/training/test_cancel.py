@@ -1,6 +1,6 @@
 """Interrupted training runs leave no process behind, and the next run resumes.
 
-The worker is that of `tests.factories.training.fake_training_worker`, started by the real torchrun.
+The worker is that of `tests.factories.training.fake_training_worker`, started as a stage's is.
 """
 
 import os
@@ -20,7 +20,7 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 from pipelines.operations.instance import INSTANCE_FILE, INSTANCE_SETTINGS
 
 pytestmark = pytest.mark.slow
-TIMEOUT_SECONDS = 180.0  # generous: torchrun takes seconds to start
+TIMEOUT_SECONDS = 180.0  # generous: Dagster takes seconds to start
 ENDLESS = 1_000_000
 
 
