@@ -78,7 +78,9 @@ def ours(task: LoaderTask, directories_kept: int) -> Iterator[tuple[Tensor, Tens
         prefetch_batches=PREFETCH_BATCHES,
         reader=ReaderSettings(directories_kept=directories_kept),
     )
-    stream = BatchStream(ClipPairSource(task.index, ClipPairSettings()), settings)
+    # As the other loaders: two frames of a clip, without its labels.
+    pairs = ClipPairSettings(appearance_from="clip", prefer_apart=1, balance_events=False)
+    stream = BatchStream(ClipPairSource(task.index, pairs), settings)
     return ((batch.appearance, batch.driving) for batch in stream)
 
 

@@ -52,6 +52,7 @@ _ROWS: Final = (
         "Appearance encoder, unified motion feature and first generator, by self-reenactment: one frame of "
         "a clip drives another.",
         parents=("perception",),
+        labels=(FACES, "pose", "gaze", "blink"),  # they choose its pairs of frames
         pretrained=(*_PICTURE_LOSSES, RELEASED_SETTING),
     ),
     StageInfo(
@@ -78,6 +79,7 @@ _ROWS: Final = (
         "stage3_expression",
         "The expression code, decorrelated from speech, and the final generator.",
         parents=("perception", "stage1_motion", "stage2_lip", "stage2_eye", "stage2_pose"),
+        labels=(FACES, "pose", "gaze", "blink"),  # as stage 1
         pretrained=(*_PICTURE_LOSSES, "l2cs_weights", RELEASED_SETTING),
         renders=True,
     ),

@@ -68,7 +68,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class ClipPairs(Batch):
-    """Stage 1: two different frames of one clip."""
+    """Stage 1: two different frames of one person."""
 
     appearance: Tensor  # uint8 [B, 3, H, W]
     driving: Tensor  # uint8 [B, 3, H, W]
@@ -111,9 +111,9 @@ class LabelledFrames(Batch):
 
 @dataclass(frozen=True)
 class ExpressionWindows(Batch):
-    """Expression stage: the driving frame and K - 1 others of its clip, its audio, an appearance frame."""
+    """Expression stage: the driving frame and K - 1 others of its clip, its audio, an appearance."""
 
-    appearance: Tensor  # uint8 [B, 3, H, W], another frame of the clip
+    appearance: Tensor  # uint8 [B, 3, H, W], another frame of the person
     window: Tensor  # uint8 [B, K, 3, H, W], the driving frame in the middle (K odd)
     mels: Tensor  # float32 [B, 1, 80, 20], of the driving frame
 

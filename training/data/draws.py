@@ -20,12 +20,6 @@ def draw_other(frames: int, frame: int, gap: int, rng: np.random.Generator) -> i
     return place if place < before else frame + distance + place - before
 
 
-def draw_pair(frames: int, gap: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Draw two different frames, at least `gap` apart where possible."""
-    first = int(rng.integers(frames))
-    return first, draw_other(frames, first, gap, rng)
-
-
 def draw_spread(frames: int, frame: int, count: int, rng: np.random.Generator) -> list[int]:
     """Draw `count` - 1 other frames, in order: one of each of `count` equal parts of a clip, but `frame`'s.
 

@@ -25,6 +25,7 @@ _COLUMNS: Final = (
     "key",
     "identity",
     "main_identity",
+    "video_id",
     "split",
     "frames",
     "anchors",
@@ -45,6 +46,7 @@ class ClipIndex:
     split: Split
     key_column: pa.StringArray  # C
     identity_column: pa.StringArray  # C
+    video_column: pa.StringArray  # C, the source video of each
     shard_paths: tuple[Path, ...]  # of the shards of this split
     shard_names: tuple[str, ...]  # the same, relative to the root
     shards: NDArray[np.int64]  # [C] index in `shard_paths`
@@ -111,6 +113,7 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
         split=split,
         key_column=clips["key"].combine_chunks(),
         identity_column=clips["identity"].combine_chunks(),
+        video_column=clips["video_id"].combine_chunks(),
         shard_paths=tuple(paths),
         shard_names=tuple(names),
         shards=np.array([numbers[name] for name in clips["shard"].to_pylist()], np.int64),

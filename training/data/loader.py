@@ -166,6 +166,8 @@ def source_fingerprint(source: Source[Any], settings: LoaderSettings) -> str:
             "samples": [source.name(item) for item in range(len(source.clips))],
             "shards": source.index.shards[source.clips].tolist(),
             "frames": source.index.frame_counts.tolist(),
+            "identities": source.index.identity_column.to_pylist(),
+            "videos": source.index.video_column.to_pylist(),
             "settings": fingerprint(source.settings),
             "order": fingerprint(settings.order),
         }

@@ -15,8 +15,9 @@ from torch import Tensor
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import Settings
 from training.data.batches import Batch, ClipPairs, CorruptMember, ExpressionWindows, LabelledFrames, RowFacts
-from training.data.draws import draw_other, draw_pair, draw_spread, driven_by, read_mel_window
+from training.data.draws import draw_spread, driven_by, read_mel_window
 from training.data.index import ClipIndex
+from training.data.pairs import PairDraws, PairSettings
 from training.data.shard_reader import ShardReader
 
 WindowFrom = Literal["clip", "consecutive"]
@@ -56,17 +57,11 @@ class Source(Protocol, Generic[BatchOut_co]):
         ...
 
 
-class ClipPairSettings(Settings):
+class ClipPairSettings(PairSettings):
     """Stage 1."""
 
-    minimum_gap_frames: int = Field(
-        default=1,
-        ge=0,
-        description="Minimum distance of appearance and driving frame, in clips that are long enough",
-    )
 
-
-class ExpressionWindowSettings(Settings):
+class ExpressionWindowSettings(PairSettings):
     """Expression stage; the paper's window size is unverified."""
 
     window_frames: int = Field(default=5, ge=1, description="K, odd: the driving frame is in the middle")
@@ -75,9 +70,6 @@ class ExpressionWindowSettings(Settings):
     window_from: WindowFrom = Field(
         default="clip",
         description="clip: K frames spread over the whole clip; consecutive: K frames around the driving one",
-    )
-    minimum_gap_frames: int = Field(
-        default=1, ge=0, description="Minimum distance of appearance and driving frame"
     )
 
     @model_validator(mode="after")
@@ -116,16 +108,18 @@ class WholeClipSource:
 
 
 class ClipPairSource(WholeClipSource):
-    """One frame pair per clip."""
+    """One frame pair per clip, which the driving frame is of."""
 
     def __init__(self, index: ClipIndex, settings: ClipPairSettings) -> None:
         super().__init__(index, minimum_frames=2)
         self.settings = settings
+        self._pairs = PairDraws(index, settings)
 
     def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> ClipPairs:
-        """Two different frames; the driving frame is uniform."""
-        driving, appearance = draw_pair(self.frame_count(item), self.settings.minimum_gap_frames, rng)
-        images = reader.frames(item, (appearance, driving))
+        """Two different frames."""
+        driving = self._pairs.driving(reader, item, rng)
+        clip, appearance = self._pairs.appearance(reader, item, driving, rng, facts)
+        images = [reader.frames(clip, [appearance])[0], reader.frames(item, [driving])[0]]
         return ClipPairs(driven_by(facts, driving), images[0][None], images[1][None])
 
 
@@ -160,16 +154,19 @@ class ExpressionWindowSource(WholeClipSource):
     def __init__(self, index: ClipIndex, settings: ExpressionWindowSettings) -> None:
         super().__init__(index, minimum_frames=max(2, settings.window_frames))
         self.settings = settings
+        self._pairs = PairDraws(index, settings)
 
     def read(
         self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts
     ) -> ExpressionWindows:
         """A window within the clip, and another frame for the appearance."""
-        frames = self.frame_count(item)
-        window = self._draw_window(frames, rng)
+        window = self._draw_window(reader, item, rng)
         driving = window[len(window) // 2]
-        appearance = draw_other(frames, driving, self.settings.minimum_gap_frames, rng)
-        images = reader.frames(item, [appearance, *window])
+        clip, appearance = self._pairs.appearance(reader, item, driving, rng, facts)
+        if clip == item:  # a frame of the window is decoded once
+            images = reader.frames(item, [appearance, *window])
+        else:
+            images = reader.frames(clip, [appearance]) + reader.frames(item, window)
         return ExpressionWindows(
             driven_by(facts, driving),
             appearance=images[0][None],
@@ -177,12 +174,12 @@ class ExpressionWindowSource(WholeClipSource):
             mels=read_mel_window(reader, item, driving)[None],
         )
 
-    def _draw_window(self, frames: int, rng: np.random.Generator) -> list[int]:
+    def _draw_window(self, reader: ShardReader, clip: int, rng: np.random.Generator) -> list[int]:
         """K different frames, the driving one in the middle."""
         count = self.settings.window_frames
         if self.settings.window_from == "consecutive":
-            first = int(rng.integers(frames - count + 1))
-            return list(range(first, first + count))
-        driving = int(rng.integers(frames))
-        others = draw_spread(frames, driving, count, rng)
+            driving = self._pairs.driving(reader, clip, rng, margin_frames=count // 2)
+            return list(range(driving - count // 2, driving + count // 2 + 1))
+        driving = self._pairs.driving(reader, clip, rng)
+        others = draw_spread(self.frame_count(clip), driving, count, rng)
         return [*others[: count // 2], driving, *others[count // 2 :]]

@@ -30,6 +30,7 @@ def index_of(clips: Sequence[tuple[str, str, int]]) -> ClipIndex:
         split="test",
         key_column=pa.array([key for key, _, _ in clips]),
         identity_column=pa.array([identity for _, identity, _ in clips]),
+        video_column=pa.array([key for key, _, _ in clips]),
         shard_paths=(),
         shard_names=(),
         shards=zeros,

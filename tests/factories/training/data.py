@@ -40,6 +40,7 @@ class MadeClip:
     shard: int
     frames: int
     eyes: tuple[str, ...] = ()
+    video: str = ""  # by default one of its own
 
 
 CLIPS = (
@@ -148,7 +149,7 @@ def _row(number: int, clip: MadeClip, shard: str, place: Place) -> dict[str, obj
         "key": key_of(number),
         "identity": clip.identity,
         "main_identity": clip.identity.removesuffix(" face 3"),
-        "video_id": f"{number:016d}",
+        "video_id": clip.video or f"{number:016d}",
         "split": clip.split,
         "frames": clip.frames,
         "anchors": len(clip.eyes),

@@ -74,7 +74,8 @@ def mel_of(clip: int, frame: int) -> torch.Tensor:
 
 
 def test_clip_pairs_decode_two_frames(root: Path, decoded: list[int]) -> None:
-    source = ClipPairSource(index_of(root), ClipPairSettings(minimum_gap_frames=3))
+    settings = ClipPairSettings(appearance_from="clip", minimum_gap_frames=3)
+    source = ClipPairSource(index_of(root), settings)
     for batch in itertools.islice(BatchStream(source, LOADER), 8):
         assert batch.driving.dtype == torch.uint8
         assert read_pictures(batch.driving) == driving(batch.facts)
@@ -234,7 +235,9 @@ def test_expression_windows_spread_over_the_clip(root: Path) -> None:
 def test_consecutive_expression_windows_are_centred(root: Path, decoded: list[int]) -> None:
     source = ExpressionWindowSource(
         index_of(root),
-        ExpressionWindowSettings(window_frames=5, window_from="consecutive", minimum_gap_frames=1),
+        ExpressionWindowSettings(
+            window_frames=5, window_from="consecutive", appearance_from="clip", minimum_gap_frames=1
+        ),
     )
     for batch in itertools.islice(BatchStream(source, LOADER), 6):
         assert read_pictures(batch.driving) == driving(batch.facts)
