@@ -5,6 +5,7 @@ its worker processes.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,14 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
+from demo_corpus.people import Person, Source, build_person, draw_person, write_people
+from demo_corpus.portraits import BUNDLED
 from preprocessing.faces.mean_face import TABLE_PATH
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from storage.fingerprint import file_sha256, fingerprint
 from storage.settings import Settings
 
-CORPUS_VERSION: Final = 1  # of the rendering: raise it when the same settings give other videos
+CORPUS_VERSION: Final = 2  # of the rendering: raise it when the same settings give other videos
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +28,15 @@ logger = logging.getLogger(__name__)
 class CorpusSettings(Settings):
     """What the demo corpus holds. The same settings give the same bytes."""
 
-    seed: int = Field(default=0, ge=0, description="Random seed")
-    identities: int = Field(
+    people: int = Field(
         default=12,
         ge=1,
-        description="Number of talking heads; further ones than portraits are mirrored and re-shaped",
+        le=10_000,
+        description="Number of people, each mixed from several photos; about every fifth is held out, "
+        "of photos that no other split uses",
     )
-    videos_per_identity: int = Field(default=2, ge=1, description="Videos of each talking head")
+    videos: int = Field(default=2, ge=1, description="Videos of each person")
+    seed: int = Field(default=0, ge=0, description="Random seed")
     seconds_per_video: float = Field(default=8.0, ge=0.2, le=600, description="Length of each video")
     side_px: int = Field(
         default=384, ge=64, le=2048, multiple_of=2, description="Side of the square videos, even"
@@ -56,27 +61,27 @@ class CorpusVideo:
 
 
 @dataclass(frozen=True)
-class _IdentityTask:
-    """All videos of one identity: they share the head."""
+class _PersonTask:
+    """All videos of one person: they share the head."""
 
     folder: Path
-    number: int
+    person: Person
     settings: CorpusSettings
     fingerprint: str
 
     def videos(self) -> list[CorpusVideo]:
-        """The identity's videos, whether they exist yet or not."""
-        identity = f"demo-{self.number:02d}"
-        count = self.settings.videos_per_identity
-        stems = [self.folder / identity / f"talk-{number}" for number in range(count)]
-        return [CorpusVideo(identity, Path(f"{stem}.mp4"), Path(f"{stem}.truth.parquet")) for stem in stems]
+        """The person's videos, whether they exist yet or not."""
+        name = self.person.name
+        stems = [self.folder / name / f"talk-{number}" for number in range(self.settings.videos)]
+        return [CorpusVideo(name, Path(f"{stem}.mp4"), Path(f"{stem}.truth.parquet")) for stem in stems]
 
 
 def make_corpus(folder: Path, settings: CorpusSettings) -> list[CorpusVideo]:
     """Write the corpus below `folder`; videos already there with the same settings are kept.
 
     Each video is `<identity>/<name>.mp4` (25 fps H.264, AAC) with `<name>.truth.parquet` beside it,
-    written last: an interrupted run resumes at the first video without its table.
+    written last: an interrupted run resumes at the first video without its table, and a corpus with more
+    people or videos than before keeps those it has. `people.json` lists the people with their photos.
 
     Args:
         folder: created if missing.
@@ -93,29 +98,34 @@ def make_corpus(folder: Path, settings: CorpusSettings) -> list[CorpusVideo]:
         if not portrait.is_file():
             raise ValueError(f"portrait {portrait}: no such file")
     digest = settings_fingerprint(settings)
-    tasks = [_IdentityTask(folder, number, settings, digest) for number in range(settings.identities)]
+    photos = _photos(settings)
+    people = [draw_person(settings.seed, number, photos) for number in range(settings.people)]
+    table = settings.model_dump(include={"seed", "seconds_per_video", "side_px"})
+    write_people(folder, table, people, settings.portraits)
+    tasks = [_PersonTask(folder, person, settings, digest) for person in people]
     missing = [task for task in tasks if not all(is_complete(video, digest) for video in task.videos())]
     workers = default_workers() if settings.workers is None else settings.workers
     crashes: list[str] = []
-    for number, (task, result) in enumerate(map_in_processes(_render_identity, missing, workers), start=1):
+    for number, (task, result) in enumerate(map_in_processes(_render_person, missing, workers), start=1):
         if isinstance(result, Crashed):
-            crashes.append(f"{task.number} ({result.detail})")
+            crashes.append(f"{task.person.name} ({result.detail})")
         else:
-            logger.info("Rendered identity %d of %d: %d videos", number, len(missing), result)
+            logger.info("Rendered person %d of %d: %d videos", number, len(missing), result)
     if crashes:
-        raise RuntimeError(f"the process that rendered a demo identity died: {', '.join(crashes)}")
+        raise RuntimeError(f"the process that rendered a person died: {', '.join(crashes)}")
     return sorted((video for task in tasks for video in task.videos()), key=lambda video: video.video)
 
 
 def settings_fingerprint(settings: CorpusSettings) -> str:
-    """sha256 of what decides the videos' bytes: settings, portraits' contents, rendering version."""
+    """sha256 of what decides a video's bytes: settings, portraits' contents, rendering version.
+
+    Not the numbers of people and videos: each is the same in a larger corpus.
+    """
     return fingerprint(
         {
             "version": CORPUS_VERSION,
             "mean_face": file_sha256(TABLE_PATH),
             "seed": settings.seed,
-            "identities": settings.identities,
-            "videos_per_identity": settings.videos_per_identity,
             "seconds_per_video": float(settings.seconds_per_video),
             "side_px": settings.side_px,
             "portraits": [file_sha256(portrait) for portrait in settings.portraits],
@@ -135,21 +145,18 @@ def is_complete(video: CorpusVideo, digest: str) -> bool:
     return metadata.get(FINGERPRINT_KEY) == digest.encode()
 
 
-def _render_identity(task: _IdentityTask) -> int:
-    """Render one identity's missing videos; returns their number."""
-    from demo_corpus.expression import build_rig
-    from demo_corpus.head import build_head
-    from demo_corpus.portraits import BUNDLED, load_bundled, load_portrait
+def _photos(settings: CorpusSettings) -> Sequence[Source]:
+    return settings.portraits or BUNDLED
+
+
+def _render_person(task: _PersonTask) -> int:
+    """Render one person's missing videos; returns their number."""
     from demo_corpus.scene import render_video
     from demo_corpus.speech import draw_voice
 
-    settings = task.settings
-    sources = settings.portraits or BUNDLED
-    source = sources[task.number % len(sources)]
-    portrait = load_portrait(source) if isinstance(source, Path) else load_bundled(source)
-    repeat = task.number // len(sources)
-    rig = build_rig(build_head(portrait, _seed(settings.seed, task.number, 0), mirrored=repeat % 2 == 1))
-    voice = draw_voice(np.random.default_rng(_seed(settings.seed, task.number, 1)))
+    settings, person = task.settings, task.person
+    rig = build_person(person, _photos(settings))
+    voice = draw_voice(np.random.default_rng(person.part_seed(1)))
     rendered = 0
     for number, video in enumerate(task.videos()):
         if is_complete(video, task.fingerprint):
@@ -161,15 +168,10 @@ def _render_identity(task: _IdentityTask) -> int:
             video.truth,
             rig,
             voice,
-            seed=_seed(settings.seed, task.number, 2 + number),
+            seed=person.part_seed(2 + number),
             seconds=settings.seconds_per_video,
             side_px=settings.side_px,
             fingerprint=task.fingerprint,
         )
         rendered += 1
     return rendered
-
-
-def _seed(*parts: int) -> int:
-    """One seed mixed from several numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""An identity's head: its neutral 3-D shape, the rings round it, and its frontal texture.
+"""A person's head: its neutral 3-D shape, the rings round it, and its texture.
 
 The mesh covers the whole picture: the face's triangles in the middle, then rings from the face's
 outline over hair, ears, neck and shoulders to the picture's border. A ring vertex moves with the
@@ -6,7 +6,8 @@ head by its `follow` weight, from 1 at the face to 0 at the border. So the map f
 continuous, and its border does not move.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo_corpus.camera import FIELD_CM, HEAD_REST_CM, Camera
+from demo_corpus.look import Look
+from demo_corpus.mixing import Layout, mix_textures
 from demo_corpus.portraits import Portrait
 from demo_corpus.texture import TEXTURE_SIDE_PX, frontal_texture
 from demo_corpus.topology import (
@@ -41,7 +44,6 @@ NECK_DEPTH_CM: Final = -4.0  # depth of the throat's front
 class Head:
     """A neutral head. V = 468 face vertices + ring vertices."""
 
-    name: str
     vertices_cm: NDArray[np.float64] = field(repr=False)  # [V, 3] head coordinates, lids open, lips shut
     follow: NDArray[np.float64] = field(repr=False)  # [V] 1 moves with the head .. 0 does not move
     triangles: NDArray[np.int32] = field(repr=False)  # [F, 3] rings first, outermost first
@@ -52,61 +54,62 @@ class Head:
     iris_colour: tuple[int, int, int]
 
 
-def build_head(portrait: Portrait, seed: int, mirrored: bool) -> Head:
-    """The head of one identity.
+def build_head(portraits: Sequence[Portrait], look: Look) -> Head:
+    """The head of one person.
 
     Args:
-        portrait: the photo that gives texture and rough proportions.
-        seed: of the identity's re-shaping and iris colour.
-        mirrored: use the photo's mirror image (for another identity from the same photo).
+        portraits: the photos that give texture and rough proportions; the first gives hair and shoulders.
+        look: of the person, drawn for as many photos.
     """
-    rng = np.random.default_rng(seed)
     mean_face = load_mean_face()
-    rotation, scale, offset = fit_similarity(mean_face.vertices_cm[:FACE_VERTICES], portrait_points(portrait))
-    unrotated = (portrait_points(portrait) - offset) @ rotation / scale
-    shape, eyeballs = identity_shape(mean_face, unrotated, rng)
-    camera = Camera(TEXTURE_SIDE_PX)
-    vertices, follow, ring_triangles = add_rings(shape[:FACE_VERTICES], FACE_OVAL)
+    fits = [
+        fit_similarity(mean_face.vertices_cm[:FACE_VERTICES], portrait_points(photo)) for photo in portraits
+    ]
+    unrotated = [
+        (portrait_points(photo) - offset) @ rotation / scale
+        for photo, (rotation, scale, offset) in zip(portraits, fits, strict=True)
+    ]
+    shares = np.exp(look.region_weights).mean(axis=1)
+    shape, eyeballs = person_shape(
+        mean_face, np.tensordot(shares / shares.sum(), np.stack(unrotated), axes=1), look.reshape
+    )
+    vertices, follow, ring_triangles = add_rings(shape, FACE_OVAL)
     triangles = np.concatenate([ring_triangles, face_triangles()])
-    head = Head(
-        name=portrait.name,
+    texture_px = Camera(TEXTURE_SIDE_PX).project(vertices + HEAD_REST_CM)
+    textures = []
+    for photo, (rotation, scale, offset) in zip(portraits, fits, strict=True):
+        places = portrait_places(vertices, follow, photo, rotation, scale, offset)
+        yaw = float(angles_from_rotation(rotation)[1])
+        textures.append(frontal_texture(photo, places, texture_px, triangles, yaw))
+    texture = mix_textures(textures, look, Layout(vertices, texture_px, triangles))
+    return Head(
         vertices_cm=vertices,
         follow=follow,
         triangles=triangles,
         face_triangles_from=len(ring_triangles),
-        texture=np.zeros((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3), np.uint8),
-        texture_px=camera.project(vertices + HEAD_REST_CM),
+        texture=np.ascontiguousarray(texture[:, ::-1]) if look.mirrored else texture,
+        texture_px=texture_px,
         eyeballs_cm=eyeballs,
-        iris_colour=IRIS_COLOURS[int(rng.integers(len(IRIS_COLOURS)))],
+        iris_colour=look.iris_colour,
     )
-    in_portrait = portrait_places(head, portrait, rotation, scale, offset)
-    yaw = float(angles_from_rotation(rotation)[1])
-    texture = frontal_texture(portrait, in_portrait, head.texture_px, triangles, yaw)
-    return replace(head, texture=np.ascontiguousarray(texture[:, ::-1]) if mirrored else texture)
 
 
 def portrait_places(
-    head: Head, portrait: Portrait, rotation: NDArray[np.float64], scale: float, offset: NDArray[np.float64]
+    vertices_cm: NDArray[np.float64],
+    follow: NDArray[np.float64],
+    portrait: Portrait,
+    rotation: NDArray[np.float64],
+    scale: float,
+    offset: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """[V, 2] px of each vertex in the portrait: landmarks for the face, the fitted pose for the rings."""
     roll = float(angles_from_rotation(rotation)[2])
     rolled = rotation_from_angles(np.array([0.0, 0.0, roll]))
-    follow = head.follow[:, None]
-    turned = (scale * head.vertices_cm @ rotation.T + offset)[:, :2]
-    upright = (scale * head.vertices_cm @ rolled.T + offset)[:, :2]
-    places = (turned * follow + upright * (1 - follow)) * np.array([1.0, -1.0])
+    turned = (scale * vertices_cm @ rotation.T + offset)[:, :2]
+    upright = (scale * vertices_cm @ rolled.T + offset)[:, :2]
+    places = (turned * follow[:, None] + upright * (1 - follow[:, None])) * np.array([1.0, -1.0])
     places[:FACE_VERTICES] = portrait.landmarks_px[:FACE_VERTICES, :2]
     return places
-
-
-IRIS_COLOURS: Final = (
-    (94, 62, 36),
-    (112, 78, 44),
-    (86, 104, 118),
-    (96, 120, 138),
-    (92, 100, 66),
-    (70, 48, 32),
-)
 
 
 def portrait_points(portrait: Portrait) -> NDArray[np.float64]:
@@ -114,14 +117,14 @@ def portrait_points(portrait: Portrait) -> NDArray[np.float64]:
     return portrait.landmarks_px[:FACE_VERTICES] * np.array([1.0, -1.0, -1.0])
 
 
-def identity_shape(
-    mean_face: MeanFace, unrotated_cm: NDArray[np.float64], rng: np.random.Generator
+def person_shape(
+    mean_face: MeanFace, unrotated_cm: NDArray[np.float64], reshape: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The identity's neutral face [468, 3] and eyeball centres [2, 3], in head coordinates.
+    """The person's neutral face [468, 3] and eyeball centres [2, 3], in head coordinates.
 
-    The mean face, deformed smoothly to the portrait's proportions: only differences that vary over
-    centimetres are used, since the portrait's smile, half-shut lids and tracked depth must not become
-    part of the neutral shape. Then a seeded re-shaping of a few percent is applied.
+    The mean face, deformed smoothly to the photos' proportions: only differences that vary over
+    centimetres are used, since a photo's smile, half-shut lids and tracked depth must not become
+    part of the neutral shape. Then the drawn re-shaping of a few percent is applied.
     """
     mean_cm, mirror = mean_face.vertices_cm[:FACE_VERTICES], mean_face.mirror[:FACE_VERTICES]
     symmetric = (unrotated_cm + unrotated_cm[mirror] * np.array([-1.0, 1.0, 1.0])) / 2
@@ -129,17 +132,17 @@ def identity_shape(
     distance = np.linalg.norm(points[:, None, :2] - mean_cm[None, :, :2], axis=2)
     kernel = np.exp(-0.5 * (distance / 2.2) ** 2)
     smooth = kernel @ (symmetric - mean_cm) / kernel.sum(axis=1, keepdims=True)
-    shape = reshape_face(points + smooth * np.array([0.8, 0.8, 0.3]), rng)
-    # Head coordinates of an identity: rotated to fit its face to the mean face, with the origin
+    shape = reshape_face(points + smooth * np.array([0.8, 0.8, 0.3]), reshape)
+    # Head coordinates of a person: rotated to fit its face to the mean face, with the origin
     # between its eyeballs.
     shape = shape @ fit_similarity(shape[:FACE_VERTICES], mean_cm).rotation.T
     shape -= shape[FACE_VERTICES:].mean(axis=0)
     return close_lips(shape[:FACE_VERTICES]), shape[FACE_VERTICES:]
 
 
-def reshape_face(shape: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def reshape_face(shape: NDArray[np.float64], reshape: NDArray[np.float64]) -> NDArray[np.float64]:
     """A few percent of width, height, depth, jaw and nose, smooth over the face and symmetric."""
-    width, height, depth, jaw, nose = rng.normal(0.0, [0.03, 0.03, 0.05, 0.04, 0.06]).clip(-0.09, 0.09)
+    width, height, depth, jaw, nose = reshape
     result = shape * np.array([1 + width, 1 + height, 1 + depth])
     below = np.clip(-shape[:, 1] / 8.0, 0.0, 1.0)
     result[:, 0] *= 1 + jaw * below

@@ -1,7 +1,8 @@
 """Portrait photos from installed packages or from the user, with their face landmarks.
 
-Bundled: scikit-image's astronaut and the group photo in insightface's wheel. Both are part of the
-installed packages; nothing is downloaded, and the packages are not imported.
+Bundled: scikit-image's astronaut, the group photo and a face in insightface's wheel, and a portrait in
+matplotlib's sample data. All are part of the installed packages; nothing is downloaded, and the packages
+are not imported.
 """
 
 from dataclasses import dataclass, field
@@ -26,6 +27,12 @@ class PortraitPlace:
     centre_x_px: int
     centre_y_px: int
     width_px: int
+    has_body: bool = True  # whether the picture shows hair, neck and shoulders too
+
+    @property
+    def name(self) -> str:
+        """Name of the portrait: the picture's, and the column of the face in it."""
+        return f"{Path(self.path_in_package).stem.lower()}-{self.centre_x_px}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Portrait:
     name: str
     image: NDArray[np.uint8] = field(repr=False)  # [PORTRAIT_SIDE_PX, PORTRAIT_SIDE_PX, 3] RGB
     landmarks_px: NDArray[np.float64] = field(repr=False)  # [478, 3] x right, y down, z < 0 nearer
+    person: NDArray[np.uint8] = field(repr=False)  # [PORTRAIT_SIDE_PX, PORTRAIT_SIDE_PX] 0 background .. 255
+    has_body: bool = True
 
 
 # From MediaPipe's full-range detector on overlapping 320 px tiles of the pictures, enlarged twice;
@@ -43,10 +52,12 @@ BUNDLED: Final = (
     PortraitPlace("skimage", "data/astronaut.png", 225, 120, 104),
     PortraitPlace("insightface", "data/images/t1.jpg", 310, 215, 105),
     PortraitPlace("insightface", "data/images/t1.jpg", 514, 345, 130),
-    PortraitPlace("insightface", "data/images/t1.jpg", 1173, 344, 114),
-    PortraitPlace("insightface", "data/images/t1.jpg", 117, 337, 110),
     PortraitPlace("insightface", "data/images/t1.jpg", 784, 415, 122),
+    PortraitPlace("insightface", "data/images/t1.jpg", 117, 337, 110),
+    PortraitPlace("insightface", "data/images/t1.jpg", 1173, 344, 114),
+    PortraitPlace("insightface", "data/images/Tom_Hanks_54745.png", 61, 60, 72, has_body=False),
     PortraitPlace("insightface", "data/images/t1.jpg", 934, 134, 136),
+    PortraitPlace("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", 261, 225, 165),
 )
 
 
@@ -68,8 +79,7 @@ def load_bundled(place: PortraitPlace) -> Portrait:
         raise ValueError(
             f"no face in {place.package}/{place.path_in_package} at {place.centre_x_px}, {place.centre_y_px}"
         )
-    stem = Path(place.path_in_package).stem.lower()
-    return Portrait(f"{stem}-{round(place.centre_x_px)}", square, _most_central(faces))
+    return Portrait(place.name, square, _most_central(faces), find_person(square), place.has_body)
 
 
 def load_portrait(path: Path) -> Portrait:
@@ -95,7 +105,7 @@ def load_portrait(path: Path) -> Portrait:
     faces = find_landmarks(square)
     if not faces:
         raise ValueError(f"portrait {path}: no face in the crop around it, need a larger, frontal face")
-    return Portrait(path.stem.lower(), square, _most_central(faces))
+    return Portrait(path.stem.lower(), square, _most_central(faces), find_person(square))
 
 
 def _most_central(faces: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -148,3 +158,12 @@ def find_landmarks(image: NDArray[np.uint8], most_faces: int = 3) -> list[NDArra
     found = result.multi_face_landmarks or []
     scale = np.array([width, height, width], np.float64)
     return [np.array([(point.x, point.y, point.z) for point in face.landmark]) * scale for face in found]
+
+
+def find_person(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """MediaPipe's mask of people, [H, W] 0 background .. 255. Imports mediapipe."""
+    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    with SelfieSegmentation(model_selection=0) as network:
+        result: Any = network.process(image)
+    return np.asarray(np.rint(np.clip(result.segmentation_mask, 0, 1) * 255), np.uint8)

@@ -1,11 +1,12 @@
-"""One demo video: draw its motion and speech, render every frame, write its truth. For workers."""
+"""One demo video: draw its motion and speech, render every frame from its truth. For workers."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from demo_corpus.camera import HEAD_REST_CM, Camera
@@ -18,11 +19,20 @@ from demo_corpus.speech import (
     mouth_at,
     synthesise,
 )
-from demo_corpus.topology import LOWER_INNER_LIP, LOWER_OUTER_LIP, UPPER_INNER_LIP
-from demo_corpus.truth import POSE_COLUMNS, apparent_pose, write_truth
+from demo_corpus.topology import LOWER_OUTER_LIP
+from demo_corpus.truth import (
+    CONTROL_COLUMNS,
+    GAZE_COLUMNS,
+    POSE_COLUMNS,
+    apparent_pose,
+    rotation_and_position,
+    write_truth,
+)
 from preprocessing.faces.frame_of_reference import rotation_from_angles
 from preprocessing.media.encoding import write_video
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+
+Columns = Mapping[str, NDArray[np.floating[Any]]]  # of a truth table, [T] each
 
 
 @dataclass(frozen=True)
@@ -33,24 +43,6 @@ class Scene:
     opening_cm: NDArray[np.float64] = field(repr=False)  # [T] gap of the inner lips
     spread: NDArray[np.float64] = field(repr=False)  # [T]
     sound: NDArray[np.float32] = field(repr=False)  # [T / 25 * SAMPLE_RATE_HZ]
-
-    def controls(self, frame: int) -> Controls:
-        """The expression in a frame."""
-        left, right = self.motion.blink[frame]
-        return Controls(
-            mouth_opening_cm=float(self.opening_cm[frame]),
-            mouth_spread=float(self.spread[frame]),
-            smile=float(self.motion.smile[frame]),
-            brow_raise=float(self.motion.brow_raise[frame]),
-            blink_left=float(left),
-            blink_right=float(right),
-        )
-
-    def placement(self, frame: int) -> Placement:
-        """The head's pose in a frame: rotated about the neck, then shifted."""
-        rotation = rotation_from_angles(self.motion.angles_rad[frame])
-        turned = NECK_PIVOT_CM - rotation @ NECK_PIVOT_CM
-        return Placement(rotation, HEAD_REST_CM + turned + self.motion.shift_cm[frame])
 
 
 def draw_scene(seed: int, voice: Voice, seconds: float) -> Scene:
@@ -80,39 +72,83 @@ def render_video(
     """Render a scene into `video`, then write its `truth` table, which marks both as complete."""
     scene = draw_scene(seed, voice, seconds)
     camera = Camera(side_px)
-    write_video(video, render_scene(scene, rig, camera), FRAMES_PER_SECOND, scene.sound, SAMPLE_RATE_HZ)
-    write_truth(truth, scene_truth(scene, rig), camera, fingerprint)
+    columns = scene_truth(scene, rig)
+    frames = render_frames(rig, camera, columns, range(len(scene.opening_cm)))
+    write_video(video, frames, FRAMES_PER_SECOND, scene.sound, SAMPLE_RATE_HZ)
+    write_truth(truth, columns, camera, fingerprint)
 
 
-def render_scene(scene: Scene, rig: FaceRig, camera: Camera) -> Iterator[NDArray[np.uint8]]:
-    """The scene's frames, [side, side, 3] RGB each."""
-    for frame in range(len(scene.opening_cm)):
-        gaze = scene.motion.gaze_rad[frame]
-        yield render_frame(rig, scene.controls(frame), scene.placement(frame), gaze, camera)
+def render_frames(
+    rig: FaceRig, camera: Camera, columns: Columns, frames: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames [side, side, 3] RGB of a head as the columns of a truth table say."""
+    pose = np.stack([columns[name] for name in POSE_COLUMNS], axis=1)
+    gaze = np.stack([columns[name] for name in GAZE_COLUMNS], axis=1).astype(np.float64)
+    for frame in frames:
+        placement = Placement(*rotation_and_position(pose[frame]))
+        yield render_frame(rig, _controls(columns, frame), placement, gaze[frame], camera)
+
+
+def render_cross_driven(
+    rig: FaceRig, camera: Camera, truths: Mapping[str, pa.Table], frames: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """What a person would look like with each control from a video of its own: the true frames.
+
+    With all four controls from one of the person's own videos these are its frames before encoding.
+
+    Args:
+        rig: the person, see `people.load_person`.
+        camera: the camera of the person's videos, see `truth.filming_camera`.
+        truths: the truth table that drives each control of `truth.CONTROL_COLUMNS`.
+        frames: frame numbers, which must be in every table.
+
+    Yields:
+        [side, side, 3] RGB.
+
+    Raises:
+        ValueError: a control is missing or unknown.
+    """
+    if truths.keys() != CONTROL_COLUMNS.keys():
+        raise ValueError(
+            f"truths must be for {', '.join(CONTROL_COLUMNS)}, got {', '.join(truths) or 'none'}"
+        )
+    columns = {
+        name: truths[control][name].to_numpy() for control, names in CONTROL_COLUMNS.items() for name in names
+    }
+    yield from render_frames(rig, camera, columns, frames)
+
+
+def _controls(columns: Columns, frame: int) -> Controls:
+    return Controls(**{control.name: float(columns[control.name][frame]) for control in fields(Controls)})
 
 
 def scene_truth(scene: Scene, rig: FaceRig) -> dict[str, NDArray[np.floating[Any]]]:
-    """The truth table's columns, [T] each; lip distances are measured on the moved mesh."""
+    """The truth table's columns, [T] each. The picture is rendered from them, rounded as in the table."""
     frames = len(scene.opening_cm)
+    motion = scene.motion
     poses = np.empty((frames, 6))
-    lips = np.empty((frames, 2))
     for frame in range(frames):
-        placement = scene.placement(frame)
-        poses[frame] = apparent_pose(placement.rotation, placement.position_cm)
-        vertices = rig.vertices_cm(scene.controls(frame))
-        lips[frame, 0] = np.linalg.norm(vertices[UPPER_INNER_LIP[5]] - vertices[LOWER_INNER_LIP[5]])
-        lips[frame, 1] = np.linalg.norm(vertices[LOWER_OUTER_LIP[0]] - vertices[LOWER_OUTER_LIP[-1]])
-    return {
-        "frame": np.arange(frames, dtype=np.float64),
-        "time_seconds": np.arange(frames) / FRAMES_PER_SECOND,
+        rotation = rotation_from_angles(motion.angles_rad[frame])
+        # Rotated about the neck, then shifted.
+        turned = NECK_PIVOT_CM - rotation @ NECK_PIVOT_CM
+        poses[frame] = apparent_pose(rotation, HEAD_REST_CM + turned + motion.shift_cm[frame])
+    columns: dict[str, NDArray[np.floating[Any]]] = {
         **{name: poses[:, column] for column, name in enumerate(POSE_COLUMNS)},
-        "gaze_pitch_rad": scene.motion.gaze_rad[:, 0],
-        "gaze_yaw_rad": scene.motion.gaze_rad[:, 1],
-        "blink_left": scene.motion.blink[:, 0],
-        "blink_right": scene.motion.blink[:, 1],
-        "mouth_opening_cm": lips[:, 0],
-        "mouth_width_cm": lips[:, 1],
+        "gaze_pitch_rad": motion.gaze_rad[:, 0],
+        "gaze_yaw_rad": motion.gaze_rad[:, 1],
+        "blink_left": motion.blink[:, 0],
+        "blink_right": motion.blink[:, 1],
+        "mouth_opening_cm": scene.opening_cm,
         "mouth_spread": scene.spread,
-        "smile": scene.motion.smile,
-        "brow_raise": scene.motion.brow_raise,
+        "smile": motion.smile,
+        "brow_raise": motion.brow_raise,
     }
+    rounded = {name: values.astype(np.float32) for name, values in columns.items()}
+    corners = LOWER_OUTER_LIP[0], LOWER_OUTER_LIP[-1]
+    widths = np.empty(frames)
+    for frame in range(frames):
+        vertices = rig.vertices_cm(_controls(rounded, frame))
+        widths[frame] = np.linalg.norm(vertices[corners[0]] - vertices[corners[1]])
+    numbers = np.arange(frames, dtype=np.float64)
+    times = {"frame": numbers, "time_seconds": numbers / FRAMES_PER_SECOND}
+    return times | rounded | {"mouth_width_cm": widths}

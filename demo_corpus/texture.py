@@ -1,4 +1,4 @@
-"""An identity's frontal texture: its portrait warped to the frontal view."""
+"""A photo's frontal texture: the portrait warped to the frontal view."""
 
 from typing import Final
 
@@ -33,7 +33,7 @@ def frontal_texture(
     triangles: NDArray[np.int32],
     yaw_rad: float,
 ) -> NDArray[np.uint8]:
-    """The portrait in frontal view, [TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 3] RGB.
+    """The portrait in frontal view, [TEXTURE_SIDE_PX, TEXTURE_SIDE_PX, 4] RGB and the mask of people.
 
     Args:
         portrait: the photo.
@@ -45,7 +45,8 @@ def frontal_texture(
     import cv2
 
     map_x, map_y, _ = dense_map(texture_px, in_portrait_px, triangles, TEXTURE_SIDE_PX)
-    texture = cv2.remap(portrait.image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    image = np.dstack([portrait.image, portrait.person])
+    texture = cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     texture = np.asarray(texture, np.uint8)
     if abs(yaw_rad) >= TURNED_RAD:
         outline = texture_px[list(FACE_OVAL)]
@@ -54,7 +55,9 @@ def frontal_texture(
         [UPPER_INNER_LIP[5], LOWER_INNER_LIP[5], LOWER_OUTER_LIP[0], LOWER_OUTER_LIP[-1]]
     ]
     gap, width = np.linalg.norm(lips[0] - lips[1]), np.linalg.norm(lips[2] - lips[3])
-    return _colour_lips(texture, texture_px) if gap > OPEN_MOUTH_SHARE * width else texture
+    if gap > OPEN_MOUTH_SHARE * width:
+        texture[..., :3] = _colour_lips(texture[..., :3], texture_px)
+    return texture
 
 
 def _mirror_hidden_side(
@@ -76,7 +79,7 @@ def _mirror_hidden_side(
     mirror = cv2.remap(texture, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     if abs(yaw_rad) >= HALF_PROFILE_RAD:
         return np.asarray(mirror, np.uint8)
-    share = _soft_inside(outline_px, 0.5)
+    share = soft_inside(outline_px, 0.5)
     return np.asarray(np.rint(texture * (1 - share) + mirror * share), np.uint8)
 
 
@@ -85,12 +88,12 @@ def _colour_lips(texture: NDArray[np.uint8], texture_px: NDArray[np.float64]) ->
     outline = texture_px[closed_loop(UPPER_OUTER_LIP, LOWER_OUTER_LIP)]
     cheeks = np.rint(texture_px[[205, 425]]).astype(int)
     skin = np.median([texture[y - 6 : y + 7, x - 6 : x + 7].reshape(-1, 3) for x, y in cheeks], axis=(0, 1))
-    share = 0.6 * _soft_inside(outline, 0.1)
+    share = 0.6 * soft_inside(outline, 0.1)
     coloured = texture * (1 - share) + skin * LIP_OVER_SKIN * share
     return np.asarray(np.rint(coloured), np.uint8)
 
 
-def _soft_inside(polygon_px: NDArray[np.float64], softness_cm: float) -> NDArray[np.float32]:
+def soft_inside(polygon_px: NDArray[np.float64], softness_cm: float) -> NDArray[np.float32]:
     """[side, side, 1] 1 inside a polygon of the texture, fading to 0 outside."""
     import cv2
 

@@ -33,6 +33,13 @@ SIDE_KEY: Final = b"pdfgc.demo_corpus.side_px"
 POSE_COLUMNS: Final = ("pitch_rad", "yaw_rad", "roll_rad", "x_cm", "y_cm", "z_cm")
 GAZE_COLUMNS: Final = ("gaze_pitch_rad", "gaze_yaw_rad")
 BLINK_COLUMNS: Final = ("blink_left", "blink_right")
+CONTROL_COLUMNS: Final = {
+    "lip": ("mouth_opening_cm", "mouth_spread"),
+    "pose": POSE_COLUMNS,
+    "eye": (*GAZE_COLUMNS, *BLINK_COLUMNS),
+    "expression": ("smile", "brow_raise"),
+}
+"""What each control of a talking head decides. Together they decide the picture of a given person."""
 
 TRUTH_SCHEMA: Final = table_schema(
     column("frame", pa.int32(), "frame number at 25 fps, from 0"),
@@ -71,6 +78,13 @@ def apparent_pose(rotation: NDArray[np.float64], position_cm: NDArray[np.float64
     """[6] pitch, yaw, roll (rad, apparent), x, y, z (cm) of a head in the filming camera's coordinates."""
     sight = position_cm - np.array([0.0, 0.0, REFERENCE_DISTANCE_CM])
     return np.concatenate([angles_from_rotation(_turn_to_axis(sight) @ rotation), position_cm])
+
+
+def rotation_and_position(pose: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The inverse of `apparent_pose`: rotation [3, 3] and position [3] cm, filming camera's coordinates."""
+    position_cm = np.asarray(pose[3:], np.float64)
+    sight = position_cm - np.array([0.0, 0.0, REFERENCE_DISTANCE_CM])
+    return _turn_to_axis(sight).T @ rotation_from_angles(np.asarray(pose[:3], np.float64)), position_cm
 
 
 def pose_in_crop(

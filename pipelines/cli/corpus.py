@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from demo_corpus.corpus import CorpusSettings, make_corpus
 from pipelines.console import without_chatter
 from pipelines.logs import log_to_terminal
+from pipelines.options import options_from
 
 
 @click.command()
@@ -15,18 +17,22 @@ from pipelines.logs import log_to_terminal
     "portraits",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Portrait photo to render (repeatable).  [default: built-in drawings]",
+    help="Portrait photo to mix people from (repeatable; three or more give held-out people photos of their "
+    "own).  [default: photos of installed packages]",
 )
-def corpus(folder: Path, portraits: tuple[Path, ...]) -> None:
-    """Render the demo corpus with its ground truth into FOLDER."""
-    make_demo_corpus(folder, portraits)
+@options_from(CorpusSettings, "settings", left_out=("portraits",))
+def corpus(folder: Path, portraits: tuple[Path, ...], settings: CorpusSettings) -> None:
+    """Render a corpus of talking heads with its ground truth into FOLDER.
+
+    Videos that are complete are kept, also when there are more people or videos than before. The names of
+    held-out people start with demo-validation and demo-test; people.json lists all with their photos.
+    """
+    make_demo_corpus(folder, settings.replace(portraits=portraits))
 
 
-def make_demo_corpus(folder: Path, portraits: tuple[Path, ...] = ()) -> None:
+def make_demo_corpus(folder: Path, settings: CorpusSettings) -> None:
     """Render talking heads with known pose, gaze, blink and mouth into a folder; complete videos are kept."""
-    from demo_corpus.corpus import CorpusSettings, make_corpus
-
     click.echo(f"Rendering the demo corpus in {folder}")
     with without_chatter(), log_to_terminal():
-        videos = make_corpus(folder, CorpusSettings(portraits=portraits))
+        videos = make_corpus(folder, settings)
     click.echo(f"{len(videos)} videos")

@@ -1,10 +1,13 @@
 """The command `pdfgc demo`: videos to shards, every training stage, the evaluation's report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from demo_corpus.corpus import CorpusSettings
+from demo_corpus.people import holds_out_photos
+from demo_corpus.portraits import BUNDLED
 from pipelines.cli.corpus import make_demo_corpus
 from pipelines.cli.preprocess import (
     PreprocessRequest,
@@ -63,13 +66,26 @@ def demo(
     from pipelines.console import without_chatter
     from storage.root import open_root, scratch_directory
 
+    dataset_settings = None
     if videos is None:
         videos = scratch_directory(open_root()).parent / "demo_corpus"
-        make_demo_corpus(Path(videos), portraits)
+        make_demo_corpus(Path(videos), CorpusSettings(portraits=portraits))
+        dataset_settings = _named_splits() if holds_out_photos(len(portraits or BUNDLED)) else None
     with without_chatter():
-        run_preprocessing(PreprocessRequest((videos,), force, workers), Console())
+        request = PreprocessRequest((videos,), force, workers, dataset_settings=dataset_settings)
+        run_preprocessing(request, Console())
         if with_training:
             _train_and_evaluate(Console(), force=force)
+
+
+def _named_splits() -> dict[str, Any]:
+    """Settings of the data set by which the rendered people are in the splits that their names say."""
+    from preprocessing.dataset.splits import SplitSettings
+
+    splits = SplitSettings(
+        validation_pattern="demo-validation-*", test_pattern="demo-test-*", validation_share=0, test_share=0
+    )
+    return {"splits": splits.model_dump()}
 
 
 def _train_and_evaluate(console: "Console", *, force: bool) -> None:

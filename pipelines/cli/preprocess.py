@@ -68,6 +68,7 @@ class PreprocessRequest:
     force: bool = False
     workers: int = 0  # 0: one per core
     settings: Mapping[str, Any] | None = None  # of the resource `preprocessing`, as in the launchpad
+    dataset_settings: Mapping[str, Any] | None = None  # of the resource `dataset_config`
 
 
 def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
@@ -100,7 +101,8 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
             settings = {"preprocessing": {"config": dict(request.settings or {})}}
             run_job("preprocess", instance, workspace | settings, partition_key=key)
         console.print("[bold]Data set[/bold]")
-        run_job("index_dataset", instance, workspace)
+        settings = {"dataset_config": {"config": dict(request.dataset_settings or {})}}
+        run_job("index_dataset", instance, workspace | settings)
     print_summary(root, time.monotonic() - started, console)
 
 

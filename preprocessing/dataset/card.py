@@ -62,7 +62,7 @@ several splits; the index selects them. With stock WebDataset, and without pickl
 _SPLITS: Final = """\
 The split of an identity depends on its name and the seed {seed} ({validation:.1%} validation, {test:.1%}
 test) and is kept as the data grows; validation and test get at least {minimum} identities each, as long as
-training keeps two thirds. No identity and no video is in two splits: a secondary face ("NAME face 3")
+training keeps two thirds.{named} No identity and no video is in two splits: a secondary face ("NAME face 3")
 belongs to the main identity NAME of its video, with whom it shares voice and background. One thing crosses
 splits: an eye anchor may have the eyes of another person of the same batch who is in another split. The
 table counts these anchors, and `anchors.json` names the identity of the eyes; eyes of the face's own
@@ -95,6 +95,7 @@ def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
             validation=settings.validation_share,
             test=settings.test_share,
             minimum=settings.minimum_identities,
+            named=_named_splits(settings),
         ).rstrip(),
         "## Labels\n\n" + _labellers_table(statistics["labellers"]),
         _LABELLERS.rstrip(),
@@ -121,6 +122,11 @@ def panel_of_distribution(distribution: Distribution) -> Histogram:
     edges = distribution.edges[np.append(starts, min(starts[-1] + width, len(distribution.counts)))]
     counts = np.add.reduceat(distribution.counts[: starts[-1] + width], starts)
     return Histogram(quantity.title, quantity.unit, edges, counts.astype(np.float64))
+
+
+def _named_splits(settings: SplitSettings) -> str:
+    patterns = (("validation", settings.validation_pattern), ("test", settings.test_pattern))
+    return "".join(f" Identities `{pattern}` are {split}." for split, pattern in patterns if pattern)
 
 
 def _splits_table(splits: Mapping[str, Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 from pydantic import Field, model_validator
@@ -14,7 +15,7 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
 
 class SplitSettings(Settings):
-    """Shares of the identities, and the minimum of a held-out split."""
+    """Names and shares of the held-out identities, and the minimum of a held-out split."""
 
     seed: int = Field(default=0, ge=0, description="Seed of the assignment of identities to splits")
     validation_share: float = Field(
@@ -22,6 +23,13 @@ class SplitSettings(Settings):
     )
     test_share: float = Field(
         default=0.05, ge=0.0, le=0.9, description="Share of identities in the test split"
+    )
+    validation_pattern: str = Field(
+        default="",
+        description="Identities with such a name are validation, such as demo-validation-*",
+    )
+    test_pattern: str = Field(
+        default="", description="Identities with such a name are test; the shares apply to the others"
     )
     minimum_identities: int = Field(
         default=2,
@@ -44,19 +52,21 @@ def assign_splits(
 ) -> dict[str, Split]:
     """Assign every identity to a split.
 
-    An identity keeps its split. The split of a new one depends on a hash of its name alone, so that the order
-    in which data arrive does not matter. If the shares leave a split with fewer than `minimum_identities`,
-    the new identities with the lowest hashes go there, alternating between validation and test, as long as
-    training keeps at least two thirds.
+    An identity whose name matches a pattern is in that split. Any other keeps its split; that of a new one
+    depends on a hash of its name alone, so that the order in which data arrive does not matter. If the shares
+    leave a split with fewer than `minimum_identities`, the new identities with the lowest hashes go there,
+    alternating between validation and test, as long as training keeps at least two thirds.
 
     Args:
         identities: all identities of the data set.
         before: splits of the previous data set.
-        settings: seed, shares and minimum.
+        settings: patterns, seed, shares and minimum.
     """
-    splits = dict(before)
-    places = {identity: _place(settings.seed, identity) for identity in set(identities)}
-    new = sorted((place, identity) for identity, place in places.items() if identity not in before)
+    names = set(identities)
+    named = {identity: split for identity in names if (split := _named_split(identity, settings))}
+    splits: dict[str, Split] = {**before, **named}
+    places = {identity: _place(settings.seed, identity) for identity in names}
+    new = sorted((place, identity) for identity, place in places.items() if identity not in splits)
     for place, identity in new:
         splits[identity] = _split_of(place, settings)
     held_out: tuple[tuple[Split, float], ...] = (
@@ -71,6 +81,12 @@ def assign_splits(
             if too_few and movable and 3 * (sizes["train"] - 1) >= 2 * len(splits):
                 splits[movable[0]] = split
     return splits
+
+
+def _named_split(identity: str, settings: SplitSettings) -> Split | None:
+    if fnmatchcase(identity, settings.validation_pattern):
+        return "validation"
+    return "test" if fnmatchcase(identity, settings.test_pattern) else None
 
 
 def _place(seed: int, identity: str) -> float:

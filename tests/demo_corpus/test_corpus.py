@@ -7,7 +7,7 @@ import pytest
 from demo_corpus.corpus import CorpusSettings, make_corpus, settings_fingerprint
 from demo_corpus.truth import TRUTH_SCHEMA
 
-SMALL = CorpusSettings(identities=1, videos_per_identity=1, seconds_per_video=0.4, side_px=128, workers=0)
+SMALL = CorpusSettings(people=1, videos=1, seconds_per_video=0.4, side_px=128, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +36,19 @@ def test_missing_truth_renders_the_video_again(corpus: Path) -> None:
 
 
 def test_truth_has_one_row_per_frame(corpus: Path) -> None:
-    table = pq.read_table(corpus / "demo-00" / "talk-0.truth.parquet")
+    table = pq.read_table(corpus / "demo-0000" / "talk-0.truth.parquet")
     assert table.num_rows == 10
     assert table.column_names == TRUTH_SCHEMA.names
     assert all((field.metadata or {}).get(b"description") for field in table.schema)
     assert table["time_seconds"].to_pylist() == pytest.approx([frame / 25 for frame in range(10)])
 
 
-def test_fingerprint_covers_everything_but_workers() -> None:
+def test_fingerprint_covers_what_decides_a_video() -> None:
     assert settings_fingerprint(SMALL) == settings_fingerprint(
-        CorpusSettings(identities=1, videos_per_identity=1, seconds_per_video=0.4, side_px=128, workers=2)
+        CorpusSettings(people=2, videos=3, seconds_per_video=0.4, side_px=128, workers=2)
     )
     assert settings_fingerprint(SMALL) != settings_fingerprint(
-        CorpusSettings(seed=1, identities=1, videos_per_identity=1, seconds_per_video=0.4, side_px=128)
+        CorpusSettings(seed=1, people=1, videos=1, seconds_per_video=0.4, side_px=128)
     )
 
 
@@ -56,7 +56,7 @@ def test_fingerprint_covers_everything_but_workers() -> None:
     ("make", "message"),
     [
         (lambda: CorpusSettings(side_px=129), "129"),
-        (lambda: CorpusSettings(identities=0), "identities must be >= 1, got 0"),
+        (lambda: CorpusSettings(people=0), "people must be >= 1, got 0"),
         (lambda: CorpusSettings(seconds_per_video=0.0), r"0\.0"),
     ],
 )

@@ -33,7 +33,7 @@ def test_portrait_with_two_faces_is_refused(tmp_path: Path) -> None:
 def test_portrait_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_text("no picture")
-    settings = CorpusSettings(identities=1, seconds_per_video=0.4, side_px=128, portraits=(path,), workers=0)
+    settings = CorpusSettings(people=1, seconds_per_video=0.4, side_px=128, portraits=(path,), workers=0)
     with pytest.raises(ValueError, match=r"notes\.png is not a picture"):
         make_corpus(tmp_path / "corpus", settings)
 

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from demo_corpus.camera import HEAD_REST_CM, Camera
-from demo_corpus.expression import Controls, FaceRig, build_rig
-from demo_corpus.head import build_head
-from demo_corpus.portraits import BUNDLED, find_landmarks, load_bundled
+from demo_corpus.expression import Controls, FaceRig
+from demo_corpus.people import build_person, draw_person
+from demo_corpus.portraits import BUNDLED, find_landmarks
 from demo_corpus.render import place, project_head, render_frame
 
 CAMERA = Camera(256)
@@ -16,7 +16,7 @@ FRONTAL = place(np.zeros(3), HEAD_REST_CM)
 
 @pytest.fixture(scope="module")
 def rig() -> FaceRig:
-    return build_rig(build_head(load_bundled(BUNDLED[0]), seed=5, mirrored=False))
+    return build_person(draw_person(5, 0, BUNDLED), BUNDLED)
 
 
 def tracked(

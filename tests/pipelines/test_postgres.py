@@ -38,9 +38,7 @@ DEPLOY: Final = REPOSITORY / "deploy"
 WORKSPACE: Final = DEPLOY / "workspace.yaml"
 MARK_VARIABLE: Final = "PDFGC_TEST_DEPLOYMENT"
 TIMEOUT_SECONDS: Final = 300.0  # generous, for a busy machine
-TINY: Final = CorpusSettings(
-    identities=1, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=1
-)
+TINY: Final = CorpusSettings(people=1, videos=1, seconds_per_video=2.4, side_px=256, workers=1)
 ONE_VIDEO_EACH: Final = {"batches": {"videos_per_batch": 1, "minimum_identities": 1}}
 ENDED: Final = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from demo_corpus.camera import HEAD_REST_CM, Camera
-from demo_corpus.expression import Controls, FaceRig, build_rig
-from demo_corpus.head import build_head
-from demo_corpus.portraits import BUNDLED, load_bundled
+from demo_corpus.expression import Controls, FaceRig
+from demo_corpus.people import build_person, draw_person
+from demo_corpus.portraits import BUNDLED
 from demo_corpus.render import place, render_frame
 from demo_corpus.truth import apparent_pose, pose_in_crop
 from evaluation.readings.blendshapes import BlendshapeReader
@@ -47,7 +47,7 @@ def landmarker(model: Path) -> Iterator[FaceLandmarker]:
 
 @pytest.fixture(scope="module")
 def rig() -> FaceRig:
-    return build_rig(build_head(load_bundled(BUNDLED[0]), seed=5, mirrored=False))
+    return build_person(draw_person(5, 0, BUNDLED), BUNDLED)
 
 
 def crop_transform() -> NDArray[np.float64]:

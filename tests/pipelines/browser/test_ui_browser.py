@@ -30,7 +30,7 @@ from playwright.sync_api import Error as PlaywrightError
 from tests.factories.pipelines.browser import headless_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-CORPUS = CorpusSettings(identities=3, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=0)
+CORPUS = CorpusSettings(people=3, videos=1, seconds_per_video=2.4, side_px=256, workers=0)
 PDFGC = Path(sys.executable).with_name("pdfgc")
 TIMEOUT_MS = 240_000  # generous, for a busy machine
 REPORT_STAGE1 = """mutation {

@@ -29,7 +29,7 @@ from preprocessing.sources.stored_catalog import SourceSettings, batch_keys, loa
 from storage.publishing import current
 
 pytestmark = pytest.mark.slow
-CORPUS = CorpusSettings(identities=3, videos_per_identity=1, seconds_per_video=2.4, side_px=256, workers=0)
+CORPUS = CorpusSettings(people=3, videos=1, seconds_per_video=2.4, side_px=256, workers=0)
 
 
 @pytest.fixture(scope="module")

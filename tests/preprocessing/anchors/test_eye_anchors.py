@@ -100,7 +100,7 @@ def look_elsewhere(gaze_labels: Path, key: str) -> None:
 def batch(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     folders = write_batch(
         tmp_path_factory.mktemp("batch"),
-        [portrait_clip("ann", "Ann", 0), portrait_clip("bob", "Bob", 3)],
+        [portrait_clip("ann", "Ann", 0), portrait_clip("bob", "Bob", 5)],
     )
     look_elsewhere(folders[2], "ann")
     return folders
@@ -140,7 +140,7 @@ def test_anchor_bytes_do_not_depend_on_processes(batch: tuple[Path, Path, Path],
 
 
 def test_single_identity_pairs_within_itself(tmp_path: Path) -> None:
-    clips = [portrait_clip("a0", "Ann", 0), portrait_clip("a1", "Ann", 3)]
+    clips = [portrait_clip("a0", "Ann", 0), portrait_clip("a1", "Ann", 5)]
     folders = write_batch(tmp_path, clips)
     look_elsewhere(folders[2], "a0")
     report = make_eye_anchors(*folders, SETTINGS, tmp_path, workers=0)
@@ -155,9 +155,9 @@ def test_single_identity_pairs_within_itself(tmp_path: Path) -> None:
 def test_clips_get_eyes_within_and_across_identities(tmp_path: Path) -> None:
     clips = [
         portrait_clip("a0", "Ann", 0),
-        portrait_clip("a1", "Ann", 3),
+        portrait_clip("a1", "Ann", 5),
         portrait_clip("b0", "Bob", 0),
-        portrait_clip("b1", "Bob", 3),
+        portrait_clip("b1", "Bob", 5),
     ]
     folders = write_batch(tmp_path, clips)
     for key in ("a0", "b0"):

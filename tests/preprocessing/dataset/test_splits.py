@@ -99,3 +99,13 @@ def test_settings_refuse_shares_without_training_data(validation: float, test: f
         SplitSettings(validation_share=validation, test_share=test)
     with pytest.raises(ValueError, match="minimum_identities must be >= 0, got -1"):
         SplitSettings(minimum_identities=-1)
+
+
+def test_names_that_match_a_pattern_are_in_its_split() -> None:
+    names = [*numbered(8), "held-1", "held-2", "unseen-1"]
+    patterns = SplitSettings(
+        validation_pattern="held-*", test_pattern="unseen-*", validation_share=0, test_share=0
+    )
+    splits = assign_splits(names, {"person-1": "test", "held-2": "train"}, patterns)
+    assert [name for name in names if splits[name] == "validation"] == ["held-1", "held-2"]
+    assert [name for name in names if splits[name] == "test"] == ["person-1", "unseen-1"]
