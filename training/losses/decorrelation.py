@@ -13,6 +13,7 @@ CONSTANT_BELOW: Final = 1e-5
 rounding (6e-8 for one value), whose correlation is meaningless."""
 
 DimensionPairs = Literal["all", "same"]
+Reduction = Literal["mean", "sum"]
 
 
 def decorrelation_loss(
@@ -21,6 +22,7 @@ def decorrelation_loss(
     past_expression: Float[Tensor, "N E"],
     past_audio: Float[Tensor, "N A"],
     pairs: DimensionPairs = "all",
+    reduction: Reduction = "mean",
 ) -> Float[Tensor, ""]:
     """``L_decor = (1/D) Σ_D cor(F̄_e, F_a)²`` (PD-FGC, stage 3; printed with Σ over B, D).
 
@@ -32,7 +34,13 @@ def decorrelation_loss(
     dimension 7 of the expression to dimension 7 of the audio; ``"same"`` pairs equal indices only (D = E =
     A), the literal formula.
 
+    Unverified as well: the factor. The printed 1/D makes a mean of the coefficients (``"mean"``); summed over
+    B and D as printed, with 1/D for another size, it may be as large as their sum (``"sum"``), D times that.
+
     Independent samples give a mean square of 1 / (B + N − 1), the floor of the loss.
+
+    The gradient is that of the formula times (B + N) / B. A row's part in the estimate, and with it the true
+    gradient, falls as 1 / (B + N): with large memory banks the loss would have next to no weight.
 
     Args:
         expression: F̄_e of the batch, from `in_window_mean`.
@@ -40,10 +48,11 @@ def decorrelation_loss(
         past_expression: F̄_e of earlier batches, from a `MemoryBank`; N may be 0.
         past_audio: F_a of the same earlier samples, row by row.
         pairs: Which dimensions are paired.
+        reduction: Of the D coefficients.
 
     Returns:
-        In [0, 1]. Only `expression` gets a gradient. A constant dimension has correlation 0 and gets no
-        gradient, and neither does a single sample.
+        In [0, 1], or [0, D] for ``"sum"``. Only `expression` gets a gradient. A constant dimension has
+        correlation 0 and gets no gradient, and neither does a single sample.
 
     Raises:
         ValueError: ``"same"`` with different widths.
@@ -54,11 +63,12 @@ def decorrelation_loss(
     past = full_precision(past_expression.detach())
     z_e = standardised(torch.cat([full_precision(expression), past]))
     z_a = standardised(torch.cat([full_precision(audio), full_precision(past_audio)]).detach())
-    if pairs == "same":
-        return (z_e * z_a).sum(dim=0).square().mean()
     # Autocast would round the product to half precision.
     with torch.autocast(expression.device.type, enabled=False):
-        return (z_e.T @ z_a).square().mean()
+        squares = ((z_e * z_a).sum(dim=0) if pairs == "same" else z_e.T @ z_a).square()
+    loss = squares.mean() if reduction == "mean" else squares.sum()
+    # The difference is 0: it changes the gradient only.
+    return loss.detach() + len(z_e) / len(expression) * (loss - loss.detach())
 
 
 def in_window_mean(features: Float[Tensor, "B K D"]) -> Float[Tensor, "B D"]:

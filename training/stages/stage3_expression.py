@@ -30,7 +30,7 @@ from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
 from training.losses.adversarial import generator_hinge_loss
 from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
-from training.losses.decorrelation import DimensionPairs, decorrelation_loss, in_window_mean
+from training.losses.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
 from training.losses.memory_bank import MemoryBank
@@ -76,6 +76,9 @@ class ExpressionStageSettings(Settings):
     augmentation: WindowAugmentation = WindowAugmentation()
     memory_rows: int = Field(default=4096, ge=1, description="M, rows of each of the two memory banks")
     dimension_pairs: DimensionPairs = "all"
+    decorrelation_reduction: Reduction = Field(
+        default="mean", description="L_decor: mean or sum over the pairs of dimensions"
+    )
     adversary: AdversarySettings = AdversarySettings()
     vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
     # Ours: initialise G from stage 1's G0 (its EMA) wherever the shapes agree, and D from stage 1's D.
@@ -198,6 +201,7 @@ class ExpressionModel(LossModule):
             self.expression_bank.latest(),
             self.audio_bank.latest(),
             self._settings.dimension_pairs,
+            self._settings.decorrelation_reduction,
         )
         if self.training:
             self.expression_bank.push(expression)

@@ -101,11 +101,47 @@ def test_decorrelation_gradient_reaches_expression_only() -> None:
 def test_decorrelation_gradient_matches_finite_differences(pairs: DimensionPairs) -> None:
     audio, past_e, past_a = draw(3, 2, seed=2), draw(5, 2, seed=3), draw(5, 2, seed=4)
     expression = draw(3, 2, seed=1).requires_grad_()
+    alone = draw(5, 2, seed=5).requires_grad_()
 
     def loss(batch: torch.Tensor) -> torch.Tensor:
-        return decorrelation_loss(batch, audio, past_e, past_a, pairs)
+        return decorrelation_loss(batch, past_a, none_of(2), none_of(2), pairs)
 
-    assert torch.autograd.gradcheck(loss, expression)
+    assert torch.autograd.gradcheck(loss, alone)
+    # With N = 5 past samples and B = 3, (B + N) / B times the derivative.
+    (found,) = torch.autograd.grad(decorrelation_loss(expression, audio, past_e, past_a, pairs), expression)
+    for place in np.ndindex(3, 2):
+        step = torch.zeros(3, 2, dtype=torch.float64)
+        step[place] = 1e-6
+        below, above = (
+            decorrelation_loss(expression.detach() + sign * step, audio, past_e, past_a, pairs).item()
+            for sign in (-1, 1)
+        )
+        assert found[place].item() == pytest.approx(8 / 3 * (above - below) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("pairs", ["all", "same"])
+def test_decorrelation_gradient_does_not_fall_with_the_banks(pairs: DimensionPairs) -> None:
+    audio = draw(8, 3, seed=1)
+    expression = (audio @ draw(3, 3, seed=2) + draw(8, 3, seed=3)).requires_grad_()
+
+    def value_and_gradient(repeats: int) -> tuple[float, torch.Tensor]:
+        past_e, past_a = expression.detach().repeat(repeats, 1), audio.repeat(repeats, 1)
+        loss = decorrelation_loss(expression, audio, past_e, past_a, pairs)
+        return loss.item(), torch.autograd.grad(loss, expression)[0]
+
+    # The banks repeat the batch, so every estimate has the same statistics.
+    alone, without_banks = value_and_gradient(0)
+    for repeats in (1, 8, 64):
+        value, gradient = value_and_gradient(repeats)
+        assert value == pytest.approx(alone, rel=1e-9)
+        torch.testing.assert_close(gradient, without_banks)
+
+
+@pytest.mark.parametrize(("pairs", "count"), [("all", 9), ("same", 3)])
+def test_sum_is_over_the_pairs(pairs: DimensionPairs, count: int) -> None:
+    parts = (draw(4, 3, seed=1), draw(4, 3, seed=2), draw(9, 3, seed=3), draw(9, 3, seed=4))
+    total = decorrelation_loss(*parts, pairs, reduction="sum")
+    torch.testing.assert_close(total, count * decorrelation_loss(*parts, pairs))
 
 
 def test_decorrelation_descent_removes_the_audio() -> None:
