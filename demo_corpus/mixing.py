@@ -39,6 +39,9 @@ EVEN_LIGHT_CM: Final = 2.2  # standard deviation of what counts as light
 HEAD_OVER_FACE: Final = 1.27  # width with hair: beside it, above the shoulders, are others of the photo
 HEAD_ABOVE_BROW_CM: Final = 13.0
 SKIN_REACH: Final = np.array([26.0, 9.0, 11.0])  # CIELAB differences at which a colour is hardly skin
+SKIN_CONTRAST: Final = 0.13  # standard deviation of the skin's lightness over its mean
+CONTRAST_GAINS: Final = (0.55, 1.15)
+HIGHLIGHT: Final = 82.0  # lightness above which highlights are compressed
 FOREHEAD: Final = 1.3  # size of the outline over the mesh's, within which the forehead may reach
 FOREHEAD_REACH: Final = 1.6  # times SKIN_REACH: on the forehead only what is far from skin is hair
 LARGEST_HAIR_SHIFT: Final = 32.0  # of lightness
@@ -116,10 +119,15 @@ def _mean(lab: Picture, weight: Picture) -> Picture:
 
 
 def _set_skin(lab: Picture, skin: Picture, tone: NDArray[np.float64]) -> Picture:
-    """Move the whole photo's colours so that the face's mean is `tone`; darker skin has less contrast."""
+    """Move the whole photo's colours so that the face's mean is `tone`, without clipped highlights."""
     mean = _mean(lab, skin)
-    gain = np.array([np.clip(tone[0] / mean[0], 0.7, 1.15), 1.0, 1.0], np.float32)
-    return np.asarray((lab - mean) * gain + tone, np.float32)
+    contrast = float(np.sqrt(_mean((lab - mean) ** 2, skin)[0]))
+    gain = np.array([np.clip(SKIN_CONTRAST * tone[0] / contrast, *CONTRAST_GAINS), 1.0, 1.0], np.float32)
+    moved = np.asarray((lab - mean) * gain + tone, np.float32)
+    above = np.maximum(moved[..., 0] - HIGHLIGHT, 0)
+    room = 100 - HIGHLIGHT
+    moved[..., 0] = np.minimum(moved[..., 0], HIGHLIGHT) + room * (1 - np.exp(-above / room))
+    return moved
 
 
 def _even_light(lab: Picture, skin: Picture) -> Picture:

@@ -102,13 +102,19 @@ def _draw_eye(
         below_cm = (pixels[:, 1] - lid_y) * pixel_cm
         colour *= (1 - 0.5 * np.exp(-np.maximum(below_cm, 0.0) / 0.15))[:, None]
         _blend(picture, pixels, share, colour)
-    line = np.rint(screen[list(upper)] * (1 << MASK_BITS)).astype(np.int32)
-    layer = np.zeros(picture.shape[:2], np.uint8)
+    line = screen[list(upper)]
     thickness = max(1, round(camera.side_px / 300))
-    cv2.polylines(layer, [line], False, (255,), thickness, cv2.LINE_AA, MASK_BITS)
+    low = np.maximum(np.floor(line.min(axis=0)).astype(int) - thickness - 2, 0)
+    high = np.minimum(np.ceil(line.max(axis=0)).astype(int) + thickness + 3, camera.side_px)
+    width, height = high - low
+    if width <= 0 or height <= 0:
+        return
+    layer = np.zeros((height, width), np.uint8)
+    places = np.rint((line - low) * (1 << MASK_BITS)).astype(np.int32)
+    cv2.polylines(layer, [places], False, (255,), thickness, cv2.LINE_AA, MASK_BITS)
     rows, columns = np.nonzero(layer)
     share = layer[rows, columns] / 255 * LASH_SHARE
-    _blend(picture, np.column_stack([columns, rows]), share, np.array([[30.0, 20.0, 18.0]]))
+    _blend(picture, np.column_stack([columns, rows]) + low, share, np.array([[30.0, 20.0, 18.0]]))
 
 
 def _draw_mouth(
