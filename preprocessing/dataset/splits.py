@@ -63,8 +63,10 @@ def assign_splits(
         settings: patterns, seed, shares and minimum.
     """
     names = set(identities)
-    named = {identity: split for identity in names if (split := _named_split(identity, settings))}
-    splits: dict[str, Split] = {**before, **named}
+    splits = dict(before)
+    for identity in names:
+        if split := _named_split(identity, settings):
+            splits[identity] = split
     places = {identity: _place(settings.seed, identity) for identity in names}
     new = sorted((place, identity) for identity, place in places.items() if identity not in splits)
     for place, identity in new:
