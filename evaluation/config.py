@@ -7,7 +7,7 @@ from pydantic import Field
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
-ChosenSplit = Literal["train", "validation", "test"]
+SplitChoice = Literal["auto", "test", "validation", "held_out_clips", "train"]
 
 
 class EvaluationConfig(Settings):
@@ -21,7 +21,12 @@ class EvaluationConfig(Settings):
         default="",
         description="Training run to evaluate, or starter; empty: the run trained last, else the starter",
     )
-    split: ChosenSplit = Field(default="test", description="Split of the data set to draw clips from")
+    split: SplitChoice = Field(
+        default="auto",
+        description="Clips to draw from: people held out for test or validation, held-out clips of people "
+        "that were trained on (where no person is held out), or training clips; auto: the first of these "
+        "that exists",
+    )
     self_videos: int = Field(
         default=6, ge=0, description="Self-reenactment videos: a clip drives its own first frame"
     )

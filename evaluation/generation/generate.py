@@ -12,7 +12,7 @@ from PIL import Image
 from upath import UPath
 
 from evaluation.animation.checkpoint_abilities import exported_facts, exported_file
-from evaluation.config import EvaluationConfig
+from evaluation.config import EvaluationConfig, SplitChoice
 from evaluation.generation.files import (
     CONTACT_SHEET,
     FACTS_NAME,
@@ -49,7 +49,7 @@ from storage.publishing import (
     require_current,
 )
 from storage.root import local_copy
-from training.data.index import ClipIndex, NoSamplesError, open_current
+from training.data.index import ClipIndex, NoSamplesError, Split, open_current
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
 from weights.resolve import resolve_config
@@ -60,6 +60,7 @@ CODE_VERSION: Final = "1"
 TASKS: Final[tuple[Task, ...]] = ("self", "cross", "control")
 NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
 """So that metrics do not measure the codec; H.264 in yuv420p still halves the resolution of colours."""
+AUTO_SPLITS: Final[tuple[Split, ...]] = ("test", "validation", "held_out_clips", "train")
 FRAMES_AT_ONCE: Final = 16  # as `animate`
 
 
@@ -112,14 +113,27 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
         keys = [index.key(clip) for clip in range(len(index))]
         require_clips(plan, keys, f"the data set's split {plan.split}")
         return index, plan
-    try:
-        index = open_current(root, config.split)
-    except NoSamplesError as error:
-        raise ValueError(
-            f"no clips to evaluate: {error}. Choose another split, or add people: splits are by person"
-        ) from error
+    index = _open_split(root, config.split)
     counts = VideoCounts(config.self_videos, config.cross_videos, config.control_bases, config.frames)
-    return index, draw_plan(index, digest, config.seed, config.split, counts)
+    return index, draw_plan(index, digest, config.seed, index.split, counts)
+
+
+def _open_split(root: UPath, choice: SplitChoice) -> ClipIndex:
+    """The clips of a split; of the first that has any for "auto".
+
+    Raises:
+        ValueError: there are no clips.
+    """
+    errors: list[NoSamplesError] = []
+    splits: tuple[Split, ...] = AUTO_SPLITS if choice == "auto" else (choice,)
+    for split in splits:
+        try:
+            return open_current(root, split)
+        except NoSamplesError as error:
+            errors.append(error)
+    raise ValueError(
+        f"no clips to evaluate: {errors[0]}. Choose another split, or add people: splits are by person"
+    ) from errors[0]
 
 
 def run_inputs(root: UPath, run: str) -> dict[str, Input]:

@@ -13,13 +13,20 @@ from typing import Final
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from evaluation.config import ChosenSplit
 from evaluation.controls import CONTROLS, Control
 from evaluation.records import Task
-from training.data.index import ClipIndex
+from training.data.index import ClipIndex, Split
 
 MINIMUM_FRAMES: Final = 10
 """Shorter clips say too little: a single window of a lip sync scorer takes five frames."""
+
+
+SPLIT_TITLES: Final[Mapping[Split, str]] = {
+    "test": "test split, people never trained on",
+    "validation": "validation split, people never trained on",
+    "held_out_clips": "held-out clips of people that were trained on",
+    "train": "clips that were trained on",
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class ReenactmentPlan:
 
     name: str
     seed: int
-    split: ChosenSplit
+    split: Split
     dataset: str
     reenactments: tuple[Reenactment, ...]
     notes: tuple[str, ...] = ()
@@ -102,6 +109,11 @@ class ReenactmentPlan:
             raise ValueError(
                 f"{self.name}: duplicate names {twice}, missing bases {sorted(bases - set(names))}"
             )
+
+    @property
+    def where(self) -> str:
+        """Whose clips were drawn."""
+        return SPLIT_TITLES[self.split]
 
     def of_task(self, task: Task) -> list[Reenactment]:
         """The reenactments of a task."""
@@ -128,7 +140,7 @@ class VideoCounts:
 
 
 def draw_plan(
-    index: ClipIndex, dataset: str, seed: int, split: ChosenSplit, counts: VideoCounts
+    index: ClipIndex, dataset: str, seed: int, split: Split, counts: VideoCounts
 ) -> ReenactmentPlan:
     """Draw a plan: one clip of each person in turn, longest clips first.
 

@@ -24,7 +24,7 @@ from evaluation.generation.driving_clips import ClipReader
 from evaluation.generation.files import GeneratedVideos
 from evaluation.readings.face import FaceReadings
 from preprocessing.schema import LANDMARK_COUNT, ClipSource
-from preprocessing.sources.stored_catalog import load_catalog
+from preprocessing.sources.stored_catalog import source_paths
 from training.data.index import open_current
 
 SCORER: Final = "demo_truth"
@@ -35,11 +35,7 @@ def sources_with_truth(root: UPath, generated: GeneratedVideos) -> dict[str, Pat
 
     Sources that moved, or a catalog of another machine, have none; that is no error.
     """
-    catalog = load_catalog(root)
-    if catalog is None:
-        return {}
-    entries = catalog.select(["video_id", "path", "status"]).to_pylist()
-    paths = {entry["video_id"]: Path(entry["path"]) for entry in entries if entry["status"] == "accepted"}
+    paths = source_paths(root)
     sources = {key: paths.get(facts.video_id) for key, facts in generated.facts.clips.items()}
     known = {key: path for key, path in sources.items() if path is not None and truth_path(path).is_file()}
     return known if len(known) == len(sources) else {}

@@ -179,7 +179,7 @@ def _header_facts(sources: RunSources) -> list[Fact]:
     plan = sources.plan
     return [
         Fact("Checkpoint", f"{sources.facts.checkpoint}, weights {sources.checkpoint}"),
-        Fact("Data set", f"{sources.dataset}, {plan.split} split"),
+        Fact("Data set", f"{sources.dataset}, {plan.where}"),
         Fact("Reenactment plan", f"{plan.name}: {len(plan.reenactments)} videos of {len(people)} people"),
         Fact("Resolution", f"{sources.facts.side_px} px, 25 fps"),
         Fact("Evaluated", _minute(newest)),

@@ -27,6 +27,7 @@ from evaluation.report.tables import ReportRow, ReportTable
 from evaluation.report.videos import ReportVideo
 
 TEMPLATE: Final = "report.html.j2"
+DEMO_TEMPLATE: Final = "demo.html.j2"
 STYLE: Final = "report.css"
 TASK_TITLES: Final[Mapping[str, str]] = {
     "self": "Self-reenactment: a clip drives its own first frame",
@@ -120,15 +121,40 @@ class ReportPage:
     videos_note: str
 
 
-def render(page: ReportPage) -> str:
-    """Render the page as HTML."""
-    environment = Environment(
+@dataclass(frozen=True)
+class DemoPage:
+    """The page of `pdfgc demo`: a video that plays on the first screen, then the table of runs and files."""
+
+    title: str
+    caption: str
+    mp4: str  # data URI
+    table: Sequence[str]  # lines
+    files: Sequence[Fact]
+
+
+def render_demo(page: DemoPage) -> str:
+    """Render the demo's page as HTML."""
+    environment = _environment()
+    return environment.get_template(DEMO_TEMPLATE).render(page=page, style=_style(environment))
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("evaluation.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _style(environment: Environment) -> Markup:
+    return Markup(environment.get_template(STYLE).render())  # noqa: S704  (the project's own file)
+
+
+def render(page: ReportPage) -> str:
+    """Render the page as HTML."""
+    environment = _environment()
     environment.filters |= {
         "correlation": correlation_text,
         "arrow": ARROWS.__getitem__,
@@ -136,10 +162,9 @@ def render(page: ReportPage) -> str:
         "heat": _heat_percent,
         "sign_class": _sign_class,
     }
-    style = Markup(environment.get_template(STYLE).render())  # noqa: S704  (the project's own file)
     return environment.get_template(TEMPLATE).render(
         page=page,
-        style=style,
+        style=_style(environment),
         task_title=task_title,
         difference=_comparison_text,
         grouped=group_comparisons,

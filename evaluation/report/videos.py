@@ -123,7 +123,7 @@ def encode_video(folder: Path, reenactment: Reenactment, settings: VideoSettings
         pictures = list(itertools.islice(_side_by_side(panels, settings.panel_side_px), frames))
         cut = None if sound is None else sound[: len(pictures) * SAMPLES_PER_FRAME]
         write_video(path, pictures, FRAMES_PER_SECOND, cut, settings=encode)
-        mp4 = _data_uri("video/mp4", path.read_bytes())
+        mp4 = data_uri("video/mp4", path.read_bytes())
     height, width = pictures[0].shape[:2]
     return ReportVideo(
         name=reenactment.name,
@@ -178,8 +178,9 @@ def _resized(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
 
 
 def _poster(picture: NDArray[np.uint8]) -> str:
-    return _data_uri("image/jpeg", encode_jpeg(picture, POSTER_QUALITY))
+    return data_uri("image/jpeg", encode_jpeg(picture, POSTER_QUALITY))
 
 
-def _data_uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """A data URI of a MIME type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""The command `pdfgc demo`: videos to shards, every training stage, the evaluation's report."""
+"""The command `pdfgc demo`: videos to shards, every training stage, a table of figures and a talking head."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -8,6 +8,7 @@ import click
 from demo_corpus.corpus import CorpusSettings
 from demo_corpus.people import holds_out_photos
 from demo_corpus.portraits import BUNDLED
+from evaluation.config import EvaluationConfig
 from pipelines.cli.corpus import make_demo_corpus
 from pipelines.cli.preprocess import (
     PreprocessRequest,
@@ -17,15 +18,20 @@ from pipelines.cli.preprocess import (
     workers_option,
 )
 from preprocessing.sources.remote import SourcePath
+from training.jobs.config import STARTER_NAME, TrainingConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
     from upath import UPath
 
-    from training.engine.progress import HeldOutMetric
+    from evaluation.animation.request import AnimateReport
 
-STAGE_3: Final = "stage3_expression"
-ABLATION_RUN: Final = "no-decorrelation"
+VIDEOS_PER_PERSON: Final = 1  # rendered
+EVALUATION: Final = EvaluationConfig(self_videos=4, cross_videos=6, control_bases=0)
+"""Fewer videos than `pdfgc evaluate` renders: the table needs no control videos."""
+SECONDS: Final = 4.0  # of the talking head
+DEMO_FOLDER: Final = "demo"
+PAGE_NAME: Final = "index.html"
 
 
 @click.command()
@@ -46,15 +52,15 @@ ABLATION_RUN: Final = "no-decorrelation"
     "with_training",
     default=True,
     show_default=True,
-    help="Train every stage and evaluate after preprocessing.",
+    help="Train every stage, evaluate and animate after preprocessing.",
 )
 def demo(
     videos: SourcePath | None, portraits: tuple[Path, ...], force: bool, workers: int, with_training: bool
 ) -> None:
-    """Preprocess videos, train every stage and evaluate.
+    """Preprocess videos, train every stage from nothing, and compare the run with the starter model.
 
-    Without --videos it renders a corpus of talking heads whose pose, gaze, blinks and mouth are known for
-    every frame. Training uses the preset tiny_cpu: about ten minutes on two cores.
+    Without --videos it renders a small corpus of talking heads whose pose, gaze, blinks and mouth are known
+    for every frame. It ends with one table and a page whose first screen plays a talking head.
     """
     from rich.console import Console
 
@@ -69,13 +75,19 @@ def demo(
     dataset_settings = None
     if videos is None:
         videos = scratch_directory(open_root()).parent / "demo_corpus"
-        make_demo_corpus(Path(videos), CorpusSettings(portraits=portraits))
+        make_demo_corpus(Path(videos), CorpusSettings(portraits=portraits, videos=VIDEOS_PER_PERSON))
         dataset_settings = _named_splits() if holds_out_photos(len(portraits or BUNDLED)) else None
     with without_chatter():
-        request = PreprocessRequest((videos,), force, workers, dataset_settings=dataset_settings)
+        request = PreprocessRequest(
+            (videos,),
+            force,
+            workers,
+            dataset_settings=dataset_settings,
+            with_summary=not with_training,
+        )
         run_preprocessing(request, Console())
         if with_training:
-            _train_and_evaluate(Console(), force=force)
+            train_and_show(Console(), force=force)
 
 
 def _named_splits() -> dict[str, Any]:
@@ -88,50 +100,98 @@ def _named_splits() -> dict[str, Any]:
     return {"splits": splits.model_dump()}
 
 
-def _train_and_evaluate(console: "Console", *, force: bool) -> None:
-    """Train all stages of run `default`, stage 3 again without L_decor, and evaluate the first."""
-    from evaluation.config import EvaluationConfig
-    from pipelines.cli.evaluate import run_evaluation
+def train_and_show(console: "Console", *, force: bool) -> None:
+    """Train all stages of run `default`, evaluate it beside the starter model, animate, print the table."""
+    from evaluation.animation.checkpoint_abilities import exported_file
+    from evaluation.report.run_table import run_table
+    from pipelines.cli.evaluate import evaluate_run
     from pipelines.cli.train import ALL, run_training
     from storage.root import open_root
-    from training.jobs.config import TrainingConfig
 
-    config = TrainingConfig()
-    console.print("[bold]Training[/bold] every stage, preset tiny_cpu")
-    run_training(ALL, config, console, force=force)
-    ablation = TrainingConfig(run=ABLATION_RUN, parents_run=config.run, decorrelation=False)
-    console.print("[bold]Training[/bold] stage 3 without L_decor, for comparison")
-    run_training(STAGE_3, ablation, console, force=force)
-    print_ablation(open_root(), (config.run, ABLATION_RUN), console)
-    run_evaluation(EvaluationConfig(run=config.run), console, force=force)
-
-
-def print_ablation(root: "UPath", runs: tuple[str, str], console: "Console") -> None:
-    """Print the held-out metrics of stage 3 with and without L_decor side by side."""
-    from rich.table import Table
-
-    with_loss, without = (held_out_metrics(root, run) for run in runs)
-    table = Table(title="Stage 3, held out: with and without L_decor")
-    for name in ("metric", "with L_decor", "without", "chance"):
-        table.add_column(name, justify="left" if name == "metric" else "right")
-    for name, metric in with_loss.items():
-        other = without.get(name)
-        table.add_row(
-            name,
-            f"{metric.value:.4g}{metric.unit}",
-            "" if other is None else f"{other.value:.4g}{other.unit}",
-            "" if metric.chance is None else f"{metric.chance:.4g}{metric.unit}",
-        )
-    console.print(table)
+    config, root = TrainingConfig(), open_root()
+    console.print(f"[bold]Training[/bold] every stage from nothing, preset {config.preset}")
+    run_training(ALL, config, console, force=force, with_metrics=False)
+    runs = [config.run]
+    starter = exported_file(STARTER_NAME)
+    if starter is not None and starter.is_file():
+        runs.append(STARTER_NAME)
+    else:
+        console.print("The starter model (weights/starter) is not installed: no column for it in the table.")
+    for run in runs:
+        console.print(f"[bold]Evaluating[/bold] {run}")
+        evaluate_run(root, EVALUATION.replace(run=run), force=force)
+    console.print(f"[bold]Animating[/bold] a portrait with three drivers by {runs[-1]}")
+    report = animate_portrait(root, runs[-1])
+    lines = run_table(root, runs)
+    page = write_page(root, report, lines, runs)
+    for line in ["", *lines, "", f"Video: {report.output}", f"Page: {page}"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def held_out_metrics(root: "UPath", run: str) -> "dict[str, HeldOutMetric]":
-    """The held-out metrics of stage 3 of a run by name; empty if it is not trained."""
-    from storage.publishing import current
+def animate_portrait(root: "UPath", run: str) -> "AnimateReport":
+    """Animate the portrait of the first cross video with its drivers: a person's sound, pose and eyes.
+
+    The sources of the clips are used; clips of sources that are not on this machine serve themselves. With
+    a single clip it drives itself.
+    """
+    from evaluation.animation.animate import animate
+    from evaluation.animation.request import AnimateRequest
+    from evaluation.generation.files import open_generated
+    from preprocessing.sources.stored_catalog import source_paths
+
+    _, generated = open_generated(root, run)
+    plan = generated.plan
+    chosen = (plan.of_task("cross") or plan.of_task("self"))[0]
+    sources = source_paths(root)
+
+    def source(key: str) -> Path:
+        path = sources.get(generated.facts.clips[key].video_id)
+        return path if path is not None and path.is_file() else generated.clip(key)
+
+    folder = demo_folder(root)
+    request = AnimateRequest(
+        appearance=source(chosen.portrait),
+        lip=source(chosen.drivers["lip"]),
+        pose=source(chosen.drivers["pose"]),
+        eye=source(chosen.drivers["eye"]),
+        checkpoint=run,
+        seconds=SECONDS,
+        output=folder / "talking_head.mp4",
+        grid=folder / "side_by_side.mp4",
+    )
+    return animate(request, root=root)
+
+
+def demo_folder(root: "UPath") -> Path:
+    """Where the video and the page are written: below a local root, else below the current folder."""
+    from storage.objects import is_local, local_path
+
+    return (local_path(root) if is_local(root) else Path.cwd()) / DEMO_FOLDER
+
+
+def write_page(root: "UPath", report: "AnimateReport", lines: list[str], runs: list[str]) -> Path:
+    """Write the page that plays the video, and return its path."""
+    from evaluation.report.page import DemoPage, Fact, render_demo
+    from evaluation.report.summary import EVALUATION_REPORT, REPORT_PAGE
+    from evaluation.report.videos import data_uri
+    from storage.atomic import write_atomically
+    from storage.publishing import require_current
     from storage.root import local_copy
-    from training.engine.progress import read_held_out_metrics
 
-    published = current(root, STAGE_3, run)
-    if published is None:
-        return {}
-    return {metric.name: metric for metric in read_held_out_metrics(local_copy(published.directory))}
+    assert report.grid is not None
+    reports = [(run, require_current(root, EVALUATION_REPORT, run)) for run in runs]
+    page = DemoPage(
+        title="pdfgc demo",
+        caption=f"A portrait, animated by {report.checkpoint}: sound, head pose and eyes come from three "
+        "other videos.",
+        mp4=data_uri("video/mp4", report.grid.read_bytes()),
+        table=lines,
+        files=[
+            Fact("video", str(report.output)),
+            *(Fact(f"report of {run}", str(local_copy(one.directory) / REPORT_PAGE)) for run, one in reports),
+        ],
+    )
+    path = demo_folder(root) / PAGE_NAME
+    with write_atomically(path) as partial:
+        partial.write_text(render_demo(page), "utf-8")
+    return path

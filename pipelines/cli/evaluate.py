@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from upath import UPath
 
+    from pipelines.operations.local_runs import JobFailedError
+
 
 @click.command()
 @options_from(EvaluationConfig, "config")
@@ -36,28 +38,44 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
         ValueError: the run is not trained; lists those that are.
         JobFailedError: the evaluation failed, or the run is worse than the baseline run.
     """
+    from evaluation.report.summary import print_report_table
+    from storage.root import open_root
+
+    root = open_root()
+    config = config.replace(run=config.run or newest_run(root))
+    regression = evaluate_run(root, config, force=force)
+    print_report_table(root, config.run, console)
+    if regression is not None:
+        raise regression
+
+
+def evaluate_run(root: "UPath", config: EvaluationConfig, *, force: bool = False) -> "JobFailedError | None":
+    """Evaluate the run that `config` names.
+
+    Returns:
+        The error of a run that is worse than the baseline run: its report exists all the same.
+
+    Raises:
+        ValueError: the run is not trained; lists those that are.
+        JobFailedError: the evaluation failed.
+    """
     from dagster import DagsterInstance
 
-    from evaluation.report.summary import print_report_table
     from pipelines.evaluation.baseline_run import NO_REGRESSION
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import JobFailedError, run_job
     from pipelines.partitions import add_training_run
     from storage.publishing import require_current
-    from storage.root import open_root
     from training.jobs.config import STARTER_NAME
     from training.stage_catalog import RENDERING_STAGE
 
     ensure_dagster_home()
-    root = open_root()
-    config = config.replace(run=config.run or newest_run(root))
     if config.run != STARTER_NAME:
         require_current(root, RENDERING_STAGE, config.run)
     resources = {
         "workspace": {"config": {"force": force}},
         "evaluation_config": {"config": config.model_dump(mode="json", exclude={"run"})},
     }
-    regression: JobFailedError | None = None
     with DagsterInstance.get() as instance:
         add_training_run(instance, config.run)
         try:
@@ -65,10 +83,8 @@ def run_evaluation(config: EvaluationConfig, console: "Console", *, force: bool 
         except JobFailedError as error:
             if NO_REGRESSION not in str(error):
                 raise
-            regression = error  # the report exists: print it before failing
-    print_report_table(root, config.run, console)
-    if regression is not None:
-        raise regression
+            return error
+    return None
 
 
 def newest_run(root: "UPath") -> str:

@@ -7,6 +7,7 @@ import click
 from typing_extensions import override
 
 COMMANDS: Final = (
+    "ablation",
     "animate",
     "app",
     "baseline",

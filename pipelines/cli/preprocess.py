@@ -69,6 +69,7 @@ class PreprocessRequest:
     workers: int = 0  # 0: one per core
     settings: Mapping[str, Any] | None = None  # of the resource `preprocessing`, as in the launchpad
     dataset_settings: Mapping[str, Any] | None = None  # of the resource `dataset_config`
+    with_summary: bool = True  # print a table at the end
 
 
 def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
@@ -103,7 +104,8 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
         console.print("[bold]Data set[/bold]")
         settings = {"dataset_config": {"config": dict(request.dataset_settings or {})}}
         run_job("index_dataset", instance, workspace | settings)
-    print_summary(root, time.monotonic() - started, console)
+    if request.with_summary:
+        print_summary(root, time.monotonic() - started, console)
 
 
 def print_summary(root: "UPath", seconds: float, console: "Console") -> None:

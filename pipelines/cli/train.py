@@ -29,8 +29,15 @@ def train(stage: str, config: TrainingConfig, force: bool) -> None:
     run_training(stage, config, Console(), force=force)
 
 
-def run_training(stage: str, config: TrainingConfig, console: "Console", *, force: bool = False) -> None:
-    """Train a stage, or `ALL` of them, and print the held-out metrics.
+def run_training(
+    stage: str,
+    config: TrainingConfig,
+    console: "Console",
+    *,
+    force: bool = False,
+    with_metrics: bool = True,
+) -> None:
+    """Train a stage, or `ALL` of them, and print the held-out metrics unless `with_metrics` is False.
 
     The run becomes a partition of the training assets.
 
@@ -58,7 +65,8 @@ def run_training(stage: str, config: TrainingConfig, console: "Console", *, forc
     with DagsterInstance.get() as instance:
         add_training_run(instance, config.run)
         run_job(f"train_{stage}", instance, resources, partition_key=config.run)
-    print_held_out_metrics(root, config.run, stages, console)
+    if with_metrics:
+        print_held_out_metrics(root, config.run, stages, console)
 
 
 def print_held_out_metrics(root: "UPath", run: str, stages: tuple[str, ...], console: "Console") -> None:

@@ -110,6 +110,16 @@ def accepted_identities(catalog: pa.Table) -> set[str]:
     return set(catalog.filter(pc.field("status") == ACCEPTED)["identity"].to_pylist())
 
 
+def source_paths(root: UPath) -> dict[str, Path]:
+    """Video id -> path of the accepted sources outside buckets, which may have moved."""
+    catalog = load_catalog(root)
+    if catalog is None:
+        return {}
+    accepted = catalog.filter(pc.field("status") == ACCEPTED).select(["video_id", "path"]).to_pylist()
+    paths = {entry["video_id"]: source_path(entry["path"]) for entry in accepted}
+    return {video_id: path for video_id, path in paths.items() if isinstance(path, Path)}
+
+
 def load_catalog(root: UPath) -> pa.Table | None:
     """The catalog, or None before the first scan."""
     folder = root / CATALOG_FOLDER

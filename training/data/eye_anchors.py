@@ -31,7 +31,7 @@ class EyeAnchorSource:
                     raise
                 corrupt.append(error.member)
                 continue
-            same = [index.split_of_identity.get(identity) == index.split for _, identity in facts]
+            same = [index.split_of_identity.get(identity) == index.people for _, identity in facts]
             self.other_split_count += same.count(False)
             anchors += [(clip, number, facts[number][0]) for number, usable in enumerate(same) if usable]
         if not anchors:

@@ -20,7 +20,11 @@ from preprocessing.schema import INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
 from storage.publishing import current
 from storage.root import local_copy
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "held_out_clips"]
+"""People of a split share no clip. `held_out_clips` exists only in a data set without held-out people."""
+HELD_OUT_SHARE: Final = 5
+"""Of such a data set, one clip in five of each person is held out, the last ones; at least one."""
+FEWEST_CLIPS: Final = 3  # of a person, for one to be held out
 _COLUMNS: Final = (
     "key",
     "identity",
@@ -55,6 +59,11 @@ class ClipIndex:
     frame_counts: NDArray[np.int64]  # [C]
     anchor_counts: NDArray[np.int64]  # [C]
     split_of_identity: Mapping[str, Split]  # of all splits, including faces beside the main one
+
+    @property
+    def people(self) -> Split:
+        """The split of the clips' people: held-out clips show people of the training clips."""
+        return "train" if self.split == "held_out_clips" else self.split
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -92,7 +101,7 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
     Args:
         folder: of the data set (`index.parquet`, `statistics.json`).
         shard_files: the root as a local folder, or the path of each shard of the index.
-        split: train, validation or test.
+        split: of which to read the clips.
 
     Raises:
         ValueError: the data set is of another schema version, has no clip in the split, or an identity in
@@ -103,7 +112,7 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
         raise ValueError(f"{folder}: data set of schema version {version}, this code reads {SCHEMA_VERSION}")
     table = pq.read_table(folder / INDEX_TABLE, columns=list(_COLUMNS))
     splits = _splits_of_identities(table)
-    clips = table.filter(pa.array([name == split for name in table["split"].to_pylist()], pa.bool_()))
+    clips = table.filter(pa.array([name == split for name in _splits_of_clips(table)], pa.bool_()))
     if not clips.num_rows:
         raise NoSamplesError(f"{folder}: no clip in split {split}; the data set has {table.num_rows} clips")
     names = sorted(set(clips["shard"].to_pylist()))
@@ -123,6 +132,32 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
         anchor_counts=_integers(clips, "anchors"),
         split_of_identity=splits,
     )
+
+
+def count_held_out_clips(root: UPath) -> int:
+    """Clips that training leaves out of the current data set because no person is held out; 0 without one."""
+    published = current(root, "dataset", "whole")
+    if published is None:
+        return 0
+    table = pq.read_table(local_copy(published.directory) / INDEX_TABLE, columns=["key", "identity", "split"])
+    return _splits_of_clips(table).count("held_out_clips")
+
+
+def _splits_of_clips(table: pa.Table) -> list[str]:
+    """The split of every clip. Where all people are trained on, each one's last clips are held out."""
+    splits: list[str] = table["split"].to_pylist()
+    if set(splits) != {"train"}:
+        return splits
+    keys: dict[str, list[str]] = {}
+    for key, identity in zip(table["key"].to_pylist(), table["identity"].to_pylist(), strict=True):
+        keys.setdefault(identity, []).append(key)
+    held_out = {
+        key
+        for clips in keys.values()
+        if len(clips) >= FEWEST_CLIPS
+        for key in sorted(clips)[-max(1, len(clips) // HELD_OUT_SHARE) :]
+    }
+    return ["held_out_clips" if key in held_out else "train" for key in table["key"].to_pylist()]
 
 
 def _integers(table: pa.Table, name: str) -> NDArray[np.int64]:

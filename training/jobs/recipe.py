@@ -7,6 +7,7 @@ from upath import UPath
 from storage.fingerprint import to_json_value
 from storage.manifest import Input
 from storage.publishing import Recipe, current
+from training.data.index import count_held_out_clips
 from training.engine.weights_digest import weights_digest
 from training.jobs.config import TrainingConfig
 from training.jobs.labellers import allowed_mix
@@ -29,7 +30,7 @@ def stage_recipe(root: UPath, stage: str, config: TrainingConfig) -> Recipe:
         partition=config.run,
         code_version=stage_class(stage).version,
         # Recorded only where labels are mixed: the setting alone makes no run stale.
-        settings=stage_settings(stage, config) | allowed_mix(root, stage, config),
+        settings=stage_settings(stage, config) | allowed_mix(root, stage, config) | _held_out_clips(root),
         inputs=stage_inputs(root, stage, config),
     )
 
@@ -43,6 +44,12 @@ def stage_settings(stage: str, config: TrainingConfig) -> dict[str, Any]:
         "trainer": to_json_value(plan.trainer, "trainer"),
         "processes": config.processes,  # a step has batch_size rows of each
     } | _digests(plan.weights)
+
+
+def _held_out_clips(root: UPath) -> dict[str, int]:
+    """The number of held-out clips, if there are any."""
+    count = count_held_out_clips(root)
+    return {"held_out_clips": count} if count else {}
 
 
 def _digests(files: tuple[ResolvedWeights, ...]) -> dict[str, str | list[str]]:

@@ -98,6 +98,16 @@ def measure_correlation(measure: str, output: Readings, reference: AnyReference)
     return Measurement(agreement.correlation, agreement.missing_because)
 
 
+def measure_gain(measure: str, output: Readings, reference: AnyReference) -> Measurement:
+    """Slope of a measure over the driver's, 1 if it moved as much; missing like the correlation."""
+    control = ALL_MEASURES[measure]
+    if control not in reference.drivers:
+        return _no_driver(control)
+    driver: Readings = reference.drivers[control]
+    agreement = compare_series(output.measure(measure), driver.measure(measure), STILL_BELOW[measure])
+    return Measurement(agreement.gain, agreement.missing_because)
+
+
 def _no_driver(control: Control) -> Measurement:
     return Measurement(None, f"no {control} driver")
 
@@ -116,9 +126,13 @@ def _error_metrics(measure: str, unit: str, weights: MetricWeights | None) -> li
     ]
 
 
-def _correlation_metric(measure: str, weights: MetricWeights | None = None) -> Metric[Any, AnyReference]:
-    function: Callable[[Any, AnyReference], Measurement] = partial(measure_correlation, measure)
-    return Metric(f"{measure}_correlation", PROTOCOL, "", "higher", function, weights=weights)
+def _agreement_metrics(measure: str, weights: MetricWeights | None = None) -> list[Metric[Any, AnyReference]]:
+    correlation: Callable[[Any, AnyReference], Measurement] = partial(measure_correlation, measure)
+    gain: Callable[[Any, AnyReference], Measurement] = partial(measure_gain, measure)
+    return [
+        Metric(f"{measure}_correlation", PROTOCOL, "", "higher", correlation, weights=weights),
+        Metric(f"{measure}_gain", PROTOCOL, "", "neither", gain, weights=weights),
+    ]
 
 
 def _found_share_metric(weights: MetricWeights | None = None) -> Metric[Any, AnyReference]:
@@ -130,7 +144,7 @@ FOLLOWING_METRICS: Final[tuple[Metric[Any, AnyReference], ...]] = (
     *(metric for angle in POSE_ANGLES for metric in _error_metrics(angle, "degrees", None)),
     Metric("gaze_error", PROTOCOL, "degrees", "lower", measure_gaze_error),
     Metric("blink_error", PROTOCOL, "", "lower", measure_blink_error),
-    *(_correlation_metric(measure) for measure in MEASURES),
+    *(metric for measure in MEASURES for metric in _agreement_metrics(measure)),
 )
 """Of `FaceReadings`."""
 BLENDSHAPE_METRICS: Final[tuple[Metric[Any, AnyReference], ...]] = (
@@ -140,7 +154,7 @@ BLENDSHAPE_METRICS: Final[tuple[Metric[Any, AnyReference], ...]] = (
         for measure in BLENDSHAPE_MEASURES
         for metric in (
             *_error_metrics(measure, "", FACE_LANDMARKER),
-            _correlation_metric(measure, FACE_LANDMARKER),
+            *_agreement_metrics(measure, FACE_LANDMARKER),
         )
     ),
 )

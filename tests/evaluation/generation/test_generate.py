@@ -87,6 +87,12 @@ def test_starter_model_is_evaluated_like_a_run(root: UPath, tmp_path: Path) -> N
             run(root, config)
 
 
+def test_auto_split_takes_held_out_people_first(root: UPath) -> None:
+    # The toy data set has no test people, and two of validation.
+    plan = open_or_draw_plan(root, TOY_EVALUATION.replace(split="auto"))[1]
+    assert (plan.split, plan.where) == ("validation", "validation split, people never trained on")
+
+
 def test_unusable_weights_fail_before_rendering(root: UPath) -> None:
     for setting in (name for name in EvaluationConfig.model_fields if name.endswith("_weights")):
         config = TOY_EVALUATION.replace(run="toy", self_videos=2, **{setting: "nowhere.pth"})

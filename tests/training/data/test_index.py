@@ -59,3 +59,19 @@ def test_import_loads_no_heavy_packages() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_last_clips_are_held_out_where_every_person_is_trained_on(tmp_path: Path) -> None:
+    clips = [MadeClip("anna", "train", 0, 3, ("anna",))] * 11 + [MadeClip("bert", "train", 0, 3)] * 3
+    folder = make_data_set(tmp_path, [*clips, MadeClip("carl", "train", 0, 3)])
+    train, held_out = (read_clip_index(folder, tmp_path, split) for split in ("train", "held_out_clips"))
+    assert [held_out.key(clip) for clip in range(len(held_out))] == ["clip-09", "clip-10", "clip-13"]
+    assert len(train) == 12
+    assert (held_out.people, train.people) == ("train", "train")
+
+
+def test_no_clip_is_held_out_beside_held_out_people(tmp_path: Path) -> None:
+    folder = make_data_set(tmp_path)
+    with pytest.raises(ValueError, match="no clip in split held_out_clips"):
+        read_clip_index(folder, tmp_path, "held_out_clips")
+    assert len(read_clip_index(folder, tmp_path, "train")) == 5
