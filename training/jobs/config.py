@@ -47,7 +47,7 @@ class TrainingConfig(Settings):
     vgg19_weights: str = Field(
         default="",
         description="VGG-19 of the perceptual loss: vgg19 (of `pdfgc weights`) or torchvision's file; "
-        "empty: fixed random filters",
+        "random: fixed random filters, with tiny_cpu also if empty; small_gpu and paper need a value",
     )
     deep3d_weights: str = Field(
         default="",

@@ -1,7 +1,7 @@
 """A stage's plan: the run preset, with the settings of the training configuration applied."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,11 @@ from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import RELEASED_SETTING, stage_info
 from training.stages.stage import PretrainedFiles
 from training.stages.stage3_expression import ExpressionStageSettings
+from weights.catalog import files_for_setting, taken_by_setting
 from weights.resolve import ResolvedWeights, resolve_config
+
+FALLBACKS: Final[Mapping[str, str]] = {"vgg19_weights": "random"}
+"""Value of a weights setting that asks by name for what it means without a file."""
 
 RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu": SMALL_GPU, "paper": PAPER}
 
@@ -68,10 +72,37 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     if isinstance(settings, ExpressionStageSettings) and not config.decorrelation:
         weights = settings.weights.replace(decorrelation=0.0)
         settings = settings.replace(weights=weights)
-    files = resolve_config(config, stage_info(stage).pretrained)
+    files = training_weights(config, stage_info(stage).pretrained)
     networks = preset.network_preset
     if any(file.setting == "vgg19_weights" for file in files):
         # Pretrained VGG19 has its own widths, whatever the preset's.
         vgg19 = dataclasses.replace(networks.vgg19, block_channels=VGG19_CHANNELS)
         networks = dataclasses.replace(networks, vgg19=vgg19)
     return StagePlan(networks, settings, trainer, logging, files)
+
+
+def training_weights(
+    config: TrainingConfig, settings: Sequence[str] | None = None
+) -> tuple[ResolvedWeights, ...]:
+    """The files that the weights settings select, by default all of them; none for a named fallback.
+
+    Raises as `plan_stage`.
+    """
+    named = [setting for setting, name in FALLBACKS.items() if getattr(config, setting) == name]
+    return resolve_config(config.replace(**dict.fromkeys(named, "")), settings)
+
+
+def require_named_weights(config: TrainingConfig) -> None:
+    """Refuse a configuration that leaves weights open which its preset wants named.
+
+    Raises:
+        ValueError: such a setting is empty.
+    """
+    for setting in RUN_PRESETS[config.preset].named_weights:
+        if not getattr(config, setting):
+            weights = taken_by_setting(setting)[0]
+            file = files_for_setting(weights, setting)[0].name
+            raise ValueError(
+                f"preset {config.preset} needs {file}: run `pdfgc weights fetch {weights.name}` and set "
+                f"{setting} to {weights.name}, or to {FALLBACKS[setting]} to train without it"
+            )

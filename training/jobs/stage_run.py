@@ -23,7 +23,7 @@ from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.stage_catalog import stage_info
-from weights.resolve import resolve_config, write_pretrained_weights
+from weights.resolve import write_pretrained_weights
 
 Launch = Callable[[Path, int], None]
 """Runs a job file in that many processes, until they end; raises where they failed."""
@@ -49,6 +49,7 @@ def run_stage(
     Raises:
         ValueError: data set or parents are missing or do not fit; labels come from different labellers.
     """
+    from training.jobs.plan import require_named_weights, training_weights
     from training.jobs.recipe import run_configuration, stage_recipe
 
     recipe = stage_recipe(root, stage, config)
@@ -57,12 +58,13 @@ def run_stage(
         from training.engine.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
 
         require_one_labeller(root, stage, config)
-        resolve_config(config)  # fail before training, for the weights of later stages too
+        require_named_weights(config)
+        training_weights(config)  # fail before training, for the weights of later stages too
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _extend(root, stage, config, work, run_configuration(root, stage, config))
         job = work / JOB_NAME
         TrainingJob(root=str(root), stage=stage, config=config, work=work).write(job)
-        write_pretrained_weights(work, resolve_config(config, stage_info(stage).pretrained))
+        write_pretrained_weights(work, training_weights(config, stage_info(stage).pretrained))
         launch(job, process_count(config))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:

@@ -25,7 +25,7 @@ from training.engine.trainer import Trainer, TrainerPlan
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
-from training.jobs.plan import plan_stage
+from training.jobs.plan import plan_stage, require_named_weights
 from training.jobs.recipe import run_configuration
 from training.jobs.released_start import load_released
 from training.launch.signals import die_with_parent
@@ -53,6 +53,7 @@ def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = lo
     with join(job.config.device) as distributed:
         root = open_root(job.root)
         require_one_labeller(root, job.stage, job.config)  # for job files written by hand
+        require_named_weights(job.config)
         plan = plan_stage(job.stage, job.config)
         # Equal initial weights on every rank; then different noise on each.
         torch.manual_seed(plan.trainer.seed)

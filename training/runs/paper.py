@@ -1,6 +1,6 @@
 """Preset `paper`: the method as published, as far as that is known.
 
-    pdfgc train all --preset paper --processes 4
+    pdfgc train all --preset paper --processes 4 --vgg19-weights vgg19
 
 Time: a secondary source gives 2 days for lip, 2 for pose and 2 weeks for expression on 4 x V100.
 Unverified: all values. Batch size, λ, 500,000 iterations and the learning rates of all networks but G were
@@ -53,6 +53,8 @@ RUN: Final = RunPreset(
         ),
     },
     default_trainer=_TRAINER,
+    # λ 10 on random filters is not the method's loss.
+    named_weights=("vgg19_weights",),
     logging=LoggingConfig(
         log_every_steps=100,
         checkpoint_every_steps=5_000,

@@ -26,12 +26,14 @@ class RunPreset:
         stages: by name. A stage that is not listed trains with its own defaults and `default_trainer`.
         default_trainer: of stages that are not listed.
         logging: of every stage.
+        named_weights: weights settings that must name a file, or by name its fallback.
     """
 
     networks: Literal["official", "tiny"]
     stages: Mapping[str, StageRun]
     default_trainer: TrainerSettings
     logging: LoggingConfig = LoggingConfig()
+    named_weights: tuple[str, ...] = ()
 
     @property
     def network_preset(self) -> NetworkPreset:

@@ -1,6 +1,6 @@
 """Preset `small_gpu`: the released layout at 224 px on one GPU, with fewer steps than `paper`.
 
-    pdfgc train all --preset small_gpu --device cuda
+    pdfgc train all --preset small_gpu --device cuda --vgg19-weights vgg19
 
 Time: not measured on a whole run; `benchmarks/train_step.py` measures images per second.
 Expected metrics: not measured. Unverified: as `paper`; steps and learning rates are ours,

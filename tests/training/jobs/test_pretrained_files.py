@@ -4,18 +4,19 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from upath import UPath
 
 from storage.fingerprint import file_sha256
-from storage.root import local_copy
+from storage.root import local_copy, open_root
+from tests.factories.training.data import make_data_set
 from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN
 from tests.training.stages.test_perceptual_networks import toy_emonet, toy_l2cs, toy_reconstruction
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
-from training.jobs.plan import RUN_PRESETS, plan_stage
+from training.jobs.plan import RUN_PRESETS, plan_stage, require_named_weights
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import reload_stage, run_stage
 from training.jobs.worker import train
@@ -63,6 +64,29 @@ def test_pretrained_vgg19_has_its_own_widths(file: Path) -> None:
     tiny = TrainingConfig(preset="tiny_cpu")
     assert widths(tiny) == (16, 32, 48, 64, 64)
     assert widths(tiny.replace(vgg19_weights=str(file))) == (64, 128, 256, 512, 512)
+
+
+@pytest.mark.parametrize("preset", ["small_gpu", "paper"])
+def test_large_presets_train_on_random_filters_only_by_name(
+    preset: Literal["small_gpu", "paper"], tmp_path: Path
+) -> None:
+    config = TrainingConfig(preset=preset, device="cpu")
+    line = (
+        rf"^preset {preset} needs vgg19-dcbb9e9d\.pth: run `pdfgc weights fetch vgg19` and set vgg19_weights "
+        r"to vgg19, or to random to train without it$"
+    )
+    with pytest.raises(ValueError, match=line):
+        require_named_weights(config)
+    root = open_root(str(make_data_set(tmp_path)))
+    with pytest.raises(ValueError, match=line):
+        train(TrainingJob(root=str(root), stage="stage1_motion", config=config, work=tmp_path / "work"))
+    require_named_weights(config.replace(vgg19_weights="vgg19"))
+    require_named_weights(TrainingConfig(preset="tiny_cpu"))
+    named = config.replace(vgg19_weights="random")
+    require_named_weights(named)
+    plan = plan_stage("stage1_motion", named)
+    assert (plan.weights, plan.pretrained.vgg19) == ((), None)
+    assert stage_settings("stage1_motion", named) == stage_settings("stage1_motion", config)
 
 
 def test_recipe_without_weights_names_none() -> None:
