@@ -54,6 +54,11 @@ class TrainerSettings(Settings):
         lt=1,
         description="EMA decay of the averaged networks; warmed up, see `training.engine.ema`",
     )
+    gather_over_ranks: bool = Field(
+        default=False,
+        description="Several processes train as one with all their rows: negatives of the batch, memory "
+        "banks and batch normalisation are those of all processes. Off: each process has its own",
+    )
     channels_last: bool = True
     compiled: bool = Field(default=False, description="Use torch.compile")
     seed: int = Field(default=0, ge=0, description="Seed of weights, sample order and noise")

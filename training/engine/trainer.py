@@ -16,6 +16,7 @@ from training.data.index import ClipIndex, NoSamplesError
 from training.data.loader import BatchStream, LoaderSettings, single_pass
 from training.data.sampling import Cursor
 from training.data.sources import Source
+from training.engine.all_ranks import gather_rows, use_global_statistics
 from training.engine.checkpoint import (
     CHECKPOINTS_FOLDER,
     Checkpoint,
@@ -78,6 +79,9 @@ class Trainer(Generic[AnyBatch]):
             to_channels_last(stage.model)
             if stage.adversary is not None:
                 to_channels_last(stage.adversary)
+        if plan.settings.gather_over_ranks and distributed.world.ranks > 1:
+            use_global_statistics(stage.model, distributed.device)
+            stage.model.gather_rows = gather_rows
         checkpoint = self._newest()
         if checkpoint is not None:
             for part, network in stage.saved.items():

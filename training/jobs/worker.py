@@ -51,27 +51,35 @@ def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = lo
     """
     die_with_parent()
     with join(job.config.device) as distributed:
-        root = open_root(job.root)
-        require_one_labeller(root, job.stage, job.config)  # for job files written by hand
-        require_named_weights(job.config)
-        plan = plan_stage(job.stage, job.config)
-        # Equal initial weights on every rank; then different noise on each.
-        torch.manual_seed(plan.trainer.seed)
-        context = StageContext(plan.networks, read_parents(root, job.stage, job.config), plan.pretrained)
-        stage = stage_class(job.stage)(context, plan.settings)
-        if plan.released_folder is not None:
-            parts = load_released(stage, plan.released_folder, plan.networks)
-            if distributed.is_first:
-                logger.info("Initialised %s with the released weights of %s", job.stage, ", ".join(parts))
-        torch.manual_seed(plan.trainer.seed + 1 + distributed.world.rank)
-        train_index, held_out_index = _indexes(root, distributed)
-        configuration = run_configuration(root, job.stage, job.config)
-        trainer_plan = TrainerPlan(plan.trainer, plan.logging, job.work, configuration)
-        trainer = Trainer(stage, train_index, held_out_index, trainer_plan, distributed, on_progress)
-        metrics = trainer.run()
+        # In a function of its own, so that DDP is destroyed before the process group. The last owner destroys
+        # the group, and from within DDP that waits, with the GIL, for a thread that needs it (torch 2.11).
+        _train_stage(job, distributed, on_progress)
+
+
+def _train_stage(
+    job: TrainingJob, distributed: DistributedContext, on_progress: Callable[[TrainingProgress], None]
+) -> None:
+    root = open_root(job.root)
+    require_one_labeller(root, job.stage, job.config)  # for job files written by hand
+    require_named_weights(job.config)
+    plan = plan_stage(job.stage, job.config)
+    # Equal initial weights on every rank; then different noise on each.
+    torch.manual_seed(plan.trainer.seed)
+    context = StageContext(plan.networks, read_parents(root, job.stage, job.config), plan.pretrained)
+    stage = stage_class(job.stage)(context, plan.settings)
+    if plan.released_folder is not None:
+        parts = load_released(stage, plan.released_folder, plan.networks)
         if distributed.is_first:
-            write_results(job.work, metrics)
-        distributed.barrier()
+            logger.info("Initialised %s with the released weights of %s", job.stage, ", ".join(parts))
+    torch.manual_seed(plan.trainer.seed + 1 + distributed.world.rank)
+    train_index, held_out_index = _indexes(root, distributed)
+    configuration = run_configuration(root, job.stage, job.config)
+    trainer_plan = TrainerPlan(plan.trainer, plan.logging, job.work, configuration)
+    trainer = Trainer(stage, train_index, held_out_index, trainer_plan, distributed, on_progress)
+    metrics = trainer.run()
+    if distributed.is_first:
+        write_results(job.work, metrics)
+    distributed.barrier()
 
 
 def read_parents(root: UPath, stage: str, config: TrainingConfig) -> dict[str, StageWeights]:

@@ -12,7 +12,8 @@ class MemoryBank:
     """A ring buffer of the last `capacity` features, float32, without gradients (PD-FGC, stage 3).
 
     Not a module, so that DDP does not broadcast it and casts of the network do not change it: every rank has
-    and saves its own. Two banks that always receive the same samples stay aligned row by row.
+    and saves its own, with the rows that the stage pushes, of its own batch or of all ranks. Two banks that
+    always receive the same samples stay aligned row by row.
     Unverified: M, the paper's capacity (M ≫ batch).
 
     Attributes:

@@ -25,7 +25,9 @@ from training.stages.stage3_expression import ExpressionStageSettings
 _STEPS: Final = 500_000  # found unused in the official code; of which stage is unknown
 _BATCH: Final = 32  # per GPU; same source
 
-_TRAINER: Final = TrainerSettings(steps=_STEPS, batch_size=_BATCH, precision="bfloat16")
+_TRAINER: Final = TrainerSettings(
+    steps=_STEPS, batch_size=_BATCH, precision="bfloat16", gather_over_ranks=True
+)
 
 RUN: Final = RunPreset(
     networks="official",
@@ -34,7 +36,7 @@ RUN: Final = RunPreset(
             PerceptionStageSettings(
                 optimizer=OptimizerSettings(learning_rate=5e-4, betas=(0.9, 0.99), weight_decay=1e-4)
             ),
-            TrainerSettings(steps=50_000, batch_size=64, precision="bfloat16"),
+            _TRAINER.replace(steps=50_000, batch_size=64),
         ),
         "stage1_motion": StageRun(MotionStageSettings(), _TRAINER),
         # Temperature .07 is MoCo's; the formula's 1.0 bounds the loss far above 0 (`FORMULA_TEMPERATURE`).

@@ -1,7 +1,7 @@
 """The interface of a training stage: what trains, its named losses, what it saves, its held-out metrics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -56,8 +56,21 @@ class StepResult:
     generated: Tensor | None = None
 
 
+def own_rows(rows: Tensor) -> Tensor:
+    """The rows of this process."""
+    return rows
+
+
 class LossModule(nn.Module):
-    """A module whose forward returns a `StepResult`. Its parameters that require gradients are trained."""
+    """A module whose forward returns a `StepResult`. Its parameters that require gradients are trained.
+
+    A loss that compares rows of the batch with each other takes them through `gather_rows`, [B, …] ->
+    [R B, …]: the rows of all R processes where `TrainerSettings.gather_over_ranks` is set, else its input.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gather_rows: Callable[[Tensor], Tensor] = own_rows
 
     def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
         """Optimizer settings of some parameters, by prefix of the name; all others have the stage's."""

@@ -42,9 +42,10 @@ class LipStageSettings(Settings):
         that runs with another K have the same chance level.
     temperature: τ. The formulas have none, which means 1.0; unverified whether training used a smaller one.
     audio_to_video_weight, video_to_audio_weight: of L_a2v and L_v2a. The paper gives none; unverified.
-    negatives_from_batch: use all other windows of the process's batch as negatives of each window: B (1 + K)
+    negatives_from_batch: use all other windows of the batch as negatives of each window: B (1 + K)
         terms with B (1 + K) - 1 negatives, at the cost of B terms with K. The paper's formulas have K;
-        unverified how they were drawn. Ours, off by default.
+        unverified how they were drawn. Ours, off by default. Of the process's batch, or of all processes'
+        (`TrainerSettings.gather_over_ranks`).
     augmentation: of the frames. The paper mentions it for stage 1's motion branch only; unverified for
         stage 2. None: no augmentation.
     """
@@ -104,8 +105,8 @@ class LipModel(LossModule):
 
     def _all_against_all(self, features: LipFeatures, moments: Tensor) -> StepResult:
         """L_a2v and L_v2a of all windows of the batch against each other."""
-        f_v, f_a = features.video.flatten(0, 1), features.audio.flatten(0, 1)
-        near = are_near(moments.flatten(0, 1), self.settings.windows.minimum_gap_frames)
+        f_v, f_a = (self.gather_rows(side.flatten(0, 1)) for side in (features.video, features.audio))
+        near = are_near(self.gather_rows(moments.flatten(0, 1)), self.settings.windows.minimum_gap_frames)
         temperature = self.settings.temperature
         return StepResult(
             {

@@ -195,6 +195,7 @@ class ExpressionModel(LossModule):
 
     def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
         """L_decor of the batch and the memory banks; in training, the batch then enters the banks."""
+        expression, audio_feature = self.gather_rows(expression), self.gather_rows(audio_feature)
         loss = decorrelation_loss(
             expression,
             audio_feature,
