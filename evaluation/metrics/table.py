@@ -15,6 +15,8 @@ SYNCNET: Final = MetricWeights("syncnet_v2", "syncnet_weights")
 QUALITY_METRICS: tuple[Metric[Any, Any], ...] = (
     psnr_ssim.PSNR,
     psnr_ssim.SSIM,
+    psnr_ssim.PSNR_CROSS_TRUTH,
+    psnr_ssim.SSIM_CROSS_TRUTH,
     lpips_alex.LPIPS_ALEX,
     sharpness.BLUR_EFFECT,
     csim_insightface.CSIM_INSIGHTFACE,

@@ -1,6 +1,7 @@
 """Picture quality of a run's videos, and whether they show the portrait's person.
 
-Self videos are compared with the true clip, at the side of the networks' pictures. Which metrics:
+Self videos are compared with the true clip, cross videos of a rendered corpus with the renderer's pictures,
+both at the side of the networks' pictures. Which metrics:
 `evaluation.metrics.table.QUALITY_METRICS`.
 """
 
@@ -16,7 +17,12 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from evaluation.config import EvaluationConfig
-from evaluation.generation.files import GENERATED_VIDEOS, GeneratedVideos, open_generated
+from evaluation.generation.files import (
+    GENERATED_VIDEOS,
+    GeneratedVideos,
+    open_generated,
+    resize_roundtrip,
+)
 from evaluation.generation.reenactment import Reenactment
 from evaluation.metrics.metric import (
     MeasuredVideo,
@@ -25,6 +31,7 @@ from evaluation.metrics.metric import (
     recipe_settings,
     resolve_metric_weights,
 )
+from evaluation.readings.cross_truth import CrossTruth, open_cross_truth
 from evaluation.readings.face import FaceReader
 from evaluation.records import (
     COPY_PORTRAIT,
@@ -58,11 +65,13 @@ def run_quality_evaluation(root: UPath, config: EvaluationConfig, *, force: bool
 
     videos, generated = open_generated(root, config.run)
     files = resolve_metric_weights(table.QUALITY_METRICS, config)
+    truth = open_cross_truth(root, generated)
     recipe = Recipe(
         QUALITY_EVALUATION,
         config.run,
         CODE_VERSION,
-        recipe_settings(table.QUALITY_METRICS, files),
+        recipe_settings(table.QUALITY_METRICS, files)
+        | {"cross_truth": not truth.missing_because, "clips_with_truth": len(truth.sources)},
         {GENERATED_VIDEOS: videos.as_input()},
     )
 
@@ -70,7 +79,7 @@ def run_quality_evaluation(root: UPath, config: EvaluationConfig, *, force: bool
         logger.info("Measuring the pictures of %d videos", len(generated.plan.reenactments))
         metrics = [metric.at_side(generated.facts.side_px) for metric in table.QUALITY_METRICS]
         ready, records = load_metrics(metrics, files)
-        records = measure_quality(generated, ready) + records
+        records = measure_quality(generated, ready, truth) + records
         write_records(work / RECORDS_TABLE, records)
         write_pretrained_weights(work, files.values())
         missing = sum(record.value is None for record in records)
@@ -79,7 +88,9 @@ def run_quality_evaluation(root: UPath, config: EvaluationConfig, *, force: bool
     return materialise(root, recipe, build, force=force)
 
 
-def measure_quality(generated: GeneratedVideos, metrics: Sequence[Metric[Any, Any]]) -> list[MetricRecord]:
+def measure_quality(
+    generated: GeneratedVideos, metrics: Sequence[Metric[Any, Any]], truth: CrossTruth
+) -> list[MetricRecord]:
     """Records of all self and cross videos; the pictures of one reenactment are in memory at a time."""
     records: list[MetricRecord] = []
     single = [metric for metric in metrics if not metric.over_all_videos]
@@ -87,7 +98,7 @@ def measure_quality(generated: GeneratedVideos, metrics: Sequence[Metric[Any, An
         landmarks = _Landmarks(stack)
         for task in TASKS:
             for reenactment in generated.plan.of_task(task):
-                records += _measure_reenactment(generated, reenactment, single, landmarks)
+                records += _measure_reenactment(generated, reenactment, single, landmarks, truth)
     return records + _measure_sets(generated, [metric for metric in metrics if metric.over_all_videos])
 
 
@@ -110,6 +121,7 @@ def _measure_reenactment(
     reenactment: Reenactment,
     metrics: Sequence[Metric[Any, Any]],
     landmarks: Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]],
+    truth: CrossTruth,
 ) -> list[MetricRecord]:
     from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
 
@@ -118,12 +130,17 @@ def _measure_reenactment(
         if (pictures := generated.method_frames(reenactment, method)) is not None:
             videos[method] = PictureVideo(list(pictures), landmarks)
     portrait = PictureVideo([generated.portrait(reenactment.name)], landmarks)
-    reference = PictureReference(portrait, videos.get(GROUND_TRUTH))
+    missing, cross = truth.missing_because, None
+    if reenactment.task == "cross" and not missing:
+        side_px = generated.facts.side_px
+        pictures = [resize_roundtrip(crop, side_px) for crop in truth.crops(reenactment)]
+        cross = PictureVideo(pictures, landmarks)
+    reference = PictureReference(portrait, videos.get(GROUND_TRUTH), cross, missing)
     records: list[MetricRecord] = []
     for method, video in videos.items():
         if method == COPY_TARGET and GROUND_TRUTH in videos:  # the same pictures
-            truth = [record for record in records if record.method == GROUND_TRUTH]
-            records += [replace(record, method=COPY_TARGET) for record in truth]
+            of_truth = [record for record in records if record.method == GROUND_TRUTH]
+            records += [replace(record, method=COPY_TARGET) for record in of_truth]
             continue
         for metric in metrics:
             measured = MeasuredVideo(reenactment.task, method, metric.scorer, reenactment.name)

@@ -44,10 +44,14 @@ class PictureReference:
     Attributes:
         portrait: The portrait, a video of one picture.
         truth: The true video, as long as the generated one; None if there is none.
+        cross_truth: True pictures of a cross video, known on a rendered corpus alone; None if unknown.
+        no_cross_truth: Why `cross_truth` is None.
     """
 
     portrait: PictureVideo
     truth: PictureVideo | None = None
+    cross_truth: PictureVideo | None = None
+    no_cross_truth: str = ""
 
     @property
     def true_pictures(self) -> Sequence[Picture]:

@@ -5,6 +5,7 @@ part of the metric's name: values at different sizes do not compare.
 """
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -57,6 +58,20 @@ def measure_ssim(generated: PictureVideo, reference: PictureReference) -> Measur
     return Measurement(float(torch.cat(similarity).mean()))
 
 
+def measure_psnr_cross_truth(generated: PictureVideo, reference: PictureReference) -> Measurement:
+    """`measure_psnr` against the rendered true pictures of a cross video; missing where they are unknown."""
+    if reference.cross_truth is None:
+        return Measurement(None, reference.no_cross_truth)
+    return measure_psnr(generated, replace(reference, truth=reference.cross_truth))
+
+
+def measure_ssim_cross_truth(generated: PictureVideo, reference: PictureReference) -> Measurement:
+    """`measure_ssim` against the rendered true pictures of a cross video; missing where they are unknown."""
+    if reference.cross_truth is None:
+        return Measurement(None, reference.no_cross_truth)
+    return measure_ssim(generated, replace(reference, truth=reference.cross_truth))
+
+
 PSNR: Final = Metric(
     "psnr_{side_px}px",
     protocol="all frames, at the pictures' size",
@@ -74,4 +89,25 @@ SSIM: Final = Metric(
     measure=measure_ssim,
     scorer=SCORER,
     tasks=("self",),
+)
+CROSS_TRUTH_PROTOCOL: Final = (
+    "all frames against the portrait's person rendered with each driver's control, aligned like a clip"
+)
+PSNR_CROSS_TRUTH: Final = Metric(
+    "psnr_cross_truth_{side_px}px",
+    protocol=CROSS_TRUTH_PROTOCOL,
+    unit="dB",
+    direction="higher",
+    measure=measure_psnr_cross_truth,
+    scorer=SCORER,
+    tasks=("cross",),
+)
+SSIM_CROSS_TRUTH: Final = Metric(
+    "ssim_cross_truth_{side_px}px",
+    protocol=CROSS_TRUTH_PROTOCOL,
+    unit="",
+    direction="higher",
+    measure=measure_ssim_cross_truth,
+    scorer=SCORER,
+    tasks=("cross",),
 )
