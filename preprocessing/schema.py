@@ -14,7 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = (
+    2  # 2: loudness of the whole video, and its sound beyond the clip, in the mel features
+)
 FRAMES_PER_SECOND: Final = 25
 SAMPLE_RATE_HZ: Final = 16_000
 SAMPLES_PER_FRAME: Final = SAMPLE_RATE_HZ // FRAMES_PER_SECOND  # 640
@@ -22,6 +24,10 @@ MAXIMUM_CLIP_FRAMES: Final = 64
 CROP_SIDE_PX: Final = 224  # of the aligned, square frames
 LANDMARK_COUNT: Final = 478  # MediaPipe face mesh with attention and irises
 MEL_BANDS: Final = 80
+# What the windows of 20 mel rows of a clip's first and last frame reach: 2400 samples before, 1280 after.
+FRAMES_BEFORE: Final = 4
+FRAMES_AFTER: Final = 2
+MEL_ROWS_BEFORE: Final = 8  # rows of `mel` before the clip's first
 COEFFICIENT_COUNT: Final = 257  # Deep3DFaceRecon
 BLENDSHAPE_COUNT: Final = 52  # MediaPipe's FaceLandmarker
 INDEX_TABLE: Final = "index.parquet"  # of a data set: a row for each sample
@@ -48,6 +54,25 @@ class ClipSource:
 
 
 @dataclass(frozen=True)
+class VideoSound:
+    """The sound of a clip's video around the clip; silence beyond the video's ends."""
+
+    before: NDArray[np.float32] = field(repr=False)  # [4 * 640] up to the clip's first frame
+    after: NDArray[np.float32] = field(repr=False)  # [2 * 640] after its last
+    loudness: float  # root mean square of the whole video's sound
+
+    def __post_init__(self) -> None:
+        check_array("video sound", "before", self.before, (FRAMES_BEFORE * SAMPLES_PER_FRAME,), bound=1.0)
+        check_array("video sound", "after", self.after, (FRAMES_AFTER * SAMPLES_PER_FRAME,), bound=1.0)
+        if not 0.0 <= self.loudness <= 1.0:
+            raise ValueError(f"video sound: loudness must be 0 to 1, got {self.loudness}")
+
+    def around(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[(4 + T + 2) * 640] a clip's sound [T * 640] with what is before and after it."""
+        return np.concatenate([self.before, sound, self.after])
+
+
+@dataclass(frozen=True)
 class Clip:
     """At most 64 aligned frames of one person in one shot, 25 fps, with their 16 kHz sound."""
 
@@ -57,6 +82,7 @@ class Clip:
     frames_jpeg: tuple[bytes, ...] = field(repr=False)  # T JPEG files, 224 x 224 RGB
     landmarks_px: NDArray[np.float32] = field(repr=False)  # [T, 478, 3] crop px; z < 0 nearer
     sound: NDArray[np.float32] = field(repr=False)  # [T * 640] mono in [-1, 1]
+    video_sound: VideoSound = field(repr=False)
     scores: dict[str, float] = field(default_factory=dict)  # of the step `clips`, by name
 
     def __post_init__(self) -> None:
@@ -136,17 +162,24 @@ class ClipSample:
 
     clip: Clip
     labels: ClipLabels
-    mel: NDArray[np.float32] = field(repr=False)  # [4 T + 7, 80] in [0, 1]
+    mel: NDArray[np.float32] = field(
+        repr=False
+    )  # [4 T + 16, 80] in [0, 1]; frame t's window: 4 t to 4 t + 19
     anchors: tuple[EyeAnchor, ...] = ()
 
     def __post_init__(self) -> None:
         key, frames = self.clip.key, self.clip.frame_count
         if len(self.labels.pose) != frames:
             raise ValueError(f"{key}: {frames} frames, but labels of {len(self.labels.pose)}")
-        check_array(key, "mel", self.mel, (4 * frames + 7, MEL_BANDS), bound=1.0)
+        check_array(key, "mel", self.mel, mel_shape(frames), bound=1.0)
         for anchor in self.anchors:
             if not 0 <= anchor.base_frame < frames:
                 raise ValueError(f"{key}: anchor of frame {anchor.base_frame}, but {frames} frames")
+
+
+def mel_shape(frames: int) -> tuple[int, int]:
+    """Shape of the mel features of a clip: every frame's window of 20 rows, 4 rows apart."""
+    return (4 * frames + 2 * MEL_ROWS_BEFORE, MEL_BANDS)
 
 
 def check_array(

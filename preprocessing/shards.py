@@ -1,6 +1,7 @@
 """Encodes clips and samples as WebDataset members, and decodes them; the only module that names the members.
 
-Members of a sample: `NNN.jpg` per frame, `audio.flac`, `landmarks.npy`, `mel.npy`, `pose.npy`,
+Members of a sample: `NNN.jpg` per frame, `audio.flac`, `margins.flac` (the video's sound before and after the
+clip), `landmarks.npy`, `mel.npy`, `pose.npy`,
 `gaze.npy`, `blink.npy`, `coefficients.npy` of Deep3D, `blendshapes.npy` of FaceLandmarker,
 `anchors.NN.jpg` (the composite) and `anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`,
 `meta.json`. No pickles.
@@ -17,13 +18,16 @@ import soundfile
 from numpy.typing import NDArray
 
 from preprocessing.schema import (
+    FRAMES_BEFORE,
     SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
     SCHEMA_VERSION,
     Clip,
     ClipLabels,
     ClipSample,
     ClipSource,
     EyeAnchor,
+    VideoSound,
 )
 
 
@@ -42,10 +46,12 @@ def encode_clip(clip: Clip) -> dict[str, bytes]:
             "crop_transforms": source.crop_transforms.tolist(),
         },
         "scores": clip.scores,
+        "video_loudness": clip.video_sound.loudness,
     }
     members = {f"{number:03d}.jpg": jpeg for number, jpeg in enumerate(clip.frames_jpeg)}
     return members | {
         "audio.flac": encode_flac(clip.sound),
+        "margins.flac": encode_flac(np.concatenate([clip.video_sound.before, clip.video_sound.after])),
         "landmarks.npy": encode_array(clip.landmarks_px),
         "meta.json": encode_json(meta),
     }
@@ -101,7 +107,11 @@ def _decode_clip(key: str, members: Mapping[str, bytes], meta: Mapping[str, Any]
         ),
         frames_jpeg=tuple(members[name] for name in frames),
         landmarks_px=decode_array(key, members, "landmarks.npy"),
-        sound=decode_flac(key, _member(key, members, "audio.flac")),
+        sound=decode_flac(key, members, "audio.flac"),
+        video_sound=VideoSound(
+            *np.split(decode_flac(key, members, "margins.flac"), [FRAMES_BEFORE * SAMPLES_PER_FRAME]),
+            loudness=meta["video_loudness"],
+        ),
         scores=meta["scores"],
     )
 
@@ -168,12 +178,13 @@ def encode_flac(sound: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def decode_flac(key: str, data: bytes) -> NDArray[np.float32]:
-    """Decode a FLAC file to sound [N]; raises ValueError if it is damaged or not mono at 16 kHz."""
+def decode_flac(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
+    """Decode a FLAC member to sound [N]; raises ValueError if it is damaged or not mono at 16 kHz."""
+    data = _member(key, members, name)
     try:
         sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{key}: member audio.flac cannot be read: {error}") from error
+        raise ValueError(f"{key}: member {name} cannot be read: {error}") from error
     if rate_hz != SAMPLE_RATE_HZ or sound.ndim != 1:
         raise ValueError(f"{key}: sound is {rate_hz} Hz {sound.shape}, need mono at {SAMPLE_RATE_HZ} Hz")
     return np.asarray(sound, np.float32)

@@ -22,7 +22,7 @@ from evaluation.animation.mel_windows import mel_windows, silent_window
 from evaluation.animation.request import Strengths
 from evaluation.animation.talking_head import FaceMotion, TalkingHead
 from models.style_vector import StyleVector
-from preprocessing.schema import MAXIMUM_CLIP_FRAMES
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES, VideoSound
 
 FACE_CONTROLS: Final = ("expression", "eye", "pose")
 CONTROLS: Final = ("lip", *FACE_CONTROLS)
@@ -53,6 +53,7 @@ class AnimationInputs(Generic[AnyFace]):
     Attributes:
         portrait: Aligned crop uint8 [224, 224, 3] RGB.
         sound: [n] float32 mono at 16 kHz, or None.
+        video_sound: What is around it, if it is the sound of a clip.
         faces: By control, of `FACE_CONTROLS`.
         frames: Length of the video.
     """
@@ -61,6 +62,7 @@ class AnimationInputs(Generic[AnyFace]):
     sound: NDArray[np.float32] | None
     faces: Mapping[str, AnyFace]
     frames: int
+    video_sound: VideoSound | None = None
 
 
 def render_frames(
@@ -88,7 +90,7 @@ def control_codes(
     if "expression" in driven:
         driven["expression"] = mean_expressions(head, driven["expression"])
     if inputs.sound is not None:
-        driven["lip"] = lip_codes(head, inputs.sound, inputs.frames, frames_at_once)
+        driven["lip"] = lip_codes(head, inputs.sound, inputs.frames, frames_at_once, inputs.video_sound)
     strength: dict[str, float | Tensor] = {
         "lip": strengths.lip,
         "expression": strengths.expression,
@@ -156,10 +158,15 @@ def _rows(motion: FaceMotion) -> list[FaceMotion]:
 
 
 def lip_codes(
-    head: TalkingHead, sound: NDArray[np.float32], frames: int, frames_at_once: int
+    head: TalkingHead,
+    sound: NDArray[np.float32],
+    frames: int,
+    frames_at_once: int,
+    video_sound: VideoSound | None = None,
 ) -> Iterator[Tensor]:
     """Lip codes [D] by frame, smoothed as the postprocessing says."""
-    codes = (code for mels in mel_windows(sound, frames, frames_at_once) for code in head.lip(mels))
+    windows = mel_windows(sound, frames, frames_at_once, video_sound)
+    codes = (code for mels in windows for code in head.lip(mels))
     return windowed_mean(codes, head.postprocessing.lip_weights(), "zero")
 
 

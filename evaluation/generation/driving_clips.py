@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from preprocessing.archive import Place, read_members
 from preprocessing.media.jpeg import decode_jpeg
-from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipSource
+from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipSource, VideoSound
 from preprocessing.shards import decode_clip
 from training.data.index import ClipIndex
 
@@ -24,6 +24,7 @@ class DrivingClip:
     Attributes:
         path: The clip's key; drivers of one clip are encoded once.
         sound: [T * 640] float32 mono at 16 kHz.
+        video_sound: What is around it in its video.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class DrivingClip:
     source: ClipSource
     frames_jpeg: tuple[bytes, ...]
     sound: NDArray[np.float32]
+    video_sound: VideoSound
 
     def crops(self, count: int) -> Iterator[NDArray[np.uint8]]:
         """The first `count` aligned crops [224, 224, 3] RGB.
@@ -72,7 +74,9 @@ class ClipReader:
             ValueError: the shard does not match the index.
         """
         clip = self._decoded(key)
-        return DrivingClip(Path(key), clip.identity, clip.source, clip.frames_jpeg, clip.sound)
+        return DrivingClip(
+            Path(key), clip.identity, clip.source, clip.frames_jpeg, clip.sound, clip.video_sound
+        )
 
     def _decoded(self, key: str) -> Clip:
         number = self._numbers[key]

@@ -56,7 +56,7 @@ from weights.resolve import resolve_config
 
 logger = logging.getLogger(__name__)
 
-CODE_VERSION: Final = "1"
+CODE_VERSION: Final = "2"
 TASKS: Final[tuple[Task, ...]] = ("self", "cross", "control")
 NEAR_LOSSLESS: Final = EncodeSettings(constant_rate_factor=4)
 """So that metrics do not measure the codec; H.264 in yuv420p still halves the resolution of colours."""
@@ -221,9 +221,10 @@ def _write_video(renderer: _Renderer, reenactment: Reenactment) -> None:
     clips = {key: renderer.reader.read(key) for key in reenactment.clips()}
     *_, portrait = clips[reenactment.portrait].crops(reenactment.portrait_frame + 1)
     Image.fromarray(portrait).save(portrait_path(renderer.folder, reenactment.name))
-    sound = clips[reenactment.drivers["lip"]].sound_of(reenactment.frames)
+    speaker = clips[reenactment.drivers["lip"]]
     faces = {control: clips[reenactment.drivers[control]] for control in FACE_CONTROLS}
-    inputs = AnimationInputs(portrait, sound, faces, reenactment.frames)
+    inputs = AnimationInputs(portrait, speaker.sound, faces, reenactment.frames, speaker.video_sound)
     pictures = render_frames(renderer.head, inputs, Strengths(), FRAMES_AT_ONCE)
     path = video_path(renderer.folder, reenactment.name)
+    sound = speaker.sound_of(reenactment.frames)
     write_video(path, pictures, FRAMES_PER_SECOND, sound, settings=NEAR_LOSSLESS)

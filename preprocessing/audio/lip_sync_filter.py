@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipLabels, EyeAnchor
+from preprocessing.schema import FRAMES_AFTER, FRAMES_BEFORE, SAMPLES_PER_FRAME, Clip, ClipLabels, EyeAnchor
 from preprocessing.table_schema import column, table_schema
 from storage.settings import Settings
 
@@ -186,9 +186,9 @@ def shift_clip(clip: Clip, shift_frames: int) -> Clip:
     kept = frames_with_sound(clip.frame_count, shift_frames)
     if not kept:
         raise ValueError(f"{clip.key}: cannot shift the sound of {clip.frame_count} frames by {shift_frames}")
-    sound = slice(
-        (kept.start + shift_frames) * SAMPLES_PER_FRAME, (kept.stop + shift_frames) * SAMPLES_PER_FRAME
-    )
+    ends_frames = np.cumsum([kept.start + shift_frames, FRAMES_BEFORE, len(kept), FRAMES_AFTER])
+    samples = clip.video_sound.around(clip.sound)
+    _, before, sound, after, _ = np.split(samples, ends_frames * SAMPLES_PER_FRAME)
     frames = slice(kept.start, kept.stop)
     source = replace(
         clip.source,
@@ -200,7 +200,8 @@ def shift_clip(clip: Clip, shift_frames: int) -> Clip:
         source=source,
         frames_jpeg=clip.frames_jpeg[frames],
         landmarks_px=clip.landmarks_px[frames],
-        sound=clip.sound[sound],
+        sound=sound,
+        video_sound=replace(clip.video_sound, before=before, after=after),
     )
 
 

@@ -14,7 +14,15 @@ import torch
 import torchaudio
 from numpy.typing import NDArray
 
-from preprocessing.schema import MEL_BANDS, SAMPLE_RATE_HZ
+from preprocessing.schema import (
+    FRAMES_BEFORE,
+    MEL_BANDS,
+    MEL_ROWS_BEFORE,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    VideoSound,
+    mel_shape,
+)
 
 WINDOW_SAMPLES: Final = 1280
 HOP_SAMPLES: Final = 160
@@ -63,6 +71,21 @@ def mel_rows(sound: NDArray[np.float32], first: int, end: int, loudness: float) 
     samples = np.zeros(stop - begin)
     samples[max(0, -begin) : max(0, -begin) + len(inside)] = inside
     return _mel(torch.from_numpy(_gain(loudness) * samples))
+
+
+def clip_mel(sound: NDArray[np.float32], video_sound: VideoSound) -> NDArray[np.float32]:
+    """Rows of the whole video's mel features that the windows of a clip's frames reach.
+
+    Args:
+        sound: [T * 640] of the clip.
+        video_sound: its surroundings and the loudness of the video, by which it is normalised.
+
+    Returns:
+        [4 T + 16, 80] in [0, 1], from 8 rows before the row that starts with the clip.
+    """
+    rows = mel_shape(len(sound) // SAMPLES_PER_FRAME)[0]
+    first = FRAMES_BEFORE * SAMPLES_PER_FRAME // HOP_SAMPLES - MEL_ROWS_BEFORE
+    return mel_rows(video_sound.around(sound), first, first + rows, video_sound.loudness)
 
 
 def loudness_of(sound: NDArray[np.float32]) -> float:

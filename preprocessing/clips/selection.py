@@ -7,6 +7,7 @@ score and threshold.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,13 +23,23 @@ from preprocessing.faces.face_tracks import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, pose_mean_face
 from preprocessing.labellers.backend import copy_labellers
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
-from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, SCHEMA_VERSION, Clip, ClipSource
+from preprocessing.schema import (
+    FRAMES_AFTER,
+    FRAMES_BEFORE,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    SCHEMA_VERSION,
+    Clip,
+    ClipSource,
+    VideoSound,
+)
 from preprocessing.shards import decode_array, encode_clip
 from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
 CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+SOUND_NAME: Final = "sound.flac"  # of a video in `face_tracks`
 HEAD_ANGLE_EVERY_FRAMES: Final = 4  # heads turn slowly relative to 25 fps
 
 
@@ -104,12 +115,20 @@ def make_clips(
         folder: where `clips.tar` and `clips.parquet` are written.
     """
     rows: list[dict[str, Any]] = []
+    loudness = cache(lambda video_id: read_loudness(face_tracks / video_id / SOUND_NAME))
     with ArchiveWriter(folder / CLIPS_TAR) as archive:
         for candidate in read_candidates(face_tracks).to_pylist():
             source = sources[candidate["video_id"]]
             row = _row(candidate, source)
             if candidate["offset_bytes"] >= 0:
-                clip = _cut_clip(candidate, source, row["identity"], crop_mode, face_tracks)
+                clip = _cut_clip(
+                    candidate,
+                    source,
+                    row["identity"],
+                    crop_mode,
+                    face_tracks,
+                    loudness(candidate["video_id"]),
+                )
                 row |= clip.scores
                 row |= _first_refusal(row, candidate["main_face"], settings)
                 if row["accepted"]:
@@ -143,6 +162,7 @@ def _cut_clip(
     identity: str,
     crop_mode: CropMode,
     face_tracks: Path,
+    loudness: float,
 ) -> Clip:
     video = face_tracks / candidate["video_id"]
     place = Place(candidate["offset_bytes"], candidate["size_bytes"])
@@ -150,7 +170,9 @@ def _cut_clip(
     names = (*pictures, "landmarks.npy", "transforms.npy")
     members = read_some_members(video / "candidates.tar", place, names)
     landmarks_px = decode_array(candidate["key"], members, "landmarks.npy")
-    sound = cut_sound(video / "sound.flac", candidate["first_frame"], candidate["frames"])
+    sound, video_sound = cut_sound(
+        video / SOUND_NAME, candidate["first_frame"], candidate["frames"], loudness
+    )
     score_names = ("face_size_px", "largest_step", "outside_share", "sharpness", "brightness")
     scores = {name: float(candidate[name]) for name in score_names}
     return Clip(
@@ -167,20 +189,35 @@ def _cut_clip(
         frames_jpeg=tuple(members[name] for name in pictures),
         landmarks_px=landmarks_px,
         sound=sound,
+        video_sound=video_sound,
         scores=scores | _talking_scores(landmarks_px, sound),
     )
 
 
-def cut_sound(path: Path, first_frame: int, frames: int) -> NDArray[np.float32]:
-    """Read the sound of some frames: samples 640 first_frame to 640 (first_frame + frames).
+def cut_sound(
+    path: Path, first_frame: int, frames: int, loudness: float
+) -> tuple[NDArray[np.float32], VideoSound]:
+    """Read the sound of some frames, samples 640 first_frame to 640 (first_frame + frames), and around them.
 
-    Padded with silence where a video's sound ends before its pictures.
+    Silence before a video's start and after its end. `loudness` is the whole video's, of `read_loudness`.
     """
-    start, count = first_frame * SAMPLES_PER_FRAME, frames * SAMPLES_PER_FRAME
+    start = (first_frame - FRAMES_BEFORE) * SAMPLES_PER_FRAME
+    count = (FRAMES_BEFORE + frames + FRAMES_AFTER) * SAMPLES_PER_FRAME
+    missing = max(0, -start)
     with soundfile.SoundFile(path) as file:
-        file.seek(min(start, file.frames))
-        sound = np.asarray(file.read(count, dtype="float32"), np.float32)
-    return np.pad(sound, (0, count - len(sound)))
+        file.seek(min(start + missing, file.frames))
+        read = np.asarray(file.read(count - missing, dtype="float32"), np.float32)
+    samples = np.pad(read, (missing, count - missing - len(read)))
+    ends = [FRAMES_BEFORE * SAMPLES_PER_FRAME, (FRAMES_BEFORE + frames) * SAMPLES_PER_FRAME]
+    before, sound, after = np.split(samples, ends)
+    return sound, VideoSound(before, after, loudness)
+
+
+def read_loudness(path: Path) -> float:
+    """Root mean square of a whole sound; 0 if it is empty."""
+    with soundfile.SoundFile(path) as file:
+        blocks = file.blocks(blocksize=2**20, dtype="float64")
+        return math.sqrt(sum(float((block**2).sum()) for block in blocks) / max(1, file.frames))
 
 
 def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32]) -> dict[str, float]:

@@ -199,12 +199,12 @@ def _mel_of(clip: Clip) -> NDArray[np.float32]:
     """
     import torch
 
-    from preprocessing.audio.mel import mel_features
+    from preprocessing.audio.mel import clip_mel
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return mel_features(clip.sound)
+        return clip_mel(clip.sound, clip.video_sound)
     finally:
         torch.set_num_threads(threads)
 

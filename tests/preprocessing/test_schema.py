@@ -11,7 +11,7 @@ from tests.factories.preprocessing.clips import random_clip, random_sample
 
 def test_valid_clip_and_sample_are_built() -> None:
     assert random_clip(frames=64).frame_count == 64
-    assert random_sample(frames=1, anchors=0).mel.shape == (11, 80)
+    assert random_sample(frames=1, anchors=0).mel.shape == (20, 80)
 
 
 @pytest.mark.parametrize("key", ["", "a.b", "A", "a/b", "a b", "ä"])
@@ -85,7 +85,7 @@ def test_sample_refuses_mismatched_parts() -> None:
     sample = random_sample(frames=3)
     with pytest.raises(ValueError, match="3 frames, but labels of 2"):
         replace(sample, labels=random_sample(frames=2).labels)
-    with pytest.raises(ValueError, match=r"mel is float32\[18, 80\], need float32\[19, 80\]"):
+    with pytest.raises(ValueError, match=r"mel is float32\[27, 80\], need float32\[28, 80\]"):
         replace(sample, mel=sample.mel[:-1])
     with pytest.raises(ValueError, match="anchor of frame 3, but 3 frames"):
         replace(sample, anchors=(replace(sample.anchors[0], base_frame=3),))

@@ -13,6 +13,7 @@ import pytest
 from webdataset.compat import WebDataset
 
 from preprocessing.archive import ArchiveWriter, read_members
+from preprocessing.schema import SCHEMA_VERSION
 from preprocessing.shards import (
     decode_clip,
     decode_flac,
@@ -66,8 +67,9 @@ def test_webdataset_decodes_every_member(tmp_path: Path) -> None:
     (read,) = decoded
     names = {name for name in read if not name.startswith("__")}
     assert names == {
-        "000.jpg", "001.jpg", "audio.flac", "landmarks.npy", "mel.npy", "pose.npy", "gaze.npy", "blink.npy",
-        "coefficients.npy", "anchors.00.jpg", "anchors.00.eyes.jpg", "anchors.json", "meta.json",
+        "000.jpg", "001.jpg", "audio.flac", "margins.flac", "landmarks.npy", "mel.npy", "pose.npy",
+        "gaze.npy", "blink.npy", "coefficients.npy", "anchors.00.jpg", "anchors.00.eyes.jpg", "anchors.json",
+        "meta.json",
     }  # fmt: skip
     assert read["000.jpg"].shape == (16, 16, 3)
     np.testing.assert_array_equal(read["pose.npy"], sample.labels.pose)
@@ -77,8 +79,8 @@ def test_webdataset_decodes_every_member(tmp_path: Path) -> None:
 def test_flac_is_exact_for_16_bit_samples() -> None:
     steps = np.arange(-(2**15), 2**15)
     sound = (steps / 2**15).astype(np.float32)
-    np.testing.assert_array_equal(decode_flac(KEY, encode_flac(sound)), sound)
-    top = decode_flac(KEY, encode_flac(np.array([1.0, -1.0], np.float32)))
+    np.testing.assert_array_equal(decode_flac(KEY, {"a.flac": encode_flac(sound)}, "a.flac"), sound)
+    top = decode_flac(KEY, {"a.flac": encode_flac(np.array([1.0, -1.0], np.float32))}, "a.flac")
     np.testing.assert_array_equal(top, np.array([1 - 2**-15, -1.0], np.float32))
 
 
@@ -101,11 +103,11 @@ def test_decoding_refuses_truncated_members(name: str) -> None:
 
 def test_decoding_refuses_another_schema_version() -> None:
     meta = json.loads(MEMBERS["meta.json"]) | {"schema_version": 99}
-    with pytest.raises(ValueError, match=f"{KEY}: schema version 99, this code reads 1"):
+    with pytest.raises(ValueError, match=f"{KEY}: schema version 99, this code reads {SCHEMA_VERSION}"):
         decode_sample(KEY, {**MEMBERS, "meta.json": json.dumps(meta).encode()})
 
 
-@pytest.mark.parametrize("meta", [b"[]", b"{}", b'{"schema_version": 1}', b"\xff", b"not json"])
+@pytest.mark.parametrize("meta", [b"[]", b"{}", b'{"schema_version": 2}', b"\xff", b"not json"])
 def test_decoding_refuses_wrong_metadata(meta: bytes) -> None:
     with pytest.raises(ValueError, match=KEY):
         decode_clip(KEY, {**MEMBERS, "meta.json": meta})

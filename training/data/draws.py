@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.schema import MEL_BANDS
+from preprocessing.schema import mel_shape
 from training.data.batches import MEL_WINDOW_FRAMES, RowFacts
 from training.data.shard_reader import ShardReader
 
@@ -31,18 +30,14 @@ def draw_spread(frames: int, frame: int, count: int, rng: np.random.Generator) -
     return [int(number) for part, number in enumerate(drawn) if part != own]
 
 
-def mel_window_rows(frame: int, frames: int) -> NDArray[np.int64]:
-    """The 20 mel rows of a video frame t, from 4 (t - 2) on; clamped to the clip's 4 T + 7 rows."""
-    return np.clip(4 * (frame - 2) + np.arange(MEL_WINDOW_FRAMES), 0, 4 * frames + 6)
-
-
 def read_mel_window(reader: ShardReader, clip: int, frame: int) -> Tensor:
-    """Float32 [1, 80, 20] in [0, 1]: the audio network's input of a video frame."""
-    frames = int(reader.index.frame_counts[clip])
-    rows = mel_window_rows(frame, frames)
-    first, end = int(rows[0]), int(rows[-1]) + 1
-    values = reader.rows(clip, "mel.npy", (4 * frames + 7, MEL_BANDS), first, end)
-    return torch.from_numpy(np.ascontiguousarray(values[rows - first].T))[None]
+    """Float32 [1, 80, 20] in [0, 1]: the audio network's input of a video frame.
+
+    Of frame t of a video it is the video's mel rows 4 (t - 2) to 4 (t - 2) + 19.
+    """
+    shape = mel_shape(int(reader.index.frame_counts[clip]))
+    values = reader.rows(clip, "mel.npy", shape, 4 * frame, 4 * frame + MEL_WINDOW_FRAMES)
+    return torch.from_numpy(np.ascontiguousarray(values.T))[None]
 
 
 def driven_by(facts: RowFacts, frame: int) -> RowFacts:

@@ -14,6 +14,7 @@ from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip
+from tests.factories.preprocessing.clips import silence
 from weights.resolve import ResolvedWeights
 
 STRAIGHT = (0.0, 0.0, 0.0, 0.0, 2.0, -10.0)  # pitch, yaw, roll rad; x, y, z cm
@@ -40,6 +41,7 @@ def made_clip(
         tuple(encode_jpeg(picture, 95) for picture in pictures),
         landmarks_of(np.tile(np.asarray(pose, np.float64), (frames, 1))),
         (rng.integers(-(2**14), 2**14, frames * 640) / 2**15).astype(np.float32),
+        silence(0.3),
     )
 
 

@@ -6,15 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.media.jpeg import encode_jpeg
-from preprocessing.schema import Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
+from preprocessing.schema import Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor, VideoSound
 
 KEY = "0123456789abcdef-t00-f0000050"
+
+
+def silence(loudness: float = 0.0) -> VideoSound:
+    """Nothing before and after a clip."""
+    return VideoSound(np.zeros(4 * 640, np.float32), np.zeros(2 * 640, np.float32), loudness)
 
 
 def random_clip(frames: int = 3, seed: int = 0, key: str = KEY, identity: str = "Zoë Ä") -> Clip:
     """A clip whose sound lies on the 16-bit grid, so that FLAC keeps it to the bit."""
     rng = np.random.default_rng(seed)
     steps = rng.integers(-(2**15), 2**15, frames * 640)
+    around = np.random.default_rng(seed + 2).integers(-(2**15), 2**15, 6 * 640).astype(np.float32)
     return Clip(
         key=key,
         identity=identity,
@@ -29,6 +35,7 @@ def random_clip(frames: int = 3, seed: int = 0, key: str = KEY, identity: str = 
         frames_jpeg=tuple(random_jpeg(rng) for _ in range(frames)),
         landmarks_px=rng.normal(112, 40, (frames, 478, 3)).astype(np.float32),
         sound=(steps / 2**15).astype(np.float32),
+        video_sound=VideoSound(*np.split(around / np.float32(2**15), [4 * 640]), loudness=0.25),
         scores={"sharpness": 12.5, "brightness": 1 / 3},
     )
 
@@ -51,7 +58,7 @@ def random_sample(
         EyeAnchor(number % frames, "other-key", 7, "Bob", random_jpeg(rng), random_jpeg(rng), 0.1, 0.2, 0.75)
         for number in range(anchors)
     )
-    return ClipSample(clip, labels, np.abs(uniform(rng, (4 * frames + 7, 80), 1.0)), made)
+    return ClipSample(clip, labels, np.abs(uniform(rng, (4 * frames + 16, 80), 1.0)), made)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from preprocessing.labels.gaze import IRIS_TABLE
 from preprocessing.labels.tables import GAZE_SCHEMA, IRIS_SCHEMA, POSE_NAMES, POSE_SCHEMA, write_labels
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor
 from preprocessing.shards import encode_clip, encode_sample
+from tests.factories.preprocessing.clips import silence
 
 LABELLERS = {"pose": "p 1", "gaze": "g 1", "blink": "b 1", "lip_sync": "s 1"}
 
@@ -50,6 +51,7 @@ def make_clip(video: str, identity: str, *, track: int = 0, first_frame: int = 0
         frames_jpeg=(grey_jpeg(),) * frames,
         landmarks_px=frontal_landmarks(frames),
         sound=np.zeros(frames * SAMPLES_PER_FRAME, np.float32),
+        video_sound=silence(),
         scores={"face_size_px": 100.0},
     )
 
@@ -70,7 +72,7 @@ def make_sample(
         lip_sync=dict(lip_sync or {}),
         labellers=dict(labellers),
     )
-    return ClipSample(clip, labels, np.zeros((4 * frames + 7, 80), np.float32), anchors)
+    return ClipSample(clip, labels, np.zeros((4 * frames + 16, 80), np.float32), anchors)
 
 
 def eyes_of(clip: Clip) -> EyeAnchor:

@@ -24,6 +24,7 @@ from preprocessing.schema import (
     EyeAnchor,
 )
 from preprocessing.shards import encode_sample
+from tests.factories.preprocessing.clips import silence
 from training.data.shard_reader import ReaderSettings
 
 SIDE_PX = 32
@@ -83,11 +84,18 @@ def made_sample(number: int, clip: MadeClip) -> ClipSample:
     frames = clip.frames
     steps = np.arange(frames, dtype=np.float32)
     landmarks = np.zeros((frames, 478, 3), np.float32) + (100 * number + steps)[:, None, None]
-    mel = np.repeat(np.arange(4 * frames + 7, dtype=np.float32)[:, None] / 512, 80, axis=1)
+    mel = np.repeat(np.arange(4 * frames + 16, dtype=np.float32)[:, None] / 512, 80, axis=1)
     source = ClipSource("0" * 16, "a.mp4", 0, 0, "official", np.zeros((frames, 2, 3), np.float32))
     jpegs = tuple(made_jpeg(number, frame, FRAME) for frame in range(frames))
     made = Clip(
-        key_of(number), clip.identity, source, jpegs, landmarks, np.zeros(640 * frames, np.float32), {}
+        key_of(number),
+        clip.identity,
+        source,
+        jpegs,
+        landmarks,
+        np.zeros(640 * frames, np.float32),
+        silence(),
+        {},
     )
     labels = ClipLabels(
         pose=np.repeat(steps[:, None], 6, 1) / 64 + number / 1024,

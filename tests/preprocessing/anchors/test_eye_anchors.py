@@ -33,6 +33,7 @@ from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip
+from tests.factories.preprocessing.clips import silence
 
 FRAMES = 3
 # Portraits are few and their heads turned at will: any two may pair here, 14 degrees apart in pose.
@@ -66,6 +67,7 @@ def portrait_clip(key: str, identity: str, number: int) -> Clip:
         frames_jpeg=(encode_jpeg(crop, 95),) * FRAMES,
         landmarks_px=np.stack([landmarks_px] * FRAMES),
         sound=np.zeros(FRAMES * 640, np.float32),
+        video_sound=silence(),
     )
 
 

@@ -139,6 +139,9 @@ def test_shift_clip_pairs_pictures_with_their_sound(offset_frames: int) -> None:
     np.testing.assert_array_equal(
         sound_of_frames, np.broadcast_to(np.arange(first, first + 3)[:, None] + offset_frames, (3, 640))
     )
+    video = clip.video_sound.around(clip.sound)
+    start = (first + offset_frames) * 640
+    np.testing.assert_array_equal(shifted.video_sound.around(shifted.sound), video[start : start + 9 * 640])
     np.testing.assert_array_equal(shifted.landmarks_px, clip.landmarks_px[first : first + 3])
     np.testing.assert_array_equal(
         shifted.source.crop_transforms, clip.source.crop_transforms[first : first + 3]
@@ -181,7 +184,7 @@ def test_shifted_parts_form_a_valid_sample() -> None:
     shifted = ClipSample(
         shift_clip(sample.clip, 1),
         shift_labels(sample.labels, 1),
-        np.zeros((4 * 4 + 7, 80), np.float32),
+        np.zeros((4 * 4 + 16, 80), np.float32),
         shift_anchors(sample.anchors, 5, 1),
     )
     assert (shifted.clip.frame_count, len(shifted.anchors)) == (4, 4)

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from preprocessing.archive import ArchiveWriter
-from preprocessing.clips.selection import ClipSettings, SourceOfClips, cut_sound, make_clips
+from preprocessing.clips.selection import ClipSettings, SourceOfClips, cut_sound, make_clips, read_loudness
 from preprocessing.clips.store import accepted_clips, read_clip, read_clip_table, read_clips
 from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
@@ -91,6 +91,11 @@ def test_accepted_candidate_becomes_a_clip_with_sound(tmp_path: Path) -> None:
     (clip,) = read_clips(tmp_path / "clips")
     whole, _ = soundfile.read(tmp_path / "face_tracks" / VIDEO / "sound.flac", dtype="float32")
     np.testing.assert_array_equal(clip.sound, whole[10 * 640 : 40 * 640])
+    np.testing.assert_array_equal(clip.video_sound.before, whole[6 * 640 : 10 * 640])
+    np.testing.assert_array_equal(
+        clip.video_sound.after, np.pad(whole[40 * 640 : 42 * 640], (0, max(0, 42 * 640 - len(whole))))
+    )
+    assert clip.video_sound.loudness == pytest.approx(np.sqrt(np.mean(whole**2)), rel=1e-5)
     np.testing.assert_array_equal(clip.landmarks_px, talking_face())
     assert (clip.identity, clip.source.relative_path, clip.source.crop_mode) == (
         "Zoë",
@@ -178,7 +183,12 @@ def test_secondary_faces_are_refused_or_own_identities(tmp_path: Path) -> None:
 def test_short_sound_is_padded_with_silence(tmp_path: Path) -> None:
     steps = np.arange(1, 1001, dtype=np.int16)
     soundfile.write(tmp_path / "sound.flac", steps, 16_000, subtype="PCM_16")
-    cut = cut_sound(tmp_path / "sound.flac", first_frame=1, frames=1)
+    path = tmp_path / "sound.flac"
+    cut, around = cut_sound(path, first_frame=1, frames=1, loudness=0.5)
     np.testing.assert_array_equal(cut[:360], (steps[640:] / 2**15).astype(np.float32))
     np.testing.assert_array_equal(cut[360:], np.zeros(280))
-    np.testing.assert_array_equal(cut_sound(tmp_path / "sound.flac", first_frame=9, frames=2), np.zeros(1280))
+    np.testing.assert_array_equal(around.before[: 3 * 640], np.zeros(1920))
+    np.testing.assert_array_equal(around.before[3 * 640 :], (steps[:640] / 2**15).astype(np.float32))
+    np.testing.assert_array_equal(around.after, np.zeros(1280))
+    np.testing.assert_array_equal(cut_sound(path, 9, 2, 0.5)[0], np.zeros(1280))
+    assert read_loudness(path) == pytest.approx(np.sqrt(np.mean((steps / 2**15) ** 2)))

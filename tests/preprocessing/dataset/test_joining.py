@@ -259,7 +259,7 @@ def test_statistics_count_the_samples(tmp_path: Path) -> None:
     assert pitch["percentiles"]["50"] == pytest.approx(5.73, abs=0.09)
     assert contents["distributions"]["lip_sync_offset by s 1"]["values"] == 1
     assert contents["distributions"]["face_size"]["mean"] == 100.0
-    assert contents["schema_version"] == 1
+    assert contents["schema_version"] == 2
 
 
 def test_lip_sync_scorers_have_separate_distributions(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from training.data.shard_reader import ShardReader
 def test_other_schema_version_is_rejected(tmp_path: Path) -> None:
     folder = make_data_set(tmp_path)
     (folder / "statistics.json").write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(ValueError, match="schema version 99, this code reads 1"):
+    with pytest.raises(ValueError, match="schema version 99, this code reads 2"):
         read_clip_index(folder, tmp_path, "train")
 
 

@@ -104,7 +104,7 @@ def test_wrong_members_are_named(tmp_path: Path) -> None:
         damage_member(tmp_path, key_of(0), member)
     reader, frames = open_reader(tmp_path), CLIPS[0].frames
     with pytest.raises(CorruptMemberError, match=r"member mel\.npy is not an array file"):
-        reader.rows(0, "mel.npy", (4 * frames + 7, 80), 0, 1)
+        reader.rows(0, "mel.npy", (4 * frames + 16, 80), 0, 1)
     with pytest.raises(CorruptMemberError, match=r"member anchors\.json is not JSON"):
         reader.json(0, "anchors.json")
     with pytest.raises(CorruptMemberError, match=r"member 002\.jpg cannot be decoded"):

@@ -18,7 +18,7 @@ from tests.factories.training.data import (
 )
 from training.data import shard_reader as data_shards
 from training.data.batches import RowFacts
-from training.data.draws import draw_other, mel_window_rows
+from training.data.draws import draw_other
 from training.data.eye_anchors import EyeAnchorSource
 from training.data.index import ClipIndex, Split, read_clip_index
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
@@ -65,12 +65,9 @@ def driving(facts: RowFacts) -> list[tuple[int, int, int]]:
     return [(NUMBERS[key], frame, FRAME) for key, frame in zip(facts.keys, facts.frames, strict=True)]
 
 
-def mel_of(clip: int, frame: int) -> torch.Tensor:
-    """[1, 80, 20] by the definition: 20 rows from 4 (t - 2), the outermost repeated."""
-    rows = [
-        min(max(row, 0), 4 * CLIPS[clip].frames + 6) for row in range(4 * (frame - 2), 4 * (frame - 2) + 20)
-    ]
-    return (torch.tensor(rows, dtype=torch.float32) / 512).expand(1, 80, 20)
+def mel_of(frame: int) -> torch.Tensor:
+    """[1, 80, 20] by the definition: 20 rows from 4 (t - 2), of a member that starts with row -8."""
+    return (torch.arange(4 * frame, 4 * frame + 20, dtype=torch.float32) / 512).expand(1, 80, 20)
 
 
 def test_clip_pairs_decode_two_frames(root: Path, decoded: list[int]) -> None:
@@ -94,15 +91,15 @@ def test_lip_negatives_keep_the_gap(root: Path, decoded: list[int]) -> None:
         assert read_pictures(batch.frames) == driving(batch.facts)
         assert batch.from_same_clip.tolist() == [[True, False, False, False]] * 5
         for row, (clip, frame, _) in enumerate(driving(batch.facts)):
-            assert torch.equal(batch.mels[row], mel_of(clip, frame))
+            assert torch.equal(batch.mels[row], mel_of(frame))
             negatives = read_pictures(batch.negative_frames[row])
             own, foreign = negatives[0], negatives[1:]
             assert own[0] == clip
             assert abs(own[1] - frame) >= 3
             assert clip not in {negative[0] for negative in foreign}
             assert len({negative[0] for negative in foreign}) == 3
-            for number, (other, at, _) in enumerate(negatives):
-                assert torch.equal(batch.negative_mels[row, number], mel_of(other, at))
+            for number, (_, at, _) in enumerate(negatives):
+                assert torch.equal(batch.negative_mels[row, number], mel_of(at))
     assert len(decoded) == 8 * 5 * 5
 
 
@@ -225,7 +222,7 @@ def test_expression_windows_spread_over_the_clip(root: Path) -> None:
             counts = np.histogram([at for _, at, _ in shown], bounds)[0]
             # The last bin of a histogram includes its right bound, which is no frame.
             assert counts.tolist() == [1] * 5
-            assert torch.equal(batch.mels[row], mel_of(clip, frame))
+            assert torch.equal(batch.mels[row], mel_of(frame))
             driven.add((clip, frame))
     trained = [number for number, clip in enumerate(CLIPS) if clip.split == "train"]
     ends = {(clip, at) for clip in trained for at in (0, CLIPS[clip].frames - 1)}
@@ -246,7 +243,7 @@ def test_consecutive_expression_windows_are_centred(root: Path, decoded: list[in
             ((other, appearance, _),) = read_pictures(batch.appearance[row])
             assert other == clip
             assert appearance != frame
-            assert torch.equal(batch.mels[row], mel_of(clip, frame))
+            assert torch.equal(batch.mels[row], mel_of(frame))
     assert 6 * 5 * 5 <= len(decoded) <= 6 * 5 * 6  # an appearance within the window is decoded once
 
 
@@ -255,13 +252,6 @@ def test_clip_shorter_than_the_window_is_rejected(root: Path) -> None:
         ExpressionWindowSource(index_of(root), ExpressionWindowSettings(window_frames=9))
     with pytest.raises(ValueError, match="window_frames must be odd, got 4"):
         ExpressionWindowSettings(window_frames=4)
-
-
-def test_mel_window_rows() -> None:
-    assert mel_window_rows(2, 10).tolist() == list(range(20))
-    assert mel_window_rows(0, 10).tolist() == [0] * 8 + list(range(12))
-    assert mel_window_rows(9, 10).tolist() == [*range(28, 47), 46]
-    assert mel_window_rows(0, 1).tolist() == [0] * 8 + [*range(11), 10]
 
 
 def test_draw_other_keeps_the_gap() -> None:
