@@ -25,17 +25,17 @@ from storage.settings import settings_error
 from training.data.sources import ExpressionWindowSettings
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.weights_digest import weights_digest
-from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE
+from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE, stage_info
 
 FORMAT: Final = 1
-PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "stage1_motion": ("appearance", "motion.model"),
-    "stage2_lip": ("motion.to_mouth", "audio.model"),
-    "stage2_eye": ("motion.to_eye", "motion.eye_embed", EYE_AXES_PART),
-    "stage2_pose": ("motion.to_headpose", "motion.headpose_embed"),
-    RENDERING_STAGE: ("motion.to_emo", "motion.emo_embed", "lip_code", "generator"),
+STAGES: Final = tuple(
+    stage for stage in (*stage_info(RENDERING_STAGE).parents, RENDERING_STAGE) if stage != "perception"
+)
+LEFT_OUT: Final[Mapping[str, tuple[str, ...]]] = {
+    "stage1_motion": ("generator", "discriminator"),
+    RENDERING_STAGE: ("discriminator",),
 }
-"""Stage -> the parts of its weights that a talking head uses; names are unique over all stages."""
+"""Stage -> the parts of its weights that a talking head does not use; the names of others are unique."""
 
 
 def export_run(root: UPath, run: str, file: Path) -> int:
@@ -49,19 +49,22 @@ def export_run(root: UPath, run: str, file: Path) -> int:
         raise ValueError(f"{file}: exported models must end in {EXPORTED_SUFFIX}")
     weights = read_run(root, run)
     tensors: dict[str, Tensor] = {}
-    for stage, parts in PARTS.items():
-        source = weights.stages[stage]
+    for stage in STAGES:
+        source, left_out = weights.stages[stage], LEFT_OUT.get(stage, ())
         for name, value in source.tensors.items():
-            part = next((part for part in parts if name.startswith(f"{part}.")), None)
-            if part is not None:
-                tensors[name] = value if part == EYE_AXES_PART else _half(name, value, source.origin)
+            if name.startswith(tuple(f"{part}." for part in left_out)):
+                continue
+            if name in tensors:
+                raise ValueError(f"{source.origin}: {name} is also in an earlier stage's weights")
+            exact = name.startswith(f"{EYE_AXES_PART}.")
+            tensors[name] = value if exact else _half(name, value, source.origin)
     facts = {
         "format": FORMAT,
         "run": run,
         "side_px": weights.networks.image_side_px,
         "networks": to_json_value(weights.networks, "networks"),
         "windows": weights.windows.model_dump(mode="json"),
-        "weights": {stage: _digest(root, stage, weights.run_of(stage, run)) for stage in PARTS},
+        "weights": {stage: _digest(root, stage, weights.run_of(stage, run)) for stage in STAGES},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     write_weights(file, tensors, {FACTS_KEY: json.dumps(facts, sort_keys=True)})
@@ -88,7 +91,7 @@ def read_exported(file: Path) -> RunWeights:
         for name, value in read_weights(file).tensors.items()
     }
     weights = StageWeights(str(file), tensors)  # names of parts are unique, so every stage reads the same
-    return RunWeights(networks, dict.fromkeys(PARTS, weights), windows)
+    return RunWeights(networks, dict.fromkeys(STAGES, weights), windows)
 
 
 def _half(name: str, value: Tensor, origin: str) -> Tensor:

@@ -40,7 +40,7 @@ from storage.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-CODE_VERSION: Final = "1"
+CODE_VERSION: Final = "2"
 MEGABYTE: Final = 1_000_000
 TEXT_RESERVE_BYTES: Final = MEGABYTE
 """Part of the page's size that is not available to videos; a report of 200 metrics needs about half of it."""
@@ -182,6 +182,9 @@ def _header_facts(sources: RunSources) -> list[Fact]:
         Fact("Data set", f"{sources.dataset}, {plan.where}"),
         Fact("Reenactment plan", f"{plan.name}: {len(plan.reenactments)} videos of {len(people)} people"),
         Fact("Resolution", f"{sources.facts.side_px} px, 25 fps"),
+        Fact("Networks in training", sources.judges.trained),
+        Fact("Networks that judge", ", ".join(sources.judges.judged)),
+        Fact("Judge without a part in training", sources.judges.independent),
         Fact("Evaluated", _minute(newest)),
         Fact("Code", f"pdfgc {version('pdfgc')}, report {CODE_VERSION}"),
     ]

@@ -16,6 +16,7 @@ from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.metrics.control.matrix import FOLLOW
 from evaluation.readings.face import SCORER
 from evaluation.records import COPY_PORTRAIT, MODEL, OFFICIAL_PUBLISHED, RecordKey, Summary, Task, summarise
+from evaluation.report.judges import INDEPENDENT_READER, is_independent
 from evaluation.report.matrix import MatrixCell, build_matrices
 from evaluation.report.numbers import NO_VALUE, correlation_text, number
 from evaluation.report.sources import RunSources, read_sources
@@ -124,7 +125,10 @@ def table_lines(columns: Sequence[TableColumn]) -> list[str]:
 
 def footnotes(sources: Sequence[RunSources]) -> list[str]:
     """Where the last column comes from, and why a row has no values."""
-    notes = ["released: the authors' published videos of other people, same reader"]
+    notes = [
+        "released: the authors' published videos of other people, same reader",
+        independent_score(sources),
+    ]
     reasons = [
         reason
         for one in sources
@@ -132,6 +136,22 @@ def footnotes(sources: Sequence[RunSources]) -> list[str]:
         if record.metric.startswith("psnr_cross_truth") and (reason := record.missing_because)
     ]
     return [*notes, *(f"PSNR cross: {reason}"[:WIDTH] for reason in dict.fromkeys(reasons[:1]))]
+
+
+def independent_score(sources: Sequence[RunSources]) -> str:
+    """Control scores by a reader that took no part in training, or why there are none."""
+    scores: list[str] = []
+    for one in sources:
+        cells = [
+            cell
+            for cell in one.matrix
+            if (cell.method, cell.protocol) == (MODEL, FOLLOW) and is_independent(cell.scorer)
+        ]
+        if cells:
+            scores.append(f"{one.run} {correlation_text(build_matrices(cells)[0].score)}")
+    if not scores:
+        return "no judge apart from training: --face-landmarker-weights is not set"
+    return f"control score by {INDEPENDENT_READER}, no part in training: {', '.join(scores)}"
 
 
 def _method_cells(sources: RunSources, method: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from upath import UPath
 from evaluation.generation.files import FACTS_NAME, GENERATED_VIDEOS, PLAN_NAME, VideoFacts
 from evaluation.generation.reenactment import ReenactmentPlan, read_plan
 from evaluation.records import RECORDS_TABLE, MetricRecord, read_records
+from evaluation.report.judges import Judges, find_judges
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell, read_matrix
 from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import Published, current
@@ -34,6 +35,7 @@ class RunSources:
         facts: Checkpoint and clips of the videos.
         records_by_asset: Evaluation -> its records.
         matrix: Cells of the control matrices.
+        judges: Networks that trained the run, and networks that measured it.
     """
 
     run: str
@@ -43,6 +45,7 @@ class RunSources:
     facts: VideoFacts
     records_by_asset: Mapping[str, tuple[MetricRecord, ...]]
     matrix: tuple[MatrixCell, ...]
+    judges: Judges
 
     @property
     def records(self) -> list[MetricRecord]:
@@ -94,14 +97,15 @@ def read_sources(root: UPath, run: str) -> RunSources:
     """
     published = find_published(root, run)
     folders = {asset: local_copy(build.directory) for asset, build in published.items()}
+    records_by_asset = {asset: tuple(read_records(folders[asset] / RECORDS_TABLE)) for asset in EVALUATIONS}
+    records = [record for part in records_by_asset.values() for record in part]
     return RunSources(
         run=run,
         published=published,
         folders=folders,
         plan=read_plan(folders[GENERATED_VIDEOS] / PLAN_NAME),
         facts=VideoFacts.read(folders[GENERATED_VIDEOS] / FACTS_NAME),
-        records_by_asset={
-            asset: tuple(read_records(folders[asset] / RECORDS_TABLE)) for asset in EVALUATIONS
-        },
+        records_by_asset=records_by_asset,
         matrix=tuple(read_matrix(folders[CONTROL_ASSET] / MATRIX_TABLE)),
+        judges=find_judges(root, run, records),
     )

@@ -141,7 +141,7 @@ def test_page_lists_metrics_with_a_baseline_ahead(page: PageReader) -> None:
 
 def test_header_names_the_evaluated_run(page: PageReader) -> None:
     text = text_of(page)
-    for value in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 1"):
+    for value in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 2"):
         assert value in text
 
 

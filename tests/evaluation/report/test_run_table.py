@@ -1,14 +1,19 @@
 """Evaluated runs side by side in a short table."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from upath import UPath
 
 from evaluation.metrics.control.matrix import FOLLOW
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
+from evaluation.report.judges import PERCEPTION, find_judges
 from evaluation.report.matrix import MatrixCell
 from evaluation.report.numbers import NO_VALUE
 from evaluation.report.page import DemoPage, Fact, render_demo
 from evaluation.report.run_table import RELEASED_FIGURES, ROWS, WIDTH, run_table
+from tests.factories.evaluation.head_files import publish_toy_run
 from tests.factories.evaluation.report import metric_records, publish_evaluations, small_plan
 
 MISSING = "the clips' ground truth is not known: they were not rendered"
@@ -64,7 +69,33 @@ def test_run_table_fits_a_terminal_and_shows_both_runs(root: UPath) -> None:
     assert values["frames with a face"][:3] == ["0.75", "0.75", "1.00"]
     assert values["PSNR self, dB"] == ["19.0", "19.0", "15.1", NO_VALUE]
     assert values["control score"][0] == ".14"  # followed .45, leak .31
+    assert "no judge apart from training: --face-landmarker-weights is not set" in lines
     assert lines[-1].startswith("PSNR cross: the clips' ground truth is not known")
+
+
+def test_run_table_gives_the_score_of_an_independent_reader(root: UPath) -> None:
+    cells = [
+        *CELLS,
+        replace(cell(MODEL, "lip", "blendshape_jaw_open", 0.7), scorer="face_landmarker:0123"),
+        replace(cell(MODEL, "pose", "blendshape_jaw_open", 0.1), scorer="face_landmarker:0123"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.factories.evaluation.report.matrix_cells", lambda: cells)
+        publish_evaluations(root, "default", control=RECORDS, with_videos=False)
+    lines = run_table(root, ["default"])
+    assert "control score by face_landmarker, no part in training: default .60" in lines
+
+
+def test_judges_are_named(root: UPath) -> None:
+    judges = find_judges(root, "default", RECORDS)
+    assert judges.trained == "unknown: the run's stages are gone"
+    assert judges.judged == ("mediapipe_mesh", "torchmetrics")
+    assert judges.independent.startswith("no reader without a part in training: pdfgc weights fetch")
+    (read,) = metric_records("blendshape_smile_error", {MODEL: [0.1]}, scorer="face_landmarker:0123")
+    assert find_judges(root, "starter", [read]).independent == "face_landmarker:0123"
+    publish_toy_run(Path(root.path), "default")
+    trained = find_judges(root, "default", []).trained
+    assert trained == f"{PERCEPTION}, fixed random filters as VGG-19"
 
 
 def test_run_table_names_clips_of_trained_people(root: UPath) -> None:
