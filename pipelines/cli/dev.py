@@ -1,12 +1,16 @@
-"""The command `pdfgc dev`."""
+"""The command `pdfgc dev`; ``python -m pipelines.cli.dev`` is `dg` with the guarded web server."""
 
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
-WORKSPACE = "workspace.yaml"  # of a checkout; an installed pdfgc serves its own definitions
+GUARDED: Final = {"dagster_webserver": "pipelines.webserver"}  # modules started by `dg dev`
+WORKSPACE: Final = "workspace.yaml"  # of a checkout; an installed pdfgc serves its own definitions
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -25,5 +29,23 @@ def dev(arguments: tuple[str, ...]) -> None:
     use_one_thread()
     target = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
     # Dagster 1.13 supersedes `dagster dev` by `dg dev`. Replacing this process passes Ctrl-C on directly.
-    command = [sys.executable, "-m", "dagster_dg_cli.cli", "dev", *target, *arguments]
+    command = [sys.executable, "-m", "pipelines.cli.dev", "dev", *target, *arguments]
     os.execv(sys.executable, command)  # noqa: S606  (no shell is wanted)
+
+
+def serve_guarded() -> None:
+    """Run `dg` so that its command `dev` starts `pipelines.webserver` in place of Dagster's web server."""
+    from dagster._cli import dev as dagster_dev
+    from dagster_dg_cli import cli
+
+    open_subprocess = dagster_dev.open_ipc_subprocess  # pyright: ignore[reportPrivateImportUsage]
+
+    def open_guarded(parts: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+        return open_subprocess([GUARDED.get(part, part) for part in parts], **options)
+
+    dagster_dev.open_ipc_subprocess = open_guarded  # pyright: ignore[reportPrivateImportUsage]
+    cli.main()
+
+
+if __name__ == "__main__":
+    serve_guarded()

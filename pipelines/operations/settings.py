@@ -67,3 +67,8 @@ class OperationsSettings(Settings):
         default="http://localhost:3000",
         description="URL of Dagster's UI, for links in messages about failed runs",
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names, separated by commas, under which Dagster's UI is served beside localhost "
+        "and the host of `webserver`, such as pdfgc.example.org; other names are refused",
+    )

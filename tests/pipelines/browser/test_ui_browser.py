@@ -1,16 +1,12 @@
 """Dagster's UI in a browser: materialize a batch, view its pictures, train a stage, cancel and resume it."""
 
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from upath import UPath
 
@@ -18,8 +14,7 @@ from demo_corpus.corpus import CorpusSettings, make_corpus
 from models.motion import MotionEncoder
 from models.presets import TINY
 from preprocessing.sources.stored_catalog import batch_keys
-from tests.conftest import REPOSITORY
-from tests.factories.pipelines.postgres_server import free_port
+from tests.factories.pipelines.dev_server import PDFGC, dev_server
 from tests.factories.training.toy_run import publish_weights
 from training.engine.checkpoint import CHECKPOINTS_FOLDER
 
@@ -31,7 +26,6 @@ from tests.factories.pipelines.browser import headless_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CORPUS = CorpusSettings(people=3, videos=1, seconds_per_video=2.4, side_px=256, workers=0)
-PDFGC = Path(sys.executable).with_name("pdfgc")
 TIMEOUT_MS = 240_000  # generous, for a busy machine
 REPORT_STAGE1 = """mutation {
   reportRunlessAssetEvents(eventParams: {
@@ -83,28 +77,8 @@ def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ge
         assert result.returncode == 0, result.stdout + result.stderr
         root = UPath(folder / "root")
         publish_weights(root, "stage1_motion", "default", {"motion.model": MotionEncoder(TINY.motion).model})
-        with served(folder) as url:
+        with dev_server(folder) as url:
             yield Deployment(url, root, batch_keys(root)[0])
-
-
-@contextmanager
-def served(folder: Path) -> Generator[str]:
-    """`pdfgc dev` in a session of its own, ended with all its children."""
-    port = free_port()
-    command = [PDFGC, "dev", "--port", str(port)]
-    with (folder / "dev.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY, start_new_session=True)
-        below = psutil.Process(process.pid)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            children = below.children(recursive=True)
-            process.send_signal(signal.SIGINT)
-            psutil.wait_procs([below, *children], timeout=30)
-            for child in [below, *children]:
-                with suppress(psutil.NoSuchProcess):
-                    child.kill()
-            process.wait()
 
 
 @pytest.fixture

@@ -1,0 +1,74 @@
+"""Dagster's web server for this machine's own pages alone: ``python -m pipelines.webserver``.
+
+Takes the options of `dagster-webserver`. Dagster's server has no login and executes GraphQL mutations, such
+as launching a run, for any web page that a browser shows, also by GET. Here every request passes
+`SameOriginMiddleware` first, and GraphQL is executed by POST alone.
+"""
+
+from functools import wraps
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dagster_webserver import cli
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from evaluation.app.same_origin import SameOriginMiddleware, refuse
+from pipelines.deployed_settings import deployed
+from pipelines.operations.settings import OperationsSettings
+
+GRAPHQL: Final = "/graphql"
+HOW_TO_ALLOW: Final = ": add its name to PDFGC__OPERATIONS__ALLOWED_HOSTS (names separated by commas)"
+
+
+class GraphQLByPostMiddleware:
+    """Answers GraphQL requests by GET with 405, except for the page of the GraphQL editor."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse a request."""
+        if scope["type"] == "http" and scope["path"].endswith(GRAPHQL) and scope["method"] != "POST":
+            # The condition under which Dagster sends the editor's page and executes nothing.
+            is_editor = scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+            if not is_editor:
+                return await refuse((405, "GraphQL requests must be POST requests"), scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def guarded(app: Starlette, settings: OperationsSettings) -> Starlette:
+    """Dagster's application behind both middlewares; serves loopback names and the names of the settings."""
+    app.add_middleware(GraphQLByPostMiddleware)
+    app.add_middleware(
+        SameOriginMiddleware,
+        allowed_names=allowed_names(settings),
+        how_to_allow=HOW_TO_ALLOW,
+        api=(GRAPHQL,),
+    )
+    return app
+
+
+def allowed_names(settings: OperationsSettings) -> list[str]:
+    """Host names of the settings: those of `allowed_hosts`, and that of the URL `webserver`."""
+    names = [name.strip() for name in settings.allowed_hosts.split(",")]
+    return [name for name in (*names, urlsplit(settings.webserver).hostname or "") if name]
+
+
+def main() -> None:
+    """Run `dagster-webserver` with a guarded application."""
+    settings = deployed(OperationsSettings)
+    build_app = cli.create_app_from_workspace_process_context  # pyright: ignore[reportPrivateImportUsage]
+
+    @wraps(build_app)
+    def build_guarded_app(*arguments: Any, **options: Any) -> Starlette:
+        return guarded(build_app(*arguments, **options), settings)
+
+    # The command has no option for middleware; it looks this function up when it starts to serve.
+    cli.create_app_from_workspace_process_context = build_guarded_app  # pyright: ignore[reportPrivateImportUsage]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
