@@ -18,6 +18,7 @@ from training.jobs.config import STARTER_NAME
 from training.jobs.job import TrainingJob
 from training.jobs.stage_run import JOB_NAME
 from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE
+from weights.catalog import pretrained_named
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,23 @@ def exported_file(checkpoint: str) -> Path | None:
     if checkpoint == STARTER_NAME:
         return STARTER_FILE
     return Path(checkpoint).expanduser() if checkpoint.endswith(EXPORTED_SUFFIX) else None
+
+
+def find_checkpoint(root: UPath, checkpoint: str) -> bool:
+    """Whether a name means a checkpoint: a run, an exported model, the released files or a folder with them.
+
+    False for all else, whether or not there is a file or a folder of that name.
+    """
+    if checkpoint == RELEASED_NAME or checkpoint in list_checkpoints(root):
+        return True
+    try:
+        path = Path(checkpoint).expanduser()
+        if checkpoint.endswith(EXPORTED_SUFFIX):
+            return bool(exported_facts(path))
+        files = [(file.name, *file.other_names) for file in pretrained_named(RELEASED_NAME).files]
+        return all(any((path / name).is_file() for name in names) for names in files)
+    except (OSError, ValueError, RuntimeError):  # not readable, a NUL, the home of an unknown user
+        return False
 
 
 def resolve_checkpoint(root: UPath, checkpoint: str) -> str:

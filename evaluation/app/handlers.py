@@ -1,31 +1,30 @@
 """Web application of `pdfgc app`: upload a portrait and drivers, set strengths, watch the rendered video.
 
-Listens on localhost only and loads nothing from other hosts. Uploads are PUT requests and render requests are
-JSON: both need a CORS preflight from another origin, which is never granted.
+Listens on localhost only, loads nothing from other hosts and refuses requests of other origins. A page has an
+id of its own: its uploads end with it, and no other page can use them or cancel its video.
 """
 
+import asyncio
 import json
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from upath import UPath
 
 from evaluation.animation.checkpoint_abilities import (
+    find_checkpoint,
     is_released,
     list_checkpoints,
     separates_gaze_from_blinks,
@@ -37,12 +36,19 @@ from evaluation.animation.request import (
     OfficialNetworkPreset,
     Strengths,
 )
-from evaluation.app.worker import RenderJob, RenderWorker, WorkerBusyError
+from evaluation.app.same_origin import SameOriginMiddleware
+from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
+from evaluation.app.worker import ForeignJobError, RenderJob, RenderWorker, WorkerBusyError
+from storage.printable import display_text, printable
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
 STATIC_FILES: Final = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
 ROLES: Final = ("appearance", "lip", "pose", "eye", "expression")
-UPLOAD_EXPIRY_SECONDS: Final = 3600.0  # files are uploaded right before the render request
+PAGE_HEADER: Final = "page-id"
+PAGE_ID: Final = re.compile(r"[0-9a-f-]{32,36}")
+UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
+LARGEST_REQUEST_BYTES: Final = 1 << 16  # of a render request
+LONGEST_SWEEP_SECONDS: Final = 30.0  # between two removals of expired uploads
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:",
     "Cache-Control": "no-store",
@@ -58,12 +64,21 @@ class AppSettings:
     outputs: Path  # folder for rendered videos
     device: Device = "auto"
     official_networks: OfficialNetworkPreset = "official"
+    limits: UploadLimits = UploadLimits()
+
+
+class RequestError(ValueError):
+    """A request that cannot be understood: status 400, or another one."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class AppHandlers:
-    """Request handlers. Each uploaded file is stored in its own folder below `uploads`."""
+    """Request handlers."""
 
-    def __init__(self, settings: AppSettings, uploads: Path) -> None:
+    def __init__(self, settings: AppSettings, uploads: UploadStore) -> None:
         self._settings, self._uploads = settings, uploads
         self.worker = RenderWorker(settings.root)
 
@@ -71,8 +86,9 @@ class AppHandlers:
         """Send the page, its script or its style sheet."""
         return FileResponse(STATIC_FOLDER / STATIC_FILES[request.url.path], headers=HEADERS)
 
-    async def options(self, _: Request) -> Response:
-        """List trained runs, strengths with their defaults, and the output folder."""
+    async def options(self, request: Request) -> Response:
+        """List trained runs, strengths with their defaults, the output folder, and the page's running job."""
+        running = self.worker.running(request.headers.get(PAGE_HEADER, ""))
         strengths = [
             {"name": name, "value": info.default, "description": info.description}
             for name, info in Strengths.model_fields.items()
@@ -83,70 +99,83 @@ class AppHandlers:
             "outputs": str(self._settings.outputs),
             "strengths": strengths,
             "largest_strength": LARGEST_STRENGTH,
+            "largest_upload_bytes": self._settings.limits.file_mib * MIB,
+            "running": None if running is None else running.name,
         }
         return JSONResponse(body)
 
     async def checkpoint(self, request: Request) -> Response:
-        """Describe a checkpoint: released or not, and whether gaze and blinks have separate strengths."""
-        name = request.query_params.get("name", "")
-        body = {
-            "released": is_released(name),
-            "separate_gaze": await run_in_threadpool(separates_gaze_from_blinks, self._settings.root, name),
-        }
+        """Describe a checkpoint: released or not, and whether gaze and blinks have separate strengths.
+
+        The answer is the same for whatever is no checkpoint: it tells nothing about other files and folders.
+        """
+        body = await run_in_threadpool(self._describe_checkpoint, request.query_params.get("name", ""))
         return JSONResponse(body)
+
+    def _describe_checkpoint(self, name: str) -> dict[str, bool]:
+        root = self._settings.root
+        if not find_checkpoint(root, name):
+            return {"released": False, "separate_gaze": False}
+        return {"released": is_released(name), "separate_gaze": separates_gaze_from_blinks(root, name)}
 
     async def upload_file(self, request: Request) -> Response:
         """Store an uploaded file under its own name and return its upload id."""
-        name = Path(request.query_params.get("name", "")).name[-100:]
-        if not name:
-            return _error("file name is missing")
-        upload_id = uuid4().hex
-        folder = self._uploads / upload_id
-        folder.mkdir()
+        page = _page_id(request)
+        name = printable(Path(request.query_params.get("name", "")).name)[-100:]
+        if name in ("", ".."):
+            raise RequestError("file name is missing")
+        announced = request.headers.get("content-length", "")
         try:
-            with (folder / name).open("wb") as file:
-                async for part in request.stream():
-                    file.write(part)
-        except ClientDisconnect:
-            shutil.rmtree(folder)
-            return _error(f"upload of {name} was interrupted")
-        except OSError as error:
-            shutil.rmtree(folder)
-            return _error(f"cannot store {name}: {error.strerror}")
+            upload_id = self._uploads.create(page, name, int(announced) if announced.isdecimal() else 0)
+        except (UploadRefusedError, OSError) as error:
+            raise _upload_error(name, error) from error
+        try:
+            async for part in request.stream():
+                self._uploads.write(upload_id, part)
+            self._uploads.write(upload_id, b"")  # an empty file is a file too
+            self._uploads.finish(upload_id)
+        except (ClientDisconnect, UploadRefusedError, OSError) as error:
+            self._uploads.remove([upload_id])
+            raise _upload_error(name, error) from error
         return JSONResponse({"file": upload_id})
 
     async def create_video(self, request: Request) -> Response:
         """Start a job. Its uploads are removed when it ends, or at once if it cannot start."""
-        if request.headers.get("content-type") != "application/json":
-            return _error("content type must be application/json", 415)
+        page, body = _page_id(request), await _json_object(request)
+        uploads = _upload_ids(body)
         try:
-            body = json.loads(await request.body())
-            uploads = {role: str(upload_id) for role, upload_id in body["files"].items() if role in ROLES}
-            folders = {upload_id: self._uploads / upload_id for upload_id in uploads.values()}
-            if invalid := [name for name in folders if re.fullmatch(r"[0-9a-f]{32}", name) is None]:
-                raise ValueError(f"upload ids must be 32 hex digits, got {invalid}")
-        except (ValueError, KeyError, AttributeError) as error:
-            return _error(f"invalid request: {error}")
+            paths = self._uploads.use(page, set(uploads.values()))
+        except FileNotFoundError as error:
+            raise RequestError(str(error)) from error
+        remove_uploads = partial(self._uploads.remove, paths)
         try:
-            files = {role: _uploaded_file(folders[upload_id]) for role, upload_id in uploads.items()}
-            animate_request = self._animate_request(body, files)
-            name = animate_request.output.stem
-            self.worker.start(name, animate_request, folders.values())
+            files = {role: paths[upload_id] for role, upload_id in uploads.items()}
+            animate_request = await run_in_threadpool(self._animate_request, body, files)
+            job = RenderJob(animate_request.output.stem, page)
+            self.worker.start(job, animate_request, remove_uploads)
         except (ValueError, TypeError, FileNotFoundError, WorkerBusyError) as error:
-            for folder in folders.values():
-                shutil.rmtree(folder, ignore_errors=True)
-            return _error(str(error), 409 if isinstance(error, WorkerBusyError) else 400)
-        self._remove_expired_uploads(folders.values())
-        return JSONResponse({"name": name}, 202)
+            remove_uploads()
+            raise RequestError(str(error), 409 if isinstance(error, WorkerBusyError) else 400) from error
+        return JSONResponse({"name": job.name}, 202)
+
+    async def remove_page(self, request: Request) -> Response:
+        """Remove the uploads of a page that is gone; those of its running video stay until that ends."""
+        self._uploads.remove_unused(request.path_params["page"])
+        return JSONResponse({})
 
     async def job_status(self, request: Request) -> Response:
         """State, progress and result of a job."""
         job = self.worker.get(request.path_params["name"])
         return _error("no such video", 404) if job is None else JSONResponse(_job_json(job))
 
-    async def cancel_job(self, _: Request) -> Response:
-        """Cancel the running job."""
-        self.worker.cancel()
+    async def cancel_job(self, request: Request) -> Response:
+        """Cancel a job of the page."""
+        try:
+            self.worker.cancel(request.path_params["name"], _page_id(request))
+        except KeyError:
+            return _error("no such video", 404)
+        except ForeignJobError as error:
+            return _error(str(error), 403)
         return JSONResponse({})
 
     async def video_file(self, request: Request) -> Response:
@@ -159,15 +188,17 @@ class AppHandlers:
             return _error("no such video", 404)
         return FileResponse(path, media_type="video/mp4", headers=HEADERS)
 
-    def _remove_expired_uploads(self, used: Iterable[Path]) -> None:
-        """Remove uploads of pages that were closed before they requested a video."""
-        for folder in set(self._uploads.iterdir()) - set(used):
-            if time.time() - folder.stat().st_mtime > UPLOAD_EXPIRY_SECONDS:
-                shutil.rmtree(folder)
-
     def _animate_request(self, body: Mapping[str, Any], files: Mapping[str, Path]) -> AnimateRequest:
         if "appearance" not in files:
             raise ValueError("portrait is missing: add an image with one face")
+        checkpoint = body.get("checkpoint", "")
+        if checkpoint != "" and not (
+            isinstance(checkpoint, str) and find_checkpoint(self._settings.root, checkpoint)
+        ):
+            raise ValueError(
+                f"{checkpoint!r} is neither a trained run, nor an exported model, nor a folder with the four "
+                "released files"
+            )
         output = free_output_path(self._settings.outputs, files["appearance"].stem)
         grid = output.with_name(f"{output.stem}-side-by-side.mp4") if body.get("grid") else None
         return AnimateRequest.model_validate(
@@ -175,7 +206,7 @@ class AppHandlers:
                 **files,
                 "output": output,
                 "grid": grid,
-                "checkpoint": body.get("checkpoint", ""),
+                "checkpoint": checkpoint,
                 "strengths": body.get("strengths", {}),
                 "seconds": body.get("seconds"),
                 "device": self._settings.device,
@@ -186,20 +217,25 @@ class AppHandlers:
 
 def build_app(settings: AppSettings) -> Starlette:
     """Build the application. Its temporary upload folder is removed at shutdown."""
-    uploads = Path(tempfile.mkdtemp(prefix="pdfgc-app-"))
+    uploads = UploadStore(settings.limits)
     handlers = AppHandlers(settings, uploads)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        sweep = asyncio.create_task(_remove_expired_uploads(uploads))
         yield
+        sweep.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweep
         handlers.worker.close()
-        shutil.rmtree(uploads, ignore_errors=True)
+        uploads.close()
 
     routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         *(("GET", path, handlers.static_file) for path in STATIC_FILES),
         ("GET", "/options", handlers.options),
         ("GET", "/checkpoint", handlers.checkpoint),
         ("PUT", "/files", handlers.upload_file),
+        ("DELETE", "/pages/{page}", handlers.remove_page),
         ("POST", "/videos", handlers.create_video),
         ("GET", "/videos/{name}", handlers.job_status),
         ("DELETE", "/videos/{name}", handlers.cancel_job),
@@ -207,8 +243,8 @@ def build_app(settings: AppSettings) -> Starlette:
     ]
     return Starlette(
         routes=[Route(path, handler, methods=[method]) for method, path, handler in routes],
-        # Against DNS rebinding: a foreign host name that resolves to this machine is refused.
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        middleware=[Middleware(SameOriginMiddleware)],
+        exception_handlers={RequestError: _answer_request_error},
         lifespan=lifespan,
     )
 
@@ -222,15 +258,61 @@ def free_output_path(folder: Path, portrait: str) -> Path:
     return path
 
 
-def _uploaded_file(folder: Path) -> Path:
-    files = list(folder.iterdir()) if folder.is_dir() else []
-    if len(files) != 1:
-        raise FileNotFoundError("an uploaded file has expired: add it again")
-    return files[0]
+async def _remove_expired_uploads(uploads: UploadStore) -> None:
+    while True:
+        await asyncio.sleep(min(LONGEST_SWEEP_SECONDS, uploads.limits.expiry_seconds))
+        await run_in_threadpool(uploads.remove_expired)
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    """The body of a request. Raises RequestError."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_REQUEST_BYTES:
+            raise RequestError(f"request must have <= {LARGEST_REQUEST_BYTES} bytes", 413)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"invalid request: {error}") from error
+    if not isinstance(value, dict):
+        raise RequestError(f"invalid request: must be an object, got {type(value).__name__}")
+    return value
+
+
+def _upload_ids(body: Mapping[str, Any]) -> dict[str, str]:
+    """Upload ids by role. Raises RequestError."""
+    files = body.get("files")
+    if not isinstance(files, dict):
+        raise RequestError(f"invalid request: files must be an object, got {type(files).__name__}")
+    uploads = {role: str(upload_id) for role, upload_id in files.items() if role in ROLES}
+    if invalid := [name for name in dict.fromkeys(uploads.values()) if UPLOAD_ID.fullmatch(name) is None]:
+        raise RequestError(f"invalid request: upload ids must be 32 hex digits, got {invalid}")
+    return uploads
+
+
+def _page_id(request: Request) -> str:
+    """The id of the page. Raises RequestError."""
+    page = request.headers.get(PAGE_HEADER, "")
+    if PAGE_ID.fullmatch(page) is None:
+        raise RequestError(f"header {PAGE_HEADER} must be a UUID, got {page!r}")
+    return page
+
+
+def _upload_error(name: str, error: Exception) -> RequestError:
+    if isinstance(error, ClientDisconnect):
+        return RequestError(f"upload of {name} was interrupted")
+    if isinstance(error, OSError):
+        return RequestError(f"cannot store {name}: {error.strerror}")
+    return RequestError(str(error), 413)
+
+
+async def _answer_request_error(_: Request, error: Exception) -> Response:
+    return _error(str(error), error.status if isinstance(error, RequestError) else 400)
 
 
 def _error(message: str, status: int = 400) -> JSONResponse:
-    return JSONResponse({"error": message}, status)
+    return JSONResponse({"error": display_text(message)}, status)
 
 
 def _job_json(job: RenderJob) -> dict[str, Any]:

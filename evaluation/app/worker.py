@@ -3,8 +3,7 @@
 Torch is imported when the first job starts.
 """
 
-import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -13,6 +12,7 @@ from typing import Final, Literal
 from upath import UPath
 
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
+from storage.printable import display_text
 
 JobState = Literal["running", "done", "failed", "cancelled"]
 UNEXPECTED_ERROR: Final = "unexpected error; see the terminal that runs pdfgc app"
@@ -24,6 +24,7 @@ class RenderJob:
     """State of one requested video."""
 
     name: str
+    page: str = ""  # that requested it
     state: JobState = "running"
     progress: AnimateProgress | None = None
     report: AnimateReport | None = None  # set when done
@@ -38,6 +39,10 @@ class WorkerBusyError(Exception):
     """Another job is running."""
 
 
+class ForeignJobError(Exception):
+    """The job is another page's."""
+
+
 class RenderWorker:
     """Runs one `RenderJob` at a time and keeps the state of all of them; thread-safe."""
 
@@ -48,13 +53,13 @@ class RenderWorker:
         self._jobs: dict[str, RenderJob] = {}
         self._thread: Thread | None = None
 
-    def start(self, name: str, request: AnimateRequest, upload_folders: Iterable[Path]) -> None:
+    def start(self, job: RenderJob, request: AnimateRequest, on_end: Callable[[], None]) -> None:
         """Start a job.
 
         Args:
-            name: key for `get`.
-            request: what to render.
-            upload_folders: removed when the job ends; error messages leave their paths out.
+            job: its name is the key for `get`.
+            request: what to render; error messages leave the folders of its inputs out.
+            on_end: called when the job has ended, before its state changes.
 
         Raises:
             WorkerBusyError: another job is running.
@@ -63,9 +68,8 @@ class RenderWorker:
             if any(job.state == "running" for job in self._jobs.values()):
                 raise WorkerBusyError("another video is being rendered: wait for it or cancel it")
             self._cancel.clear()
-            self._jobs[name] = RenderJob(name)
-            arguments = (name, request, tuple(upload_folders))
-            self._thread = Thread(target=self._run, args=arguments, name=f"render {name}")
+            self._jobs[job.name] = job
+            self._thread = Thread(target=self._run, args=(job, request, on_end), name=f"render {job.name}")
             self._thread.start()
 
     def get(self, name: str) -> RenderJob | None:
@@ -73,34 +77,50 @@ class RenderWorker:
         with self._lock:
             return self._jobs.get(name)
 
-    def cancel(self) -> None:
-        """Cancel the running job at its next frame; its partial output is removed."""
-        self._cancel.set()
+    def running(self, page: str) -> RenderJob | None:
+        """The running job of a page."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.state == "running" and job.page == page]
+        return jobs[0] if jobs else None
+
+    def cancel(self, name: str, page: str) -> None:
+        """Cancel a job at its next frame if it is running; its partial output is removed.
+
+        Raises:
+            KeyError: there is no job of that name.
+            ForeignJobError: another page requested it.
+        """
+        with self._lock:
+            job = self._jobs[name]
+            if job.page != page:
+                raise ForeignJobError("this video was requested by another page, which alone can cancel it")
+            if job.state == "running":
+                self._cancel.set()
 
     def close(self) -> None:
         """Cancel the running job and wait until it has ended."""
-        self.cancel()
+        self._cancel.set()
         if self._thread is not None:
             self._thread.join(CANCEL_TIMEOUT_SECONDS)
 
-    def _run(self, name: str, request: AnimateRequest, upload_folders: tuple[Path, ...]) -> None:
+    def _run(self, job: RenderJob, request: AnimateRequest, on_end: Callable[[], None]) -> None:
         # An unexpected exception is printed by the thread; the job still has to end for the page.
-        result = RenderJob(name, "failed", error=UNEXPECTED_ERROR)
+        result = replace(job, state="failed", error=UNEXPECTED_ERROR)
         try:
             from evaluation.animation.animate import animate
 
-            self._update(name, AnimateProgress("loading networks", 0, None))
-            report = animate(request, lambda progress: self._update(name, progress), self._root)
-            result = RenderJob(name, "done", report=report)
+            self._update(job.name, AnimateProgress("loading networks", 0, None))
+            report = animate(request, lambda progress: self._update(job.name, progress), self._root)
+            result = replace(job, state="done", report=report)
         except JobCancelledError:
-            result = RenderJob(name, "cancelled")
+            result = replace(job, state="cancelled")
         except (ValueError, OSError, RuntimeError) as error:
-            result = RenderJob(name, "failed", error=one_line_error(error, upload_folders))
+            folders = {path.parent for path in request.inputs()}
+            result = replace(job, state="failed", error=one_line_error(error, folders))
         finally:
-            for folder in upload_folders:
-                shutil.rmtree(folder, ignore_errors=True)
+            on_end()
             with self._lock:
-                self._jobs[name] = result
+                self._jobs[job.name] = result
 
     def _update(self, name: str, progress: AnimateProgress) -> None:
         if self._cancel.is_set():
@@ -114,4 +134,5 @@ def one_line_error(error: Exception, upload_folders: Iterable[Path]) -> str:
     text = str(error)
     for folder in upload_folders:
         text = text.replace(f"{folder}/", "")
-    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    line = next((line.strip() for line in text.split("\n") if line.strip()), type(error).__name__)
+    return display_text(line)

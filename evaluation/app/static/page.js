@@ -10,18 +10,22 @@ const INPUTS = {
 const DRIVERS = ["lip", "pose", "eye", "expression"];
 const CUSTOM_FOLDER = "";  // option value of "Released checkpoint folder…"
 const POLL_INTERVAL_MS = 300;
+// Survives a reload, so that the page can still cancel its video.
+const PAGE_ID = sessionStorage.getItem("page-id") || crypto.randomUUID();
+sessionStorage.setItem("page-id", PAGE_ID);
 const inputs = {};
 const strengths = {};
 let selected = { released: false, separate_gaze: false };  // the selected checkpoint
 let jobName = null;  // of the running job
+let largestUpload = Infinity;  // bytes
 
 const byId = (id) => document.getElementById(id);
 const setVisible = (id, visible) => { byId(id).hidden = !visible; };
 
-async function request(path, options) {
+async function request(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers: { ...options.headers, "page-id": PAGE_ID } });
   } catch {
     throw new Error("No response from pdfgc app. Is it still running?");
   }
@@ -154,6 +158,7 @@ async function uploadFiles() {
   const files = {};
   for (const [role, { file }] of Object.entries(inputs)) {
     if (file === null) continue;
+    if (file.size > largestUpload) throw new Error(`${file.name} is larger than ${largestUpload / 2 ** 20} MiB`);
     if (!uploaded.has(file)) {
       showProgress(`uploading ${file.name}`, null, null);
       uploaded.set(file, (await request(`/files?name=${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).file);
@@ -199,15 +204,21 @@ async function waitForJob(name) {
 
 async function generate(event) {
   event.preventDefault();
-  showError("");
-  setVisible("result", false);
-  setRunning(true);
-  try {
+  await showVideo(async () => {
     const seconds = byId("seconds").value;
     const body = { checkpoint: checkpoint(), strengths: selectedStrengths(), grid: byId("grid").checked,
       seconds: seconds === "" ? null : Number(seconds), files: await uploadFiles() };
     const headers = { "content-type": "application/json" };
-    jobName = (await request("/videos", { method: "POST", headers, body: JSON.stringify(body) })).name;
+    return (await request("/videos", { method: "POST", headers, body: JSON.stringify(body) })).name;
+  });
+}
+
+async function showVideo(start) {
+  showError("");
+  setVisible("result", false);
+  setRunning(true);
+  try {
+    jobName = await start();
     setRunning(true);
     await waitForJob(jobName);
   } catch (error) {
@@ -222,6 +233,7 @@ async function start() {
   addInput("appearance", byId("portrait-input"));
   DRIVERS.forEach((role) => addInput(role, byId("drivers")));
   const options = await request("/options");
+  largestUpload = options.largest_upload_bytes;
   options.strengths.filter(({ name }) => name in inputs).forEach((entry) => addStrength(entry, options.largest_strength));
   addSeparateGaze();
   options.strengths.filter(({ name }) => !(name in inputs)).forEach((entry) => addStrength(entry, options.largest_strength));
@@ -236,7 +248,10 @@ async function start() {
   byId("cancel").addEventListener("click", () => request(`/videos/${jobName}`, { method: "DELETE" }).catch((error) => showError(error.message)));
   // Without this the browser navigates to a file that is dropped outside an input.
   for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
+  // Uploaded files of a page that is closed are removed.
+  window.addEventListener("pagehide", () => fetch(`/pages/${PAGE_ID}`, { method: "DELETE", keepalive: true }).catch(() => {}));
   await updateCheckpoint();
+  if (options.running) showVideo(async () => options.running);
 }
 
 start().catch((error) => showError(error.message));

@@ -13,13 +13,13 @@ from upath import UPath
 from evaluation.animation import animate, checkpoint_abilities
 from evaluation.animation.checkpoint_abilities import list_checkpoints
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest, Strengths
-from evaluation.app import handlers
 from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
 from evaluation.app.server import bind
+from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
 from evaluation.app.worker import UNEXPECTED_ERROR
 from storage.root import open_root
 from tests.factories.evaluation.app_server import AppClient, serve_app
-from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run
+from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run, write_released_tiny
 
 Progress = Callable[[AnimateProgress], None]
 
@@ -69,7 +69,8 @@ def test_options_list_checkpoints_and_strengths(
     assert list_checkpoints(open_root(str(tmp_path / "root"))) == ["starter", "mine"]
     assert options["outputs"] == str(tmp_path / "videos")
     assert [entry["name"] for entry in options["strengths"]] == list(vars(Strengths()))
-    assert app.request("GET", f"/checkpoint?name={tmp_path}").json == {
+    write_released_tiny(tmp_path / "released")
+    assert app.request("GET", f"/checkpoint?name={tmp_path / 'released'}").json == {
         "released": True,
         "separate_gaze": True,
     }
@@ -83,9 +84,11 @@ def test_options_list_checkpoints_and_strengths(
     assert app.request("GET", "/checkpoint?name=able").json == {"released": False, "separate_gaze": True}
 
 
+@pytest.mark.usefixtures("toy_presets")
 def test_create_video_renders_and_removes_the_uploads(
     tmp_path: Path, app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    publish_toy_run(tmp_path / "root", "mine")
     requests: list[AnimateRequest] = []
     uploaded: list[list[str]] = []
 
@@ -167,6 +170,17 @@ def test_worker_runs_one_job_and_can_cancel_it(
     assert second.status == 409
     assert second.json["error"] == "another video is being rendered: wait for it or cancel it"
     assert files_in(uploads) == ["face.png"]
+    other_page = AppClient(app.address)
+    refused = other_page.request("DELETE", f"/videos/{name}")
+    assert (refused.status, refused.json["error"]) == (
+        403,
+        "this video was requested by another page, which alone can cancel it",
+    )
+    assert other_page.request("GET", "/options").json["running"] is None
+    assert app.request("GET", "/options").json["running"] == name
+    app.request("DELETE", f"/pages/{app.page}")  # its uploads stay as long as they are used
+    assert files_in(uploads) == ["face.png"]
+    assert app.request("GET", f"/videos/{name}").json["state"] == "running"
     assert app.request("DELETE", f"/videos/{name}").status == 200
     assert app.wait(name)["state"] == "cancelled"
     assert files_in(uploads) == []
@@ -190,7 +204,10 @@ def test_invalid_requests_have_one_line_errors(app: AppClient, uploads: Path) ->
 
 
 def test_requests_of_other_origins_are_refused(app: AppClient, uploads: Path) -> None:
-    assert app.request("GET", "/options", Host="attacker.example").status == 400
+    assert app.request("GET", "/options", Host="attacker.example").status == 403
+    assert app.request("GET", "/options", Origin="http://127.0.0.1:1").status == 403
+    for site in ("cross-site", "same-site"):
+        assert app.request("DELETE", "/videos/any", sec_fetch_site=site).status == 403
     assert app.request("POST", "/videos", b"{}", content_type="text/plain").status == 415
     assert app.request("PUT", "/files?name=../../face.png", b"x").status == 200
     assert [path.name for path in uploads.glob("*/*/*")] == ["face.png"]
@@ -205,14 +222,139 @@ def test_page_loads_nothing_from_other_hosts(app: AppClient) -> None:
         assert re.findall(rb"https?:|@import|url\(|[\"']//", response.body) == []
 
 
-def test_expired_uploads_are_removed(app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_animate(monkeypatch, lambda _request, _progress: None)
-    app.upload("forgotten.png")
-    app.wait(app.create_video(files={"appearance": app.upload("face.png")}).json["name"])
-    assert files_in(uploads) == ["forgotten.png"]  # its page may still request a video
-    monkeypatch.setattr(handlers, "UPLOAD_EXPIRY_SECONDS", -1.0)
-    app.wait(app.create_video(files={"appearance": app.upload("face.png")}).json["name"])
+def test_checkpoint_tells_nothing_about_other_files(tmp_path: Path, app: AppClient) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "closed").mkdir(mode=0)
+    (tmp_path / "file.safetensors").write_bytes(b"no weights")
+    (tmp_path / "folder.safetensors").mkdir()
+    there = [tmp_path / name for name in ("folder", "closed/x", "file.safetensors", "folder.safetensors")]
+    names = ["/etc", *map(str, there), str(tmp_path / "absent"), str(tmp_path / "absent.safetensors")]
+    names += ["~", "~nobody-of-this-name/x", "..", "../mine", "%00", "x" * 5000, "%ff"]
+    answers = {app.request("GET", f"/checkpoint?name={name}").body for name in names}
+    assert answers == {b'{"released":false,"separate_gaze":false}'}
+    errors: set[str] = set()
+    for name in ("/etc", *map(str, there), str(tmp_path / "absent")):
+        response = app.create_video(files={"appearance": app.upload("face.png")}, checkpoint=name)
+        assert response.status == 400
+        errors.add(response.json["error"].replace(repr(name), "NAME"))
+    assert errors == {
+        "NAME is neither a trained run, nor an exported model, nor a folder with the four released files"
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b'"text"', b"null", b"1", b"{}", b"\xff", b"[" * 60_000, b'{"files": []}'),
+        *(b'{"files": {"appearance": 3}}', b'{"files": {"appearance": {}}}', b'{"files": {"lip": null}}'),
+        b'{"files": {"appearance": "\\ud800"}}',
+    ],
+)
+def test_malformed_render_requests_are_400(app: AppClient, body: bytes) -> None:
+    response = app.request("POST", "/videos", body, content_type="application/json")
+    assert response.status == 400
+    assert response.json["error"].startswith("invalid request: ")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"checkpoint": 3}, {"checkpoint": None}, {"checkpoint": "\ud800"}, {"checkpoint": "\0"}),
+        *({"strengths": []}, {"strengths": {"lip": "much"}}, {"strengths": {"nose": 1}}, {"strengths": None}),
+        *({"seconds": -1}, {"seconds": "long"}, {"seconds": float("nan")}, {"seconds": float("inf")}),
+    ],
+)
+def test_malformed_values_are_400(app: AppClient, uploads: Path, values: dict[str, object]) -> None:
+    response = app.create_video(files={"appearance": app.upload("face.png")}, **values)
+    assert response.status == 400
+    assert response.json["error"].isprintable()
     assert files_in(uploads) == []
+
+
+def test_requests_without_page_or_too_long_are_refused(app: AppClient, uploads: Path) -> None:
+    assert app.request("PUT", "/files?name=face.png", b"x", page_id="").status == 400
+    assert app.request("POST", "/videos", b"{}", content_type="application/json", page_id="x").status == 400
+    long = b'{"files": {}, "checkpoint": "' + b"x" * (1 << 16) + b'"}'
+    assert app.request("POST", "/videos", long, content_type="application/json").status == 413
+    assert app.request("DELETE", "/videos/nobody").status == 404
+    assert files_in(uploads) == []
+
+
+def test_file_names_are_stored_without_control_characters(app: AppClient, uploads: Path) -> None:
+    for name in ("%00", "a%1b[2J%0a.png", "caf%C3%A9.png", "%ff.png"):
+        assert app.request("PUT", f"/files?name={name}", b"x").status == 200
+    assert files_in(uploads) == sorted([r"\x00", r"a\x1b[2J\n.png", "café.png", "\ufffd.png"])
+    assert app.request("PUT", "/files?name=..", b"x").status == 400
+    assert app.request("PUT", f"/files?name={'%C3%A9' * 200}", b"x").status == 200
+
+
+def test_uploads_are_limited(tmp_path: Path, uploads: Path) -> None:
+    limits = UploadLimits(file_mib=1, total_mib=2, files=4)
+    with serve_app(AppSettings(open_root(str(tmp_path / "root")), tmp_path / "videos", limits=limits)) as app:
+        assert app.request("GET", "/options").json["largest_upload_bytes"] == MIB
+        too_large = app.request("PUT", "/files?name=talk.mp4", b"x" * (MIB + 1))
+        assert (too_large.status, too_large.json["error"]) == (
+            413,
+            "talk.mp4 is larger than 1 MiB; restart pdfgc app with --max-upload-mib",
+        )
+        for page in (app, AppClient(app.address)):  # the pages share the space
+            page.upload("talk.mp4", b"x" * MIB)
+        full = app.request("PUT", "/files?name=face.png", b"x")
+        assert full.status == 413
+        assert full.json["error"].startswith("no room for face.png: uploaded files may take 2 MiB together;")
+        app.upload("empty", b"")
+        app.upload("empty", b"")
+        assert (
+            app.request("PUT", "/files?name=empty", b"").json["error"] == "there are 4 uploaded files already"
+        )
+        assert files_in(uploads) == ["empty", "empty", "talk.mp4", "talk.mp4"]
+        app.request("DELETE", f"/pages/{app.page}")
+        assert files_in(uploads) == ["talk.mp4"]
+        app.upload("talk.mp4", b"x" * MIB)
+
+
+@pytest.mark.usefixtures("uploads")
+def test_unannounced_upload_is_limited() -> None:
+    store = UploadStore(UploadLimits(file_mib=1))
+    upload = store.create("page", "talk.mp4")
+    store.write(upload, b"x" * MIB)
+    with pytest.raises(UploadRefusedError, match=r"talk.mp4 is larger than 1 MiB"):
+        store.write(upload, b"x")
+    with pytest.raises(FileNotFoundError, match="expired"):
+        store.use("page", [upload])  # not complete
+    store.remove_unused("page")
+    with pytest.raises(UploadRefusedError, match="the page of this upload is gone"):
+        store.write(upload, b"x")
+    store.close()
+
+
+def test_page_cannot_use_uploads_of_another(app: AppClient, uploads: Path) -> None:
+    files = {"appearance": app.upload("face.png")}
+    foreign = AppClient(app.address).create_video(files=files)
+    assert (foreign.status, foreign.json["error"]) == (400, "an uploaded file has expired: add it again")
+    assert files_in(uploads) == ["face.png"]
+
+
+def test_expired_uploads_are_removed(tmp_path: Path, uploads: Path) -> None:
+    limits = UploadLimits(expiry_seconds=0.3)
+    with serve_app(AppSettings(open_root(str(tmp_path / "root")), tmp_path / "videos", limits=limits)) as app:
+        app.upload("forgotten.png")
+        deadline = time.monotonic() + 30.0
+        while files_in(uploads):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_uploads_of_a_killed_server_are_removed_at_start(
+    tmp_path: Path, uploads: Path, app: AppClient
+) -> None:
+    app.upload("of-a-running-server.png")
+    (uploads / "pdfgc-app-killed" / ("0" * 32)).mkdir(parents=True)
+    (uploads / "pdfgc-app-killed" / ("0" * 32) / "face.png").write_bytes(b"x")
+    (uploads / "pdfgc-app-link").symlink_to(tmp_path)
+    with serve_app(AppSettings(open_root(str(tmp_path / "root")), tmp_path / "videos")):
+        assert files_in(uploads) == ["of-a-running-server.png"]
+    assert tmp_path.is_dir()
 
 
 def test_shutdown_removes_uploads(tmp_path: Path, uploads: Path) -> None:

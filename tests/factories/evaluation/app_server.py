@@ -5,9 +5,10 @@ import json
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 from evaluation.app.handlers import AppSettings
 from evaluation.app.server import address, bind, make_server
@@ -27,11 +28,13 @@ class HttpResponse:
 @dataclass(frozen=True)
 class AppClient:
     address: str
+    page: str = field(default_factory=lambda: str(uuid4()))  # its id
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> HttpResponse:
         connection = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=30)
         try:
-            dashed = {name.replace("_", "-"): value for name, value in headers.items()}
+            dashed = {"page-id": self.page}
+            dashed |= {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, dashed)
             response = connection.getresponse()
             lowered = {name.lower(): value for name, value in response.getheaders()}
