@@ -8,6 +8,7 @@ D style width.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal
 
 import torch
@@ -21,6 +22,16 @@ LEAK: Final = 0.2
 ACTIVATION_GAIN: Final = math.sqrt(2.0)  # keeps the variance through a leaky ReLU, StyleGAN2's value
 
 NoiseMode = Literal["random", "stored", "off"]
+
+
+def is_autocast_enabled(device: str) -> bool:
+    """Whether autocast is on for a type of device; `meta` has none."""
+    return device != "meta" and torch.is_autocast_enabled(device)
+
+
+def autocast(device: str, *, enabled: bool) -> AbstractContextManager[object]:
+    """`torch.autocast`, also for the device `meta`, where it does nothing."""
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=enabled)
 
 
 def upsampling_kernel() -> Tensor:
@@ -78,7 +89,7 @@ class EqualisedLinear(nn.Module):
     @override
     def forward(self, style: Tensor) -> Tensor:
         """One factor per input channel of a convolution; under autocast too in the weights' precision."""
-        with torch.autocast(style.device.type, enabled=False):
+        with autocast(style.device.type, enabled=False):
             return functional.linear(style.to(self.weight.dtype), self.weight * self.scale, self.bias)
 
 
@@ -128,7 +139,7 @@ class ModulatedConvolution(nn.Module):
             maps = self.blur(functional.conv_transpose2d(maps, weight.transpose(0, 1), stride=2))
         if not self.demodulate:
             return maps
-        with torch.autocast(maps.device.type, enabled=False):
+        with autocast(maps.device.type, enabled=False):
             energy = functional.linear(factors.square(), weight.square().sum(dim=(2, 3)))
         return (maps * torch.rsqrt(energy + DEMODULATION_EPSILON)[:, :, None, None]).to(maps.dtype)
 
@@ -194,7 +205,7 @@ class ReadOut(nn.Module):
     @override
     def forward(self, maps: Tensor, style: Tensor, smaller: Tensor | None) -> Tensor:
         """RGB [B, 3, H, W] of maps [B, C, H, W], added to the image [B, 3, H / 2, W / 2]."""
-        with torch.autocast(maps.device.type, enabled=False):
+        with autocast(maps.device.type, enabled=False):
             image = self.conv(maps.to(self.bias.dtype), style) + self.bias
             if self.upsample is None or smaller is None:
                 return image

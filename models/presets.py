@@ -1,5 +1,6 @@
-"""Network presets: `official`, the released layout at 224 px, and `tiny`, 64 px for a CPU."""
+"""Network presets: `official`, the released layout, 224 px; `small`, 96 px, and `tiny`, 64 px, for a CPU."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +45,17 @@ class NetworkPreset:
             "image side of the appearance encoder": (self.image_side_px, self.appearance.trunk.image_side_px),
             "image side of the perception network": (self.image_side_px, self.perception.trunk.image_side_px),
         }
+        if self.generator.appearance_path == "warp":
+            pairs |= {
+                "width of the appearance code": (
+                    self.style_widths.appearance,
+                    self.generator.appearance_width,
+                ),
+                "width of the motion feature": (
+                    self.motion.trunk.feature_width,
+                    self.generator.motion_feature_width,
+                ),
+            }
         mismatches = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         if mismatches:
             raise ValueError(f"the networks of a preset do not fit together: {mismatches}")
@@ -99,7 +111,7 @@ TINY_LANDMARK_TRUNK: Final = LandmarkTrunkConfig(
 )
 
 TINY: Final = NetworkPreset(
-    appearance=AppearanceConfig(trunk=TINY_TRUNK, map_channels=64, map_side_px=8),
+    appearance=AppearanceConfig(trunk=TINY_TRUNK, map_channels=64, map_side_px=4),
     motion=MotionConfig(
         trunk=TINY_LANDMARK_TRUNK,
         head_width=128,
@@ -112,14 +124,43 @@ TINY: Final = NetworkPreset(
         feature_width=128,
         lip_width=64,
     ),
-    generator=GeneratorConfig(style_width=618, start_side_px=8, channels=(64, 64, 32, 16)),
+    generator=GeneratorConfig(
+        style_width=618,
+        start_side_px=4,
+        channels=(64, 64, 64, 32, 16),
+        appearance_path="warp",
+        appearance_width=512,
+        motion_feature_width=128,
+    ),
     discriminator=DiscriminatorConfig(layer_count=3, filters=16, largest_filters=64),
     vgg19=VGG19Config(block_channels=(16, 32, 48, 64, 64)),
     perception=PerceptionConfig(trunk=TINY_LANDMARK_TRUNK),
     face_reconstruction=FaceReconstructionConfig(trunk=TINY_TRUNK),
 )
 
-PRESETS: Final = {"official": OFFICIAL, "tiny": TINY}
+SMALL_TRUNK: Final = dataclasses.replace(TINY_TRUNK, image_side_px=96)
+SMALL_LANDMARK_TRUNK: Final = dataclasses.replace(TINY_LANDMARK_TRUNK, image_side_px=96)
+SMALL: Final = dataclasses.replace(
+    TINY,
+    appearance=AppearanceConfig(trunk=SMALL_TRUNK, map_channels=96, map_side_px=6),
+    motion=dataclasses.replace(TINY.motion, trunk=SMALL_LANDMARK_TRUNK),
+    generator=GeneratorConfig(
+        style_width=618,
+        start_side_px=6,
+        channels=(96, 96, 64, 32, 16),
+        appearance_path="warp",
+        appearance_width=512,
+        motion_feature_width=128,
+    ),
+    perception=PerceptionConfig(trunk=SMALL_LANDMARK_TRUNK),
+    face_reconstruction=FaceReconstructionConfig(trunk=SMALL_TRUNK),
+)
+
+OFFICIAL_WARP: Final = dataclasses.replace(
+    OFFICIAL, generator=dataclasses.replace(OFFICIAL.generator, appearance_path="warp")
+)
+
+PRESETS: Final = {"official": OFFICIAL, "official_warp": OFFICIAL_WARP, "small": SMALL, "tiny": TINY}
 
 
 def preset_named(name: str) -> NetworkPreset:

@@ -26,6 +26,7 @@ from training.data.sources import ExpressionWindowSettings
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE, stage_info
+from training.stages.code_scale import CODE_SCALE_PART
 
 FORMAT: Final = 1
 STAGES: Final = tuple(
@@ -36,6 +37,8 @@ LEFT_OUT: Final[Mapping[str, tuple[str, ...]]] = {
     RENDERING_STAGE: ("discriminator",),
 }
 """Stage -> the parts of its weights that a talking head does not use; the names of others are unique."""
+
+FULL_PRECISION_PARTS: Final = (EYE_AXES_PART, CODE_SCALE_PART)
 
 
 def export_run(root: UPath, run: str, file: Path) -> int:
@@ -56,7 +59,7 @@ def export_run(root: UPath, run: str, file: Path) -> int:
                 continue
             if name in tensors:
                 raise ValueError(f"{source.origin}: {name} is also in an earlier stage's weights")
-            exact = name.startswith(f"{EYE_AXES_PART}.")
+            exact = name.startswith(tuple(f"{part}." for part in FULL_PRECISION_PARTS))
             tensors[name] = value if exact else _half(name, value, source.origin)
     facts = {
         "format": FORMAT,

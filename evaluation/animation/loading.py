@@ -18,15 +18,17 @@ from evaluation.animation.eye_parts import OFFICIAL_EYE_PARTS, EyeParts, measure
 from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, Neutral, PostprocessingConfig
 from evaluation.animation.request import Device, OfficialNetworkPreset
 from evaluation.animation.run_weights import RunWeights, read_run
-from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
+from evaluation.animation.talking_head import EncodedPortrait, FaceMotion, HeadNetworks, TalkingHead
 from models.appearance import Appearance
 from models.generator import Generator
 from models.motion import MotionCodes, MotionEncoder
 from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
+from models.style_vector import StyleVector
 from training.engine.stage_weights import StageWeights
 from training.jobs.config import STARTER_NAME
 from training.stage_catalog import RENDERING_STAGE
+from training.stages.code_scale import CODE_SCALE_PART, CodeScale
 from training.stages.encoders import FrozenEncoders
 from weights.resolve import weights_path
 
@@ -45,16 +47,23 @@ class TrainedNetworks(HeadNetworks):
         stage3.load_into("motion.emo_embed", motion.emo_embed)
         stage3.load_into("lip_code", self.lip_code)
         stage3.load_into("generator", self.generator)
+        self.code_scale = CodeScale()
+        stage3.load_into(CODE_SCALE_PART, self.code_scale)
 
     @override
-    def appearance_of(self, image: Tensor) -> Appearance:
+    def appearance_of(self, image: Tensor) -> EncodedPortrait:
         appearance: Appearance = self.encoders.appearance(image)
-        return appearance
+        return EncodedPortrait(appearance.code, appearance.map, image, self.encoders.trunk(image))
 
     @override
     def motion_of(self, image: Tensor) -> FaceMotion:
         feature: Tensor = self.encoders.trunk(image)
         return FaceMotion(self.encoders.pose(feature), self.encoders.eye(feature), self.expression(feature))
+
+    @override
+    def scaled(self, style: StyleVector) -> StyleVector:
+        scaled: StyleVector = self.code_scale(style)
+        return scaled
 
     @override
     def lip_of(self, mel: Tensor) -> Tensor:
@@ -71,9 +80,9 @@ class ReleasedNetworks(HeadNetworks):
         self.audio, self.generator = networks.audio, networks.generator
 
     @override
-    def appearance_of(self, image: Tensor) -> Appearance:
+    def appearance_of(self, image: Tensor) -> EncodedPortrait:
         appearance: Appearance = self.appearance(image)
-        return appearance
+        return EncodedPortrait(appearance.code, appearance.map, image, self.motion.motion_feature(image))
 
     @override
     def motion_of(self, image: Tensor) -> FaceMotion:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from evaluation.animation.eye_parts import EyeParts
 from evaluation.animation.postprocessing import PostprocessingConfig
-from models.appearance import Appearance
 from models.generator import Generator
+from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
 from training.data.frames import to_network_input
 from training.data.sources import WindowFrom
@@ -33,18 +33,36 @@ class FaceMotion:
     expression: Tensor
 
 
+@dataclass(frozen=True)
+class EncodedPortrait:
+    """What the generator knows of N portraits.
+
+    code [N, D], part of the style vector; map [N, C, s, s]; image [N, 3, S, S], RGB in [-1, 1];
+    motion_feature [N, D]: the portrait's own, from which the appearance path `warp` moves.
+    """
+
+    code: Tensor
+    map: Tensor
+    image: Tensor
+    motion_feature: Tensor
+
+
 class HeadNetworks(nn.Module, ABC):
     """The networks behind a talking head; pictures are [N, 3, S, S] RGB in [-1, 1]."""
 
     generator: Generator
 
     @abstractmethod
-    def appearance_of(self, image: Tensor) -> Appearance:
-        """Appearance code and map of a face."""
+    def appearance_of(self, image: Tensor) -> EncodedPortrait:
+        """Appearance code and map of a face, with the face itself."""
 
     @abstractmethod
     def motion_of(self, image: Tensor) -> FaceMotion:
         """Motion codes of each picture."""
+
+    def scaled(self, style: StyleVector) -> StyleVector:
+        """The style with its codes in the generator's units; as it is, unless a run measured scales."""
+        return style
 
     @abstractmethod
     def lip_of(self, mel: Tensor) -> Tensor:
@@ -84,7 +102,7 @@ class TalkingHead:
         self.side_px = networks.generator.config.image_side_px
 
     @torch.inference_mode()
-    def appearance(self, crop: NDArray[np.uint8]) -> Appearance:
+    def appearance(self, crop: NDArray[np.uint8]) -> EncodedPortrait:
         """Appearance of an aligned crop [H, W, 3]: code [1, D] and map [1, C, s, s]."""
         return self._networks.appearance_of(self._input([crop]))
 
@@ -104,15 +122,19 @@ class TalkingHead:
         return self.postprocessing.lip_gain * self._networks.lip_of(torch.from_numpy(mels).to(self.device))
 
     @torch.inference_mode()
-    def render(self, style: StyleVector, appearance: Appearance) -> NDArray[np.uint8]:
+    def render(self, style: StyleVector, appearance: EncodedPortrait) -> NDArray[np.uint8]:
         """Pictures [N, S, S, 3] RGB of N styles, all of one appearance map [1, C, s, s].
 
         The generator uses the noise stored in its weights, the same in every frame: no flicker, and a frame
         does not depend on others of its batch.
         """
-        vector = style.to_vector().to(self.device)
-        maps = appearance.map.expand(len(vector), -1, -1, -1)
-        pictures: Tensor = self._networks.generator(vector, maps, noise="stored")
+        vector = self._networks.scaled(style).to_vector().to(self.device)
+        count = len(vector)
+        maps = appearance.map.expand(count, -1, -1, -1)
+        portrait = Portrait(
+            appearance.image.expand(count, -1, -1, -1), appearance.motion_feature.expand(count, -1)
+        )
+        pictures: Tensor = self._networks.generator(vector, maps, noise="stored", portrait=portrait)
         levels = ((pictures + 1.0) * 127.5).round().clamp(0.0, 255.0).to(torch.uint8)
         return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 

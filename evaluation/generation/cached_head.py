@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from evaluation.animation.talking_head import FaceMotion, TalkingHead
-from models.appearance import Appearance
+from evaluation.animation.talking_head import EncodedPortrait, FaceMotion, TalkingHead
 from models.style_vector import StyleVector
 
 Item = TypeVar("Item")
@@ -33,7 +32,7 @@ class CachedTalkingHead(TalkingHead):
         self._lips: dict[bytes, Tensor] = {}
 
     @override
-    def appearance(self, crop: NDArray[np.uint8]) -> Appearance:
+    def appearance(self, crop: NDArray[np.uint8]) -> EncodedPortrait:
         return self._head.appearance(crop)
 
     @override
@@ -50,7 +49,7 @@ class CachedTalkingHead(TalkingHead):
         return torch.stack(_cached(self._lips, mels, lambda new: list(self._head.lip(np.stack(new)))))
 
     @override
-    def render(self, style: StyleVector, appearance: Appearance) -> NDArray[np.uint8]:
+    def render(self, style: StyleVector, appearance: EncodedPortrait) -> NDArray[np.uint8]:
         return self._head.render(style, appearance)
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from evaluation.animation.request import AnimateReport
 
-VIDEOS_PER_PERSON: Final = 1  # rendered
+RENDERED: Final = CorpusSettings(people=24, videos=1, seconds_per_video=4.0)
+"""Many people with little of each: people, not frames, limit what a short run learns (docs/measured.md)."""
 EVALUATION: Final = EvaluationConfig(self_videos=4, cross_videos=6, control_bases=0)
 """Fewer videos than `pdfgc evaluate` renders: the table needs no control videos."""
 SECONDS: Final = 4.0  # of the talking head
@@ -75,7 +76,7 @@ def demo(
     dataset_settings = None
     if videos is None:
         videos = scratch_directory(open_root()).parent / "demo_corpus"
-        make_demo_corpus(Path(videos), CorpusSettings(portraits=portraits, videos=VIDEOS_PER_PERSON))
+        make_demo_corpus(Path(videos), RENDERED.replace(portraits=portraits))
         dataset_settings = _named_splits() if holds_out_photos(len(portraits or BUNDLED)) else None
     with without_chatter():
         request = PreprocessRequest(

@@ -11,7 +11,8 @@ from models.external.face_reconstruction import FaceReconstruction
 from models.external.vgg19 import VGG19Features
 from models.generator import Generator
 from models.motion import MotionEncoder
-from models.presets import OFFICIAL, PRESETS, TINY, NetworkPreset, preset_named
+from models.portrait_warp import Portrait
+from models.presets import OFFICIAL, PRESETS, SMALL, TINY, NetworkPreset, preset_named
 from models.style_vector import StyleVector, StyleWidths
 from tests.factories.models.weights import parameter_count
 
@@ -21,6 +22,16 @@ def test_official_preset_has_released_widths() -> None:
     assert OFFICIAL.style_widths == StyleWidths()
 
 
+def test_small_preset_fits_together_at_96_px() -> None:
+    assert SMALL.image_side_px == 96
+    assert SMALL.generator.appearance_path == "warp"
+    assert SMALL.style_widths == TINY.style_widths
+    for name, width in (("appearance_width", 511), ("motion_feature_width", 129)):
+        generator = dataclasses.replace(SMALL.generator, **{name: width})
+        with pytest.raises(ValueError, match=rf"the networks of a preset do not fit together: .*{width}\)"):
+            dataclasses.replace(SMALL, generator=generator)
+
+
 def test_preset_rejects_networks_that_do_not_fit() -> None:
     audio = dataclasses.replace(TINY.audio, lip_width=63)
     with pytest.raises(ValueError, match=r"lip width.*\(64, 63\)"):
@@ -28,18 +39,19 @@ def test_preset_rejects_networks_that_do_not_fit() -> None:
 
 
 def test_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no preset 'huge'; there are official, tiny"):
+    with pytest.raises(ValueError, match="no preset 'huge'; there are official, official_warp, small, tiny"):
         preset_named("huge")
 
 
 def driven_by_itself(preset: NetworkPreset, image: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
     """A frame reconstructed from its own appearance, motion and audio, and scored; a scalar."""
     appearance = AppearanceEncoder(preset.appearance).train()(image)
-    motion = MotionEncoder(preset.motion).train()(image)
+    motion_encoder = MotionEncoder(preset.motion).train()
+    motion, portrait = motion_encoder(image), Portrait(image, motion_encoder.motion_feature(image))
     lip = AudioEncoder(preset.audio).train()(mel).lip_code
     codes = (appearance.code, lip, motion.expression, motion.eye, motion.pose)
     style = StyleVector(*codes).to_vector()
-    image = Generator(preset.generator).train()(style, appearance.map)
+    image = Generator(preset.generator).train()(style, appearance.map, portrait=portrait)
     outputs = MultiScaleDiscriminator(preset.discriminator).train()(image)
     features = VGG19Features(preset.vgg19)(image)
     coefficients = FaceReconstruction(preset.face_reconstruction).eval()(image)

@@ -6,8 +6,9 @@ from upath import UPath
 
 from models.presets import PRESETS
 from tests.factories.training.stages import TOY
-from tests.factories.training.toy_run import TOY_RUN, make_root
+from tests.factories.training.toy_run import MEASURED_FRAMES, TOY_RUN, make_root
 from training.jobs.plan import RUN_PRESETS
+from training.stages import stage1_motion, stage3_expression
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,10 @@ def toy_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUN_PRESETS, "tiny_cpu", TOY_RUN)
     monkeypatch.setitem(PRESETS, "tiny", TOY)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def few_measured_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages 1 and 3 measure features on a few frames."""
+    for stage in (stage1_motion, stage3_expression):
+        monkeypatch.setattr(stage, "MEASURED_FRAMES", MEASURED_FRAMES)

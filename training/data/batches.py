@@ -3,7 +3,11 @@
 Images are uint8 RGB [.., 3, H, W] on the host and on the device, where `training.data.frames` converts them
 to network input. Loader workers read batches of one row; `training.data.shared_batches` joins them.
 
-Shape letters: B rows, K negatives or frames of a window, H = W side of the stored crops (224 px).
+Where a stage has cached the features of its frozen trunk (`training.data.frame_features`), `features` holds
+them, and images that only the trunk reads are empty.
+
+Shape letters: B rows, K negatives or frames of a window, H = W side of the stored crops (224 px), D width of
+the trunk's feature.
 """
 
 import dataclasses
@@ -15,6 +19,7 @@ import torch
 from torch import Tensor
 
 MEL_WINDOW_FRAMES: Final = 20  # the audio network's input
+NO_IMAGES: Final = torch.empty(0, dtype=torch.uint8)  # of a row whose images nobody reads
 AnyBatch = TypeVar("AnyBatch", bound="Batch")
 
 
@@ -72,6 +77,9 @@ class ClipPairs(Batch):
 
     appearance: Tensor  # uint8 [B, 3, H, W]
     driving: Tensor  # uint8 [B, 3, H, W]
+    appearance_landmarks_px: Tensor  # float32 [B, 478, 3], in the stored crop
+    landmarks_px: Tensor  # the same of the driving frame
+    features: Tensor | None = None  # float32 [B, 2, D] of appearance and driving frame
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class LipWindows(Batch):
     negative_mels: Tensor  # float32 [B, K, 1, 80, 20]
     from_same_clip: Tensor  # bool [B, K]
     moments: Tensor  # int64 [B, 1 + K, 2]: index of the clip, and frame, of the row and its negatives
+    features: Tensor | None = None  # float32 [B, 1 + K, D] of the row and its negatives
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,7 @@ class EyeAnchors(Batch):
     eyes: Tensor  # v1, the positive: uint8 [B, 3, H, W]
     base: Tensor  # v2, the negative: uint8 [B, 3, H, W]
     anchor: Tensor  # v_a: uint8 [B, 3, H, W]
+    features: Tensor | None = None  # float32 [B, 3, D] of v1, v2 and v_a
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class LabelledFrames(Batch):
     gaze: Tensor  # float32 [B, 2]: pitch, yaw rad
     blink: Tensor  # float32 [B, 2]: image-left, image-right eye; 0 open, 1 shut
     landmarks_px: Tensor  # float32 [B, 478, 3] in the stored crop; z < 0 nearer
+    features: Tensor | None = None  # float32 [B, D]
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,10 @@ class ExpressionWindows(Batch):
     appearance: Tensor  # uint8 [B, 3, H, W], another frame of the person
     window: Tensor  # uint8 [B, K, 3, H, W], the driving frame in the middle (K odd)
     mels: Tensor  # float32 [B, 1, 80, 20], of the driving frame
+    appearance_landmarks_px: Tensor  # float32 [B, 478, 3], in the stored crop
+    landmarks_px: Tensor  # the same of the driving frame
+    # float32 [B, 1 + K, D] of the appearance frame and the window, which then holds the driving frame only
+    features: Tensor | None = None
 
     @property
     def driving(self) -> Tensor:

@@ -1,8 +1,9 @@
 """Eye anchor triplets (v1, v2, v_a) whose identities are all in one split."""
 
 import numpy as np
+from torch import Tensor
 
-from training.data.batches import CorruptMember, EyeAnchors, RowFacts
+from training.data.batches import NO_IMAGES, CorruptMember, EyeAnchors, RowFacts
 from training.data.draws import driven_by
 from training.data.index import ClipIndex, NoSamplesError
 from training.data.shard_reader import CorruptMemberError, ShardReader
@@ -42,6 +43,7 @@ class EyeAnchorSource:
         columns = np.array(anchors, np.int64)
         self.clips, self._numbers, self._base_frames = columns.T
         self.corrupt = tuple(corrupt)  # the loader counts them
+        self.features: Tensor | None = None  # [A, 3, D] of v1, v2 and v_a of every anchor
 
     def name(self, item: int) -> str:
         """The clip's key and the anchor's number."""
@@ -50,6 +52,12 @@ class EyeAnchorSource:
     def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> EyeAnchors:
         """The three images; nothing is random."""
         del rng
+        if self.features is not None:
+            return EyeAnchors(
+                driven_by(facts, int(self._base_frames[item])),
+                *[NO_IMAGES[None]] * 3,
+                features=self.features[item][None],
+            )
         clip, number, frame = int(self.clips[item]), int(self._numbers[item]), int(self._base_frames[item])
         return EyeAnchors(
             driven_by(facts, frame),

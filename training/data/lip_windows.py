@@ -7,8 +7,9 @@ import torch
 from pydantic import Field, model_validator
 
 from storage.settings import Settings
-from training.data.batches import LipWindows, RowFacts
+from training.data.batches import NO_IMAGES, LipWindows, RowFacts
 from training.data.draws import driven_by, read_mel_window
+from training.data.frame_features import FrameFeatures
 from training.data.index import ClipIndex
 from training.data.shard_reader import ShardReader
 from training.data.sources import WholeClipSource
@@ -40,8 +41,10 @@ class LipWindowSettings(Settings):
 class LipWindowSource(WholeClipSource):
     """One window per clip, with its negatives."""
 
-    def __init__(self, index: ClipIndex, settings: LipWindowSettings) -> None:
-        super().__init__(index)
+    def __init__(
+        self, index: ClipIndex, settings: LipWindowSettings, features: FrameFeatures | None = None
+    ) -> None:
+        super().__init__(index, features=features)
         if len(index) < 2 and settings.from_other_clips:
             raise ValueError(f"{len(index)} clip in split {index.split}: no other clip for negatives")
         self.settings = settings
@@ -60,18 +63,23 @@ class LipWindowSource(WholeClipSource):
         own = self._draw_own(item, frame, rng)
         missing = self.settings.from_same_clip - len(own)
         foreign = self._draw_others(item, self.settings.from_other_clips + missing, rng)
-        images = reader.frames(item, [frame, *own])
-        negatives = images[1:] + [reader.frames(clip, [number])[0] for clip, number in foreign]
         moments = [(item, number) for number in own] + foreign
+        features = self.feature_rows([(item, frame), *moments])
+        if features is None:
+            images = reader.frames(item, [frame, *own])
+            images += [reader.frames(clip, [number])[0] for clip, number in foreign]
+        else:
+            images = [NO_IMAGES] * (1 + len(moments))
         mels = [read_mel_window(reader, clip, number) for clip, number in moments]
         return LipWindows(
             driven_by(facts, frame),
             frames=images[0][None],
             mels=read_mel_window(reader, item, frame)[None],
-            negative_frames=torch.stack(negatives)[None],
+            negative_frames=torch.stack(images[1:])[None],
             negative_mels=torch.stack(mels)[None],
             from_same_clip=(torch.arange(len(mels)) < len(own))[None],
             moments=torch.tensor([(item, frame), *moments])[None],
+            features=features,
         )
 
     def _draw_own(self, item: int, frame: int, rng: np.random.Generator) -> list[int]:

@@ -27,6 +27,7 @@ from training.data.shared_batches import BatchReader, BatchWriter
 from training.data.sources import Source
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
+FIRST_BATCHES_ROWS: Final = 16
 _ATTEMPTS: Final = 16  # attempts to replace an unreadable row
 
 
@@ -133,6 +134,21 @@ class BatchStream(Generic[AnyBatch]):
                 corrupt_keys=self._corrupt.keys,
             )
             yield batch
+
+
+def first_batches(source: Source[AnyBatch], settings: LoaderSettings, rows: int) -> Iterator[AnyBatch]:
+    """The first batches of the stream, at least `rows` rows, read in this process.
+
+    Of a fixed size, so that what is measured on them does not depend on the run's batch size even
+    by rounding.
+    """
+    alone = settings.replace(batch_size=FIRST_BATCHES_ROWS, workers=0, pin_memory=False)
+    read = 0
+    for batch in BatchStream(source, alone):
+        yield batch
+        read += len(batch)
+        if read >= rows:
+            return
 
 
 def single_pass(

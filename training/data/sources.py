@@ -4,6 +4,7 @@ A source knows its samples (clips, or single eye anchors) and reads one as a bat
 a sample (frames, negatives) are drawn from the given generator.
 """
 
+from collections.abc import Sequence
 from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -14,8 +15,17 @@ from torch import Tensor
 
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import Settings
-from training.data.batches import Batch, ClipPairs, CorruptMember, ExpressionWindows, LabelledFrames, RowFacts
+from training.data.batches import (
+    NO_IMAGES,
+    Batch,
+    ClipPairs,
+    CorruptMember,
+    ExpressionWindows,
+    LabelledFrames,
+    RowFacts,
+)
 from training.data.draws import draw_spread, driven_by, read_mel_window
+from training.data.frame_features import FrameFeatures
 from training.data.index import ClipIndex
 from training.data.pairs import PairDraws, PairSettings
 from training.data.shard_reader import ShardReader
@@ -88,7 +98,9 @@ class WholeClipSource:
 
     corrupt: tuple[CorruptMember, ...] = ()
 
-    def __init__(self, index: ClipIndex, minimum_frames: int = 1) -> None:
+    def __init__(
+        self, index: ClipIndex, minimum_frames: int = 1, features: FrameFeatures | None = None
+    ) -> None:
         short = np.flatnonzero(index.frame_counts < minimum_frames)
         if len(short):
             raise ValueError(
@@ -96,11 +108,18 @@ class WholeClipSource:
                 f"need {minimum_frames}; {len(short)} such clips"
             )
         self.index = index
+        self.features = features
         self.clips = np.arange(len(index), dtype=np.int64)
 
     def name(self, item: int) -> str:
         """The clip's key."""
         return self.index.key(item)
+
+    def feature_rows(self, moments: Sequence[tuple[int, int]]) -> Tensor | None:
+        """Cached features [1, N, D] of frames, each a clip and a frame; None where none are cached."""
+        if self.features is None:
+            return None
+        return torch.cat([self.features.rows(clip, [frame]) for clip, frame in moments])[None]
 
     def frame_count(self, clip: int) -> int:
         """T of a clip."""
@@ -110,8 +129,10 @@ class WholeClipSource:
 class ClipPairSource(WholeClipSource):
     """One frame pair per clip, which the driving frame is of."""
 
-    def __init__(self, index: ClipIndex, settings: ClipPairSettings) -> None:
-        super().__init__(index, minimum_frames=2)
+    def __init__(
+        self, index: ClipIndex, settings: ClipPairSettings, features: FrameFeatures | None = None
+    ) -> None:
+        super().__init__(index, minimum_frames=2, features=features)
         self.settings = settings
         self._pairs = PairDraws(index, settings)
 
@@ -119,8 +140,14 @@ class ClipPairSource(WholeClipSource):
         """Two different frames."""
         driving = self._pairs.driving(reader, item, rng)
         clip, appearance = self._pairs.appearance(reader, item, driving, rng, facts)
-        images = [reader.frames(clip, [appearance])[0], reader.frames(item, [driving])[0]]
-        return ClipPairs(driven_by(facts, driving), images[0][None], images[1][None])
+        return ClipPairs(
+            driven_by(facts, driving),
+            appearance=reader.frames(clip, [appearance])[0][None],
+            driving=reader.frames(item, [driving])[0][None],
+            appearance_landmarks_px=read_landmarks(reader, clip, appearance),
+            landmarks_px=read_landmarks(reader, item, driving),
+            features=self.feature_rows([(clip, appearance), (item, driving)]),
+        )
 
 
 class LabelledFrameSource(WholeClipSource):
@@ -138,9 +165,11 @@ class LabelledFrameSource(WholeClipSource):
         def label(member: str, *shape: int) -> Tensor:
             return torch.from_numpy(reader.rows(item, member, (frames, *shape), frame, frame + 1).copy())
 
+        features = self.feature_rows([(item, frame)])
         return LabelledFrames(
             driven_by(facts, frame),
-            frames=reader.frames(item, [frame])[0][None],
+            frames=(NO_IMAGES if features is not None else reader.frames(item, [frame])[0])[None],
+            features=None if features is None else features[:, 0],
             pose=label("pose.npy", 6),
             gaze=label("gaze.npy", 2),
             blink=label("blink.npy", 2),
@@ -151,8 +180,10 @@ class LabelledFrameSource(WholeClipSource):
 class ExpressionWindowSource(WholeClipSource):
     """One window of K frames per clip."""
 
-    def __init__(self, index: ClipIndex, settings: ExpressionWindowSettings) -> None:
-        super().__init__(index, minimum_frames=max(2, settings.window_frames))
+    def __init__(
+        self, index: ClipIndex, settings: ExpressionWindowSettings, features: FrameFeatures | None = None
+    ) -> None:
+        super().__init__(index, minimum_frames=max(2, settings.window_frames), features=features)
         self.settings = settings
         self._pairs = PairDraws(index, settings)
 
@@ -163,15 +194,20 @@ class ExpressionWindowSource(WholeClipSource):
         window = self._draw_window(reader, item, rng)
         driving = window[len(window) // 2]
         clip, appearance = self._pairs.appearance(reader, item, driving, rng, facts)
+        features = self.feature_rows([(clip, appearance), *((item, frame) for frame in window)])
+        read = window if features is None else [driving]
         if clip == item:  # a frame of the window is decoded once
-            images = reader.frames(item, [appearance, *window])
+            images = reader.frames(item, [appearance, *read])
         else:
-            images = reader.frames(clip, [appearance]) + reader.frames(item, window)
+            images = reader.frames(clip, [appearance]) + reader.frames(item, read)
         return ExpressionWindows(
             driven_by(facts, driving),
             appearance=images[0][None],
             window=torch.stack(images[1:])[None],
             mels=read_mel_window(reader, item, driving)[None],
+            appearance_landmarks_px=read_landmarks(reader, clip, appearance),
+            landmarks_px=read_landmarks(reader, item, driving),
+            features=features,
         )
 
     def _draw_window(self, reader: ShardReader, clip: int, rng: np.random.Generator) -> list[int]:
@@ -183,3 +219,10 @@ class ExpressionWindowSource(WholeClipSource):
         driving = self._pairs.driving(reader, clip, rng)
         others = draw_spread(self.frame_count(clip), driving, count, rng)
         return [*others[: count // 2], driving, *others[count // 2 :]]
+
+
+def read_landmarks(reader: ShardReader, clip: int, frame: int) -> Tensor:
+    """Landmarks of a frame, float32 [1, 478, 3] px in the stored crop."""
+    frames = int(reader.index.frame_counts[clip])
+    rows = reader.rows(clip, "landmarks.npy", (frames, LANDMARK_COUNT, 3), frame, frame + 1)
+    return torch.from_numpy(rows.copy())

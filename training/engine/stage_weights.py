@@ -22,6 +22,10 @@ class StageWeights:
     origin: str  # for messages
     tensors: Mapping[str, Tensor]
 
+    def has(self, part: str) -> bool:
+        """Whether the file holds a part."""
+        return any(key.startswith(f"{part}.") for key in self.tensors)
+
     def load_into(self, part: str, network: nn.Module) -> None:
         """Load a part into a network.
 

@@ -82,6 +82,7 @@ class Trainer(Generic[AnyBatch]):
         if plan.settings.gather_over_ranks and distributed.world.ranks > 1:
             use_global_statistics(stage.model, distributed.device)
             stage.model.gather_rows = gather_rows
+        self._prepare()
         checkpoint = self._newest()
         if checkpoint is not None:
             for part, network in stage.saved.items():
@@ -96,6 +97,15 @@ class Trainer(Generic[AnyBatch]):
         self.stream = BatchStream(source, self._loader_settings(), distributed.world, cursor)
         self._log = MetricsLog(plan.work, self.step) if distributed.is_first else None
         self._guard = FiniteGuard(stage.name, plan.work, distributed.world.rank, plan.logging)
+
+    def _prepare(self) -> None:
+        """What the stage computes of frozen networks, with the random state restored."""
+        device = self.distributed.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+            torch.manual_seed(0)
+            self.stage.model.eval()
+            indexes = [self._train] if self._validation is None else [self._train, self._validation]
+            self.stage.prepare(indexes, self._loader_settings())
 
     def run(self) -> list[HeldOutMetric]:
         """Train to the last step; return the held-out metrics at the end.

@@ -8,7 +8,7 @@ from storage.settings import Settings
 
 STARTER_NAME: Final = "starter"
 """Name of the model in `weights/starter`, which no training run can have."""
-PresetName = Literal["tiny_cpu", "small_gpu", "paper"]
+PresetName = Literal["tiny_cpu", "starter", "small_gpu", "paper"]
 
 
 class TrainingConfig(Settings):
@@ -41,6 +41,11 @@ class TrainingConfig(Settings):
         default="preset", description="Precision of the networks (autocast)"
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, sample order and noise")
+    appearance_path: Literal["preset", "map", "warp"] = Field(
+        default="preset",
+        description="How identity reaches the generator. map: an appearance map and code, as released; warp: "
+        "also the portrait itself, warped (ours); preset: paper map, the others warp",
+    )
     decorrelation: bool = Field(
         default=True, description="Stage 3: decorrelate lips and expression (L_decor)"
     )
@@ -52,17 +57,17 @@ class TrainingConfig(Settings):
     deep3d_weights: str = Field(
         default="",
         description="φ (3D face) in the losses of stages 1 and 3: deep3d_facerecon (of `pdfgc weights`) "
-        "or its file; empty: the perception stage",
+        "or its file; empty: the stage's face reader",
     )
     emonet_weights: str = Field(
         default="",
         description="ψ (emotion) in the losses of stages 1 and 3: emonet_8 or emonet_5 (of `pdfgc "
-        "weights`) or its file; empty: the perception stage",
+        "weights`) or its file; empty: the stage's face reader",
     )
     l2cs_weights: str = Field(
         default="",
         description="Gaze estimator in the losses of stage 3: l2cs_gaze360 (of `pdfgc weights`) or its "
-        "file; empty: the perception stage",
+        "file; empty: the stage's face reader",
     )
     start_from: str = Field(
         default="",

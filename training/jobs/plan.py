@@ -13,9 +13,12 @@ from training.jobs.config import TrainingConfig
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
+from training.runs.starter import RUN as STARTER
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import RELEASED_SETTING, stage_info
+from training.stages.code_scale import UNSCALED
 from training.stages.stage import PretrainedFiles
+from training.stages.stage1_motion import MotionStageSettings
 from training.stages.stage3_expression import ExpressionStageSettings
 from weights.catalog import files_for_setting, taken_by_setting
 from weights.resolve import ResolvedWeights, resolve_config
@@ -23,7 +26,12 @@ from weights.resolve import ResolvedWeights, resolve_config
 FALLBACKS: Final[Mapping[str, str]] = {"vgg19_weights": "random"}
 """Value of a weights setting that asks by name for what it means without a file."""
 
-RUN_PRESETS: Final[Mapping[str, RunPreset]] = {"tiny_cpu": TINY_CPU, "small_gpu": SMALL_GPU, "paper": PAPER}
+RUN_PRESETS: Final[Mapping[str, RunPreset]] = {
+    "tiny_cpu": TINY_CPU,
+    "starter": STARTER,
+    "small_gpu": SMALL_GPU,
+    "paper": PAPER,
+}
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,39 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
         weights = settings.weights.replace(decorrelation=0.0)
         settings = settings.replace(weights=weights)
     files = training_weights(config, stage_info(stage).pretrained)
-    networks = preset.network_preset
+    if isinstance(settings, ExpressionStageSettings) and any(
+        file.setting == RELEASED_SETTING for file in files
+    ):
+        # The released generator reads codes as they are.
+        settings = settings.replace(code_shares=UNSCALED, start_from_motion_feature=False)
+    networks = with_appearance_path(preset.network_preset, config)
+    if networks.generator.appearance_path == "map" and isinstance(
+        settings, MotionStageSettings | ExpressionStageSettings
+    ):
+        settings = settings.replace(weights=settings.weights.replace(flow=0.0))  # nothing is warped
     if any(file.setting == "vgg19_weights" for file in files):
         # Pretrained VGG19 has its own widths, whatever the preset's.
         vgg19 = dataclasses.replace(networks.vgg19, block_channels=VGG19_CHANNELS)
         networks = dataclasses.replace(networks, vgg19=vgg19)
     return StagePlan(networks, settings, trainer, logging, files)
+
+
+def with_appearance_path(networks: NetworkPreset, config: TrainingConfig) -> NetworkPreset:
+    """The networks with the generator's appearance path of the configuration.
+
+    Raises:
+        ValueError: the released generator, which has the path `map`, cannot start one with another.
+    """
+    path = config.appearance_path
+    if config.start_from:
+        if path == "warp":
+            raise ValueError("start_from needs appearance_path map: the released generator has no warp path")
+        path = "map"
+    if path == "preset":
+        return networks
+    return dataclasses.replace(
+        networks, generator=dataclasses.replace(networks.generator, appearance_path=path)
+    )
 
 
 def training_weights(

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar, cast
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import override
 
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.motion import MotionEncoder
+from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation, augment_motion
 from training.data.batches import RowFacts
 from training.data.frames import to_network_input
@@ -22,6 +24,26 @@ Result = TypeVar("Result")
 def never_compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Exclude a function that reads keys, frame numbers or seeds: each new value would recompile it."""
     return cast("Callable[Arguments, Result]", torch.compiler.disable(function))
+
+
+class CachedTrunkSettings(Settings):
+    """Settings of a stage on a frozen trunk."""
+
+    augmentation: MotionAugmentation | None = Field(
+        default=None,
+        description="Of the frames. The paper mentions it for stage 1's motion branch only; unverified for "
+        "stage 2. None: no augmentation",
+    )
+    cache_features: bool = Field(
+        default=False,
+        description="Compute the frozen trunk's features once instead of at every step; without augmentation",
+    )
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> "CachedTrunkSettings":
+        if self.cache_features and self.augmentation is not None:
+            raise ValueError("cache_features needs augmentation None: features of changed frames differ")
+        return self
 
 
 class MotionFeature(nn.Module):

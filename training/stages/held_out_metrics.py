@@ -88,5 +88,44 @@ class CorrelationMetric:
         )
 
 
+@dataclass
+class YawLeakage:
+    """How far the expression code turns the head, against the pose code.
+
+    The gain is the slope of the generated head's turn over the turn of the row whose code was taken: 1 of the
+    expression for 1 of the pose would mean that both codes carry the head's pose alike.
+    """
+
+    _turns: list[Tensor] = field(default_factory=list)
+    _by_pose: list[Tensor] = field(default_factory=list)
+    _by_expression: list[Tensor] = field(default_factory=list)
+
+    def add(self, turns: Tensor, by_pose: Tensor, by_expression: Tensor) -> None:
+        """Add rows [B]: difference of the pose codes' yaw, and the turn that each code alone causes."""
+        self._turns.append(turns.double().cpu())
+        self._by_pose.append(by_pose.double().cpu())
+        self._by_expression.append(by_expression.double().cpu())
+
+    def metrics(self) -> list[HeldOutMetric]:
+        """The expression's gain as a share of the pose's; none where no row was added."""
+        if not self._turns:
+            return []
+        turns = torch.cat(self._turns)
+        pose, expression = (
+            float((turns * torch.cat(response)).sum() / turns.square().sum().clamp_min(1e-12))
+            for response in (self._by_pose, self._by_expression)
+        )
+        return [
+            HeldOutMetric(
+                name="yaw gain of expression over pose",
+                value=abs(expression) / max(abs(pose), 1e-12),
+                chance=1.0,
+                higher_is_better=False,
+                rows=len(turns),
+                decides=False,
+            )
+        ]
+
+
 def _root_mean_square(z_e: Tensor, z_a: Tensor) -> float:
     return float((z_e.T @ z_a).square().mean().sqrt())

@@ -1,4 +1,7 @@
-"""The frozen networks φ, ψ and 𝒢 of the losses: `perception`, or pretrained networks where configured.
+"""The frozen networks φ, ψ and 𝒢 of the losses.
+
+MediaPipe's face mesh and iris networks by default, which are part of an installed package; the stage
+`perception`'s where asked for; pretrained networks where configured.
 
 Pretrained networks see the crop as they were trained to see faces. A crop of mode `official` puts the clip's
 eyes and mouth in fixed places, so a fixed square of it approximates each network's own alignment, up to how a
@@ -11,7 +14,7 @@ Shape letters: B samples, S side of an image.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.external.emonet import EmoNet, Emotion, load_emonet
+from models.external.face_mesh import EYE_CORNERS, FaceMeshNetworks, FaceReading, load_face_mesh
 from models.external.face_reconstruction import FaceReconstruction
 from models.external.l2cs import L2CS, load_l2cs
 from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
@@ -78,23 +82,107 @@ def crop_square(image: Tensor, square: CropSquare, side_px: int) -> Tensor:
     return functional.grid_sample(unit, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+FaceReader = Literal["mediapipe", "perception"]
+"""Which network gives φ, ψ and gaze where no pretrained one is configured."""
+
+EXPRESSION_DISTANCES: Final = (
+    *((13, 14), (61, 291), (78, 308), (0, 17), (82, 87), (312, 317)),  # lips: opening, width, height
+    *((61, 33), (291, 263), (61, 2), (291, 2), (152, 2)),  # corners to eyes and nose; jaw
+    *((105, 33), (105, 133), (334, 263), (334, 362), (107, 168), (336, 168), (55, 285)),  # brows
+    *((159, 145), (386, 374)),  # lids
+)
+"""Pairs of mesh points whose distances describe an expression; ours."""
+EYES_APART: Final = (33, 263)  # outer corners: the unit of the distances
+NOSE_TIP: Final = 1
+CHEEKS: Final = (234, 454)  # the face's edges at the height of the ears, image left and right
+LOWER_LID: Final = slice(2, 7)  # of the 71 contour points: 0 and 8 are the corners
+UPPER_LID: Final = slice(10, 15)
+
+
 @dataclass(frozen=True)
 class PerceptualFeatures:
     """What the losses compare images by.
 
-    phi [B, P]: φ, features of a 3-D face reconstruction; psi [B, Q]: ψ, features of an emotion network;
-    gaze [B, 2]: 𝒢, pitch and yaw in rad (perception's relative to the head, L2CS-Net's to the camera);
-    blink [B, 2]: perception's, 0 open, 1 shut.
+    phi [B, P]: φ, where the face's points are, or features of a 3-D face reconstruction; psi [B, Q]: ψ, its
+    expression without its pose, or features of an emotion network; gaze [B, G]: 𝒢 (MediaPipe: iris centres
+    from the eyes' middles in eye widths, 4 values; perception: pitch and yaw in rad relative to the head;
+    L2CS-Net: relative to the camera); lids [B, 2]: MediaPipe: opening in eye widths; perception: 0 open,
+    1 shut; yaw [B]: the head's turn, for held-out metrics, in units of the reader.
     """
 
     phi: Tensor
     psi: Tensor
     gaze: Tensor
-    blink: Tensor
+    lids: Tensor
+    yaw: Tensor
+
+
+class PerceptionReader(nn.Module):
+    """Features of the network that the stage `perception` trained."""
+
+    def __init__(self, perception: PerceptionNetwork) -> None:
+        super().__init__()
+        self.perception = perception
+
+    @override
+    def forward(self, image: Tensor) -> PerceptualFeatures:
+        """Features of crops [B, 3, S, S], RGB in [-1, 1]."""
+        perceived: Perceived = self.perception(image)
+        return PerceptualFeatures(
+            perceived.feature,
+            perceived.shape_feature,
+            perceived.gaze,
+            perceived.blink,
+            perceived.pose[:, 1],
+        )
+
+
+class MeshReader(nn.Module):
+    """Features of MediaPipe's face mesh and iris networks."""
+
+    def __init__(self, networks: FaceMeshNetworks) -> None:
+        super().__init__()
+        self.networks = networks
+
+    @override
+    def forward(self, image: Tensor) -> PerceptualFeatures:
+        """Features of crops [B, 3, S, S], RGB in [-1, 1].
+
+        ψ consists of distances between points in space, so turning and moving the head leaves it unchanged.
+        """
+        reading: FaceReading = self.networks(image)
+        first, second = (reading.mesh[:, list(points)] for points in zip(*EXPRESSION_DISTANCES, strict=True))
+        left, right = (reading.mesh[:, point] for point in EYES_APART)
+        unit = torch.linalg.vector_norm(left - right, dim=1, keepdim=True)
+        distances = torch.linalg.vector_norm(first - second + DISTANCE_FLOOR, dim=2)
+        gaze, lids = eye_measures(reading)
+        nose, cheeks = reading.mesh[:, NOSE_TIP, 0], reading.mesh[:, list(CHEEKS), 0]
+        yaw = (nose - cheeks.mean(dim=1)) / (cheeks[:, 1] - cheeks[:, 0])
+        return PerceptualFeatures(reading.mesh.flatten(1), distances / unit, gaze, lids, yaw)
+
+
+def eye_measures(reading: FaceReading) -> tuple[Tensor, Tensor]:
+    """Gaze [B, 4] and lid opening [B, 2] of both eyes, in the eyes' own axes and widths.
+
+    Gaze: x towards the image's right and y down of the iris' centre from the middle of the eye's corners.
+    """
+    corners = torch.stack([reading.mesh[:, list(pair), :2] for pair in EYE_CORNERS], dim=1)  # [B, 2, 2, 2]
+    axis = corners[:, :, 1] - corners[:, :, 0]
+    width = torch.linalg.vector_norm(axis, dim=2, keepdim=True)
+    across = axis / width
+    down = torch.stack([-across[..., 1], across[..., 0]], dim=2)
+    offset = (reading.irises[:, :, 0] - corners.mean(dim=2)) / width
+    gaze = torch.stack([(offset * across).sum(dim=2), (offset * down).sum(dim=2)], dim=2)
+    lid = reading.contours[:, :, LOWER_LID].mean(dim=2) - reading.contours[:, :, UPPER_LID].mean(dim=2)
+    lids = ((lid / width) * down).sum(dim=2)
+    return gaze.flatten(1), lids
+
+
+DISTANCE_FLOOR: Final = 1e-6  # so that two points at one place have a gradient
 
 
 class PerceptualNetworks(nn.Module):
-    """Perception, replaced by pretrained networks where they are given.
+    """A face reader, replaced by pretrained networks where they are given.
 
     Reading: φ is Deep3DFaceRecon's pooled feature [B, 2048], of which all its coefficients are linear
     functions; the paper says "features" only. ψ is EmoNet's feature [B, 256].
@@ -102,13 +190,13 @@ class PerceptualNetworks(nn.Module):
 
     def __init__(
         self,
-        perception: PerceptionNetwork,
+        reader: MeshReader | PerceptionReader,
         reconstruction: FaceReconstruction | None = None,
         emotion: EmoNet | None = None,
         gaze: L2CS | None = None,
     ) -> None:
         super().__init__()
-        self.perception = perception
+        self.reader = reader
         self.reconstruction = reconstruction
         self.emotion = emotion
         self.gaze = gaze
@@ -118,8 +206,8 @@ class PerceptualNetworks(nn.Module):
     @override
     def forward(self, image: Tensor) -> PerceptualFeatures:
         """Features of crops [B, 3, S, S], RGB in [-1, 1], S the preset's."""
-        perceived: Perceived = self.perception(image)
-        phi, psi, gaze = perceived.feature, perceived.shape_feature, perceived.gaze
+        read: PerceptualFeatures = self.reader(image)
+        phi, psi, gaze = read.phi, read.psi, read.gaze
         if self.reconstruction is not None:
             side_px = self.reconstruction.config.trunk.image_side_px
             phi = self.reconstruction.feature(crop_square(image, DEEP3D_SQUARE, side_px))
@@ -130,18 +218,24 @@ class PerceptualNetworks(nn.Module):
         if self.gaze is not None:
             face = crop_square(image, L2CS_SQUARE, self.gaze.config.image_side_px)
             gaze = self.gaze((face - self.mean) / self.deviation)
-        return PerceptualFeatures(phi, psi, gaze, perceived.blink)
+        return PerceptualFeatures(phi, psi, gaze, read.lids, read.yaw)
 
 
-def build_perceptual_networks(context: StageContext) -> PerceptualNetworks:
-    """The network that the stage `perception` trained, and the pretrained networks that are configured.
+def build_perceptual_networks(context: StageContext, face_reader: FaceReader) -> PerceptualNetworks:
+    """The face reader of that name, and the pretrained networks that are configured.
 
     Raises:
+        FileNotFoundError: MediaPipe is not installed.
         ValueError: perception's weights do not fit the preset's network, or a file is another network's.
     """
-    perception = PerceptionNetwork(context.networks.perception)
-    context.parents["perception"].load_into("perception", perception)
-    return PerceptualNetworks(perception, *_load_pretrained(context.pretrained))
+    reader: MeshReader | PerceptionReader
+    if face_reader == "mediapipe":
+        reader = MeshReader(load_face_mesh())
+    else:
+        perception = PerceptionNetwork(context.networks.perception)
+        context.parents["perception"].load_into("perception", perception)
+        reader = PerceptionReader(perception)
+    return PerceptualNetworks(reader, *_load_pretrained(context.pretrained))
 
 
 def _load_pretrained(files: PretrainedFiles) -> tuple[FaceReconstruction | None, EmoNet | None, L2CS | None]:

@@ -1,7 +1,7 @@
 """The interface of a training stage: what trains, its named losses, what it saves, its held-out metrics."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -124,6 +124,18 @@ class Stage(ABC, Generic[AnyBatch]):
     @abstractmethod
     def __init__(self, context: StageContext, settings: Any) -> None:
         """Build the networks; `settings` is of `settings_type`."""
+
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        """Compute what training reads of frozen networks, once: before the first step of every process.
+
+        The networks are as built, a resumed run's checkpoint is loaded afterwards. In evaluation mode,
+        without gradients; the random state is restored.
+
+        Args:
+            indexes: the clips of every split that is used, training first.
+            settings: of the loader in training.
+        """
+        del indexes, settings
 
     @abstractmethod
     def source(self, index: ClipIndex) -> Source[AnyBatch]:

@@ -4,58 +4,41 @@ Trains E_app, the trunk of E_mot, G0 and a discriminator. G0's style is the appe
 the unified motion feature; the four heads of E_mot are not used yet.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 from typing_extensions import override
 
 from models.appearance import Appearance, AppearanceEncoder
-from models.external.vgg19 import VGG19Features
-from models.generator import Generator
+from models.generator import Generator, Synthesis
 from models.landmark_trunk import LandmarkTrunk
+from models.perception import PerceptionNetwork
+from models.portrait_warp import Portrait
 from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation, augment_motion
 from training.data.batches import ClipPairs
+from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
+from training.data.loader import LoaderSettings, first_batches
 from training.data.sources import ClipPairSettings, ClipPairSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
-from training.losses.adversarial import generator_hinge_loss
-from training.losses.distances import mean_absolute_difference
-from training.losses.feature_matching import feature_matching_loss
-from training.losses.motion_reconstruction import feature_distance
-from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
-from training.stages.adversary import (
-    Adversary,
-    AdversarySettings,
-    features,
-    frozen_parameters,
-    no_gradient_scores,
-    scores,
-)
-from training.stages.generator import first_generator_config, freeze_noise
+from training.stages.adversary import Adversary, AdversarySettings
+from training.stages.generator import first_generator_config, freeze_noise, generator_optimizers
 from training.stages.held_out_metrics import ReconstructionMetrics
-from training.stages.perceptual_networks import PerceptualFeatures, build_perceptual_networks
-from training.stages.stage import FrozenNetwork, LossModule, Stage, StageContext, StepResult, real_rows
+from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
+from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
+
+MEASURED_FRAMES: Final = 1024
+"""Rows by which the features that the flow is computed from are standardised; ours."""
 
 
-class MotionWeights(Settings):
-    """Loss weights. Unverified: λ of vgg and feature_matching were found unused in the official code."""
-
-    phi: float = Field(default=1.0, ge=0, description="φ, the 3D face, in L_mot")
-    psi: float = Field(default=1.0, ge=0, description="ψ, the emotion, in L_mot")
-    vgg: float = Field(default=10.0, ge=0, description="Perceptual loss (VGG-19)")
-    adversarial: float = Field(default=1.0, ge=0, description="Adversarial loss")
-    feature_matching: float = Field(
-        default=10.0,
-        ge=0,
-        description="Feature matching; the paper names it for stage 3 only, PC-AVS uses it throughout",
-    )
-    pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
+class MotionWeights(PictureWeights):
+    """Loss weights of stage 1."""
 
 
 class MotionStageSettings(Settings):
@@ -65,7 +48,7 @@ class MotionStageSettings(Settings):
     pairs: ClipPairSettings = ClipPairSettings()
     augmentation: MotionAugmentation = MotionAugmentation()
     adversary: AdversarySettings = AdversarySettings()
-    vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
+    pictures: PictureSettings = PictureSettings()
     # Ours: initialise E_mot's trunk, whose layout is a face alignment network's, from perception's trunk.
     # Unverified whether the paper started from a published alignment network.
     start_trunk_from_perception: bool = False
@@ -73,9 +56,23 @@ class MotionStageSettings(Settings):
     # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
     generator_optimizer: OptimizerSettings = GENERATOR_OPTIMIZER
-    # Ours: below 1, a trunk that encodes eyes and lips keeps doing so; reconstruction hardly rewards it.
-    trunk_rate_factor: float = Field(default=1.0, gt=0)
+    # Ours: below 1, a trunk that encodes eyes and lips keeps doing so; reconstruction hardly rewards it. 0
+    # freezes it.
+    trunk_rate_factor: float = Field(default=1.0, ge=0)
+    cache_features: bool = Field(
+        default=False,
+        description="Compute the frozen trunk's features once instead of at every step; its input is then "
+        "not augmented",
+    )
     adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> "MotionStageSettings":
+        if self.cache_features and self.trunk_rate_factor:
+            raise ValueError(
+                f"cache_features needs trunk_rate_factor 0 (a frozen trunk), got {self.trunk_rate_factor}"
+            )
+        return self
 
 
 class MotionModel(LossModule):
@@ -85,83 +82,120 @@ class MotionModel(LossModule):
         super().__init__()
         networks = context.networks
         self._settings = settings
-        # In a tuple, so that it is not a submodule: it has its own optimizer.
-        self._adversary = (adversary,)
         self.appearance = AppearanceEncoder(networks.appearance)
         self.motion = LandmarkTrunk(networks.motion.trunk)
-        perceptual = build_perceptual_networks(context)
         if settings.start_trunk_from_perception:
-            self.motion.load_state_dict(perceptual.perception.trunk.state_dict())
+            perception = PerceptionNetwork(networks.perception)
+            context.parents["perception"].load_into("perception", perception)
+            self.motion.load_state_dict(perception.trunk.state_dict())
         self.generator = Generator(first_generator_config(networks))
         if not settings.generator_noise:
             freeze_noise(self.generator)
-        self.perceptual = FrozenNetwork(perceptual)
-        self.vgg = FrozenNetwork(VGG19Features(networks.vgg19, context.pretrained.vgg19))
+        self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
         self.side_px = networks.image_side_px
+        self._trunk_frozen = settings.trunk_rate_factor == 0
+        if self._trunk_frozen:
+            self.motion.requires_grad_(requires_grad=False)
 
-    def reconstruct(self, appearance: Tensor, driving: Tensor) -> Tensor:
-        """The driving frame reconstructed, [B, 3, S, S], from appearance and driving frames [B, 3, S, S]."""
+    @override
+    def train(self, mode: bool = True) -> "MotionModel":
+        """A frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        if self._trunk_frozen:
+            self.motion.eval()
+        return self
+
+    def features(self, batch: ClipPairs) -> Tensor:
+        """The trunk's features [B, 2, D] of the appearance and the augmented driving frame."""
+        if batch.features is not None:
+            return batch.features
+        frames = torch.stack([batch.appearance, batch.driving], dim=1)
+        appearance, driving = to_network_input(frames, self.side_px).unbind(dim=1)
+        augmented = augment_motion(driving, batch.facts.seeds, self._settings.augmentation)
+        return torch.stack(self.motion(torch.cat([appearance, augmented])).chunk(2), dim=1)
+
+    def reconstruct(
+        self, appearance: Tensor, motion_feature: Tensor, appearance_feature: Tensor
+    ) -> Synthesis:
+        """The driving frame reconstructed.
+
+        Args:
+            appearance: [B, 3, S, S], another frame of the person.
+            motion_feature: the unified motion feature [B, D] of the driving frame.
+            appearance_feature: that of the appearance frame.
+        """
         encoded: Appearance = self.appearance(appearance)
-        return self.generator(torch.cat([encoded.code, self.motion(driving)], dim=1), encoded.map)
+        style = torch.cat([encoded.code, motion_feature], dim=1)
+        return self.generator.synthesise(
+            style, encoded.map, portrait=Portrait(appearance, appearance_feature)
+        )
+
+    def reconstruct_from(self, appearance: Tensor, driving: Tensor) -> Synthesis:
+        """The driving frame reconstructed from two frames [B, 3, S, S]."""
+        return self.reconstruct(appearance, self.motion(driving), self.motion(appearance))
 
     @override
     def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
         settings, trunk = self._settings, self._settings.optimizer
-        rate = trunk.learning_rate * settings.trunk_rate_factor
-        return {"generator.": settings.generator_optimizer, "motion.": trunk.replace(learning_rate=rate)}
+        parts = generator_optimizers(self.generator, settings.generator_optimizer)
+        if not self._trunk_frozen:
+            rate = trunk.learning_rate * settings.trunk_rate_factor
+            parts["motion."] = trunk.replace(learning_rate=rate)
+        return parts
 
     @override
     def forward(self, batch: ClipPairs) -> StepResult:
         """The losses of the driving frame reconstructed from an augmented view of it."""
-        settings, (adversary,) = self._settings, self._adversary
         driving = to_network_input(batch.driving, self.side_px)
         appearance = to_network_input(batch.appearance, self.side_px)
-        augmented = augment_motion(driving, batch.facts.seeds, settings.augmentation)
-        generated = self.reconstruct(appearance, augmented).float()
-        with torch.no_grad():
-            target: PerceptualFeatures = self.perceptual(driving)
-            target_vgg = self.vgg(driving)
-        result: PerceptualFeatures = self.perceptual(generated)
-        output_real = no_gradient_scores(adversary.network, driving)
-        with frozen_parameters(adversary.network) as network:
-            output_generated = network(generated)
-        losses = {
-            "phi": feature_distance(target.phi, result.phi),
-            "psi": feature_distance(target.psi, result.psi),
-            "vgg": perceptual_loss(target_vgg, self.vgg(generated), settings.vgg_layer_weights),
-            "adversarial": generator_hinge_loss(scores(output_generated)),
-            "feature_matching": feature_matching_loss(features(output_real), features(output_generated)),
-            "pixel": mean_absolute_difference(driving, generated),
-        }
-        return StepResult(losses, real=driving, generated=generated)
+        own, feature = self.features(batch).unbind(dim=1)
+        synthesis = self.reconstruct(appearance, feature, own)
+        losses = self.picture_losses(synthesis, driving, batch)
+        return StepResult(losses, real=driving, generated=synthesis.image.float())
 
 
 class MotionStage(Stage[ClipPairs]):
     """Stage 1: trains all of `MotionModel` but the loss networks; starts from perception."""
 
     name = "stage1_motion"
-    version = "2"
+    version = "3"
     settings_type = MotionStageSettings
 
     def __init__(self, context: StageContext, settings: MotionStageSettings) -> None:
         self.settings = settings
         adversary = Adversary(context.networks.discriminator, settings.adversary)
         self.model = self._model = MotionModel(context, settings, adversary)
-        self.adversary = adversary
+        self.adversary = adversary if settings.weights.use_adversary else None
         self.loss_weights = vars(settings.weights) | settings.adversary.weights()
         self.optimizer = settings.optimizer
         self.adversary_optimizer = settings.adversary_optimizer
-        self.saved = {
+        saved: dict[str, nn.Module] = {
             "appearance": self._model.appearance,
             "motion.model": self._model.motion,
             "generator": self._model.generator,
-            "discriminator": adversary.network,
         }
+        if self.adversary is not None:
+            saved["discriminator"] = self.adversary.network
+        self.saved = saved
         self.averaged = ("appearance", "motion.model", "generator")
+        self._features: dict[str, FrameFeatures] = {}
+
+    @override
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        """Cache the trunk's features, and standardise those that the flow is computed from."""
+        model = self._model
+        if self.settings.cache_features:
+            self._features = compute_stage_features(indexes, model.motion, model.side_px, settings.workers)
+        if model.generator.config.appearance_path == "warp":
+            device = next(model.parameters()).device
+            batches = first_batches(self.source(indexes[0]), settings, MEASURED_FRAMES)
+            rows = torch.cat([model.features(batch.to(device)) for batch in batches]).flatten(0, 1)
+            for part in (model.generator.coarse_flow.motion, model.generator.coarse_flow.portrait):
+                part.measure(rows, to_unit_variance=True)
 
     @override
     def source(self, index: ClipIndex) -> ClipPairSource:
-        return ClipPairSource(index, self.settings.pairs)
+        return ClipPairSource(index, self.settings.pairs, self._features.get(index.split))
 
     @override
     def held_out(self, batches: Iterable[ClipPairs]) -> list[HeldOutMetric]:
@@ -171,7 +205,8 @@ class MotionStage(Stage[ClipPairs]):
             rows = real_rows(batch)
             appearance = to_network_input(batch.appearance[rows], self._model.side_px)
             driving = to_network_input(batch.driving[rows], self._model.side_px)
-            reconstruction.add(self._model.reconstruct(appearance, driving).float(), driving, appearance)
+            generated = self._model.reconstruct_from(appearance, driving).image.float()
+            reconstruction.add(generated, driving, appearance)
         return reconstruction.metrics()
 
     @override
@@ -179,8 +214,10 @@ class MotionStage(Stage[ClipPairs]):
         """Columns: appearance, driving frame, its augmented view, generated frame."""
         appearance = to_network_input(batch.appearance, self._model.side_px)
         driving = to_network_input(batch.driving, self._model.side_px)
-        augmented = augment_motion(driving, batch.facts.seeds, self.settings.augmentation)
-        generated = self._model.reconstruct(appearance, augmented)
+        augmented = driving
+        if not self.settings.cache_features:
+            augmented = augment_motion(driving, batch.facts.seeds, self.settings.augmentation)
+        generated = self._model.reconstruct_from(appearance, augmented).image.float()
         return torch.stack([appearance, driving, augmented, generated], dim=1)
 
 

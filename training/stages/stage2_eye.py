@@ -14,12 +14,10 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from storage.settings import Settings
-from training.data.augmentation import MotionAugmentation
 from training.data.batches import EyeAnchors, LabelledFrames
 from training.data.eye_anchors import EyeAnchorSource
 from training.data.index import ClipIndex
-from training.data.loader import BatchStream, LoaderSettings
+from training.data.loader import BatchStream, LoaderSettings, single_pass
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
@@ -28,7 +26,7 @@ from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.stage_catalog import EYE_AXES_PART
-from training.stages.encoders import MotionFeature, motion_encoder_on_stage1
+from training.stages.encoders import CachedTrunkSettings, MotionFeature, motion_encoder_on_stage1
 from training.stages.eye_axes import EyeAxes, eye_labels
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
@@ -37,19 +35,19 @@ TIE: Final = 1e-6
 AXES_FRAMES: Final = 512
 """Frames on which the eye axes are fitted. Ours: one or two seconds with preset tiny_cpu on a CPU."""
 
+ANCHORS_AT_ONCE: Final = 32  # when their features are cached
+
 logger = logging.getLogger(__name__)
 
 
-class EyeStageSettings(Settings):
+class EyeStageSettings(CachedTrunkSettings):
     """Settings of the eye stage.
 
     temperature: τ. The formula has none, which means 1.0; unverified whether training used a smaller one.
-    augmentation: of v1, v2 and v_a, drawn independently. The paper mentions it for stage 1's motion branch
-        only; unverified for stage 2. None: no augmentation.
+    augmentation: of v1, v2 and v_a, drawn independently.
     """
 
     temperature: float = Field(default=FORMULA_TEMPERATURE, gt=0)
-    augmentation: MotionAugmentation | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
@@ -79,9 +77,12 @@ class EyeModel(LossModule):
 
     def codes(self, batch: EyeAnchors) -> EyeCodes:
         """All three in one pass, so that they share the statistics of batch normalisation."""
-        frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1)
-        feature = self.motion_feature(frames, batch.facts).flatten(0, 1)
-        f_1, f_2, f_a = self.eye_embed(self.to_eye(feature)).unflatten(0, frames.shape[:2]).unbind(dim=1)
+        feature = batch.features
+        if feature is None:
+            frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1)
+            feature = self.motion_feature(frames, batch.facts)
+        codes = self.eye_embed(self.to_eye(feature.flatten(0, 1)))
+        f_1, f_2, f_a = codes.unflatten(0, feature.shape[:2]).unbind(dim=1)
         return EyeCodes(f_1, f_2, f_a)
 
     def code(self, batch: LabelledFrames) -> Tensor:
@@ -121,7 +122,21 @@ class EyeStage(Stage[EyeAnchors]):
     @override
     def source(self, index: ClipIndex) -> EyeAnchorSource:
         """The split's anchors."""
-        return EyeAnchorSource(index, ShardReader(index, ReaderSettings()))
+        source = EyeAnchorSource(index, ShardReader(index, ReaderSettings()))
+        if self.settings.cache_features:
+            source.features = self._anchor_features(source)
+        return source
+
+    @torch.no_grad()
+    def _anchor_features(self, source: EyeAnchorSource) -> Tensor:
+        """The trunk's features [A, 3, D] of every anchor's images."""
+        motion_feature = self.eye_model.motion_feature
+        device, rows = next(motion_feature.parameters()).device, list[Tensor]()
+        settings = LoaderSettings(batch_size=min(ANCHORS_AT_ONCE, len(source.clips)), workers=0)
+        for batch in single_pass(source, settings):
+            frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1).to(device)
+            rows.append(motion_feature(frames, batch.facts)[real_rows(batch)].cpu())
+        return torch.cat(rows)
 
     @override
     def finish(self, index: ClipIndex, settings: LoaderSettings) -> None:

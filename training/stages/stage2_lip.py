@@ -4,7 +4,7 @@ Trains the lip head on stage 1's frozen motion feature, and the audio encoder up
 that read the lip code from either feature (`mouth_embed`) are not part of these losses: stage 3 trains them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -16,24 +16,24 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.audio import AudioEncoder
-from storage.settings import Settings
-from training.data.augmentation import MotionAugmentation
 from training.data.batches import LipWindows
+from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.index import ClipIndex
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
+from training.data.loader import LoaderSettings
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
 from training.losses.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
 from training.losses.distances import cosine_similarity
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.stages.encoders import MotionFeature, motion_encoder_on_stage1
+from training.stages.encoders import CachedTrunkSettings, MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 TIE: Final = 1e-6
 """Similarities that differ by less count as equal. Ours: about ten times the rounding of a float32 cosine."""
 
 
-class LipStageSettings(Settings):
+class LipStageSettings(CachedTrunkSettings):
     """Settings of the lip stage.
 
     windows: K and the gap within a clip; unverified, see `LipWindowSettings`.
@@ -46,8 +46,6 @@ class LipStageSettings(Settings):
         terms with B (1 + K) - 1 negatives, at the cost of B terms with K. The paper's formulas have K;
         unverified how they were drawn. Ours, off by default. Of the process's batch, or of all processes'
         (`TrainerSettings.gather_over_ranks`).
-    augmentation: of the frames. The paper mentions it for stage 1's motion branch only; unverified for
-        stage 2. None: no augmentation.
     """
 
     windows: LipWindowSettings = LipWindowSettings()
@@ -56,7 +54,6 @@ class LipStageSettings(Settings):
     audio_to_video_weight: float = Field(default=1.0, ge=0)
     video_to_audio_weight: float = Field(default=1.0, ge=0)
     negatives_from_batch: bool = False
-    augmentation: MotionAugmentation | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
@@ -81,11 +78,14 @@ class LipModel(LossModule):
 
     def features(self, batch: LipWindows) -> LipFeatures:
         """All windows in one pass, so that they share the statistics of batch normalisation."""
-        frames = torch.cat([batch.frames[:, None], batch.negative_frames], dim=1)
         mels = torch.cat([batch.mels[:, None], batch.negative_mels], dim=1)
-        video = self.to_mouth(self.motion_feature(frames, batch.facts).flatten(0, 1))
+        feature = batch.features
+        if feature is None:
+            frames = torch.cat([batch.frames[:, None], batch.negative_frames], dim=1)
+            feature = self.motion_feature(frames, batch.facts)
+        video = self.to_mouth(feature.flatten(0, 1))
         audio = self.audio(mels.flatten(0, 1))
-        return LipFeatures(*(side.unflatten(0, frames.shape[:2]) for side in (video, audio)))
+        return LipFeatures(*(side.unflatten(0, mels.shape[:2]) for side in (video, audio)))
 
     @override
     def forward(self, batch: LipWindows) -> StepResult:
@@ -131,15 +131,23 @@ class LipStage(Stage[LipWindows]):
             "video_to_audio": settings.video_to_audio_weight,
         }
         self.optimizer = settings.optimizer
+        self._features: dict[str, FrameFeatures] = {}
         self.saved = {"motion.to_mouth": self.lip_model.to_mouth, "audio.model": self.lip_model.audio}
+
+    @override
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        if self.settings.cache_features:
+            motion = self.lip_model.motion_feature
+            self._features = compute_stage_features(
+                indexes, motion.trunk.network, motion.side_px, settings.workers
+            )
 
     @override
     def source(self, index: ClipIndex) -> LipWindowSource:
         """One window per clip, with its negatives."""
         settings = self.settings
-        return LipWindowSource(
-            index, settings.windows if index.split == "train" else settings.measured_windows
-        )
+        windows = settings.windows if index.split == "train" else settings.measured_windows
+        return LipWindowSource(index, windows, self._features.get(index.split))
 
     @override
     def held_out(self, batches: Iterable[LipWindows]) -> list[HeldOutMetric]:

@@ -3,16 +3,19 @@
 Trains the pose head and its code on stage 1's frozen motion feature.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
 from storage.settings import Settings
 from training.data.batches import LabelledFrames
+from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.index import ClipIndex
+from training.data.loader import LoaderSettings
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
@@ -32,6 +35,9 @@ class PoseStageSettings(Settings):
     """
 
     scale: PoseScale = PoseScale()
+    cache_features: bool = Field(
+        default=False, description="Compute the frozen trunk's features once instead of at every step"
+    )
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
@@ -48,7 +54,9 @@ class PoseModel(LossModule):
 
     def code(self, batch: LabelledFrames) -> Tensor:
         """The pose code [B, 6], in the scale's units."""
-        feature = self.motion_feature(batch.frames[:, None], batch.facts)[:, 0]
+        feature = batch.features
+        if feature is None:
+            feature = self.motion_feature(batch.frames[:, None], batch.facts)[:, 0]
         return self.headpose_embed(self.to_headpose(feature))
 
     @override
@@ -69,15 +77,24 @@ class PoseStage(Stage[LabelledFrames]):
         self.model = self.pose_model = PoseModel(context, settings)
         self.loss_weights = {"pose": 1.0}
         self.optimizer = settings.optimizer
+        self._features: dict[str, FrameFeatures] = {}
         self.saved = {
             "motion.to_headpose": self.pose_model.to_headpose,
             "motion.headpose_embed": self.pose_model.headpose_embed,
         }
 
     @override
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        if self.settings.cache_features:
+            motion = self.pose_model.motion_feature
+            self._features = compute_stage_features(
+                indexes, motion.trunk.network, motion.side_px, settings.workers
+            )
+
+    @override
     def source(self, index: ClipIndex) -> LabelledFrameSource:
         """One labelled frame per clip."""
-        return LabelledFrameSource(index)
+        return LabelledFrameSource(index, features=self._features.get(index.split))
 
     @override
     def held_out(self, batches: Iterable[LabelledFrames]) -> list[HeldOutMetric]:

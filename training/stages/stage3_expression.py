@@ -7,62 +7,62 @@ expression (mean over the window) | eye | pose, so the expression code learns wh
 carry.
 """
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from models.appearance import Appearance
-from models.external.vgg19 import VGG19Features
-from models.generator import Generator
+from models.generator import Generator, Synthesis
 from models.motion import MotionEncoder
+from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
 from storage.settings import Settings
 from training.data.augmentation import WindowAugmentation, augment_window
 from training.data.batches import ExpressionWindows
+from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
+from training.data.loader import LoaderSettings, first_batches
 from training.data.sources import ExpressionWindowSettings, ExpressionWindowSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
-from training.losses.adversarial import generator_hinge_loss
-from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
+from training.losses.consistency import lip_consistency_loss
 from training.losses.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
-from training.losses.distances import mean_absolute_difference
-from training.losses.feature_matching import feature_matching_loss
 from training.losses.memory_bank import MemoryBank
-from training.losses.motion_reconstruction import feature_distance
-from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
-from training.stages.adversary import (
-    Adversary,
-    AdversarySettings,
-    features,
-    frozen_parameters,
-    no_gradient_scores,
-    scores,
-)
+from training.stages.adversary import Adversary, AdversarySettings
+from training.stages.code_scale import CODE_SCALE_PART, CodeScale, CodeShares
 from training.stages.encoders import FrozenEncoders
-from training.stages.generator import freeze_noise, start_from_first
-from training.stages.held_out_metrics import CorrelationMetric, ReconstructionMetrics
-from training.stages.perceptual_networks import PerceptualFeatures, build_perceptual_networks
-from training.stages.stage import FrozenNetwork, LossModule, Stage, StageContext, StepResult, real_rows
+from training.stages.generator import (
+    freeze_noise,
+    generator_optimizers,
+    start_from_first,
+    start_from_motion_feature,
+)
+from training.stages.held_out_metrics import CorrelationMetric, ReconstructionMetrics, YawLeakage
+from training.stages.perceptual_networks import PerceptualFeatures
+from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
+from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
+
+MEASURED_FRAMES: Final = 1024
+"""Frames on which the codes' scales, and their relation to the motion feature, are measured; ours."""
+
+logger = logging.getLogger(__name__)
 
 
-class ExpressionWeights(Settings):
-    """Loss weights. Unverified: λ of vgg, feature_matching and D were found unused in the official code."""
+class ExpressionWeights(PictureWeights):
+    """Loss weights of stage 3. Unverified, as those of stage 1."""
 
-    vgg: float = Field(default=10.0, ge=0, description="Perceptual loss (VGG-19)")
-    adversarial: float = Field(default=1.0, ge=0, description="Adversarial loss")
-    feature_matching: float = Field(default=10.0, ge=0, description="Feature matching")
     decorrelation: float = Field(default=1.0, ge=0, description="L_decor")
     lip: float = Field(default=1.0, ge=0, description="Lips against audio in L_con")
     gaze: float = Field(default=1.0, ge=0, description="Gaze in L_con")
-    phi: float = Field(default=1.0, ge=0, description="φ of L_mot in L_con")
-    psi: float = Field(default=1.0, ge=0, description="ψ of L_mot in L_con")
-    pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
+    lids: float = Field(default=1.0, ge=0, description="Lid opening beside L_con's gaze; ours")
 
 
 class ExpressionStageSettings(Settings):
@@ -80,17 +80,47 @@ class ExpressionStageSettings(Settings):
         default="mean", description="L_decor: mean or sum over the pairs of dimensions"
     )
     adversary: AdversarySettings = AdversarySettings()
-    vgg_layer_weights: tuple[float, float, float, float, float] = PC_AVS_LAYER_WEIGHTS
+    pictures: PictureSettings = PictureSettings()
+    code_shares: CodeShares = CodeShares()
+    cache_features: bool = Field(
+        default=False,
+        description="Compute the frozen trunk's features once instead of at every step; the frames of the "
+        "expression window are then not augmented",
+    )
     # Ours: initialise G from stage 1's G0 (its EMA) wherever the shapes agree, and D from stage 1's D.
     start_from_stage1: bool = True
-    gaze_with_blinks: bool = Field(
-        default=True, description="Ours: the gaze term also compares perception's blinks"
-    )
+    # Ours: G's columns of the motion codes start with what the codes tell of the unified motion feature.
+    start_from_motion_feature: bool = True
     optimizer: OptimizerSettings = OptimizerSettings()
     # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
     generator_optimizer: OptimizerSettings = GENERATOR_OPTIMIZER
     adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """A batch's rows as the generator gets them, and what the losses need."""
+
+    style: StyleVector
+    appearance_map: Tensor
+    portrait: Portrait
+    driving: Tensor  # [B, 3, S, S] in [-1, 1]
+    feature: Tensor  # [B, D], the driving frame's unified motion feature
+    expression: Tensor  # F̄_e [B, 30]
+    audio_feature: Tensor  # F_a [B, 512]
+
+    def select(self, rows: list[int]) -> "EncodedRows":
+        """Some of the rows."""
+        return EncodedRows(
+            StyleVector(**{name: code[rows] for name, code in self.style.codes().items()}),
+            self.appearance_map[rows],
+            Portrait(self.portrait.image[rows], self.portrait.motion_feature[rows]),
+            self.driving[rows],
+            self.feature[rows],
+            self.expression[rows],
+            self.audio_feature[rows],
+        )
 
 
 class ExpressionModel(LossModule):
@@ -102,7 +132,6 @@ class ExpressionModel(LossModule):
         super().__init__()
         networks, parents = context.networks, context.parents
         self._settings = settings
-        self._adversary = (adversary,)  # in a tuple, so that it is not a submodule
         self.side_px = networks.image_side_px
         encoders = FrozenEncoders(context)
         self.encoders = encoders
@@ -115,9 +144,10 @@ class ExpressionModel(LossModule):
             freeze_noise(self.generator)
         if settings.start_from_stage1:
             start_from_first(self.generator, parents["stage1_motion"], networks)
-            parents["stage1_motion"].load_into("discriminator", adversary.network)
-        self.perceptual = FrozenNetwork(build_perceptual_networks(context))
-        self.vgg = FrozenNetwork(VGG19Features(networks.vgg19, context.pretrained.vgg19))
+            if settings.weights.use_adversary and parents["stage1_motion"].has("discriminator"):
+                parents["stage1_motion"].load_into("discriminator", adversary.network)
+        self.code_scale = CodeScale()
+        self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
 
@@ -127,71 +157,77 @@ class ExpressionModel(LossModule):
         self.expression_bank = MemoryBank(self._settings.memory_rows, expression_width, device)
         self.audio_bank = MemoryBank(self._settings.memory_rows, audio_width, device)
 
-    def expression(self, window: Tensor) -> Tensor:
-        """F̄_e [B, 30] of windows [B, K, 3, S, S]: the mean of the frames' codes."""
-        rows, frames = window.shape[:2]
-        with torch.no_grad():
-            motion_feature: Tensor = self.encoders.trunk(window.flatten(0, 1))
-        codes: Tensor = self.expression_code(self.expression_head(motion_feature))
-        return in_window_mean(codes.unflatten(0, (rows, frames)))
+    def expression(self, features: Tensor) -> Tensor:
+        """F̄_e [B, 30] of the motion features [B, K, D] of windows: the mean of the frames' codes."""
+        codes: Tensor = self.expression_code(self.expression_head(features.flatten(0, 1)))
+        return in_window_mean(codes.unflatten(0, features.shape[:2]))
 
-    def reconstruct(
-        self, appearance: Tensor, driving: Tensor, expression: Tensor, audio_feature: Tensor
-    ) -> Tensor:
-        """I_f, the driving frame reconstructed.
+    def window_features(self, batch: ExpressionWindows, *, augmented: bool) -> Tensor:
+        """The trunk's features [B, K, D] of the windows, cached or computed."""
+        if batch.features is not None:
+            return batch.features[:, 1:]
+        window = to_network_input(batch.window, self.side_px)
+        if augmented:
+            window = augment_window(window, batch.facts.seeds, self._settings.augmentation)
+        with torch.no_grad():
+            return self.encoders.trunk(window.flatten(0, 1)).unflatten(0, window.shape[:2])
+
+    def style(
+        self, appearance_code: Tensor, feature: Tensor, expression: Tensor, audio_feature: Tensor
+    ) -> StyleVector:
+        """The style vector, scaled.
 
         Args:
-            appearance: [B, 3, S, S], another frame of the person.
-            driving: [B, 3, S, S], the source of the eye and pose codes.
+            appearance_code: [B, 2048].
+            feature: the unified motion feature [B, 512] of the driving frame, the source of the eye and pose
+                codes.
             expression: F̄_e [B, 30].
             audio_feature: F_a [B, 512].
-
-        Returns:
-            [B, 3, S, S] in [-1, 1], float32.
         """
         with torch.no_grad():
-            encoded: Appearance = self.encoders.appearance(appearance)
-            motion_feature = self.encoders.trunk(driving)
-            eye, pose = self.encoders.eye(motion_feature), self.encoders.pose(motion_feature)
+            eye, pose = self.encoders.eye(feature), self.encoders.pose(feature)
         lip: Tensor = self.lip_code(audio_feature)
-        codes = (encoded.code, lip, expression, eye, pose)
-        style = StyleVector(*(code.to(lip.dtype) for code in codes))
-        return self.generator(style.to_vector(), encoded.map).float()
+        codes = (appearance_code, lip, expression, eye, pose)
+        return self.code_scale(StyleVector(*(code.to(lip.dtype) for code in codes)))
+
+    def encode(self, batch: ExpressionWindows, *, augmented: bool = False) -> "EncodedRows":
+        """What the generator gets, from a batch; only the expression and the lip code have gradients."""
+        appearance_image = to_network_input(batch.appearance, self.side_px)
+        driving = to_network_input(batch.driving, self.side_px)
+        expression = self.expression(self.window_features(batch, augmented=augmented))
+        with torch.no_grad():
+            appearance: Appearance = self.encoders.appearance(appearance_image)
+            audio_feature: Tensor = self.encoders.audio(batch.mels)
+            if batch.features is None:
+                own, feature = self.encoders.trunk(torch.cat([appearance_image, driving])).chunk(2)
+            else:
+                own, feature = batch.features[:, 0], batch.features[:, 1 + (batch.features.shape[1] - 1) // 2]
+        style = self.style(appearance.code, feature, expression, audio_feature)
+        portrait = Portrait(appearance_image, own)
+        return EncodedRows(style, appearance.map, portrait, driving, feature, expression, audio_feature)
+
+    def generate(self, rows: "EncodedRows") -> Synthesis:
+        """I_f, the driving frames reconstructed."""
+        return self.generator.synthesise(rows.style.to_vector(), rows.appearance_map, portrait=rows.portrait)
 
     @override
     def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
-        return {"generator.": self._settings.generator_optimizer}
+        return generator_optimizers(self.generator, self._settings.generator_optimizer)
 
     @override
     def forward(self, batch: ExpressionWindows) -> StepResult:
         """The losses of the driving frame reconstructed from all codes."""
-        settings, (adversary,) = self._settings, self._adversary
-        window = to_network_input(batch.window, self.side_px)
-        driving = window[:, window.shape[1] // 2]
-        expression = self.expression(augment_window(window, batch.facts.seeds, settings.augmentation))
-        with torch.no_grad():
-            audio_feature: Tensor = self.encoders.audio(batch.mels)
-            target: PerceptualFeatures = self.perceptual(driving)
-            target_vgg = self.vgg(driving)
-        generated = self.reconstruct(
-            to_network_input(batch.appearance, self.side_px), driving, expression, audio_feature
-        )
-        result: PerceptualFeatures = self.perceptual(generated)
-        output_real = no_gradient_scores(adversary.network, driving)
-        with frozen_parameters(adversary.network) as network:
-            output_generated = network(generated)
-        losses = {
-            "vgg": perceptual_loss(target_vgg, self.vgg(generated), settings.vgg_layer_weights),
-            "adversarial": generator_hinge_loss(scores(output_generated)),
-            "feature_matching": feature_matching_loss(features(output_real), features(output_generated)),
-            "decorrelation": self._decorrelation(expression, audio_feature),
-            "lip": lip_consistency_loss(self.encoders.lip(self.encoders.trunk(generated)), audio_feature),
-            "gaze": gaze_consistency_loss(self._gaze(result), self._gaze(target)),
-            "phi": feature_distance(target.phi, result.phi),
-            "psi": feature_distance(target.psi, result.psi),
-            "pixel": mean_absolute_difference(driving, generated),
-        }
-        return StepResult(losses, real=driving, generated=generated)
+        rows = self.encode(batch, augmented=True)
+        synthesis = self.generate(rows)
+        generated = synthesis.image.float()
+        losses = dict(self.picture_losses(synthesis, rows.driving, batch))
+        if self._settings.weights.decorrelation:
+            losses["decorrelation"] = self._decorrelation(rows.expression, rows.audio_feature)
+        if self._settings.weights.lip:
+            read = self._settings.pictures.face_rows or len(generated)
+            lip = self.encoders.lip(self.encoders.trunk(generated[:read]))
+            losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[:read])
+        return StepResult(losses, real=rows.driving, generated=generated)
 
     def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
         """L_decor of the batch and the memory banks; in training, the batch then enters the banks."""
@@ -209,59 +245,103 @@ class ExpressionModel(LossModule):
             self.audio_bank.push(audio_feature)
         return loss
 
-    def _gaze(self, features: PerceptualFeatures) -> Tensor:
-        if self._settings.gaze_with_blinks:
-            return torch.cat([features.gaze, features.blink], dim=1)
-        return features.gaze
-
 
 class ExpressionStage(Stage[ExpressionWindows]):
     """Stage 3: trains the expression head, the lip code, G and D; starts from all earlier stages."""
 
     name = "stage3_expression"
-    version = "1"
+    version = "2"
     settings_type = ExpressionStageSettings
 
     def __init__(self, context: StageContext, settings: ExpressionStageSettings) -> None:
         self.settings = settings
+        self._widths, self._first = context.networks.style_widths, context.parents["stage1_motion"]
         adversary = Adversary(context.networks.discriminator, settings.adversary)
         self.model = self._model = ExpressionModel(context, settings, adversary)
-        self.adversary = adversary
+        self.adversary = adversary if settings.weights.use_adversary else None
         self.loss_weights = vars(settings.weights) | settings.adversary.weights()
         self.optimizer = settings.optimizer
         self.adversary_optimizer = settings.adversary_optimizer
-        self.saved = {
+        saved: dict[str, nn.Module] = {
             "motion.to_emo": self._model.expression_head,
             "motion.emo_embed": self._model.expression_code,
             "lip_code": self._model.lip_code,
             "generator": self._model.generator,
-            "discriminator": adversary.network,
+            CODE_SCALE_PART: self._model.code_scale,
         }
+        if self.adversary is not None:
+            saved["discriminator"] = self.adversary.network
+        self.saved = saved
+        self._features: dict[str, FrameFeatures] = {}
         self.averaged = ("motion.to_emo", "motion.emo_embed", "lip_code", "generator")
 
     @override
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        """Cache the trunk's features, and measure the codes' scales on training frames."""
+        model = self._model
+        if self.settings.cache_features:
+            self._features = compute_stage_features(
+                indexes, model.encoders.trunk.network, model.side_px, settings.workers
+            )
+        device = next(model.parameters()).device
+        batches = first_batches(self.source(indexes[0]), settings, MEASURED_FRAMES)
+        encoded = [  # without their images, which take a gigabyte at 224 px
+            (rows.style.codes(), rows.feature)
+            for rows in (model.encode(batch.to(device)) for batch in batches)
+        ]
+        vectors = StyleVector(
+            **{name: torch.cat([codes[name] for codes, _ in encoded]) for name in encoded[0][0]}
+        )
+        model.code_scale.measure(vectors, self.settings.code_shares)
+        logger.info("Measured code scales: %s", model.code_scale.line())
+        if self.settings.start_from_stage1 and self.settings.start_from_motion_feature:
+            codes = model.code_scale(vectors).to_vector()[:, self._widths.appearance :]
+            expression = slice(self._widths.lip, self._widths.lip + self._widths.expression)
+            features = torch.cat([feature for _, feature in encoded])
+            start_from_motion_feature(model.generator, self._first, codes, features, expression)
+
+    @override
     def source(self, index: ClipIndex) -> ExpressionWindowSource:
-        return ExpressionWindowSource(index, self.settings.windows)
+        return ExpressionWindowSource(index, self.settings.windows, self._features.get(index.split))
 
     @override
     def held_out(self, batches: Iterable[ExpressionWindows]) -> list[HeldOutMetric]:
-        """PSNR and SSIM against copying the appearance frame; correlation of expression and audio."""
-        reconstruction, correlation = ReconstructionMetrics(), CorrelationMetric()
+        """PSNR and SSIM against copying the appearance frame; speech and yaw in the expression code."""
+        reconstruction, correlation, leakage = ReconstructionMetrics(), CorrelationMetric(), YawLeakage()
         for batch in batches:
-            rows = real_rows(batch)
-            appearance = to_network_input(batch.appearance[rows], self._model.side_px)
-            generated, driving, expression, audio_feature = self._reconstruct(batch)
-            reconstruction.add(generated[rows], driving[rows], appearance)
-            correlation.add(expression[rows], audio_feature[rows])
-        return [*reconstruction.metrics(), correlation.metric()]
+            rows = self._model.encode(batch).select(real_rows(batch))
+            generated = self._model.generate(rows).image.float()
+            reconstruction.add(generated, rows.driving, rows.portrait.image)
+            correlation.add(rows.expression, rows.audio_feature)
+            self._add_leakage(leakage, rows)
+        return [*reconstruction.metrics(), correlation.metric(), *leakage.metrics()]
+
+    def _add_leakage(self, leakage: YawLeakage, rows: EncodedRows) -> None:
+        """Turn of the head where each row takes the pose, or the expression, of the row before it."""
+        model = self._model
+        perceptual = model.picture_losses.perceptual
+        if perceptual is None or len(rows.driving) < 2:
+            return
+        style = rows.style
+
+        def yaw(**codes: Tensor) -> Tensor:
+            changed = dataclasses.replace(rows, style=dataclasses.replace(style, **codes))
+            features: PerceptualFeatures = perceptual(model.generate(changed).image.float())
+            return features.yaw
+
+        own = yaw()
+        leakage.add(
+            style.pose[:, 1].roll(1) - style.pose[:, 1],
+            yaw(pose=style.pose.roll(1, dims=0)) - own,
+            yaw(expression=style.expression.roll(1, dims=0)) - own,
+        )
 
     @override
     def sample_grid(self, batch: ExpressionWindows) -> Tensor:
         """Columns: appearance, driving frame, generated frame."""
-        generated, driving, _, _ = self._reconstruct(batch)
-        return torch.stack(
-            [to_network_input(batch.appearance, self._model.side_px), driving, generated], dim=1
-        )
+        rows = self._model.encode(batch)
+        generated = self._model.generate(rows).image.float()
+        return torch.stack([rows.portrait.image, rows.driving, generated], dim=1)
 
     @override
     def rank_state(self) -> dict[str, Tensor]:
@@ -282,21 +362,6 @@ class ExpressionStage(Stage[ExpressionWindows]):
     def to(self, device: torch.device) -> None:
         super().to(device)
         self._model.move_banks(device)
-
-    def _reconstruct(self, batch: ExpressionWindows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Generated and driving frames, expression and audio features, without augmentation."""
-        model = self._model
-        window = to_network_input(batch.window, model.side_px)
-        driving = window[:, window.shape[1] // 2]
-        expression = model.expression(window)
-        audio_feature: Tensor = model.encoders.audio(batch.mels)
-        appearance = to_network_input(batch.appearance, model.side_px)
-        return (
-            model.reconstruct(appearance, driving, expression, audio_feature),
-            driving,
-            expression,
-            audio_feature,
-        )
 
 
 STAGE: Final = ExpressionStage

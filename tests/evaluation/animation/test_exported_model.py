@@ -95,7 +95,9 @@ def test_export_is_deterministic_and_half_the_size(root: UPath, starter: Path, t
     export_run(root, "mine", tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == starter.read_bytes()
     tensors = load_file(starter)
-    networks = [value for name, value in tensors.items() if not name.startswith("eye_axes.")]
+    full = ("eye_axes.", "code_scale.")
+    networks = [value for name, value in tensors.items() if not name.startswith(full)]
+    assert tensors["code_scale.factors"].tolist() == [2.0, 0.5, 4.0, 3.0]
     assert {value.dtype for value in networks if value.is_floating_point()} == {torch.float16}
     assert not any(name.startswith(("discriminator", "perception")) for name in tensors)
     (average,) = (tmp_path / "root").glob(f"assets/stage3_expression/mine/*/{EMA_NAME}")

@@ -12,10 +12,16 @@ from evaluation.animation.loading import load_talking_head
 from evaluation.animation.postprocessing import OFFICIAL_POSTPROCESSING, PostprocessingConfig
 from models.motion import MotionEncoder
 from models.official import load_official
+from models.portrait_warp import Portrait
 from models.presets import PRESETS, TINY
 from models.style_vector import StyleVector
 from storage.root import open_root
-from tests.factories.evaluation.head_files import publish_toy_run, stage3_parts, write_released_tiny
+from tests.factories.evaluation.head_files import (
+    publish_toy_run,
+    stage3_parts,
+    toy_code_scale,
+    write_released_tiny,
+)
 from tests.factories.training.stages import TOY, TOY_SIDE_PX
 from tests.factories.training.toy_run import TOY_RUN, parent_parts
 from training.jobs.plan import RUN_PRESETS
@@ -57,6 +63,24 @@ def test_run_codes_come_from_every_stage(tmp_path: Path) -> None:
     torch.testing.assert_close(head.lip(mels), lip)
 
 
+@pytest.mark.usefixtures("toy_presets")
+def test_run_renders_with_scaled_codes(tmp_path: Path) -> None:
+    root = publish_toy_run(tmp_path / "root", "mine")
+    head = load_talking_head("mine", root, "cpu")
+    who = head.appearance(crops(1, TOY_SIDE_PX)[0])
+    source = torch.Generator().manual_seed(0)
+    widths = TOY.style_widths
+    lip, expression, eye, pose = (torch.randn(2, width, generator=source) for width in widths.as_tuple()[1:])
+    made = head.render(StyleVector(who.code.expand(2, -1), lip, expression, eye, pose), who)
+    scales = toy_code_scale().factors.tolist()
+    scaled = [code * scale for code, scale in zip((lip, expression, eye, pose), scales, strict=True)]
+    style = torch.cat([who.code.expand(2, -1), *scaled], dim=1)
+    generator = stage3_parts(6)["generator"].eval()
+    with torch.no_grad():
+        expected = generator(style, who.map.expand(2, -1, -1, -1), noise="stored")
+    assert np.abs(made.transpose(0, 3, 1, 2) - (expected.numpy() + 1) * 127.5).max() <= 0.51
+
+
 def test_released_files_give_codes_and_pictures(tmp_path: Path) -> None:
     write_released_tiny(tmp_path / "released")
     root, side = open_root(str(tmp_path / "root")), TINY.image_side_px
@@ -85,7 +109,13 @@ def test_released_files_give_codes_and_pictures(tmp_path: Path) -> None:
     made = plain.render(style, who)
     generator = load_official(tmp_path / "released", TINY).generator
     with torch.no_grad():
-        expected = generator(style.to_vector(), who.map.expand(3, -1, -1, -1), noise="stored")
+        portrait = Portrait(who.image.expand(3, -1, -1, -1), who.motion_feature.expand(3, -1))
+        expected = generator(
+            style.to_vector(),
+            who.map.expand(3, -1, -1, -1),
+            noise="stored",
+            portrait=portrait,
+        )
     assert made.shape == (3, side, side, 3)
     assert np.abs(made.transpose(0, 3, 1, 2) - (expected.numpy() + 1) * 127.5).max() <= 0.51
 

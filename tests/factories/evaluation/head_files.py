@@ -23,6 +23,7 @@ from training.jobs.job import TrainingJob
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import JOB_NAME
 from training.stage_catalog import EYE_AXES_PART
+from training.stages.code_scale import CODE_SCALE_PART, CodeScale
 from training.stages.eye_axes import EyeAxes
 
 
@@ -50,7 +51,15 @@ def stage3_parts(seed: int) -> dict[str, nn.Module]:
         "motion.emo_embed": motion.emo_embed,
         "lip_code": motion.mouth_embed,
         "generator": generator,
+        CODE_SCALE_PART: toy_code_scale(),
     }
+
+
+def toy_code_scale() -> CodeScale:
+    """Factors that differ from one another and from 1; float16 numbers."""
+    scale = CodeScale()
+    scale.factors.copy_(torch.tensor([2.0, 0.5, 4.0, 3.0]))
+    return scale
 
 
 def fitted_axes() -> EyeAxes:

@@ -14,9 +14,9 @@ from typing_extensions import override
 from evaluation.animation.eye_parts import EyeParts
 from evaluation.animation.postprocessing import PostprocessingConfig
 from evaluation.animation.rendering import CONTROLS, AnimationInputs
-from evaluation.animation.talking_head import FaceMotion, HeadNetworks, TalkingHead
-from models.appearance import Appearance
+from evaluation.animation.talking_head import EncodedPortrait, FaceMotion, HeadNetworks, TalkingHead
 from models.generator import Generator
+from models.portrait_warp import Portrait
 from training.data.sources import WindowFrom
 
 SIDE_PX: Final = 48
@@ -34,8 +34,8 @@ class PixelGenerator(nn.Module):
     config = _Config()
 
     @override
-    def forward(self, style: Tensor, appearance_map: Tensor, noise: str) -> Tensor:
-        assert len(style) == len(appearance_map)
+    def forward(self, style: Tensor, appearance_map: Tensor, noise: str, *, portrait: Portrait) -> Tensor:
+        assert len(style) == len(appearance_map) == len(portrait.image)
         assert noise == "stored"
         codes = torch.split(style, [1, 1, 2, 6, 6], dim=1)[1:]
         bands = [code.repeat_interleave(SIDE_PX // code.shape[1], dim=1) for code in codes]
@@ -52,8 +52,9 @@ class PixelNetworks(HeadNetworks):
         self.encoded = 0
 
     @override
-    def appearance_of(self, image: Tensor) -> Appearance:
-        return Appearance(torch.zeros(len(image), 1), torch.zeros(len(image), 1, 1, 1))
+    def appearance_of(self, image: Tensor) -> EncodedPortrait:
+        rows = len(image)
+        return EncodedPortrait(torch.zeros(rows, 1), torch.zeros(rows, 1, 1, 1), image, torch.zeros(rows, 1))
 
     @override
     def motion_of(self, image: Tensor) -> FaceMotion:

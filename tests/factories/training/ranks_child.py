@@ -14,7 +14,7 @@ import torch
 from models.presets import PRESETS
 from tests.factories.training import toy_run
 from tests.factories.training.stages import TOY, TOY_LANDMARK_TRUNK
-from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN
+from tests.factories.training.toy_run import LOGGING, TOY_RUN, WARP_CONFIG
 from training.engine.progress import HeldOutMetric
 from training.engine.trainer import Trainer
 from training.jobs.job import TrainingJob
@@ -43,7 +43,7 @@ def run(folder: Path, root: str, rank: int, ranks: int) -> None:
             os.environ.update(rank_environment(rank, ranks, folder / f"{stage}.rendezvous"))
         work = folder / stage
         work.mkdir(parents=True, exist_ok=True)
-        config = CONFIG.replace(steps=1, batch_size=ROWS // ranks, processes=ranks)
+        config = WARP_CONFIG.replace(steps=1, batch_size=ROWS // ranks, processes=ranks)
         with mock.patch.object(Trainer, "run", _run_and_write):
             train(TrainingJob(root=root, stage=stage, config=config, work=work))
 

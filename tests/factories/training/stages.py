@@ -1,5 +1,6 @@
 """Networks so small that a step takes milliseconds, and weights as earlier stages would have left them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,12 +12,13 @@ from models.audio import AudioConfig
 from models.discriminator import DiscriminatorConfig
 from models.external.face_reconstruction import FaceReconstructionConfig
 from models.external.vgg19 import VGG19Config
-from models.generator import GeneratorConfig
+from models.generator import Generator, GeneratorConfig
 from models.landmark_trunk import LandmarkTrunkConfig
 from models.motion import MotionConfig, MotionEncoder
 from models.perception import PerceptionConfig
 from models.presets import NetworkPreset
 from models.residual_trunk import ResidualTrunkConfig
+from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 from training.data.batches import RowFacts
 from training.engine.stage_weights import StageWeights, collect
 from training.stages.stage import LossModule, StageContext
@@ -56,12 +58,32 @@ TOY: Final = NetworkPreset(
         feature_width=16,
         lip_width=8,
     ),
-    generator=GeneratorConfig(style_width=153, start_side_px=4, channels=(16, 16, 16, 16)),
+    generator=GeneratorConfig(
+        style_width=153,
+        start_side_px=4,
+        channels=(16, 16, 16, 16),
+        skip_count=2,
+        appearance_width=128,
+        motion_feature_width=24,
+    ),
     discriminator=DiscriminatorConfig(layer_count=2, filters=8, largest_filters=16),
     vgg19=VGG19Config(block_channels=(4, 4, 4, 4, 4)),
     perception=PerceptionConfig(trunk=TOY_LANDMARK_TRUNK),
     face_reconstruction=FaceReconstructionConfig(trunk=TOY_TRUNK),
 )
+TOY_WARP: Final = dataclasses.replace(
+    TOY, generator=dataclasses.replace(TOY.generator, appearance_path="warp")
+)
+
+
+def trained_flow(generator: Generator) -> Generator:
+    """The generator with a flow other than zero, as after some steps: gradients reach all of it."""
+    if generator.config.appearance_path == "warp":
+        with torch.no_grad():
+            generator.coarse_flow.out.weight.normal_(std=0.01)
+            for head in generator.warps:
+                head.get_parameter("conv.weight").normal_(std=0.01)
+    return generator
 
 
 def toy_weights(parts: Mapping[str, nn.Module], origin: str = "toy") -> StageWeights:
@@ -101,6 +123,12 @@ def random_frames(*shape: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     size = (*shape, 3, TOY_SIDE_PX, TOY_SIDE_PX)
     return torch.randint(0, 256, size, generator=generator).to(torch.uint8)
+
+
+def random_landmarks(rows: int, seed: int = 7) -> Tensor:
+    """float32 [rows, 478, 3] px, anywhere in the stored crops."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(rows, LANDMARK_COUNT, 3, generator=generator) * CROP_SIDE_PX
 
 
 def parts_with_gradients(module: LossModule) -> set[str]:

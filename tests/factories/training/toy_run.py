@@ -1,7 +1,8 @@
 """A training run of networks so small that a step takes a tenth of a second: root, parents and presets.
 
 `TOY_RUN` replaces the preset `tiny_cpu`, so that tests run the same code as users, from the configuration to
-the published files.
+the published files. `TOY_CACHED_RUN` replaces `small_gpu`: the same with cached features. Both have the
+appearance path `map` unless the configuration asks for `warp`, whose parents are `WARP_CONFIG`'s run.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from unittest import mock
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,14 +24,14 @@ from models.discriminator import MultiScaleDiscriminator
 from models.generator import Generator
 from models.motion import MotionEncoder
 from models.perception import PerceptionNetwork
-from models.presets import PRESETS
+from models.presets import PRESETS, NetworkPreset
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories.training import data as data_makers
 from tests.factories.training.data import make_data_set
-from tests.factories.training.stages import TOY
+from tests.factories.training.stages import TOY, TOY_WARP, trained_flow
 from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import WEIGHTS_NAME
 from training.engine.settings import LoggingConfig, TrainerSettings
@@ -38,7 +40,11 @@ from training.jobs.config import TrainingConfig
 from training.jobs.plan import RUN_PRESETS
 from training.runs.preset import RunPreset, StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
+from training.stages import stage1_motion, stage3_expression
 from training.stages.generator import first_generator_config
+from training.stages.picture_losses import PictureSettings
+from training.stages.stage1_motion import MotionWeights
+from training.stages.stage3_expression import ExpressionWeights
 
 STEPS: Final = 8
 TRAINER: Final = TrainerSettings(steps=STEPS, batch_size=2, ema_decay=0.9)
@@ -53,32 +59,75 @@ LOGGING: Final = LoggingConfig(
     prefetch_batches=2,
 )
 _TINY: Final = TINY_CPU.stages
+# Toy images are too small for MediaPipe's networks.
+PICTURES: Final = PictureSettings(face_reader="perception")
+ALL_PICTURE_WEIGHTS: Final = {
+    "phi": 0.05,
+    "psi": 0.1,
+    "vgg": 2.0,
+    "adversarial": 0.02,
+    "feature_matching": 0.1,
+    "pixel": 10.0,
+    "edges": 1.0,
+    "gaze": 1.0,
+    "lids": 1.0,
+    "flow": 5.0,  # of networks with the appearance path `warp`
+}
 TOY_RUN: Final = dataclasses.replace(
     TINY_CPU,
     stages={
         **_TINY,
         "perception": dataclasses.replace(_TINY["perception"], trainer=TRAINER),
-        "stage1_motion": dataclasses.replace(
-            _TINY["stage1_motion"], trainer=TRAINER.replace(gradient_clip_norm=1.0)
+        "stage1_motion": StageRun(
+            _TINY["stage1_motion"].settings.replace(
+                weights=MotionWeights(**ALL_PICTURE_WEIGHTS),
+                pictures=PICTURES,
+                trunk_rate_factor=0.01,
+                cache_features=False,
+            ),
+            TRAINER.replace(gradient_clip_norm=1.0),
         ),
         "stage3_expression": StageRun(
             _TINY["stage3_expression"].settings.replace(
+                weights=ExpressionWeights(**ALL_PICTURE_WEIGHTS, decorrelation=3.0),
+                pictures=PICTURES,
                 memory_rows=7,  # two rows a step: the ring is overwritten from the fourth step on
                 windows=ExpressionWindowSettings(window_frames=3),
+                cache_features=False,
             ),
             TRAINER,
         ),
     },
     logging=LOGGING,
 )
+
+
+def _changed(stage: str, **settings: Any) -> StageRun:
+    run = TOY_RUN.stages[stage]
+    return dataclasses.replace(run, settings=run.settings.replace(**settings))
+
+
+TOY_CACHED_RUN: Final = dataclasses.replace(
+    TOY_RUN,
+    stages={
+        **TOY_RUN.stages,
+        "stage1_motion": _changed("stage1_motion", trunk_rate_factor=0.0, cache_features=True),
+        "stage3_expression": _changed("stage3_expression", cache_features=True),
+    },
+)
 CONFIG: Final = TrainingConfig(device="cpu", run="toy")
+WARP_CONFIG: Final = CONFIG.replace(run="toy-warp", appearance_path="warp")
+MEASURED_FRAMES: Final = 8  # in place of stages 1 and 3's
 
 
 def install() -> None:
-    """Replace `tiny_cpu` by the toy run in this process."""
+    """Replace `tiny_cpu` and `small_gpu` by the toy runs in this process."""
     torch.set_num_threads(1)
-    cast("dict[str, RunPreset]", RUN_PRESETS)["tiny_cpu"] = TOY_RUN
+    presets = cast("dict[str, RunPreset]", RUN_PRESETS)
+    presets["tiny_cpu"], presets["small_gpu"] = TOY_RUN, TOY_CACHED_RUN
     cast("dict[str, Any]", PRESETS)["tiny"] = TOY
+    for stage in (stage1_motion, stage3_expression):
+        vars(stage)["MEASURED_FRAMES"] = MEASURED_FRAMES
 
 
 def make_root(folder: Path) -> UPath:
@@ -93,8 +142,9 @@ def make_root(folder: Path) -> UPath:
         return BuildReport({}, {})
 
     materialise(root, Recipe("dataset", "whole", "1", {}, {}), copy)
-    for stage, parts in parent_parts().items():
-        publish_weights(root, stage, CONFIG.run, parts)
+    for config, networks in ((CONFIG, TOY), (WARP_CONFIG, TOY_WARP)):
+        for stage, parts in parent_parts(networks).items():
+            publish_weights(root, stage, config.run, parts)
     return root
 
 
@@ -108,18 +158,18 @@ def publish_weights(root: UPath, stage: str, run: str, parts: Mapping[str, nn.Mo
     materialise(root, Recipe(stage, run, "1", {}, {}), write)
 
 
-def parent_parts() -> dict[str, dict[str, nn.Module]]:
+def parent_parts(networks: NetworkPreset = TOY) -> dict[str, dict[str, nn.Module]]:
     """Untrained networks by stage and part; the same at every call."""
     with torch.random.fork_rng([]):
         torch.manual_seed(11)
-        motion, audio = MotionEncoder(TOY.motion), AudioEncoder(TOY.audio)
+        motion, audio = MotionEncoder(networks.motion), AudioEncoder(networks.audio)
         return {
-            "perception": {"perception": PerceptionNetwork(TOY.perception)},
+            "perception": {"perception": PerceptionNetwork(networks.perception)},
             "stage1_motion": {
-                "appearance": AppearanceEncoder(TOY.appearance),
+                "appearance": AppearanceEncoder(networks.appearance),
                 "motion.model": motion.model,
-                "generator": Generator(first_generator_config(TOY)),
-                "discriminator": MultiScaleDiscriminator(TOY.discriminator),
+                "generator": trained_flow(Generator(first_generator_config(networks))),
+                "discriminator": MultiScaleDiscriminator(networks.discriminator),
             },
             "stage2_lip": {"motion.to_mouth": motion.to_mouth, "audio.model": audio.model},
             "stage2_eye": {"motion.to_eye": motion.to_eye, "motion.eye_embed": motion.eye_embed},
@@ -131,14 +181,18 @@ def parent_parts() -> dict[str, dict[str, nn.Module]]:
 
 
 def textured_jpeg(clip: int, frame: int, kind: int) -> bytes:
-    """A coarse pattern of colours, different for each image; 224 px."""
+    """A smooth pattern of colours, different for each image; 224 px.
+
+    Without flat parts, in which rounding would decide the gradient of max-pooling and of L1 losses.
+    """
     rng = np.random.default_rng([clip, frame, kind])
-    return encode_jpeg(np.kron(rng.integers(0, 256, (7, 7, 3)), np.ones((32, 32, 1))).astype(np.uint8), 80)
+    colours = rng.integers(0, 256, (7, 7, 3)).astype(np.uint8)
+    return encode_jpeg(np.asarray(cv2.resize(colours, (224, 224), interpolation=cv2.INTER_CUBIC)), 95)
 
 
-def toy_parents() -> dict[str, StageWeights]:
+def toy_parents(networks: NetworkPreset = TOY) -> dict[str, StageWeights]:
     """The same weights as the parents of a stage."""
-    return {stage: StageWeights(stage, collect(parts)) for stage, parts in parent_parts().items()}
+    return {stage: StageWeights(stage, collect(parts)) for stage, parts in parent_parts(networks).items()}
 
 
 def same(a: Any, b: Any, path: str = "") -> None:

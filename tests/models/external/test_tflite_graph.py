@@ -39,6 +39,29 @@ def test_gradients_reach_the_image_and_not_the_weights() -> None:
     assert not list(network.parameters())
 
 
+@pytest.mark.parametrize("file", ["face_landmark/face_landmark.tflite", "iris_landmark/iris_landmark.tflite"])
+def test_graphs_equal_tensorflow_lite(file: str) -> None:
+    interpreters = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert, TensorFlow Lite's runtime, is not installed"
+    )
+    path = MEDIAPIPE / "modules" / file
+    network = TFLiteNetwork(read_graph(path))
+    side = network.input_side_px
+    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    interpreter = interpreters.Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    (given,) = interpreter.get_input_details()
+    interpreter.set_tensor(given["index"], picture.permute(0, 2, 3, 1).numpy())
+    interpreter.invoke()
+    outputs = network(picture)
+    details = interpreter.get_output_details()
+    assert len(outputs) == len(details)
+    for output, detail in zip(outputs, details, strict=True):
+        expected = torch.from_numpy(interpreter.get_tensor(detail["index"]))
+        assert output.numel() == expected.numel()
+        torch.testing.assert_close(output.flatten(), expected.flatten(), rtol=1e-3, atol=1e-2)
+
+
 def test_other_operators_are_refused() -> None:
     with pytest.raises(ValueError, match=r"attention\.tflite: operator 18 is not supported; supported: ADD"):
         read_graph(FACE_LANDMARK / "face_landmark_with_attention.tflite")

@@ -14,7 +14,14 @@ from training.data.batches import Batch
 from training.data.eye_anchors import EyeAnchorSource
 from training.data.index import read_clip_index
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
-from training.data.loader import BatchStream, LoaderSettings, RowDataset, single_pass, source_fingerprint
+from training.data.loader import (
+    BatchStream,
+    LoaderSettings,
+    RowDataset,
+    first_batches,
+    single_pass,
+    source_fingerprint,
+)
 from training.data.sampling import Cursor, OrderSettings, Slot, World
 from training.data.shard_reader import CorruptMemberError, ShardReader
 from training.data.sources import (
@@ -139,6 +146,14 @@ def test_loading_keeps_the_global_random_state(root: Path) -> None:
     before = torch.get_rng_state()
     next(iter(BatchStream(pairs(root), settings(2, workers=1))))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(1, 1), (2, 1), (3, 2), (11, 6)])
+def test_first_batches_are_the_streams_first(root: Path, rows: int, batches: int) -> None:
+    first = list(first_batches(pairs(root), settings(2, workers=1), rows))
+    assert len(first) == batches  # of two rows; 11 rows go through the clips twice
+    expected = itertools.islice(BatchStream(pairs(root), settings(2)), batches)
+    assert all(same(a, b) for a, b in zip(first, expected, strict=True))
 
 
 def test_single_pass_pads_and_marks_the_last_batch(root: Path) -> None:

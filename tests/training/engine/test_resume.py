@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -17,7 +17,7 @@ from torch import Tensor
 from upath import UPath
 
 from tests.factories.training import resume_child
-from tests.factories.training.toy_run import CONFIG, STEPS, same
+from tests.factories.training.toy_run import CONFIG, STEPS, WARP_CONFIG, same
 from training.engine.checkpoint import (
     CHECKPOINTS_FOLDER,
     EMA_NAME,
@@ -32,12 +32,14 @@ pytestmark = pytest.mark.slow
 TIMEOUT_SECONDS = 300.0
 
 
-def make_job(folder: Path, root: UPath, stage: str, ranks: int) -> Path:
+def make_job(
+    folder: Path, root: UPath, stage: str, ranks: int, preset: Literal["tiny_cpu", "small_gpu"] = "tiny_cpu"
+) -> Path:
     job = folder / "job.json"
     (folder / "work").mkdir(parents=True)
-    TrainingJob(
-        root=str(root), stage=stage, config=CONFIG.replace(processes=ranks), work=folder / "work"
-    ).write(job)
+    base = WARP_CONFIG if preset == "small_gpu" else CONFIG
+    config = base.replace(processes=ranks, preset=preset)
+    TrainingJob(root=str(root), stage=stage, config=config, work=folder / "work").write(job)
     return job
 
 
@@ -103,14 +105,20 @@ def last_step(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("stage", "ranks"), [("stage3_expression", 1), ("stage1_motion", 2), ("stage3_expression", 2)]
+    ("stage", "ranks", "preset"),
+    [
+        ("stage3_expression", 1, "tiny_cpu"),
+        ("stage1_motion", 2, "tiny_cpu"),
+        ("stage3_expression", 2, "tiny_cpu"),
+        ("stage3_expression", 1, "small_gpu"),  # with cached features and the path `warp`
+    ],
 )
 def test_run_killed_at_any_step_resumes_bit_for_bit(
-    tmp_path: Path, toy_root: UPath, stage: str, ranks: int
+    tmp_path: Path, toy_root: UPath, stage: str, ranks: int, preset: Literal["tiny_cpu", "small_gpu"]
 ) -> None:
     uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
-    train(make_job(uninterrupted, toy_root, stage, ranks), ranks)
-    job = make_job(killed, toy_root, stage, ranks)
+    train(make_job(uninterrupted, toy_root, stage, ranks, preset), ranks)
+    job = make_job(killed, toy_root, stage, ranks, preset)
     at = random.choice([4, 5, 7])
     print(f"killed at step {at}")  # noqa: T201
     kill_when(lambda: last_step(killed) == at, start(job, ranks, pause_at_step=at))

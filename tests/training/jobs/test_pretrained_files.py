@@ -22,6 +22,7 @@ from training.jobs.stage_run import reload_stage, run_stage
 from training.jobs.worker import train
 from training.stage_catalog import STAGE_NAMES, stage_info
 from training.stages import perceptual_networks
+from training.stages.code_scale import UNSCALED, CodeShares
 from weights.resolve import resolve_config, resolve_files
 
 WITHOUT_WEIGHTS = {"networks", "stage", "trainer", "processes"}
@@ -182,6 +183,9 @@ def test_released_files_have_two_names(tmp_path: Path) -> None:
     settings = stage_settings("stage2_eye", config)
     assert settings["start_from_sha256"][1] == hashlib.sha256(b"motion_mode.pth").hexdigest()
     assert plan_stage("stage2_eye", config).released_folder == tmp_path
+    # The released generator reads codes as they are.
+    assert plan_stage("stage3_expression", config).settings.code_shares == UNSCALED
+    assert plan_stage("stage3_expression", TrainingConfig()).settings.code_shares == CodeShares()
     (tmp_path / "motion_mode.pth").rename(tmp_path / "motion_model.pth")
     assert stage_settings("stage2_eye", config) == settings
     with pytest.raises(ValueError, match=r"^start_from does not take vgg19; it takes pdfgc_official$"):

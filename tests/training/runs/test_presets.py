@@ -4,6 +4,7 @@ from tests.factories.training.stages import TOY
 from tests.factories.training.toy_run import toy_parents
 from training.engine.optimizer import OptimizerStep
 from training.jobs.plan import RUN_PRESETS
+from training.stage_catalog import STAGE_NAMES
 from training.stages.stage import LossModule, StageContext, stage_class
 
 GENERATOR_STAGES = ("stage1_motion", "stage3_expression")
@@ -14,16 +15,14 @@ GENERATOR_STAGES = ("stage1_motion", "stage3_expression")
 def test_presets_move_unit_variance_weights(preset: str, stage_name: str) -> None:
     run = RUN_PRESETS[preset].stage(stage_name)
     stage = stage_class(stage_name)(StageContext(TOY, toy_parents()), run.settings)
-    assert stage.adversary is not None
-    assert stage.adversary_optimizer is not None
-    steps = {
-        "model": OptimizerStep(stage.model, stage.model, {}, stage.optimizer, run.trainer),
-        "adversary": OptimizerStep(
-            stage.adversary, stage.adversary, {}, stage.adversary_optimizer, run.trainer
-        ),
-    }
-    generator = rates_and_decays(stage.model, steps["model"], "generator.")
-    discriminator = rates_and_decays(stage.adversary, steps["adversary"], "")
+    step = OptimizerStep(stage.model, stage.model, {}, stage.optimizer, run.trainer)
+    generator, discriminator = rates_and_decays(stage.model, step, "generator."), set[tuple[float, float]]()
+    assert (stage.adversary is None) == (preset in ("tiny_cpu", "starter"))
+    if stage.adversary is not None:
+        assert stage.adversary_optimizer is not None
+        step = OptimizerStep(stage.adversary, stage.adversary, {}, stage.adversary_optimizer, run.trainer)
+        discriminator = rates_and_decays(stage.adversary, step, "")
+        assert discriminator
     assert {decay for _, decay in generator | discriminator} == {0.0}
     ((rate, _),) = generator
     # Short runs take larger steps: the rule is that a weight can move by about its own size.
@@ -42,6 +41,17 @@ def rates_and_decays(module: LossModule, step: OptimizerStep, prefix: str) -> se
         for name, value in module.named_parameters()
         if name.startswith(prefix) and value.requires_grad
     }
+
+
+def test_starter_is_tiny_cpu_at_96_px_with_more_steps() -> None:
+    starter, tiny = RUN_PRESETS["starter"], RUN_PRESETS["tiny_cpu"]
+    assert starter.network_preset.image_side_px == 96
+    assert set(starter.stages) == set(STAGE_NAMES)
+    for name in STAGE_NAMES:
+        run, base = starter.stage(name), tiny.stage(name)
+        assert isinstance(run.settings, stage_class(name).settings_type)
+        assert run.trainer.steps > base.trainer.steps
+        assert run.settings.replace(optimizer=base.settings.optimizer) == base.settings
 
 
 def test_default_settings_of_the_generator() -> None:

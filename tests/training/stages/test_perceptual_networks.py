@@ -12,10 +12,11 @@ from models.external.emonet import EmoNet, EmoNetConfig
 from models.external.face_reconstruction import FaceReconstruction, FaceReconstructionConfig
 from models.external.l2cs import L2CS, L2CSConfig
 from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
+from models.perception import PerceptionNetwork
 from models.residual_trunk import ResidualTrunkConfig
 from tests.factories.models.weights import TOY_EMONET, randomise
 from tests.factories.training.stages import TOY
-from tests.factories.training.toy_run import toy_parents
+from tests.factories.training.toy_run import PICTURES, toy_parents
 from tests.training.stages.test_stage1_motion import make_batch as make_pairs
 from tests.training.stages.test_stage3_expression import make_batch as make_windows
 from training.engine.optimizer import weighted_total
@@ -24,6 +25,7 @@ from training.stages.perceptual_networks import (
     DEEP3D_SQUARE,
     EMONET_SQUARE,
     L2CS_SQUARE,
+    PerceptionReader,
     PerceptualNetworks,
     build_perceptual_networks,
     crop_square,
@@ -33,6 +35,7 @@ from training.stages.stage1_motion import MotionStage, MotionStageSettings
 from training.stages.stage3_expression import ExpressionStage, ExpressionStageSettings
 
 FILES = PretrainedFiles(deep3d=Path("deep3d"), emonet=Path("emonet"), l2cs=Path("l2cs"))
+STAGE1, STAGE3 = MotionStageSettings(pictures=PICTURES), ExpressionStageSettings(pictures=PICTURES)
 TRUNK = ResidualTrunkConfig(image_side_px=32, stem_channels=4, block_counts=(1, 1, 1, 1))
 
 
@@ -64,21 +67,26 @@ def toy_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build_toy(files: PretrainedFiles = FILES) -> PerceptualNetworks:
     torch.manual_seed(0)
-    return build_perceptual_networks(StageContext(TOY, toy_parents(), files)).eval()
+    return build_perceptual_networks(StageContext(TOY, toy_parents(), files), "perception").eval()
 
 
 def random_image() -> Tensor:
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
-def test_defaults_take_all_features_from_perception() -> None:
+def perception_of(networks: PerceptualNetworks) -> PerceptionNetwork:
+    assert isinstance(networks.reader, PerceptionReader)
+    return networks.reader.perception
+
+
+def test_perception_reader_gives_all_features() -> None:
     networks = build_toy(PretrainedFiles())
     with torch.no_grad():
-        features, perceived = networks(random_image()), networks.perception(random_image())
+        features, perceived = networks(random_image()), perception_of(networks)(random_image())
     assert torch.equal(features.phi, perceived.feature)
     assert torch.equal(features.psi, perceived.shape_feature)
     assert torch.equal(features.gaze, perceived.gaze)
-    assert torch.equal(features.blink, perceived.blink)
+    assert torch.equal(features.lids, perceived.blink)
 
 
 @pytest.mark.usefixtures("toy_networks")
@@ -90,7 +98,7 @@ def test_pretrained_networks_see_their_squares() -> None:
         emotion = toy_emonet(Path())(crop_square(random_image(), EMONET_SQUARE, 32))
         mean, deviation = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
         gaze = toy_l2cs(Path())((crop_square(random_image(), L2CS_SQUARE, 32) - mean) / deviation)
-        blink = networks.perception(random_image()).blink
+        blink = perception_of(networks)(random_image()).blink
     assert networks.reconstruction is not None
     weights = networks.reconstruction.state_dict()
     matrix = torch.cat([weights[f"final_layers.{index}.weight"][:, :, 0, 0] for index in range(7)])
@@ -98,7 +106,7 @@ def test_pretrained_networks_see_their_squares() -> None:
     torch.testing.assert_close(features.phi @ matrix.T + offset, face, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(features.psi, emotion.feature)
     torch.testing.assert_close(features.gaze, gaze)
-    torch.testing.assert_close(features.blink, blink)
+    torch.testing.assert_close(features.lids, blink)
 
 
 @pytest.mark.usefixtures("toy_networks")
@@ -133,7 +141,7 @@ def test_pretrained_networks_do_not_change_initial_weights() -> None:
     initial: list[Mapping[str, Tensor]] = []
     for files in (PretrainedFiles(), FILES):
         torch.manual_seed(0)
-        stage = MotionStage(StageContext(TOY, toy_parents(), files), MotionStageSettings())
+        stage = MotionStage(StageContext(TOY, toy_parents(), files), STAGE1)
         initial.append(stage.saved["generator"].state_dict())
     assert all(torch.equal(value, initial[1][key]) for key, value in initial[0].items())
 
@@ -143,7 +151,7 @@ def step(stage: Stage[Any], batch: Any) -> Mapping[str, Tensor]:
     model = stage.model.train()
     losses = model(batch).losses
     weighted_total(losses, stage.loss_weights).backward()
-    frozen = model.get_submodule("perceptual")
+    frozen = model.get_submodule("picture_losses.perceptual")
     assert not any(module.training for module in frozen.modules())
     assert all(value.grad is None for value in frozen.parameters())
     generator: nn.Module = stage.saved["generator"]
@@ -156,7 +164,7 @@ def step(stage: Stage[Any], batch: Any) -> Mapping[str, Tensor]:
 @pytest.mark.usefixtures("toy_networks")
 def test_stage1_step_with_pretrained_networks_in_bfloat16() -> None:
     torch.manual_seed(0)
-    stage = MotionStage(StageContext(TOY, toy_parents(), FILES), MotionStageSettings())
+    stage = MotionStage(StageContext(TOY, toy_parents(), FILES), STAGE1)
     with torch.autocast("cpu", torch.bfloat16):
         losses = step(stage, make_pairs())
     assert min(losses["phi"], losses["psi"]) > 0
@@ -165,7 +173,7 @@ def test_stage1_step_with_pretrained_networks_in_bfloat16() -> None:
 @pytest.mark.usefixtures("toy_networks")
 def test_stage3_step_with_pretrained_networks() -> None:
     torch.manual_seed(0)
-    stage = ExpressionStage(StageContext(TOY, toy_parents(), FILES), ExpressionStageSettings())
+    stage = ExpressionStage(StageContext(TOY, toy_parents(), FILES), STAGE3)
     losses = step(stage, make_windows())
     assert min(losses["phi"], losses["psi"], losses["gaze"]) > 0
 

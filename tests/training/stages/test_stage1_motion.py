@@ -1,30 +1,49 @@
+import dataclasses
 from collections.abc import Mapping
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tests.factories.training.stages import TOY, random_frames, row_facts
-from tests.factories.training.toy_run import parent_parts, toy_parents
+from models.generator import Synthesis
+from models.presets import NetworkPreset
+from tests.factories.training.stages import (
+    TOY,
+    TOY_WARP,
+    random_frames,
+    random_landmarks,
+    row_facts,
+    trained_flow,
+)
+from tests.factories.training.toy_run import ALL_PICTURE_WEIGHTS, PICTURES, parent_parts, toy_parents
 from training.data.batches import ClipPairs
 from training.engine.optimizer import OptimizerStep, weighted_total
 from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.stages.adversary import AdversarySettings
 from training.stages.stage import StageContext
-from training.stages.stage1_motion import MotionStage, MotionStageSettings
+from training.stages.stage1_motion import MotionModel, MotionStage, MotionStageSettings, MotionWeights
 
 ROWS = 3
+SETTINGS = MotionStageSettings(pictures=PICTURES, weights=MotionWeights(**ALL_PICTURE_WEIGHTS))
 
 
-def make_stage(settings: MotionStageSettings | None = None) -> MotionStage:
+def make_stage(settings: MotionStageSettings = SETTINGS, networks: NetworkPreset = TOY_WARP) -> MotionStage:
     torch.manual_seed(0)
-    return MotionStage(StageContext(TOY, toy_parents()), settings or MotionStageSettings())
+    stage = MotionStage(StageContext(networks, toy_parents(networks)), settings)
+    trained_flow(model_of(stage).generator)
+    return stage
+
+
+def model_of(stage: MotionStage) -> MotionModel:
+    assert isinstance(stage.model, MotionModel)
+    return stage.model
 
 
 def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> ClipPairs:
     frames = [random_frames(ROWS, seed=seed) for seed in (1, 2)]
-    return ClipPairs(row_facts(ROWS, real=real), appearance=frames[0], driving=frames[1])
+    landmarks = [random_landmarks(ROWS, seed=seed) for seed in (1, 2)]
+    return ClipPairs(row_facts(ROWS, real=real), *frames, *landmarks)
 
 
 def without_gradient(named: Mapping[str, Tensor]) -> list[str]:
@@ -45,7 +64,7 @@ def test_stage1_model_step_gradients() -> None:
 
 @pytest.mark.parametrize("r1", [0.0, 0.5])
 def test_stage1_adversary_step_gradients(r1: float) -> None:
-    stage = make_stage(MotionStageSettings(adversary=AdversarySettings(r1=r1)))
+    stage = make_stage(SETTINGS.replace(adversary=AdversarySettings(r1=r1)))
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
     assert result.real is not None
@@ -73,7 +92,8 @@ def test_stage1_losses_have_weights() -> None:
 
 def test_stage1_loss_networks_are_frozen() -> None:
     stage = make_stage()
-    networks = {name: stage.model.get_submodule(name) for name in ("perceptual", "vgg")}
+    names = ("picture_losses.perceptual", "picture_losses.vgg")
+    networks = {name: stage.model.get_submodule(name) for name in names}
     before = collect(networks)
     step = OptimizerStep(
         stage.model.train(),
@@ -91,13 +111,13 @@ def test_stage1_loss_networks_are_frozen() -> None:
 def test_stage1_losses_of_a_perfect_reconstruction() -> None:
     stage = make_stage()
 
-    def copy(appearance: Tensor, driving: Tensor) -> Tensor:
-        del driving
-        return appearance
+    def copy(appearance: Tensor, motion_feature: Tensor, appearance_feature: Tensor) -> Synthesis:
+        del motion_feature, appearance_feature
+        return Synthesis(appearance, torch.zeros_like(appearance[:, :2]))
 
-    stage.model.reconstruct = copy  # pyright: ignore[reportArgumentType]
+    model_of(stage).reconstruct = copy
     batch = make_batch()
-    same = ClipPairs(batch.facts, appearance=batch.driving, driving=batch.driving)
+    same = dataclasses.replace(batch, appearance=batch.driving, appearance_landmarks_px=batch.landmarks_px)
     losses = stage.model.eval()(same).losses
     zero = {name: value.item() for name, value in losses.items() if name != "adversarial"}
     assert zero == pytest.approx(dict.fromkeys(zero, 0.0), abs=1e-6)
@@ -106,7 +126,11 @@ def test_stage1_losses_of_a_perfect_reconstruction() -> None:
 def test_stage1_metrics_count_real_rows() -> None:
     stage = make_stage()
     stage.model.eval()
-    stage.model.reconstruct = lambda appearance, driving: driving * 0.9 + appearance * 0.1  # pyright: ignore[reportArgumentType]
+    model = model_of(stage)
+    model.motion = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    model.reconstruct = lambda _, motion_feature, appearance_feature: Synthesis(
+        motion_feature * 0.9 + appearance_feature * 0.1, None
+    )
     with torch.no_grad():
         whole = stage.held_out([make_batch()])
         part = stage.held_out([make_batch(real=(True, True, False))])
@@ -128,11 +152,11 @@ def test_stage1_rejects_parent_of_another_preset() -> None:
     with pytest.raises(
         ValueError, match=r"perception of run 'x': perception does not fit .* gaze\.bias: \[3\] in the"
     ):
-        MotionStage(StageContext(TOY, parents), MotionStageSettings())
+        MotionStage(StageContext(TOY, parents), SETTINGS)
 
 
 def test_stage1_trunk_can_start_from_perception() -> None:
-    stage = make_stage(MotionStageSettings(start_trunk_from_perception=True))
+    stage = make_stage(SETTINGS.replace(start_trunk_from_perception=True))
     perception = parent_parts()["perception"]["perception"]
     torch.testing.assert_close(
         collect({"trunk": stage.saved["motion.model"]}),
@@ -143,7 +167,7 @@ def test_stage1_trunk_can_start_from_perception() -> None:
 
 
 def test_stage1_noise_can_be_frozen() -> None:
-    stage = make_stage(MotionStageSettings(generator_noise=False))
+    stage = make_stage(SETTINGS.replace(generator_noise=False))
     model = stage.model.train()
     step = OptimizerStep(
         model, model, stage.loss_weights, stage.optimizer, TrainerSettings(steps=1, batch_size=ROWS)
@@ -156,3 +180,34 @@ def test_stage1_noise_can_be_frozen() -> None:
     trained = {name: value for name, value in named.items() if value.requires_grad}
     assert held.keys().isdisjoint(trained)
     assert without_gradient(trained) == []
+
+
+def test_stage1_frozen_trunk_gets_no_gradient_and_stays_in_evaluation_mode() -> None:
+    stage = make_stage(SETTINGS.replace(trunk_rate_factor=0.0, start_trunk_from_perception=True))
+    model = model_of(stage)
+    model.train()
+    assert model.appearance.training
+    assert not any(module.training for module in model.motion.modules())
+    before = collect({"trunk": model.motion})
+    step = OptimizerStep(
+        model, model, stage.loss_weights, stage.optimizer, TrainerSettings(steps=1, batch_size=ROWS)
+    )
+    step.step(0, make_batch())
+    assert all(value.grad is None for value in model.motion.parameters())
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert {name.split(".")[0] for name in trained} == {"appearance", "generator"}
+    torch.testing.assert_close(collect({"trunk": model.motion}), before, rtol=0, atol=0)
+    assert "motion." not in model.part_optimizers()
+
+
+def test_stage1_trained_trunk_follows_the_mode() -> None:
+    model = model_of(make_stage(SETTINGS.replace(trunk_rate_factor=0.1))).train()
+    assert model.motion.training
+    rate = model.part_optimizers()["motion."].learning_rate
+    assert rate == pytest.approx(0.1 * SETTINGS.optimizer.learning_rate)
+
+
+def test_stage1_map_path_has_no_flow_loss() -> None:
+    settings = SETTINGS.replace(weights=SETTINGS.weights.replace(flow=0.0))
+    losses = set(make_stage(settings, TOY).model.train()(make_batch()).losses)
+    assert losses == set(make_stage().model.train()(make_batch()).losses) - {"flow"}

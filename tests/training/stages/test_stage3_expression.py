@@ -2,25 +2,44 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.factories.training.stages import TOY, random_frames, row_facts
-from tests.factories.training.toy_run import toy_parents
+from models.presets import NetworkPreset
+from tests.factories.training.stages import (
+    TOY,
+    TOY_WARP,
+    random_frames,
+    random_landmarks,
+    row_facts,
+    trained_flow,
+)
+from tests.factories.training.toy_run import ALL_PICTURE_WEIGHTS, PICTURES, toy_parents
 from training.data.batches import ExpressionWindows
 from training.engine.optimizer import OptimizerStep, weighted_total
 from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.losses.decorrelation import decorrelation_loss
-from training.stages.held_out_metrics import CorrelationMetric
+from training.stages.held_out_metrics import CorrelationMetric, YawLeakage
 from training.stages.stage import FrozenNetwork, StageContext
-from training.stages.stage3_expression import ExpressionModel, ExpressionStage, ExpressionStageSettings
+from training.stages.stage3_expression import (
+    ExpressionModel,
+    ExpressionStage,
+    ExpressionStageSettings,
+    ExpressionWeights,
+)
 
 ROWS, FRAMES = 3, 3
-SETTINGS = ExpressionStageSettings(memory_rows=4)
+SETTINGS = ExpressionStageSettings(
+    memory_rows=4, pictures=PICTURES, weights=ExpressionWeights(**ALL_PICTURE_WEIGHTS)
+)
 TRAINED = {"expression_head", "expression_code", "lip_code", "generator"}
 
 
-def make_stage(settings: ExpressionStageSettings = SETTINGS) -> ExpressionStage:
+def make_stage(
+    settings: ExpressionStageSettings = SETTINGS, networks: NetworkPreset = TOY_WARP
+) -> ExpressionStage:
     torch.manual_seed(0)
-    return ExpressionStage(StageContext(TOY, toy_parents()), settings)
+    stage = ExpressionStage(StageContext(networks, toy_parents(networks)), settings)
+    trained_flow(model_of(stage).generator)
+    return stage
 
 
 def model_of(stage: ExpressionStage) -> ExpressionModel:
@@ -31,7 +50,9 @@ def model_of(stage: ExpressionStage) -> ExpressionModel:
 def make_batch(seed: int = 1, real: tuple[bool, ...] = (True,) * ROWS) -> ExpressionWindows:
     mels = torch.rand(ROWS, 1, 80, 20, generator=torch.Generator().manual_seed(seed))
     window = random_frames(ROWS, FRAMES, seed=seed)
-    return ExpressionWindows(row_facts(ROWS, real=real), random_frames(ROWS, seed=seed + 1), window, mels)
+    appearance = random_frames(ROWS, seed=seed + 1)
+    landmarks = [random_landmarks(ROWS, seed=seed) for seed in (1, 2)]
+    return ExpressionWindows(row_facts(ROWS, real=real), appearance, window, mels, *landmarks)
 
 
 def decorrelate(model: ExpressionModel, expression: Tensor, audio_feature: Tensor) -> Tensor:
@@ -73,7 +94,7 @@ def test_stage3_adversary_step_gradients() -> None:
 def test_stage3_frozen_networks_do_not_change() -> None:
     stage = make_stage()
     frozen = {name: part for name, part in stage.model.named_modules() if isinstance(part, FrozenNetwork)}
-    assert set(frozen) == {"perceptual", "vgg"} | {
+    assert set(frozen) == {"picture_losses.perceptual", "picture_losses.vgg"} | {
         f"encoders.{name}" for name in ("appearance", "trunk", "lip", "eye", "pose", "audio")
     }
     before = collect(frozen)
@@ -173,7 +194,7 @@ def test_stage3_rank_state_round_trip() -> None:
 
 
 def test_stage3_can_start_from_stage1() -> None:
-    parents = toy_parents()["stage1_motion"].tensors
+    parents = toy_parents(TOY_WARP)["stage1_motion"].tensors
     name = next(key for key in parents if key.startswith("discriminator.") and key.endswith("bias"))
     for settings, alike in (
         (SETTINGS, True),
@@ -190,7 +211,13 @@ def test_stage3_metrics_count_real_rows() -> None:
     stage.model.eval()
     with torch.no_grad():
         figures = stage.held_out([make_batch(real=(True, False, True)), make_batch(2)])
-    assert [figure.rows for figure in figures] == [2 * ROWS - 1] * 3
+    assert [figure.name for figure in figures] == [
+        "PSNR",
+        "SSIM",
+        "expression-audio correlation",
+        "yaw gain of expression over pose",
+    ]
+    assert [figure.rows for figure in figures] == [2 * ROWS - 1] * 4
 
 
 def test_correlation_metric_is_pearsons_r() -> None:
@@ -212,3 +239,27 @@ def test_stage3_noise_can_be_frozen() -> None:
     still = {name for name, value in model.generator.named_parameters() if not value.requires_grad}
     assert still == {name for name, _ in model.generator.named_parameters() if name.endswith("noise.weight")}
     assert still
+
+
+def test_yaw_leakage_hand_values() -> None:
+    leakage = YawLeakage()
+    assert leakage.metrics() == []
+    turns = torch.tensor([1.0, -2.0, 1.0])
+    leakage.add(turns[:2], torch.tensor([0.5, -1.0]), torch.tensor([-0.2, 0.1]))
+    leakage.add(turns[2:], torch.tensor([0.5]), torch.tensor([0.4]))
+    (figure,) = leakage.metrics()
+    # Slopes: (.5 + 2 + .5) / 6 = .5 of the pose, (-.2 - .2 + .4) / 6 = 0 of the expression.
+    assert figure.value == pytest.approx(0.0, abs=1e-6)
+    leakage.add(torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([-1.0]))
+    (figure,) = leakage.metrics()
+    # (3 - 2) / 10 = .1 and -2 / 10 = -.2; the sign does not count.
+    assert figure.value == pytest.approx(2.0, rel=1e-5)
+    assert (figure.chance, figure.rows, figure.higher_is_better, figure.decides) == (1.0, 4, False, False)
+
+
+def test_stage3_map_path_has_no_flow_loss() -> None:
+    weights = SETTINGS.weights.replace(flow=0.0)
+    stage = make_stage(SETTINGS.replace(weights=weights), TOY)
+    assert stage.adversary is not None
+    losses = set(stage.model.train()(make_batch()).losses)
+    assert losses == set(make_stage().model.train()(make_batch()).losses) - {"flow"}
