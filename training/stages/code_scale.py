@@ -69,4 +69,5 @@ class CodeScale(nn.Module):
 
 
 MOTION_CODES: Final = ("lip", "expression", "eye", "pose")
-SMALLEST_SPREAD: Final = 1e-6
+SMALLEST_SPREAD: Final = 1e-3
+"""Of a code that is scaled; a head that has collapsed would have its rounding amplified."""

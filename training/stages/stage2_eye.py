@@ -112,6 +112,7 @@ class EyeStage(Stage[EyeAnchors]):
         self.model = self.eye_model = EyeModel(context, settings)
         self.loss_weights = {"eye": 1.0}
         self.optimizer = settings.optimizer
+        self._features: dict[str, Tensor] = {}  # of the anchors of each split, where they are cached
         self.axes = EyeAxes(context.networks.motion.eye_width)
         self.saved = {
             "motion.to_eye": self.eye_model.to_eye,
@@ -124,7 +125,9 @@ class EyeStage(Stage[EyeAnchors]):
         """The split's anchors."""
         source = EyeAnchorSource(index, ShardReader(index, ReaderSettings()))
         if self.settings.cache_features:
-            source.features = self._anchor_features(source)
+            if index.split not in self._features:
+                self._features[index.split] = self._anchor_features(source)
+            source.features = self._features[index.split]
         return source
 
     @torch.no_grad()
