@@ -16,10 +16,12 @@ from training.losses.contrastive import in_batch_contrastive_loss
 from training.losses.decorrelation import decorrelation_loss, in_window_mean
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.losses.feature_matching import feature_matching_loss
+from training.losses.flow import landmark_flow_loss
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.losses.memory_bank import MemoryBank
 from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import perceptual_loss
+from training.losses.pixels import face_region_weights, weighted_edge_l1, weighted_l1
 from training.losses.pose import PoseScale, pose_loss
 from training.losses.r1_penalty import r1_penalty
 
@@ -32,6 +34,16 @@ def of_bank(f: Tensor, m: Tensor) -> Tensor:
     bank.push(f)
     past = bank.latest()
     return decorrelation_loss(in_window_mean(f[:, None]), f, past, past) + m.sum()
+
+
+def in_regions(loss: Callable[[Tensor, Tensor, Tensor], Tensor], f: Tensor, m: Tensor) -> Tensor:
+    """A pixel loss of two images, weighted by the regions of landmarks."""
+    weights = face_region_weights(landmarks_of(f), 224, 3, eyes=2.0, mouth=2.0)
+    return loss(*[m.expand(-1, 3, -1, -1)] * 2, weights)
+
+
+def landmarks_of(f: Tensor) -> Tensor:
+    return f[:, None, :3].expand(-1, 478, -1)
 
 
 LOSSES: dict[str, Loss] = {
@@ -49,6 +61,9 @@ LOSSES: dict[str, Loss] = {
     "eye": lambda f, _: eye_contrastive_loss(f, f, f),
     "pose": lambda f, _: pose_loss(f, f, PoseScale()),
     "decorrelation": of_bank,
+    "flow": lambda f, m: landmark_flow_loss(m.expand(-1, 2, -1, -1), *[landmarks_of(f)] * 2, 224),
+    "pixels": lambda f, m: in_regions(weighted_l1, f, m),
+    "edges": lambda f, m: in_regions(weighted_edge_l1, f, m),
 }
 
 
