@@ -1,5 +1,6 @@
 """Work spread over processes, where an item that kills its process costs that item only."""
 
+import logging
 import multiprocessing
 import os
 import queue
@@ -14,10 +15,17 @@ from typing import Final, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+LONE_ATTEMPTS: Final = 2  # without other workers beside it
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Crashed:
-    """Stands for the result of an item whose process died, such as by a codec's segmentation fault."""
+    """Stands for the result of an item whose process died again and again, also without workers beside it.
+
+    The item alone takes more memory than there is, or a codec runs into a segmentation fault.
+    """
 
     detail: str
 
@@ -27,11 +35,16 @@ def map_in_processes(
 ) -> Iterator[tuple[Item, Result | Crashed]]:
     """Call `function` on every item and yield (item, result) in the order of completion.
 
+    A process that dies may have been killed because all of them together took too much memory. So it is not
+    replaced while there are others, and its item is tried again after all the others, with a lone worker,
+    until that died `LONE_ATTEMPTS` times.
+
     A broken `ProcessPoolExecutor` does not say which item broke it, so every worker is an executor of one
     process. (pebble's pool loses an item, and waits for it forever, whose process dies within milliseconds.)
 
     Args:
-        function: a module-level function; exceptions that it raises are raised here.
+        function: a module-level function; exceptions that it raises are raised here. It may be called again
+            with an item whose process died.
         items: picklable items.
         workers: number of processes; 0 calls the function in this process.
 
@@ -43,22 +56,50 @@ def map_in_processes(
     if workers == 0 or not items:
         yield from ((item, function(item)) for item in items)
         return
+    workers = min(workers, len(items))
+    died: list[Item] = []
+    for item, outcome in _map_beside(function, items, workers):
+        if isinstance(outcome, Crashed):
+            died.append(item)
+        else:
+            yield item, outcome
+    attempts = LONE_ATTEMPTS - (workers == 1)
+    for number, item in enumerate(died, start=1):
+        logger.warning("Trying %d of %d again whose process died, with one worker", number, len(died))
+        yield item, _run_alone(function, item, attempts)
+
+
+def _map_beside(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[Item, Result | Crashed]]:
+    """Call `function` on every item once, with fewer workers after each that died."""
     idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
-    for _ in range(min(workers, len(items))):
+    for _ in range(workers):
         idle.put(_one_process())
+    lock, running = threading.Lock(), workers
+
+    def may_replace() -> bool:
+        nonlocal running
+        with lock:
+            is_last = running == 1
+            running -= not is_last
+        return is_last
 
     def run(item: Item) -> Result | Crashed:
-        process = idle.get()
+        process: ProcessPoolExecutor | None = idle.get()
+        assert process is not None
         try:
             return process.submit(function, item).result()
         except BrokenProcessPool as error:
             process.shutdown()
-            process = _one_process()
+            process = _one_process() if may_replace() else None
+            logger.warning("A worker process died; %d are left", running)
             return Crashed(str(error))
         finally:
-            idle.put(process)
+            if process is not None:
+                idle.put(process)
 
-    threads = ThreadPoolExecutor(idle.qsize())
+    threads = ThreadPoolExecutor(workers)
     try:
         item_of = {threads.submit(run, item): item for item in items}
         for future in as_completed(list(item_of)):
@@ -67,6 +108,19 @@ def map_in_processes(
         threads.shutdown(cancel_futures=True)
         while not idle.empty():
             idle.get().shutdown()
+
+
+def _run_alone(function: Callable[[Item], Result], item: Item, attempts: int) -> Result | Crashed:
+    detail = ""
+    for _ in range(attempts):
+        process = _one_process()
+        try:
+            return process.submit(function, item).result()
+        except BrokenProcessPool as error:
+            detail = str(error)
+        finally:
+            process.shutdown()
+    return Crashed(detail)
 
 
 def _one_process() -> ProcessPoolExecutor:

@@ -44,6 +44,49 @@ def test_map_reports_only_the_item_whose_process_died() -> None:
     assert outcomes == {1: 1, 2: 4, 4: 16, 5: 25}
 
 
+def die_the_first_time(path: Path) -> str:
+    """As if the system killed it for want of memory, which an hour later there is."""
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def test_map_tries_an_item_again_whose_process_was_killed(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    assert dict(map_in_processes(die_the_first_time, paths, workers=2)) == {path: path.name for path in paths}
+
+
+def die_twice_alone(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_map_gives_up_after_two_deaths_of_a_lone_worker(tmp_path: Path) -> None:
+    ((_, outcome),) = map_in_processes(die_twice_alone, [tmp_path], workers=1)
+    assert isinstance(outcome, Crashed)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def kill_the_crowd(folder: Path) -> str:
+    """Die while another process works in this folder, as two that do not fit into memory together."""
+    mark = folder / str(os.getpid())
+    mark.touch()
+    deadline = time.monotonic() + 0.4
+    while time.monotonic() < deadline:
+        if len(os.listdir(folder)) > 1:  # noqa: PTH208  (only the names are needed)
+            mark.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.01)
+    mark.unlink()
+    return "done"
+
+
+def test_map_goes_on_with_fewer_workers_after_a_death(tmp_path: Path) -> None:
+    outcomes = [outcome for _, outcome in map_in_processes(kill_the_crowd, [tmp_path] * 5, workers=3)]
+    assert outcomes == ["done"] * 5
+
+
 def test_map_drops_the_items_left_after_an_exception(tmp_path: Path) -> None:
     paths = [tmp_path / "missing" / "folder", *(tmp_path / name for name in "abc")]
     with pytest.raises(FileNotFoundError):
