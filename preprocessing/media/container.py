@@ -44,8 +44,9 @@ class RefusedVideo(Exception):  # noqa: N818 (a result that becomes a row, not a
 
     Attributes:
         reason: short stable code to count by: `zero_bytes`, `not_a_video`, `unreadable`,
-            `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`; of objects in a
-            bucket also `still_changing`, `source_missing`, `source_changed`.
+            `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`; of files that are not
+            what the catalog says `still_changing`, `source_missing`, `source_changed`, `not_a_file`,
+            `not_accessible`.
         detail: one sentence for people, with the values.
     """
 
@@ -58,6 +59,12 @@ class RefusedVideo(Exception):  # noqa: N818 (a result that becomes a row, not a
         # Pickle, which brings exceptions back from worker processes, calls the class with `args`,
         # which hold the joined message only.
         return RefusedVideo, (self.reason, self.detail)
+
+
+def failure(error: Exception) -> str:
+    """An exception in one line, for a row or a message: its type and its message."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -142,12 +149,26 @@ def stream_start(stream: VideoStream | AudioStream) -> Fraction:
     return stream.start_time * stream.time_base
 
 
+def demux_known(container: InputContainer, *streams: Stream) -> Iterator[AnyPacket]:
+    """Packets of `streams` (all, where none is named) in file order, then an empty one per stream.
+
+    Packets of a stream that begins in the middle of the file are left out: that is how damage in a transport
+    stream's tables looks, and PyAV, which lists streams when it opens a file, raises IndexError.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:
+            continue  # reading goes on behind the packet
+        return
+
+
 def demux_tolerantly(
     container: InputContainer, streams: Sequence[Stream], on_damage: Callable[[], None]
 ) -> Iterator[AnyPacket]:
     """Packets of `streams` in file order, then one empty packet per stream that flushes its decoder.
 
-    Read errors call `on_damage` and reading continues behind them.
+    Read errors call `on_damage` and reading continues behind them. Streams as in `demux_known`.
 
     Raises:
         RefusedVideo: `damaged` after `READ_ERRORS_IN_A_ROW` errors without a packet.
@@ -155,7 +176,7 @@ def demux_tolerantly(
     errors_in_a_row = 0
     while True:
         try:
-            for packet in container.demux(*streams):
+            for packet in demux_known(container, *streams):
                 errors_in_a_row = 0
                 yield packet
         except av.error.FFmpegError as error:

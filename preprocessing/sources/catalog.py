@@ -14,6 +14,7 @@ from storage.atomic import write_atomically
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
 DUPLICATE: Final = "duplicate"
+FAILED: Final = "failed"
 
 CATALOG_SCHEMA: Final = table_schema(
     column("video_id", pa.string(), "first 16 hex digits of the content's sha256; one accepted row each"),
@@ -25,7 +26,12 @@ CATALOG_SCHEMA: Final = table_schema(
     column("size_bytes", pa.int64(), "size of the file"),
     column("modified_ns", pa.int64(), "modification time of the file, nanoseconds since 1970"),
     column("present", pa.bool_(), "whether the last scan of its root found the file"),
-    column("status", pa.string(), "accepted, refused, or duplicate (same content as an accepted row)"),
+    column(
+        "status",
+        pa.string(),
+        "accepted; refused; duplicate (same content as an accepted row); failed (an error that no rule "
+        "foresees ended its reading)",
+    ),
     column("reason", pa.string(), "short code of the refusal; empty if accepted"),
     column("detail", pa.string(), "the refusal in a sentence, with values; empty if accepted"),
     column("batch", pa.string(), "key of the batch (Dagster partition); null if in none"),

@@ -23,6 +23,7 @@ from preprocessing.media.container import (
     DisplayGeometry,
     RefusedVideo,
     choose_streams,
+    demux_known,
     display_geometry,
     find_truncation,
     open_media,
@@ -99,7 +100,7 @@ class _Demuxed:
 def _demux(container: InputContainer, streams: ChosenStreams) -> _Demuxed:
     demuxed = _Demuxed()
     try:
-        for packet in container.demux():
+        for packet in demux_known(container):
             _note_packet(packet, streams, demuxed)
     except av.error.FFmpegError as error:
         seconds = max(demuxed.ends.values(), default=0.0)
@@ -140,7 +141,8 @@ def _header_ends(container: InputContainer, streams: ChosenStreams) -> dict[str,
     """End of the file and of each chosen stream, in seconds, where the headers have it."""
     ends: dict[str, float] = {}
     if container.duration is not None:
-        ends["file"] = (container.start_time + container.duration) / av.time_base
+        # FFmpeg knows no start where the file is cut before its first packets.
+        ends["file"] = ((container.start_time or 0) + container.duration) / av.time_base
     for name, stream in (("video", streams.video), ("sound", streams.audio)):
         if stream.duration is not None and stream.time_base is not None:
             ends[name] = float(stream_start(stream) + stream.duration * stream.time_base)

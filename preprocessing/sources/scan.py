@@ -21,9 +21,18 @@ from typing import Final
 import pyarrow as pa
 from pydantic import Field
 
-from preprocessing.media.container import RefusedVideo
-from preprocessing.sources.catalog import ACCEPTED, DUPLICATE, REFUSED, CatalogRow, rows_of, table_of
+from preprocessing.media.container import RefusedVideo, failure
+from preprocessing.sources.catalog import (
+    ACCEPTED,
+    DUPLICATE,
+    FAILED,
+    REFUSED,
+    CatalogRow,
+    rows_of,
+    table_of,
+)
 from preprocessing.sources.discovery import SourceFile, find_videos
+from preprocessing.sources.local_files import check_is_file, hash_file
 from preprocessing.sources.probe import PROBE_VERSION, ProbeSettings, probe
 from preprocessing.sources.remote import SourcePath, fetched
 from storage.settings import Settings
@@ -69,6 +78,7 @@ def scan(
     settings: ScanSettings,
     *,
     scratch: Path | None = None,
+    retry_failed: bool = False,
 ) -> ScanResult:
     """List every video file below `roots`, read the new ones and update the catalog.
 
@@ -82,6 +92,7 @@ def scan(
         settings: of probing, and how many files to read at once.
         scratch: folder for copies of objects while they are read, one per thread; by default the
             platform's temporary directory.
+        retry_failed: read files again whose status is `failed`.
 
     Raises:
         FileNotFoundError: a root is not a folder; an unmounted disk must not empty the catalog.
@@ -97,7 +108,8 @@ def scan(
     now_ns = time.time_ns()
     for file in files:
         row = row_at.get(file.stored_path)
-        if row is not None and _is_unchanged(file, row, probe_key):
+        is_again = row is not None and row.status == FAILED and retry_failed
+        if row is not None and not is_again and _is_unchanged(file, row, probe_key):
             rows.append(_placed(row, file))
         elif is_settled(file, settings.settle_seconds, now_ns):
             new_files.append(file)
@@ -151,10 +163,10 @@ def settle_contents(present: Sequence[CatalogRow], gone: Sequence[CatalogRow]) -
     """
     by_content: dict[str, list[CatalogRow]] = defaultdict(list)
     for row in present:
-        if row.status != REFUSED:
+        if row.status not in (REFUSED, FAILED):
             by_content[row.sha256].append(row)
     gone_batches = {row.sha256: row.batch for row in gone if row.status == ACCEPTED}
-    settled = [row for row in present if row.status == REFUSED]
+    settled = [row for row in present if row.status in (REFUSED, FAILED)]
     for content, rows in by_content.items():
         # The row that was accepted before stays accepted; otherwise the first path.
         first, *rest = sorted(rows, key=lambda row: (row.status != ACCEPTED, row.batch is None, row.path))
@@ -208,6 +220,8 @@ def read_file(
 ) -> CatalogRow:
     """Hash and probe one file. What is wrong with it becomes the row's reason.
 
+    An exception that nothing foresees is a row too, of status `failed`, and is logged with its trace.
+
     Args:
         file: the file to read.
         known: the row at this path so far; its hash is reused while size and time are the same, its batch
@@ -226,6 +240,9 @@ def read_file(
         facts, reason, detail = None, refusal.reason, refusal.detail
     except OSError as error:
         facts, reason, detail = None, "not_accessible", f"{type(error).__name__}: {error.strerror or error}"
+    except Exception as error:  # the one place of the scan: a file must not end the reading of all others
+        logger.exception("Reading %s failed", file.stored_path)
+        facts, reason, detail = None, FAILED, failure(error)
     same_content = known is not None and known.sha256 == digest
     return CatalogRow(
         video_id=digest[:16],
@@ -237,7 +254,7 @@ def read_file(
         size_bytes=file.size_bytes,
         modified_ns=file.modified_ns,
         present=True,
-        status=ACCEPTED if facts is not None else REFUSED,
+        status=ACCEPTED if facts is not None else FAILED if reason == FAILED else REFUSED,
         reason=reason,
         detail=detail,
         batch=known.batch if known is not None and same_content else None,
@@ -264,6 +281,7 @@ def _open_unchanged(file: SourceFile, scratch: Path) -> Generator[Path, None, No
     """The file, or a copy of the object; raises RefusedVideo if it is not the one that was listed."""
     source = file.path
     if isinstance(source, Path):
+        check_is_file(source)
         yield source
         status = source.stat()
         if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.modified_ns):
@@ -275,9 +293,3 @@ def _open_unchanged(file: SourceFile, scratch: Path) -> Generator[Path, None, No
         if fetched_object.size_bytes != file.size_bytes or not same_second:
             raise RefusedVideo("still_changing", "the object was replaced since it was listed")
         yield copy
-
-
-def hash_file(path: Path) -> str:
-    """Sha256 of a file's content, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

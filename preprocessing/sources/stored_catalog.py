@@ -54,6 +54,8 @@ def scan_sources(
     root: UPath,
     folders: Sequence[SourcePath],
     settings: SourceSettings,
+    *,
+    retry_failed: bool = False,
 ) -> SourceReport:
     """Update the catalog; on an error it stays unchanged.
 
@@ -61,6 +63,7 @@ def scan_sources(
         root: the storage root.
         folders: folders of videos or prefixes of buckets, in addition to those scanned before.
         settings: of scanning and grouping.
+        retry_failed: read files again whose status is `failed`.
 
     Raises:
         FileNotFoundError: a folder does not exist.
@@ -84,7 +87,7 @@ def scan_sources(
         copies = lock_folder / "sources"
         if copies.is_dir():
             remove_dead_partials(copies)
-        result = scan(roots, known, settings.scan, scratch=copies)
+        result = scan(roots, known, settings.scan, scratch=copies, retry_failed=retry_failed)
         catalog = assign_batches(result.table, settings.batches)
         _save_catalog(root, catalog)
     return SourceReport(

@@ -21,3 +21,11 @@ def test_begins_shot_at_a_cut_only(size: tuple[int, int]) -> None:
     ]
     starts = [detector.begins_shot(index, picture) for index, picture in enumerate(pictures)]
     assert starts == [False, False, False, True, False, False]
+
+
+def test_begins_shot_where_the_pictures_size_changes() -> None:
+    detector = ShotDetector(ShotSettings())
+    wide, high = np.full((90, 160, 3), 90, np.uint8), np.full((160, 90, 3), 90, np.uint8)
+    pictures = [wide, wide, high, high, wide]
+    starts = [detector.begins_shot(index, picture) for index, picture in enumerate(pictures)]
+    assert starts == [False, False, True, False, True]

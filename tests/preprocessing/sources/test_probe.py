@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import random
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -187,3 +188,35 @@ def test_refused_video_survives_pickling() -> None:
         "no sound stream",
         "no_sound: no sound stream",
     )
+
+
+def is_refused(path: Path) -> bool:
+    """Whether the probe refuses it; any other exception ends the test."""
+    try:
+        probe(path, SETTINGS)
+    except RefusedVideo:
+        return True
+    return False
+
+
+def test_matroska_cut_before_its_first_packets_is_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "whole.mkv", Recipe(".mkv", seconds=2.0, codecs=VP8_OPUS))
+    whole, cut = (tmp_path / "whole.mkv").read_bytes(), tmp_path / "cut.mkv"
+    for size in range(500, 2500, 50):  # FFmpeg knows no start of some of them
+        cut.write_bytes(whole[:size])
+        assert is_refused(cut), size
+
+
+def test_damaged_transport_stream_raises_refusals_only(tmp_path: Path) -> None:
+    """Where a table is damaged, a stream begins in the middle of the file."""
+    make_video(tmp_path / "whole.ts", Recipe(".ts", seconds=2.0))
+    whole, damaged = (tmp_path / "whole.ts").read_bytes(), tmp_path / "damaged.mpg"
+    rng = random.Random(1)
+    refused = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(200):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        damaged.write_bytes(content)
+        refused += is_refused(damaged)
+    assert refused < 60

@@ -89,6 +89,40 @@ def test_refused_files_are_rows_with_a_reason(tmp_path: Path) -> None:
     }
 
 
+def test_any_exception_is_the_files_row_and_the_scan_goes_on(
+    tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay_out(tmp_path, videos, ["a.mp4", "b.mp4", "c.mp4"])
+
+    def fail_for_b(path: Path, _: ProbeSettings) -> SourceFacts:
+        if path.name == "b.mp4":
+            raise IndexError("list index\nout of range")
+        return FACTS
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "probe", fail_for_b)
+        first = scan([tmp_path], None, SETTINGS)
+    rows = by_name(first.table)
+    assert [row.status for row in rows.values()] == ["accepted", "failed", "accepted"]
+    assert (rows["b.mp4"].reason, rows["b.mp4"].detail) == ("failed", "IndexError: list index out of range")
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert record.getMessage() == f"Reading {tmp_path.resolve() / 'b.mp4'} failed"
+    assert record.exc_info is not None
+    second = scan([tmp_path], first.table, SETTINGS)
+    assert (second.files_read, second.table.equals(first.table)) == (0, True)
+    third = scan([tmp_path], first.table, SETTINGS, retry_failed=True)
+    assert (third.files_read, set(third.table["status"].to_pylist())) == (1, {"accepted"})
+
+
+def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "device.mp4").symlink_to("/dev/zero")
+    rows = by_name(scan([tmp_path], None, SETTINGS).table)
+    assert {name: row.reason for name, row in rows.items()} == dict.fromkeys(
+        ("device.mp4", "pipe.mp4"), "not_a_file"
+    )
+
+
 @pytest.mark.slow
 def test_second_scan_opens_no_known_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
