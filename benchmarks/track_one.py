@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from storage.fingerprint import file_sha256
 
 PEAK_NAME: Final = "peak_mebibytes.txt"
 
@@ -24,5 +25,6 @@ def peak_mebibytes() -> float:
 if __name__ == "__main__":
     video, folder = Path(sys.argv[1]), Path(sys.argv[2])
     (folder / "tracks").mkdir()
-    make_face_tracks([VideoToTrack("long", video)], FaceTrackSettings(), folder / "tracks", workers=0)
+    to_track = VideoToTrack(file_sha256(video)[:16], video)
+    make_face_tracks([to_track], FaceTrackSettings(), folder / "tracks", workers=0)
     (folder / PEAK_NAME).write_text(f"{peak_mebibytes():.1f}")

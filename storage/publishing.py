@@ -103,8 +103,21 @@ class Published:
         return Input(digest or self.manifest.content_digest, self.location, build_only)
 
 
+Outdated = Callable[[Published, bool], str | None]
+"""(build, whether it is to replace another build of its recipe) -> why it does not do, or None."""
+
+
+def never_outdated(_: Published, __: bool) -> None:
+    """For assets whose files depend on their recipe alone."""
+
+
 def materialise(
-    root: UPath, recipe: Recipe, build: Callable[[Path], BuildReport], *, force: bool = False
+    root: UPath,
+    recipe: Recipe,
+    build: Callable[[Path], BuildReport],
+    *,
+    force: bool = False,
+    outdated: Outdated = never_outdated,
 ) -> Published:
     """Ensure that a recipe's files are published and current; build them only if needed.
 
@@ -116,11 +129,13 @@ def materialise(
             `write_atomically` are complete. Names that start with a dot or contain ``.partial-`` are not
             published. Its exceptions are passed on and the directory is kept.
         force: build from an empty directory even if nothing changed.
+        outdated: why complete files of this recipe must be built again all the same, or None: an input
+            outside the root was not readable then.
 
     Of two concurrent runs of a recipe the second waits and then finds nothing to do. On two machines with
     one bucket both build the same files, and the last to finish sets the current directory.
     """
-    published, reason = _examine(root, recipe)
+    published, reason = _examine(root, recipe, outdated)
     if published is not None and reason is None and not force:
         return replace(published, reason="nothing to do: same inputs, code version and settings")
     work = scratch_directory(root) / recipe.asset / recipe.partition / recipe.fingerprint[:16]
@@ -128,10 +143,11 @@ def materialise(
         if is_local(root):
             remove_dead_partials(local_path(_partition_directory(root, recipe.asset, recipe.partition)))
         if not force:
-            published, reason = _examine(root, recipe)
+            published, reason = _examine(root, recipe, outdated)
             if published is not None and reason is None:
                 return replace(published, reason="nothing to do: another run has just built it")
-            previous = _previous_build(root, recipe)
+            is_same = published is not None and published.manifest.fingerprint == recipe.fingerprint
+            previous = _previous_build(root, recipe, lambda build: outdated(build, is_same))
             if previous is not None:
                 point_to(previous.directory.parent, previous.directory.name)
                 return replace(previous, reason=f"nothing to do: built before, made current again ({reason})")
@@ -157,12 +173,12 @@ def read_build(root: UPath, location: str) -> Published | None:
     return _read(root / location)
 
 
-def staleness(root: UPath, recipe: Recipe) -> str | None:
-    """Why a recipe would be built now; None if it is up to date.
+def staleness(root: UPath, recipe: Recipe, outdated: Outdated = never_outdated) -> str | None:
+    """Why a recipe would be built now; None if it is up to date. `outdated` as in `materialise`.
 
     Files are checked by name and size; `verify` reads them.
     """
-    return _examine(root, recipe)[1]
+    return _examine(root, recipe, outdated)[1]
 
 
 def published_partitions(root: UPath, asset: str) -> list[str]:
@@ -197,14 +213,14 @@ def verify(published: Published) -> list[str]:
     return wrong
 
 
-def _examine(root: UPath, recipe: Recipe) -> tuple[Published | None, str | None]:
+def _examine(root: UPath, recipe: Recipe, outdated: Outdated) -> tuple[Published | None, str | None]:
     """The current build, and how it differs from the recipe (None: it does not)."""
     published = current(root, recipe.asset, recipe.partition)
     if published is None:
         return None, "not there yet"
     manifest = published.manifest
     if manifest.fingerprint == recipe.fingerprint:
-        return published, damage(published.directory, manifest)
+        return published, damage(published.directory, manifest) or outdated(published, False)
     changes: list[str] = []
     if manifest.code_version != recipe.code_version:
         changes.append(f"code version {manifest.code_version} -> {recipe.code_version}")
@@ -248,8 +264,10 @@ def _flatten(settings: Mapping[str, JsonValue], prefix: str = "") -> dict[str, s
     return values
 
 
-def _previous_build(root: UPath, recipe: Recipe) -> Published | None:
-    """The newest complete build of this recipe that is not current, if there is one.
+def _previous_build(
+    root: UPath, recipe: Recipe, outdated: Callable[[Published], str | None]
+) -> Published | None:
+    """The newest complete build of this recipe that is not outdated, if there is one.
 
     Settings were changed and changed back, or a run was killed between publishing its directory and updating
     `current.json`.
@@ -258,7 +276,8 @@ def _previous_build(root: UPath, recipe: Recipe) -> Published | None:
     names = [entry.name for entry in entries(root, f"{ASSETS}/{recipe.asset}/{recipe.partition}")]
     builds = [_read(directory / name) for name in names if name.startswith(recipe.fingerprint[:16] + "-")]
     complete = [build for build in builds if build and damage(build.directory, build.manifest) is None]
-    return max(complete, key=lambda build: build.manifest.finished_at, default=None)
+    usable = [build for build in complete if outdated(build) is None]
+    return max(usable, key=lambda build: build.manifest.finished_at, default=None)
 
 
 def _run(recipe: Recipe, build: Callable[[Path], BuildReport], work: Path) -> Manifest:

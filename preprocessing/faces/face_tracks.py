@@ -11,13 +11,15 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Generator, Hashable, Sequence
+import traceback
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
+import av.error
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,15 +30,18 @@ from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
 from preprocessing.faces.detectors import DetectorSettings
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
+from preprocessing.faces.retries import RETRIED_REASONS, keep_read_videos, videos_to_retry
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.labellers.backend import write_labellers
-from preprocessing.media.container import RefusedVideo
+from preprocessing.media.container import RefusedVideo, failure
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
-from preprocessing.process_pool import Crashed, default_workers, map_in_processes
+from preprocessing.process_pool import LONE_ATTEMPTS, Crashed, default_workers, map_in_processes
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 from preprocessing.shards import encode_array
+from preprocessing.sources.catalog import FAILED
+from preprocessing.sources.local_files import file_state, unchanged_file
 from preprocessing.sources.remote import SourcePath, fetched
 from preprocessing.table_schema import column, table_schema
 from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
@@ -92,6 +97,13 @@ class _VideoTask:
     folder: Path
     settings: FaceTrackSettings
     weights: Path | None = None  # of the detector
+    attempts: int = 0  # runs that tried before
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    summary: str
+    trace: str = ""  # of an exception that nothing foresees
 
 
 def make_face_tracks(
@@ -101,8 +113,12 @@ def make_face_tracks(
     *,
     workers: int | None = None,
     weights: ResolvedWeights | None = None,
+    attempts: Mapping[str, int] | None = None,
 ) -> BuildReport:
     """Track the faces of a batch of videos.
+
+    A video that cannot be read, whatever the exception, is refused with a reason, and the others are read.
+    Only what concerns every video is raised: a full disk, a bucket that does not answer, a wrong detector.
 
     Args:
         videos: the batch.
@@ -110,26 +126,34 @@ def make_face_tracks(
         folder: where to write; videos that it already holds are not read again.
         workers: processes; None for one a core, 0 for none.
         weights: of the detector, where it needs any.
+        attempts: video id -> number of runs that tried it before.
 
     Returns:
         Counts of videos, frames, shots, tracks and candidates, and the refusals by reason.
 
     Raises:
         FileNotFoundError: the detector's weights do not exist.
+        OSError: the folder cannot be written, or a bucket cannot be read.
         ValueError: the detector needs weights and got none, or the file is not what it runs.
     """
     _record_detector(settings.tracking.detector, weights, folder)
     waiting = [video for video in videos if not (folder / video.video_id).exists()]
     if len(waiting) < len(videos):
         logger.info("%d of %d videos were read before", len(videos) - len(waiting), len(videos))
-    tasks = [_VideoTask(video, folder, settings, weights and weights.path) for video in waiting]
+    counted = attempts or {}
+    tasks = [
+        _VideoTask(video, folder, settings, weights and weights.path, counted.get(video.video_id, 0))
+        for video in waiting
+    ]
     workers = default_workers() if workers is None else workers
     for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
-            summary = _publish_refusal(task, RefusedVideo("reader_crashed", outcome.detail))
+            summary = _publish_refusal(task, _crashed(outcome))
             remove_dead_partials(folder)  # copies of objects that died with their readers
         else:
-            summary = outcome
+            summary = outcome.summary
+            if outcome.trace:
+                logger.error("Reading %s failed\n%s", task.video.path, outcome.trace)
         logger.info("%d of %d: %s: %s", number, len(tasks), task.video.path.name, summary)
     return _report(videos, folder)
 
@@ -146,22 +170,58 @@ def _record_detector(settings: DetectorSettings, weights: ResolvedWeights | None
         write_labellers(folder, {"faces": backend.labeller_name(weights)}, weights)
 
 
-def track_video(task: _VideoTask) -> str:
-    """Read one video; returns a one-line summary."""
+def _crashed(outcome: Crashed) -> RefusedVideo:
+    return RefusedVideo(
+        "reader_crashed",
+        f"the process that read it died, {LONE_ATTEMPTS} times without others beside it: for want of memory "
+        f"or by a fault in a codec ({outcome.detail})",
+    )
+
+
+def track_video(task: _VideoTask) -> _Outcome:
+    """Read one video; returns a one-line summary.
+
+    Raises:
+        OSError: not of the video, but of the folder or of the bucket.
+    """
+    # Settings are hashable; static types of pydantic models do not say so. Opened first: a detector that does
+    # not work is nobody's row.
+    tracker = _tracker(cast("Hashable", task.settings.tracking), task.weights)
     partial = _partial_folder(task)
     started = time.monotonic()
+    trace = ""
     try:
         with _local_video(task) as path:
-            facts = _read(task, path, partial)
-    except RefusedVideo as refusal:
-        shutil.rmtree(partial)
-        return _publish_refusal(task, refusal)
-    _publish(task, partial, facts)
-    seconds = time.monotonic() - started
-    return (
-        f"{facts['frames']} frames, {facts['shots']} shots, {facts['tracks']} tracks, "
-        f"{facts['candidates']} candidates in {seconds:.1f} s"
-    )
+            facts = _read(task, path, partial, tracker)
+    except RefusedVideo as error:
+        refusal = error
+    except MemoryError as error:
+        refusal = RefusedVideo("out_of_memory", failure(error))
+    except Exception as error:  # the one place of tracking: a video must not end the reading of all others
+        if _is_of_output(error):
+            raise
+        refusal, trace = RefusedVideo(FAILED, failure(error)), traceback.format_exc()
+        _tracker.cache_clear()  # it may have stopped in the middle of a frame
+    else:
+        _publish(task, partial, facts)
+        seconds = time.monotonic() - started
+        return _Outcome(
+            f"{facts['frames']} frames, {facts['shots']} shots, {facts['tracks']} tracks, "
+            f"{facts['candidates']} candidates in {seconds:.1f} s"
+        )
+    shutil.rmtree(partial)
+    return _Outcome(_publish_refusal(task, refusal), trace)
+
+
+def _is_of_output(error: Exception) -> bool:
+    """Whether an error concerns every video: of the folder that is written, or of a bucket.
+
+    The source was opened and read before; FFmpeg's errors are of its content. `sound.flac` is the only file
+    that libsndfile opens.
+    """
+    if isinstance(error, av.error.FFmpegError):
+        return False
+    return isinstance(error, (OSError, soundfile.LibsndfileError))
 
 
 @contextmanager
@@ -169,13 +229,14 @@ def _local_video(task: _VideoTask) -> Generator[Path, None, None]:
     """The video as a local file; a bucket's object as a copy that is removed after the block.
 
     Raises:
-        RefusedVideo: `source_missing`, `source_changed` or `still_changing`: the object is no longer the
-            video in the catalog.
+        RefusedVideo: `source_missing`, `not_a_file`, `not_accessible`, `source_changed` or `still_changing`:
+            it is no longer the video in the catalog.
         OSError: the object cannot be fetched; the error may be transient.
     """
     video = task.video
     if isinstance(video.path, Path):
-        yield video.path
+        with unchanged_file(video.path, video.video_id):
+            yield video.path
         return
     with fetched(video.path, task.folder / f"{video.video_id}{video.path.suffix}") as (copy, _):
         sha256 = file_sha256(copy)
@@ -184,10 +245,8 @@ def _local_video(task: _VideoTask) -> Generator[Path, None, None]:
         yield copy
 
 
-def _read(task: _VideoTask, path: Path, partial: Path) -> dict[str, Any]:
+def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> dict[str, Any]:
     settings = task.settings
-    # Settings are hashable; static types of pydantic models do not say so.
-    tracker = _tracker(cast("Hashable", settings.tracking), task.weights)
     tracker.begin_video()
     shots = ShotDetector(settings.shots)
     cutter = CandidateCutter(settings.candidates, settings.alignment)
@@ -206,11 +265,11 @@ def _read(task: _VideoTask, path: Path, partial: Path) -> dict[str, Any]:
             return _write(pieces, task.video.video_id, settings.candidates.minimum_frames, archive)
 
         for frame in decoded:
-            frame_size = (frame.image.shape[0], frame.image.shape[1])
             if shots.begins_shot(frame.index, frame.image) and frames:
                 shot += 1
                 tracker.begin_shot()
                 rows += write(cutter.finish(frame_size))
+            frame_size = (frame.image.shape[0], frame.image.shape[1])  # it may change with the shot
             views = tracker.step(frame.image)
             rows += write(cutter.add(frame.index, shot, views, frame_size))
             frames += 1
@@ -315,7 +374,14 @@ def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
     pq.write_table(pa.Table.from_pylist([], schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
     facts = {"video_id": task.video.video_id, "refused": refusal.reason, "detail": refusal.detail}
     counts = dict.fromkeys(("frames", "shots", "tracks", "candidates", "damaged_packets"), 0)
-    _publish(task, partial, facts | counts | {"seconds": 0.0})
+    path = task.video.path
+    again: dict[str, Any] = {}
+    if refusal.reason in RETRIED_REASONS:
+        state = file_state(path) if isinstance(path, Path) else ""
+        again = {"attempts": task.attempts + 1, "source_state": state}
+    _publish(task, partial, facts | counts | {"seconds": 0.0} | again)
+    if refusal.reason == FAILED:
+        return f"failed: {refusal.detail}"
     return f"refused: {refusal.reason}: {refusal.detail}"
 
 
@@ -385,8 +451,11 @@ def _video_ids(batch: VideoBatch) -> JsonValue:
 
 
 def _build(run: StepRun[FaceTrackSettings]) -> BuildReport:
+    attempts = keep_read_videos(run)
     videos = [VideoToTrack(video.video_id, video.path) for video in run.batch.videos]
-    return make_face_tracks(videos, run.settings, run.folder, workers=run.workers, weights=run.weights)
+    return make_face_tracks(
+        videos, run.settings, run.folder, workers=run.workers, weights=run.weights, attempts=attempts
+    )
 
 
 STEP: Final = Step(
@@ -397,6 +466,7 @@ STEP: Final = Step(
     source_facts=_video_ids,
     backend_settings=_detector_settings,
     recipe_settings=_recipe_settings,
+    to_retry=videos_to_retry,
     description="One decode of every video of the batch: 25 fps, shot cuts, every face tracked with 478 "
     "landmarks, aligned candidate clips and their 16 kHz sound.",
     group="preprocessing",

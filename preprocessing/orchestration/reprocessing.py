@@ -16,6 +16,7 @@ from upath import UPath
 from preprocessing.orchestration.step import VideoBatch
 from preprocessing.orchestration.steps import (
     STEPS,
+    TO_TRY_AGAIN,
     PreprocessingSettings,
     resolve_step_weights,
     why_stale,
@@ -138,7 +139,7 @@ def _examine(
 
 def _held_back(state: _BatchState, missing: int) -> HeldBack | None:
     reason = state.reasons.get("face_tracks")
-    if reason is None or reason == NOT_THERE or not missing:
+    if reason is None or reason == NOT_THERE or reason.endswith(TO_TRY_AGAIN) or not missing:
         return None
     return HeldBack(state.batch.key, reason, missing, len(state.batch.videos))
 

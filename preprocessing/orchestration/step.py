@@ -10,7 +10,7 @@ import pyarrow as pa
 from preprocessing.labellers.backend import BackendSettings, WeightsRequest
 from preprocessing.sources.remote import SourcePath
 from storage.fingerprint import JsonValue
-from storage.publishing import BuildReport
+from storage.publishing import BuildReport, Published
 from weights.resolve import ResolvedWeights
 
 SettingsT = TypeVar("SettingsT")
@@ -46,11 +46,19 @@ class StepRun(Generic[SettingsT]):
     weights: ResolvedWeights | None = None  # of the step's backend
     upstream_settings: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     """Step -> the settings that its files were built with."""
+    previous: Path | None = None  # files of the same recipe, to keep except those of `retried`
+    retried: tuple[str, ...] = ()  # ids of the videos to try again
+    retry_all: bool = False  # asked for: attempts are counted from 1 again
 
 
 def no_source_facts(_: VideoBatch) -> JsonValue:
     """For steps that depend on their upstream steps alone."""
     return None
+
+
+def no_retries(_: VideoBatch, __: Published, ___: bool) -> tuple[str, ...]:
+    """For steps that read no source."""
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +79,8 @@ class Step(Generic[SettingsT]):
         None  # where `settings` only contains them
     )
     recipe_settings: Callable[[SettingsT], object] | None = None  # None: all of them, or the backend's
+    to_retry: Callable[[VideoBatch, Published, bool], tuple[str, ...]] = no_retries
+    """The videos of current files to try again: those whose reason may have passed, or (True) all."""
     description: str
     group: str  # of assets in Dagster's UI
     kinds: frozenset[str]  # icons in Dagster's UI

@@ -51,6 +51,8 @@ STEPS: Final[Mapping[str, Step[Any]]] = {
 OPTIONAL_STEPS: Final[Mapping[str, Step[Any]]] = {step.name: step for step in (identity.STEP,)}
 """Run on request only: shards do not need them, and no reprocessing plan contains them."""
 
+TO_TRY_AGAIN: Final = "to try again"  # ends why a step is stale whose other videos are kept
+
 
 class PreprocessingSettings(Settings):
     """Settings of every step, by the step's name."""
@@ -106,6 +108,7 @@ def run_step(
     settings: PreprocessingSettings,
     *,
     force: bool = False,
+    retry: bool = False,
     workers: int | None = None,
     weights: ResolvedWeights | None = None,
 ) -> Published:
@@ -117,6 +120,8 @@ def run_step(
         batch: the videos.
         settings: of every step; only those of this step count.
         force: build even if nothing changed.
+        retry: try every video again that failed or could not be read; without, only those whose reason may
+            have passed.
         workers: processes; None for one a core, 0 for none.
         weights: of the step's backend; resolved from the settings if None.
 
@@ -129,7 +134,13 @@ def run_step(
     inputs = {upstream: _published_upstream(root, upstream, batch, name) for upstream in step.upstream}
     recipe = recipe_of(step, batch, settings, inputs, weights)
 
+    def outdated(published: Published, replaces_another: bool) -> str | None:
+        return _why_retried(step.to_retry(batch, published, retry or replaces_another))
+
     def build(folder: Path) -> BuildReport:
+        before = current(root, name, batch.key)
+        is_kept = before is not None and not force and staleness(root, recipe) is None
+        retried = step.to_retry(batch, before, retry) if before is not None and is_kept else ()
         run = StepRun(
             batch=batch,
             settings=step_settings(step, settings),
@@ -138,10 +149,19 @@ def run_step(
             workers=workers,
             weights=weights,
             upstream_settings={name: published.manifest.settings for name, published in inputs.items()},
+            previous=local_copy(before.directory) if before is not None and retried else None,
+            retried=retried,
+            retry_all=retry,
         )
         return step.build(run)
 
-    return materialise(root, recipe, build, force=force)
+    return materialise(root, recipe, build, force=force, outdated=outdated)
+
+
+def _why_retried(video_ids: tuple[str, ...]) -> str | None:
+    if not video_ids:
+        return None
+    return f"{len(video_ids)} {'video' if len(video_ids) == 1 else 'videos'} {TO_TRY_AGAIN}"
 
 
 def why_stale(
@@ -160,7 +180,8 @@ def why_stale(
     inputs = {upstream: found for upstream, found in published.items() if found is not None}
     if missing := published.keys() - inputs.keys():
         return f"{', '.join(name for name in step.upstream if name in missing)} not there yet"
-    return staleness(root, recipe_of(step, batch, settings, inputs, weights))
+    recipe = recipe_of(step, batch, settings, inputs, weights)
+    return staleness(root, recipe, lambda current, _: _why_retried(step.to_retry(batch, current, False)))
 
 
 def recipe_of(

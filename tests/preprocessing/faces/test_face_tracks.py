@@ -1,11 +1,15 @@
 """One decode of a video into shots, tracks, candidates and sound; refusals are rows."""
 
+import errno
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import ffmpeg
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +26,7 @@ from preprocessing.faces.face_tracks import (
     read_video_facts,
 )
 from preprocessing.media.encoding import EncodeSettings, write_video
+from tests.factories.preprocessing.media import run_ffmpeg
 from tests.factories.preprocessing.videos import face_pictures, to_track, voice, write_face_video
 
 SETTINGS = FaceTrackSettings()
@@ -114,6 +119,104 @@ def test_videos_read_before_are_not_read_again(
     assert caplog.messages == ["4 of 4 videos were read before"]
 
 
+def facts_of(target: Path) -> dict[str, tuple[str, str]]:
+    """Reason and detail by video id."""
+    return {facts["video_id"]: (facts["refused"], facts["detail"]) for facts in read_video_facts(target)}
+
+
+def test_any_exception_is_the_videos_row(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good, large = (to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "whole"))
+    open_video = face_tracks.open_video
+
+    def open_some(path: Path, *arguments: Any) -> object:
+        if path == bad.path:
+            raise IndexError("list index out of range")
+        if path == large.path:
+            raise MemoryError
+        return open_video(path, *arguments)
+
+    monkeypatch.setattr(face_tracks, "open_video", open_some)
+    report = make_face_tracks([bad, good, large], SETTINGS, tmp_path, workers=0)
+    assert dict(report.refusals) == {"failed": 1, "no_face": 1, "out_of_memory": 1}
+    assert facts_of(tmp_path)[bad.video_id] == ("failed", "IndexError: list index out of range")
+    (message,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert message.startswith(f"Reading {bad.path} failed\nTraceback")
+    assert "open_some" in message
+
+
+def test_full_disk_is_nobodys_row(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(face_tracks, "_read", fill)
+    with pytest.raises(OSError, match="No space left"):
+        make_face_tracks([to_track(folder / "cut.mp4")], SETTINGS, tmp_path, workers=0)
+    assert read_video_facts(tmp_path) == []
+
+
+def test_source_that_is_gone_or_another_is_the_videos_row(folder: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.mp4" for name in ("gone", "folder", "changed", "nobody")]
+    for path in paths:
+        path.write_bytes((folder / "nobody.mp4").read_bytes() + path.name.encode())
+    videos = [to_track(path) for path in paths]
+    gone, other, changed, _ = paths
+    gone.unlink()
+    other.unlink()
+    other.mkdir()
+    status = changed.stat()
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.write_bytes(content)  # of the same size and time: only the content tells
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    make_face_tracks(videos, SETTINGS, tmp_path / "tracks", workers=0)
+    sha256 = hashlib.sha256(content).hexdigest()
+    reasons = [facts_of(tmp_path / "tracks")[video.video_id] for video in videos]
+    assert reasons == [
+        ("source_missing", f"{gone} does not exist any more"),
+        ("not_a_file", f"{other} is a folder"),
+        ("source_changed", f"{changed} has other content: sha256 {sha256[:16]}"),
+        ("no_face", "no face in 30 frames"),
+    ]
+
+
+def test_source_changed_while_being_read_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes((folder / "nobody.mp4").read_bytes())
+    video = to_track(path)
+    open_video = face_tracks.open_video
+
+    def append_and_open(path: Path, *arguments: Any) -> object:
+        path.write_bytes(path.read_bytes() + b"more")
+        return open_video(path, *arguments)
+
+    monkeypatch.setattr(face_tracks, "open_video", append_and_open)
+    make_face_tracks([video], SETTINGS, tmp_path / "tracks", workers=0)
+    assert facts_of(tmp_path / "tracks") == {
+        video.video_id: ("source_changed", f"{path} was changed while being read")
+    }
+
+
+def test_picture_that_changes_its_size_begins_a_shot(tmp_path: Path) -> None:
+    """As of a phone that is turned while recording: one stream, two sizes."""
+    parts: list[bytes] = []
+    for number, size in enumerate(((128, 96), (96, 128))):
+        path = tmp_path / f"{number}.mp4"
+        write_video(path, [np.full((*size, 3), 90, np.uint8)] * 30, 25, voice(30), 16_000)
+        shifted = {"c": "copy", "output_ts_offset": 1.2 * number, "muxdelay": 0}
+        run_ffmpeg(ffmpeg.output(ffmpeg.input(str(path)), str(path.with_suffix(".ts")), **shifted))
+        parts.append(path.with_suffix(".ts").read_bytes())
+    turned = tmp_path / "turned.mpg"
+    turned.write_bytes(b"".join(parts))
+    make_face_tracks([to_track(turned)], SETTINGS, tmp_path / "tracks", workers=0)
+    (facts,) = read_video_facts(tmp_path / "tracks")
+    assert (facts["refused"], facts["shots"]) == ("no_face", 2)
+    assert facts["frames"] > 50
+
+
 def die(_: object) -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return ""
@@ -172,7 +275,7 @@ def test_memory_does_not_grow_with_the_videos_length(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks\n"
-        "video = VideoToTrack('a', Path(sys.argv[1]))\n"
+        "video = VideoToTrack(sys.argv[3], Path(sys.argv[1]))\n"
         "make_face_tracks([video], FaceTrackSettings(), Path(sys.argv[2]), workers=0)\n"
         "lines = Path('/proc/self/status').read_text().splitlines()\n"
         "print([line.split()[1] for line in lines if line.startswith('VmHWM')][0])\n"
@@ -181,7 +284,8 @@ def test_memory_does_not_grow_with_the_videos_length(tmp_path: Path) -> None:
         path = tmp_path / f"{seconds}.mp4"
         pictures = (loop[number % 50] for number in range(25 * seconds))
         write_video(path, pictures, 25, voice(25 * seconds), 16_000, EncodeSettings(preset="ultrafast"))
-        command = [sys.executable, "-c", script, str(path), str(tmp_path / f"tracks{seconds}")]
+        target = tmp_path / f"tracks{seconds}"
+        command = [sys.executable, "-c", script, str(path), str(target), to_track(path).video_id]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks_kib.append(int(done.stdout.split()[-1]))
     assert peaks_kib[1] - peaks_kib[0] < 40 * 1024, peaks_kib
