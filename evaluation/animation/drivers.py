@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from evaluation.animation.media import read_pictures, read_still
+from evaluation.animation.media import UnusableInputError, errors_naming, read_pictures, read_still
 from preprocessing.faces.alignment import (
     EYES_AND_MOUTH,
     NETWORK_LEFT_PX,
@@ -189,19 +189,18 @@ class FaceFollower:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it cannot be read, shows no face, or shows two of similar size.
+            UnusableInputError: it cannot be read, shows no face, or shows two of similar size.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"no file {path}")
-        self._tracker.begin_video()
-        still = read_still(path)
-        if still is not None:
-            views = [self._tracker.step(still) for _ in range(STILL_REPEATS)]
-            survey = _Survey(self.settings)
-            survey.add(0, views[-1])
-        else:
-            survey = self._survey(path, maximum_frames, progress)
-        survey.check(path)
+        with errors_naming(path):
+            self._tracker.begin_video()
+            still = read_still(path)
+            if still is not None:
+                views = [self._tracker.step(still) for _ in range(STILL_REPEATS)]
+                survey = _Survey(self.settings)
+                survey.add(0, views[-1])
+            else:
+                survey = self._survey(path, maximum_frames, progress)
+            survey.check(path)
         return FaceDriver(
             path, self.settings, survey.first_index, tuple(survey.places), is_still=still is not None
         )
@@ -237,15 +236,17 @@ class _Survey:
             self.frames_with_two += 1
 
     def check(self, path: Path) -> None:
-        """Raise ValueError if there is no face, or more than one."""
+        """Raise UnusableInputError if there is no face, or more than one."""
         frames = len(self.places)
         faces = frames - self.places.count(None)
         if not faces:
             searched = f"any of its {frames} frames" if frames > 1 else "it"
-            raise ValueError(f"{path}: no face was found in {searched}")
+            raise UnusableInputError(f"{path}: no face was found in {searched}")
         if self.frames_with_two > self.settings.second_face_share * faces:
             where = f" in {self.frames_with_two} of {frames} frames" if frames > 1 else ""
-            raise ValueError(f"{path}: shows two faces of similar size{where}; use one that shows one person")
+            raise UnusableInputError(
+                f"{path}: shows two faces of similar size{where}; use one that shows one person"
+            )
 
 
 def eyes_and_mouth(landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:

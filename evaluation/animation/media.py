@@ -25,6 +25,7 @@ from preprocessing.media.container import (
     decode_tolerantly,
     demux_tolerantly,
     display_geometry,
+    failure,
     open_media,
     stream_start,
 )
@@ -51,7 +52,7 @@ def read_still(path: Path) -> NDArray[np.uint8] | None:
     except UnidentifiedImageError:
         return None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: this picture cannot be read: {error}") from error
+        raise UnusableInputError(f"{path}: this picture cannot be read: {error}") from error
 
 
 def read_pictures(path: Path) -> Iterator[VideoFrame]:
@@ -61,7 +62,7 @@ def read_pictures(path: Path) -> Iterator[VideoFrame]:
         ValueError: the file is no video or cannot be read.
     """
     settings = DecodeSettings()
-    with _errors_naming(path):
+    with errors_naming(path):
         try:
             video = open_video(path, settings)
         except RefusedVideo as refusal:
@@ -79,7 +80,7 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     Raises:
         ValueError: there is none, it is silent, or it cannot be read.
     """
-    with _errors_naming(path):
+    with errors_naming(path):
         try:
             sound = decode_sound(path, DecodeSettings())
         except RefusedVideo as refusal:
@@ -151,17 +152,25 @@ def _read_sound_file(path: Path) -> NDArray[np.float32]:
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
+class UnusableInputError(ValueError):
+    """A portrait, a driver or a sound that cannot be used; the message names the file."""
+
+
 @contextmanager
-def _errors_naming(path: Path) -> Generator[None]:
-    """Turn a refusal into a one-line error that names the file.
+def errors_naming(path: Path) -> Generator[None]:
+    """Turn a refusal, and any other exception of reading a file, into a one-line error that names the file.
 
     Raises:
-        ValueError: in place of `RefusedVideo`.
+        UnusableInputError: in place of `RefusedVideo` and of what nothing foresees.
         FileNotFoundError: there is no such file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     try:
         yield
+    except UnusableInputError:
+        raise
     except RefusedVideo as refusal:
-        raise ValueError(f"{path}: {refusal.detail}") from refusal
+        raise UnusableInputError(f"{path}: {refusal.detail}") from refusal
+    except Exception as error:  # files of strangers: see `face_tracks.track_video`
+        raise UnusableInputError(f"{path}: reading it failed: {failure(error)}") from error

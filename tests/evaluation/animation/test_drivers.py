@@ -1,19 +1,24 @@
 """Faces that drive: the same crops as training gets, on the 25 fps grid."""
 
+import re
 from pathlib import Path
 
 import cv2
+import ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluation.animation import media
 from evaluation.animation.drivers import Aligner, FaceFollower, eyes_and_mouth
+from evaluation.animation.media import UnusableInputError
 from preprocessing.faces.alignment import AlignmentSettings, crop_transforms
 from preprocessing.faces.candidates import CandidateCutter, CandidateSettings
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.encoding import EncodeSettings, write_video
+from tests.factories.preprocessing.media import run_ffmpeg
 from tests.factories.preprocessing.videos import face_pictures, voice, write_face_video
 
 FRAMES = 27
@@ -132,3 +137,33 @@ def test_background_faces_are_ignored(follower: FaceFollower, tmp_path: Path) ->
     driver = follower.follow(save(tmp_path / "crowd.png", picture))
     alone = follower.follow(save(tmp_path / "alone.png", np.ascontiguousarray(picture[:, :512])))
     assert np.abs(next(driver.crops(1)).astype(int) - next(alone.crops(1))).mean() < 3
+
+
+def test_any_exception_of_a_driver_names_it(
+    video: Path, follower: FaceFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("list index\nout of range")
+
+    monkeypatch.setattr(media, "open_video", fail)
+    message = re.escape(f"{video}: reading it failed: IndexError: list index out of range")
+    with pytest.raises(UnusableInputError, match=f"^{message}$"):
+        follower.follow(video)
+    with pytest.raises(FileNotFoundError, match="no file"):
+        follower.follow(video.parent)
+
+
+def test_driver_whose_picture_changes_its_size_is_followed(tmp_path: Path, follower: FaceFollower) -> None:
+    parts: list[bytes] = []
+    for number, pictures in enumerate((face_pictures(10), [picture[:240] for picture in face_pictures(10)])):
+        path = tmp_path / f"{number}.mp4"
+        write_video(path, pictures, 25, voice(10), 16_000, EncodeSettings(preset="ultrafast"))
+        shifted = {"c": "copy", "output_ts_offset": 0.4 * number, "muxdelay": 0}
+        run_ffmpeg(ffmpeg.output(ffmpeg.input(str(path)), str(path.with_suffix(".ts")), **shifted))
+        parts.append(path.with_suffix(".ts").read_bytes())
+    turned = tmp_path / "turned.mpg"
+    turned.write_bytes(b"".join(parts))
+    driver = follower.follow(turned)
+    shots = {place.shot for place in driver.places if place is not None}
+    assert shots == {0, 1}
+    assert len(list(driver.crops(driver.frames))) == driver.frames
