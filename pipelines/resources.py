@@ -26,6 +26,9 @@ class WorkspaceResource(ConfigurableResource):  # type: ignore[type-arg]
     )
     workers: int = Field(default=0, ge=0, description="Worker processes (>= 0); 0: one per CPU core")
     force: bool = Field(default=False, description="Rebuild everything, even what is up to date")
+    retry: bool = Field(
+        default=False, description="Try every video again that failed or could not be read, however often"
+    )
 
     def open(self) -> UPath:
         """Open the root."""

@@ -33,6 +33,9 @@ class VideoFolder(click.ParamType[SourcePath]):
 
 
 force_option = click.option("--force", is_flag=True, help="Rebuild everything, even what is up to date.")
+retry_option = click.option(
+    "--retry", is_flag=True, help="Try videos again that failed or could not be read, however often."
+)
 workers_option = click.option(
     "--workers", type=click.IntRange(min=0), default=0, help="Worker processes.  [default: one per core]"
 )
@@ -41,13 +44,16 @@ workers_option = click.option(
 @click.command()
 @click.argument("folders", type=VideoFolder(), nargs=-1)
 @force_option
+@retry_option
 @workers_option
-def preprocess(folders: tuple[SourcePath, ...], force: bool, workers: int) -> None:
+def preprocess(folders: tuple[SourcePath, ...], force: bool, retry: bool, workers: int) -> None:
     """Scan FOLDERS and bring the shards of every batch up to date.
 
     Folders that were scanned before are scanned again without being named. The first level of folders names
     the person: FOLDER/person/.../clip.mp4; each file directly in FOLDER is a person of its own. A folder may
     be s3://bucket/prefix.
+
+    A batch that fails does not keep the others and the data set from being made; the exit status is then 1.
     """
     from rich.console import Console
 
@@ -57,7 +63,7 @@ def preprocess(folders: tuple[SourcePath, ...], force: bool, workers: int) -> No
     from pipelines.console import without_chatter
 
     with without_chatter():
-        run_preprocessing(PreprocessRequest(folders, force, workers), Console())
+        run_preprocessing(PreprocessRequest(folders, force, workers, retry=retry), Console())
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class PreprocessRequest:
     settings: Mapping[str, Any] | None = None  # of the resource `preprocessing`, as in the launchpad
     dataset_settings: Mapping[str, Any] | None = None  # of the resource `dataset_config`
     with_summary: bool = True  # print a table at the end
+    retry: bool = False  # videos that failed or could not be read
 
 
 def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
@@ -77,13 +84,14 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
 
     Raises:
         FileNotFoundError: a folder does not exist.
-        JobFailedError: a job failed.
+        JobFailedError: a job failed. If it was that of a batch, all others ran, and the data set was made.
     """
     from dagster import DagsterInstance
 
     from pipelines.operations.instance import ensure_dagster_home
-    from pipelines.operations.local_runs import run_job
+    from pipelines.operations.local_runs import JobFailedError, run_job
     from preprocessing.sources.stored_catalog import batch_keys
+    from storage.publishing import current
     from storage.root import open_root
 
     for folder in request.folders:
@@ -92,20 +100,31 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
     ensure_dagster_home()
     started = time.monotonic()
     root = open_root()
-    workspace = {"workspace": {"config": {"force": request.force, "workers": request.workers}}}
+    execution = {"force": request.force, "retry": request.retry, "workers": request.workers}
+    workspace = {"workspace": {"config": execution}}
+    failed: list[str] = []
     with DagsterInstance.get() as instance:
         folders = [str(folder.absolute()) for folder in request.folders]
         console.print(f"[bold]Scanning[/bold] {', '.join(folders) or 'the known folders'}")
         run_job("scan_sources", instance, workspace | {"sources": {"config": {"folders": folders}}})
-        for key in batch_keys(root):
+        keys = batch_keys(root)
+        for key in keys:
             console.print(f"[bold]Batch {key}[/bold]")
             settings = {"preprocessing": {"config": dict(request.settings or {})}}
-            run_job("preprocess", instance, workspace | settings, partition_key=key)
+            try:
+                run_job("preprocess", instance, workspace | settings, partition_key=key)
+            except JobFailedError as error:
+                console.print(str(error), markup=False, soft_wrap=True)
+                failed.append(f"batch {key}: {error}")
+        if failed and not any(current(root, "shards", key) for key in keys):
+            raise JobFailedError("; ".join(failed))
         console.print("[bold]Data set[/bold]")
         settings = {"dataset_config": {"config": dict(request.dataset_settings or {})}}
         run_job("index_dataset", instance, workspace | settings)
     if request.with_summary:
         print_summary(root, time.monotonic() - started, console)
+    if failed:
+        raise JobFailedError(f"{len(failed)} of {len(keys)} batches failed. {'; '.join(failed)}")
 
 
 def print_summary(root: "UPath", seconds: float, console: "Console") -> None:

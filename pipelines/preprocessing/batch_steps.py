@@ -57,6 +57,7 @@ def _step_asset(name: str) -> AssetsDefinition:
                 load_batch(root, key),
                 settings,
                 force=workspace.force,
+                retry=workspace.retry,
                 workers=workspace.worker_count(),
             )
         context.log.info("%s", build_reason(published))

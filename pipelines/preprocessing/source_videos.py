@@ -32,7 +32,9 @@ def source_videos(
     """
     root = workspace.open()
     with retry_transient_errors(context):
-        report = scan_sources(root, sources.all_folders(), sources.to_settings())
+        report = scan_sources(
+            root, sources.all_folders(), sources.to_settings(), retry_failed=workspace.retry
+        )
     batches = batch_keys(root)
     new = add_batches(context.instance, batches)
     catalog = report.catalog
