@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evaluation.comparison.regressions import BaselineSettings
@@ -20,6 +20,7 @@ from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.stored_catalog import SourceSettings
+from storage.printable import HIDDEN, without_secrets
 from storage.settings import Settings, bounds_text, near_names, nested_class, settings_error
 from training.jobs.config import TrainingConfig
 
@@ -96,7 +97,15 @@ def _rows(settings: Settings, prefix: tuple[str, ...]) -> Iterator[SettingRow]:
         if isinstance(value, Settings):
             yield from _rows(value, path)
         else:
+            value, default = _without_secret(value), _without_secret(default)
             yield SettingRow(_variable(path), value, default, info.description or "", bounds_text(info))
+
+
+def _without_secret(value: Any) -> Any:
+    """A value as it may be shown."""
+    if isinstance(value, SecretStr):
+        return HIDDEN if value.get_secret_value() else ""
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _check_names(variables: Iterable[str]) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 
 from typing_extensions import override
 
+from storage.printable import display_lines
+
 PACKAGES: Final = (
     "pipelines",
     "evaluation",
@@ -23,7 +25,7 @@ class _TerminalFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname}: "
-        return f"{prefix}{record.getMessage()}"
+        return f"{prefix}{display_lines(record.getMessage())}"
 
 
 @contextmanager

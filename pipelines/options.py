@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import click
 from pydantic.fields import FieldInfo
 
+from storage.printable import display_text
 from storage.settings import Settings, bounds_text, choices, nested_class, without_none
 
 Command = Callable[..., None]
@@ -96,7 +97,7 @@ def _settings(kind: type[Settings], given: Mapping[tuple[str, ...], Any]) -> Set
                 group[path[-1]] = value
         return kind.model_validate(values)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(display_text(error)) from error
 
 
 def _option(entry: _Entry, short: str | None) -> Callable[[Command], Command]:

@@ -13,6 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from storage.printable import display_text, without_secrets
+
 if TYPE_CHECKING:
     import obstore.store
     from obstore.store import S3Config
@@ -32,8 +34,29 @@ class ObjectInfo:
 
 
 def endpoint_url() -> str | None:
-    """AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL; None for Amazon's own."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    """AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL; None for Amazon's own.
+
+    Raises:
+        ValueError: it holds a user or a password, which errors and pickled paths would carry on.
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint is not None:
+        refuse_user(endpoint, "AWS_ENDPOINT_URL")
+    return endpoint
+
+
+def refuse_user(address: str, what: str) -> None:
+    """Refuse an address with a user or a password.
+
+    Raises:
+        ValueError: it has one; the message does not.
+    """
+    shown = without_secrets(address)
+    if shown != address:
+        raise ValueError(
+            f"{what} {shown!r} must have no user and no password: set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY instead"
+        )
 
 
 def allows_http(location: str) -> bool:
@@ -111,8 +134,8 @@ def _open_store(
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an obstore error; debugging details follow it."""
-    return str(error).strip().splitlines()[0]
+    """The first line of an obstore error, fit for display; debugging details follow it."""
+    return display_text(str(error).strip().splitlines()[0])
 
 
 def _is_loopback(host: str) -> bool:

@@ -33,6 +33,11 @@ def display_text(text: object) -> str:
     return without_secrets(printable(text))
 
 
+def display_lines(text: object) -> str:
+    """`display_text` of each line of a text, such as an error with its trace."""
+    return "\n".join(map(display_text, str(text).split("\n")))
+
+
 def _is_control(letter: str) -> bool:
     return letter in _DIRECTIONS or unicodedata.category(letter) in _ESCAPED
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from upath import UPath
 
 from storage.atomic import partial_path, remove, remove_dead_partials
-from storage.bucket import allows_http, endpoint_url, open_store, reason_of
+from storage.bucket import allows_http, endpoint_url, open_store, reason_of, refuse_user
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import is_local, local_path, read_bytes
 from storage.transfer import damage, download
@@ -42,6 +42,7 @@ def open_root(location: str | None = None) -> UPath:
     scheme, separator, rest = location.partition("://")
     if not separator or scheme == "file":
         return _open_local_root(rest if separator else location, location)
+    refuse_user(location, "storage root")
     if scheme != "s3":
         raise ValueError(f"storage root {location!r} has the unsupported scheme {scheme!r}: {HINT}")
     if not urlsplit(location).netloc:

@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import override
 
+from storage.printable import without_secrets
+
 _WORDS: Final = (
     (r"^Input should be ", "must be "),
     (r"^String should ", "must "),
@@ -107,7 +109,9 @@ def _problems(details: ErrorDetails, known: Iterable[str]) -> list[tuple[tuple[s
     for phrase, replacement in _WORDS:
         text = re.sub(phrase, replacement, text)
     # A number from the environment is a str: the message is the same as for a number.
-    return [(path, f" {text}, got {value if details['type'] in _OUT_OF_BOUNDS else repr(value)}")]
+    return [
+        (path, f" {text}, got {without_secrets(value if details['type'] in _OUT_OF_BOUNDS else repr(value))}")
+    ]
 
 
 def nested_class(info: FieldInfo) -> "type[Settings] | None":

@@ -47,6 +47,7 @@ ROLES: Final = ("appearance", "lip", "pose", "eye", "expression")
 PAGE_HEADER: Final = "page-id"
 PAGE_ID: Final = re.compile(r"[0-9a-f-]{32,36}")
 UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
+LONGEST_NAME_BYTES: Final = 200  # of a stored file; file systems allow 255
 LARGEST_REQUEST_BYTES: Final = 1 << 16  # of a render request
 LONGEST_SWEEP_SECONDS: Final = 30.0  # between two removals of expired uploads
 HEADERS: Final = {
@@ -121,7 +122,8 @@ class AppHandlers:
     async def upload_file(self, request: Request) -> Response:
         """Store an uploaded file under its own name and return its upload id."""
         page = _page_id(request)
-        name = printable(Path(request.query_params.get("name", "")).name)[-100:]
+        name = printable(Path(request.query_params.get("name", "")).name)
+        name = name.encode()[-LONGEST_NAME_BYTES:].decode(errors="ignore")
         if name in ("", ".."):
             raise RequestError("file name is missing")
         announced = request.headers.get("content-length", "")
@@ -267,10 +269,13 @@ async def _remove_expired_uploads(uploads: UploadStore) -> None:
 async def _json_object(request: Request) -> dict[str, Any]:
     """The body of a request. Raises RequestError."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_REQUEST_BYTES:
-            raise RequestError(f"request must have <= {LARGEST_REQUEST_BYTES} bytes", 413)
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LARGEST_REQUEST_BYTES:
+                raise RequestError(f"request must have <= {LARGEST_REQUEST_BYTES} bytes", 413)
+    except ClientDisconnect as error:
+        raise RequestError("the request was interrupted") from error
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

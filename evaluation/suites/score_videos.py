@@ -13,9 +13,11 @@ from typing import Final
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evaluation.metrics.lip_sync import lse_crop, lse_syncnet_frame, lse_syncnet_track
 from evaluation.metrics.lip_sync.distance import LipSyncScore, LipSyncScorer, NotScored
+from storage.printable import printable
 from weights.resolve import resolve_weights
 
 Protocol = Callable[[Path, LipSyncScorer], LipSyncScore | NotScored]
@@ -134,7 +136,7 @@ def print_scores(videos: Sequence[ScoredVideo], console: Console) -> None:
     for name in ("video", "LSE-C", "LSE-D", "offset", "frames"):
         table.add_column(name, justify="left" if name == "video" else "right", overflow="fold")
     for scored in videos:
-        table.add_row(scored.video.name, *_cells(scored.score))
+        table.add_row(Text(printable(scored.video.name)), *_cells(scored.score))
     scores = [(scored.video, scored.score) for scored in videos if isinstance(scored.score, LipSyncScore)]
     if len(scores) > 1:
         means = np.mean([(score.lse_c, score.lse_d) for _, score in scores], axis=0)
@@ -143,12 +145,14 @@ def print_scores(videos: Sequence[ScoredVideo], console: Console) -> None:
     console.print(table)
     for scored in videos:
         if isinstance(scored.score, NotScored):
-            line = f"{scored.video.name}: not scored: {scored.score.detail}"
+            line = printable(f"{scored.video.name}: not scored: {scored.score.detail}")
             console.print(line, markup=False, highlight=False)
     for video, score in scores:
         distances = " ".join(f"{distance:.3f}" for distance in score.distances_by_shift)
         console.print(
-            f"{video.name}: distance at shifts -15 to 15: {distances}", markup=False, highlight=False
+            f"{printable(video.name)}: distance at shifts -15 to 15: {distances}",
+            markup=False,
+            highlight=False,
         )
 
 

@@ -8,6 +8,7 @@ import click
 
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 from pipelines.options import options_from
+from storage.printable import display_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,4 +72,4 @@ def print_report(report: AnimateReport, console: "Console") -> None:
         *report.notes,
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(display_text(line), markup=False, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import click
 
 from evaluation.animation.request import Device
 from evaluation.app.uploads import UploadLimits
+from storage.printable import display_text
 
 FOLDER: Final = click.Path(path_type=Path)
 OUTPUTS_NAME: Final = "rendered_videos"
@@ -67,4 +68,4 @@ def app(
                 settings, port, lambda url: click.echo(f"Serving on {url}, Ctrl-C to quit. Videos: {output}")
             )
     except ValueError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(display_text(error)) from error

@@ -25,6 +25,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from preprocessing.media.encoding import find_ffmpeg
+from storage.printable import display_text
 from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE, open_root
 from weights.folder import WEIGHTS_VARIABLE, overview
 
@@ -204,7 +205,7 @@ def report(*, as_json: bool = False, location: str | None = None) -> int:
     diagnoses = examine(location)
     ready = all(diagnosis.state != "missing" for diagnosis in diagnoses)
     if as_json:
-        entries = [asdict(diagnosis) for diagnosis in diagnoses]
+        entries = [{name: display_text(text) for name, text in asdict(one).items()} for one in diagnoses]
         click.echo(json.dumps({"ready": ready, "diagnoses": entries}, indent=2))
     else:
         _print_table(diagnoses, ready)
@@ -217,7 +218,7 @@ def _print_table(diagnoses: tuple[Diagnosis, ...], ready: bool) -> None:
         table.add_column(heading, overflow="fold")
     for diagnosis in diagnoses:
         texts = (diagnosis.subject, diagnosis.value, diagnosis.consequence)
-        table.add_row(MARKS[diagnosis.state], *map(escape, texts))
+        table.add_row(MARKS[diagnosis.state], *map(escape, map(display_text, texts)))
     console = Console()
     console.print(table)
     console.print("Ready." if ready else "Not ready: something required is missing.")

@@ -6,6 +6,8 @@ from typing import Final
 import click
 from typing_extensions import override
 
+from storage.printable import display_text
+
 COMMANDS: Final = (
     "ablation",
     "animate",
@@ -73,9 +75,10 @@ def main(traceback: bool) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """The message of an error on one line."""
+    """The message of an error on one line, without control characters and secrets."""
     message = str(error) or type(error).__name__
-    return " ".join(line.strip() for line in message.splitlines() if line.strip())
+    lines = (line.strip() for line in message.split("\n"))
+    return " ".join(display_text(line) for line in lines if line)
 
 
 if __name__ == "__main__":

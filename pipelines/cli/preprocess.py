@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from preprocessing.sources.remote import SourcePath, is_folder, source_path
+from storage.printable import display_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,6 +88,7 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
         JobFailedError: a job failed. If it was that of a batch, all others ran, and the data set was made.
     """
     from dagster import DagsterInstance
+    from rich.markup import escape
 
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import JobFailedError, run_job
@@ -105,7 +107,8 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
     failed: list[str] = []
     with DagsterInstance.get() as instance:
         folders = [str(folder.absolute()) for folder in request.folders]
-        console.print(f"[bold]Scanning[/bold] {', '.join(folders) or 'the known folders'}")
+        names = escape(display_text(", ".join(folders))) or "the known folders"
+        console.print(f"[bold]Scanning[/bold] {names}")
         run_job("scan_sources", instance, workspace | {"sources": {"config": {"folders": folders}}})
         keys = batch_keys(root)
         for key in keys:
@@ -165,7 +168,7 @@ def print_summary(root: "UPath", seconds: float, console: "Console") -> None:
     console.print(table)
     dataset = current(root, DATASET, WHOLE)
     if dataset is not None:
-        console.print(f"Data set: {dataset.directory}", soft_wrap=True)
+        console.print(f"Data set: {display_text(dataset.directory)}", soft_wrap=True, markup=False)
     console.print("View it in Dagster's UI: pdfgc dev")
 
 

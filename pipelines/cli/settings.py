@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from storage.printable import printable
+
 if TYPE_CHECKING:
     from pipelines.deployed_settings import SettingRow
 
@@ -57,7 +59,7 @@ def _value(row: "SettingRow") -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else repr(value) if value == "" else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else repr(value) if value == "" else printable(value)
 
 
 def _matches(row: "SettingRow", words: tuple[str, ...]) -> bool:

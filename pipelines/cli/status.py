@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from storage.printable import display_text
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -110,12 +112,13 @@ def print_status(status: Status, console: "Console", *, all_batches: bool = Fals
     _print_stale(status.plan, console, len(status.plan.stale) if all_batches else STALE_SHOWN)
     for batch in status.plan.held_back:
         missing = f"{batch.missing_videos} of {batch.videos} videos are missing"
-        console.print(f"held back: {batch.batch}: face_tracks is stale ({batch.reason}), but {missing}")
+        line = f"held back: {batch.batch}: face_tracks is stale ({batch.reason}), but {missing}"
+        console.print(display_text(line), markup=False)
     for row in status.changed_settings:
         line = f"changed by the environment: {row.variable}={row.value} (default {row.default})"
-        console.print(line, soft_wrap=True)
+        console.print(display_text(line), soft_wrap=True, markup=False)
     for line in status.failures:
-        console.print(f"failed: {line}", soft_wrap=True, markup=False)
+        console.print(f"failed: {display_text(line)}", soft_wrap=True, markup=False)
 
 
 def _step_table(status: Status) -> "Table":
@@ -144,6 +147,7 @@ def _step_table(status: Status) -> "Table":
 
 def _print_stale(plan: "ReprocessingPlan", console: "Console", shown: int) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from pipelines.preprocessing.reprocessing_plan import duration
 
@@ -154,7 +158,9 @@ def _print_stale(plan: "ReprocessingPlan", console: "Console", shown: int) -> No
     for name in ("batch", "reason", "steps", "estimated"):
         table.add_column(name)
     for batch in plan.stale[:shown]:
-        table.add_row(batch.batch, batch.why, ", ".join(batch.steps), duration(batch.seconds))
+        table.add_row(
+            batch.batch, Text(display_text(batch.why)), ", ".join(batch.steps), duration(batch.seconds)
+        )
     console.print(table)
     if len(plan.stale) > shown:
         console.print(f"and {len(plan.stale) - shown} more: pdfgc status --all")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import click
 
+from storage.printable import display_text
 from weights.folder import WEIGHTS_VARIABLE, FetchProgress
 from weights.licences import ACCEPT_VARIABLE
 
@@ -98,7 +99,7 @@ def verify_command(names: tuple[str, ...], accepted: tuple[str, ...]) -> None:
             record = licence_record(name)
         except (ValueError, OSError) as error:
             failures += 1
-            click.echo(f"{name}: {error}", err=True)
+            click.echo(f"{name}: {display_text(error)}", err=True)
         else:
             for file, sha256 in record.sha256.items():
                 click.echo(f"{name}: {file} ok, sha256 {sha256}")

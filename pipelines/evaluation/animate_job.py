@@ -9,6 +9,7 @@ from pipelines.forms import config_class
 from pipelines.metadata import picture
 from pipelines.operations.instance import GPU_POOL
 from pipelines.resources import WorkspaceResource
+from storage.printable import display_text
 
 LEFT_OUT: Final = ("official_networks", "frames_at_once")  # also not options of the command
 LINES_PER_STEP: Final = 10  # of progress; each line is an event in Dagster's database
@@ -54,7 +55,7 @@ def animate_portrait(
         # Bad input: no traceback and no retry.
         raise Failure(description=str(error), allow_retries=False) from None
     for note in report.notes:
-        context.log.info("%s", note)
+        context.log.info("%s", display_text(note))
     context.add_output_metadata(report_metadata(report))
 
 
@@ -69,7 +70,7 @@ def report_metadata(report: AnimateReport) -> dict[str, Any]:
     sheet = draw_frame_sheet(shown, report.frames, count=count)
     return metadata | {
         "picture: contact sheet": picture(sheet),
-        "notes": MetadataValue.md("\n".join(f"- {note}" for note in report.notes) or "none"),
+        "notes": MetadataValue.md("\n".join(f"- {display_text(note)}" for note in report.notes) or "none"),
         "checkpoint": report.checkpoint,
         "frames": report.frames,
         "side (px)": report.side_px,

@@ -1,5 +1,6 @@
 """The sensor `failed_runs`: one line for every failed run, in a log and to a webhook."""
 
+import http.client
 import json
 import os
 import urllib.request
@@ -14,6 +15,7 @@ from pipelines.deployed_settings import deployed
 from pipelines.operations.instance import HOME_VARIABLE
 from pipelines.operations.settings import OperationsSettings
 from pipelines.operations.step_errors import step_error
+from storage.printable import display_text, without_secrets
 
 PARTITION_TAG: Final = "dagster/partition"
 WILL_RETRY_TAG: Final = "dagster/will_retry"
@@ -37,11 +39,11 @@ def failed_runs(context: RunFailureSensorContext) -> None:
         line += run_failure(context.failure_event.message or "")
     if run.tags.get(WILL_RETRY_TAG) == "true":
         line += "; it will be retried"
-    url = f"{settings.webserver.rstrip('/')}/runs/{run.run_id}"
+    line, url = display_text(line), f"{without_secrets(settings.webserver).rstrip('/')}/runs/{run.run_id}"
     context.log.error("%s (%s)", line, url)
     write_line(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line} ({url})")
-    if settings.webhook:
-        post(settings.webhook, {"text": line, "run": run.run_id, "job": run.job_name, "url": url})
+    if webhook := settings.webhook.get_secret_value():
+        post(webhook, {"text": line, "run": run.run_id, "job": run.job_name, "url": url})
 
 
 def failure_line(job: str, batch: str, failures: Sequence[DagsterEvent]) -> str:
@@ -71,15 +73,20 @@ def write_line(line: str) -> None:
 
 
 def post(url: str, message: dict[str, str]) -> None:
-    """Post a message as JSON.
+    """Post a message as JSON. Errors do not show the URL, which is a secret.
 
     Raises:
-        ValueError: the URL is not http or https.
+        ValueError: the URL is not http or https, or is malformed.
         OSError: no response, or an error status; the tick shows it.
     """
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"PDFGC__OPERATIONS__WEBHOOK must start with http:// or https://, got {url!r}")
+        scheme, separator, _ = url.partition("://")
+        got = f", got '{scheme}{separator}...'" if separator else ""
+        raise ValueError(f"PDFGC__OPERATIONS__WEBHOOK must start with http:// or https://{got}")
     body = json.dumps(message).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  (checked)
-    with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_SECONDS):  # noqa: S310
-        pass
+    try:
+        with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_SECONDS):  # noqa: S310
+            pass
+    except (http.client.InvalidURL, UnicodeError):
+        raise ValueError("PDFGC__OPERATIONS__WEBHOOK is not a valid URL") from None

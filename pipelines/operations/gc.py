@@ -22,6 +22,7 @@ from preprocessing.sources.stored_catalog import CATALOG_FOLDER, CATALOG_NAME, b
 from storage.gc.findings import Finding, Layout, RetentionWindow, Unreferenced
 from storage.gc.removal import Removal, remove_findings
 from storage.gc.unreferenced import find_unreferenced
+from storage.printable import printable
 
 LAYOUT: Final = Layout(
     records={BASELINES_FOLDER: BASELINE_NAME},
@@ -95,7 +96,9 @@ def print_findings(unreferenced: Unreferenced, notes: Sequence[str], console: Co
         table.add_column("reason", overflow="fold")
         table.add_column("size", justify="right", footer=decimal(unreferenced.size_bytes))
         for finding in unreferenced.findings:
-            table.add_row(Text(finding.location), Text(finding.reason), decimal(finding.size_bytes))
+            table.add_row(
+                Text(printable(finding.location)), Text(finding.reason), decimal(finding.size_bytes)
+            )
         console.print(table)
     else:
         console.print("nothing to remove: everything is current, recent or referenced")
@@ -106,7 +109,7 @@ def print_findings(unreferenced: Unreferenced, notes: Sequence[str], console: Co
 def note_lines(unreferenced: Unreferenced, notes: Sequence[str]) -> list[str]:
     """Why old builds are kept, and what is left alone; long lists are shortened."""
     kept = [f"kept: {location}: {reason}" for location, reason in unreferenced.kept.items()]
-    return [*_shortened(kept), *_shortened(notes)]
+    return [printable(line) for line in (*_shortened(kept), *_shortened(notes))]
 
 
 def print_removal(removal: Removal, console: Console) -> None:
@@ -114,7 +117,8 @@ def print_removal(removal: Removal, console: Console) -> None:
     freed = decimal(sum(finding.size_bytes for finding in removal.removed))
     console.print(f"removed {len(removal.removed)}, {freed}", highlight=False)
     for finding, reason in removal.skipped:
-        console.print(f"skipped: {finding.location}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        line = printable(f"skipped: {finding.location}: {reason}")
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def markdown_table(result: GcResult) -> str:
@@ -125,7 +129,7 @@ def markdown_table(result: GcResult) -> str:
         outcomes |= {finding.location: f"skipped: {reason}" for finding, reason in result.removal.skipped}
     findings = result.unreferenced.findings
     rows = [
-        f"| {finding.location} | {finding.reason} | {decimal(finding.size_bytes)} "
+        f"| {printable(finding.location)} | {finding.reason} | {decimal(finding.size_bytes)} "
         f"| {outcomes.get(finding.location, '')} |"
         for finding in findings[:MAXIMUM_ROWS]
     ]

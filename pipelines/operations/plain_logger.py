@@ -7,6 +7,8 @@ from typing import Final
 from dagster import InitLoggerContext, logger
 from typing_extensions import override
 
+from storage.printable import display_lines
+
 LEVELS: Final = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 
@@ -14,7 +16,7 @@ class _PlainFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", {})
-        message = str(meta.get("orig_message") or record.getMessage())
+        message = display_lines(meta.get("orig_message") or record.getMessage())
         step = meta.get("step_key")
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname}: "
         return f"  {prefix}{step}: {message}" if step else f"  {prefix}{message}"

@@ -12,6 +12,7 @@ from dagster import AssetExecutionContext, OpExecutionContext, RetryRequested
 
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
+from storage.printable import display_text
 
 TRANSIENT_ERRORS: Final = frozenset(
     {
@@ -55,7 +56,7 @@ def retry_transient_errors(
         context.log.warning(
             "%s: %s: transient error, retry %d/%d in %g s",
             type(error).__name__,
-            str(error).strip().partition("\n")[0],
+            display_text(str(error).strip().partition("\n")[0]),
             retries + 1,
             settings.retries,
             delay_seconds,

@@ -1,6 +1,6 @@
 """Settings of a deployment's automatic work: sensors, schedules, retries and alerts."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from storage.settings import Settings
 
@@ -59,9 +59,10 @@ class OperationsSettings(Settings):
         ge=1.0,
         description="Interval of pictures of losses and samples on a stage's asset page, about 50 KB each",
     )
-    webhook: str = Field(
-        default="",
-        description="URL that receives {text, run, job, url} as JSON for every failed run; empty: none",
+    webhook: SecretStr = Field(
+        default=SecretStr(""),
+        description="URL that receives {text, run, job, url} as JSON for every failed run; empty: none. "
+        "It is never shown",
     )
     webserver: str = Field(
         default="http://localhost:3000",

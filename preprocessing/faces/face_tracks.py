@@ -46,6 +46,7 @@ from preprocessing.sources.remote import SourcePath, fetched
 from preprocessing.table_schema import column, table_schema
 from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
 from storage.fingerprint import JsonValue, file_sha256
+from storage.printable import printable
 from storage.publishing import BuildReport
 from storage.settings import Settings
 from weights.resolve import ResolvedWeights
@@ -153,8 +154,8 @@ def make_face_tracks(
         else:
             summary = outcome.summary
             if outcome.trace:
-                logger.error("Reading %s failed\n%s", task.video.path, outcome.trace)
-        logger.info("%d of %d: %s: %s", number, len(tasks), task.video.path.name, summary)
+                logger.error("Reading %s failed\n%s", printable(task.video.path), outcome.trace)
+        logger.info("%d of %d: %s: %s", number, len(tasks), printable(task.video.path.name), summary)
     return _report(videos, folder)
 
 

@@ -23,6 +23,8 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from storage.printable import printable
+
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]
 else:
@@ -47,10 +49,11 @@ class RefusedVideo(Exception):  # noqa: N818 (a result that becomes a row, not a
             `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`; of files that are not
             what the catalog says `still_changing`, `source_missing`, `source_changed`, `not_a_file`,
             `not_accessible`.
-        detail: one sentence for people, with the values.
+        detail: one sentence for people, with the values; control characters of names are escaped.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
+        detail = printable(detail)
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

@@ -15,8 +15,9 @@ from typing import Final
 
 from preprocessing.media.container import RefusedVideo
 from storage.atomic import partial_path
-from storage.bucket import find_object, open_store, read_chunks, reason_of
+from storage.bucket import find_object, open_store, read_chunks, reason_of, refuse_user
 from storage.bucket import list_objects as list_bucket
+from storage.printable import without_secrets
 
 URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 ENTRY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^:]*|[^:]+")
@@ -78,15 +79,16 @@ def source_path(text: str) -> SourcePath:
     """Parse a folder or a source: a path, file:// or s3://bucket/prefix.
 
     Raises:
-        ValueError: a URL of another scheme, or without a bucket.
+        ValueError: a URL of another scheme, without a bucket, or with a user.
     """
     url = URL.fullmatch(text)
     if url is None or url[1].lower() == "file":
         return Path(text if url is None else url[2]).expanduser()
     if url[1].lower() != "s3":
         raise ValueError(
-            f"videos at {text!r}: {url[1]}:// is not supported, need a folder or s3://bucket/prefix"
+            f"videos at {without_secrets(text)!r}: {url[1]}:// is not supported, need a folder or s3://bucket/prefix"
         )
+    refuse_user(text, "videos at")
     bucket, _, key = url[2].partition("/")
     return BucketPath(bucket, key.strip("/"))
 

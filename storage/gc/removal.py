@@ -18,6 +18,7 @@ from storage.gc.survey import Build, take_survey
 from storage.gc.unreferenced import Roots, find_kept
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import entries, extent, local_extent, remove_directory, remove_file
+from storage.printable import printable
 from storage.root import scratch_directory
 
 logger = logging.getLogger(__name__)
@@ -58,10 +59,10 @@ def remove_findings(
             reason = _remove_local(finding, window)
         if reason is None:
             removed.append(finding)
-            logger.info("Removed %s", finding.location)
+            logger.info("Removed %s", printable(finding.location))
         else:
             skipped.append((finding, reason))
-            logger.info("Skipped %s: %s", finding.location, reason)
+            logger.info("Skipped %s: %s", printable(finding.location), reason)
     return Removal(tuple(removed), tuple(skipped))
 
 

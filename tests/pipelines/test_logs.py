@@ -4,9 +4,10 @@ import logging
 import tomllib
 
 import pytest
-from dagster import DagsterInstance, asset, materialize
+from dagster import DagsterInstance, OpExecutionContext, asset, job, materialize, op
 
 from pipelines.logs import PACKAGES, log_to_terminal
+from pipelines.operations.plain_logger import plain_console
 from tests.conftest import REPOSITORY
 
 logger = logging.getLogger("training.jobs.toy")
@@ -25,6 +26,27 @@ def test_log_to_terminal_prints_records_and_restores_the_loggers(capsys: pytest.
     logger.info("after")
     assert capsys.readouterr().err == "Extending stage2_lip from step 10 to 20\nWARNING: careful\n"
     assert not logging.getLogger("training").handlers
+
+
+def test_terminal_has_no_control_characters_and_no_passwords(capsys: pytest.CaptureFixture[str]) -> None:
+    with log_to_terminal():
+        logger.info("%s of %s", "a\x1b[2J\rb.mp4", "https://user:PA55WORD@host")
+    assert capsys.readouterr().err == "a\\x1b[2J\\rb.mp4 of https://***@host\n"
+
+
+def test_plain_lines_have_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    @op
+    def reads(context: OpExecutionContext) -> None:
+        context.log.info("%s of %s", "a\x1b[2J\rb.mp4", "https://user:PA55WORD@host")
+
+    @job(logger_defs={"plain": plain_console})
+    def reading() -> None:
+        reads()
+
+    config = {"loggers": {"plain": {"config": {"log_level": "INFO"}}}}
+    with DagsterInstance.ephemeral() as instance:
+        reading.execute_in_process(config, instance=instance)
+    assert "  reads: a\\x1b[2J\\rb.mp4 of https://***@host\n" in capsys.readouterr().out
 
 
 def test_run_log_has_the_records_of_the_packages() -> None:

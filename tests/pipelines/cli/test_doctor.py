@@ -15,6 +15,15 @@ def state_of(diagnoses: list[doctor.Diagnosis], subject: str) -> str:
     return next(diagnosis.state for diagnosis in diagnoses if diagnosis.subject == subject)
 
 
+def test_report_shows_no_password_and_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        doctor.report(as_json=as_json, location="s3://user:PA55WORD@bucket/a\x1b[2J")
+        shown = capsys.readouterr().out
+        assert "PA55WORD" not in shown
+        assert "\x1b[2J" not in shown
+        assert "s3://***@bucket" in shown
+
+
 def test_python_other_than_3_11_is_missing() -> None:
     assert doctor.examine_python((3, 11, 2)).state == "ok"
     assert doctor.examine_python((3, 12, 0)).state == "missing"

@@ -84,6 +84,15 @@ def test_one_line_joins_the_lines_of_a_message() -> None:
     assert one_line(ValueError("first\n  second")) == "first second"
 
 
+@pytest.mark.usefixtures("root")
+def test_errors_have_no_control_characters_and_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise ValueError("a\x1b[2J.mp4 at https://user:PA55WORD@host/x")
+
+    monkeypatch.setattr(compare.compare, "callback", fail)
+    assert run("compare", "a", "b").output == "Error: a\\x1b[2J.mp4 at https://***@host/x\n"
+
+
 def test_usage_errors_keep_their_exit_status() -> None:
     result = run("status", "--nope")
     assert result.exit_code == click.UsageError.exit_code

@@ -35,6 +35,15 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["gc", *arguments])
 
 
+@pytest.mark.usefixtures("builds")
+def test_gc_escapes_control_characters_of_names(root: UPath) -> None:
+    (root / "a\x1b[2J").mkdir()
+    (root / "assets" / "b\x1b[2J\n").mkdir()
+    shown = run().output
+    assert r"a\x1b[2J: unknown, left alone" in shown
+    assert "\x1b[2J" not in shown
+
+
 def test_gc_without_remove_only_lists(builds: tuple[Published, Published]) -> None:
     recent = run()
     assert recent.exit_code == 0

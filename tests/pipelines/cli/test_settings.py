@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from pipelines.cli.main import main
 from pipelines.cli.settings import settings_text
-from pipelines.deployed_settings import setting_rows
+from pipelines.deployed_settings import deployed_settings, setting_rows
 
 STEPS = "PDFGC__TRAINING__STEPS"
 
@@ -31,6 +31,21 @@ def test_settings_lists_value_default_bounds_and_description(monkeypatch: pytest
         "1 settings",
     ]
     assert output("--changed").splitlines()[-1] == "1 settings"
+
+
+def test_settings_do_not_show_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDFGC__OPERATIONS__WEBHOOK", "https://hooks.example/PA55WORD")
+    monkeypatch.setenv("PDFGC__OPERATIONS__WEBSERVER", "https://user:PA55WORD@ui.example")
+    assert "  WEBHOOK = ***  (default '')" in output("--changed").splitlines()
+    assert "https://***@ui.example  (default" in output("webserver")
+    assert "PA55WORD" not in output() + output("--json") + repr(deployed_settings().operations.webhook)
+    assert deployed_settings().operations.webhook.get_secret_value() == "https://hooks.example/PA55WORD"
+
+
+def test_invalid_settings_do_not_show_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STEPS, "https://user:PA55WORD@host")
+    with pytest.raises(ValueError, match=r"got 'https://\*\*\*@host'"):
+        deployed_settings()
 
 
 def test_settings_prints_json() -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -80,8 +81,52 @@ def test_failed_run_writes_one_line_and_one_message(
 
 
 def test_post_refuses_a_url_that_is_not_http() -> None:
-    with pytest.raises(ValueError, match="must start with http:// or https://, got 'file:///etc/passwd'"):
+    with pytest.raises(ValueError, match=r"must start with http:// or https://, got 'file://\.\.\.'"):
         post("file:///etc/passwd", {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "htps://hooks.example/PA55WORD",
+            "PA55WORD",
+            "https://user:PA55WORD@127.0.0.1/",
+            "http://127.0.0.1/a PA55WORD",
+        ),
+        *("http://127.0.0.1:PA55WORD/", "http://127.0.0.1:1/PA55WORD", "http://PA55WORD\x7f/"),
+    ],
+)
+def test_post_does_not_show_the_url(url: str) -> None:
+    with pytest.raises((ValueError, OSError)) as caught:
+        post(url, {})
+    assert "PA55WORD" not in "".join(format_exception(caught.value))
+
+
+def test_failure_line_has_no_control_characters_and_no_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @op
+    def breaks_by_name() -> None:
+        raise FileNotFoundError("a\x1b[2J.mp4 of s3://user:PA55WORD@bucket")
+
+    @job
+    def breaking_by_name() -> None:
+        breaks_by_name()
+
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("PDFGC__OPERATIONS__WEBSERVER", "https://user:PA55WORD@dagster.example")
+    with DagsterInstance.ephemeral() as instance:
+        result = breaking_by_name.execute_in_process(instance=instance, raise_on_error=False)
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        failed_runs(
+            build_run_status_sensor_context(
+                "failed_runs", result.get_run_failure_event(), instance, run
+            ).for_run_failure()
+        )
+    (line,) = (tmp_path / "failures.log").read_text().splitlines()
+    assert r"FileNotFoundError: a\x1b[2J.mp4 of s3://***@bucket (https://***@dagster.example/runs/" in line
 
 
 def test_run_failure_explains_a_killed_run() -> None:
