@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from preprocessing.sources.remote import SourcePath, is_folder, source_path
-from storage.printable import display_text
+from storage.printable import display_lines, display_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +117,7 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
             try:
                 run_job("preprocess", instance, workspace | settings, partition_key=key)
             except JobFailedError as error:
-                console.print(str(error), markup=False, soft_wrap=True)
+                console.print(display_lines(error), markup=False, soft_wrap=True)
                 failed.append(f"batch {key}: {error}")
         if failed and not any(current(root, "shards", key) for key in keys):
             raise JobFailedError("; ".join(failed))

@@ -35,6 +35,7 @@ from preprocessing.sources.discovery import SourceFile, find_videos
 from preprocessing.sources.local_files import check_is_file, hash_file
 from preprocessing.sources.probe import PROBE_VERSION, ProbeSettings, probe
 from preprocessing.sources.remote import SourcePath, fetched
+from storage.printable import printable
 from storage.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -241,7 +242,7 @@ def read_file(
     except OSError as error:
         facts, reason, detail = None, "not_accessible", f"{type(error).__name__}: {error.strerror or error}"
     except Exception as error:  # the one place of the scan: a file must not end the reading of all others
-        logger.exception("Reading %s failed", file.stored_path)
+        logger.exception("Reading %s failed", printable(file.stored_path))
         facts, reason, detail = None, FAILED, failure(error)
     same_content = known is not None and known.sha256 == digest
     return CatalogRow(
@@ -256,7 +257,7 @@ def read_file(
         present=True,
         status=ACCEPTED if facts is not None else FAILED if reason == FAILED else REFUSED,
         reason=reason,
-        detail=detail,
+        detail=printable(detail),
         batch=known.batch if known is not None and same_content else None,
         probe_key=probe_key_of(settings),
         facts=facts,
