@@ -7,10 +7,20 @@ Shape letters: B samples, C channels.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 from typing_extensions import override
+
+from models.checkpoint_file import OfficialFile
+
+RESNEXT50_FILE: Final = OfficialFile(
+    names=("resnext50_32x4d-7cdf4587.pth",),
+    unused=(r"fc\.(weight|bias)",),  # the classifier of ImageNet
+)
+"""torchvision's `resnext50_32x4d`; the trunk reads RGB in [-1, 1], where torchvision's reads ImageNet's
+normalisation, about twice as wide: batch normalisation adapts in training."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class WeightsFile:
     other_names: tuple[str, ...] = ()  # that it is distributed under as well
     url: str | None = None  # None: known to torchvision, in the archive, or a manual download
     torchvision: str | None = None  # name for `torchvision.models.get_weight`, which knows the URL
+    sha256_start: str | None = None  # first digits of a sha256 that is not known
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,21 @@ ALL_WEIGHTS: Final = (
                 "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
                 ("vgg19_weights",),
                 torchvision="VGG19_Weights.IMAGENET1K_V1",
+            ),
+        ),
+    ),
+    PretrainedWeights(
+        name="resnext50",
+        purpose="torchvision's ResNeXt-50 32x4d (IMAGENET1K_V1)",
+        used_by="initial trunk of stage 1's appearance encoder",
+        page="https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.resnext50_32x4d.html",
+        licence=_TORCHVISION,
+        files=(
+            WeightsFile(
+                "resnext50_32x4d-7cdf4587.pth",
+                sha256_start="7cdf4587",
+                settings=("appearance_weights",),
+                torchvision="ResNeXt50_32X4D_Weights.IMAGENET1K_V1",
             ),
         ),
     ),

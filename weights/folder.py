@@ -141,6 +141,11 @@ def verify_content(
             f"{source} is not {weights.name}'s {file.name}: its sha256 is {sha256}, expected {file.sha256}; "
             f"{fix}"
         )
+    if file.sha256_start is not None and not sha256.startswith(file.sha256_start):
+        raise ValueError(
+            f"{source} is not {weights.name}'s {file.name}: its sha256 is {sha256}, expected one that starts "
+            f"with {file.sha256_start}; {fix}"
+        )
     recorded = None if file.sha256 is not None else read_record(weights, folder).get(file.name)
     if recorded is not None and sha256 != recorded.sha256:
         raise ValueError(

@@ -12,6 +12,7 @@ from models.external.l2cs import L2CS_FILE
 from models.external.syncnet import SYNCNET_FILE
 from models.external.vgg19 import TORCHVISION_FILE
 from models.official import APPEARANCE_FILE, AUDIO_FILE, FACE_RECONSTRUCTION_FILE, GENERATOR_FILE, MOTION_FILE
+from models.residual_trunk import RESNEXT50_FILE
 from weights.catalog import ALL_WEIGHTS, PRETRAINED, files_for_setting, pretrained_named
 
 
@@ -29,7 +30,7 @@ def test_digests_are_complete_and_match_file_names() -> None:
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests if digest is not None)
         for file in row.files:
             named = re.search(r"-([0-9a-f]{8})\.pth$", file.name)
-            assert named is None or (file.sha256 or "").startswith(named[1])
+            assert named is None or (file.sha256 or file.sha256_start or "").startswith(named[1])
 
 
 def test_urls_use_https_or_the_download_is_manual() -> None:
@@ -49,6 +50,7 @@ def test_urls_use_https_or_the_download_is_manual() -> None:
         ("deep3d_facerecon", [FACE_RECONSTRUCTION_FILE]),
         ("syncnet_v2", [SYNCNET_FILE]),
         ("vgg19", [TORCHVISION_FILE]),
+        ("resnext50", [RESNEXT50_FILE]),
         ("l2cs_gaze360", [L2CS_FILE]),
         ("emonet_8", [emonet_file(8)]),
         ("emonet_5", [emonet_file(5)]),
@@ -63,7 +65,9 @@ def test_torchvision_knows_the_urls_left_to_it() -> None:
     from torchvision.models import get_weight
 
     left = {file.name: file.torchvision for row in ALL_WEIGHTS for file in row.files if file.torchvision}
-    assert set(left) == {"vgg19-dcbb9e9d.pth", "alexnet-owt-7be5be79.pth"}
+    assert set(left) == {
+        "vgg19-dcbb9e9d.pth", "resnext50_32x4d-7cdf4587.pth", "alexnet-owt-7be5be79.pth",
+    }  # fmt: skip
     for name, torchvision in left.items():
         assert get_weight(torchvision).url.endswith(f"/{name}")
 

@@ -363,6 +363,17 @@ def test_unknown_digest_is_recorded_at_first_use(tmp_path: Path) -> None:
     assert find_files(row, tmp_path)[0].size_bytes == 5
 
 
+def test_known_start_of_a_digest_is_verified(tmp_path: Path) -> None:
+    named = WeightsFile("net.pth", sha256_start=SHA256[:8])
+    (tmp_path / "net").mkdir()
+    file = tmp_path / "net" / "net.pth"
+    file.write_bytes(CONTENT)
+    assert find_files(replace(weights(), files=(named,)), tmp_path)[0].sha256 == SHA256
+    other = replace(named, sha256_start="0" * 8)
+    with pytest.raises(ValueError, match=rf"sha256 is {SHA256}, expected one that starts with 00000000; "):
+        find_files(replace(weights(), files=(other,)), tmp_path)
+
+
 def test_read_record_refuses_a_damaged_record(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net/net.pth").write_bytes(CONTENT)

@@ -26,12 +26,16 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 @dataclass(frozen=True)
 class PretrainedFiles:
-    """Files of the pretrained networks that the settings `<name>_weights` name; None: not used."""
+    """Files of the pretrained networks that the settings `<name>_weights` name; None: not used.
+
+    `appearance` holds initial weights of the appearance encoder's trunk, the others networks of the losses.
+    """
 
     vgg19: Path | None = None
     deep3d: Path | None = None
     emonet: Path | None = None
     l2cs: Path | None = None
+    appearance: Path | None = None
 
 
 @dataclass(frozen=True)
