@@ -13,6 +13,9 @@ FACES: Final = "faces"
 RELEASED_SETTING: Final = "start_from"
 """Setting of `TrainingConfig` that names the authors' released networks."""
 
+APPEARANCE_SETTING: Final = "appearance_weights"
+"""Setting of `TrainingConfig` that names initial weights of the appearance encoder's trunk."""
+
 EYE_AXES_PART: Final = "eye_axes"
 """Part of stage2_eye's weights that separates gaze from blinks."""
 
@@ -53,7 +56,7 @@ _ROWS: Final = (
         "a clip drives another.",
         parents=("perception",),
         labels=(FACES, "pose", "gaze", "blink"),  # they choose its pairs of frames
-        pretrained=(*_PICTURE_LOSSES, RELEASED_SETTING),
+        pretrained=(*_PICTURE_LOSSES, APPEARANCE_SETTING, RELEASED_SETTING),
     ),
     StageInfo(
         "stage2_lip",

@@ -79,6 +79,7 @@ class ClipPairs(Batch):
     driving: Tensor  # uint8 [B, 3, H, W]
     appearance_landmarks_px: Tensor  # float32 [B, 478, 3], in the stored crop
     landmarks_px: Tensor  # the same of the driving frame
+    identity: Tensor  # int64 [B], number in `ClipIndex.training_identities`; -1: of another split
     features: Tensor | None = None  # float32 [B, 2, D] of appearance and driving frame
 
 

@@ -65,6 +65,18 @@ class ClipIndex:
         """The split of the clips' people: held-out clips show people of the training clips."""
         return "train" if self.split == "held_out_clips" else self.split
 
+    @property
+    def training_identities(self) -> tuple[str, ...]:
+        """The people of the training split, sorted; the same in the index of every split."""
+        return tuple(sorted(name for name, split in self.split_of_identity.items() if split == "train"))
+
+    def identity_numbers(self) -> NDArray[np.int64]:
+        """[C] the number of each clip's identity in `training_identities`; -1 for another split's."""
+        numbers = {name: number for number, name in enumerate(self.training_identities)}
+        encoded = self.identity_column.dictionary_encode()
+        names = [numbers.get(name, -1) for name in encoded.dictionary.to_pylist()]
+        return np.array(names, np.int64)[encoded.indices.to_numpy()]
+
     def __len__(self) -> int:
         return len(self.shards)
 

@@ -135,6 +135,7 @@ class ClipPairSource(WholeClipSource):
         super().__init__(index, minimum_frames=2, features=features)
         self.settings = settings
         self._pairs = PairDraws(index, settings)
+        self._identities = index.identity_numbers()
 
     def read(self, reader: ShardReader, item: int, rng: np.random.Generator, facts: RowFacts) -> ClipPairs:
         """Two different frames."""
@@ -146,6 +147,7 @@ class ClipPairSource(WholeClipSource):
             driving=reader.frames(item, [driving])[0][None],
             appearance_landmarks_px=read_landmarks(reader, clip, appearance),
             landmarks_px=read_landmarks(reader, item, driving),
+            identity=torch.from_numpy(self._identities[[item]]),
             features=self.feature_rows([(clip, appearance), (item, driving)]),
         )
 

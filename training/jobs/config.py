@@ -69,6 +69,12 @@ class TrainingConfig(Settings):
         description="Gaze estimator in the losses of stage 3: l2cs_gaze360 (of `pdfgc weights`) or its "
         "file; empty: the stage's face reader",
     )
+    appearance_weights: str = Field(
+        default="",
+        description="Initial trunk of stage 1's appearance encoder (presets small_gpu, paper): resnext50 (of "
+        "`pdfgc weights`) or torchvision's file; empty: random. Unverified: the official code's left-over "
+        "configuration has one, of which network is unknown",
+    )
     start_from: str = Field(
         default="",
         description="Initial weights of stages 1 to 3 (presets small_gpu, paper): pdfgc_official (of "

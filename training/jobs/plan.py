@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.external.vgg19 import VGG19_CHANNELS
-from models.presets import NetworkPreset
+from models.presets import OFFICIAL, NetworkPreset
 from training.engine.settings import LoggingConfig, TrainerSettings
 from training.jobs.config import TrainingConfig
 from training.runs.paper import RUN as PAPER
@@ -15,7 +15,7 @@ from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
 from training.runs.starter import RUN as STARTER
 from training.runs.tiny_cpu import RUN as TINY_CPU
-from training.stage_catalog import RELEASED_SETTING, stage_info
+from training.stage_catalog import APPEARANCE_SETTING, RELEASED_SETTING, stage_info
 from training.stages.code_scale import UNSCALED
 from training.stages.stage import PretrainedFiles
 from training.stages.stage1_motion import MotionStageSettings
@@ -46,7 +46,7 @@ class StagePlan:
 
     @property
     def pretrained(self) -> PretrainedFiles:
-        """Paths of the pretrained networks in the losses."""
+        """Paths of the pretrained networks."""
         files = [file for file in self.weights if file.setting != RELEASED_SETTING]
         return PretrainedFiles(**{file.setting.removesuffix("_weights"): file.path for file in files})
 
@@ -62,7 +62,8 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
 
     Raises:
         FileNotFoundError: a file of pretrained weights is missing.
-        ValueError: such a file is damaged or another one, or its licence was not accepted.
+        ValueError: such a file is damaged or another one, its licence was not accepted, or it does not fit
+            the preset's networks.
     """
     preset = RUN_PRESETS[config.preset]
     run = preset.stage(stage)
@@ -87,6 +88,8 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
         # The released generator reads codes as they are.
         settings = settings.replace(code_shares=UNSCALED, start_from_motion_feature=False)
     networks = with_appearance_path(preset.network_preset, config)
+    if any(file.setting == APPEARANCE_SETTING for file in files):
+        require_resnext50(networks, config)
     if networks.generator.appearance_path == "map" and isinstance(
         settings, MotionStageSettings | ExpressionStageSettings
     ):
@@ -114,6 +117,23 @@ def with_appearance_path(networks: NetworkPreset, config: TrainingConfig) -> Net
     return dataclasses.replace(
         networks, generator=dataclasses.replace(networks.generator, appearance_path=path)
     )
+
+
+def require_resnext50(networks: NetworkPreset, config: TrainingConfig) -> None:
+    """Refuse `appearance_weights` where they would not fit or be overwritten.
+
+    Raises:
+        ValueError: the preset's appearance encoder is no ResNeXt-50, or `start_from` is set as well.
+    """
+    if networks.appearance.trunk != OFFICIAL.appearance.trunk:
+        raise ValueError(
+            "appearance_weights need a preset whose appearance encoder is a ResNeXt-50 (small_gpu, paper), "
+            f"got {config.preset}"
+        )
+    if config.start_from:
+        raise ValueError(
+            "appearance_weights and start_from both initialise the appearance encoder: set one of them"
+        )
 
 
 def training_weights(

@@ -33,14 +33,24 @@ class PictureWeights(Settings):
 
     phi: float = Field(default=1.0, ge=0, description="φ, the 3D face, in L_mot")
     psi: float = Field(default=1.0, ge=0, description="ψ, the expression, in L_mot")
-    vgg: float = Field(default=10.0, ge=0, description="Perceptual loss (VGG-19)")
+    vgg: float = Field(
+        default=10.0,
+        ge=0,
+        description="Perceptual loss (VGG-19). The official code's left-over configuration has a second one "
+        "on a face network (λ_vggface 5), which is not implemented",
+    )
     adversarial: float = Field(default=1.0, ge=0, description="Adversarial loss")
     feature_matching: float = Field(
         default=10.0,
         ge=0,
         description="Feature matching; the paper names it for stage 3 only, PC-AVS uses it throughout",
     )
-    pixel: float = Field(default=0.0, ge=0, description="L1 of pixels; ours, for short runs")
+    pixel: float = Field(
+        default=0.0,
+        ge=0,
+        description="L1 of pixels; ours, for short runs. Unverified: λ_image is 1 in the official code's "
+        "left-over configuration",
+    )
     edges: float = Field(
         default=0.0, ge=0, description="L1 of differences between neighbouring pixels; ours, for short runs"
     )

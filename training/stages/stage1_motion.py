@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from models.appearance import Appearance, AppearanceEncoder
+from models.checkpoint_file import load_checkpoint
 from models.generator import Generator, Synthesis
 from models.landmark_trunk import LandmarkTrunk
 from models.perception import PerceptionNetwork
 from models.portrait_warp import Portrait
+from models.residual_trunk import RESNEXT50_FILE
 from storage.settings import Settings
 from training.data.augmentation import MotionAugmentation, augment_motion
 from training.data.batches import ClipPairs
@@ -27,6 +29,7 @@ from training.data.loader import LoaderSettings, first_batches
 from training.data.sources import ClipPairSettings, ClipPairSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
+from training.losses.identity import identity_loss
 from training.stages.adversary import Adversary, AdversarySettings
 from training.stages.generator import first_generator_config, freeze_noise, generator_optimizers
 from training.stages.held_out_metrics import ReconstructionMetrics
@@ -39,6 +42,13 @@ MEASURED_FRAMES: Final = 1024
 
 class MotionWeights(PictureWeights):
     """Loss weights of stage 1."""
+
+    identity: float = Field(
+        default=0.0,
+        ge=0,
+        description="Cross entropy over the training identities, of the appearance code. Unverified: the "
+        "official code's left-over configuration has it, with 5995 classes and an unknown weight",
+    )
 
 
 class MotionStageSettings(Settings):
@@ -83,6 +93,8 @@ class MotionModel(LossModule):
         networks = context.networks
         self._settings = settings
         self.appearance = AppearanceEncoder(networks.appearance)
+        if context.pretrained.appearance is not None:
+            load_checkpoint(self.appearance.model, context.pretrained.appearance, RESNEXT50_FILE)
         self.motion = LandmarkTrunk(networks.motion.trunk)
         if settings.start_trunk_from_perception:
             perception = PerceptionNetwork(networks.perception)
@@ -92,6 +104,7 @@ class MotionModel(LossModule):
         if not settings.generator_noise:
             freeze_noise(self.generator)
         self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
+        self.classifier: nn.Linear | None = None
         self.side_px = networks.image_side_px
         self._trunk_frozen = settings.trunk_rate_factor == 0
         if self._trunk_frozen:
@@ -104,6 +117,12 @@ class MotionModel(LossModule):
         if self._trunk_frozen:
             self.motion.eval()
         return self
+
+    def add_classifier(self, identities: int) -> nn.Linear:
+        """Build the identity loss's linear classifier of appearance codes."""
+        width = self.appearance.config.trunk.output_channels
+        self.classifier = nn.Linear(width, identities).to(next(self.parameters()).device)
+        return self.classifier
 
     def features(self, batch: ClipPairs) -> Tensor:
         """The trunk's features [B, 2, D] of the appearance and the augmented driving frame."""
@@ -124,11 +143,14 @@ class MotionModel(LossModule):
             motion_feature: the unified motion feature [B, D] of the driving frame.
             appearance_feature: that of the appearance frame.
         """
-        encoded: Appearance = self.appearance(appearance)
-        style = torch.cat([encoded.code, motion_feature], dim=1)
-        return self.generator.synthesise(
-            style, encoded.map, portrait=Portrait(appearance, appearance_feature)
+        return self.generate(
+            self.appearance(appearance), Portrait(appearance, appearance_feature), motion_feature
         )
+
+    def generate(self, encoded: Appearance, portrait: Portrait, motion_feature: Tensor) -> Synthesis:
+        """The same from the encoded appearance of the portrait."""
+        style = torch.cat([encoded.code, motion_feature], dim=1)
+        return self.generator.synthesise(style, encoded.map, portrait=portrait)
 
     def reconstruct_from(self, appearance: Tensor, driving: Tensor) -> Synthesis:
         """The driving frame reconstructed from two frames [B, 3, S, S]."""
@@ -149,8 +171,12 @@ class MotionModel(LossModule):
         driving = to_network_input(batch.driving, self.side_px)
         appearance = to_network_input(batch.appearance, self.side_px)
         own, feature = self.features(batch).unbind(dim=1)
-        synthesis = self.reconstruct(appearance, feature, own)
-        losses = self.picture_losses(synthesis, driving, batch)
+        encoded: Appearance = self.appearance(appearance)
+        synthesis = self.generate(encoded, Portrait(appearance, own), feature)
+        losses = dict(self.picture_losses(synthesis, driving, batch))
+        if self._settings.weights.identity:
+            assert self.classifier is not None  # built by the stage's `prepare`
+            losses["identity"] = identity_loss(self.classifier(encoded.code), batch.identity)
         return StepResult(losses, real=driving, generated=synthesis.image.float())
 
 
@@ -176,14 +202,20 @@ class MotionStage(Stage[ClipPairs]):
         }
         if self.adversary is not None:
             saved["discriminator"] = self.adversary.network
-        self.saved = saved
+        self.saved = self._saved = saved
         self.averaged = ("appearance", "motion.model", "generator")
         self._features: dict[str, FrameFeatures] = {}
 
     @override
     def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
-        """Cache the trunk's features, and standardise those that the flow is computed from."""
+        """Cache the trunk's features, standardise those that the flow is computed from; the classifier.
+
+        The identity loss's classifier has as many classes as the training split has people, which only the
+        data set tells. It is saved with the checkpoint, as a part of its own.
+        """
         model = self._model
+        if self.settings.weights.identity:
+            self._saved["classifier"] = model.add_classifier(len(indexes[0].training_identities))
         if self.settings.cache_features:
             self._features = compute_stage_features(indexes, model.motion, model.side_px, settings.workers)
         if model.generator.config.appearance_path == "warp":
