@@ -17,7 +17,6 @@ import math
 import multiprocessing
 import os
 import resource
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ import click
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measuring import show, write_json
+from benchmarks.measuring import Cost, cost_of, show, write_json
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.generator import Generator
@@ -40,12 +39,12 @@ from pipelines.training.launch import thread_environment
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 from training.data.batches import MEL_WINDOW_FRAMES, Batch, ClipPairs, ExpressionWindows, RowFacts
 from training.engine.optimizer import OptimizerStep
-from training.engine.settings import Precision
+from training.engine.settings import OptimizerSettings, Precision
 from training.engine.stage_weights import StageWeights, collect
 from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
 from training.stages.generator import first_generator_config
-from training.stages.stage import Stage, StageContext, stage_class
+from training.stages.stage import LossModule, Stage, StageContext, stage_class
 from training.stages.stage3_expression import ExpressionModel, ExpressionStageSettings
 
 GENERATOR_STAGES: Final = ("stage1_motion", "stage3_expression")
@@ -62,8 +61,8 @@ class Measurement:
     precision: Precision
     losses: Mapping[str, float]  # unweighted
     code_gradients: Mapping[str, float]  # norm of the total's gradient by code of the style vector
-    seconds: float  # of the networks' step
-    adversary_seconds: float
+    networks: Cost
+    adversary: Cost | None  # None: no adversarial loss has a weight
     peak_gib: float
 
     @property
@@ -150,7 +149,7 @@ def measure(
         styles.append(arguments[1])
 
     model.get_submodule("generator.conv1").register_forward_pre_hook(keep_gradient)
-    losses, seconds, adversary_seconds = step(built, plan, random_batch(plan, rows).to(device))
+    losses, networks_cost, adversary_cost = step(built, plan, random_batch(plan, rows).to(device))
     (style,) = styles
     assert style.grad is not None
     widths = code_widths(stage, networks)
@@ -160,8 +159,8 @@ def measure(
         precision,
         losses,
         {name: float(gradient.norm()) for name, gradient in zip(widths, gradients, strict=True)},
-        seconds,
-        adversary_seconds,
+        networks_cost,
+        adversary_cost,
         peak_gib(device),
     )
 
@@ -172,25 +171,22 @@ def in_own_process(*arguments: Any) -> Measurement:
         return pool.submit(measure, *arguments).result()
 
 
-def step(built: Stage[Any], plan: StagePlan, batch: Batch) -> tuple[dict[str, float], float, float]:
-    """The losses, and the seconds of both halves of the step."""
+def step(built: Stage[Any], plan: StagePlan, batch: Batch) -> tuple[dict[str, float], Cost, Cost | None]:
+    """The losses, and the cost of both halves of the step."""
+    losses: dict[str, float] = {}
+    images: list[Tensor] = []
 
-    def optimizer(module: Any, settings: Any) -> OptimizerStep:
-        return OptimizerStep(module.train(), module, built.loss_weights, settings, plan.trainer)
+    def optimise(module: LossModule, settings: OptimizerSettings, *arguments: Any) -> None:
+        optimizer = OptimizerStep(module.train(), module, built.loss_weights, settings, plan.trainer)
+        result, _, _ = optimizer.step(0, *arguments)
+        losses.update({name: float(value.detach()) for name, value in result.losses.items()})  # waits
+        images.extend(image.detach() for image in (result.real, result.generated) if image is not None)
 
-    started = time.perf_counter()
-    result, _, _ = optimizer(built.model, built.optimizer).step(0, batch)
-    losses = {name: float(value.detach()) for name, value in result.losses.items()}  # waits for the device
-    seconds, adversary_seconds = time.perf_counter() - started, 0.0
-    if built.adversary is not None:
-        assert result.real is not None
-        assert result.generated is not None
-        started = time.perf_counter()
-        images = result.real.detach(), result.generated.detach()
-        adversary, _, _ = optimizer(built.adversary, built.adversary_optimizer).step(0, *images)
-        losses |= {name: float(value.detach()) for name, value in adversary.losses.items()}
-        adversary_seconds = time.perf_counter() - started
-    return losses, seconds, adversary_seconds
+    networks = cost_of(lambda: optimise(built.model, built.optimizer, batch))
+    adversary, optimizer = built.adversary, built.adversary_optimizer
+    if adversary is None or optimizer is None:
+        return losses, networks, None
+    return losses, networks, cost_of(lambda: optimise(adversary, optimizer, *images[:2]))
 
 
 def peak_gib(device: Literal["cpu", "cuda"]) -> float:
@@ -204,10 +200,16 @@ def show_results(results: Sequence[Measurement], title: str) -> None:
     """Show three tables: cost, losses, gradients."""
     names = [f"{result.stage}, {result.precision}" for result in results]
     costs = [
-        (name, f"{result.seconds:.1f}", f"{result.adversary_seconds:.1f}", f"{result.peak_gib:.1f}")
+        (
+            name,
+            f"{result.networks.cpu_seconds:.1f}",
+            f"{result.networks.wall_seconds:.1f}",
+            "" if result.adversary is None else f"{result.adversary.cpu_seconds:.1f}",
+            f"{result.peak_gib:.1f}",
+        )
         for name, result in zip(names, results, strict=True)
     ]
-    show(title, ("stage", "s", "s, discriminator", "peak, GiB"), costs)
+    show(title, ("stage", "CPU s", "wall s", "CPU s, discriminator", "peak, GiB"), costs)
     for heading, kind in (("losses", "losses"), ("gradient norm by code", "code_gradients")):
         tables: list[Mapping[str, float]] = [getattr(result, kind) for result in results]
         columns = list(dict.fromkeys(name for table in tables for name in table))
