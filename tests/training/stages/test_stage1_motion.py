@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.appearance import Appearance
 from models.generator import Synthesis
+from models.portrait_warp import Portrait
 from models.presets import NetworkPreset
 from tests.factories.training.stages import (
     TOY,
@@ -43,7 +45,7 @@ def model_of(stage: MotionStage) -> MotionModel:
 def make_batch(real: tuple[bool, ...] = (True,) * ROWS) -> ClipPairs:
     frames = [random_frames(ROWS, seed=seed) for seed in (1, 2)]
     landmarks = [random_landmarks(ROWS, seed=seed) for seed in (1, 2)]
-    return ClipPairs(row_facts(ROWS, real=real), *frames, *landmarks)
+    return ClipPairs(row_facts(ROWS, real=real), *frames, *landmarks, identity=torch.arange(ROWS))
 
 
 def without_gradient(named: Mapping[str, Tensor]) -> list[str]:
@@ -80,7 +82,8 @@ def test_stage1_adversary_step_gradients(r1: float) -> None:
 
 
 def test_stage1_losses_have_weights() -> None:
-    stage = make_stage()
+    stage = make_stage(SETTINGS.replace(weights=SETTINGS.weights.replace(identity=1.0)))
+    model_of(stage).add_classifier(ROWS)
     assert stage.adversary is not None
     result = stage.model.train()(make_batch())
     assert result.real is not None
@@ -111,11 +114,11 @@ def test_stage1_loss_networks_are_frozen() -> None:
 def test_stage1_losses_of_a_perfect_reconstruction() -> None:
     stage = make_stage()
 
-    def copy(appearance: Tensor, motion_feature: Tensor, appearance_feature: Tensor) -> Synthesis:
-        del motion_feature, appearance_feature
-        return Synthesis(appearance, torch.zeros_like(appearance[:, :2]))
+    def copy(encoded: Appearance, portrait: Portrait, motion_feature: Tensor) -> Synthesis:
+        del encoded, motion_feature
+        return Synthesis(portrait.image, torch.zeros_like(portrait.image[:, :2]))
 
-    model_of(stage).reconstruct = copy
+    model_of(stage).generate = copy
     batch = make_batch()
     same = dataclasses.replace(batch, appearance=batch.driving, appearance_landmarks_px=batch.landmarks_px)
     losses = stage.model.eval()(same).losses
