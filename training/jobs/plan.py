@@ -87,7 +87,9 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     ):
         # The released generator reads codes as they are.
         settings = settings.replace(code_shares=UNSCALED, start_from_motion_feature=False)
-    networks = with_appearance_path(preset.network_preset, config)
+    networks = preset.network_preset
+    if isinstance(settings, MotionStageSettings | ExpressionStageSettings):  # the stages with a generator
+        networks = with_appearance_path(networks, config)
     if any(file.setting == APPEARANCE_SETTING for file in files):
         require_resnext50(networks, config)
     if networks.generator.appearance_path == "map" and isinstance(

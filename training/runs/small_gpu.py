@@ -40,6 +40,8 @@ RUN: Final = dataclasses.replace(
             20_000,
             16,
             weights=MotionWeights(flow=_FLOW),
+            # The flow's inputs are standardised before the first step, so the trunk must see faces by then.
+            start_trunk_from_perception=True,
             optimizer=_QUICK,
             adversary_optimizer=_QUICK,
         ),

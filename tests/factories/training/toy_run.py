@@ -187,7 +187,8 @@ def textured_jpeg(clip: int, frame: int, kind: int) -> bytes:
     """
     rng = np.random.default_rng([clip, frame, kind])
     colours = rng.integers(0, 256, (7, 7, 3)).astype(np.uint8)
-    return encode_jpeg(np.asarray(cv2.resize(colours, (224, 224), interpolation=cv2.INTER_CUBIC)), 95)
+    smooth = cv2.resize(colours, (224, 224), interpolation=cv2.INTER_CUBIC)
+    return encode_jpeg(np.asarray(smooth, np.uint8), 95)
 
 
 def toy_parents(networks: NetworkPreset = TOY) -> dict[str, StageWeights]:

@@ -131,9 +131,12 @@ def test_stage1_metrics_count_real_rows() -> None:
     stage.model.eval()
     model = model_of(stage)
     model.motion = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
-    model.reconstruct = lambda _, motion_feature, appearance_feature: Synthesis(
-        motion_feature * 0.9 + appearance_feature * 0.1, None
-    )
+
+    def blend(appearance: Tensor, motion_feature: Tensor, appearance_feature: Tensor) -> Synthesis:
+        del appearance
+        return Synthesis(motion_feature * 0.9 + appearance_feature * 0.1, None)
+
+    model.reconstruct = blend
     with torch.no_grad():
         whole = stage.held_out([make_batch()])
         part = stage.held_out([make_batch(real=(True, True, False))])
