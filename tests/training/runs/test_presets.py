@@ -51,7 +51,12 @@ def test_starter_is_tiny_cpu_at_96_px_with_more_steps() -> None:
         run, base = starter.stage(name), tiny.stage(name)
         assert isinstance(run.settings, stage_class(name).settings_type)
         assert run.trainer.steps > base.trainer.steps
-        assert run.settings.replace(optimizer=base.settings.optimizer) == base.settings
+        settings = run.settings.replace(optimizer=base.settings.optimizer)
+        if name == "stage3_expression":  # whose generator slows down
+            rate = settings.generator_optimizer.rate_at
+            assert rate(0) == base.settings.generator_optimizer.rate_at(0) > 5 * rate(run.trainer.steps - 1)
+            settings = settings.replace(generator_optimizer=base.settings.generator_optimizer)
+        assert settings == base.settings
 
 
 def test_default_settings_of_the_generator() -> None:
