@@ -10,6 +10,7 @@ import torch
 
 from tests.factories.training import data as data_makers
 from tests.factories.training.data import CLIPS, READER, damage_member, key_of, make_data_set
+from training.data import loader
 from training.data.batches import Batch
 from training.data.eye_anchors import EyeAnchorSource
 from training.data.index import read_clip_index
@@ -149,8 +150,12 @@ def test_loading_keeps_the_global_random_state(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "batches"), [(1, 1), (2, 1), (3, 2), (11, 6)])
-def test_first_batches_are_the_streams_first(root: Path, rows: int, batches: int) -> None:
-    first = list(first_batches(pairs(root), settings(2, workers=1), rows))
+def test_first_batches_are_the_streams_first(
+    root: Path, monkeypatch: pytest.MonkeyPatch, rows: int, batches: int
+) -> None:
+    monkeypatch.setattr(loader, "FIRST_BATCHES_ROWS", 2)
+    # Whatever the batch size of the run.
+    first = list(first_batches(pairs(root), settings(5, workers=1), rows))
     assert len(first) == batches  # of two rows; 11 rows go through the clips twice
     expected = itertools.islice(BatchStream(pairs(root), settings(2)), batches)
     assert all(same(a, b) for a, b in zip(first, expected, strict=True))
