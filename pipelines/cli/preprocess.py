@@ -166,10 +166,22 @@ def print_summary(root: "UPath", seconds: float, console: "Console") -> None:
     table.add_row("shards", _sum(builds["shards"], "shards"), f"{mebibytes:,.1f} MiB")
     table.add_row("time", f"{seconds:.1f} s", _times(builds))
     console.print(table)
+    for line in retry_lines(refused_files + _refusals(builds["face_tracks"])):
+        console.print(line, soft_wrap=True)
     dataset = current(root, DATASET, WHOLE)
     if dataset is not None:
         console.print(f"Data set: {display_text(dataset.directory)}", soft_wrap=True, markup=False)
     console.print("View it in Dagster's UI: pdfgc dev")
+
+
+def retry_lines(refusals: Counter[str]) -> list[str]:
+    """How many videos could not be read for a reason other than their content, and what to do."""
+    from preprocessing.faces.retries import RETRIED_REASONS
+
+    unread = Counter({reason: count for reason, count in refusals.items() if reason in RETRIED_REASONS})
+    if not unread:
+        return []
+    return [f"Could not be read: {_reasons(unread)}. Try them again: pdfgc preprocess --retry"]
 
 
 def _sum(builds: "Sequence[Published]", count: str) -> str:

@@ -1,12 +1,13 @@
 """A batch that fails, beside others that do not: `pdfgc preprocess` goes on and says so at its end."""
 
 import io
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
+from pipelines.cli.preprocess import PreprocessRequest, retry_lines, run_preprocessing
 from pipelines.operations import local_runs
 from pipelines.operations.local_runs import JobFailedError
 from preprocessing.sources import stored_catalog
@@ -47,3 +48,10 @@ def test_no_data_set_without_any_shards(monkeypatch: pytest.MonkeyPatch, tmp_pat
     jobs, error = preprocess(monkeypatch, tmp_path, {"b0", "b1", "b2"}, have_shards=False)
     assert jobs == ["scan_sources", "b0", "b1", "b2"]
     assert "b2 is bad" in error
+
+
+def test_summary_says_how_to_retry_what_could_not_be_read() -> None:
+    assert retry_lines(Counter(truncated=2, no_face=1)) == []
+    assert retry_lines(Counter(truncated=2, reader_crashed=3, failed=1)) == [
+        "Could not be read: reader_crashed 3, failed 1. Try them again: pdfgc preprocess --retry"
+    ]
