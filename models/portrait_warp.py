@@ -23,6 +23,8 @@ HIDDEN: Final = 256
 SMALLEST_DEVIATION: Final = 1e-3  # of a motion feature's dimension that is divided by
 REFINEMENT_BOUND: Final = 0.2
 """Largest displacement by which one resolution refines the flow, in units of half a side; ours."""
+SMOOTHING_PX: Final = 5
+SMOOTHING_PASSES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,19 @@ class WarpHead(nn.Module):
         output = self.conv(maps).float()
         size = [int(maps.shape[2]), int(maps.shape[3])]
         upsampled = functional.interpolate(flow, size, mode="bilinear", align_corners=False)
-        refined = upsampled + REFINEMENT_BOUND * torch.tanh(output[:, :2])
+        refined = upsampled + smooth(REFINEMENT_BOUND * torch.tanh(output[:, :2]))
         return refined, torch.sigmoid(output[:, 2:])
+
+
+def smooth(flow: Tensor) -> Tensor:
+    """A flow [B, 2, H, W] averaged twice over 5 x 5 pixels, edges repeated.
+
+    Unsmoothed, the refinements tear the outlines of people unlike those trained on.
+    """
+    for _ in range(SMOOTHING_PASSES):
+        margin = SMOOTHING_PX // 2
+        flow = functional.avg_pool2d(functional.pad(flow, (margin,) * 4, mode="replicate"), SMOOTHING_PX, 1)
+    return flow
 
 
 def warp_by_flow(maps: Tensor, flow: Tensor) -> Tensor:
