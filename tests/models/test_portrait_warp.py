@@ -15,6 +15,7 @@ from models.portrait_warp import (
     PortraitPyramid,
     Standardise,
     WarpHead,
+    smooth,
     warp_by_flow,
 )
 
@@ -64,6 +65,17 @@ def test_flow_is_in_half_sides_and_repeats_edges() -> None:
     torch.testing.assert_close(warp_by_flow(maps, flow), expected)
     flow[:, 1] = -1 / 4
     torch.testing.assert_close(warp_by_flow(maps, flow)[0, 0, 1], (maps[0, 0, 0] + maps[0, 0, 1]) / 2)
+
+
+def test_smoothing_spreads_a_displacement_over_nine_pixels() -> None:
+    flow = torch.zeros(1, 2, 15, 15)
+    flow[0, 0, 7, 7] = 625.0
+    smoothed = smooth(flow)
+    # 5 x 5 ones twice: along each axis 1, 2, 3, 4, 5, 4, 3, 2, 1.
+    triangle = torch.tensor([1.0, 2, 3, 4, 5, 4, 3, 2, 1])
+    torch.testing.assert_close(smoothed[0, 0, 3:12, 3:12], torch.outer(triangle, triangle))
+    assert smoothed[0, 1].abs().max() == 0
+    torch.testing.assert_close(smooth(torch.full((1, 2, 4, 6), 0.5)), torch.full((1, 2, 4, 6), 0.5))
 
 
 def test_warp_positions_keep_float32_under_bfloat16_maps() -> None:
