@@ -68,8 +68,8 @@ def test_wrong_file_and_preset_are_named(tmp_path: Path) -> None:
     write_files(tmp_path)
     with pytest.raises(ValueError, match=r"motion_model\.pth .* does not fit AudioEncoder"):
         from_hub("audio", checkpoint=tmp_path / FILE_NAMES["motion"])
-    with pytest.raises(ValueError, match="no preset 'small'; there are official, tiny"):
-        from_hub("audio", preset="small")
+    with pytest.raises(ValueError, match="no preset 'huge'; there are official, official_warp, small, tiny"):
+        from_hub("audio", preset="huge")
 
 
 def test_hub_generator_shapes() -> None:
@@ -82,7 +82,9 @@ appearance, generator = (load(name, preset="tiny") for name in ("appearance", "g
 with torch.no_grad():
     look = appearance(torch.zeros(2, 3, 64, 64))
     style = torch.cat([look.code, torch.zeros(2, 106)], dim=1)
-    picture = generator(style, look.map, noise=torch.Generator().manual_seed(0))
+    from models.portrait_warp import Portrait
+    portrait = Portrait(torch.zeros(2, 3, 64, 64), torch.zeros(2, 128))
+    picture = generator(style, look.map, noise=torch.Generator().manual_seed(0), portrait=portrait)
 print(json.dumps([list(picture.shape), sorted({{name.split(".")[0] for name in sys.modules}})]))
 """
     done = subprocess.run(

@@ -50,11 +50,12 @@ def test_code_is_pooled_and_map_is_projected() -> None:
         appearance = encoder(image)
         features = encoder.model(image)
     assert appearance.code.shape == (2, 512)
-    assert appearance.map.shape == (2, 64, 8, 8)
+    assert appearance.map.shape == (2, 64, 4, 4)
     torch.testing.assert_close(appearance.code, features.flatten(2).sum(-1) / 64)
     weight, bias = encoder.conv1x1.weight[:, :, 0, 0], encoder.conv1x1.bias
     assert bias is not None
-    expected = torch.einsum("oc,bchw->bohw", weight, features) + bias[:, None, None]
+    projected = torch.einsum("oc,bchw->bohw", weight, features) + bias[:, None, None]
+    expected = projected.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean(dim=(3, 5))  # 8 x 8 to 4 x 4
     torch.testing.assert_close(appearance.map, expected, rtol=1e-4, atol=1e-5)
 
 
