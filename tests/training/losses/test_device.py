@@ -39,7 +39,8 @@ def of_bank(f: Tensor, m: Tensor) -> Tensor:
 def in_regions(loss: Callable[[Tensor, Tensor, Tensor], Tensor], f: Tensor, m: Tensor) -> Tensor:
     """A pixel loss of two images, weighted by the regions of landmarks."""
     weights = face_region_weights(landmarks_of(f), 224, 3, eyes=2.0, mouth=2.0)
-    return loss(*[m.expand(-1, 3, -1, -1)] * 2, weights)
+    image = m.expand(-1, 3, -1, -1)
+    return loss(image, image, weights)
 
 
 def landmarks_of(f: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ LOSSES: dict[str, Loss] = {
     "eye": lambda f, _: eye_contrastive_loss(f, f, f),
     "pose": lambda f, _: pose_loss(f, f, PoseScale()),
     "decorrelation": of_bank,
-    "flow": lambda f, m: landmark_flow_loss(m.expand(-1, 2, -1, -1), *[landmarks_of(f)] * 2, 224),
+    "flow": lambda f, m: landmark_flow_loss(m.expand(-1, 2, -1, -1), landmarks_of(f), landmarks_of(f), 224),
     "pixels": lambda f, m: in_regions(weighted_l1, f, m),
     "edges": lambda f, m: in_regions(weighted_edge_l1, f, m),
 }
