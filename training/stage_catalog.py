@@ -47,7 +47,7 @@ _ROWS: Final = (
     StageInfo(
         "perception",
         "A small network that predicts landmarks, pose, gaze and blinks, trained on the shards' labels. "
-        "Frozen, it serves in the losses of later stages wherever no pretrained network is configured.",
+        "It initialises the motion encoder's trunk, and reads faces in the losses if face_reader names it.",
         labels=(FACES, "pose", "gaze", "blink"),
     ),
     StageInfo(
