@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from preprocessing.schema import KEY_PATTERN
+from storage.block_checksums import BlockChecksums
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,11 @@ class Place:
 class ArchiveWriter:
     """Writes WebDataset samples; the same samples give the same bytes, whenever and by whomever written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, with_checksums: bool = False) -> None:
+        """Create a tar, with the checksums of its blocks beside it if asked for."""
+        self._path = path
         self._file = path.open("wb")
+        self._checksums = BlockChecksums() if with_checksums else None
 
     def write(self, key: str, members: Mapping[str, bytes]) -> Place:
         """Append one sample: a member `key.extension` for each extension, in their sorted order.
@@ -45,9 +49,9 @@ class ArchiveWriter:
             info.mode, info.mtime = 0o444, 0
             info.uname = info.gname = "pdfgc"
             # A TarFile would keep the headers of every picture of a long video in memory.
-            self._file.write(info.tobuf(tarfile.USTAR_FORMAT))
-            self._file.write(members[extension])
-            self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
+            self._write(info.tobuf(tarfile.USTAR_FORMAT))
+            self._write(members[extension])
+            self._write(bytes(-info.size % tarfile.BLOCKSIZE))
         return Place(start, self._file.tell() - start)
 
     @property
@@ -57,9 +61,16 @@ class ArchiveWriter:
 
     def close(self) -> None:
         """Write the end of the tar: two empty blocks, padded to a whole record as tar does."""
-        self._file.write(bytes(2 * tarfile.BLOCKSIZE))
-        self._file.write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
         self._file.close()
+        if self._checksums is not None:
+            self._checksums.write(self._path)
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        if self._checksums is not None:
+            self._checksums.add(data)
 
     def __enter__(self) -> "ArchiveWriter":
         return self

@@ -1,10 +1,16 @@
-"""The manifest of a published directory: its files, its inputs, and the resources its build took."""
+"""The manifest of a published directory: its files, its inputs, and the resources its build took.
+
+Its field `sha256` is that of all others, so that a changed byte of the manifest itself is found. Manifests of
+earlier versions have none and are read all the same.
+"""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from storage.fingerprint import JsonValue, canonical_json, fingerprint
+from storage.fingerprint import JsonValue, canonical_json
+from storage.fingerprint import fingerprint as sha256_of
+from storage.sealed_json import sealed, unsealed
 
 MANIFEST_NAME: Final = "manifest.json"
 MANIFEST_VERSION: Final = 1
@@ -48,27 +54,43 @@ class Manifest:
     @property
     def content_digest(self) -> str:
         """sha256 of the sorted (file name, file sha256) pairs."""
-        return fingerprint(sorted((name, record.sha256) for name, record in self.files.items()))
+        return sha256_of(sorted((name, record.sha256) for name, record in self.files.items()))
+
+    @property
+    def recipe_fingerprint(self) -> str:
+        """What `fingerprint` must be, from the recipe's other fields (`storage.publishing.Recipe`)."""
+        return sha256_of(
+            {
+                "asset": self.asset,
+                "partition": self.partition,
+                "code_version": self.code_version,
+                "settings": self.settings,
+                "inputs": {name: value.digest for name, value in self.inputs.items()},
+            }
+        )
 
     def to_json(self) -> str:
         """The text of `manifest.json`, read by `from_json`."""
         canonical_json(self.settings)  # refuses values that JSON would change silently
-        return json.dumps({"manifest_version": MANIFEST_VERSION, **asdict(self)}, indent=1, sort_keys=True)
+        values = sealed({"manifest_version": MANIFEST_VERSION, **asdict(self)})
+        return json.dumps(values, indent=1, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> "Manifest":
         """Parse the text of `to_json`.
 
         Raises:
-            ValueError: not a JSON object, an unknown version, or wrong fields.
+            ValueError: not a JSON object, changed since it was written, an unknown version, or wrong fields.
         """
         data: Any = json.loads(text)
-        version = data.pop("manifest_version", None) if isinstance(data, dict) else None
+        version = data.get("manifest_version") if isinstance(data, dict) else None
         if version != MANIFEST_VERSION:
             raise ValueError(
                 f"manifest of version {version!r}, this pdfgc reads version {MANIFEST_VERSION}: "
                 "use the pdfgc that wrote it, or build the asset again with --force"
             )
+        data = unsealed(data)
+        del data["manifest_version"]
         try:
             files = {name: FileRecord(**record) for name, record in data.pop("files").items()}
             inputs = {name: Input(**value) for name, value in data.pop("inputs").items()}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from upath import UPath
 
 from storage.objects import read_bytes, write_bytes
+from storage.sealed_json import read_sealed, sealed
 
 CURRENT_NAME: Final = "current.json"
 MAXIMUM_SUPERSEDED: Final = 50  # entries, the latest
@@ -35,12 +36,12 @@ def read_pointer(partition: UPath) -> Pointer | None:
         ValueError: it is damaged.
     """
     try:
-        values: Any = json.loads(read_bytes(partition / CURRENT_NAME))
+        values: Any = read_sealed(read_bytes(partition / CURRENT_NAME).decode())
         return Pointer(values["directory"], values.get("superseded", {}))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{partition / CURRENT_NAME} is damaged: {error}") from error
+        raise ValueError(f"{partition / CURRENT_NAME} is damaged: {error}; run: pdfgc repair") from error
 
 
 def point_to(partition: UPath, directory: str) -> None:
@@ -51,5 +52,5 @@ def point_to(partition: UPath, directory: str) -> None:
         superseded[before.directory] = datetime.now(UTC).isoformat(timespec="microseconds")
     superseded.pop(directory, None)
     latest = sorted(superseded.items(), key=lambda item: item[1])[-MAXIMUM_SUPERSEDED:]
-    text = json.dumps(asdict(Pointer(directory, dict(latest))))
+    text = json.dumps(sealed(asdict(Pointer(directory, dict(latest)))))
     write_bytes(partition / CURRENT_NAME, text.encode())

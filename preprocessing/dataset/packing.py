@@ -42,7 +42,7 @@ from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"1+schema{SCHEMA_VERSION}"
+CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
 SHARD_INDEX_TABLE: Final = "index.parquet"
 SHARD_INDEX_SCHEMA: Final = table_schema(
     column("key", pa.string(), "sample's key"),
@@ -86,8 +86,8 @@ def make_shards(
         inputs: folders of the upstream steps.
         labellers: label -> labeller name, recorded in each sample.
         settings: of the step.
-        folder: where the shards and `index.parquet` are written, and, where lip sync is filtered,
-            `lip_sync_filter.parquet` with what became of each clip.
+        folder: where the shards, the checksums of their blocks (`<shard>.crc32`) and `index.parquet` are
+            written, and, where lip sync is filtered, `lip_sync_filter.parquet` with what became of each clip.
     """
     samples = _Samples(inputs, dict(labellers))
     scored = samples.scored()
@@ -103,7 +103,7 @@ def make_shards(
         sample = samples.read(row, verdicts[row.key].shift_frames)
         if writer is None:
             name, shards = f"{batch}-{shards:03d}.tar", shards + 1
-            writer = ArchiveWriter(folder / name)
+            writer = ArchiveWriter(folder / name, with_checksums=True)
         place = writer.write(row.key, encode_sample(sample))
         rows.append(_index_row(sample, name, place))
         if writer.size_bytes >= settings.maximum_shard_mebibytes * 2**20:

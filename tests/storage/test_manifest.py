@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from storage.manifest import FileRecord, Input, Manifest
+from storage.sealed_json import SEAL, sealed, unsealed
 
 MANIFEST = Manifest(
     asset="clips",
@@ -58,6 +59,18 @@ def test_invalid_manifest_is_refused(text: str) -> None:
 
 
 def test_manifest_with_unknown_field_is_refused() -> None:
-    text = json.dumps(json.loads(MANIFEST.to_json()) | {"colour": "red"})
+    text = json.dumps(sealed(unsealed(json.loads(MANIFEST.to_json())) | {"colour": "red"}))
     with pytest.raises(ValueError, match=r"has wrong fields: .*colour"):
         Manifest.from_json(text)
+
+
+def test_manifest_that_changed_is_refused() -> None:
+    text = MANIFEST.to_json().replace("2026-01-02", "2026-01-03")
+    with pytest.raises(ValueError, match="it changed since it was written"):
+        Manifest.from_json(text)
+
+
+def test_manifest_of_an_earlier_version_without_sha256_is_read() -> None:
+    values = json.loads(MANIFEST.to_json())
+    del values[SEAL]
+    assert Manifest.from_json(json.dumps(values)) == MANIFEST

@@ -1,7 +1,8 @@
 """Reads single members of samples from shards; nothing else is read or decoded.
 
 A sample's members are located by its tar headers (512 bytes per member). Of an array only the requested rows
-are read. Files are read with `pread`, so that forked workers share no state.
+are read. Files are read with `pread`, so that forked workers share no state. Data are compared with the
+checksums of their blocks (`storage.block_checksums`), where the shard has any.
 """
 
 import io
@@ -19,6 +20,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from typing_extensions import override
 
+from storage.block_checksums import read_checked, read_checksums
 from storage.settings import Settings
 from training.data.batches import CorruptMember
 from training.data.index import ClipIndex
@@ -54,6 +56,7 @@ class ShardReader:
         self.index = index
         self.settings = settings
         self._files: OrderedDict[int, int] = OrderedDict()
+        self._checksums: dict[int, Sequence[int] | None] = {}  # of the open files
         self._directories: OrderedDict[int, dict[str, tuple[int, int, bool]]] = OrderedDict()
 
     @override
@@ -67,7 +70,7 @@ class ShardReader:
     def close(self) -> None:
         """Close the shards; the next read reopens them."""
         while self._files:
-            os.close(self._files.popitem()[1])
+            self._close_oldest()
 
     def frames(self, clip: int, numbers: Sequence[int]) -> list[Tensor]:
         """Frames of a clip, each uint8 [3, H, W] RGB and decoded once; not stacked: a batch copies them."""
@@ -91,7 +94,7 @@ class ShardReader:
     ) -> NDArray[np.float32]:
         """Rows `first` to `end` of an array member, which must be float32 of `shape`; [end - first, ...]."""
         offset, size = self._place(clip, member)
-        header = io.BytesIO(self._read(clip, member, offset, min(size, _ARRAY_HEADER_BYTES)))
+        header = io.BytesIO(self._read_checked(clip, member, offset, min(size, _ARRAY_HEADER_BYTES)))
         try:
             if np.lib.format.read_magic(header) != (1, 0):
                 raise self.corrupt(clip, member, "is not of .npy version 1.0")
@@ -106,7 +109,7 @@ class ShardReader:
         if header.tell() + shape[0] * row_bytes != size:
             raise self.corrupt(clip, member, f"has {size} bytes, which is not float32{list(shape)}")
         start = offset + header.tell() + first * row_bytes
-        data = self._read(clip, member, start, (end - first) * row_bytes)
+        data = self._read_checked(clip, member, start, (end - first) * row_bytes)
         values = np.frombuffer(data, np.float32).reshape(end - first, *shape[1:])
         if not np.isfinite(values).all():
             raise self.corrupt(clip, member, f"rows {first} to {end} hold a value that is not finite")
@@ -120,7 +123,7 @@ class ShardReader:
             raise self.corrupt(clip, member, f"is not JSON: {error}") from error
 
     def _member(self, clip: int, member: str) -> bytes:
-        return self._read(clip, member, *self._place(clip, member))
+        return self._read_checked(clip, member, *self._place(clip, member))
 
     def _place(self, clip: int, member: str) -> tuple[int, int]:
         if clip not in self._directories:
@@ -164,19 +167,40 @@ class ShardReader:
         except ValueError as error:
             raise self.corrupt(clip, "(tar header)", f"at byte {offset}: {error}") from error
 
+    def _read_checked(self, clip: int, member: str, offset: int, size: int) -> bytes:
+        shard = int(self.index.shards[clip])
+        file = self._file(shard)
+        checksums = self._checksums[shard]
+        if checksums is None:
+            return self._read(clip, member, offset, size)
+        try:
+            data = read_checked(file, checksums, offset, size)
+        except ValueError as error:
+            raise self.corrupt(clip, member, f"{error}; run: pdfgc repair") from error
+        return self._whole(clip, member, offset, size, data)
+
     def _read(self, clip: int, member: str, offset: int, size: int) -> bytes:
         data = os.pread(self._file(int(self.index.shards[clip])), size, offset)
+        return self._whole(clip, member, offset, size, data)
+
+    def _whole(self, clip: int, member: str, offset: int, size: int, data: bytes) -> bytes:
         if len(data) != size:
             raise self.corrupt(clip, member, f"is cut off: {len(data)} of {size} bytes at byte {offset}")
         return data
 
     def _file(self, shard: int) -> int:
         if shard not in self._files:
+            self._checksums[shard] = read_checksums(self.index.shard_paths[shard])
             self._files[shard] = os.open(self.index.shard_paths[shard], os.O_RDONLY | os.O_CLOEXEC)
             if len(self._files) > self.settings.shards_open:
-                os.close(self._files.popitem(last=False)[1])
+                self._close_oldest()
         self._files.move_to_end(shard)
         return self._files[shard]
+
+    def _close_oldest(self) -> None:
+        shard, file = self._files.popitem(last=False)
+        del self._checksums[shard]
+        os.close(file)
 
     def corrupt(self, clip: int, member: str, reason: str) -> CorruptMemberError:
         """The error for a member that violates the schema."""

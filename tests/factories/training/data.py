@@ -60,14 +60,14 @@ def key_of(clip: int) -> str:
     return f"clip-{clip:02d}"
 
 
-def make_data_set(root: Path, clips: Sequence[MadeClip] = CLIPS) -> Path:
+def make_data_set(root: Path, clips: Sequence[MadeClip] = CLIPS, *, with_checksums: bool = False) -> Path:
     """Write shards, index and statistics; returns the data set's folder."""
     folder = root / "assets" / "dataset"
     folder.mkdir(parents=True)
     rows = list[dict[str, object]]()
     for shard in sorted({clip.shard for clip in clips}):
         name = f"assets/shard-{shard}.tar"
-        with ArchiveWriter(root / name) as writer:
+        with ArchiveWriter(root / name, with_checksums=with_checksums) as writer:
             for number, clip in enumerate(clips):
                 if clip.shard == shard:
                     place = writer.write(key_of(number), encode_sample(made_sample(number, clip)))

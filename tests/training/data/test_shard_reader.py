@@ -11,6 +11,7 @@ import torch
 from preprocessing.archive import read_members
 from preprocessing.schema import LANDMARK_COUNT
 from preprocessing.shards import decode_array
+from storage.block_checksums import checksums_path
 from tests.factories.training.data import (
     CLIPS,
     READER,
@@ -131,3 +132,36 @@ def test_crop_of_other_size_is_corrupt(tmp_path: Path) -> None:
     make_data_set(tmp_path)
     with pytest.raises(CorruptMemberError, match=r"is \[3, 32, 32\], need \[3, 224, 224\]"):
         open_reader(tmp_path, ReaderSettings()).frames(0, [0])
+
+
+@pytest.mark.parametrize(("member", "read"), [("002.jpg", "frames"), ("landmarks.npy", "rows")])
+def test_a_flipped_byte_that_still_decodes_is_found(tmp_path: Path, member: str, read: str) -> None:
+    make_data_set(tmp_path, with_checksums=True)
+    path, place = place_of(tmp_path, key_of(1))
+    data = bytearray(path.read_bytes())
+    header = data.index(f"{key_of(1)}.{member}\0".encode(), place.offset_bytes)
+    size = int(data[header + 124 : header + 135], 8)
+    data[header + 512 + size // 2] ^= 1
+    path.write_bytes(data)
+    shape = (CLIPS[1].frames, LANDMARK_COUNT, 3)
+    for with_checksums in (True, False):
+        if not with_checksums:
+            checksums_path(path).unlink()  # a shard of an earlier version
+        reader = open_reader(tmp_path)
+        error = pytest.raises(CorruptMemberError, match=rf"member {member} has a wrong checksum at bytes")
+        with error if with_checksums else contextlib.nullcontext():
+            if read == "frames":
+                reader.frames(1, [2])
+            else:
+                reader.rows(1, member, shape, CLIPS[1].frames // 2, CLIPS[1].frames // 2 + 1)
+        reader.close()
+
+
+def test_checksums_do_not_change_what_is_read(tmp_path: Path) -> None:
+    make_data_set(tmp_path, with_checksums=True)
+    reader = open_reader(tmp_path)
+    with_checksums = torch.stack(reader.frames(3, range(5)))
+    reader.close()
+    for shard in (tmp_path / "assets").glob("*.tar"):
+        checksums_path(shard).unlink()
+    assert torch.stack(open_reader(tmp_path).frames(3, range(5))).equal(with_checksums)
