@@ -61,9 +61,9 @@ class ArchiveWriter:
 
     def close(self) -> None:
         """Write the end of the tar: two empty blocks, padded to a whole record as tar does."""
-        self._write(bytes(2 * tarfile.BLOCKSIZE))
-        self._write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
-        self._file.close()
+        with self._file:
+            self._write(bytes(2 * tarfile.BLOCKSIZE))
+            self._write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
         if self._checksums is not None:
             self._checksums.write(self._path)
 

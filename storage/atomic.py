@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-PARTIAL_MARK: Final = ".partial-"
+from storage.disk import PARTIAL_MARK, disk_errors_at
+
 PARTIAL_OWNER: Final = re.compile(r"\.partial-(\d+)-[0-9a-f]+")
 
 
@@ -23,17 +24,19 @@ def write_atomically(path: str | os.PathLike[str]) -> Generator[Path, None, None
 
     Raises:
         FileNotFoundError: the block succeeded but wrote nothing.
+        DiskError: the disk is full or read-only, or the user has no permission.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(target)
-    try:
-        yield partial
-        flush_file(partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    flush_directory(target.parent)
+    with disk_errors_at(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_path(target)
+        try:
+            yield partial
+            flush_file(partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        flush_directory(target.parent)
 
 
 def partial_path(target: Path) -> Path:

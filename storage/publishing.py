@@ -22,6 +22,7 @@ from upath import UPath
 
 from storage.atomic import remove, remove_dead_partials
 from storage.build_directory import building_lock, collect_files, place_locally, prepare, recorded_inputs
+from storage.disk import disk_errors_at
 from storage.fingerprint import JsonValue, canonical_json, fingerprint, to_json_value
 from storage.manifest import MANIFEST_NAME, Input, Manifest
 from storage.objects import entries, is_local, local_path, read_bytes, read_sha256
@@ -139,7 +140,7 @@ def materialise(
     if published is not None and reason is None and not force:
         return replace(published, reason="nothing to do: same inputs, code version and settings")
     work = scratch_directory(root) / recipe.asset / recipe.partition / recipe.fingerprint[:16]
-    with building_lock(work):
+    with disk_errors_at(work), building_lock(work):
         if is_local(root):
             remove_dead_partials(local_path(_partition_directory(root, recipe.asset, recipe.partition)))
         if not force:

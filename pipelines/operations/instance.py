@@ -6,6 +6,7 @@ from typing import Final
 
 from dagster import DagsterInstance
 
+from storage.atomic import write_atomically
 from storage.root import DEFAULT_LOCATION, ROOT_VARIABLE
 
 HOME_VARIABLE: Final = "DAGSTER_HOME"
@@ -22,10 +23,10 @@ def ensure_dagster_home() -> Path:
     `./pdfgc-root/dagster`, because SQLite needs a file system.
     """
     home = Path(os.environ.get(HOME_VARIABLE) or _default_home()).expanduser().absolute()
-    home.mkdir(parents=True, exist_ok=True)
     instance_file = home / INSTANCE_FILE
     if not instance_file.exists():
-        instance_file.write_text(INSTANCE_SETTINGS)
+        with write_atomically(instance_file) as partial:
+            partial.write_text(INSTANCE_SETTINGS)
     os.environ[HOME_VARIABLE] = str(home)
     return home
 

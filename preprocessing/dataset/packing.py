@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -97,20 +98,19 @@ def make_shards(
     rows: list[dict[str, Any]] = []
     writer: ArchiveWriter | None = None
     name, shards = "", 0
-    for row in samples.rows:
-        if verdicts[row.key].refusal:
-            continue
-        sample = samples.read(row, verdicts[row.key].shift_frames)
-        if writer is None:
-            name, shards = f"{batch}-{shards:03d}.tar", shards + 1
-            writer = ArchiveWriter(folder / name, with_checksums=True)
-        place = writer.write(row.key, encode_sample(sample))
-        rows.append(_index_row(sample, name, place))
-        if writer.size_bytes >= settings.maximum_shard_mebibytes * 2**20:
-            writer.close()
-            writer = None
-    if writer is not None:
-        writer.close()
+    with ExitStack() as last:
+        for row in samples.rows:
+            if verdicts[row.key].refusal:
+                continue
+            sample = samples.read(row, verdicts[row.key].shift_frames)
+            if writer is None:
+                name, shards = f"{batch}-{shards:03d}.tar", shards + 1
+                writer = last.enter_context(ArchiveWriter(folder / name, with_checksums=True))
+            place = writer.write(row.key, encode_sample(sample))
+            rows.append(_index_row(sample, name, place))
+            if writer.size_bytes >= settings.maximum_shard_mebibytes * 2**20:
+                last.close()
+                writer = None
     pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_INDEX_SCHEMA), folder / SHARD_INDEX_TABLE)
     counts: dict[str, int | float] = {
         "samples": len(rows),

@@ -9,7 +9,6 @@ an interrupted run resumes with the next video.
 import errno
 import json
 import logging
-import shutil
 import time
 import traceback
 from collections.abc import Generator, Hashable, Mapping, Sequence
@@ -35,16 +34,17 @@ from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.labellers.backend import write_labellers
 from preprocessing.media.container import RefusedVideo, failure
 from preprocessing.media.decoding import DecodeSettings, open_video
+from preprocessing.media.flac import flac_writer
 from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
 from preprocessing.process_pool import LONE_ATTEMPTS, Crashed, default_workers, map_in_processes
-from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.shards import encode_array
 from preprocessing.sources.catalog import FAILED
 from preprocessing.sources.local_files import file_state, unchanged_file
 from preprocessing.sources.remote import SourcePath, fetched
 from preprocessing.table_schema import column, table_schema
-from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove_dead_partials
+from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove, remove_dead_partials
 from storage.fingerprint import JsonValue, file_sha256
 from storage.printable import printable
 from storage.publishing import BuildReport
@@ -188,12 +188,13 @@ def track_video(task: _VideoTask) -> _Outcome:
     # Settings are hashable; static types of pydantic models do not say so. Opened first: a detector that does
     # not work is nobody's row.
     tracker = _tracker(cast("Hashable", task.settings.tracking), task.weights)
-    partial = _partial_folder(task)
     started = time.monotonic()
     trace = ""
     try:
-        with _local_video(task) as path:
-            facts = _read(task, path, partial, tracker)
+        with _partial_folder(task) as partial:
+            with _local_video(task) as path:
+                facts = _read(task, path, partial, tracker)
+            _publish(task, partial, facts)
     except RefusedVideo as error:
         refusal = error
     except MemoryError as error:
@@ -204,13 +205,11 @@ def track_video(task: _VideoTask) -> _Outcome:
         refusal, trace = RefusedVideo(FAILED, failure(error)), traceback.format_exc()
         _tracker.cache_clear()  # it may have stopped in the middle of a frame
     else:
-        _publish(task, partial, facts)
         seconds = time.monotonic() - started
         return _Outcome(
             f"{facts['frames']} frames, {facts['shots']} shots, {facts['tracks']} tracks, "
             f"{facts['candidates']} candidates in {seconds:.1f} s"
         )
-    shutil.rmtree(partial)
     return _Outcome(_publish_refusal(task, refusal), trace)
 
 
@@ -255,9 +254,7 @@ def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> 
     frames = shot = 0
     frame_size = (0, 0)
     with (
-        soundfile.SoundFile(
-            partial / "sound.flac", "w", SAMPLE_RATE_HZ, 1, subtype="PCM_16", format="FLAC"
-        ) as sound,
+        flac_writer(partial / "sound.flac") as sound,
         ArchiveWriter(partial / "candidates.tar") as archive,
         open_video(path, settings.decode, sound.write) as decoded,
     ):
@@ -364,15 +361,18 @@ class _TrackSpan:
         return self.size_px_frames / self.frames > other.size_px_frames / other.frames
 
 
-def _partial_folder(task: _VideoTask) -> Path:
+@contextmanager
+def _partial_folder(task: _VideoTask) -> Generator[Path, None, None]:
+    """The folder of a video until it is published; else removed, as a full disk needs its space."""
     partial = partial_path(task.folder / task.video.video_id)
     partial.mkdir(parents=True)
-    return partial
+    try:
+        yield partial
+    finally:
+        remove(partial)
 
 
 def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
-    partial = _partial_folder(task)
-    pq.write_table(pa.Table.from_pylist([], schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
     facts = {"video_id": task.video.video_id, "refused": refusal.reason, "detail": refusal.detail}
     counts = dict.fromkeys(("frames", "shots", "tracks", "candidates", "damaged_packets"), 0)
     path = task.video.path
@@ -380,7 +380,9 @@ def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
     if refusal.reason in RETRIED_REASONS:
         state = file_state(path) if isinstance(path, Path) else ""
         again = {"attempts": task.attempts + 1, "source_state": state}
-    _publish(task, partial, facts | counts | {"seconds": 0.0} | again)
+    with _partial_folder(task) as partial:
+        pq.write_table(pa.Table.from_pylist([], schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
+        _publish(task, partial, facts | counts | {"seconds": 0.0} | again)
     if refusal.reason == FAILED:
         return f"failed: {refusal.detail}"
     return f"refused: {refusal.reason}: {refusal.detail}"
@@ -395,7 +397,7 @@ def _publish(task: _VideoTask, partial: Path, facts: dict[str, Any]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        shutil.rmtree(partial)  # a worker left by a killed run was faster, with the same bytes
+        # A worker left by a killed run was faster, with the same bytes.
 
 
 def read_candidates(folder: Path) -> pa.Table:

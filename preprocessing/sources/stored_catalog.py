@@ -17,6 +17,7 @@ from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
 from storage.atomic import partial_path, remove_dead_partials
+from storage.disk import disk_errors_at
 from storage.objects import is_local, local_path, read_bytes, write_bytes
 from storage.root import scratch_directory
 from storage.settings import Settings
@@ -73,8 +74,9 @@ def scan_sources(
     from filelock import FileLock
 
     lock_folder = scratch_directory(root)
-    lock_folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_folder / "catalog.lock"):
+    with disk_errors_at(lock_folder):
+        lock_folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors_at(lock_folder), FileLock(lock_folder / "catalog.lock"):
         known = load_catalog(root)
         before = set() if known is None else set(_batches_of(known))
         roots = folders_to_scan(known, folders)

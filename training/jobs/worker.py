@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from upath import UPath
 
+from storage.disk import disk_errors_at
 from storage.fingerprint import file_sha256
 from storage.publishing import Published, current
 from storage.root import local_copy, open_root
@@ -48,9 +49,10 @@ def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = lo
     Raises:
         ValueError: data, parents' weights or an earlier checkpoint do not fit.
         NotFiniteError: a loss or gradient is not finite.
+        DiskError: the disk is full or read-only.
     """
     die_with_parent()
-    with join(job.config.device) as distributed:
+    with disk_errors_at(job.work), join(job.config.device) as distributed:
         # In a function of its own, so that DDP is destroyed before the process group. The last owner destroys
         # the group, and from within DDP that waits, with the GIL, for a thread that needs it (torch 2.11).
         _train_stage(job, distributed, on_progress)

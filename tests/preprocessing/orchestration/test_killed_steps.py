@@ -1,4 +1,4 @@
-"""The whole chain of steps: re-run, changed, forced, killed at any point, run twice at once.
+"""The whole chain of steps: re-run, changed, forced, killed at any point, run twice at once, on a full disk.
 
 Videos are written once; the undisturbed run is what all others are compared with.
 """
@@ -20,9 +20,11 @@ from upath import UPath
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.orchestration.step import VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step, why_stale
+from storage.disk import DiskError
 from storage.publishing import Published, current
 from storage.root import open_root
 from tests.factories.preprocessing.videos import source_video, write_face_video
+from tests.factories.storage.small_disk import small_disk
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +158,29 @@ def test_run_after_a_kill_makes_the_same_shards(chain: Chain, tmp_path: Path) ->
     run_chain(root, chain.videos)
     assert shards(root) == chain.shards
     assert not list((tmp_path / "assets").rglob("*.partial-*"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_step_on_a_full_disk_is_completed_once_there_is_room(
+    chain: Chain, tmp_path: Path, share: float
+) -> None:
+    batch, failed = batch_of(chain.videos), list[str]()
+    with small_disk(tmp_path / "disk", 32) as disk:
+        root = open_root(str(disk.path / "root"))
+        for name in STEPS:
+            expected = published_of(chain.root, name).manifest
+            disk.fill(int(share * sum(record.size_bytes for record in expected.files.values())))
+            try:
+                run_step(root, name, batch, SETTINGS, workers=0)
+            except DiskError as error:
+                failed.append(f"{name}:{str(error).split(':')[1].partition(' (')[0]}")
+            published = current(root, name, batch.key)
+            assert published is None or published.manifest.files == expected.files
+            assert disk.partials() == []
+            disk.clear()
+            assert run_step(root, name, batch, SETTINGS, workers=0).manifest.files == expected.files
+    messages = [f"{name}: no space left on the disk" for name in STEPS]
+    assert failed == messages if share == 0 else messages[0] in failed
 
 
 def test_concurrent_runs_make_the_same_shards(chain: Chain, tmp_path: Path) -> None:
