@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
 from pipelines.operations.gc_settings import GcSettings
+from pipelines.operations.ray_resources import RayResources
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
@@ -45,6 +46,7 @@ class DeployedSettings(BaseSettings):
     baseline: BaselineSettings = BaselineSettings()
     collection: GcSettings = GcSettings()
     operations: OperationsSettings = OperationsSettings()
+    ray: RayResources = RayResources()
 
 
 SECTIONS: Final = {

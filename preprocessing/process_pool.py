@@ -129,9 +129,21 @@ def _one_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
 
 
+WORKERS_VARIABLE: Final = "PDFGC_WORKERS"
+
+
 def default_workers() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """PDFGC_WORKERS (a scheduler's share of the machine), else the number of CPU cores this process may use.
+
+    Raises:
+        ValueError: PDFGC_WORKERS is not a whole number above 0.
+    """
+    given = os.environ.get(WORKERS_VARIABLE, "")
+    if not given:
+        return len(os.sched_getaffinity(0))
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"{WORKERS_VARIABLE} must be a whole number of processes >= 1, got {given!r}")
+    return int(given)
 
 
 # With a process a core, threads that a library starts in each process only wait for one another, and

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 PREPROCESS: Final = "preprocess"
 REASON_TAG: Final = "pdfgc/reason"
 PARTITION_TAG: Final = "dagster/partition"
 REASON_CHARACTERS: Final = 200  # the run's page shows a tag on one line; the plan holds the whole reason
+RETRIED_WITHIN: Final = timedelta(hours=1)  # the daemon starts retries every few seconds, if it runs
 UNFINISHED: Final = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -30,9 +33,16 @@ class BatchWork:
 
 
 def batches_in_flight(instance: DagsterInstance) -> set[str]:
-    """Batches with a queued or running run of `preprocess`, started by anyone."""
-    runs = instance.get_runs(RunsFilter(job_name=PREPROCESS, statuses=list(UNFINISHED)))
-    return {run.tags.get(PARTITION_TAG, "") for run in runs}
+    """Batches with a run of `preprocess`, by anyone, that is queued, running or about to be retried."""
+    unfinished = RunsFilter(job_name=PREPROCESS, statuses=list(UNFINISHED))
+    to_retry = RunsFilter(
+        job_name=PREPROCESS,
+        statuses=[DagsterRunStatus.FAILURE],
+        tags={WILL_RETRY_TAG: "true"},
+        updated_after=datetime.now(UTC) - RETRIED_WITHIN,
+    )
+    waiting = [run for run in instance.get_runs(to_retry) if AUTO_RETRY_RUN_ID_TAG not in run.tags]
+    return {run.tags.get(PARTITION_TAG, "") for run in (*instance.get_runs(unfinished), *waiting)}
 
 
 def is_unfinished(instance: DagsterInstance, job: str) -> bool:

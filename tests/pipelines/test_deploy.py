@@ -94,6 +94,15 @@ def test_postgres_settings_differ_in_storage_only() -> None:
     assert team == embedded
 
 
+def test_ray_settings_add_the_launcher_to_those_of_postgres() -> None:
+    team, cluster = read_yaml("dagster.postgres.yaml"), read_yaml("dagster.ray.yaml")
+    assert cluster.pop("run_launcher")["class"] == "RayRunLauncher"
+    assert cluster["run_monitoring"].pop("start_timeout_seconds") == 86400
+    runs = cluster["concurrency"]["runs"], team["concurrency"]["runs"]
+    assert runs[0].pop("max_concurrent_runs") > runs[1].pop("max_concurrent_runs")
+    assert cluster == team
+
+
 def test_postgres_settings_match_dagsters_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in example_environment().items():
         monkeypatch.setenv(name, value)

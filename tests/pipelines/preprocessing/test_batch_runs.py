@@ -43,6 +43,18 @@ def test_request_selects_the_stale_steps_and_names_the_reason() -> None:
     assert request.run_key == "plan:a"
 
 
+def test_batches_in_flight_include_failed_runs_until_they_are_retried() -> None:
+    with DagsterInstance.ephemeral() as instance:
+        for batch, more in (
+            ("a", {"dagster/will_retry": "true"}),
+            ("b", {"dagster/will_retry": "false"}),
+            ("c", {"dagster/will_retry": "true", "dagster/auto_retry_run_id": "the-retry"}),
+        ):
+            tags = {"dagster/partition": batch, **more}
+            create_run_for_test(instance, job_name="preprocess", status=DagsterRunStatus.FAILURE, tags=tags)
+        assert batches_in_flight(instance) == {"a"}
+
+
 def test_batches_in_flight_are_those_of_unfinished_runs() -> None:
     with DagsterInstance.ephemeral() as instance:
         for batch, status in (
