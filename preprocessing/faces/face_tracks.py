@@ -53,7 +53,7 @@ from weights.resolve import ResolvedWeights
 
 logger = logging.getLogger(__name__)
 
-CODE_VERSION: Final = f"6+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"7+mediapipe{MEDIAPIPE_VERSION}"
 
 CANDIDATES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "candidate's key: video, track, first frame"),

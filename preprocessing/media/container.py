@@ -6,6 +6,7 @@ those files or the network. Two of FFmpeg's options prevent that: a whitelist of
 Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg's default.
 """
 
+import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,11 +81,12 @@ class ChosenStreams:
 
 @dataclass(frozen=True)
 class DisplayGeometry:
-    """How a decoded picture is displayed: first scaled to `width_px` x `height_px`, then rotated."""
+    """How a decoded picture is displayed: scaled to `width_px` x `height_px`, then mirrored, then rotated."""
 
     width_px: int
     height_px: int
     quarter_turns: int  # counter-clockwise, 0 to 3
+    is_mirrored: bool = False  # left and right change places, before the rotation
 
     @property
     def displayed_width_px(self) -> int:
@@ -98,15 +100,29 @@ class DisplayGeometry:
 
 
 def display_geometry(stream: VideoStream, frame: VideoFrame) -> DisplayGeometry:
-    """How a player displays `frame`: square pixels, rotated as the file's metadata says.
+    """How a player displays `frame`: square pixels, mirrored and rotated as the file's metadata says.
 
-    The rotation is rounded to a multiple of 90 degrees; mirroring matrices are not applied.
+    The rotation is rounded to a multiple of 90 degrees.
     """
     aspect = stream.sample_aspect_ratio
     # Out of this range it is a muxer's mistake; players ignore it as well.
     is_sane = aspect is not None and Fraction(1, 4) <= aspect <= 4
     width_px = round(frame.width * aspect) if aspect is not None and is_sane else frame.width
-    return DisplayGeometry(width_px, frame.height, round(frame.rotation / 90) % 4)
+    is_mirrored, degrees = _display_matrix(frame)
+    return DisplayGeometry(width_px, frame.height, round(degrees / 90) % 4, is_mirrored)
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[bool, float]:
+    """Whether a picture is mirrored (x to -x), and the degrees that it is then turned counter-clockwise."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, float(frame.rotation)
+    # FFmpeg's layout: x' = a x + c y, y' = b x + d y with y down; rows of three, 16.16 fixed point.
+    a, b, _, c, d = (value / 65536 for value in struct.unpack("=5i", bytes(matrix)[:20]))
+    if a * d - b * c >= 0:
+        return False, float(frame.rotation)
+    # M = R diag(-1, 1): R's first column is (-a, -b).
+    return True, math.degrees(math.atan2(b, -a))
 
 
 def open_media(path: Path) -> InputContainer:

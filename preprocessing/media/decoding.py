@@ -1,18 +1,21 @@
 """One streaming decode of a source video: pictures on the 25 fps grid, sound at 16 kHz.
 
 `timeline` defines the timeline and which picture is at which grid place, `sound` the sound's places.
-Both streams come from one pass over the file; at most two decoded pictures are held, whatever
-the video's length. libavformat and libavcodec apply edit lists, encoder priming and B-frame order.
-Colour matrix and range follow the file's tags (swscale). Interlaced video is not deinterlaced.
+Both streams come from one pass over the file; a few decoded pictures are held, whatever the video's
+length. libavformat and libavcodec apply edit lists, encoder priming and B-frame order; `stamps` repairs
+time stamps, `damage` marks pictures that an error smeared, `colour` maps HDR to SDR. Interlaced video is
+not deinterlaced.
 
 This module is for workers: it loads FFmpeg's libraries.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -22,7 +25,9 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from pydantic import Field
 
+from preprocessing.media.colour import to_rgb
 from preprocessing.media.container import (
+    AnyPacket,
     RefusedVideo,
     choose_streams,
     decode_tolerantly,
@@ -31,10 +36,14 @@ from preprocessing.media.container import (
     open_media,
     stream_start,
 )
+from preprocessing.media.damage import REPORT_ERRORS, DamageMonitor, Judgement
 from preprocessing.media.sound import SoundSink, SoundTrack
+from preprocessing.media.stamps import DisplayOrder, PartSplicer
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from storage.settings import Settings
+
+SHORTEST_PARTS_PICTURES: Final = 25  # shorter recordings, on the average, are no joined files but garbage
 
 
 class DecodeSettings(Settings):
@@ -60,6 +69,15 @@ class VideoFrame:
     index: int  # place on the grid: time `index` / 25 s, sound sample `index` * 640
     image: NDArray[np.uint8]  # [H, W, 3] RGB, C-contiguous, read-only: repeated places share one array
     source_seconds: float  # the source picture's own time stamp, on the timeline
+    is_damaged: bool = False  # an error in the file may have smeared it, or took the pictures after it
+    begins_part: bool = False  # the file's clock began again here: what precedes is another recording
+
+
+@dataclass
+class _Displayed:
+    frame: SourceFrame
+    is_damaged: bool
+    begins_part: bool
 
 
 class DecodedVideo:
@@ -71,10 +89,13 @@ class DecodedVideo:
         damaged_packets: packets so far that could not be decoded, or only with errors.
         sound_samples: samples given to the sink so far. Sound leads or lags the pictures as the file's
             interleaving has it; at the end it is complete and has 640 samples for every picture.
+        recorded_sound: [start, end) in samples of the sound so far that comes from the file; elsewhere are
+            zeros.
+        restamped_pictures: pictures so far whose time stamp was out of order.
+        parts: recordings so far that were joined in the file.
     """
 
     def __init__(self, path: Path, settings: DecodeSettings, on_sound: SoundSink | None) -> None:
-        self._path = path
         self._settings = settings
         self._container = open_media(path)
         try:
@@ -82,24 +103,44 @@ class DecodedVideo:
         except RefusedVideo:
             self._container.close()
             raise
-        self._zero = timeline_zero(stream_start(self._streams.video), stream_start(self._streams.audio))
+        video, audio = self._streams.video, self._streams.audio
+        self._zero = timeline_zero(stream_start(video), stream_start(audio))
         self._sound = None if on_sound is None else SoundTrack(self._zero, on_sound)
         self._reformatter = VideoReformatter()
         self._counter = PlaceCounter()
-        self._displayed: SourceFrame | None = None
-        self._interval = Fraction(1, FRAMES_PER_SECOND)
-        self._reorder_delay = Fraction(0)
+        self._displayed: _Displayed | None = None
+        self._damage = DamageMonitor()
+        self._judged: deque[Judgement] = deque()  # of the pictures that the display order holds
+        self._splicer = PartSplicer(self._container.format.name, video.index)
+        self._order = DisplayOrder(
+            decoding_stamps=self._container.format.name == "avi",
+            surveys=video.codec_context.has_b_frames,
+            start=stream_start(video),
+            interval=1 / video.average_rate if video.average_rate else Fraction(1, FRAMES_PER_SECOND),
+        )
         self.zero_seconds = float(self._zero)
         self.first_frame_index: int | None = None
         self.damaged_packets = 0
-        for stream in (self._streams.video, self._streams.audio):
+        self.parts = 1
+        for stream in (video, audio):
             stream.codec_context.thread_count = settings.threads
             stream.codec_context.thread_type = "AUTO" if settings.threads > 1 else "NONE"
+        video.codec_context.options = REPORT_ERRORS
 
     @property
     def sound_samples(self) -> int:
         """Samples given to the sink so far; 0 without a sink."""
         return 0 if self._sound is None else self._sound.delivered_samples
+
+    @property
+    def recorded_sound(self) -> list[tuple[int, int]]:
+        """As in the class's attributes."""
+        return [] if self._sound is None else self._sound.recorded
+
+    @property
+    def restamped_pictures(self) -> int:
+        """As in the class's attributes."""
+        return self._order.restamped_pictures
 
     def __enter__(self) -> "DecodedVideo":
         return self
@@ -110,88 +151,108 @@ class DecodedVideo:
         self._container.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        streams: list[Stream] = [self._streams.video]
-        if self._sound is not None:
-            streams.append(self._streams.audio)
-        for packet in demux_tolerantly(self._container, streams, self._note_damage):
-            for frame in decode_tolerantly(packet, self._note_damage):
-                if isinstance(frame, SourceFrame):
-                    yield from self._place(frame)
-                elif self._sound is not None:
-                    self._sound.add(frame)
+        streams: list[Stream] = [self._streams.video, self._streams.audio]
+        for packet in demux_tolerantly(self._container, streams, self._note_lost_packets):
+            self._splicer.splice(packet)
+            if packet.stream_index == self._streams.video.index:
+                yield from self._decode_pictures(packet)
+            elif self._sound is not None:
+                for frame in decode_tolerantly(packet, self._note_damage):
+                    if isinstance(frame, AudioFrame):
+                        self._sound.add(frame)
+        for frame, seconds in self._order.finish():
+            yield from self._place(frame, seconds)
         yield from self._repeat(self._counter.displayed_since, self._counter.finish(self._interval))
         if self.first_frame_index is None:
             raise RefusedVideo("damaged", "no picture could be decoded")
+        self._check_stamps()
         if self._sound is not None:
             self._sound.finish((self._counter.next_place or 0) * SAMPLES_PER_FRAME)
+
+    def _check_stamps(self) -> None:
+        order = self._order
+        if order.is_broken:
+            raise RefusedVideo(
+                "broken_time_stamps",
+                f"{order.unsorted_pictures} of {order.pictures} pictures have time stamps beyond sorting",
+            )
+        if (self.parts - 1) * SHORTEST_PARTS_PICTURES > order.pictures:
+            raise RefusedVideo(
+                "broken_time_stamps",
+                f"the clock begins again {self.parts - 1} times in {order.pictures} pictures",
+            )
 
     def _note_damage(self) -> None:
         self.damaged_packets += 1
 
-    def _place(self, frame: SourceFrame) -> Iterator[VideoFrame]:
+    def _note_lost_packets(self) -> None:
+        self.damaged_packets += 1
+        self._damage.note_error()
+
+    def _decode_pictures(self, packet: AnyPacket) -> Iterator[VideoFrame]:
+        damaged_before = self.damaged_packets
+        frames = decode_tolerantly(packet, self._note_damage)
+        is_flush = packet.size == 0 and packet.dts is None
+        if not is_flush:
+            self._damage.note_packet(packet, failed=self.damaged_packets > damaged_before and not frames)
+        for frame in frames:
+            if isinstance(frame, SourceFrame):
+                self._judged.append(self._damage.judge(frame))
+                delay = self._streams.video.codec_context.reorder_depth
+                for ordered, seconds in self._order.add(frame, delay):
+                    yield from self._place(ordered, seconds)
+
+    @property
+    def _interval(self) -> Fraction:
+        return Fraction(0) if self._displayed is None else self._order.duration_of(self._displayed.frame)
+
+    def _place(self, frame: SourceFrame, seconds: Fraction) -> Iterator[VideoFrame]:
         """Yield the places of the picture on display, then put `frame` on display."""
-        if self._displayed is None:
-            self._reorder_delay = self._avi_reorder_delay(frame)
-        start = self._start_of(frame)
+        start = seconds - self._zero
         if self._displayed is not None:
-            if start <= self._counter.displayed_since:  # a time stamp that runs backwards
-                self._note_damage()
-                return
             gap = float(start - self._counter.displayed_since)
             if gap > self._settings.maximum_gap_seconds:
                 limit = self._settings.maximum_gap_seconds
                 raise RefusedVideo(
                     "damaged", f"a gap of {gap:.0f} s between two pictures, need at most {limit:.0f} s"
                 )
-        yield from self._repeat(self._counter.displayed_since, self._counter.advance(start))
-        self._displayed = frame
-        self._interval = self._duration_of(frame)
+        judged = self._judged.popleft()
+        lost_since = self._counter.displayed_since + self._interval if judged.follows_error else None
+        yield from self._repeat(self._counter.displayed_since, self._counter.advance(start), lost_since)
+        self._displayed = _Displayed(frame, judged.is_damaged, self._begins_part(seconds))
 
-    def _start_of(self, frame: SourceFrame) -> Fraction:
-        if frame.pts is None or frame.time_base is None:
-            return self._counter.displayed_since + self._interval
-        return frame.pts * frame.time_base - self._zero - self._reorder_delay
+    def _begins_part(self, seconds: Fraction) -> bool:
+        starts = self._splicer.video_part_starts
+        if self.parts > len(starts) or seconds < starts[self.parts - 1] - 1e-6:
+            return False
+        self.parts += 1
+        return True
 
-    def _avi_reorder_delay(self, first: SourceFrame) -> Fraction:
-        """Seconds by which the time stamps of an AVI with B-frames are late.
-
-        AVI numbers pictures in decoding order and has no presentation times; libavformat takes
-        the numbers for decoding times, so the first picture is late by the decoder's reordering
-        delay. By AVI's rules the first displayed picture is at the stream's start.
-        """
-        video = self._streams.video
-        if self._container.format.name != "avi" or not video.codec_context.has_b_frames:
-            return Fraction(0)
-        late = self._start_of(first) - (stream_start(video) - self._zero)
-        # More than two pictures is not reordering: the first ones could not be decoded.
-        return late if 0 < late <= 2 * self._duration_of(first) else Fraction(0)
-
-    def _duration_of(self, frame: SourceFrame) -> Fraction:
-        if frame.duration and frame.time_base is not None:
-            return frame.duration * frame.time_base
-        rate = self._streams.video.average_rate
-        return 1 / rate if rate else Fraction(1, FRAMES_PER_SECOND)
-
-    def _repeat(self, source_time: Fraction, places: range) -> Iterator[VideoFrame]:
-        if not places or self._displayed is None:
+    def _repeat(
+        self, source_time: Fraction, places: range, lost_since: Fraction | None = None
+    ) -> Iterator[VideoFrame]:
+        """Yield the picture on display at these places; from `lost_since` on, later pictures are missing."""
+        displayed = self._displayed
+        if not places or displayed is None:
             return
         if self.first_frame_index is None:
             self.first_frame_index = places.start
-        image = self._convert(self._displayed)
+        image = self._convert(displayed.frame)
         for place in places:
-            yield VideoFrame(place, image, float(source_time))
+            is_lost = lost_since is not None and Fraction(place, FRAMES_PER_SECOND) >= lost_since
+            yield VideoFrame(
+                place, image, float(source_time), displayed.is_damaged or is_lost, displayed.begins_part
+            )
+            displayed.begins_part = False
 
     def _convert(self, frame: SourceFrame) -> NDArray[np.uint8]:
-        """RGB of a source picture as a player displays it: square pixels, rotated, read-only."""
+        """RGB of a source picture as a player displays it: square pixels, upright, SDR, read-only."""
         geometry = display_geometry(self._streams.video, frame)
-        converted = self._reformatter.reformat(
-            frame,
-            width=geometry.width_px,
-            height=geometry.height_px,
-            format="rgb24",
-            threads=self._settings.threads,
+        image = to_rgb(
+            self._reformatter, frame, geometry.width_px, geometry.height_px, self._settings.threads
         )
-        image = np.asarray(converted.to_ndarray(), np.uint8)
+        if geometry.is_mirrored:
+            image = image[:, ::-1]
         if geometry.quarter_turns:
             image = np.rot90(image, geometry.quarter_turns)
         image = np.ascontiguousarray(image)
@@ -212,7 +273,7 @@ def open_video(path: Path, settings: DecodeSettings, on_sound: SoundSink | None 
         An iterable of `VideoFrame`s with consecutive indices from `first_frame_index`.
 
     Raises:
-        RefusedVideo: as `open_media` and `choose_streams`; `damaged` while iterating.
+        RefusedVideo: as `open_media` and `choose_streams`; `damaged` or `broken_time_stamps` while iterating.
     """
     return DecodedVideo(path, settings, on_sound)
 
@@ -233,7 +294,12 @@ def decode_sound(path: Path, settings: DecodeSettings) -> NDArray[np.float32]:
         sound = SoundTrack(
             timeline_zero(stream_start(streams.video), stream_start(streams.audio)), blocks.append
         )
-        for packet in demux_tolerantly(container, [streams.audio], _ignore_damage):
+        splicer = PartSplicer(container.format.name, streams.video.index)
+        # With the video's packets, so that joined parts are put at the same place as there.
+        for packet in demux_tolerantly(container, [streams.video, streams.audio], _ignore_damage):
+            splicer.splice(packet)
+            if packet.stream_index != streams.audio.index:
+                continue
             for frame in decode_tolerantly(packet, _ignore_damage):
                 if isinstance(frame, AudioFrame):
                     sound.add(frame)

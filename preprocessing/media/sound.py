@@ -26,10 +26,15 @@ class SoundTrack:
     jump or the format changes, the run ends and the next one is placed by its own time stamp.
     Stereo and 5.1 are mixed down with weights that sum to at most 1, so that nothing clips
     (libswresample's matrix normalised by `rematrix_maxval`; the low-frequency channel is dropped).
+
+    Attributes:
+        delivered_samples: samples given to the sink so far.
+        recorded: [start, end) of the sound so far that was decoded, in samples; the rest are zeros put in.
     """
 
     def __init__(self, zero: Fraction, sink: SoundSink) -> None:
         self.delivered_samples = 0
+        self.recorded: list[tuple[int, int]] = []
         self._zero = zero
         self._sink = sink
         self._resampler: av.AudioResampler | None = None
@@ -102,9 +107,16 @@ class SoundTrack:
         if self._buffered_samples:
             # A damaged packet may decode to values that are not finite.
             finite = np.nan_to_num(np.concatenate(self._buffer), nan=0.0, posinf=1.0, neginf=-1.0)
+            self._note_recorded(len(finite))
             self.delivered_samples += len(finite)
             self._sink(np.clip(finite, -1.0, 1.0))
         self._buffer, self._buffered_samples = [], 0
+
+    def _note_recorded(self, samples: int) -> None:
+        start = self.delivered_samples
+        if self.recorded and self.recorded[-1][1] == start:
+            start = self.recorded.pop()[0]
+        self.recorded.append((start, self.delivered_samples + samples))
 
     def _pad_until(self, place: int) -> None:
         while self.delivered_samples < place:

@@ -5,6 +5,7 @@ stamp of the picture at grid place k is from k/25 s, and how far each chirp is f
 shift common to both (the timeline's zero on the file's clock) is free, and has a test of its own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -268,6 +269,25 @@ def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(turned, np.rot90(upright))
     assert turned.flags.c_contiguous
     assert not turned.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"display_hflip": None}, lambda image: image[:, ::-1]),
+        ({"display_vflip": None}, lambda image: image[::-1]),
+        ({"display_rotation": 90, "display_hflip": None}, lambda image: np.rot90(image)[:, ::-1]),
+    ],
+    ids=["left and right", "top and bottom", "turned and mirrored"],
+)
+def test_mirroring_matrix_is_applied(
+    tmp_path: Path, options: dict[str, object], shown: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+) -> None:
+    make_video(tmp_path / "plain.mp4", Recipe(seconds=1.2, output={"aspect": "2:1"}))
+    source = ffmpeg.input(str(tmp_path / "plain.mp4"), **options)
+    run_ffmpeg(source.output(str(tmp_path / "mirrored.mp4"), c="copy"))
+    plain = decode(tmp_path / "plain.mp4").frames[21].image
+    np.testing.assert_array_equal(decode(tmp_path / "mirrored.mp4").frames[21].image, shown(plain))
 
 
 def test_colour_matrix_and_range_follow_the_file(tmp_path: Path) -> None:
