@@ -1,4 +1,4 @@
-"""Work spread over processes, where an item that kills its process costs that item only."""
+"""Work spread over processes, where an item that kills its process or takes too much costs that item only."""
 
 import logging
 import multiprocessing
@@ -6,38 +6,57 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
+
+from preprocessing.worker_limits import (
+    LOOK_SECONDS,
+    SharedCounters,
+    WorkerLimits,
+    WorkerWatch,
+    limit_this_process,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LONE_ATTEMPTS: Final = 2  # without other workers beside it
 
+CRASHED: Final = "reader_crashed"
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Crashed:
-    """Stands for the result of an item whose process died again and again, also without workers beside it.
+    """Stands for the result of an item whose process was ended.
 
-    The item alone takes more memory than there is, or a codec runs into a segmentation fault.
+    Attributes:
+        detail: why, in a sentence.
+        reason: `reader_crashed`: it died again and again, also without workers beside it: the item alone
+            takes more memory than there is, or a codec runs into a segmentation fault; `out_of_memory` or
+            `too_slow`: it exceeded its limits.
     """
 
     detail: str
+    reason: str = CRASHED
 
 
 def map_in_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    limits: WorkerLimits | None = None,
 ) -> Iterator[tuple[Item, Result | Crashed]]:
     """Call `function` on every item and yield (item, result) in the order of completion.
 
     A process that dies may have been killed because all of them together took too much memory. So it is not
     replaced while there are others, and its item is tried again after all the others, with a lone worker,
-    until that died `LONE_ATTEMPTS` times.
+    until that died `LONE_ATTEMPTS` times. A process that exceeds its limits is ended and replaced, and its
+    item is not tried again.
 
     A broken `ProcessPoolExecutor` does not say which item broke it, so every worker is an executor of one
     process. (pebble's pool loses an item, and waits for it forever, whose process dies within milliseconds.)
@@ -46,7 +65,8 @@ def map_in_processes(
         function: a module-level function; exceptions that it raises are raised here. It may be called again
             with an item whose process died.
         items: picklable items.
-        workers: number of processes; 0 calls the function in this process.
+        workers: number of processes; 0 calls the function in this process, without limits.
+        limits: of every process while it works on one item.
 
     Raises:
         ValueError: `workers` is negative.
@@ -58,24 +78,24 @@ def map_in_processes(
         return
     workers = min(workers, len(items))
     died: list[Item] = []
-    for item, outcome in _map_beside(function, items, workers):
-        if isinstance(outcome, Crashed):
+    for item, outcome in _map_beside(function, items, workers, limits):
+        if isinstance(outcome, Crashed) and outcome.reason == CRASHED:
             died.append(item)
         else:
             yield item, outcome
     attempts = LONE_ATTEMPTS - (workers == 1)
     for number, item in enumerate(died, start=1):
         logger.warning("Trying %d of %d again whose process died, with one worker", number, len(died))
-        yield item, _run_alone(function, item, attempts)
+        yield item, _run_alone(function, item, attempts, limits)
 
 
 def _map_beside(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, limits: WorkerLimits | None
 ) -> Iterator[tuple[Item, Result | Crashed]]:
     """Call `function` on every item once, with fewer workers after each that died."""
-    idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+    idle: queue.SimpleQueue[_Worker[Item, Result]] = queue.SimpleQueue()
     for _ in range(workers):
-        idle.put(_one_process())
+        idle.put(_Worker(limits))
     lock, running = threading.Lock(), workers
 
     def may_replace() -> bool:
@@ -86,18 +106,19 @@ def _map_beside(
         return is_last
 
     def run(item: Item) -> Result | Crashed:
-        process: ProcessPoolExecutor | None = idle.get()
-        assert process is not None
+        worker: _Worker[Item, Result] | None = idle.get()
+        assert worker is not None
         try:
-            return process.submit(function, item).result()
-        except BrokenProcessPool as error:
-            process.shutdown()
-            process = _one_process() if may_replace() else None
-            logger.warning("A worker process died; %d are left", running)
-            return Crashed(str(error))
+            outcome = worker.run(function, item)
+            if isinstance(outcome, Crashed):
+                worker.close()
+                is_over_limit = outcome.reason != CRASHED
+                worker = _Worker[Item, Result](limits) if is_over_limit or may_replace() else None
+                logger.warning("A worker process died (%s); %d are left", outcome.detail, running)
+            return outcome
         finally:
-            if process is not None:
-                idle.put(process)
+            if worker is not None:
+                idle.put(worker)
 
     threads = ThreadPoolExecutor(workers)
     try:
@@ -107,26 +128,56 @@ def _map_beside(
     finally:  # also after an error or an abandoned iteration: items that have not started are dropped
         threads.shutdown(cancel_futures=True)
         while not idle.empty():
-            idle.get().shutdown()
+            idle.get().close()
 
 
-def _run_alone(function: Callable[[Item], Result], item: Item, attempts: int) -> Result | Crashed:
-    detail = ""
+def _run_alone(
+    function: Callable[[Item], Result], item: Item, attempts: int, limits: WorkerLimits | None
+) -> Result | Crashed:
+    outcome: Result | Crashed = Crashed("")
     for _ in range(attempts):
-        process = _one_process()
+        worker = _Worker[Item, Result](limits)
         try:
-            return process.submit(function, item).result()
-        except BrokenProcessPool as error:
-            detail = str(error)
+            outcome = worker.run(function, item)
         finally:
-            process.shutdown()
-    return Crashed(detail)
+            worker.close()
+        if not isinstance(outcome, Crashed) or outcome.reason != CRASHED:
+            break
+    return outcome
 
 
-def _one_process() -> ProcessPoolExecutor:
-    # Spawned, not forked: MediaPipe and torch hold threads that a fork would leave behind.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
+class _Worker(Generic[Item, Result]):
+    """One process. Spawned, not forked: MediaPipe and torch hold threads that a fork would leave behind."""
+
+    def __init__(self, limits: WorkerLimits | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._watch = None if limits is None else WorkerWatch(limits, context)
+        self._executor = ProcessPoolExecutor(
+            1,
+            mp_context=context,
+            initializer=_prepare_worker,
+            initargs=(limits, self._watch and self._watch.shared),
+        )
+
+    def run(self, function: Callable[[Item], Result], item: Item) -> Result | Crashed:
+        """Result of the item, or why its process ended; it is of no use after that."""
+        exceeded: tuple[str, str] | None = None
+        try:
+            future = self._executor.submit(function, item)
+            if self._watch is not None:
+                self._watch.begin()
+                while exceeded is None and not wait([future], LOOK_SECONDS).done:
+                    exceeded = self._watch.end_if_over()
+            return future.result()
+        except BrokenProcessPool as error:
+            if exceeded is None:
+                return Crashed(str(error))
+            reason, detail = exceeded
+            return Crashed(detail, reason)
+
+    def close(self) -> None:
+        """End the process."""
+        self._executor.shutdown()
 
 
 WORKERS_VARIABLE: Final = "PDFGC_WORKERS"
@@ -151,9 +202,11 @@ def default_workers() -> int:
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(limits: WorkerLimits | None, shared: SharedCounters | None) -> None:
     os.environ.update(GLOG_minloglevel="2")  # MediaPipe logs errors only
     os.environ.update(ONE_THREAD)  # read when the first item's function loads numpy or torch
+    if limits is not None and shared is not None:
+        limit_this_process(limits, shared)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

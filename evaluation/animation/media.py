@@ -4,6 +4,7 @@ Pictures are on the 25 fps grid of `preprocessing.media.decoding`, sound on the 
 file are in sync. Imports FFmpeg's libraries.
 """
 
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -30,6 +31,7 @@ from preprocessing.media.container import (
     stream_start,
 )
 from preprocessing.media.decoding import DecodeSettings, VideoFrame, decode_sound, open_video
+from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundTrack
 from preprocessing.media.timeline import PlaceCounter
 from preprocessing.schema import FRAMES_PER_SECOND
@@ -47,12 +49,18 @@ def read_still(path: Path) -> NDArray[np.uint8] | None:
         ValueError: the picture cannot be read.
     """
     try:
-        with Image.open(path, formats=STILL_FORMATS) as opened:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours, and smaller
+            opened = Image.open(path, formats=STILL_FORMATS)
+        with opened:
+            MediaLimits().check_size(*opened.size)  # in the header: nothing is decoded yet
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
     except UnidentifiedImageError:
         return None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnusableInputError(f"{path}: this picture cannot be read: {error}") from error
+    except RefusedVideo as refusal:
+        raise UnusableInputError(f"{path}: this picture is {refusal.detail}") from refusal
 
 
 def read_pictures(path: Path) -> Iterator[VideoFrame]:
@@ -103,11 +111,14 @@ def _read_silent_video(path: Path) -> Iterator[VideoFrame]:
         skipped = Disposition.attached_pic | Disposition.timed_thumbnails
         stream = next(video for video in container.streams.video if not video.disposition & skipped)
         zero = stream_start(stream)
+        limits = MediaLimits()
+        limits.check_headers(container, stream)
 
         def show(places: range) -> Iterator[VideoFrame]:
             if shown is None or not places:
                 return
             geometry = display_geometry(stream, shown)
+            limits.check_size(geometry.width_px, geometry.height_px)
             size = {"width": geometry.width_px, "height": geometry.height_px}
             image = np.asarray(reformatter.reformat(shown, format="rgb24", **size).to_ndarray(), np.uint8)
             image = np.ascontiguousarray(np.rot90(image, geometry.quarter_turns))
@@ -122,6 +133,7 @@ def _read_silent_video(path: Path) -> Iterator[VideoFrame]:
                     start = frame.pts * frame.time_base - zero
                 if shown is not None and start <= counter.displayed_since:
                     continue
+                limits.check_seconds(start)
                 places = counter.advance(start)
                 yield from show(places)
                 shown = frame
@@ -143,7 +155,8 @@ def _read_sound_file(path: Path) -> NDArray[np.float32]:
         if not container.streams.audio:
             raise RefusedVideo("no_sound", "no sound stream")
         stream = container.streams.audio[0]
-        track = SoundTrack(stream_start(stream), blocks.append)
+        MediaLimits().check_headers(container, None)
+        track = SoundTrack(stream_start(stream), blocks.append, MediaLimits())
         for packet in demux_tolerantly(container, [stream], lambda: None):
             for frame in decode_tolerantly(packet, lambda: None):
                 if isinstance(frame, AudioFrame):

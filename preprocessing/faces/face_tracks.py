@@ -35,15 +35,17 @@ from preprocessing.labellers.backend import write_labellers
 from preprocessing.media.container import RefusedVideo, failure
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.flac import flac_writer
+from preprocessing.media.limits import MediaLimits
 from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
-from preprocessing.process_pool import LONE_ATTEMPTS, Crashed, default_workers, map_in_processes
+from preprocessing.process_pool import CRASHED, LONE_ATTEMPTS, Crashed, default_workers, map_in_processes
 from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.shards import encode_array
 from preprocessing.sources.catalog import FAILED
 from preprocessing.sources.local_files import file_state, unchanged_file
 from preprocessing.sources.remote import SourcePath, fetched
 from preprocessing.table_schema import column, table_schema
+from preprocessing.worker_limits import OUT_OF_MEMORY, WorkerLimits
 from storage.atomic import PARTIAL_MARK, flush_file, partial_path, remove, remove_dead_partials
 from storage.fingerprint import JsonValue, file_sha256
 from storage.printable import printable
@@ -53,6 +55,7 @@ from weights.resolve import ResolvedWeights
 
 logger = logging.getLogger(__name__)
 
+LIMITS: Final = ("media", "worker")  # settings that do not change what is written of a video within them
 CODE_VERSION: Final = f"7+mediapipe{MEDIAPIPE_VERSION}"
 
 CANDIDATES_SCHEMA: Final = table_schema(
@@ -75,13 +78,15 @@ CANDIDATES_SCHEMA: Final = table_schema(
 
 
 class FaceTrackSettings(Settings):
-    """Settings of the step; each changes what it writes, so each is part of its fingerprint."""
+    """Settings of the step; all but the limits change what it writes, and are part of its fingerprint."""
 
     decode: DecodeSettings = DecodeSettings()
     shots: ShotSettings = ShotSettings()
     tracking: TrackingSettings = TrackingSettings()
     candidates: CandidateSettings = CandidateSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    media: MediaLimits = MediaLimits()
+    worker: WorkerLimits = WorkerLimits()
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ def make_face_tracks(
         for video in waiting
     ]
     workers = default_workers() if workers is None else workers
-    for number, (task, outcome) in enumerate(map_in_processes(track_video, tasks, workers), start=1):
+    outcomes = map_in_processes(track_video, tasks, workers, settings.worker)
+    for number, (task, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, Crashed):
             summary = _publish_refusal(task, _crashed(outcome))
             remove_dead_partials(folder)  # copies of objects that died with their readers
@@ -172,8 +178,10 @@ def _record_detector(settings: DetectorSettings, weights: ResolvedWeights | None
 
 
 def _crashed(outcome: Crashed) -> RefusedVideo:
+    if outcome.reason != CRASHED:
+        return RefusedVideo(outcome.reason, outcome.detail)
     return RefusedVideo(
-        "reader_crashed",
+        CRASHED,
         f"the process that read it died, {LONE_ATTEMPTS} times without others beside it: for want of memory "
         f"or by a fault in a codec ({outcome.detail})",
     )
@@ -198,7 +206,8 @@ def track_video(task: _VideoTask) -> _Outcome:
     except RefusedVideo as error:
         refusal = error
     except MemoryError as error:
-        refusal = RefusedVideo("out_of_memory", failure(error))
+        allowed = task.settings.worker.memory_mebibytes
+        refusal = RefusedVideo(OUT_OF_MEMORY, f"{failure(error)}; its process may take {allowed} MiB")
     except Exception as error:  # the one place of tracking: a video must not end the reading of all others
         if _is_of_output(error):
             raise
@@ -256,7 +265,7 @@ def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> 
     with (
         flac_writer(partial / "sound.flac") as sound,
         ArchiveWriter(partial / "candidates.tar") as archive,
-        open_video(path, settings.decode, sound.write) as decoded,
+        open_video(path, settings.decode, sound.write, settings.media) as decoded,
     ):
 
         def write(pieces: list[Candidate]) -> list[dict[str, Any]]:
@@ -446,7 +455,8 @@ def _detector_settings(settings: FaceTrackSettings) -> DetectorSettings:
 
 def _recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
     tracking = dict(settings.tracking) | {"detector": settings.tracking.detector.deciding_settings()}
-    return dict(settings) | {"tracking": tracking}
+    deciding = {name: value for name, value in dict(settings).items() if name not in LIMITS}
+    return deciding | {"tracking": tracking}
 
 
 def _video_ids(batch: VideoBatch) -> JsonValue:

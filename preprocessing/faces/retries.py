@@ -5,18 +5,22 @@ import shutil
 from collections.abc import Mapping
 from typing import Any, Final
 
+from preprocessing.media.limits import TOO_LARGE, TOO_LONG
 from preprocessing.orchestration.step import StepRun, VideoBatch
+from preprocessing.process_pool import CRASHED
 from preprocessing.sources.catalog import FAILED
 from preprocessing.sources.local_files import file_state
 from preprocessing.sources.remote import BucketPath, SourcePath
+from preprocessing.worker_limits import OUT_OF_MEMORY, TOO_SLOW
 from storage.atomic import partial_path
 from storage.objects import read_bytes
 from storage.publishing import Published
 
 ATTEMPTS: Final = 3  # runs that try a video again without being asked
-PASSING_REASONS: Final = frozenset({"reader_crashed", "out_of_memory", "not_accessible", "still_changing"})
+PASSING_REASONS: Final = frozenset({CRASHED, OUT_OF_MEMORY, "not_accessible", "still_changing"})
+ASKED_REASONS: Final = frozenset({FAILED, TOO_SLOW, TOO_LONG, TOO_LARGE})  # would be again
 SOURCE_REASONS: Final = frozenset({"source_missing", "source_changed", "not_a_file"})
-RETRIED_REASONS: Final = PASSING_REASONS | SOURCE_REASONS | {FAILED}
+RETRIED_REASONS: Final = PASSING_REASONS | SOURCE_REASONS | ASKED_REASONS
 
 
 def videos_to_retry(batch: VideoBatch, published: Published, everything: bool) -> tuple[str, ...]:
@@ -39,8 +43,8 @@ def videos_to_retry(batch: VideoBatch, published: Published, everything: bool) -
 
 
 def _is_due(facts: Mapping[str, Any], path: SourcePath) -> bool:
-    if facts["refused"] == FAILED:
-        return False  # the same code fails again
+    if facts["refused"] in ASKED_REASONS:
+        return False
     is_local = not isinstance(path, BucketPath)
     if is_local and file_state(path) != facts.get("source_state"):
         return True

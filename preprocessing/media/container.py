@@ -7,6 +7,7 @@ Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg's default.
 """
 
 import math
+import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,9 +48,9 @@ class RefusedVideo(Exception):  # noqa: N818 (a result that becomes a row, not a
 
     Attributes:
         reason: short stable code to count by: `zero_bytes`, `not_a_video`, `unreadable`,
-            `truncated`, `no_video`, `no_sound`, `too_short`, `too_large`, `damaged`; of files that are not
-            what the catalog says `still_changing`, `source_missing`, `source_changed`, `not_a_file`,
-            `not_accessible`.
+            `truncated`, `no_video`, `no_sound`, `too_short`, `too_long`, `too_large`, `damaged`; of files
+            that are not what the catalog says `still_changing`, `source_missing`, `source_changed`,
+            `not_a_file`, `not_accessible`.
         detail: one sentence for people, with the values; control characters of names are escaped.
     """
 
@@ -129,14 +130,19 @@ def open_media(path: Path) -> InputContainer:
     """Open a local media file for reading, with both whitelists applied.
 
     Raises:
-        RefusedVideo: `zero_bytes`, `not_a_video`, `truncated` or `unreadable`.
+        RefusedVideo: `not_a_file`, `zero_bytes`, `not_a_video`, `truncated` or `unreadable`.
     """
-    if path.stat().st_size == 0:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device may wait forever
+        raise RefusedVideo("not_a_file", f"{path} is a folder, a pipe, a socket or a device")
+    if status.st_size == 0:
         raise RefusedVideo("zero_bytes", "the file is empty")
     whitelists = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
     try:
         # Absolute, so that no name is taken for a protocol ("concat:a|b", "http:...").
         return av.open(str(path.absolute()), "r", container_options=whitelists, metadata_errors="replace")
+    except av.error.MemoryError:
+        raise  # says nothing about the file
     except av.error.FFmpegError as error:
         raise _refusal_of_opening(path, error) from error
 

@@ -37,10 +37,12 @@ from preprocessing.media.container import (
     stream_start,
 )
 from preprocessing.media.damage import REPORT_ERRORS, DamageMonitor, Judgement
+from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundSink, SoundTrack
 from preprocessing.media.stamps import DisplayOrder, PartSplicer
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
+from preprocessing.worker_limits import note_progress
 from storage.settings import Settings
 
 SHORTEST_PARTS_PICTURES: Final = 25  # shorter recordings, on the average, are no joined files but garbage
@@ -95,17 +97,21 @@ class DecodedVideo:
         parts: recordings so far that were joined in the file.
     """
 
-    def __init__(self, path: Path, settings: DecodeSettings, on_sound: SoundSink | None) -> None:
+    def __init__(
+        self, path: Path, settings: DecodeSettings, on_sound: SoundSink | None, limits: MediaLimits
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._container = open_media(path)
         try:
             self._streams = choose_streams(self._container)
+            limits.check_headers(self._container, self._streams.video)
         except RefusedVideo:
             self._container.close()
             raise
         video, audio = self._streams.video, self._streams.audio
         self._zero = timeline_zero(stream_start(video), stream_start(audio))
-        self._sound = None if on_sound is None else SoundTrack(self._zero, on_sound)
+        self._sound = None if on_sound is None else SoundTrack(self._zero, on_sound, limits)
         self._reformatter = VideoReformatter()
         self._counter = PlaceCounter()
         self._displayed: _Displayed | None = None
@@ -125,7 +131,7 @@ class DecodedVideo:
         for stream in (video, audio):
             stream.codec_context.thread_count = settings.threads
             stream.codec_context.thread_type = "AUTO" if settings.threads > 1 else "NONE"
-        video.codec_context.options = REPORT_ERRORS
+        video.codec_context.options = {**video.codec_context.options, **REPORT_ERRORS}
 
     @property
     def sound_samples(self) -> int:
@@ -153,6 +159,7 @@ class DecodedVideo:
     def __iter__(self) -> Iterator[VideoFrame]:
         streams: list[Stream] = [self._streams.video, self._streams.audio]
         for packet in demux_tolerantly(self._container, streams, self._note_lost_packets):
+            note_progress()
             self._splicer.splice(packet)
             if packet.stream_index == self._streams.video.index:
                 yield from self._decode_pictures(packet)
@@ -209,6 +216,7 @@ class DecodedVideo:
     def _place(self, frame: SourceFrame, seconds: Fraction) -> Iterator[VideoFrame]:
         """Yield the places of the picture on display, then put `frame` on display."""
         start = seconds - self._zero
+        self._limits.check_seconds(start)
         if self._displayed is not None:
             gap = float(start - self._counter.displayed_since)
             if gap > self._settings.maximum_gap_seconds:
@@ -239,6 +247,7 @@ class DecodedVideo:
             self.first_frame_index = places.start
         image = self._convert(displayed.frame)
         for place in places:
+            note_progress()
             is_lost = lost_since is not None and Fraction(place, FRAMES_PER_SECOND) >= lost_since
             yield VideoFrame(
                 place, image, float(source_time), displayed.is_damaged or is_lost, displayed.begins_part
@@ -248,6 +257,7 @@ class DecodedVideo:
     def _convert(self, frame: SourceFrame) -> NDArray[np.uint8]:
         """RGB of a source picture as a player displays it: square pixels, upright, SDR, read-only."""
         geometry = display_geometry(self._streams.video, frame)
+        self._limits.check_size(geometry.width_px, geometry.height_px)
         image = to_rgb(
             self._reformatter, frame, geometry.width_px, geometry.height_px, self._settings.threads
         )
@@ -260,7 +270,12 @@ class DecodedVideo:
         return image
 
 
-def open_video(path: Path, settings: DecodeSettings, on_sound: SoundSink | None = None) -> DecodedVideo:
+def open_video(
+    path: Path,
+    settings: DecodeSettings,
+    on_sound: SoundSink | None = None,
+    limits: MediaLimits | None = None,
+) -> DecodedVideo:
     """Open a source to decode it once; use it in a `with` statement and iterate once.
 
     Args:
@@ -268,14 +283,16 @@ def open_video(path: Path, settings: DecodeSettings, on_sound: SoundSink | None 
         settings: threads and the longest gap.
         on_sound: called with consecutive float32 blocks [n] of mono 16 kHz sound within [-1, 1];
             the first sample of the first block is at time 0. None: sound is not decoded.
+        limits: of duration and pictures; the defaults if None.
 
     Returns:
         An iterable of `VideoFrame`s with consecutive indices from `first_frame_index`.
 
     Raises:
-        RefusedVideo: as `open_media` and `choose_streams`; `damaged` or `broken_time_stamps` while iterating.
+        RefusedVideo: as `open_media`, `choose_streams` and `MediaLimits.check_headers`; `damaged`,
+            `broken_time_stamps`, `too_long` or `too_large` while iterating.
     """
-    return DecodedVideo(path, settings, on_sound)
+    return DecodedVideo(path, settings, on_sound, limits or MediaLimits())
 
 
 def decode_sound(path: Path, settings: DecodeSettings) -> NDArray[np.float32]:
@@ -288,11 +305,13 @@ def decode_sound(path: Path, settings: DecodeSettings) -> NDArray[np.float32]:
         RefusedVideo: as `open_video`.
     """
     blocks: list[NDArray[np.float32]] = []
+    limits = MediaLimits()
     with open_media(path) as container:
         streams = choose_streams(container)
+        limits.check_headers(container, streams.video)
         streams.audio.codec_context.thread_count = settings.threads
         sound = SoundTrack(
-            timeline_zero(stream_start(streams.video), stream_start(streams.audio)), blocks.append
+            timeline_zero(stream_start(streams.video), stream_start(streams.audio)), blocks.append, limits
         )
         splicer = PartSplicer(container.format.name, streams.video.index)
         # With the video's packets, so that joined parts are put at the same place as there.

@@ -9,6 +9,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
+from preprocessing.media.limits import MediaLimits
 from preprocessing.schema import SAMPLE_RATE_HZ
 
 SoundSink = Callable[[NDArray[np.float32]], None]
@@ -32,10 +33,11 @@ class SoundTrack:
         recorded: [start, end) of the sound so far that was decoded, in samples; the rest are zeros put in.
     """
 
-    def __init__(self, zero: Fraction, sink: SoundSink) -> None:
+    def __init__(self, zero: Fraction, sink: SoundSink, limits: MediaLimits) -> None:
         self.delivered_samples = 0
         self.recorded: list[tuple[int, int]] = []
         self._zero = zero
+        self._limits = limits
         self._sink = sink
         self._resampler: av.AudioResampler | None = None
         self._format: tuple[str, str, int] | None = None
@@ -79,6 +81,7 @@ class SoundTrack:
             format="flt", layout="mono", rate=SAMPLE_RATE_HZ, options={"rematrix_maxval": "1.0"}
         )
         self._format, self._run_start, self._run_samples = sound_format, start, 0
+        self._limits.check_seconds(start)  # what lies before it is filled with zeros
         place = round(start * SAMPLE_RATE_HZ)
         self._pad_until(place)
         self._overlap_samples = self.delivered_samples - place
@@ -109,6 +112,7 @@ class SoundTrack:
             finite = np.nan_to_num(np.concatenate(self._buffer), nan=0.0, posinf=1.0, neginf=-1.0)
             self._note_recorded(len(finite))
             self.delivered_samples += len(finite)
+            self._limits.check_seconds(self.delivered_samples / SAMPLE_RATE_HZ)
             self._sink(np.clip(finite, -1.0, 1.0))
         self._buffer, self._buffered_samples = [], 0
 

@@ -29,8 +29,8 @@ CATALOG_SCHEMA: Final = table_schema(
     column(
         "status",
         pa.string(),
-        "accepted; refused; duplicate (same content as an accepted row); failed (an error that no rule "
-        "foresees ended its reading)",
+        "accepted; refused; duplicate (same content as an accepted row); failed (its reading was ended "
+        "by an error that no rule foresees, or by a limit)",
     ),
     column("reason", pa.string(), "short code of the refusal; empty if accepted"),
     column("detail", pa.string(), "the refusal in a sentence, with values; empty if accepted"),

@@ -6,8 +6,12 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from preprocessing.media.container import RefusedVideo
+from preprocessing.worker_limits import note_progress
+
+HASH_CHUNK_BYTES: Final = 2**20
 
 
 def file_state(path: Path) -> str:
@@ -77,5 +81,9 @@ def unchanged_file(path: Path, video_id: str) -> Generator[None, None, None]:
 
 def hash_file(path: Path) -> str:
     """Sha256 of a file's content, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+            note_progress()
+    return digest.hexdigest()

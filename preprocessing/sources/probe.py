@@ -29,9 +29,11 @@ from preprocessing.media.container import (
     open_media,
     stream_start,
 )
+from preprocessing.media.limits import MediaLimits
+from preprocessing.worker_limits import WorkerLimits, note_progress
 from storage.settings import Settings
 
-PROBE_VERSION: Final = 1  # raise it when the probe judges differently: known files are probed again
+PROBE_VERSION: Final = 2  # raise it when the probe judges differently: known files are probed again
 
 
 class ProbeSettings(Settings):
@@ -51,6 +53,8 @@ class ProbeSettings(Settings):
         ge=0.0,
         description="How much earlier a stream may end than its header says",
     )
+    media: MediaLimits = MediaLimits()
+    worker: WorkerLimits = WorkerLimits()
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,9 @@ def probe(path: Path, settings: ProbeSettings) -> SourceFacts:
     with open_media(path) as container:
         streams = choose_streams(container)
         _check_container(path)
+        settings.media.check_headers(container, streams.video)
         header_ends = _header_ends(container, streams)
-        demuxed = _demux(container, streams)
+        demuxed = _demux(container, streams, settings.media)
         _check_ends(header_ends, demuxed, streams, settings)
         return _facts(streams, demuxed, settings)
 
@@ -97,11 +102,15 @@ class _Demuxed:
     ends: dict[int, float] = field(default_factory=dict)  # stream index -> end of its last packet
 
 
-def _demux(container: InputContainer, streams: ChosenStreams) -> _Demuxed:
-    demuxed = _Demuxed()
+def _demux(container: InputContainer, streams: ChosenStreams, limits: MediaLimits) -> _Demuxed:
+    demuxed, size_bytes = _Demuxed(), container.size
     try:
         for packet in demux_known(container):
+            note_progress()
             _note_packet(packet, streams, demuxed)
+            limits.check_frames(len(demuxed.video_times), size_bytes)
+    except av.error.MemoryError:
+        raise  # says nothing about the file
     except av.error.FFmpegError as error:
         seconds = max(demuxed.ends.values(), default=0.0)
         raise RefusedVideo("truncated", f"reading fails at {seconds:.2f} s: {error.strerror}") from error
@@ -126,6 +135,8 @@ def _note_packet(packet: AnyPacket, streams: ChosenStreams, demuxed: _Demuxed) -
 def _first_geometry(packet: AnyPacket, streams: ChosenStreams) -> DisplayGeometry | None:
     try:
         frames = streams.video.decode(packet)
+    except av.error.MemoryError:
+        raise
     except av.error.FFmpegError:
         return None  # the next packet may be decodable
     return display_geometry(streams.video, frames[0]) if frames else None
@@ -183,10 +194,12 @@ def _facts(streams: ChosenStreams, demuxed: _Demuxed, settings: ProbeSettings) -
         raise RefusedVideo(
             "too_short", f"picture and sound overlap by {common:.2f} s, need {settings.minimum_seconds:.2f} s"
         )
+    duration = max(video_end, audio_end) - min(video_start, audio_start)
+    settings.media.check_seconds(duration)
     intervals = np.diff(np.sort(np.asarray(demuxed.video_times)))
     middle = float(np.median(intervals)) if len(intervals) else 0.0
     return SourceFacts(
-        duration_seconds=max(video_end, audio_end) - min(video_start, audio_start),
+        duration_seconds=duration,
         width_px=geometry.displayed_width_px,
         height_px=geometry.displayed_height_px,
         rotation_degrees=90 * geometry.quarter_turns,

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from preprocessing.media.container import RefusedVideo
+from preprocessing.worker_limits import note_progress
 from storage.atomic import partial_path
 from storage.bucket import find_object, open_store, read_chunks, reason_of, refuse_user
 from storage.bucket import list_objects as list_bucket
@@ -164,6 +165,7 @@ def _download(path: BucketPath, copy: Path) -> BucketObject:
         with copy.open("wb") as file:
             for chunk in read_chunks(store, info):
                 file.write(chunk)
+                note_progress()
     except PreconditionError as error:
         raise RefusedVideo("still_changing", "the object was replaced while being fetched") from error
     except FileNotFoundError as error:

@@ -6,14 +6,11 @@ is removed at once. A video is identified by its content: `video_id`. Rows are k
 keeps its row, a refused one has a row with the reason.
 """
 
-import hashlib
 import logging
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,7 +18,7 @@ from typing import Final
 import pyarrow as pa
 from pydantic import Field
 
-from preprocessing.media.container import RefusedVideo, failure
+from preprocessing.process_pool import Crashed, map_in_processes
 from preprocessing.sources.catalog import (
     ACCEPTED,
     DUPLICATE,
@@ -32,16 +29,15 @@ from preprocessing.sources.catalog import (
     table_of,
 )
 from preprocessing.sources.discovery import SourceFile, find_videos
-from preprocessing.sources.local_files import check_is_file, hash_file
-from preprocessing.sources.probe import PROBE_VERSION, ProbeSettings, probe
-from preprocessing.sources.remote import SourcePath, fetched
+from preprocessing.sources.probe import ProbeSettings
+from preprocessing.sources.reading import TRANSIENT_REASONS, ReadTask, probe_key_of, read_file, refused_row
+from preprocessing.sources.remote import SourcePath
+from storage.atomic import remove_dead_partials
 from storage.printable import printable
 from storage.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Reasons that may be transient and do not depend on the content: such a file is read again by every scan.
-TRANSIENT_REASONS: Final = frozenset({"not_accessible", "still_changing", "source_missing"})
 LOG_EVERY_FILES: Final = 100
 
 
@@ -49,11 +45,12 @@ class ScanSettings(Settings):
     """How folders are scanned."""
 
     probe: ProbeSettings = ProbeSettings()
-    threads: int = Field(
+    workers: int = Field(
         default=4,
-        ge=1,
+        ge=0,
         le=256,
-        description="Files hashed and probed in parallel",
+        description="Processes that hash and probe files; 0 reads them in the scanning process, whose memory "
+        "and time are not limited",
     )
     settle_seconds: int = Field(
         default=0,
@@ -91,7 +88,7 @@ def scan(
         roots: folders, or prefixes of buckets; the first level below each names the identity.
         known: the catalog so far (`CATALOG_SCHEMA`), or None.
         settings: of probing, and how many files to read at once.
-        scratch: folder for copies of objects while they are read, one per thread; by default the
+        scratch: folder for copies of objects while they are read, one per worker; by default the
             platform's temporary directory.
         retry_failed: read files again whose status is `failed`.
 
@@ -116,7 +113,7 @@ def scan(
             new_files.append(file)
         elif row is not None:
             rows.append(row)
-    rows += _read_all(new_files, row_at, settings, scratch or Path(tempfile.gettempdir()))
+    rows += _read_all(new_files, row_at, settings, scratch)
     listed = {(row.path, row.sha256) for row in rows}
     scanned = {str(root.resolve()) for root in roots}
     paths = {file.stored_path for file in files}
@@ -145,11 +142,6 @@ def is_settled(file: SourceFile, settle_seconds: int, now_ns: int) -> bool:
     further ahead is ignored, since the file would otherwise never settle.
     """
     return abs(now_ns - file.modified_ns) >= settle_seconds * 10**9
-
-
-def probe_key_of(settings: ProbeSettings) -> str:
-    """Version and settings of the probe; files with another key in their row are probed again, not hashed."""
-    return f"{PROBE_VERSION}:{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
 
 
 def settle_contents(present: Sequence[CatalogRow], gone: Sequence[CatalogRow]) -> list[CatalogRow]:
@@ -202,95 +194,23 @@ def _read_all(
     files: Sequence[SourceFile],
     row_at: dict[str, CatalogRow],
     settings: ScanSettings,
-    scratch: Path,
+    scratch: Path | None,
 ) -> list[CatalogRow]:
-    def read(file: SourceFile) -> CatalogRow:
-        return read_file(file, row_at.get(file.stored_path), settings.probe, scratch)
-
+    copies = scratch or Path(tempfile.gettempdir())
+    tasks = [ReadTask(file, row_at.get(file.stored_path), settings.probe, copies) for file in files]
+    read = map_in_processes(read_file, tasks, settings.workers, settings.probe.worker)
     rows: list[CatalogRow] = []
-    with ThreadPoolExecutor(settings.threads) as pool:
-        for row in pool.map(read, files):
-            rows.append(row)
-            if len(rows) % LOG_EVERY_FILES == 0 or len(rows) == len(files):
-                logger.info("Hashed and probed %d of %d new files", len(rows), len(files))
+    for task, outcome in read:
+        name = printable(task.file.stored_path)
+        if isinstance(outcome, Crashed):
+            logger.error("Reading %s ended: %s", name, outcome.detail)
+            rows.append(refused_row(task, outcome.reason, outcome.detail))
+            if scratch is not None and scratch.is_dir():
+                remove_dead_partials(scratch)  # copies of objects that died with their readers
+        else:
+            if outcome.trace:
+                logger.error("Reading %s failed\n%s", name, outcome.trace)
+            rows.append(outcome.row)
+        if len(rows) % LOG_EVERY_FILES == 0 or len(rows) == len(files):
+            logger.info("Hashed and probed %d of %d new files", len(rows), len(files))
     return rows
-
-
-def read_file(
-    file: SourceFile, known: CatalogRow | None, settings: ProbeSettings, scratch: Path
-) -> CatalogRow:
-    """Hash and probe one file. What is wrong with it becomes the row's reason.
-
-    An exception that nothing foresees is a row too, of status `failed`, and is logged with its trace.
-
-    Args:
-        file: the file to read.
-        known: the row at this path so far; its hash is reused while size and time are the same, its batch
-            while the content is.
-        settings: of the probe.
-        scratch: folder for the copy of an object.
-    """
-    digest = ""
-    try:
-        _check_name(file)
-        with _open_unchanged(file, scratch) as path:
-            digest = known_digest(file, known) or hash_file(path)
-            facts = probe(path, settings)
-        reason, detail = "", ""
-    except RefusedVideo as refusal:
-        facts, reason, detail = None, refusal.reason, refusal.detail
-    except OSError as error:
-        facts, reason, detail = None, "not_accessible", f"{type(error).__name__}: {error.strerror or error}"
-    except Exception as error:  # the one place of the scan: a file must not end the reading of all others
-        logger.exception("Reading %s failed", printable(file.stored_path))
-        facts, reason, detail = None, FAILED, failure(error)
-    same_content = known is not None and known.sha256 == digest
-    return CatalogRow(
-        video_id=digest[:16],
-        sha256=digest,
-        path=file.stored_path,
-        relative_path=file.relative_path,
-        root=str(file.root),
-        identity=file.identity,
-        size_bytes=file.size_bytes,
-        modified_ns=file.modified_ns,
-        present=True,
-        status=ACCEPTED if facts is not None else FAILED if reason == FAILED else REFUSED,
-        reason=reason,
-        detail=printable(detail),
-        batch=known.batch if known is not None and same_content else None,
-        probe_key=probe_key_of(settings),
-        facts=facts,
-    )
-
-
-def known_digest(file: SourceFile, known: CatalogRow | None) -> str:
-    """The hash of a file that has not changed since its row was written; empty if it may have."""
-    if known is None or known.reason in TRANSIENT_REASONS:
-        return ""
-    is_same = (file.size_bytes, file.modified_ns) == (known.size_bytes, known.modified_ns)
-    return known.sha256 if is_same else ""
-
-
-def _check_name(file: SourceFile) -> None:
-    if not file.has_utf8_name:
-        raise RefusedVideo("name_not_utf8", "the path is not UTF-8, which the catalog needs; rename the file")
-
-
-@contextmanager
-def _open_unchanged(file: SourceFile, scratch: Path) -> Generator[Path, None, None]:
-    """The file, or a copy of the object; raises RefusedVideo if it is not the one that was listed."""
-    source = file.path
-    if isinstance(source, Path):
-        check_is_file(source)
-        yield source
-        status = source.stat()
-        if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.modified_ns):
-            raise RefusedVideo("still_changing", "the file changed while being read")
-        return
-    with fetched(source, scratch / f"source{source.suffix}") as (copy, fetched_object):
-        # Listings have milliseconds, an object's headers whole seconds.
-        same_second = fetched_object.modified_ns // 10**9 == file.modified_ns // 10**9
-        if fetched_object.size_bytes != file.size_bytes or not same_second:
-            raise RefusedVideo("still_changing", "the object was replaced since it was listed")
-        yield copy

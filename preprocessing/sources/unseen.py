@@ -13,8 +13,9 @@ from pydantic import Field
 from upath import UPath
 
 from preprocessing.sources.discovery import SourceFile, videos_below
+from preprocessing.sources.reading import TRANSIENT_REASONS
 from preprocessing.sources.remote import SourcePath
-from preprocessing.sources.scan import TRANSIENT_REASONS, is_settled
+from preprocessing.sources.scan import is_settled
 from preprocessing.sources.stored_catalog import folders_to_scan, load_catalog
 from storage.settings import Settings
 
@@ -44,7 +45,7 @@ class UnseenFiles:
 def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSettings) -> UnseenFiles:
     """Find video files that are not in the catalog with this path, size and modification time.
 
-    Files that were refused for a transient reason (`scan.TRANSIENT_REASONS`) count as unseen, since a scan
+    Files that were refused for a transient reason (`reading.TRANSIENT_REASONS`) count as unseen, since a scan
     reads them again. Missing files, and files that a changed probe would probe again, do not count.
 
     Args:

@@ -103,7 +103,7 @@ def test_video_whose_reader_dies_is_tried_in_three_runs(
 ) -> None:
     bad = batch.videos[0]
 
-    def kill(function: Any, tasks: list[Any], _: int) -> Iterator[tuple[Any, object]]:
+    def kill(function: Any, tasks: list[Any], _: int, __: object) -> Iterator[tuple[Any, object]]:
         for task in tasks:
             is_bad = task.video.video_id == bad.video_id
             yield task, Crashed("killed") if is_bad else function(task)

@@ -24,6 +24,7 @@ from preprocessing.faces.face_tracks import (
 from preprocessing.media.encoding import write_video
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.process_pool import Crashed
+from preprocessing.sources import reading
 from preprocessing.sources import scan as catalog
 from preprocessing.sources.catalog import CatalogRow, rows_of
 from preprocessing.sources.probe import ProbeSettings, SourceFacts
@@ -40,7 +41,7 @@ from storage.bucket import open_store
 from storage.root import open_root
 from tests.factories.preprocessing.videos import video_id, write_face_video
 
-SETTINGS = ScanSettings(threads=1)
+SETTINGS = ScanSettings(workers=0)
 FACTS = SourceFacts(2.0, 64, 48, 0, 50, 25.0, False, "h264", "aac", 16_000, 1, 0.0, 0.0)
 
 
@@ -111,13 +112,13 @@ def test_known_objects_are_not_fetched_again(
     def fail(*_: object) -> None:
         raise AssertionError("a known object was fetched")
 
-    monkeypatch.setattr(catalog, "fetched", fail)
+    monkeypatch.setattr(reading, "fetched", fail)
     second = scan([below(bucket)], first.table, SETTINGS, scratch=tmp_path)
     assert (second.files_found, second.files_read) == (1, 0)
     assert second.table.equals(first.table)
 
 
-def test_scan_keeps_one_copy_per_thread(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_keeps_one_copy_per_worker(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         put(bucket, f"videos/{number}.mp4", b"%d" % number)
     counts: list[int] = []
@@ -127,10 +128,10 @@ def test_scan_keeps_one_copy_per_thread(bucket: str, tmp_path: Path, monkeypatch
         counts.append(len(files_in(tmp_path)))
         return FACTS
 
-    monkeypatch.setattr(catalog, "probe", look)
-    result = scan([below(bucket)], None, ScanSettings(threads=2), scratch=tmp_path)
+    monkeypatch.setattr(reading, "probe", look)
+    result = scan([below(bucket)], None, SETTINGS, scratch=tmp_path)
     assert (result.files_read, len(counts)) == (5, 5)
-    assert set(counts) <= {1, 2}
+    assert set(counts) == {1}
     assert files_in(tmp_path) == []
 
 
@@ -209,7 +210,7 @@ def test_bucket_catalog_leaves_no_scratch_files(bucket: str, tmp_path: Path, vid
 
 def test_scan_leaves_files_that_are_not_settled(tmp_path: Path, videos: list[Path]) -> None:
     shutil.copyfile(videos[0], tmp_path / "a.mp4")
-    patient = ScanSettings(threads=1, settle_seconds=1000)
+    patient = ScanSettings(workers=0, settle_seconds=1000)
     waiting = scan([tmp_path], None, patient)
     assert (waiting.files_found, waiting.files_read, waiting.table.num_rows) == (1, 0, 0)
     known = scan([tmp_path], None, SETTINGS).table
@@ -281,7 +282,7 @@ def test_copy_of_a_refused_object_is_removed(bucket: str, tmp_path: Path) -> Non
 def test_copy_of_a_dead_reader_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / f"aa.partial-{dead_process()}-00.mp4").touch()
 
-    def crash(_: object, tasks: list[object], __: int) -> list[tuple[object, Crashed]]:
+    def crash(_: object, tasks: list[object], __: int, ___: object) -> list[tuple[object, Crashed]]:
         return [(task, Crashed("as if")) for task in tasks]
 
     monkeypatch.setattr(face_tracks, "map_in_processes", crash)

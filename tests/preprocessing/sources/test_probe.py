@@ -1,8 +1,10 @@
 """Facts of videos, and every reason to refuse one, with files broken here."""
 
 import hashlib
+import os
 import pickle
 import random
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +13,8 @@ import ffmpeg
 import pytest
 
 from preprocessing.media.container import RefusedVideo
+from preprocessing.media.decoding import DecodeSettings, open_video
+from preprocessing.media.limits import MediaLimits
 from preprocessing.sources.probe import ProbeSettings, probe
 from tests.factories.preprocessing.media import (
     AAC,
@@ -220,3 +224,72 @@ def test_damaged_transport_stream_raises_refusals_only(tmp_path: Path) -> None:
         damaged.write_bytes(content)
         refused += is_refused(damaged)
     assert refused < 60
+
+
+def with_claimed_pictures(data: bytes, count: int) -> bytes:
+    """An mp4 whose first sample table claims `count` pictures of one byte each, in a box of constant size."""
+    changed = bytearray(data)
+    sizes, times, chunks = (data.index(name) for name in (b"stsz", b"stts", b"stsc"))
+    struct.pack_into(">II", changed, sizes + 8, 1, count)
+    struct.pack_into(">III", changed, times + 8, 1, count, 512)
+    for entry in range(struct.unpack_from(">I", data, chunks + 8)[0]):
+        struct.pack_into(">III", changed, chunks + 12 + 12 * entry, entry + 1, count, 1)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("count", [584_026, 4_194_304])
+def test_more_pictures_than_bytes_are_refused(sources: Path, tmp_path: Path, count: int) -> None:
+    path = tmp_path / "claims.mp4"
+    path.write_bytes(with_claimed_pictures((sources / "late.mp4").read_bytes(), count))
+    with pytest.raises(RefusedVideo, match=rf"{count} pictures, more than the file has bytes \(\d+\)"):
+        probe(path, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "detail"),
+    [
+        (MediaLimits(maximum_hours=0.0005), "too_long", "0.0 hours, need at most 0.0005"),
+        (MediaLimits(maximum_frames=74), "too_long", "75 pictures, need at most 74"),
+        (MediaLimits(maximum_pixels=4095), "too_large", "64 x 64 px is 4096 pixels, need at most 4095"),
+    ],
+)
+def test_media_limits_are_stated_in_the_refusal(
+    sources: Path, limits: MediaLimits, reason: str, detail: str
+) -> None:
+    with pytest.raises(RefusedVideo) as caught:
+        probe(sources / "late.mp4", ProbeSettings(media=limits))
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+    with (
+        pytest.raises(RefusedVideo) as caught,
+        open_video(sources / "late.mp4", DecodeSettings(), limits=limits) as video,
+    ):
+        list(video)
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+def test_decoder_refuses_pictures_that_grow_beyond_the_limit(tmp_path: Path) -> None:
+    for name, side in (("small", 64), ("large", 512)):
+        run_ffmpeg(
+            ffmpeg.output(
+                ffmpeg.input(f"testsrc=size={side}x{side}:rate=25:duration=1", format="lavfi"),
+                ffmpeg.input("sine=duration=1", format="lavfi"),
+                str(tmp_path / f"{name}.ts"),
+                **X264,
+                **AAC,
+            )
+        )
+    grown = tmp_path / "grown.mpg"
+    grown.write_bytes((tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes())
+    limits = MediaLimits(maximum_pixels=100 * 100)
+    with open_video(grown, DecodeSettings(), limits=limits) as video:
+        shapes = {frame.image.shape for frame in video}
+    assert shapes == {(64, 64, 3)}
+    assert video.damaged_packets > 0
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    with pytest.raises(RefusedVideo, match="not_a_file"):
+        probe(tmp_path / "b.mp4", SETTINGS)

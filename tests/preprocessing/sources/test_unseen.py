@@ -10,8 +10,9 @@ import pytest
 from upath import UPath
 
 from preprocessing.media.container import RefusedVideo
-from preprocessing.sources import scan as catalog
+from preprocessing.sources import reading
 from preprocessing.sources.remote import BucketPath
+from preprocessing.sources.scan import ScanSettings
 from preprocessing.sources.stored_catalog import SourceSettings, scan_sources
 from preprocessing.sources.unseen import UnseenFiles, UnseenSettings, unseen_files
 from storage.bucket import open_store
@@ -93,8 +94,8 @@ def test_file_that_changed_during_the_scan_stays_unseen(
     def change(*_: object) -> None:
         raise RefusedVideo("still_changing", "as if")
 
-    monkeypatch.setattr(catalog, "probe", change)
-    scan_sources(root, [folder], SourceSettings())
+    monkeypatch.setattr(reading, "probe", change)
+    scan_sources(root, [folder], SourceSettings(scan=ScanSettings(workers=0)))
     assert unseen_files(root, [], SETTINGS).settled == 2
 
 
