@@ -84,6 +84,7 @@ class Clip:
     sound: NDArray[np.float32] = field(repr=False)  # [T * 640] mono in [-1, 1]
     video_sound: VideoSound = field(repr=False)
     scores: dict[str, float] = field(default_factory=dict)  # of the step `clips`, by name
+    speech: NDArray[np.float32] | None = field(default=None, repr=False)  # [T] probability, 0 to 1
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key):
@@ -94,6 +95,8 @@ class Clip:
         check_array(self.key, "landmarks_px", self.landmarks_px, (frames, LANDMARK_COUNT, 3))
         check_array(self.key, "sound", self.sound, (frames * SAMPLES_PER_FRAME,), bound=1.0)
         check_array(self.key, "crop_transforms", self.source.crop_transforms, (frames, 2, 3))
+        if self.speech is not None:
+            check_array(self.key, "speech", self.speech, (frames,), bound=1.0)
         for name, score in self.scores.items():
             if not math.isfinite(score):
                 raise ValueError(f"{self.key}: score {name} must be finite, got {score}")

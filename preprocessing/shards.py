@@ -1,9 +1,9 @@
 """Encodes clips and samples as WebDataset members, and decodes them; the only module that names the members.
 
 Members of a sample: `NNN.jpg` per frame, `audio.flac`, `margins.flac` (the video's sound before and after the
-clip), `landmarks.npy`, `mel.npy`, `pose.npy`,
-`gaze.npy`, `blink.npy`, `coefficients.npy` of Deep3D, `blendshapes.npy` of FaceLandmarker,
-`anchors.NN.jpg` (the composite) and `anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`,
+clip), `speech.npy` of the speech detector, `landmarks.npy`, `mel.npy`, `pose.npy`, `gaze.npy`, `blink.npy`,
+`coefficients.npy` of Deep3D, `blendshapes.npy` of FaceLandmarker, `anchors.NN.jpg` (the composite) and
+`anchors.NN.eyes.jpg` (the frame its eyes come from), `anchors.json`,
 `meta.json`. No pickles.
 """
 
@@ -49,6 +49,8 @@ def encode_clip(clip: Clip) -> dict[str, bytes]:
         "video_loudness": clip.video_sound.loudness,
     }
     members = {f"{number:03d}.jpg": jpeg for number, jpeg in enumerate(clip.frames_jpeg)}
+    if clip.speech is not None:
+        members["speech.npy"] = encode_array(clip.speech)
     return members | {
         "audio.flac": encode_flac(clip.sound),
         "margins.flac": encode_flac(np.concatenate([clip.video_sound.before, clip.video_sound.after])),
@@ -113,6 +115,7 @@ def _decode_clip(key: str, members: Mapping[str, bytes], meta: Mapping[str, Any]
             loudness=meta["video_loudness"],
         ),
         scores=meta["scores"],
+        speech=_optional_array(key, members, "speech.npy"),
     )
 
 

@@ -190,6 +190,7 @@ def shift_clip(clip: Clip, shift_frames: int) -> Clip:
     samples = clip.video_sound.around(clip.sound)
     _, before, sound, after, _ = np.split(samples, ends_frames * SAMPLES_PER_FRAME)
     frames = slice(kept.start, kept.stop)
+    frames_of_sound = slice(kept.start + shift_frames, kept.stop + shift_frames)
     source = replace(
         clip.source,
         first_frame=clip.source.first_frame + kept.start,
@@ -202,6 +203,7 @@ def shift_clip(clip: Clip, shift_frames: int) -> Clip:
         landmarks_px=clip.landmarks_px[frames],
         sound=sound,
         video_sound=replace(clip.video_sound, before=before, after=after),
+        speech=None if clip.speech is None else clip.speech[frames_of_sound],
     )
 
 

@@ -6,6 +6,7 @@ score and threshold.
 
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,12 +22,18 @@ from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.face_tracks import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, pose_mean_face
-from preprocessing.labellers.backend import copy_labellers
+from preprocessing.labellers.backend import read_labellers, write_labellers
+from preprocessing.labels.speech import (
+    SpeechDetector,
+    SpeechSettings,
+    loudest_second_dbfs,
+    reason_of_missing_speech,
+    speech_scores,
+)
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
 from preprocessing.schema import (
     FRAMES_AFTER,
     FRAMES_BEFORE,
-    SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     SCHEMA_VERSION,
     Clip,
@@ -38,7 +45,7 @@ from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+CODE_VERSION: Final = f"3+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
 SOUND_NAME: Final = "sound.flac"  # of a video in `face_tracks`
 HEAD_ANGLE_EVERY_FRAMES: Final = 4  # heads turn slowly relative to 25 fps
 
@@ -85,6 +92,7 @@ class ClipSettings(Settings):
         le=0.0,
         description="Minimum level of the loudest second; below it, a clip is silent",
     )
+    speech: SpeechSettings = SpeechSettings()
     keep_other_faces: bool = Field(
         default=False, description="Keep faces other than the main one, as identities of their own"
     )
@@ -116,7 +124,9 @@ def make_clips(
     """
     rows: list[dict[str, Any]] = []
     loudness = cache(lambda video_id: read_loudness(face_tracks / video_id / SOUND_NAME))
-    with ArchiveWriter(folder / CLIPS_TAR) as archive:
+    detector: SpeechDetector = settings.speech.selected_backend.open(settings.speech)
+    detect = cache(lambda video_id: detector.detect(face_tracks / video_id / SOUND_NAME))
+    with closing(detector), ArchiveWriter(folder / CLIPS_TAR) as archive:
         for candidate in read_candidates(face_tracks).to_pylist():
             source = sources[candidate["video_id"]]
             row = _row(candidate, source)
@@ -128,6 +138,8 @@ def make_clips(
                     crop_mode,
                     face_tracks,
                     loudness(candidate["video_id"]),
+                    detect(candidate["video_id"]),
+                    settings.speech,
                 )
                 row |= clip.scores
                 row |= _first_refusal(row, candidate["main_face"], settings)
@@ -163,6 +175,8 @@ def _cut_clip(
     crop_mode: CropMode,
     face_tracks: Path,
     loudness: float,
+    speech: NDArray[np.float32] | None,
+    settings: SpeechSettings,
 ) -> Clip:
     video = face_tracks / candidate["video_id"]
     place = Place(candidate["offset_bytes"], candidate["size_bytes"])
@@ -175,6 +189,8 @@ def _cut_clip(
     )
     score_names = ("face_size_px", "largest_step", "outside_share", "sharpness", "brightness")
     scores = {name: float(candidate[name]) for name in score_names}
+    if speech is not None:
+        speech = _cut_frames(speech, candidate["first_frame"], candidate["frames"])
     return Clip(
         key=candidate["key"],
         identity=identity,
@@ -190,8 +206,15 @@ def _cut_clip(
         landmarks_px=landmarks_px,
         sound=sound,
         video_sound=video_sound,
-        scores=scores | _talking_scores(landmarks_px, sound),
+        scores=scores | _talking_scores(landmarks_px, sound) | speech_scores(sound, speech, settings),
+        speech=speech,
     )
+
+
+def _cut_frames(values: NDArray[np.float32], first_frame: int, frames: int) -> NDArray[np.float32]:
+    """Values [frames] of a clip out of those of its video [F]; 0 where the video's sound has ended."""
+    cut = values[first_frame : first_frame + frames]
+    return np.pad(cut, (0, frames - len(cut)))
 
 
 def cut_sound(
@@ -229,15 +252,8 @@ def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32
     return {
         "head_angle_rad": float(off_axis.max()),
         "mouth_motion": float(mouth_opening.measure_mouth_opening(landmarks_px).std()),
-        "speech_level_dbfs": _loudest_second_dbfs(sound),
+        "speech_level_dbfs": loudest_second_dbfs(sound),
     }
-
-
-def _loudest_second_dbfs(sound: NDArray[np.float32]) -> float:
-    window = min(SAMPLE_RATE_HZ, len(sound))
-    energy = np.concatenate([[0.0], np.cumsum(sound.astype(np.float64) ** 2)])
-    loudest = float((energy[window:] - energy[:-window]).max()) / window
-    return 10.0 * math.log10(max(loudest, 1e-12))
 
 
 def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettings) -> dict[str, Any]:
@@ -250,8 +266,11 @@ def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettin
         ("blurred", "sharpness", settings.minimum_sharpness),
         ("too_dark", "brightness", settings.minimum_brightness),
         ("mouth_still", "mouth_motion", settings.minimum_mouth_motion),
-        ("no_speech", "speech_level_dbfs", settings.minimum_speech_level_dbfs),
+        ("silent", "speech_level_dbfs", settings.minimum_speech_level_dbfs),
     ]
+    if "speech_share" in row:
+        reason = reason_of_missing_speech(row, settings.speech, settings.minimum_speech_level_dbfs)
+        below.append((reason, "speech_share", settings.speech.minimum_share))
     above = [
         ("too_bright", "brightness", settings.maximum_brightness),
         ("tracker_slipped", "largest_step", settings.maximum_step),
@@ -279,6 +298,7 @@ def _report(rows: list[dict[str, Any]], face_tracks: Path) -> BuildReport:
         "candidates": len(rows),
         "clips": len(accepted),
         "frames": sum(row["frames"] for row in accepted),
+        "seconds_of_speech": round(sum(row.get("speech_seconds", 0.0) for row in accepted), 2),
         "identities": len({row["identity"] for row in accepted}),
     }
     return BuildReport(counts=counts, refusals=refusals)
@@ -288,13 +308,21 @@ def _video_facts(batch: VideoBatch) -> JsonValue:
     return [[video.video_id, video.identity, video.relative_path] for video in batch.videos]
 
 
+def _recipe_settings(settings: ClipSettings) -> dict[str, Any]:
+    return dict(settings) | {"speech": settings.speech.deciding_settings()}
+
+
 def _build(run: StepRun[ClipSettings]) -> BuildReport:
     sources = {
         video.video_id: SourceOfClips(video.identity, video.relative_path) for video in run.batch.videos
     }
     face_tracks = run.upstream["face_tracks"]
     alignment = cast("Mapping[str, CropMode]", run.upstream_settings["face_tracks"]["alignment"])
-    copy_labellers(face_tracks, run.folder)
+    labellers = read_labellers(face_tracks)
+    if run.settings.speech.backend != "none":
+        labellers["speech"] = run.settings.speech.selected_backend.labeller_name()
+    if labellers:
+        write_labellers(run.folder, labellers)
     return make_clips(sources, face_tracks, alignment["mode"], run.settings, run.folder)
 
 
@@ -305,6 +333,8 @@ STEP: Final = Step(
     code_version=CODE_VERSION,
     build=_build,
     source_facts=_video_facts,
+    backend_settings=lambda settings: settings.speech,
+    recipe_settings=_recipe_settings,
     description="Candidates that pass every threshold, with their sound. Every refusal is a row with its "
     "reason and score. Reads no video, so changing a threshold is cheap.",
     group="preprocessing",

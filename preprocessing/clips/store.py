@@ -37,6 +37,10 @@ CLIPS_SCHEMA: Final = table_schema(
     column("head_angle_rad", pa.float64(), "largest angle between the face and the camera's axis"),
     column("mouth_motion", pa.float64(), "standard deviation of the mouth opening, face scales"),
     column("speech_level_dbfs", pa.float64(), "loudness of the clip's loudest second"),
+    column("speech_share", pa.float64(), "share of the frames with speech; null: not detected"),
+    column("speech_seconds", pa.float64(), "duration of the frames with speech"),
+    column("other_sound_dbfs", pa.float64(), "loudness of the loudest second of the frames without speech"),
+    column("sound_flatness", pa.float64(), "spectral flatness of the frames without speech: music < noise"),
     column("offset_bytes", pa.int64(), "where the clip begins in clips.tar; -1 where refused"),
     column("size_bytes", pa.int64(), "bytes of the clip in clips.tar"),
 )

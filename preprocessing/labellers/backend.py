@@ -176,9 +176,3 @@ def read_labellers(folder: Path) -> dict[str, str]:
     """Label -> labeller name of a step's folder; {} where the step wrote no record."""
     path = folder / LABELLERS_NAME
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-
-def copy_labellers(source: Path, folder: Path) -> None:
-    """Copy the record of a step that the folder was made from, if it has one."""
-    if labellers := read_labellers(source):
-        write_labellers(folder, labellers)

@@ -122,7 +122,10 @@ def draw_clip_scores(
             of("mouth_motion"),
             minimum=settings.minimum_mouth_motion,
         ),
-        histogram_of("Speech level", "dBFS, loudest second", of("speech_level_dbfs"), minimum=level),
+        histogram_of("Sound level", "dBFS, loudest second", of("speech_level_dbfs"), minimum=level),
+        histogram_of(
+            "Speech", "share of the frames", of("speech_share"), minimum=settings.speech.minimum_share
+        ),
         histogram_of("Length", "frames at 25 fps", of("frames")),
     ]
     return draw_histograms("Scores of candidates; red: thresholds", histograms, maximum_bytes)

@@ -1,4 +1,4 @@
-"""Short videos of a face that scikit-image carries, wandering about, with a voice-like noise."""
+"""Short videos of a face that scikit-image carries, wandering about, with a synthetic voice."""
 
 import hashlib
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
+from demo_corpus.speech import Syllable, draw_voice, synthesise
 from preprocessing.faces.face_tracks import VideoToTrack
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.orchestration.step import SourceVideo
@@ -32,10 +33,15 @@ def face_pictures(frames: int, *, mirrored: bool = False, start: int = 0) -> lis
 
 
 def voice(frames: int, seed: int = 0) -> NDArray[np.float32]:
-    """Noise that swells and fades with the chin."""
-    samples = frames * 640
-    swell = 0.5 + 0.5 * np.sin(0.9 * np.arange(samples) / 640)
-    return (0.2 * swell * np.random.default_rng(seed).normal(size=samples)).clip(-1, 1).astype(np.float32)
+    """Syllables of the demo corpus's synthesiser that swell and fade with the chin."""
+    rng = np.random.default_rng(seed)
+    seconds = frames / 25
+    period = 2 * np.pi / 0.9 / 25
+    syllables = tuple(
+        Syllable((number + 0.4) * period, 0.8 * period, 1.0, rng.uniform(-1, 1), 0.5)
+        for number in range(int(seconds / period))
+    )
+    return synthesise(rng, draw_voice(rng), syllables, seconds)
 
 
 def write_face_video(path: Path, frames: int, *, mirrored: bool = False, seed: int = 0) -> None:

@@ -18,9 +18,11 @@ from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.faces.landmark_groups import INNER_LIP_LOWER_MIDDLE
 from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.labels.speech import SpeechSettings
 from preprocessing.shards import encode_array
 from storage.publishing import BuildReport
 from tests.factories.preprocessing.clips import random_jpeg
+from tests.factories.preprocessing.videos import voice
 
 VIDEO = "0123456789abcdef"
 FRAMES = 30
@@ -54,13 +56,15 @@ def run(
     candidates: list[dict[str, Any]],
     settings: ClipSettings | None = None,
     landmarks: NDArray[np.float32] | None = None,
-    loudness: float = 0.1,
+    loudness: float = 0.06,
+    sound: NDArray[np.float32] | None = None,
 ) -> tuple[BuildReport, list[dict[str, Any]]]:
     """`make_clips` over one video's candidates; the report and the rows."""
     video = folder / "face_tracks" / VIDEO
     video.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    sound = (loudness * rng.uniform(-1, 1, 100 * 640)).astype(np.float32)
+    sound = voice(100) if sound is None else sound
+    sound = (sound * loudness / np.sqrt(np.mean(sound**2))).astype(np.float32)
     soundfile.write(video / "sound.flac", sound, 16_000, subtype="PCM_16")
     rows: list[dict[str, Any]] = []
     with ArchiveWriter(video / "candidates.tar") as archive:
@@ -104,7 +108,12 @@ def test_accepted_candidate_becomes_a_clip_with_sound(tmp_path: Path) -> None:
     )
     assert clip.source.first_frame == 10
     assert clip.scores["head_angle_rad"] == pytest.approx(0.0, abs=0.02)
-    assert clip.scores["speech_level_dbfs"] == pytest.approx(-24.8, abs=0.2)  # 20 log10(0.1 / sqrt 3)
+    seconds = np.lib.stride_tricks.sliding_window_view(clip.sound, 16_000)[::160]
+    loudest = 20 * np.log10(np.sqrt(np.mean(seconds**2, axis=1)).max())
+    assert clip.scores["speech_level_dbfs"] == pytest.approx(loudest, abs=0.1)
+    assert clip.speech is not None
+    assert clip.scores["speech_share"] == row["speech_share"] == np.mean(clip.speech >= 0.5) > 0.8
+    assert row["speech_seconds"] == pytest.approx(row["speech_share"] * FRAMES / 25)
     assert clip.scores["mouth_motion"] == row["mouth_motion"]
 
 
@@ -139,16 +148,53 @@ def test_refused_candidate_is_a_row_with_score_and_threshold(
     [
         ("turned_away", {"landmarks": talking_face(yaw_rad=1.2)}),
         ("mouth_still", {"landmarks": talking_face(opening_px=0.0)}),
-        ("no_speech", {"loudness": 0.0005}),
+        ("silent", {"loudness": 0.0005}),
     ],
 )
 def test_scores_of_the_clip_can_refuse_it(tmp_path: Path, reason: str, change: Mapping[str, Any]) -> None:
     _, (row,) = run(tmp_path, [GOOD], **change)
     assert row["reason"] == reason
-    names = {"turned_away": "head_angle_rad", "mouth_still": "mouth_motion", "no_speech": "speech_level_dbfs"}
+    names = {"turned_away": "head_angle_rad", "mouth_still": "mouth_motion", "silent": "speech_level_dbfs"}
     assert row["score"] == row[names[reason]]
-    bounds = {"turned_away": np.pi / 3, "mouth_still": 0.01, "no_speech": -55.0}
+    bounds = {"turned_away": np.pi / 3, "mouth_still": 0.01, "silent": -55.0}
     assert row["threshold"] == pytest.approx(bounds[reason])
+
+
+TIMES = np.arange(100 * 640) / 16_000
+NOISE = np.random.default_rng(1).normal(size=len(TIMES)).astype(np.float32)
+CHORDS = sum(  # four chords of three notes with five partials, as a keyboard plays them
+    np.sin(2 * np.pi * partial * root * 2 ** (step / 12) * TIMES) / partial * (np.exp(-3 * (TIMES % 1)))
+    for step in (0, 4, 7)
+    for partial in range(1, 6)
+    for root in [np.choose(TIMES.astype(int) % 4, [220.0, 174.6, 261.6, 196.0])]
+)
+SPEECH_IN_SILENCE = np.concatenate([1e-4 * NOISE[: 35 * 640], voice(65)])  # the clip ends at frame 40
+
+
+@pytest.mark.parametrize(
+    ("reason", "sound"),
+    [
+        ("noise", NOISE),
+        ("noise", np.cumsum(NOISE - NOISE.mean(), dtype=np.float64)[: len(TIMES)]),  # brown
+        ("music", CHORDS),
+        ("no_speech", SPEECH_IN_SILENCE),
+    ],
+)
+def test_clip_without_speech_is_refused_by_what_it_holds(
+    tmp_path: Path, reason: str, sound: NDArray[np.float32]
+) -> None:
+    _, (row,) = run(tmp_path, [GOOD], sound=np.asarray(sound, np.float32))
+    assert (row["reason"], row["score"], row["threshold"]) == (reason, row["speech_share"], 0.1)
+    assert row["speech_level_dbfs"] > -55.0
+
+
+def test_no_detector_leaves_the_level_to_decide(tmp_path: Path) -> None:
+    settings = ClipSettings(speech=SpeechSettings(backend="none"))
+    _, (row,) = run(tmp_path, [GOOD], settings, sound=NOISE)
+    assert (row["accepted"], row["speech_share"]) == (True, None)
+    (clip,) = read_clips(tmp_path / "clips")
+    assert clip.speech is None
+    assert "speech_share" not in clip.scores
 
 
 def test_first_failed_threshold_is_the_reason(tmp_path: Path) -> None:

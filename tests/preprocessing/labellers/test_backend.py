@@ -16,7 +16,6 @@ from preprocessing.labellers.backend import (
     BackendSettings,
     ClipLabeller,
     WeightsRequest,
-    copy_labellers,
     label_clips,
     read_labellers,
     write_labellers,
@@ -119,17 +118,6 @@ def test_labellers_record_names_the_weights(tmp_path: Path) -> None:
     write_labellers(tmp_path, {"pose": NETWORK.labeller_name(weights)}, weights)
     (record,) = json.loads((tmp_path / PRETRAINED_WEIGHTS_NAME).read_text())
     assert record["sha256"] == "c" * 64
-
-
-def test_copy_labellers_copies_an_existing_record(tmp_path: Path) -> None:
-    for name in ("none", "some", "copy"):
-        (tmp_path / name).mkdir()
-    copy_labellers(tmp_path / "none", tmp_path / "copy")
-    assert not list((tmp_path / "copy").iterdir())
-    write_labellers(tmp_path / "some", {"faces": "finder 1"}, weights_at(tmp_path / "x"))
-    copy_labellers(tmp_path / "some", tmp_path / "copy")
-    assert read_labellers(tmp_path / "copy") == {"faces": "finder 1"}
-    assert not (tmp_path / "copy" / PRETRAINED_WEIGHTS_NAME).exists()
 
 
 def test_label_clips_keeps_the_order_and_prepares_in_a_thread() -> None:
