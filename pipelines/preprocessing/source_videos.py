@@ -51,6 +51,7 @@ def source_videos(
             "identities": len(accepted_identities(catalog)),
             "batches": len(batches),
             "new batches": MetadataValue.json(new),
+            "other files by ending": MetadataValue.json(report.other_files),
             "unreadable folders": MetadataValue.json(list(report.unreadable_folders)),
             "catalog": MetadataValue.path(str(root / CATALOG_FOLDER / CATALOG_NAME)),
         }

@@ -9,7 +9,7 @@ Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg's default.
 import math
 import stat
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,10 +32,25 @@ if TYPE_CHECKING:
 else:
     AnyPacket = Packet  # at run time PyAV's class takes no parameter
 
-VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"})
-# FFmpeg's names: one demuxer is "mov,mp4,m4a,3gp,3g2,mj2", one "matroska,webm"; "mpeg" is
-# the MPEG program stream, "mpegvideo" the elementary stream (refused as `no_sound`).
-DEMUXERS: Final = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo")
+# Endings of files that are looked at, by FFmpeg's name of the demuxer that usually reads them. One demuxer is
+# "mov,mp4,m4a,3gp,3g2,mj2", one "matroska,webm"; "mpeg" is the MPEG program stream, "mpegvideo" the
+# elementary stream (refused as `no_sound`), "asf" Windows Media.
+SUFFIXES_BY_DEMUXER: Final[Mapping[str, tuple[str, ...]]] = {
+    "mov": (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".ismv", ".mj2"),
+    "matroska": (".mkv", ".webm", ".mk3d"),
+    "avi": (".avi", ".divx"),
+    "mpeg": (".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".mod"),
+    "mpegts": (".ts", ".mts", ".m2ts", ".m2t", ".tod", ".tp", ".trp"),
+    "mpegvideo": (".m1v", ".m2v", ".mpv"),
+    "flv": (".flv", ".f4v"),
+    "ogg": (".ogv", ".ogm", ".ogx"),
+    "asf": (".wmv", ".asf"),
+    "mxf": (".mxf",),
+    "dv": (".dv",),
+    "nut": (".nut",),
+}
+DEMUXERS: Final = tuple(SUFFIXES_BY_DEMUXER)
+VIDEO_SUFFIXES: Final = frozenset(suffix for suffixes in SUFFIXES_BY_DEMUXER.values() for suffix in suffixes)
 # Types of top-level boxes that an mp4 or mov file may start with.
 FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"})
 MEDIA_BOXES: Final = frozenset({b"moov", b"mdat", b"moof"})
@@ -301,4 +316,5 @@ def _refusal_of_opening(path: Path, error: av.error.FFmpegError) -> RefusedVideo
 def _looks_like_other_video(head: bytes) -> bool:
     is_matroska = head.startswith(b"\x1a\x45\xdf\xa3")
     is_mpeg = head.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"))
-    return is_matroska or looks_like_avi(head) or is_mpeg
+    is_other = head.startswith((b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"nut/multimedia"))  # third: ASF
+    return is_matroska or looks_like_avi(head) or is_mpeg or is_other

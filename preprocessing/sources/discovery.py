@@ -4,15 +4,19 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 from preprocessing.media.container import VIDEO_SUFFIXES
 from preprocessing.sources.remote import BucketPath, SourcePath, list_objects, source_path
 
 SUFFIXES: Final = tuple(sorted(VIDEO_SUFFIXES))
+NO_ENDING: Final = "no ending"
+HIDDEN: Final = "hidden"  # files and whole folders
+DANGLING: Final = "link to nothing"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,14 @@ class SourceFile:
         return self.stored_path == self.location
 
 
+class Listing(NamedTuple):
+    """What folders and buckets contain."""
+
+    files: list[SourceFile]  # videos, by their ending
+    unreadable: list[str]  # folders and files that could not be listed or stat'ed
+    others: dict[str, int]  # number of all other files by ending, or by `NO_ENDING`, `HIDDEN`, `DANGLING`
+
+
 def storable(text: str) -> str:
     r"""A name from the file system as UTF-8 text; undecodable bytes become ``\\xNN``."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
@@ -56,55 +68,64 @@ def identity_slug(identity: str) -> str:
     return f"{words}-{digest}" if words else digest
 
 
-def find_videos(roots: Sequence[SourcePath]) -> tuple[list[SourceFile], list[str]]:
+def find_videos(roots: Sequence[SourcePath]) -> Listing:
     """List video files below `roots`, by suffix, in a fixed order, each path once; no file is opened.
 
     Hidden files and folders are skipped. Links to folders are followed; each folder is entered once,
-    so that loops end.
-
-    Returns:
-        The files, and the folders and files that could not be listed or stat'ed.
+    so that loops end. All other files are counted by their ending, those below nested roots once a root.
 
     Raises:
         FileNotFoundError: a root is not a folder, or there is no object below a bucket's prefix.
         OSError: a bucket cannot be listed.
     """
     unreadable: list[str] = []
+    others: Counter[str] = Counter()
     files: dict[str, SourceFile] = {}
     for root in roots:
-        for file in videos_below(root, unreadable):
+        for file in videos_below(root, unreadable, others):
             files.setdefault(file.location, file)
-    return list(files.values()), unreadable
+    return Listing(
+        list(files.values()), unreadable, {ending: count for ending, count in sorted(others.items()) if count}
+    )
 
 
-def videos_below(root: SourcePath, unreadable: list[str]) -> Iterator[SourceFile]:
-    """Video files below one root; what cannot be listed or stat'ed is added to `unreadable`.
+def videos_below(
+    root: SourcePath, unreadable: list[str], others: Counter[str] | None = None
+) -> Iterator[SourceFile]:
+    """Video files below one root.
+
+    What cannot be listed or stat'ed is added to `unreadable`, what is no video is counted in `others`.
 
     Raises:
         As `find_videos`.
     """
+    counted = Counter[str]() if others is None else others
     if isinstance(root, BucketPath):
-        return _objects_below(root)
+        return _objects_below(root, counted)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder")
-    return _walk(root.resolve(), unreadable)
+    return _walk(root.resolve(), unreadable, counted)
 
 
-def _objects_below(root: BucketPath) -> Iterator[SourceFile]:
+def _objects_below(root: BucketPath, others: Counter[str]) -> Iterator[SourceFile]:
     above = f"{root}/"
     is_empty = True
     for listed in list_objects(root):
         is_empty = False
         location = str(listed.path)
         relative = location.removeprefix(above)
-        if _is_video(relative) and not any(part.startswith(".") for part in relative.split("/")):
+        if any(part.startswith(".") for part in relative.split("/")):
+            others[HIDDEN] += 1
+        elif not _is_video(relative):
+            others[ending_of(relative)] += 1
+        else:
             size_bytes, modified_ns = listed.size_bytes, listed.modified_ns
             yield SourceFile(location, root, size_bytes, modified_ns, location, relative, _identity(relative))
     if is_empty and root.key:
         raise FileNotFoundError(f"{root} is empty: no object has this prefix")
 
 
-def _walk(root: Path, unreadable: list[str]) -> Iterator[SourceFile]:
+def _walk(root: Path, unreadable: list[str], others: Counter[str]) -> Iterator[SourceFile]:
     entered: set[tuple[int, int]] = set()
     stored_root = storable(str(root)).rstrip("/") + "/"
 
@@ -119,13 +140,18 @@ def _walk(root: Path, unreadable: list[str]) -> Iterator[SourceFile]:
         entered.add((status.st_dev, status.st_ino))
         # Folders before links, so that a folder is listed under its own name and not under a link's.
         visible = [name for name in folder_names if not name.startswith(".")]
+        others[HIDDEN] += len(folder_names) - len(visible)
         folder_names[:] = sorted(visible, key=lambda name: (Path(folder, name).is_symlink(), name))
         above = folder if folder.endswith("/") else folder + "/"
         for name in sorted(file_names):
-            if not name.startswith(".") and _is_video(name):
-                status = _status(above + name, note)
-                if status is not None:
-                    yield _local_file(above + name, root, len(stored_root), status)
+            if name.startswith("."):
+                others[HIDDEN] += 1
+            elif not _is_video(name):
+                others[ending_of(name)] += 1
+            elif (status := _status(above + name, note)) is not None:
+                yield _local_file(above + name, root, len(stored_root), status)
+            elif Path(above + name).is_symlink():
+                others[DANGLING] += 1
 
 
 def _status(location: str, note: Callable[[OSError], None]) -> os.stat_result | None:
@@ -143,6 +169,11 @@ def _local_file(location: str, root: Path, root_length: int, status: os.stat_res
     relative = stored[root_length:]
     size_bytes, modified_ns = status.st_size, status.st_mtime_ns
     return SourceFile(location, root, size_bytes, modified_ns, stored, relative, _identity(relative))
+
+
+def ending_of(name: str) -> str:
+    """Ending of a file's name with its dot, in lower case and UTF-8, or `NO_ENDING`."""
+    return storable(PurePosixPath(name).suffix.lower()) or NO_ENDING
 
 
 def _is_video(name: str) -> bool:

@@ -68,6 +68,7 @@ class ScanResult:
     files_read: int  # hashed or probed; the others were known
     newly_missing: int
     unreadable_folders: tuple[str, ...]
+    other_files: dict[str, int]  # number of files that are no videos, by ending
 
 
 def scan(
@@ -96,7 +97,10 @@ def scan(
         FileNotFoundError: a root is not a folder; an unmounted disk must not empty the catalog.
         OSError: a bucket cannot be listed.
     """
-    files, unreadable_folders = find_videos(roots)
+    files, unreadable_folders, other_files = find_videos(roots)
+    if other_files:
+        counted = ", ".join(f"{count:,} {ending}" for ending, count in other_files.items())
+        logger.info("Not looked at, since their endings are not those of videos: %s", printable(counted))
     known_rows = rows_of(known) if known is not None else []
     # If a file's content changed, two rows share its path: the present one counts.
     row_at = {row.path: row for row in sorted(known_rows, key=lambda row: row.present)}
@@ -132,6 +136,7 @@ def scan(
         files_read=len(new_files),
         newly_missing=sum(row.present for row in gone),
         unreadable_folders=tuple(unreadable_folders),
+        other_files=other_files,
     )
 
 

@@ -42,6 +42,7 @@ class SourceReport:
     files_read: int
     newly_missing: int
     unreadable_folders: tuple[str, ...]
+    other_files: dict[str, int]  # number of files that are no videos, by ending
     new_batches: tuple[str, ...]
 
     @property
@@ -98,6 +99,7 @@ def scan_sources(
         files_read=result.files_read,
         newly_missing=result.newly_missing,
         unreadable_folders=result.unreadable_folders,
+        other_files=result.other_files,
         new_batches=tuple(sorted(set(_batches_of(catalog)) - before)),
     )
 

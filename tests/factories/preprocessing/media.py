@@ -31,6 +31,9 @@ X264_B_FRAMES = {**X264, "preset": "veryfast", "bf": 3}
 AAC = {"acodec": "aac", "audio_bitrate": 96_000}
 PCM = {"acodec": "pcm_s16le"}
 MPEG1 = {"vcodec": "mpeg1video", "qscale:v": 2, "acodec": "mp2"}
+MPEG2 = {"vcodec": "mpeg2video", "qscale:v": 2, "acodec": "mp2"}
+THEORA_VORBIS = {"vcodec": "libtheora", "qscale:v": 10, "acodec": "libvorbis"}
+WINDOWS_MEDIA = {"vcodec": "wmv2", "qscale:v": 2, "acodec": "wmav2"}
 MPEG4_MP3 = {"vcodec": "mpeg4", "qscale:v": 2, "acodec": "libmp3lame"}
 VP8_VORBIS = {
     "vcodec": "libvpx",

@@ -27,6 +27,7 @@ from preprocessing.process_pool import Crashed
 from preprocessing.sources import reading
 from preprocessing.sources import scan as catalog
 from preprocessing.sources.catalog import CatalogRow, rows_of
+from preprocessing.sources.discovery import Listing
 from preprocessing.sources.probe import ProbeSettings, SourceFacts
 from preprocessing.sources.remote import BucketPath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
@@ -141,7 +142,7 @@ def test_object_changed_since_listing_is_read_next_time(
     for name in ("gone.mp4", "new.mp4"):
         put(bucket, f"videos/{name}", b"old")
 
-    def find_and_change(roots: list[BucketPath]) -> tuple[list[catalog.SourceFile], list[str]]:
+    def find_and_change(roots: list[BucketPath]) -> Listing:
         listing = find_videos(roots)
         open_store(bucket, patient=False).delete("videos/gone.mp4")
         put(bucket, "videos/new.mp4", videos[0].read_bytes())

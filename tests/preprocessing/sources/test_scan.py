@@ -276,9 +276,21 @@ def test_find_videos_skips_hidden_files_and_link_loops(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "A link").symlink_to(tmp_path / "a")
     (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nothing")
-    files, unreadable = find_videos([tmp_path])
+    files, unreadable, others = find_videos([tmp_path])
     assert [file.relative_path for file in files] == ["a/1.mp4"]
     assert unreadable == []
+    assert others == {"hidden": 2, "link to nothing": 1}
+
+
+def test_find_videos_takes_containers_and_counts_the_rest(tmp_path: Path) -> None:
+    taken = ["a.MTS", "b.m2ts", "c.ts", "d.flv", "e.3gp", "f.ogv", "g.wmv", "h.vob", "i.mp4"]
+    for name in [*taken, "a.wav", "b.WAV", "list.csv", "README"]:
+        (tmp_path / name).touch()
+    files, _, others = find_videos([tmp_path])
+    assert [file.relative_path for file in files] == taken
+    assert others == {".csv": 1, ".wav": 2, "no ending": 1}
+    result = scan([tmp_path], None, SETTINGS)
+    assert (result.files_found, result.other_files) == (len(taken), others)
 
 
 def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
