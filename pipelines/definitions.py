@@ -11,39 +11,24 @@ from dagster import (
 from pipelines.deployed_settings import deployed
 from pipelines.evaluation.animate_job import animate
 from pipelines.evaluation.assets import evaluation_assets
-from pipelines.evaluation.baseline_run import BaselineResource, baseline_run
+from pipelines.evaluation.baseline_run import baseline_run, set_baseline_job
 from pipelines.evaluation.report import evaluation_report
-from pipelines.jobs import (
-    evaluate_job,
-    index_job,
-    preprocess,
-    reprocess_job,
-    scan_job,
-    set_baseline_job,
-    train_all,
-    train_jobs,
-)
+from pipelines.jobs import evaluate_job, index_job, preprocess, scan_job, train_all, train_jobs
 from pipelines.operations.automation import MINIMUM_INTERVAL_SECONDS
 from pipelines.operations.failed_runs import failed_runs
 from pipelines.operations.gc_job import collect_garbage
 from pipelines.operations.plain_logger import plain_console
 from pipelines.operations.schedules import nightly_reprocessing, weekly_gc, weekly_training
 from pipelines.operations.settings import OperationsSettings
-from pipelines.preprocessing.batch_steps import optional_step_assets, step_assets
+from pipelines.preprocessing.adopt_settings import adopt_settings_job
+from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.dataset import dataset, identities_disjoint
-from pipelines.preprocessing.identities import identity_report
+from pipelines.preprocessing.identities import identity_assets
 from pipelines.preprocessing.new_videos import new_videos
 from pipelines.preprocessing.planned_batches import planned_batches
-from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
-from pipelines.preprocessing.source_videos import source_videos
-from pipelines.resources import (
-    DatasetResource,
-    EvaluationResource,
-    PreprocessingResource,
-    SourcesResource,
-    TrainingResource,
-    WorkspaceResource,
-)
+from pipelines.preprocessing.reprocessing_plan import reprocess_job, reprocessing_plan
+from pipelines.preprocessing.source_videos import add_videos_job, source_videos
+from pipelines.resources import RESOURCES
 from pipelines.training.assets import stage_assets
 from pipelines.training.dataset_changed import dataset_changed
 
@@ -59,15 +44,16 @@ definitions = Definitions(
         evaluation_report,
         baseline_run,
         reprocessing_plan,
-        *optional_step_assets,
-        identity_report,
+        *identity_assets(),
     ],
     asset_checks=[identities_disjoint],
     jobs=[
+        add_videos_job,
         scan_job,
         preprocess,
         index_job,
         reprocess_job,
+        adopt_settings_job,
         train_all,
         *train_jobs,
         evaluate_job,
@@ -93,15 +79,7 @@ definitions = Definitions(
             description="Materializes the data set after its batches and evaluations after training.",
         ),
     ],
-    resources={
-        "workspace": WorkspaceResource(),
-        "sources": SourcesResource(),
-        "preprocessing": PreprocessingResource(),
-        "dataset_config": DatasetResource(),
-        "training_config": TrainingResource(),
-        "evaluation_config": EvaluationResource(),
-        "baseline": BaselineResource(),
-    },
+    resources={name: resource() for name, resource in RESOURCES.items()},
     loggers={"plain": plain_console},
     # Steps have their own process pools; one more process per step would only add a second each.
     executor=in_process_executor,

@@ -117,7 +117,7 @@ def _form_default(form_type: Any, value: Any) -> Any:
 
 
 def _description(info: FieldInfo) -> str | None:
-    bounds = "" if choices(info) else bounds_text(info)  # the launchpad lists the choices itself
+    bounds = bounds_text(info)
     return f"{info.description} ({bounds})" if info.description and bounds else info.description
 
 

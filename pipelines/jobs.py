@@ -4,12 +4,10 @@ from dagster import AssetSelection, define_asset_job
 
 from pipelines.deployed_settings import deployed
 from pipelines.evaluation.assets import evaluation_assets
-from pipelines.evaluation.baseline_run import baseline_run
 from pipelines.evaluation.report import evaluation_report
 from pipelines.operations.ray_resources import RayResources
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.dataset import dataset
-from pipelines.preprocessing.reprocessing_plan import reprocessing_plan
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.training.assets import stage_assets
 from training.stage_catalog import STAGE_NAMES
@@ -52,14 +50,4 @@ evaluate_job = define_asset_job(
     selection=AssetSelection.assets(*evaluation_assets, evaluation_report),
     tags=_RAY.training_tags(),
     description="Generate the videos of a run, measure them and write the report.",
-)
-set_baseline_job = define_asset_job(
-    "set_baseline",
-    selection=AssetSelection.assets(baseline_run),
-    description="Set a run as the baseline that later runs must not be worse than. Needs a note.",
-)
-reprocess_job = define_asset_job(
-    "reprocess_stale",
-    selection=AssetSelection.assets(reprocessing_plan),
-    description="List stale batches and rebuild them; with dry_run only list them.",
 )

@@ -1,12 +1,15 @@
-"""What an asset returns and shows in the UI: counts, refusals, costs, pictures, columns."""
+"""What an asset returns and shows in the UI: counts, refusals, costs, columns."""
 
-import base64
+import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow as pa
 from dagster import MaterializeResult, MetadataValue, TableColumn, TableSchema
 
+from pipelines.web.locations import build_link
+from preprocessing.orchestration.chosen_settings import Changes
 from preprocessing.orchestration.costs import StepCost, step_cost
 from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import Published
@@ -18,20 +21,60 @@ else:
     AssetResult = MaterializeResult
 
 REASONS_SHOWN: Final = 4
+ROWS: Final = {
+    "face_tracks": "candidates",
+    "clips": "candidates",
+    "pose_labels": "frames",
+    "gaze_labels": "frames",
+    "lip_sync_scores": "clips",
+    "eye_anchors": "composites",
+    "shards": "samples",
+    "dataset": "samples",
+}
+"""The count that is the number of rows of an asset's main table."""
+UNITS: Final = {"bytes": "size (bytes)", "seconds_of_video": "duration (s)", "hours": "duration (h)"}
 
 
 def published_metadata(published: Published) -> dict[str, Any]:
     """Metadata of a published build: why it was built, counts, refusals, costs, location."""
     manifest = published.manifest
     metadata: dict[str, Any] = {"build": build_reason(published)}
-    metadata |= {name.replace("_", " "): value for name, value in manifest.counts.items()}
+    if (rows := manifest.counts.get(ROWS.get(manifest.asset, ""))) is not None:
+        metadata["dagster/row_count"] = int(rows)
+    metadata |= {_title(name): rounded(value) for name, value in manifest.counts.items()}
     cost = step_cost(manifest)
     metadata["refused"] = sum(manifest.refusals.values())
     if cost.refused_share is not None:
-        metadata["refused share"] = round(cost.refused_share, 4)
+        metadata["refused share"] = rounded(cost.refused_share)
     if metadata["refused"]:
         metadata["refusals by reason"] = refusal_table(manifest.refusals)
     return metadata | _costs(cost) | location_metadata(published)
+
+
+def rounded(value: float) -> float:
+    """A count as it is; another number to four significant digits, and at least to a whole one."""
+    return value if isinstance(value, int) or not math.isfinite(value) else _four_digits(value)
+
+
+def _four_digits(value: float) -> float:
+    return round(value) if abs(value) >= 10_000 else float(f"{value:.4g}")
+
+
+def _title(count: str) -> str:
+    """The name of a count as it is shown: with its unit."""
+    return UNITS.get(count, count.replace("_", " "))
+
+
+def settings_metadata(changes: Changes) -> dict[str, Any]:
+    """The settings of a build that are not the deployment's."""
+    lines = changes_text(changes).split("; ")
+    shown = "\n".join(f"- {line}" for line in lines) if changes else "those of the deployment"
+    return {"settings": MetadataValue.md(shown)}
+
+
+def changes_text(changes: Changes) -> str:
+    """Changed settings on one line: ``clips.minimum_face_size_px: 200; …``."""
+    return "; ".join(f"{name}: {json.dumps(value)}" for name, value in changes.items())
 
 
 def _costs(cost: StepCost) -> dict[str, Any]:
@@ -43,13 +86,13 @@ def _costs(cost: StepCost) -> dict[str, Any]:
         "CPU milliseconds per frame": cost.cpu_milliseconds_per_frame,
         "peak memory (MiB)": cost.peak_memory_mebibytes or None,
     }
-    return {name: round(value, 3) for name, value in values.items() if value is not None}
+    return {name: rounded(value) for name, value in values.items() if value is not None}
 
 
 def location_metadata(published: Published) -> dict[str, Any]:
     """The folder, fingerprint and content digest of a build."""
     return {
-        "folder": MetadataValue.path(str(published.directory)),
+        "folder": build_link(published),
         "fingerprint": published.manifest.fingerprint[:DIGEST_DIGITS],
         "content": published.manifest.content_digest[:DIGEST_DIGITS],
     }
@@ -69,12 +112,6 @@ def refusal_table(refusals: Mapping[str, int]) -> MetadataValue:
     rows = sorted(refusals.items(), key=lambda item: (-item[1], item[0]))
     lines = ["| reason | count |", "|---|---:|", *(f"| {reason} | {count} |" for reason, count in rows)]
     return MetadataValue.md("\n".join(lines))
-
-
-def picture(data: bytes) -> MetadataValue:
-    """A JPEG or PNG that the UI shows inline."""
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    return MetadataValue.md(f"![picture](data:image/{kind};base64,{base64.b64encode(data).decode()})")
 
 
 def column_schema(schema: pa.Schema) -> TableSchema:

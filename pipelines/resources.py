@@ -1,34 +1,46 @@
 """Resources of the assets: the root folder, and one resource for each section of settings."""
 
 import os
+from typing import TYPE_CHECKING, Any, Final
 
-from dagster import ConfigurableResource
 from pydantic import Field
 from upath import UPath
 
+from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
-from pipelines.forms import resource_class
+from pipelines.forms import SettingsResource, resource_class
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.remote import SourcePath, source_path, split_folders
 from preprocessing.sources.stored_catalog import SourceSettings
 from storage.root import open_root
+from storage.settings import Settings
 from training.jobs.config import TrainingConfig
 
 VIDEOS_VARIABLE = "PDFGC_VIDEOS"
 
 
-class WorkspaceResource(ConfigurableResource):  # type: ignore[type-arg]
+class WorkspaceSettings(Settings):
     """The root folder, and how a run executes."""
 
     root: str = Field(
         default="", description="Folder or s3://bucket/prefix; empty: PDFGC_ROOT, else ./pdfgc-root"
     )
-    workers: int = Field(default=0, ge=0, description="Worker processes (>= 0); 0: one per CPU core")
+    workers: int = Field(default=0, ge=0, description="Worker processes; 0: one per CPU core")
     force: bool = Field(default=False, description="Rebuild everything, even what is up to date")
     retry: bool = Field(
         default=False, description="Try every video again that failed or could not be read, however often"
     )
+
+
+class WorkspaceResource(resource_class(WorkspaceSettings)):
+    """The root folder, and how a run executes."""
+
+    if TYPE_CHECKING:
+        root: str
+        workers: int
+        force: bool
+        retry: bool
 
     def open(self) -> UPath:
         """Open the root."""
@@ -80,3 +92,19 @@ class EvaluationResource(resource_class(EvaluationConfig, left_out=("run",))):
     def to_config(self, run: str) -> EvaluationConfig:
         """The configuration of a training run's evaluation."""
         return self.to_settings().replace(run=run)
+
+
+class BaselineResource(resource_class(BaselineSettings)):
+    """How runs are compared with the baseline run: tolerance and metrics."""
+
+
+RESOURCES: Final[dict[str, type[SettingsResource[Any]]]] = {
+    "workspace": WorkspaceResource,
+    "sources": SourcesResource,
+    "preprocessing": PreprocessingResource,
+    "dataset_config": DatasetResource,
+    "training_config": TrainingResource,
+    "evaluation_config": EvaluationResource,
+    "baseline": BaselineResource,
+}
+"""Every section of settings in the launchpad, by its name there."""

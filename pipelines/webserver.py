@@ -2,7 +2,8 @@
 
 Takes the options of `dagster-webserver`. Dagster's server has no login and executes GraphQL mutations, such
 as launching a run, for any web page that a browser shows, also by GET. Here every request passes
-`SameOriginMiddleware` first, and GraphQL is executed by POST alone.
+`SameOriginMiddleware` first, and GraphQL is executed by POST alone. The same server shows the files below the
+root (`pipelines.web.root_files`), so that links in the UI open them.
 """
 
 from functools import wraps
@@ -13,10 +14,15 @@ from dagster_webserver import cli
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+from upath import UPath
 
 from evaluation.app.same_origin import SameOriginMiddleware, refuse
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
+from pipelines.web.locations import TENSORBOARD
+from pipelines.web.root_files import RootFiles
+from pipelines.web.tensorboard import TensorBoards
+from storage.root import open_root
 
 GRAPHQL: Final = "/graphql"
 HOW_TO_ALLOW: Final = ": add its name to PDFGC__OPERATIONS__ALLOWED_HOSTS (names separated by commas)"
@@ -38,14 +44,20 @@ class GraphQLByPostMiddleware:
         return await self._app(scope, receive, send)
 
 
-def guarded(app: Starlette, settings: OperationsSettings) -> Starlette:
-    """Dagster's application behind both middlewares; serves loopback names and the names of the settings."""
+def guarded(app: Starlette, settings: OperationsSettings, root: UPath | None = None) -> Starlette:
+    """Dagster's application behind both middlewares; serves loopback names and the names of the settings.
+
+    With a root, also the files below it (`pipelines.web.root_files`).
+    """
+    if root is not None:
+        app.router.routes[:0] = [RootFiles(root).route(), TensorBoards(root).route()]
     app.add_middleware(GraphQLByPostMiddleware)
     app.add_middleware(
         SameOriginMiddleware,
         allowed_names=allowed_names(settings),
         how_to_allow=HOW_TO_ALLOW,
         api=(GRAPHQL,),
+        readers=(f"{TENSORBOARD}/",),
     )
     return app
 
@@ -63,7 +75,7 @@ def main() -> None:
 
     @wraps(build_app)
     def build_guarded_app(*arguments: Any, **options: Any) -> Starlette:
-        return guarded(build_app(*arguments, **options), settings)
+        return guarded(build_app(*arguments, **options), settings, open_root())
 
     # The command has no option for middleware; it looks this function up when it starts to serve.
     cli.create_app_from_workspace_process_context = build_guarded_app  # pyright: ignore[reportPrivateImportUsage]

@@ -39,6 +39,7 @@ class SameOriginMiddleware:
         allowed_names: Iterable[str] = (),
         how_to_allow: str = "",
         api: Collection[str] = (),
+        readers: Collection[str] = (),
     ) -> None:
         """Put it in front of an application.
 
@@ -47,11 +48,12 @@ class SameOriginMiddleware:
             allowed_names: host names without port that are served beside the loopback names.
             how_to_allow: end of the sentence that refuses a name.
             api: ends of paths that no other site may link to.
+            readers: starts of paths where POST only reads, and may have any content type.
         """
         self._app = app
         self._names = LOOPBACK_NAMES | {name.lower() for name in allowed_names}
         self._how_to_allow = how_to_allow
-        self._api = tuple(api)
+        self._api, self._readers = tuple(api), tuple(readers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse a request."""
@@ -74,6 +76,8 @@ class SameOriginMiddleware:
                 return 403, f"requests of pages of {origin!r} are not allowed, only of this server's ({host})"
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not self._is_link(scope):
             return 403, "requests of other sites are not allowed, except links to a page"
+        if scope["path"].startswith(self._readers) and ".." not in scope["path"]:
+            return None
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["type"] == "http" and scope["method"] == "POST" and content_type != "application/json":
             return 415, f"content type must be application/json, got {content_type!r}"

@@ -74,6 +74,7 @@ def run_generated_videos(root: UPath, config: EvaluationConfig, *, force: bool =
         ValueError: there is no data set, the run is not trained, the split has no clips, the plan is of
             another data set, or weights that a setting names may not be used.
     """
+    inputs = run_inputs(root, config.run)  # first: a run that does not exist is the likeliest mistake
     index, plan = open_or_draw_plan(root, config)
     for note in plan.notes:
         logger.warning(note)
@@ -86,7 +87,7 @@ def run_generated_videos(root: UPath, config: EvaluationConfig, *, force: bool =
             "plan_sha256": fingerprint(asdict(plan)),
             "encoding": to_json_value(NEAR_LOSSLESS, "encoding"),
         },
-        inputs=run_inputs(root, config.run),
+        inputs=inputs,
     )
 
     def build(work: Path) -> BuildReport:

@@ -41,11 +41,10 @@ def set_baseline(run: str, note: str, allow_regression: bool, settings: Baseline
     require_no_regression(root, run, settings, allow_regression=allow_regression)  # fails before the job
     ensure_dagster_home()
     resources = {"baseline": {"config": settings.model_dump(mode="json")}}
-    config = {"note": note, "allow_regression": allow_regression}
+    config = {"run": run, "note": note, "allow_regression": allow_regression}
     with DagsterInstance.get() as instance:
         add_training_run(instance, run)
-        ops = {"baseline_run": {"config": config}}
-        run_job("set_baseline", instance, resources, ops, partition_key=run)
+        run_job("set_baseline", instance, resources, {"set_baseline": {"config": config}})
     print_history(list_baseline_runs(root)[-1:], Console())
 
 

@@ -4,19 +4,29 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 GUARDED: Final = {"dagster_webserver": "pipelines.webserver"}  # modules started by `dg dev`
-WORKSPACE: Final = "workspace.yaml"  # of a checkout; an installed pdfgc serves its own definitions
+WEBSERVER_VARIABLE: Final = "PDFGC__OPERATIONS__WEBSERVER"
+DEFAULT_PORT: Final = "3000"
+FIRST_STEPS: Final = """Dagster's UI: {url}
+Add a folder of videos: {url}/locations/pdfgc/jobs/add_videos/playground
+Files below the root: {url}/files/
+Ctrl-C ends it."""
+WORKSPACE: Final = "workspace.yaml"  # in Dagster's home; the name is that of ../../workspace.yaml
+WORKSPACE_TEXT: Final = """load_from:
+  - python_module:
+      module_name: pipelines.definitions
+      location_name: pdfgc
+"""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dev(arguments: tuple[str, ...]) -> None:
-    """Serve Dagster's UI on http://localhost:3000.
+    """Serve Dagster's UI, and the files below the root beside it, on http://localhost:3000.
 
     ARGUMENTS are passed to `dg dev`, such as --port 3001.
     """
@@ -24,13 +34,25 @@ def dev(arguments: tuple[str, ...]) -> None:
     from pipelines.operations.dead_runs import prepare_instance
     from pipelines.operations.instance import ensure_dagster_home
 
-    ensure_dagster_home()
+    workspace = ensure_dagster_home() / WORKSPACE
+    workspace.write_text(WORKSPACE_TEXT)
+    port = option(arguments, "--port", "-p") or DEFAULT_PORT
+    os.environ.setdefault(WEBSERVER_VARIABLE, f"http://localhost:{port}")  # links of failure messages
     prepare_instance()
     use_one_thread()
-    target = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "pipelines.definitions"]
+    click.echo(FIRST_STEPS.format(url=os.environ[WEBSERVER_VARIABLE].rstrip("/")))
     # Dagster 1.13 supersedes `dagster dev` by `dg dev`. Replacing this process passes Ctrl-C on directly.
-    command = [sys.executable, "-m", "pipelines.cli.dev", "dev", *target, *arguments]
+    command = [sys.executable, "-m", "pipelines.cli.dev", "dev", "-w", str(workspace), *arguments]
     os.execv(sys.executable, command)  # noqa: S606  (no shell is wanted)
+
+
+def option(arguments: Sequence[str], *names: str) -> str | None:
+    """The value of an option, as `--port 3001` or `--port=3001`; None where it is not given."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in names:
+            return value if equals else next(iter(arguments[place + 1 :]), None)
+    return None
 
 
 def serve_guarded() -> None:

@@ -50,7 +50,9 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if message := display_text(str(interrupt)):
+                click.echo(message, err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except (BrokenPipeError, click.exceptions.Exit, click.Abort):
             raise  # click handles them; two are RuntimeErrors
@@ -65,6 +67,7 @@ class CommandGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="All output goes to PDFGC_ROOT (default ./pdfgc-root). Start with: pdfgc demo",
 )
+@click.version_option(package_name="pdfgc", prog_name="pdfgc")
 @click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
 def main(traceback: bool) -> None:
     """Train and evaluate controllable talking heads from raw videos.

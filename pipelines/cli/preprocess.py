@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from preprocessing.sources.remote import SourcePath, is_folder, source_path
+from preprocessing.sources.remote import SourcePath, source_path
 from storage.printable import display_lines, display_text
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
 
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.local_runs import JobFailedError, run_job
+    from pipelines.preprocessing.source_videos import require_folder
     from preprocessing.sources.stored_catalog import batch_keys
     from storage.publishing import current
     from storage.root import open_root
 
     for folder in request.folders:
-        if not is_folder(folder):
-            raise FileNotFoundError(f"no such folder: {folder}")
+        require_folder(folder)
     ensure_dagster_home()
     started = time.monotonic()
     root = open_root()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from pipelines.deployed_settings import SettingRow
+    from preprocessing.orchestration.chosen_settings import ChosenSettings
     from preprocessing.orchestration.costs import StepTotal
     from preprocessing.orchestration.reprocessing import ReprocessingPlan
     from storage.manifest import Manifest
@@ -56,6 +58,7 @@ class Status:
     dataset: "Manifest | None"
     plan: "ReprocessingPlan"
     changed_settings: "list[SettingRow]"
+    chosen: "ChosenSettings"  # settings that count over the deployment's
     failures: list[str]  # the last lines of failures.log
 
 
@@ -63,6 +66,7 @@ def read_status(root: "UPath") -> Status:
     """Read manifests, compare fingerprints and read the log of failed runs."""
     from pipelines.deployed_settings import deployed, setting_rows
     from preprocessing.dataset.index import DATASET, WHOLE
+    from preprocessing.orchestration.chosen_settings import read_chosen
     from preprocessing.orchestration.costs import step_totals
     from preprocessing.orchestration.reprocessing import plan_reprocessing
     from preprocessing.orchestration.steps import PreprocessingSettings
@@ -78,6 +82,7 @@ def read_status(root: "UPath") -> Status:
         dataset=None if dataset is None else dataset.manifest,
         plan=plan_reprocessing(root, settings),
         changed_settings=[row for row in setting_rows() if row.value != row.default],
+        chosen=read_chosen(root),
         failures=_failures(),
     )
 
@@ -94,6 +99,7 @@ def as_json_object(status: Status) -> dict[str, Any]:
         "stale_seconds": status.plan.seconds,
         "held_back": [asdict(batch) for batch in status.plan.held_back],
         "changed_settings": {row.variable: row.value for row in status.changed_settings},
+        "chosen_settings": asdict(status.chosen),
         "failures": status.failures,
     }
 
@@ -117,8 +123,21 @@ def print_status(status: Status, console: "Console", *, all_batches: bool = Fals
     for row in status.changed_settings:
         line = f"changed by the environment: {row.variable}={row.value} (default {row.default})"
         console.print(display_text(line), soft_wrap=True, markup=False)
+    for line in chosen_lines(status.chosen):
+        console.print(display_text(line), soft_wrap=True, markup=False)
     for line in status.failures:
         console.print(f"failed: {display_text(line)}", soft_wrap=True, markup=False)
+
+
+def chosen_lines(chosen: "ChosenSettings") -> list[str]:
+    """The settings that count over the deployment's, for all batches and for some."""
+    from pipelines.metadata import changes_text
+
+    lines = []
+    if chosen.adopted is not None:
+        lines.append(f"settings of all batches: {changes_text(chosen.adopted.changes)} (adopted)")
+    own = Counter(changes_text(choice.changes) for choice in chosen.batches.values())
+    return lines + [f"settings of {count} batches of their own: {text}" for text, count in own.items()]
 
 
 def _step_table(status: Status) -> "Table":

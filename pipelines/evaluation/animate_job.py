@@ -2,13 +2,15 @@
 
 from typing import Any, Final
 
-from dagster import Failure, MetadataValue, Nothing, OpExecutionContext, Out, job, op
+from dagster import MetadataValue, Nothing, OpExecutionContext, Out, job, op
+from upath import UPath
 
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 from pipelines.forms import config_class
-from pipelines.metadata import picture
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.operations.instance import GPU_POOL
 from pipelines.resources import WorkspaceResource
+from pipelines.web.locations import root_link, store_picture
 from storage.printable import display_text
 
 LEFT_OUT: Final = ("official_networks", "frames_at_once")  # also not options of the command
@@ -46,30 +48,27 @@ def animate_portrait(
     context: OpExecutionContext, config: AnimateConfig, workspace: WorkspaceResource
 ) -> None:
     """Animate a portrait with up to four drivers."""
-    try:
+    with guarded_step(context):
         request = config.to_settings()
         from evaluation.animation.animate import animate as render  # slow; after the form is validated
 
         report = render(request, ProgressLines(context), workspace.open())
-    except (ValueError, OSError) as error:
-        # Bad input: no traceback and no retry.
-        raise Failure(description=str(error), allow_retries=False) from None
     for note in report.notes:
         context.log.info("%s", display_text(note))
-    context.add_output_metadata(report_metadata(report))
+    context.add_output_metadata(report_metadata(report, workspace.open()))
 
 
-def report_metadata(report: AnimateReport) -> dict[str, Any]:
-    """The path and a contact sheet of the video, notes, and costs."""
+def report_metadata(report: AnimateReport, root: UPath) -> dict[str, Any]:
+    """Links to the video and to its contact sheet (paths outside the root), notes, and costs."""
     from evaluation.animation.sheets import draw_frame_sheet
 
-    metadata: dict[str, Any] = {"video": MetadataValue.path(str(report.output))}
+    metadata: dict[str, Any] = {"video": root_link(root, report.output)}
     if report.grid is not None:
-        metadata["side by side"] = MetadataValue.path(str(report.grid))
+        metadata["side by side"] = root_link(root, report.grid)
     shown, count = (report.output, 10) if report.grid is None else (report.grid, 6)
     sheet = draw_frame_sheet(shown, report.frames, count=count)
     return metadata | {
-        "picture: contact sheet": picture(sheet),
+        "picture: contact sheet": store_picture(root, f"animate/{report.output.stem}", sheet),
         "notes": MetadataValue.md("\n".join(f"- {display_text(note)}" for note in report.notes) or "none"),
         "checkpoint": report.checkpoint,
         "frames": report.frames,

@@ -24,14 +24,15 @@ from evaluation.suites.lip_sync import LIP_SYNC_EVALUATION, run_lip_sync_evaluat
 from evaluation.suites.quality import QUALITY_EVALUATION, run_quality_evaluation
 from pipelines.checks import check_specs, run_checks
 from pipelines.evaluation.checks import RECORDS_CHECKS, VIDEO_CHECKS
-from pipelines.metadata import AssetResult, column_schema, picture, published_metadata
+from pipelines.metadata import AssetResult, column_schema, published_metadata
 from pipelines.operations.automation import after_any_of
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.operations.instance import GPU_POOL
-from pipelines.operations.retries import retry_transient_errors
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import EvaluationResource, WorkspaceResource
 from pipelines.training.assets import stage_assets
+from pipelines.web.locations import build_location, picture_at
 from storage.publishing import Published
 from storage.root import local_copy
 from training.stage_catalog import RENDERING_STAGE, STAGE_NAMES
@@ -59,13 +60,15 @@ def generated_videos(
     Self: a clip drives its own first frame. Cross: four clips of other identities drive lip, pose, eye and
     expression. Control: a self video with one driver replaced.
     """
-    root = workspace.open()
-    config = evaluation_config.to_config(context.partition_key)
-    with retry_transient_errors(context):
+    with guarded_step(context):
+        root = workspace.open()
+        config = evaluation_config.to_config(context.partition_key)
         published = run_generated_videos(root, config, force=workspace.force)
-    sheet = local_copy(published.directory) / CONTACT_SHEET
     return AssetResult(
-        metadata={"run": config.run, "picture: videos and drivers": picture(sheet.read_bytes())}
+        metadata={
+            "run": config.run,
+            "picture: videos and drivers": picture_at(build_location(published, CONTACT_SHEET)),
+        }
         | published_metadata(published),
         check_results=run_checks(VIDEO_CHECKS, (root, config.run)),
         data_version=DataVersion(published.manifest.content_digest),
@@ -94,14 +97,14 @@ def _evaluation_asset(evaluation: _Evaluation) -> AssetsDefinition:
         check_specs=check_specs(evaluation.name, RECORDS_CHECKS[evaluation.name]),
         description=evaluation.description,
         automation_condition=after_any_of(GENERATED_VIDEOS),
-        metadata={"dagster/column_schema": column_schema(SCHEMA)},
+        metadata={"columns": column_schema(SCHEMA)},
     )
     def evaluation_asset(
         context: AssetExecutionContext, workspace: WorkspaceResource, evaluation_config: EvaluationResource
     ) -> AssetResult:
-        root = workspace.open()
-        config = evaluation_config.to_config(context.partition_key)
-        with retry_transient_errors(context):
+        with guarded_step(context):
+            root = workspace.open()
+            config = evaluation_config.to_config(context.partition_key)
             published = evaluation.measure(root, config, workspace)
         folder = local_copy(published.directory)
         records = read_records(folder / RECORDS_TABLE)

@@ -1,15 +1,19 @@
-"""The asset `baseline_run`, which later runs are compared with, and the check of that comparison."""
+"""The job `set_baseline`, the asset `baseline_run` that it records, and the check of a run against it."""
 
 from typing import Any, Final
 
 from dagster import (
     AssetCheckResult,
     AssetCheckSpec,
-    AssetExecutionContext,
+    AssetMaterialization,
+    AssetSpec,
     Config,
-    DataVersion,
     MetadataValue,
-    asset,
+    Nothing,
+    OpExecutionContext,
+    Out,
+    job,
+    op,
 )
 from pydantic import Field
 from upath import UPath
@@ -25,59 +29,75 @@ from evaluation.comparison.text import check_text, markdown_table, regression_li
 from evaluation.records import SCHEMA
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.checks import check_result
-from pipelines.forms import resource_class
-from pipelines.metadata import AssetResult, column_schema
-from pipelines.operations.retries import retry_transient_errors
+from pipelines.metadata import column_schema
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.partitions import training_runs
-from pipelines.resources import WorkspaceResource
+from pipelines.resources import BaselineResource, WorkspaceResource
+from pipelines.web.locations import root_link
 from storage.checks import CheckOutcome
 from storage.fingerprint import DIGEST_DIGITS
+from storage.publishing import require_current
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
 
 
-class BaselineResource(resource_class(BaselineSettings)):
-    """How runs are compared with the baseline run: tolerance and metrics."""
+BASELINE_RUN: Final = "baseline_run"
+STEP: Final = "set_baseline"  # in a run's configuration
+
+baseline_run: Final = AssetSpec(
+    BASELINE_RUN,
+    deps=[EVALUATION_REPORT],
+    partitions_def=training_runs,
+    group_name="evaluation",
+    kinds={"json", "parquet"},
+    owners=["team:evaluation"],
+    metadata={"columns": column_schema(SCHEMA)},
+    description="The run that later runs are compared with. The job `set_baseline` sets it; materializing "
+    "assets never does. Its records are copied to `baseline_runs/` and so outlive the run's files.",
+)
 
 
 class SetBaselineConfig(Config):
-    """Why a run is set as baseline, and whether regressions are allowed."""
+    """Which run is set as baseline and why, and whether regressions are allowed."""
 
+    run: str = Field(description="Training run, or starter; its report must exist")
     note: str = Field(description="Why this run is set as the baseline; shown in the history")
     allow_regression: bool = Field(
         default=False, description="Set it even if it is worse than the current baseline run"
     )
 
 
-@asset(
-    deps=[EVALUATION_REPORT],
-    partitions_def=training_runs,
-    group_name="evaluation",
-    kinds={"json", "parquet"},
-    owners=["team:evaluation"],
-    metadata={"dagster/column_schema": column_schema(SCHEMA)},
-)
-def baseline_run(
-    context: AssetExecutionContext,
+@op(out=Out(Nothing), tags={"kind": "json"}, description="Set a run's report as the baseline.")
+def set_baseline_run_op(
+    context: OpExecutionContext,
     config: SetBaselineConfig,
     workspace: WorkspaceResource,
     baseline: BaselineResource,
-) -> AssetResult:
-    """The run that later runs are compared with. Materialising it sets a run's report as the baseline.
+) -> None:
+    """Compare a run with the current baseline run and set it as baseline.
 
-    The run is compared with the current baseline run first and refused if it is worse, unless
-    `allow_regression` is set. Its records are copied to `baseline_runs/` and so outlive the run's files.
+    It is refused if it is worse, unless `allow_regression` is set.
     """
-    root = workspace.open()
-    run = context.partition_key
-    with retry_transient_errors(context):
+    with guarded_step(context):
+        root = workspace.open()
+        require_current(root, EVALUATION_REPORT, config.run)
         check = require_no_regression(
-            root, run, baseline.to_settings(), allow_regression=config.allow_regression
+            root, config.run, baseline.to_settings(), allow_regression=config.allow_regression
         )
         regressions = [metric_name(metric.key) for metric in check.regressions]
-        entry = set_baseline_run(root, run, config.note, regressions=regressions)
-    context.log.info("Set run %s as the baseline: %s", run, entry.note)
-    return AssetResult(metadata=_metadata(root, entry, check), data_version=DataVersion(entry.report_content))
+        entry = set_baseline_run(root, config.run, config.note, regressions=regressions)
+    context.log.info("Set run %s as the baseline: %s", config.run, entry.note)
+    metadata = _metadata(root, entry, check)
+    context.log_event(AssetMaterialization(BASELINE_RUN, partition=config.run, metadata=metadata))
+
+
+@job(
+    name="set_baseline",
+    description="Set a run as the baseline that later runs must not be worse than. Needs the run and a note.",
+)
+def set_baseline_job() -> None:
+    """A job with one op."""
+    set_baseline_run_op.alias(STEP)()
 
 
 def regression_check_spec() -> AssetCheckSpec:
@@ -126,6 +146,6 @@ def _metadata(root: UPath, entry: BaselineRun, check: RegressionCheck) -> dict[s
         "regressions": MetadataValue.md(lines or "none"),
         "weights": entry.weights[:DIGEST_DIGITS],
         "data set": entry.dataset[:DIGEST_DIGITS],
-        "report": MetadataValue.path(str(root / entry.report)),
-        "folder": MetadataValue.path(str(root / entry.folder)),
+        "report": root_link(root, root / entry.report),
+        "folder": root_link(root, root / entry.folder),
     }

@@ -8,11 +8,13 @@ from evaluation.records import read_records
 from evaluation.report.build import CODE_VERSION, ReportSettings, run_report
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, markdown_tables
-from pipelines.evaluation.baseline_run import BaselineResource, regression_check_spec, run_regression_check
+from pipelines.evaluation.baseline_run import regression_check_spec, run_regression_check
 from pipelines.metadata import AssetResult, column_schema, published_metadata
 from pipelines.operations.automation import after_any_of
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.partitions import training_runs
-from pipelines.resources import WorkspaceResource
+from pipelines.resources import BaselineResource, WorkspaceResource
+from pipelines.web.locations import build_link
 from storage.publishing import Published
 from storage.root import local_copy
 
@@ -26,7 +28,7 @@ from storage.root import local_copy
     code_version=CODE_VERSION,
     check_specs=[regression_check_spec()],
     automation_condition=after_any_of(*EVALUATIONS),
-    metadata={"dagster/column_schema": column_schema(SUMMARY_SCHEMA)},
+    metadata={"columns": column_schema(SUMMARY_SCHEMA)},
 )
 def evaluation_report(
     context: AssetExecutionContext,
@@ -37,9 +39,10 @@ def evaluation_report(
 
     Metrics on which a baseline is ahead of the model are marked.
     """
-    root = workspace.open()
-    run = context.partition_key
-    published = run_report(root, run, ReportSettings(), force=workspace.force)
+    with guarded_step(context):
+        root = workspace.open()
+        run = context.partition_key
+        published = run_report(root, run, ReportSettings(), force=workspace.force)
     return AssetResult(
         metadata=report_metadata(published),
         check_results=[run_regression_check(root, run, baseline.to_settings())],
@@ -53,6 +56,6 @@ def report_metadata(published: Published) -> dict[str, Any]:
     tables = markdown_tables(read_records(folder / REPORT_TABLE))
     return {
         "run": published.manifest.partition,
-        "report": MetadataValue.path(str(folder / REPORT_PAGE)),
+        "report": build_link(published, REPORT_PAGE),
         "table: means": MetadataValue.md(tables),
     } | published_metadata(published)

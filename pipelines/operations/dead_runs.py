@@ -20,7 +20,10 @@ import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from pipelines.deployed_settings import deployed
 from pipelines.operations.instance import limit_gpu_pool
+from pipelines.partitions import add_training_run
+from training.jobs.config import TrainingConfig
 
 PROCESS_TAG: Final = "pdfgc/process"  # host, process id and start time of a run of the command line
 CODE_SERVER_TAG: Final = ".dagster/grpc_info"  # set by Dagster: address of the code server of a run
@@ -139,9 +142,10 @@ def wait_for_server(server: NewServer) -> None:
 
 
 def prepare_instance(server: NewServer | None = None) -> None:
-    """Clear dead runs of the instance of DAGSTER_HOME and limit its pool `gpu`."""
+    """Clear dead runs of the instance of DAGSTER_HOME, limit its pool `gpu`, add the deployment's run."""
     with DagsterInstance.get() as instance:
         limit_gpu_pool(instance)
+        add_training_run(instance, deployed(TrainingConfig).run)  # so that there is one to choose
         clear_dead_runs(instance, server)
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipelines.forms import config_class
 from pipelines.operations.gc_settings import GcSettings
-from pipelines.operations.retries import retry_transient_errors
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.resources import WorkspaceResource
 
 STEP: Final = "collect_garbage"  # in a run's configuration
@@ -30,7 +30,7 @@ def remove_unreferenced_builds(
     """Collect garbage once."""
     from pipelines.operations.gc import counts_by_kind, markdown_table, note_lines, run_gc
 
-    with retry_transient_errors(context):
+    with guarded_step(context):
         result = run_gc(workspace.open(), config.to_settings(), remove=config.remove)
     unreferenced, removal = result.unreferenced, result.removal
     removed = () if removal is None else removal.removed

@@ -1,21 +1,26 @@
 """Jobs run in the current process, on the same instance as the UI, which shows these runs too."""
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any, Final
 
 from dagster import (
     AssetCheckSeverity,
     DagsterEventType,
     DagsterInstance,
+    DagsterRunStatus,
     Definitions,
     ExecuteInProcessResult,
 )
 
 from pipelines.operations.dead_runs import clear_dead_runs, process_tags
+from pipelines.operations.guarded_step import STOPPED
 from pipelines.operations.instance import limit_gpu_pool
 from pipelines.operations.step_errors import step_error
 
-INTERRUPTS: Final = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+INTERRUPTS: Final = ("StepStoppedError", "KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 class JobFailedError(RuntimeError):
@@ -43,34 +48,56 @@ def run_job(
 
     Raises:
         JobFailedError: a step failed or a blocking check did not pass.
-        KeyboardInterrupt: Ctrl-C; the run is marked as failed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the run is marked as canceled. Its message is for the user.
     """
     if definitions is None:
         from pipelines.definitions import definitions
     limit_gpu_pool(instance)
     clear_dead_runs(instance)
     loggers = {"plain": {"config": {"log_level": "INFO"}}} if definitions.loggers else {}
-    result = definitions.resolve_job_def(name).execute_in_process(
-        instance=instance,
-        partition_key=partition_key,
-        run_config={
-            "resources": dict(resources or {}),
-            "ops": dict(ops or {}),
-            "loggers": loggers,
-        },
-        tags=process_tags(),
-        raise_on_error=False,
-    )
-    if _is_interrupted(result):
-        raise KeyboardInterrupt
+    with sigterm_as_ctrl_c():
+        result = definitions.resolve_job_def(name).execute_in_process(
+            instance=instance,
+            partition_key=partition_key,
+            run_config={
+                "resources": dict(resources or {}),
+                "ops": dict(ops or {}),
+                "loggers": loggers,
+            },
+            tags=process_tags(),
+            raise_on_error=False,
+        )
+    if (message := _interruption(result)) is not None:
+        run = instance.get_run_by_id(result.run_id)
+        if run is not None and run.status is not DagsterRunStatus.CANCELED:
+            instance.report_run_canceled(run)
+        raise KeyboardInterrupt(message)
     if not result.success:
         raise JobFailedError(f"run {result.run_id} of {name} failed. {failure_reason(result)}")
 
 
-def _is_interrupted(result: ExecuteInProcessResult) -> bool:
-    """Whether Ctrl-C ended the run; Dagster turns it into the failure of the step."""
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(error is not None and error.cls_name in INTERRUPTS for error in errors)
+@contextmanager
+def sigterm_as_ctrl_c() -> Generator[None]:
+    """Within, SIGTERM does what Ctrl-C does, where this is the main thread."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interruption(result: ExecuteInProcessResult) -> str | None:
+    """What to tell the user where Ctrl-C ended the run, else None; Dagster makes it a failure of the step."""
+    for event in result.all_events:
+        if event.is_step_failure and (error := event.step_failure_data.error) is not None:
+            if error.cls_name == INTERRUPTS[0]:
+                return error.message
+            if error.cls_name in INTERRUPTS:
+                return STOPPED
+    return None
 
 
 def failure_reason(result: ExecuteInProcessResult) -> str:

@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 from dagster import InitLoggerContext, logger
+from dagster._core.execution.plan.objects import ErrorSource
 from typing_extensions import override
 
 from storage.printable import display_lines
@@ -23,12 +24,15 @@ class _PlainFormatter(logging.Formatter):
 
 
 class _NoEvents(logging.Filter):
-    """Drops events of Dagster itself, except errors."""
+    """Drops events of Dagster itself, except errors; a cancel is none."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        is_event = getattr(record, "dagster_event", None) is not None
-        return not is_event or record.levelno >= logging.ERROR
+        event = getattr(record, "dagster_event", None)
+        if event is None:
+            return True
+        is_cancel = event.is_step_failure and event.step_failure_data.error_source is ErrorSource.INTERRUPT
+        return record.levelno >= logging.ERROR and not is_cancel
 
 
 @logger(config_schema={"log_level": str}, description="Plain lines on the terminal")

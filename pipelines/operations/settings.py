@@ -66,7 +66,8 @@ class OperationsSettings(Settings):
     )
     webserver: str = Field(
         default="http://localhost:3000",
-        description="URL of Dagster's UI, for links in messages about failed runs",
+        description="Public URL of Dagster's UI, with its path if it has one, for links. `pdfgc dev` sets "
+        "the port that it serves on",
     )
     allowed_hosts: str = Field(
         default="",

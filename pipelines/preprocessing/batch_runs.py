@@ -1,12 +1,14 @@
 """Runs of the job `preprocess` that sensors request, with a limit on batches in flight."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+
+from preprocessing.orchestration.chosen_settings import Changes, as_form
 
 PREPROCESS: Final = "preprocess"
 REASON_TAG: Final = "pdfgc/reason"
@@ -30,6 +32,7 @@ class BatchWork:
     reason: str
     run_key: str  # Dagster starts one run per key
     steps: tuple[str, ...] = ()  # empty: all
+    changes: Changes = field(default_factory=dict)  # settings of this run alone
 
 
 def batches_in_flight(instance: DagsterInstance) -> set[str]:
@@ -72,7 +75,9 @@ def next_requests(
 
 
 def _request(work: BatchWork) -> RunRequest:
+    config = {"resources": {"preprocessing": {"config": as_form(work.changes)}}} if work.changes else {}
     return RunRequest(
+        run_config=config,
         run_key=work.run_key,
         job_name=PREPROCESS,
         partition_key=work.batch,

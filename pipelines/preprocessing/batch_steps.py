@@ -11,14 +11,21 @@ from dagster import (
 
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
-from pipelines.metadata import AssetResult, build_reason, column_schema, published_metadata
-from pipelines.operations.retries import retry_transient_errors
+from pipelines.metadata import (
+    AssetResult,
+    build_reason,
+    column_schema,
+    published_metadata,
+    settings_metadata,
+)
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_builds import BatchBuilds
 from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import PreprocessingResource, WorkspaceResource
+from preprocessing.orchestration.chosen_settings import changes_between, keep_for_batch, read_chosen
 from preprocessing.orchestration.steps import (
     OPTIONAL_STEPS,
     STEPS,
@@ -43,14 +50,16 @@ def _step_asset(name: str) -> AssetsDefinition:
         code_version=step.full_code_version(step_settings(step, deployed(PreprocessingSettings))),
         check_specs=check_specs(name, STEP_CHECKS.get(name, ())),
         description=step.description,
-        metadata={"dagster/column_schema": column_schema(step.columns)},
+        metadata={"columns": column_schema(step.columns)},
     )
     def step_asset(
         context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
     ) -> AssetResult:
-        root, key = workspace.open(), context.partition_key
-        settings = preprocessing.to_settings()
-        with retry_transient_errors(context):
+        with guarded_step(context):
+            root, key = workspace.open(), context.partition_key
+            deployed_settings = deployed(PreprocessingSettings)
+            changes = changes_between(deployed_settings, preprocessing.to_settings())
+            settings = read_chosen(root).of(key, deployed_settings, changes)
             published = run_step(
                 root,
                 name,
@@ -60,12 +69,14 @@ def _step_asset(name: str) -> AssetsDefinition:
                 retry=workspace.retry,
                 workers=workspace.worker_count(),
             )
+            if changes:
+                keep_for_batch(root, key, changes, context.run.run_id)
         context.log.info("%s", build_reason(published))
         builds = BatchBuilds(root, key, settings)
-        # Separately, because Dagster stores the metadata of a result twice (also with the step's output).
-        context.add_asset_metadata(step_pictures(builds, name))
         return AssetResult(
-            metadata=published_metadata(published),
+            metadata=step_pictures(builds, name)
+            | published_metadata(published)
+            | settings_metadata(changes_between(deployed_settings, settings)),
             check_results=run_checks(STEP_CHECKS.get(name, ()), builds),
             data_version=DataVersion(published.manifest.content_digest),
         )

@@ -1,26 +1,37 @@
 """The asset `dataset`: the shards of all batches, with splits, statistics and a card."""
 
+from typing import Final
+
 from dagster import (
     AssetCheckResult,
     AssetExecutionContext,
     DataVersion,
-    MetadataValue,
     asset,
     asset_check,
 )
 
 from pipelines.checks import check_result
-from pipelines.metadata import AssetResult, column_schema, published_metadata
+from pipelines.deployed_settings import deployed
+from pipelines.metadata import AssetResult, column_schema, published_metadata, settings_metadata
 from pipelines.operations.automation import after_batches
-from pipelines.operations.retries import retry_transient_errors
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.pictures import dataset_pictures
 from pipelines.resources import DatasetResource, WorkspaceResource
+from pipelines.web.locations import build_link
 from preprocessing.dataset.index import DATASET, INDEX_SCHEMA, WHOLE
-from preprocessing.dataset.joining import CODE_VERSION, check_dataset, run_dataset
+from preprocessing.dataset.joining import CODE_VERSION, DatasetSettings, check_dataset, run_dataset
+from preprocessing.orchestration.chosen_settings import (
+    apply_changes,
+    changes_between,
+    keep_for_dataset,
+    read_chosen,
+)
 from storage.checks import CheckOutcome
 from storage.publishing import current
 from storage.root import local_copy
+
+AUTOMATION_TAG: Final = "dagster/from_automation_condition"
 
 
 @asset(
@@ -30,7 +41,7 @@ from storage.root import local_copy
     owners=["team:data"],
     code_version=CODE_VERSION,
     automation_condition=after_batches("shards"),
-    metadata={"dagster/column_schema": column_schema(INDEX_SCHEMA)},
+    metadata={"columns": column_schema(INDEX_SCHEMA)},
 )
 def dataset(
     context: AssetExecutionContext, workspace: WorkspaceResource, dataset_config: DatasetResource
@@ -39,14 +50,20 @@ def dataset(
 
     Training reads this index. Batches without shards are not included.
     """
-    root = workspace.open()
-    with retry_transient_errors(context):
-        published = run_dataset(root, dataset_config.to_settings(), force=workspace.force)
-    card = local_copy(published.directory) / "dataset_card.md"
+    with guarded_step(context):
+        root = workspace.open()
+        deployed_settings = deployed(DatasetSettings)
+        changes = changes_between(deployed_settings, dataset_config.to_settings())
+        if AUTOMATION_TAG in context.run.tags and (kept := read_chosen(root).dataset) is not None:
+            changes = dict(kept.changes)
+        settings = apply_changes(deployed_settings, changes)
+        published = run_dataset(root, settings, force=workspace.force)
+        keep_for_dataset(root, changes, context.run.run_id)
     return AssetResult(
-        metadata=published_metadata(published)
-        | {"card": MetadataValue.path(str(card))}
-        | dataset_pictures(root),
+        metadata={"card": build_link(published, "dataset_card.md")}
+        | dataset_pictures(published)
+        | published_metadata(published)
+        | settings_metadata(changes),
         data_version=DataVersion(published.manifest.content_digest),
     )
 

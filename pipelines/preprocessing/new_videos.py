@@ -12,6 +12,7 @@ from dagster import (
     RunsFilter,
     SensorEvaluationContext,
     SensorResult,
+    SkipReason,
     sensor,
 )
 
@@ -34,6 +35,7 @@ SENSOR_NAME_TAG: Final = "dagster/sensor_name"
 RUN_KEY_TAG: Final = "dagster/run_key"
 SCAN: Final = "scan_sources"
 LAST_STEP: Final = "shards"
+NO_FOLDER: Final = "no folder is watched: launch the job add_videos with a folder, or set PDFGC_VIDEOS"
 SETTINGS: Final = deployed(OperationsSettings)
 
 
@@ -45,7 +47,7 @@ SETTINGS: Final = deployed(OperationsSettings)
     description="Finds new videos in PDFGC_VIDEOS and in folders scanned before, and preprocesses each new "
     "batch once, a few at a time.",
 )
-def new_videos(context: SensorEvaluationContext) -> SensorResult:
+def new_videos(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     """Request a scan if there are new files, and runs of batches that have no shards."""
     root, folders = WorkspaceResource().open(), SourcesResource().all_folders()
     unseen = unseen_files(root, folders, UnseenSettings(settle_seconds=SETTINGS.settle_seconds))
@@ -58,7 +60,10 @@ def new_videos(context: SensorEvaluationContext) -> SensorResult:
     started = started_keys(context.instance) if missing else set()
     work = [BatchWork(key, "new batch", f"new:{key}") for key in missing if f"new:{key}" not in started]
     runs, waiting = next_requests(work, batches_in_flight(context.instance), SETTINGS.batches_in_flight)
-    context.log.info("%s", tick_summary(unseen, runs, waiting))
+    summary = tick_summary(unseen, runs, waiting)
+    if not scans and not runs:
+        return SkipReason(summary)
+    context.log.info("%s", summary)
     return SensorResult(run_requests=[*scans, *runs])
 
 
@@ -79,10 +84,13 @@ def scan_requests(unseen: UnseenFiles, now_seconds: float) -> list[RunRequest]:
 
 def tick_summary(unseen: UnseenFiles, runs: Sequence[RunRequest], waiting: Sequence[BatchWork]) -> str:
     """The result of a tick on one line."""
+    if not unseen.folders:
+        return NO_FOLDER
     failed = f"; cannot list {', '.join(unseen.unreadable_folders)}" if unseen.unreadable_folders else ""
     names = f" ({', '.join(unseen.names)}, …)" if unseen.names else ""
     return (
-        f"{unseen.settled} new files{names}, {unseen.fresh} still being copied; "
+        f"{unseen.settled} new files{names} in {unseen.folders} watched folders, {unseen.fresh} still being "
+        f"copied; "
         f"{len(runs)} batches requested, {len(waiting)} waiting{failed}"
     )
 

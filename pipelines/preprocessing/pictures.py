@@ -5,15 +5,14 @@ They are shown in the UI only and may be deleted at any time.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from dagster import MetadataValue
-from upath import UPath
 
-from pipelines.metadata import picture
 from pipelines.preprocessing.batch_builds import BatchBuilds
+from pipelines.web.locations import PICTURES, build_location, picture_at
 from preprocessing.clips.store import read_clip_table
-from preprocessing.dataset.index import DATASET, WHOLE
 from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet
 from preprocessing.pictures.histograms import (
@@ -26,9 +25,8 @@ from preprocessing.pictures.histograms import (
 from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet
 from storage.fingerprint import DIGEST_DIGITS, fingerprint
-from storage.objects import read_bytes, write_bytes
-from storage.publishing import require_current
-from storage.root import local_copy
+from storage.objects import entries, write_bytes
+from storage.publishing import Published
 
 Draw = Callable[[BatchBuilds], bytes]
 
@@ -92,20 +90,19 @@ def step_pictures(builds: BatchBuilds, step: str) -> dict[str, MetadataValue]:
         contents = [builds.published(name).manifest.content_digest for name in reads]
         digest = fingerprint([contents, builds.settings])[:DIGEST_DIGITS]
         name = f"{title.replace(' ', '_')}-{digest}.jpg"
-        path = builds.root / "pictures" / step / builds.batch / name
-        try:
-            data = read_bytes(path)
-        except FileNotFoundError:
-            data = draw(builds)
-            write_bytes(path, data)
-        pictures[f"picture: {title}"] = picture(data)
+        location = f"{PICTURES}/{step}/{builds.batch}/{name}"
+        if not (builds.root / location).exists():
+            write_bytes(builds.root / location, draw(builds))
+        pictures[f"picture: {title}"] = picture_at(location)
     return pictures
 
 
-def dataset_pictures(root: UPath) -> dict[str, MetadataValue]:
+def dataset_pictures(published: Published) -> dict[str, MetadataValue]:
     """The pictures of the data set card, by file name."""
-    folder = local_copy(require_current(root, DATASET, WHOLE).directory) / "pictures"
+    names = [entry.name for entry in entries(published.directory, "pictures")]
     return {
-        f"picture: {path.stem.replace('_', ' ')}": picture(path.read_bytes())
-        for path in sorted(folder.glob("*.*"))
+        f"picture: {Path(name).stem.replace('_', ' ')}": picture_at(
+            build_location(published, f"pictures/{name}")
+        )
+        for name in names
     }

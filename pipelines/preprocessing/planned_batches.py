@@ -39,7 +39,7 @@ def planned_batches(context: SensorEvaluationContext) -> SensorResult | SkipReas
         return SkipReason("no reprocessing plan: run the job reprocess_stale")
     previous = PlanCursor.of(plan, context.cursor)
     work = [
-        BatchWork(planned.batch, planned.why, f"{plan.name}:{planned.batch}", planned.steps)
+        BatchWork(planned.batch, planned.why, f"{plan.name}:{planned.batch}", planned.steps, plan.changes)
         for planned in plan.batches
         if planned.batch not in previous.started
     ]

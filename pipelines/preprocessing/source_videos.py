@@ -1,58 +1,136 @@
-"""The asset `source_videos`: the catalog of all videos, accepted or refused with a reason."""
+"""The asset `source_videos`, the catalog of all videos, and the job `add_videos` that adds a folder to it."""
 
-from dagster import AssetExecutionContext, MetadataValue, asset
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetMaterialization,
+    Config,
+    DagsterInstance,
+    MetadataValue,
+    Nothing,
+    OpExecutionContext,
+    Out,
+    asset,
+    job,
+    op,
+)
+from pydantic import Field
+from upath import UPath
 
 from pipelines.metadata import AssetResult, column_schema, refusal_table
-from pipelines.operations.retries import retry_transient_errors
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.partitions import add_batches
 from pipelines.resources import SourcesResource, WorkspaceResource
+from pipelines.web.locations import root_link
 from preprocessing.sources.catalog import CATALOG_SCHEMA
+from preprocessing.sources.remote import SourcePath, is_folder, source_path
 from preprocessing.sources.stored_catalog import (
     CATALOG_FOLDER,
     CATALOG_NAME,
+    SourceReport,
     accepted_identities,
     batch_keys,
+    folders_to_scan,
     scan_sources,
 )
+from storage.printable import display_text
+from storage.settings import near_names
 
 
 @asset(
     group_name="sources",
     kinds={"video", "parquet"},
     owners=["team:data"],
-    metadata={"dagster/column_schema": column_schema(CATALOG_SCHEMA)},
+    metadata={"columns": column_schema(CATALOG_SCHEMA)},
 )
 def source_videos(
     context: AssetExecutionContext, workspace: WorkspaceResource, sources: SourcesResource
 ) -> AssetResult:
-    """Catalog of all talking videos. Materializing it scans the folders; known files are not read again.
+    """Catalog of all talking videos. Materializing it scans the watched folders for new files.
 
-    New videos are grouped into batches of whole identities. Each batch is a partition of the assets
-    `face_tracks` to `shards`.
+    To add a folder, launch the job `add_videos`. New videos are grouped into batches of whole identities.
+    Each batch is a partition of the assets `face_tracks` to `shards`.
     """
-    root = workspace.open()
-    with retry_transient_errors(context):
-        report = scan_sources(
-            root, sources.all_folders(), sources.to_settings(), retry_failed=workspace.retry
-        )
+    with guarded_step(context):
+        root = workspace.open()
+        settings = sources.to_settings()
+        report = scan_sources(root, sources.all_folders(), settings, retry_failed=workspace.retry)
+    return AssetResult(metadata=scan_metadata(context.instance, root, report))
+
+
+def scan_metadata(instance: DagsterInstance, root: UPath, report: SourceReport) -> dict[str, Any]:
+    """Counts and refusals of a scan; each new batch becomes a partition."""
     batches = batch_keys(root)
-    new = add_batches(context.instance, batches)
-    catalog = report.catalog
-    refusals = report.refusals
-    return AssetResult(
-        metadata={
-            "videos": catalog.num_rows,
-            "accepted": catalog.num_rows - sum(refusals.values()),
-            "refused": sum(refusals.values()),
-            "refusals by reason": refusal_table(refusals),
-            "files listed": report.files_found,
-            "files read": report.files_read,
-            "newly missing": report.newly_missing,
-            "identities": len(accepted_identities(catalog)),
-            "batches": len(batches),
-            "new batches": MetadataValue.json(new),
-            "other files by ending": MetadataValue.json(report.other_files),
-            "unreadable folders": MetadataValue.json(list(report.unreadable_folders)),
-            "catalog": MetadataValue.path(str(root / CATALOG_FOLDER / CATALOG_NAME)),
-        }
+    new = add_batches(instance, batches)
+    catalog, refusals = report.catalog, report.refusals
+    folders = [str(folder) for folder in folders_to_scan(catalog, [])]
+    return {
+        "videos": catalog.num_rows,
+        "dagster/row_count": catalog.num_rows,
+        "accepted": catalog.num_rows - sum(refusals.values()),
+        "refused": sum(refusals.values()),
+        "refusals by reason": refusal_table(refusals),
+        "watched folders": MetadataValue.md("\n".join(f"- {display_text(folder)}" for folder in folders)),
+        "files listed": report.files_found,
+        "files read": report.files_read,
+        "newly missing": report.newly_missing,
+        "identities": len(accepted_identities(catalog)),
+        "batches": len(batches),
+        "new batches": MetadataValue.json(new),
+        "other files by ending": MetadataValue.json(report.other_files),
+        "unreadable folders": MetadataValue.json(list(report.unreadable_folders)),
+        "catalog": root_link(root, root / CATALOG_FOLDER / CATALOG_NAME),
+    }
+
+
+class AddVideosConfig(Config):
+    """A folder of videos."""
+
+    folder: str = Field(
+        description="Folder of videos, or s3://bucket/prefix. Its first level of folders names the person: "
+        "FOLDER/person/.../clip.mp4"
     )
+
+
+@op(out=Out(Nothing), tags={"kind": "video"}, description="Scan a folder of videos and watch it from now on.")
+def add_videos_op(
+    context: OpExecutionContext,
+    config: AddVideosConfig,
+    workspace: WorkspaceResource,
+    sources: SourcesResource,
+) -> None:
+    """Scan one more folder."""
+    with guarded_step(context):
+        root, folder = workspace.open(), source_path(config.folder)
+        require_folder(folder)
+        report = scan_sources(root, [folder], sources.to_settings(), retry_failed=workspace.retry)
+    metadata = scan_metadata(context.instance, root, report)
+    context.log_event(AssetMaterialization("source_videos", metadata=metadata))
+
+
+@job(
+    name="add_videos",
+    description="Start here: scan a folder of videos. The sensor new_videos then preprocesses its batches "
+    "and watches the folder for further videos.",
+)
+def add_videos_job() -> None:
+    """A job with one op."""
+    add_videos_op.alias("add_videos")()
+
+
+def require_folder(folder: SourcePath) -> None:
+    """Require that a folder exists.
+
+    Raises:
+        FileNotFoundError: it does not; names the nearest one that does.
+    """
+    if is_folder(folder):
+        return
+    if not isinstance(folder, Path):
+        raise FileNotFoundError(f"no such folder: {folder}")
+    parent = next(above for above in folder.absolute().parents if above.is_dir())
+    missing = folder.absolute().relative_to(parent).parts[0]
+    near = near_names(missing, [path.name for path in parent.iterdir() if path.is_dir()])
+    raise FileNotFoundError(f"no such folder: {folder}; {parent} has no {missing}{near}")

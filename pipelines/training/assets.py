@@ -7,15 +7,15 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     DataVersion,
-    MetadataValue,
     asset,
 )
+from upath import UPath
 
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
-from pipelines.metadata import AssetResult, build_reason, picture
+from pipelines.metadata import AssetResult, build_reason
+from pipelines.operations.guarded_step import guarded_step
 from pipelines.operations.instance import GPU_POOL
-from pipelines.operations.retries import retry_transient_errors
 from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
@@ -23,6 +23,7 @@ from pipelines.resources import TrainingResource, WorkspaceResource
 from pipelines.training.checks import TRAINING_CHECKS, TrainedStage
 from pipelines.training.launch import ReportIntervals, launch_training
 from pipelines.training.pictures import draw_losses, metric_table
+from pipelines.web.locations import build_link, build_location, picture_at, store_picture, tensorboard_link
 from storage.publishing import Published
 from storage.root import local_copy
 from training.engine.progress import newest_sample, read_held_out_metrics, read_losses
@@ -53,22 +54,22 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
     def stage(
         context: AssetExecutionContext, workspace: WorkspaceResource, training_config: TrainingResource
     ) -> AssetResult:
-        root, run = workspace.open(), context.partition_key
-        config = training_config.to_config(run)
-        with retry_transient_errors(context):
+        with guarded_step(context):
+            root, run = workspace.open(), context.partition_key
+            config = training_config.to_config(run)
             published = run_stage(
                 root,
                 info.name,
                 config,
                 lambda job, processes: launch_training(
-                    context, job, processes, intervals=_report_intervals()
+                    context, root, job, processes, intervals=_report_intervals()
                 ),
                 force=workspace.force,
             )
         context.log.info("%s", build_reason(published))
         result = _StageResult(published, TrainedStage(root, info.name, run, local_copy(published.directory)))
         return AssetResult(
-            metadata=_metadata(result),
+            metadata=_metadata(root, result),
             check_results=run_checks(TRAINING_CHECKS, result.trained),
             data_version=DataVersion(published.manifest.content_digest),
         )
@@ -81,11 +82,18 @@ def _report_intervals() -> ReportIntervals:
     return ReportIntervals(settings.progress_seconds, settings.picture_seconds)
 
 
-def _metadata(result: _StageResult) -> dict[str, Any]:
+def _metadata(root: UPath, result: _StageResult) -> dict[str, Any]:
     """Metadata of a stage: why it was built, held-out metrics, losses, samples, costs."""
     folder, manifest = result.trained.folder, result.published.manifest
     records, sample = read_losses(folder), newest_sample(folder)
-    metadata: dict[str, Any] = {
+    metadata: dict[str, Any] = {}
+    if sample is not None:
+        location = build_location(result.published, sample.relative_to(folder).as_posix())
+        metadata["picture: samples"] = picture_at(location)
+    if records:
+        name = f"training/{result.trained.run}/{result.trained.stage}/losses"
+        metadata["picture: losses"] = store_picture(root, name, draw_losses(records))
+    metadata |= {
         "build": build_reason(result.published),
         "run": result.trained.run,
         "held-out metrics": metric_table(read_held_out_metrics(folder)),
@@ -93,19 +101,16 @@ def _metadata(result: _StageResult) -> dict[str, Any]:
     if records:
         last = records[-1]
         metadata |= {
-            "picture: losses": picture(draw_losses(records)),
             "steps": last.step,
             "images per second": round(last.images_per_second, 2),
             "seconds per step": round(last.seconds_per_step, 4),
             **{f"loss: {loss}": float(f"{value:.4g}") for loss, value in last.losses.items()},
         }
-    if sample is not None:
-        metadata["picture: samples"] = picture(sample.read_bytes())
     return metadata | {
         "seconds": round(manifest.seconds, 2),
         "code version": manifest.code_version,
-        "folder": MetadataValue.path(str(result.published.directory)),
-        "TensorBoard": MetadataValue.text(f"tensorboard --logdir '{folder}'"),
+        "folder": build_link(result.published),
+        "TensorBoard": tensorboard_link(result.trained.run),
         "fingerprint": manifest.fingerprint[:16],
         "content": manifest.content_digest[:16],
     }

@@ -12,17 +12,20 @@ from typing import Any, Final
 from dagster import (
     AssetExecutionContext,
     AssetObservation,
+    DagsterExecutionInterruptedError,
+    MetadataValue,
     PipesEnvContextInjector,
     PipesFileMessageReader,
     PreviewWarning,
     open_pipes_session,
 )
+from upath import UPath
 
-from pipelines.metadata import picture
 from pipelines.training.pictures import draw_losses
+from pipelines.web.locations import store_picture
 from training.engine.progress import newest_sample, read_losses
 from training.launch.local_ranks import local_ranks_command
-from training.launch.process_group import Ending, run_command
+from training.launch.process_group import CommandFailedError, Ending, run_command
 
 WORKER: Final = "pipelines.training.worker"
 MESSAGES_NAME: Final = ".messages"  # names that start with a dot are not published
@@ -42,11 +45,13 @@ class ProgressMonitor:
     def __init__(
         self,
         context: AssetExecutionContext,
+        root: UPath,
         work: Path,
         intervals: ReportIntervals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context, self._work, self._intervals, self._clock = context, work, intervals, clock
+        self._context, self._root, self._work = context, root, work
+        self._intervals, self._clock = intervals, clock
         self._seen = 0
         self._line = ""
         self._line_at = -intervals.line_seconds + clock()
@@ -70,6 +75,12 @@ class ProgressMonitor:
         if self._line:
             self._context.log.info("%s", self._line)
 
+    def _picture(self, name: str, data: bytes) -> MetadataValue:
+        """A picture; those of later reports have names of their own, and gc keeps the newest."""
+        run = self._context.partition_key if self._context.has_partition_key else "run"
+        stage = self._context.asset_key.path[-1]
+        return store_picture(self._root, f"training/{run}/{stage}/{name}", data)
+
     def _observe(self) -> None:
         records = read_losses(self._work)
         if not records:
@@ -77,11 +88,11 @@ class ProgressMonitor:
         metadata: dict[str, Any] = {
             "step": records[-1].step,
             "images per second": records[-1].images_per_second,
-            "picture: losses": picture(draw_losses(records)),
+            "picture: losses": self._picture("losses", draw_losses(records)),
         }
         sample = newest_sample(self._work)
         if sample is not None:
-            metadata["picture: samples"] = picture(sample.read_bytes())
+            metadata["picture: samples"] = self._picture("samples", sample.read_bytes())
         self._context.log_event(
             AssetObservation(
                 self._context.asset_key,
@@ -94,6 +105,7 @@ class ProgressMonitor:
 
 def launch_training(
     context: AssetExecutionContext,
+    root: UPath,
     job: Path,
     processes: int,
     *,
@@ -105,6 +117,7 @@ def launch_training(
 
     Args:
         context: of the asset.
+        root: for the pictures of its progress.
         job: file of the `TrainingJob`; the worker writes its files next to it.
         processes: number of worker processes.
         worker: module that every process runs.
@@ -113,23 +126,35 @@ def launch_training(
 
     Raises:
         CommandFailedError: training failed; the first line is the reason.
+        DagsterExecutionInterruptedError: it was canceled; the message says at which step it stopped.
     """
     # In the work folder, which is cleared also after a killed run.
     reader = PipesFileMessageReader(str(job.parent / MESSAGES_NAME))
-    monitor = ProgressMonitor(context, job.parent, intervals or ReportIntervals())
+    monitor = ProgressMonitor(context, root, job.parent, intervals or ReportIntervals())
     with ExitStack() as stack:
         with warnings.catch_warnings():  # Dagster warns about a preview feature that it uses itself
             warnings.simplefilter("ignore", PreviewWarning)
             session = stack.enter_context(open_pipes_session(context, PipesEnvContextInjector(), reader))
         messages = session.message_handler.get_custom_messages
-        run_command(
-            local_ranks_command(processes, worker, str(job)),
-            environment={**thread_environment(processes), **session.get_bootstrap_env_vars()},
-            ending=ending,
-            while_running=lambda: monitor.update(messages()),
-        )
+        try:
+            run_command(
+                local_ranks_command(processes, worker, str(job)),
+                environment={**thread_environment(processes), **session.get_bootstrap_env_vars()},
+                ending=ending,
+                while_running=lambda: monitor.update(messages()),
+            )
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError, CommandFailedError) as error:
+            stack.close()  # all messages have come
+            if (stopped := stopped_message(messages())) is None:
+                raise
+            raise type(error)(stopped) from None
     monitor.update(messages())
     monitor.finish()
+
+
+def stopped_message(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the worker said about its stop, such as ``stage2_pose stopped at step 30 of 300; launch …``."""
+    return next((str(message["stopped"]) for message in messages if "stopped" in message), None)
 
 
 def thread_environment(processes: int) -> dict[str, str]:

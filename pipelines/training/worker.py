@@ -3,6 +3,7 @@
 Rank 0 reports progress and log records through Dagster Pipes; it imports `dagster_pipes`, not Dagster.
 """
 
+import logging
 import os
 import sys
 import time
@@ -15,7 +16,9 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from pipelines.logs import log_to
 from training.engine.progress import TrainingProgress
 from training.jobs.job import TrainingJob
-from training.launch.signals import die_with_parent
+from training.launch.signals import STOPPED_EXIT, die_with_parent
+
+logger = logging.getLogger(__name__)
 
 REPORT_INTERVAL_SECONDS: Final = 1.0  # each report is a line of a file that Dagster follows
 
@@ -40,13 +43,25 @@ def main() -> None:
     """Train a job; rank 0 reports to Dagster, also the error that ends training."""
     die_with_parent()
     job = TrainingJob.read(Path(sys.argv[1]))
+    from training.engine.trainer import TrainingStoppedError
     from training.jobs.worker import train
 
     if os.environ.get("RANK", "0") != "0":
-        train(job)
+        try:
+            train(job)
+        except TrainingStoppedError:
+            sys.exit(STOPPED_EXIT)
         return
+    is_stopped = False
     with open_dagster_pipes() as pipes, log_to(pipes.log.handlers):
-        train(job, PipesProgress(pipes))
+        try:
+            train(job, PipesProgress(pipes))
+        except TrainingStoppedError as stopped:
+            logger.info("%s", stopped)
+            pipes.report_custom_message({"stopped": str(stopped)})
+            is_stopped = True
+    if is_stopped:  # outside: Dagster Pipes would report the exit as an error
+        sys.exit(STOPPED_EXIT)
 
 
 if __name__ == "__main__":

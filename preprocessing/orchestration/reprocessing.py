@@ -8,11 +8,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from upath import UPath
 
+from preprocessing.orchestration.chosen_settings import Changes, read_chosen
 from preprocessing.orchestration.step import VideoBatch
 from preprocessing.orchestration.steps import (
     STEPS,
@@ -86,7 +87,7 @@ class _BatchState:
 
 
 def plan_reprocessing(
-    root: UPath, settings: PreprocessingSettings, keys: Sequence[str] = ()
+    root: UPath, settings: PreprocessingSettings, keys: Sequence[str] = (), *, changes: Changes | None = None
 ) -> ReprocessingPlan:
     """Find the batches with steps whose fingerprint changed, or whose files are missing or damaged.
 
@@ -95,8 +96,10 @@ def plan_reprocessing(
 
     Args:
         root: from `open_root`.
-        settings: of every step.
+        settings: of the deployment; those that were chosen for all or some batches (`chosen_settings`) count
+            over them.
         keys: batches to examine; empty for all.
+        changes: of this plan alone; they count over all others.
 
     Raises:
         FileNotFoundError: weights of a step's backend do not exist.
@@ -109,10 +112,15 @@ def plan_reprocessing(
         more = ", …" if len(batches) > BATCHES_LISTED else ""
         raise ValueError(f"no batch {', '.join(unknown)} under {root}; available: {known or 'none'}{more}")
     examined = [batch for batch in batches if not keys or batch.key in keys]
-    weights = resolve_step_weights(settings) if examined else {}
+    chosen = read_chosen(root)
+    settings_of = {batch.key: chosen.of(batch.key, settings, changes) for batch in examined}
+    weights_of = {one: resolve_step_weights(one) for one in set(settings_of.values())}
     states: list[_BatchState] = []
     with ThreadPoolExecutor(1 if is_local(root) else BUCKET_THREADS) as pool:
-        for state in pool.map(lambda batch: _examine(root, batch, settings, weights), examined):
+        for state in pool.map(
+            lambda batch: _examine(root, batch, settings_of[batch.key], weights_of[settings_of[batch.key]]),
+            examined,
+        ):
             states.append(state)
             if len(states) % 100 == 0:
                 logger.info("Examined %d of %d batches", len(states), len(examined))
@@ -198,13 +206,19 @@ class SavedPlan:
 
     name: str  # of the Dagster run that made it
     batches: tuple[PlannedBatch, ...]
+    changes: Changes = field(default_factory=dict)  # settings of this plan alone, which its runs are given
 
 
-def save_plan(root: UPath, name: str, plan: ReprocessingPlan, *, dry_run: bool) -> UPath:
-    """Write a plan, replacing the last one of its kind (real or dry run); returns the file."""
+def save_plan(
+    root: UPath, name: str, plan: ReprocessingPlan, changes: Changes | None = None, *, dry_run: bool
+) -> UPath:
+    """Write a plan, replacing the last one of its kind (real or dry run); returns the file.
+
+    `changes` are the settings that it was made with and that its runs must have.
+    """
     batches = tuple(PlannedBatch(batch.batch, batch.why, batch.steps) for batch in plan.stale)
     path = root / PLAN_FOLDER / (DRY_RUN_NAME if dry_run else PLAN_NAME)
-    write_bytes(path, json.dumps(asdict(SavedPlan(name, batches)), indent=1).encode())
+    write_bytes(path, json.dumps(asdict(SavedPlan(name, batches, changes or {})), indent=1).encode())
     return path
 
 
@@ -215,4 +229,4 @@ def read_saved_plan(root: UPath) -> SavedPlan | None:
     except FileNotFoundError:
         return None
     batches = tuple(PlannedBatch(row["batch"], row["why"], tuple(row["steps"])) for row in value["batches"])
-    return SavedPlan(value["name"], batches)
+    return SavedPlan(value["name"], batches, value.get("changes", {}))

@@ -6,7 +6,7 @@ A sensor calls this about every minute; the scan (`source_videos`) then reads th
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from pydantic import Field
@@ -40,6 +40,7 @@ class UnseenFiles:
     digest: str  # sha256, 64 hex digits, of the settled ones' path, size and modification time; "" for none
     names: tuple[str, ...]  # of the first settled files, by path
     unreadable_folders: tuple[str, ...]  # folders that could not be read, some with the reason
+    folders: int = field(default=0, compare=False)  # that were to be listed
 
 
 def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSettings) -> UnseenFiles:
@@ -62,7 +63,8 @@ def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSet
     settled: dict[str, SourceFile] = {}
     fresh: set[str] = set()
     cataloged = _cataloged(known)
-    for folder in folders_to_scan(known, folders):
+    listed = folders_to_scan(known, folders)
+    for folder in listed:
         try:
             for file in videos_below(folder, unreadable):
                 if cataloged.get(file.stored_path) == (file.size_bytes, file.modified_ns):
@@ -80,6 +82,7 @@ def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSet
         digest=_digest([settled[path] for path in paths]),
         names=tuple(paths[: settings.names_told]),
         unreadable_folders=tuple(unreadable),
+        folders=len(listed),
     )
 
 

@@ -9,6 +9,8 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from pipelines.partitions import batches, training_runs
+from pipelines.preprocessing import identities
+from pipelines.preprocessing.identities import identity_assets
 from tests.conftest import REPOSITORY
 from training.stage_catalog import STAGE_NAMES
 
@@ -42,10 +44,8 @@ GRAPH = {
     "evaluation_report": {"lip_sync_evaluation", "control_evaluation", "quality_evaluation"},
     "baseline_run": {"evaluation_report"},
     "reprocessing_plan": set[str](),
-    "identity_embeddings": {"clips"},
-    "identity_report": {"identity_embeddings"},
 }
-WITHOUT_TABLE = {"generated_videos", "baseline_run", "reprocessing_plan", "identity_report"}
+WITHOUT_TABLE = {"generated_videos", "baseline_run", "reprocessing_plan"}
 EVALUATION = {
     "generated_videos",
     "lip_sync_evaluation",
@@ -61,8 +61,8 @@ BY_BATCH = {
     "lip_sync_scores",
     "eye_anchors",
     "shards",
-    "identity_embeddings",
 }
+RECORDED_BY_JOBS = {"baseline_run", "reprocessing_plan"}  # materializing all assets leaves them alone
 
 
 def test_loading_imports_no_heavy_packages() -> None:
@@ -91,6 +91,19 @@ def test_asset_graph(definitions: Definitions) -> None:
     assert parents == GRAPH
 
 
+def test_assets_that_jobs_record_cannot_be_materialized(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    names = {name for name in GRAPH if not graph.get(AssetKey(name)).is_materializable}
+    assert names == RECORDED_BY_JOBS
+
+
+def test_assets_that_need_weights_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert identity_assets() == []
+    monkeypatch.setattr(identities, "resolve_step_weights", lambda *_: {})
+    keys = {asset.key.to_user_string() for asset in identity_assets()}
+    assert keys == {"identity_embeddings", "identity_report"}
+
+
 def test_every_asset_has_metadata(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     for name in GRAPH:
@@ -104,7 +117,7 @@ def test_every_asset_has_metadata(definitions: Definitions) -> None:
             continue
         if name in WITHOUT_TABLE:
             continue
-        columns = node.metadata["dagster/column_schema"].columns
+        columns = node.metadata["columns"].columns
         assert columns
         assert all(column.description for column in columns)
 

@@ -57,8 +57,10 @@ def test_form_values_reach_the_settings() -> None:
     assert outer(values) == Outer(mode="fast", inner=Inner(size=5), names=("b", "c"))
 
 
-def test_form_shows_description_and_bounds() -> None:
+def test_form_shows_description_bounds_and_choices() -> None:
     assert config_class(Inner).model_fields["size"].description == "Side in px (>= 1)"
+    device = TrainingResource.model_fields["device"].description
+    assert device == "Device; auto: the GPU if there is one (auto, cpu, cuda)"
 
 
 def test_settings_refuse_form_values_by_path() -> None:

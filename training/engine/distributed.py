@@ -42,6 +42,14 @@ class DistributedContext:
         dist.gather_object(value, gathered)
         return gathered or []
 
+    def largest(self, value: int) -> int:
+        """The largest value of all ranks, on every rank."""
+        if self.world.ranks == 1:
+            return value
+        values = torch.tensor([value], device=self.device)
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+        return int(values.item())
+
     def barrier(self) -> None:
         """Wait until every rank has reached this call."""
         if self.world.ranks > 1:

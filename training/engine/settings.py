@@ -72,6 +72,9 @@ class LoggingConfig(Settings):
 
     log_every_steps: int = Field(default=10, ge=1, description="Steps between logged losses")
     checkpoint_every_steps: int = Field(default=200, ge=1, description="Steps between checkpoints")
+    checkpoint_every_minutes: float = Field(
+        default=10.0, gt=0, description="Also a checkpoint when the last one is this old"
+    )
     checkpoints_kept: int = Field(default=2, ge=1, description="Checkpoints kept, the latest")
     samples_every_steps: int = Field(default=200, ge=1, description="Steps between sample grids")
     held_out_every_steps: int = Field(

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +43,22 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 logger = logging.getLogger(__name__)
 
 
+class TrainingStoppedError(Exception):
+    """A run was asked to stop; its checkpoint is written. The message says at which step."""
+
+    def __init__(self, stage: str, step: int, steps: int) -> None:
+        super().__init__(f"{stage} stopped at step {step} of {steps}; launch the same again to go on")
+        self.step = step
+
+
+class Request(IntEnum):
+    """What a step must end with, beside what its number asks for; of several ranks the largest counts."""
+
+    NONE = 0
+    CHECKPOINT = 1
+    STOP = 2
+
+
 @dataclass(frozen=True)
 class TrainerPlan:
     """What the trainer needs beside the stage."""
@@ -63,17 +80,19 @@ class Trainer(Generic[AnyBatch]):
         plan: TrainerPlan,
         distributed: DistributedContext,
         on_progress: Callable[[TrainingProgress], None],
+        stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
         """Move the stage to its device and load the newest checkpoint, if there is one.
 
-        `on_progress` is called on rank 0, every `log_every_steps`.
+        `on_progress` is called on rank 0, every `log_every_steps`. Once `stop_requested` is true on any rank,
+        `run` finishes the step, writes a checkpoint and raises.
 
         Raises:
             UnfitCheckpointError: the checkpoint is of another configuration.
             ValueError: the checkpoint is damaged, or the data differ from those it was trained on.
         """
         self.stage, self.plan, self.distributed, self._on_progress = stage, plan, distributed, on_progress
-        self._train, self._validation = train, validation
+        self._train, self._validation, self._stop_requested = train, validation, stop_requested
         stage.to(distributed.device)
         if plan.settings.channels_last:
             to_channels_last(stage.model)
@@ -91,11 +110,12 @@ class Trainer(Generic[AnyBatch]):
         if plan.settings.compiled:
             stage.model.compile()
         self._optimizers = self._build_optimizers()
-        self.step = 0
+        self.step = self._resumed_at = 0 if checkpoint is None else checkpoint.facts.step
         source = stage.source(train)
         cursor = self._restore(checkpoint) if checkpoint is not None else None
         self.stream = BatchStream(source, self._loader_settings(), distributed.world, cursor)
         self._log = MetricsLog(plan.work, self.step) if distributed.is_first else None
+        self._saved_at = time.monotonic()
         self._guard = FiniteGuard(stage.name, plan.work, distributed.world.rank, plan.logging)
 
     def _prepare(self) -> None:
@@ -112,28 +132,24 @@ class Trainer(Generic[AnyBatch]):
 
         Raises:
             NotFiniteError: a loss or gradient is not finite.
+            TrainingStoppedError: it was asked to stop.
         """
-        settings, every = self.plan.settings, self.plan.logging
+        steps = self.plan.settings.steps
         started, meter = time.monotonic(), Meter(self.distributed.device)
         self.stage.model.train()
         if self.stage.adversary is not None:
             self.stage.adversary.train()
         batches = iter(self.stream)
-        while self.step < settings.steps:
+        while self.step < steps:
+            request = self._request()
+            if request is Request.STOP and self.step == self._resumed_at:  # nothing to save
+                raise TrainingStoppedError(self.stage.name, self.step, steps)
             batch = next(batches)
-            self._train_step(batch, meter)
+            self._train_step(batch, meter, due=request is not Request.NONE)
             self.step += 1
-            last = self.step == settings.steps
-            if last or self.step % every.log_every_steps == 0:
-                self._report(meter)
-            if last or self.step % every.samples_every_steps == 0:
-                self._write_samples(batch)
-            if not last and every.held_out_every_steps and self.step % every.held_out_every_steps == 0:
-                self.measure()
-            if last:
-                self._finish()
-            if last or self.step % every.checkpoint_every_steps == 0:
-                self.save()
+            self._end_step(batch, meter, request)
+            if request is Request.STOP and self.step < steps:
+                raise TrainingStoppedError(self.stage.name, self.step, steps)
         metrics = self.measure()
         if self._log is not None:
             self._log.close()
@@ -142,7 +158,33 @@ class Trainer(Generic[AnyBatch]):
             )
         return metrics
 
-    def _train_step(self, batch: AnyBatch, meter: Meter) -> None:
+    def _end_step(self, batch: AnyBatch, meter: Meter, request: Request) -> None:
+        """Whatever is due after a step: log, samples, held-out metrics, checkpoint."""
+        every, last = self.plan.logging, self.step == self.plan.settings.steps
+        if last or self.step % every.log_every_steps == 0:
+            self._report(meter)
+        if last or self.step % every.samples_every_steps == 0:
+            self._write_samples(batch)
+        if not last and every.held_out_every_steps and self.step % every.held_out_every_steps == 0:
+            self.measure()
+        if last:
+            self._finish()
+        if last or request is not Request.NONE or self.step % every.checkpoint_every_steps == 0:
+            self.save()
+
+    def _request(self) -> Request:
+        """What the next step must end with.
+
+        Several ranks agree only at steps that log, because that makes the GPU wait.
+        """
+        ranks, every = self.distributed.world.ranks, self.plan.logging
+        if ranks > 1 and self.step % every.log_every_steps:
+            return Request.NONE
+        minutes = (time.monotonic() - self._saved_at) / 60
+        own = Request.CHECKPOINT if minutes >= every.checkpoint_every_minutes else Request.NONE
+        return Request(self.distributed.largest(Request.STOP if self._stop_requested() else own))
+
+    def _train_step(self, batch: AnyBatch, meter: Meter, *, due: bool) -> None:
         moved = batch.to(self.distributed.device, non_blocking=True)
         result, total, gradient_norm = self._optimizers["model"].step(self.step, moved)
         losses, checked = dict(result.losses), [total, gradient_norm]
@@ -158,7 +200,7 @@ class Trainer(Generic[AnyBatch]):
         meter.end_step(losses, total, len(batch) * self.distributed.world.ranks)
         done = self.step + 1
         # A checkpoint must never hold values that are not finite.
-        due = done == self.plan.settings.steps or done % self.plan.logging.checkpoint_every_steps == 0
+        due = due or done == self.plan.settings.steps or done % self.plan.logging.checkpoint_every_steps == 0
         self._guard.check(self.step, batch, checked, losses, now=due)
 
     def measure(self) -> list[HeldOutMetric]:
@@ -210,6 +252,7 @@ class Trainer(Generic[AnyBatch]):
 
     def save(self) -> None:
         """Write a checkpoint; every rank takes part."""
+        self._saved_at = time.monotonic()
         states = self.distributed.gather(self._rank_state())
         if self.distributed.is_first:
             folder = self.plan.work / CHECKPOINTS_FOLDER
@@ -264,21 +307,24 @@ class Trainer(Generic[AnyBatch]):
     def _newest(self) -> Checkpoint | None:
         folder = newest_checkpoint(self.plan.work / CHECKPOINTS_FOLDER)
         if folder is None:
+            if self.distributed.is_first:
+                steps = self.plan.settings.steps
+                logger.info("Starting %s at step 0 of %d, without a checkpoint", self.stage.name, steps)
             return None
         checkpoint = read_checkpoint(folder)
         require_fit(checkpoint.facts, self._facts(checkpoint.facts.step), str(folder))
         if self.distributed.is_first:
             logger.info(
-                "Resuming %s from step %d (checkpoints/%s)",
+                "Starting %s at step %d of %d, from checkpoint %s",
                 self.stage.name,
                 checkpoint.facts.step,
+                self.plan.settings.steps,
                 folder.name,
             )
         return checkpoint
 
     def _restore(self, checkpoint: Checkpoint) -> Cursor:
         """Everything but the networks' weights; returns the position in the data."""
-        self.step = checkpoint.facts.step
         if checkpoint.ema is not None:
             for name, network in self.ema.networks.items():
                 checkpoint.ema.load_into(name, network)

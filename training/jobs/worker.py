@@ -22,14 +22,14 @@ from training.engine.checkpoint import CHECKPOINTS_FOLDER, EMA_NAME, WEIGHTS_NAM
 from training.engine.distributed import DistributedContext, join
 from training.engine.progress import HeldOutMetric, TrainingProgress, write_held_out_metrics
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
-from training.engine.trainer import Trainer, TrainerPlan
+from training.engine.trainer import Trainer, TrainerPlan, TrainingStoppedError
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.jobs.plan import plan_stage, require_named_weights
 from training.jobs.recipe import run_configuration
 from training.jobs.released_start import load_released
-from training.launch.signals import die_with_parent
+from training.launch.signals import STOPPED_EXIT, die_with_parent, stop_requests
 from training.stage_catalog import stage_info
 from training.stages.stage import StageContext, stage_class
 
@@ -50,16 +50,20 @@ def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = lo
         ValueError: data, parents' weights or an earlier checkpoint do not fit.
         NotFiniteError: a loss or gradient is not finite.
         DiskError: the disk is full or read-only.
+        TrainingStoppedError: SIGTERM or SIGINT came; a checkpoint is written.
     """
     die_with_parent()
-    with disk_errors_at(job.work), join(job.config.device) as distributed:
+    with stop_requests() as stop_requested, disk_errors_at(job.work), join(job.config.device) as distributed:
         # In a function of its own, so that DDP is destroyed before the process group. The last owner destroys
         # the group, and from within DDP that waits, with the GIL, for a thread that needs it (torch 2.11).
-        _train_stage(job, distributed, on_progress)
+        _train_stage(job, distributed, on_progress, stop_requested)
 
 
 def _train_stage(
-    job: TrainingJob, distributed: DistributedContext, on_progress: Callable[[TrainingProgress], None]
+    job: TrainingJob,
+    distributed: DistributedContext,
+    on_progress: Callable[[TrainingProgress], None],
+    stop_requested: Callable[[], bool],
 ) -> None:
     root = open_root(job.root)
     require_one_labeller(root, job.stage, job.config)  # for job files written by hand
@@ -77,7 +81,9 @@ def _train_stage(
     train_index, held_out_index = _indexes(root, distributed)
     configuration = run_configuration(root, job.stage, job.config)
     trainer_plan = TrainerPlan(plan.trainer, plan.logging, job.work, configuration)
-    trainer = Trainer(stage, train_index, held_out_index, trainer_plan, distributed, on_progress)
+    trainer = Trainer(
+        stage, train_index, held_out_index, trainer_plan, distributed, on_progress, stop_requested
+    )
     metrics = trainer.run()
     if distributed.is_first:
         write_results(job.work, metrics)
@@ -146,7 +152,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"usage: python -m training.jobs.worker JOB.json, got {list(arguments)}\n")
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train(TrainingJob.read(Path(arguments[0])))
+    try:
+        train(TrainingJob.read(Path(arguments[0])))
+    except TrainingStoppedError as stopped:
+        logger.info("%s", stopped)
+        return STOPPED_EXIT
     return 0
 
 

@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 RENDEZVOUS_VARIABLE: Final = "PDFGC_RENDEZVOUS"  # `init_method` of the process group
 LOOPBACK: Final = "lo"
 POLL_SECONDS: Final = 0.1
-GRACE_SECONDS: Final = 10.0  # between SIGTERM and SIGKILL
+GRACE_SECONDS: Final = 60.0  # between SIGTERM and SIGKILL: a step and a checkpoint
 
 
 def local_ranks_command(processes: int, module: str, *arguments: str) -> list[str]:

@@ -45,7 +45,7 @@ class CommandFailedError(RuntimeError):
 class Ending:
     """How a command is ended."""
 
-    grace_seconds: float = 10.0  # between SIGTERM and SIGKILL
+    grace_seconds: float = 60.0  # between SIGTERM and SIGKILL: time for a step and a checkpoint
 
 
 def run_command(

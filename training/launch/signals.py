@@ -15,6 +15,8 @@ from typing import Final
 from storage.atomic import is_alive
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STOPPED_EXIT: Final = 128 + signal.SIGTERM
+"""Exit code of a training process that was asked to stop and wrote a checkpoint."""
 SUPERVISOR_VARIABLE: Final = "PDFGC_SUPERVISOR"  # process id of the supervisor, for all its descendants
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
@@ -60,6 +62,30 @@ def remembered_signals() -> Generator[Callable[[], None]]:
     finally:
         for number in replaced:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def stop_requests() -> Generator[Callable[[], bool]]:
+    """Within, SIGINT and SIGTERM ask to stop and do nothing else.
+
+    Yields:
+        Whether one of them came. Outside the main thread, where no signal arrives, it never did.
+    """
+    if current_thread() is not main_thread():
+        yield lambda: False
+        return
+    received: list[int] = []
+
+    def record(number: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(number)
+
+    before = {number: signal.signal(number, record) for number in SIGNALS}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def die_with_parent() -> None:

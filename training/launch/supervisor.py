@@ -26,12 +26,14 @@ from training.launch.signals import adopt_orphans, die_with_parent
 
 POLL_SECONDS: Final = 0.2  # the end of the input wakes it at once
 RETRY_SECONDS: Final = 0.05
+LEFT_OVER_GRACE_SECONDS: Final = 10.0  # for what the command leaves running
 
 
 def supervise(command: Sequence[str], grace_seconds: float) -> int:
     """Run a command until it ends, the standard input ends, or SIGTERM, SIGINT or SIGHUP comes.
 
-    Then end all descendants of this process: SIGTERM, and SIGKILL after `grace_seconds`.
+    Then end the command and all other descendants of this process: SIGTERM, and SIGKILL after
+    `grace_seconds`.
 
     Returns:
         The command's exit code; 128 + the signal's number if a signal ended it.
@@ -51,7 +53,7 @@ def supervise(command: Sequence[str], grace_seconds: float) -> int:
     ended: dict[int, int] = {}
     while process.pid not in ended and not received and os.getppid() == caller and not _input_ended():
         _reap(ended)
-    _end_all(ended, grace_seconds)
+    _end_all(process, ended, grace_seconds)
     process.returncode = os.waitstatus_to_exitcode(ended[process.pid])
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
@@ -74,16 +76,25 @@ def _reap(ended: dict[int, int]) -> bool:
         ended[child] = status
 
 
-def _end_all(ended: dict[int, int], grace_seconds: float) -> None:
-    """End all descendants; returns when there are none."""
+def _end_all(command: "subprocess.Popen[bytes]", ended: dict[int, int], grace_seconds: float) -> None:
+    """End all descendants; returns when there are none.
+
+    SIGTERM to the command first, which ends its own helpers when it no longer needs them; to what it leaves
+    then; SIGKILL to all after the grace period.
+    """
     terminated: set[psutil.Process] = set()
     kill_at = time.monotonic() + grace_seconds
+    if command.pid not in ended:
+        os.kill(command.pid, signal.SIGTERM)  # not yet reaped, so the number is its own
+    has_ended = False
     while _reap(ended):
+        if command.pid in ended and not has_ended:
+            has_ended, kill_at = True, min(kill_at, time.monotonic() + LEFT_OVER_GRACE_SECONDS)
         for descendant in psutil.Process().children(recursive=True):
             try:
                 if time.monotonic() >= kill_at:
                     descendant.kill()
-                elif descendant not in terminated:
+                elif has_ended and descendant not in terminated:
                     terminated.add(descendant)
                     descendant.terminate()
             except psutil.NoSuchProcess:
@@ -94,7 +105,7 @@ def _end_all(ended: dict[int, int], grace_seconds: float) -> None:
 def main() -> int:
     """Read the command line and supervise."""
     parser = argparse.ArgumentParser(prog="python -m training.launch.supervisor", description=__doc__)
-    parser.add_argument("--grace-seconds", type=float, default=10.0)
+    parser.add_argument("--grace-seconds", type=float, default=60.0)
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     return supervise(arguments.command, arguments.grace_seconds)

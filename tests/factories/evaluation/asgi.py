@@ -39,6 +39,7 @@ def _scope(kind: str, path: str, headers: Mapping[str, str] | list[tuple[str, st
     items = headers.items() if isinstance(headers, Mapping) else headers
     return {
         "type": kind,
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "scheme": "ws" if kind == "websocket" else "http",
         "path": path,

@@ -19,6 +19,7 @@ from dagster import (
 from pipelines.metadata import AssetResult
 from pipelines.operations.local_runs import run_job
 from pipelines.training.launch import ReportIntervals, launch_training
+from storage.root import open_root
 from training.launch.process_group import Ending
 
 
@@ -28,6 +29,7 @@ def fake_stage(context: AssetExecutionContext) -> AssetResult:
     work = Path(os.environ["FAKE_WORK"])
     launch_training(
         context,
+        open_root(str(work)),
         work / "job.json",
         processes=1,
         worker="tests.factories.training.fake_training_worker",

@@ -6,6 +6,8 @@ and world size come from variables.
 
 import logging
 import os
+import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +15,22 @@ from pathlib import Path
 from tests.factories.training import toy_run
 from training.engine import checkpoint
 from training.engine.progress import TrainingProgress
+from training.engine.trainer import TrainingStoppedError
 from training.jobs.job import TrainingJob
 from training.jobs.worker import train
+from training.launch.signals import STOPPED_EXIT
 
 FOREVER_SECONDS = 600.0  # longer than any test waits
 LOG_NAME = "log.txt"
 
 
-def run(job_file: Path, variables: Mapping[str, str], pause_at_step: int, pause_in_checkpoint: int) -> None:
+def run(
+    job_file: Path,
+    variables: Mapping[str, str],
+    pause_at_step: int,
+    pause_in_checkpoint: int,
+    terminate_at_step: int,
+) -> None:
     """Train a job.
 
     Args:
@@ -29,6 +39,7 @@ def run(job_file: Path, variables: Mapping[str, str], pause_at_step: int, pause_
         pause_at_step: pause once this step was reported; 0: never.
         pause_in_checkpoint: pause once the files of this step's checkpoint are written, before its manifest;
             0: never.
+        terminate_at_step: SIGTERM to this process once this step was reported; 0: never.
     """
     os.environ.update(variables)
     toy_run.install()
@@ -46,5 +57,11 @@ def run(job_file: Path, variables: Mapping[str, str], pause_at_step: int, pause_
     def pause(progress: TrainingProgress) -> None:
         if progress.step == pause_at_step:
             time.sleep(FOREVER_SECONDS)
+        if progress.step == terminate_at_step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    train(TrainingJob.read(job_file), pause)
+    try:
+        train(TrainingJob.read(job_file), pause)
+    except TrainingStoppedError as stopped:
+        logging.getLogger(__name__).info("%s", stopped)
+        sys.exit(STOPPED_EXIT)

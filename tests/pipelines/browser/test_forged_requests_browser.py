@@ -26,7 +26,7 @@ START_TIMEOUT_SECONDS = 300  # generous, for a busy machine
 LAUNCH = """mutation {
   launchRun(executionParams: {
     selector: {
-      repositoryLocationName: "pipelines.definitions", repositoryName: "__repository__",
+      repositoryLocationName: "pdfgc", repositoryName: "__repository__",
       jobName: "reprocess_stale"
     },
     runConfigData: {ops: {}}, mode: "default"

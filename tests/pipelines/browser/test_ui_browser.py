@@ -35,7 +35,7 @@ REPORT_STAGE1 = """mutation {
 ADD_RUN = """mutation {
   addDynamicPartition(
     repositorySelector: {
-      repositoryLocationName: "pipelines.definitions", repositoryName: "__repository__"
+      repositoryLocationName: "pdfgc", repositoryName: "__repository__"
     },
     partitionsDefName: "training_runs", partitionKey: "default"
   ) { __typename }
@@ -164,7 +164,7 @@ def test_stage_is_launched_canceled_and_resumed(page: Page, deployment: Deployme
     cancel(page, first)
     assert kept_states(deployment)
     second = launch_pose(page)
-    expect(page.get_by_text("Resuming stage2_pose from step").first).to_be_visible()
+    expect(page.get_by_text("Starting stage2_pose at step").first).to_be_visible()
     cancel(page, second)
 
 

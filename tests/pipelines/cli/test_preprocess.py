@@ -17,12 +17,12 @@ from pipelines.checks import run_checks
 from pipelines.cli.main import main
 from pipelines.cli.preprocess import PreprocessRequest, run_preprocessing
 from pipelines.definitions import definitions
-from pipelines.deployed_settings import deployed
 from pipelines.operations.instance import ensure_dagster_home
 from pipelines.preprocessing.batch_builds import BatchBuilds
 from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.planned_batches import planned_batches
 from preprocessing.dataset.index import DATASET, WHOLE
+from preprocessing.orchestration.chosen_settings import read_chosen
 from preprocessing.orchestration.reprocessing import plan_reprocessing
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, step_settings, why_stale
 from preprocessing.sources.stored_catalog import SourceSettings, batch_keys, load_batch, scan_sources
@@ -95,8 +95,7 @@ def test_dagster_has_the_partition_and_its_metadata(root: UPath) -> None:
         assert materialization.partition == key
         assert materialization.metadata["clips"].value == 3
         shown = str(materialization.metadata["picture: contact sheet"].value)
-        assert shown.startswith("![picture](data:image/jpeg;base64,")
-        assert len(shown) < 100_000
+        assert shown.startswith(f"![picture](/files/pictures/clips/{key}/contact_sheet-")
 
 
 def test_changed_threshold_makes_one_step_stale(root: UPath) -> None:
@@ -197,9 +196,7 @@ def sensor_result(instance: DagsterInstance, cursor: str | None = None) -> Senso
     return result
 
 
-def test_reprocess_stale_rebuilds_the_stale_steps_only(root: UPath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PDFGC__PREPROCESSING__EYE_ANCHORS__SWAP__COLOUR_SPREAD", "0.4")
-    changed = deployed(PreprocessingSettings)
+def test_reprocess_stale_rebuilds_with_its_settings_and_no_run_undoes_it(root: UPath) -> None:
     form = {"eye_anchors": {"swap": {"colour_spread": 0.4}}}
     resources = {"preprocessing": {"config": form}}
     with DagsterInstance.get() as instance:
@@ -225,17 +222,30 @@ def test_reprocess_stale_rebuilds_the_stale_steps_only(root: UPath, monkeypatch:
         assert isinstance(again, SkipReason)
         before = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
         job = definitions.resolve_job_def("preprocess").get_subset(asset_selection=set(steps))
+        assert request.run_config == {"resources": resources}
         done = job.execute_in_process(
-            instance=instance,
-            partition_key=request.partition_key,
-            run_config={"resources": resources | {"workspace": {"config": {"workers": 1}}}},
+            instance=instance, partition_key=request.partition_key, run_config=request.run_config
         )
         assert done.success
+        shown = done.asset_materializations_for_node("eye_anchors")[0].metadata["settings"].value
+        assert shown == "- eye_anchors.swap.colour_spread: 0.4"
+        # A nightly run with the deployment's settings keeps what was chosen; a job makes it hold for all.
+        assert plan_reprocessing(root, PreprocessingSettings()).stale == ()
+        assert list(read_chosen(root).batches) == [request.partition_key]
+        job = definitions.resolve_job_def("adopt_settings")
+        assert job.execute_in_process(instance=instance).success  # those of the last plan
+        chosen = read_chosen(root)
+        assert chosen.adopted is not None
+        assert (chosen.adopted.changes, chosen.batches) == ({"eye_anchors.swap.colour_spread": 0.4}, {})
+        assert plan_reprocessing(root, PreprocessingSettings()).stale == ()
+        ops = {"adopt_settings": {"config": {"forget": True}}}
+        assert job.execute_in_process(instance=instance, run_config={"ops": ops}).success
+        (stale,) = plan_reprocessing(root, PreprocessingSettings()).stale
+        assert stale.reasons == {"eye_anchors": "setting swap.colour_spread: 0.4 -> 0.35"}
     after = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
     built = {name for name in STEPS if before[name] != after[name]}
     assert "eye_anchors" in built
     assert built <= {"eye_anchors", "shards"}
-    assert plan_reprocessing(root, changed).stale == ()
 
 
 def test_status_fits_80_columns_and_has_json(root: UPath, monkeypatch: pytest.MonkeyPatch) -> None:

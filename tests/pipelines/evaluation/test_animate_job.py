@@ -88,7 +88,7 @@ def test_job_shows_the_video_its_sheet_and_notes(tmp_path: Path, inputs: dict[st
     assert shown["duration (s)"].value == 0.24
     assert "frames per second" in shown
     assert shown["notes"].value == "- no driver for pose, eye, expression: neutral"
-    assert str(shown["picture: contact sheet"].value).startswith("![picture](data:image/jpeg;base64,")
+    assert str(shown["picture: contact sheet"].value).startswith("![picture](/files/pictures/animate/")
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from evaluation.report import summary
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.cli.evaluate import run_evaluation
 from pipelines.cli.main import main
-from pipelines.evaluation.baseline_run import NO_REGRESSION, BaselineResource, baseline_run
+from pipelines.evaluation.baseline_run import NO_REGRESSION, set_baseline_job
 from pipelines.evaluation.report import evaluation_report
 from pipelines.operations import local_runs
 from pipelines.operations.local_runs import JobFailedError
 from pipelines.partitions import add_training_run
-from pipelines.resources import WorkspaceResource
+from pipelines.resources import BaselineResource, WorkspaceResource
 from storage.publishing import Published, current
 from tests.factories.evaluation.published_reports import publish_report
 from tests.factories.evaluation.report import metric_records
@@ -55,36 +55,36 @@ def published_report(root: UPath, run: str, *_: object, **__: object) -> Publish
     return published
 
 
-def materialise(
-    run: str, *, report: bool = True, set_baseline: bool = True, **config: Any
-) -> ExecuteInProcessResult:
-    assets = [*([evaluation_report] if report else []), *([baseline_run] if set_baseline else [])]
+def materialise_report(run: str) -> ExecuteInProcessResult:
     with DagsterInstance.ephemeral() as instance:
         add_training_run(instance, run)
         return materialize(
-            [evaluation_report, baseline_run],
-            selection=[asset.key for asset in assets],
+            [evaluation_report],
             instance=instance,
             partition_key=run,
-            resources={
-                "workspace": WorkspaceResource(),
-                "baseline": BaselineResource(),
-            },
-            run_config={"ops": {"baseline_run": {"config": {"note": "why", **config}}}}
-            if set_baseline
-            else {},
+            resources={"workspace": WorkspaceResource(), "baseline": BaselineResource()},
             raise_on_error=False,
         )
 
 
+def set_baseline(run: str, **config: Any) -> ExecuteInProcessResult:
+    values = {"run": run, "note": "why", **config}
+    return set_baseline_job.execute_in_process(
+        run_config={"ops": {"set_baseline": {"config": values}}},
+        resources={"workspace": WorkspaceResource(), "baseline": BaselineResource()},
+        raise_on_error=False,
+    )
+
+
 def test_failed_check_blocks_a_worse_run(root: UPath) -> None:
-    first = materialise("old")
+    first = materialise_report("old")
     assert first.success
+    assert set_baseline("old").success
     (passed,) = first.get_asset_check_evaluations()
     assert (passed.check_name, passed.passed, passed.blocking) == (NO_REGRESSION, True, True)
     assert "no baseline run is set" in (passed.description or "")
 
-    second = materialise("worse")
+    second = materialise_report("worse")
     assert not second.success
     (failed,) = second.get_asset_check_evaluations()
     assert not failed.passed
@@ -98,10 +98,12 @@ def test_failed_check_blocks_a_worse_run(root: UPath) -> None:
 
 
 def test_equal_run_becomes_the_baseline(root: UPath) -> None:
-    assert materialise("old").success
-    result = materialise("same")
+    assert set_baseline("old").success
+    result = set_baseline("same")
     assert result.success
-    metadata = result.asset_materializations_for_node("baseline_run")[0].metadata
+    (event,) = result.get_asset_materialization_events()
+    assert (event.asset_key, event.partition) == (AssetKey("baseline_run"), "same")
+    metadata = event.materialization.metadata
     assert metadata["run"].value == "same"
     assert str(metadata["comparison with the previous baseline run"].value).startswith(
         "no regression against baseline run 'old'"
@@ -111,14 +113,16 @@ def test_equal_run_becomes_the_baseline(root: UPath) -> None:
     assert last.run == "same"
 
 
-def test_asset_alone_refuses_a_worse_run_unless_allowed(root: UPath) -> None:
-    assert materialise("old", report=False).success
-    refused = materialise("worse", report=False)
+def test_job_refuses_a_worse_run_unless_allowed(root: UPath) -> None:
+    assert set_baseline("old").success
+    refused = set_baseline("worse")
     assert not refused.success
-    error = refused.failure_data_for_node("baseline_run")
+    error = refused.failure_data_for_node("set_baseline")
     assert error is not None
-    assert "run 'worse' is not set as the baseline: regression against baseline run 'old'" in str(error.error)
-    allowed = materialise("worse", report=False, allow_regression=True)
+    assert error.user_failure_data is not None
+    reason = str(error.user_failure_data.description)
+    assert reason.startswith("run 'worse' is not set as the baseline: regression against baseline run 'old'")
+    allowed = set_baseline("worse", allow_regression=True)
     assert allowed.success
     last = current_baseline_run(root)
     assert last is not None
@@ -127,7 +131,7 @@ def test_asset_alone_refuses_a_worse_run_unless_allowed(root: UPath) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_unknown_metric_fails_the_check() -> None:
-    assert materialise("old", report=False).success
+    assert set_baseline("old").success
     with DagsterInstance.ephemeral() as instance:
         add_training_run(instance, "same")
         result = materialize(

@@ -12,6 +12,7 @@ from dagster import (
     DagsterRunStatus,
     RunRequest,
     SensorResult,
+    SkipReason,
     build_sensor_context,
 )
 from dagster._core.test_utils import create_run_for_test
@@ -39,6 +40,8 @@ def instance() -> Iterator[DagsterInstance]:
 
 def tick(instance: DagsterInstance) -> list[RunRequest]:
     result = new_videos(build_sensor_context(instance))
+    if isinstance(result, SkipReason):
+        return []
     assert isinstance(result, SensorResult)
     return list(result.run_requests or [])
 
@@ -100,3 +103,19 @@ def test_scan_is_requested_again_after_an_hour() -> None:
     keys = [scan_requests(UNSEEN, seconds)[0].run_key for seconds in (0.0, 3599.0, 3600.0)]
     assert keys[0] == keys[1] != keys[2]
     assert scan_requests(UnseenFiles(0, 3, "", (), ()), 0.0) == []
+
+
+def test_tick_without_work_says_why(
+    videos: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(videos / "a.mp4", seconds_ago=0)
+    skipped = new_videos(build_sensor_context(instance))
+    assert isinstance(skipped, SkipReason)
+    assert skipped.skip_message == (
+        "0 new files in 1 watched folders, 1 still being copied; 0 batches requested, 0 waiting"
+    )
+    monkeypatch.delenv("PDFGC_VIDEOS")
+    skipped = new_videos(build_sensor_context(instance))
+    assert isinstance(skipped, SkipReason)
+    assert skipped.skip_message is not None
+    assert skipped.skip_message.startswith("no folder is watched: ")

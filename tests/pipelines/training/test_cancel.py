@@ -155,4 +155,6 @@ def test_running_stage_reports_losses_and_time_left(fake_run: FakeRun) -> None:
     assert records
     observation = records[0].asset_observation
     assert observation is not None
-    assert str(observation.metadata["picture: losses"].value).startswith("![picture](data:image/png;base64,")
+    assert str(observation.metadata["picture: losses"].value).startswith(
+        "![picture](/files/pictures/training/run/fake_stage/losses-"
+    )

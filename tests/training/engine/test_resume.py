@@ -27,6 +27,7 @@ from training.engine.checkpoint import (
 )
 from training.engine.progress import METRICS_NAME, read_metrics
 from training.jobs.job import TrainingJob
+from training.launch.signals import STOPPED_EXIT
 
 pytestmark = pytest.mark.slow
 TIMEOUT_SECONDS = 300.0
@@ -43,7 +44,9 @@ def make_job(
     return job
 
 
-def start(job: Path, ranks: int, pause_at_step: int = 0, pause_in_checkpoint: int = 0) -> list[BaseProcess]:
+def start(
+    job: Path, ranks: int, pause_at_step: int = 0, pause_in_checkpoint: int = 0, terminate_at_step: int = 0
+) -> list[BaseProcess]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([resume_child.__name__])
     with socket.socket() as free:
@@ -53,7 +56,7 @@ def start(job: Path, ranks: int, pause_at_step: int = 0, pause_in_checkpoint: in
     started: list[BaseProcess] = []
     for rank in range(ranks):
         variables = {"RANK": str(rank), "LOCAL_RANK": str(rank)} | world if ranks > 1 else {}
-        arguments = (job, variables, pause_at_step, pause_in_checkpoint)
+        arguments = (job, variables, pause_at_step, pause_in_checkpoint, terminate_at_step)
         process = context.Process(target=resume_child.run, args=arguments)
         process.start()
         started.append(process)
@@ -123,7 +126,10 @@ def test_run_killed_at_any_step_resumes_bit_for_bit(
     print(f"killed at step {at}")  # noqa: T201
     kill_when(lambda: last_step(killed) == at, start(job, ranks, pause_at_step=at))
     train(job, ranks)
-    assert f"Resuming {stage} from step {at // 3 * 3} " in job.with_name(resume_child.LOG_NAME).read_text()
+    assert (
+        f"Starting {stage} at step {at // 3 * 3} of {STEPS}, from checkpoint "
+        in job.with_name(resume_child.LOG_NAME).read_text()
+    )
     assert_equal_results(uninterrupted, killed)
     steps = [
         [line["step"] for line in read_metrics(folder / "work" / METRICS_NAME) if "losses" in line]
@@ -141,7 +147,24 @@ def test_run_killed_in_a_checkpoint_resumes_from_the_previous(tmp_path: Path, to
         start(job, 1, pause_in_checkpoint=6),
     )
     train(job, 1)
-    assert "Resuming stage3_expression from step 3 " in job.with_name(resume_child.LOG_NAME).read_text()
+    assert "Starting stage3_expression at step 3 of " in job.with_name(resume_child.LOG_NAME).read_text()
     assert_equal_results(uninterrupted, killed)
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000006", "step-00000008"]
     assert json.loads((checkpoints / "step-00000008" / "manifest.json").read_text())["step"] == STEPS
+
+
+def test_run_that_is_terminated_writes_a_checkpoint(tmp_path: Path, toy_root: UPath) -> None:
+    """SIGTERM to rank 0: both ranks stop at the same step."""
+    uninterrupted, stopped = tmp_path / "uninterrupted", tmp_path / "stopped"
+    train(make_job(uninterrupted, toy_root, "perception", 2), 2)
+    job = make_job(stopped, toy_root, "perception", 2)
+    for process in start(job, 2, terminate_at_step=4):
+        process.join(TIMEOUT_SECONDS)
+        assert process.exitcode == STOPPED_EXIT
+    log = job.with_name(resume_child.LOG_NAME).read_text()
+    assert f"perception stopped at step 5 of {STEPS}; launch the same again to go on" in log
+    newest = newest_checkpoint(stopped / "work" / CHECKPOINTS_FOLDER)
+    assert newest is not None
+    assert newest.name == "step-00000005"
+    train(job, 2)
+    assert_equal_results(uninterrupted, stopped)

@@ -105,6 +105,15 @@ def test_logging_config_does_not_change_the_weights(
     assert len(list((tmp_path / "1" / "samples").iterdir())) == 4
 
 
+def test_trainer_also_saves_checkpoints_by_time(
+    tmp_path: Path, toy_root: UPath, set_logging: Callable[[LoggingConfig], None]
+) -> None:
+    set_logging(QUIET.replace(checkpoint_every_steps=100, checkpoint_every_minutes=1e-9, checkpoints_kept=9))
+    run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=3))
+    saved = sorted(path.name for path in (tmp_path / "work" / CHECKPOINTS_FOLDER).iterdir())
+    assert saved == ["step-00000001", "step-00000002", "step-00000003"]
+
+
 def test_trainer_rejects_checkpoint_of_other_settings(
     tmp_path: Path, toy_root: UPath, set_logging: Callable[[LoggingConfig], None]
 ) -> None:

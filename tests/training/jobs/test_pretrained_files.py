@@ -153,7 +153,7 @@ def test_run_with_weights_is_published_extended_and_reloaded(
     run_stage(toy_root, "stage1_motion", config, launch)
     longer = config.replace(steps=2)
     published = run_stage(toy_root, "stage1_motion", longer, launch)
-    assert "Resuming stage1_motion from step 1 " in caplog.text
+    assert "Starting stage1_motion at step 1 of " in caplog.text
     digest = file_sha256(file)
     settings = published.manifest.settings
     assert {name: settings[name] for name in settings if name not in WITHOUT_WEIGHTS} == {

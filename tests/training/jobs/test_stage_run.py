@@ -77,7 +77,7 @@ def test_extended_run_equals_one_long_run(toy_root: UPath, launcher: Launcher, s
     grown = run(toy_root, make_config("grown", 7), launcher, stage)
     assert launcher.checkpoints == [[], ["step-00000004"]]
     assert f"Extending {stage} from step 4 to 7\n" in launcher.logs[1]
-    assert f"Resuming {stage} from step 4 (checkpoints/step-00000004)" in launcher.logs[1]
+    assert f"Starting {stage} at step 4 of 7, from checkpoint step-00000004" in launcher.logs[1]
     long = run(toy_root, make_config("long", 7), launcher, stage)
     assert same_weights(grown, long)
     states = [
@@ -103,7 +103,7 @@ def test_run_stage_skips_up_to_date_unless_forced(toy_root: UPath, launcher: Lau
     assert same_weights(first, forced)
     run(toy_root, make_config("twice", 5), launcher, force=True)
     assert launcher.checkpoints == [[], [], []]
-    assert not any("Resuming" in log for log in launcher.logs)
+    assert not any("from checkpoint" in log for log in launcher.logs)
 
 
 def test_reload_stage_rejects_damaged_files(toy_root: UPath, launcher: Launcher) -> None:
