@@ -62,7 +62,7 @@ def check_settings(run_config: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: a value is out of its bounds, such as ``steps must be >= 0, got -5``.
     """
-    for name, section in run_config.get("resources", {}).items():
+    for name, section in (run_config.get("resources") or {}).items():
         if name in RESOURCES and isinstance(config := section.get("config"), Mapping):
             RESOURCES[name](**config).to_settings()
 

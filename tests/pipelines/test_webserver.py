@@ -12,7 +12,7 @@ from dagster_webserver import cli
 from starlette.types import ASGIApp
 
 from pipelines import webserver
-from pipelines.cli.dev import serve_guarded
+from pipelines.cli.dev import option, serve_guarded
 from pipelines.operations.settings import OperationsSettings
 from pipelines.webserver import allowed_names
 from tests.factories.evaluation.asgi import LOCAL, open_websocket, send_request
@@ -118,3 +118,9 @@ def test_dev_starts_the_guarded_server(tmp_path: Path, monkeypatch: pytest.Monke
     webserver_command, daemon_command = started
     assert webserver_command[1:5] == ["-m", "pipelines.webserver", "--port", "3001"]
     assert daemon_command[1:4] == ["-m", "dagster._daemon", "run"]
+
+
+def test_option_of_dev_is_read_in_both_forms() -> None:
+    assert option(("--host", "::1", "--port", "3001"), "--port", "-p") == "3001"
+    assert option(("--port=3002",), "--port") == "3002"
+    assert option(("--port",), "--port") is None

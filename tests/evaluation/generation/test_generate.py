@@ -28,6 +28,7 @@ from evaluation.records import (
 from storage.fingerprint import file_sha256
 from storage.manifest import Input
 from storage.publishing import Published
+from storage.root import open_root
 from tests.factories.evaluation.evaluation_root import TOY_EVALUATION, evaluation_root
 from tests.factories.evaluation.pixel_head import colour, pixel_head
 from training.data.index import open_current
@@ -172,3 +173,9 @@ def test_cached_head_encodes_once_with_equal_codes() -> None:
     assert first.expression.equal(head.motion(crops).expression)
     mels = np.linspace(0, 1, 2 * 80 * 20, dtype=np.float32).reshape(2, 1, 80, 20)
     assert cached.lip(mels[[1, 0, 1]]).equal(head.lip(mels)[[1, 0, 1]])
+
+
+def test_missing_run_is_told_first_with_those_that_exist(tmp_path: Path) -> None:
+    message = r"^run 'nobody' has not trained stage3_expression under .*; runs that have: none$"
+    with pytest.raises(ValueError, match=message):
+        run_generated_videos(open_root(str(tmp_path)), EvaluationConfig(run="nobody"))

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.main import main
+from pipelines.preprocessing.source_videos import require_folder
 from pipelines.resources import SourcesResource
 from preprocessing.sources.remote import BucketPath
 
@@ -57,3 +58,10 @@ def test_a_bucket_that_is_not_there_is_one_clear_line(root: Path) -> None:
     assert result.output.startswith("Error: s3://no-such-bucket/videos cannot be listed: ")
     assert result.output.count("\n") == 1
     assert not root.exists()
+
+
+def test_missing_folder_names_its_nearest_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"vidoes; .* has no vidoes; did you mean videos\?$"):
+        require_folder(tmp_path / "vidoes" / "person-a")
+    require_folder(tmp_path / "videos")
