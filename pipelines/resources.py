@@ -37,10 +37,10 @@ class WorkspaceResource(resource_class(WorkspaceSettings)):
     """The root folder, and how a run executes."""
 
     if TYPE_CHECKING:
-        root: str
-        workers: int
-        force: bool
-        retry: bool
+        root: str = ""
+        workers: int = 0
+        force: bool = False
+        retry: bool = False
 
     def open(self) -> UPath:
         """Open the root."""

@@ -12,7 +12,7 @@ from dagster import (
     OpExecutionContext,
 )
 from dagster._core.errors import DagsterUserCodeProcessError
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from pipelines.operations.retries import retry_transient_errors
 from pipelines.resources import RESOURCES

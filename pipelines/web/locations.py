@@ -50,7 +50,8 @@ def build_link(published: Published, name: str = "") -> UrlMetadataValue:
 
 def root_location(root: UPath, path: UPath | Path) -> str | None:
     """Where a path is below a root; None outside it."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+    there = UPath(path)
+    return there.relative_to(root).as_posix() if there.is_relative_to(root) else None
 
 
 def picture_at(location: str) -> MarkdownMetadataValue:

@@ -7,7 +7,7 @@ progress, and is built anew when a stage has been added. TensorBoard is imported
 import warnings
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from a2wsgi import WSGIMiddleware
 from starlette.concurrency import run_in_threadpool
@@ -57,7 +57,7 @@ class TensorBoards:
         with self._lock:
             if key not in self._apps:
                 self._apps = dict([*self._apps.items()][-RUNS_KEPT + 1 :])
-                self._apps[key] = WSGIMiddleware(build_app(run, key[1]))
+                self._apps[key] = cast("ASGIApp", WSGIMiddleware(build_app(run, key[1])))
             return self._apps[key]
 
 
@@ -78,21 +78,21 @@ def event_folders(root: UPath, run: str) -> dict[str, str]:
 
 def build_app(run: str, folders: str) -> WsgiApp:
     """TensorBoard's application for `stage:folder,stage:folder`; it reads on in a thread."""
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # it uses pkg_resources
+    with warnings.catch_warnings(action="ignore"):  # it uses pkg_resources and html5lib
         from tensorboard import default, program
-    from tensorboard.backend.application import TensorBoardWSGIApp
-    from tensorboard.backend.event_processing.data_ingester import LocalDataIngester
+        from tensorboard.backend.application import TensorBoardWSGIApp
+        from tensorboard.backend.event_processing.data_ingester import LocalDataIngester
 
-    board = program.TensorBoard(plugins=default.get_plugins())
-    prefix = f"{path_prefix()}{TENSORBOARD}/{run}"
-    options = ("--path_prefix", prefix, "--reload_interval", str(RELOAD_SECONDS), "--load_fast", "false")
-    board.configure(argv=["tensorboard", "--logdir_spec", folders, *options])
-    ingester: Any = LocalDataIngester(board.flags)
-    ingester.start()
-    return TensorBoardWSGIApp(
-        board.flags,
-        board.plugin_loaders,
-        ingester.data_provider,
-        board.assets_zip_provider,
-        ingester.deprecated_multiplexer,
-    )
+        board = program.TensorBoard(plugins=default.get_plugins())
+        prefix = f"{path_prefix()}{TENSORBOARD}/{run}"
+        options = ("--path_prefix", prefix, "--reload_interval", str(RELOAD_SECONDS), "--load_fast", "false")
+        board.configure(argv=["tensorboard", "--logdir_spec", folders, *options])
+        ingester: Any = LocalDataIngester(board.flags)
+        ingester.start()
+        return TensorBoardWSGIApp(
+            board.flags,
+            board.plugin_loaders,
+            ingester.data_provider,
+            board.assets_zip_provider,
+            ingester.deprecated_multiplexer,
+        )
