@@ -9,7 +9,7 @@ of them, one WebDataset sample. Every dataclass validates itself when built: sha
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,7 @@ class Clip:
     video_sound: VideoSound = field(repr=False)
     scores: dict[str, float] = field(default_factory=dict)  # of the step `clips`, by name
     speech: NDArray[np.float32] | None = field(default=None, repr=False)  # [T] probability, 0 to 1
+    annotations: dict[str, Any] = field(default_factory=dict)  # of a list: emotion, language, licence, others
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key):

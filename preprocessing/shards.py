@@ -49,6 +49,8 @@ def encode_clip(clip: Clip) -> dict[str, bytes]:
         "video_loudness": clip.video_sound.loudness,
     }
     members = {f"{number:03d}.jpg": jpeg for number, jpeg in enumerate(clip.frames_jpeg)}
+    if clip.annotations:
+        meta["annotations"] = clip.annotations
     if clip.speech is not None:
         members["speech.npy"] = encode_array(clip.speech)
     return members | {
@@ -116,6 +118,7 @@ def _decode_clip(key: str, members: Mapping[str, bytes], meta: Mapping[str, Any]
         ),
         scores=meta["scores"],
         speech=_optional_array(key, members, "speech.npy"),
+        annotations=meta.get("annotations", {}),
     )
 
 

@@ -4,8 +4,9 @@ Imports no torch.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class DrivingClip:
         path: The clip's key; drivers of one clip are encoded once.
         sound: [T * 640] float32 mono at 16 kHz.
         video_sound: What is around it in its video.
+        annotations: Labels of a list, such as the emotion.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class DrivingClip:
     frames_jpeg: tuple[bytes, ...]
     sound: NDArray[np.float32]
     video_sound: VideoSound
+    annotations: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def crops(self, count: int) -> Iterator[NDArray[np.uint8]]:
         """The first `count` aligned crops [224, 224, 3] RGB.
@@ -75,7 +78,13 @@ class ClipReader:
         """
         clip = self._decoded(key)
         return DrivingClip(
-            Path(key), clip.identity, clip.source, clip.frames_jpeg, clip.sound, clip.video_sound
+            Path(key),
+            clip.identity,
+            clip.source,
+            clip.frames_jpeg,
+            clip.sound,
+            clip.video_sound,
+            clip.annotations,
         )
 
     def _decoded(self, key: str) -> Clip:

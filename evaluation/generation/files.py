@@ -12,7 +12,7 @@ Every stream of pictures is of RGB frames, uint8 [S, S, 3]. Torch and FFmpeg are
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,7 @@ class ClipFacts:
     relative_path: str  # of the source below its scanned folder
     first_frame: int  # on the source's 25 fps grid
     frames: int
+    annotations: dict[str, Any] = field(default_factory=dict[str, Any])  # labels of a list
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ class VideoFacts:
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
+        data = asdict(self)
+        for facts in data["clips"].values():
+            if not facts["annotations"]:
+                del facts["annotations"]
+        path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
     @staticmethod
     def read(path: Path) -> "VideoFacts":

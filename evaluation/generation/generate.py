@@ -212,7 +212,14 @@ def _write_clip(renderer: _Renderer, key: str) -> ClipFacts:
     if not path.is_file():
         write_video(path, clip.crops(frames), FRAMES_PER_SECOND, clip.sound, settings=NEAR_LOSSLESS)
     source = clip.source
-    return ClipFacts(clip.identity, source.video_id, source.relative_path, source.first_frame, frames)
+    return ClipFacts(
+        clip.identity,
+        source.video_id,
+        source.relative_path,
+        source.first_frame,
+        frames,
+        dict(clip.annotations),
+    )
 
 
 def _write_video(renderer: _Renderer, reenactment: Reenactment) -> None:

@@ -53,6 +53,7 @@ from evaluation.records import (
     Task,
     write_records,
 )
+from evaluation.suites.labelled_expressions import labelled_expressions, write_labelled_expressions
 from preprocessing.process_pool import default_workers
 from preprocessing.table_schema import column, table_schema
 from storage.fingerprint import file_sha256
@@ -160,6 +161,7 @@ def run_control_evaluation(
                 measure_official(results, panels, reader)
         write_records(work / RECORDS_TABLE, results.records)
         write_pretrained_weights(work, files.values())
+        write_labelled_expressions(labelled_expressions(results.records, generated), work)
         pq.write_table(pa.Table.from_pylist(results.cells, schema=MATRIX_SCHEMA), work / MATRIX_TABLE)
         scores = {f"{name} score": round(value, 4) for name, value in results.scores.items()}
         counts = {"records": len(results.records), "clips_with_truth": len(sources), **scores}

@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "preprocess",
     "score",
     "settings",
+    "sources",
     "status",
     "train",
     "weights",

@@ -7,7 +7,6 @@ score and threshold.
 import math
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.archive import ArchiveWriter, Place, read_some_members
+from preprocessing.clips.listed import SourceOfClips, facts_of_sources, find_segment, of_segment
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.face_tracks import read_candidates, read_video_facts
@@ -98,14 +98,6 @@ class ClipSettings(Settings):
     )
 
 
-@dataclass(frozen=True)
-class SourceOfClips:
-    """The catalog's identity and path of a video."""
-
-    identity: str
-    relative_path: str
-
-
 def make_clips(
     sources: Mapping[str, SourceOfClips],
     face_tracks: Path,
@@ -143,6 +135,8 @@ def make_clips(
                 )
                 row |= clip.scores
                 row |= _first_refusal(row, candidate["main_face"], settings)
+                if source.segments:
+                    clip, row = _listed(clip, row, candidate["main_face"], source, settings)
                 if row["accepted"]:
                     place = archive.write(clip.key, encode_clip(clip))
                     row |= {"offset_bytes": place.offset_bytes, "size_bytes": place.size_bytes}
@@ -150,6 +144,19 @@ def make_clips(
     rows.sort(key=lambda row: row["key"])
     write_clip_table(folder, rows)
     return _report(rows, face_tracks)
+
+
+def _listed(
+    clip: Clip, row: dict[str, Any], main_face: bool, source: SourceOfClips, settings: ClipSettings
+) -> tuple[Clip, dict[str, Any]]:
+    """The clip and its row by the segment that it is part of: a face that is listed is the main one."""
+    segment = find_segment(clip, source, row["face_size_px"])
+    if segment is None:
+        refusal = {"accepted": False, "reason": "not_the_listed_face", "score": row["face_size_px"]}
+        return clip, row | refusal | {"threshold": None}
+    is_main = main_face or segment.box_at(clip.source.first_frame) is not None
+    clip = of_segment(clip, segment, is_main=is_main)
+    return clip, row | _first_refusal(row, is_main, settings) | {"identity": clip.identity}
 
 
 def _row(candidate: Mapping[str, Any], source: SourceOfClips) -> dict[str, Any]:
@@ -305,7 +312,16 @@ def _report(rows: list[dict[str, Any]], face_tracks: Path) -> BuildReport:
 
 
 def _video_facts(batch: VideoBatch) -> JsonValue:
-    return [[video.video_id, video.identity, video.relative_path] for video in batch.videos]
+    facts: list[JsonValue] = [
+        [
+            video.video_id,
+            video.identity,
+            video.relative_path,
+            *facts_of_sources(video.segments, video.picture_px),
+        ]
+        for video in batch.videos
+    ]
+    return facts
 
 
 def _recipe_settings(settings: ClipSettings) -> dict[str, Any]:
@@ -314,7 +330,8 @@ def _recipe_settings(settings: ClipSettings) -> dict[str, Any]:
 
 def _build(run: StepRun[ClipSettings]) -> BuildReport:
     sources = {
-        video.video_id: SourceOfClips(video.identity, video.relative_path) for video in run.batch.videos
+        video.video_id: SourceOfClips(video.identity, video.relative_path, video.segments, video.picture_px)
+        for video in run.batch.videos
     }
     face_tracks = run.upstream["face_tracks"]
     alignment = cast("Mapping[str, CropMode]", run.upstream_settings["face_tracks"]["alignment"])

@@ -8,7 +8,7 @@ NAME, and no video may have two of them.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,8 +90,12 @@ def read_splits(folder: Path) -> dict[str, Split]:
     return dict(zip(table["main_identity"].to_pylist(), table["split"].to_pylist(), strict=True))
 
 
-def join_indices(shards: Mapping[str, ShardSet]) -> tuple[pa.Table, pa.Table]:
+def join_indices(shards: Mapping[str, ShardSet], known: Container[str] = ()) -> tuple[pa.Table, pa.Table]:
     """The samples of all batches, without their split, and all shards.
+
+    Args:
+        shards: by batch.
+        known: main identities of the previous data set, which stay main identities where they can.
 
     Raises:
         ValueError: a key is in two shards, a video has two main identities, or a shard is not in its
@@ -128,7 +132,7 @@ def join_indices(shards: Mapping[str, ShardSet]) -> tuple[pa.Table, pa.Table]:
     joined = pa.concat_tables(indices)
     _refuse_duplicates(joined)
     _refuse_shared_videos(joined)
-    return joined, pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA)
+    return _join_people_of_one_video(joined, known), pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA)
 
 
 def _refuse_duplicates(index: pa.Table) -> None:
@@ -144,11 +148,35 @@ def _refuse_shared_videos(index: pa.Table) -> None:
     names = ("video_id", "main_identity", "batch")
     for video, identity, batch in zip(*(index[name].to_pylist() for name in names), strict=True):
         owner, first_batch = owners.setdefault(video, (identity, batch))
-        if owner != identity:
+        if owner != identity and first_batch != batch:
             raise ValueError(
                 f"video {video} has main identity {owner!r} in batch {first_batch} and {identity!r} in batch "
                 f"{batch}, and could be in two splits; build the clips of both batches again"
             )
+
+
+def _join_people_of_one_video(index: pa.Table, known: Container[str]) -> pa.Table:
+    """Give people whom a list names in one video the same main identity, so that they share a split.
+
+    It is one that is known, else the first by name; who shares videos with several others joins all of them.
+    """
+    parents: dict[str, str] = {}
+
+    def first_of(identity: str) -> str:
+        while (parent := parents.setdefault(identity, identity)) != identity:
+            identity = parent
+        return identity
+
+    pairs = index.group_by(["video_id", "main_identity"]).aggregate([]).to_pylist()
+    owner_of: dict[str, str] = {}
+    for pair in sorted(pairs, key=lambda pair: (pair["video_id"], pair["main_identity"])):
+        owner = owner_of.setdefault(pair["video_id"], pair["main_identity"])
+        both = (first_of(owner), first_of(pair["main_identity"]))
+        first, second = sorted(both, key=lambda identity: (identity not in known, identity))
+        parents[second] = first
+    names = [first_of(identity) for identity in index["main_identity"].to_pylist()]
+    place = index.schema.get_field_index("main_identity")
+    return index.set_column(place, index.schema.field(place), pa.array(names, pa.string()))
 
 
 def splits_table(splits: Mapping[str, Split], index: pa.Table) -> pa.Table:

@@ -41,7 +41,10 @@ from preprocessing.pictures.histograms import draw_histograms
 from preprocessing.pictures.mesh_sheet import clip_face, draw_faces
 from preprocessing.schema import FRAMES_PER_SECOND, INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
 from preprocessing.shards import decode_clip
+from preprocessing.sources.lists.stored import listed_splits
 from preprocessing.sources.stored_catalog import batch_keys
+from storage.fingerprint import fingerprint
+from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
 from storage.root import local_copy
 from storage.settings import Settings
@@ -83,10 +86,12 @@ def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) 
     before = current(root, DATASET, WHOLE)
     splits_before = read_splits(local_copy(before.directory)) if before is not None else {}
     inputs = {key: published.as_input() for key, published in batches.items()}
+    if listed := listed_splits(root):
+        inputs["listed_splits"] = Input(fingerprint(listed))
 
     def build(folder: Path) -> BuildReport:
         shards = {key: _shard_set(published) for key, published in batches.items()}
-        return make_dataset(shards, splits_before, settings, folder)
+        return make_dataset(shards, splits_before, settings, folder, listed)
 
     return materialise(root, Recipe(DATASET, WHOLE, CODE_VERSION, settings, inputs), build, force=force)
 
@@ -101,6 +106,7 @@ def make_dataset(
     splits_before: Mapping[str, Split],
     settings: DatasetSettings,
     folder: Path,
+    listed: Mapping[str, Split] | None = None,
 ) -> BuildReport:
     """Join the shards of batches.
 
@@ -109,16 +115,19 @@ def make_dataset(
         splits_before: main identity -> split, of the previous data set; {} if there is none.
         settings: of the step.
         folder: where to write.
+        listed: identity -> the split that a list gives it; of people in one video, the one held out most.
 
     Raises:
         ValueError: a key is in two shards, a video has two main identities, samples have another schema
             version or different labellers, or a shard does not match its index.
     """
-    index, shard_table = join_indices(shards)
-    splits = assign_splits(index["main_identity"].to_pylist(), splits_before, settings.splits)
+    index, shard_table = join_indices(shards, splits_before)
+    people = _people(index)
+    given = _listed_of_main(people, listed or {})
+    splits = assign_splits(index["main_identity"].to_pylist(), splits_before, settings.splits, given)
     names = pa.array([splits[identity] for identity in index["main_identity"].to_pylist()], pa.string())
     index = index.append_column("split", names).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
-    facts = _read_labels(shards, splits, settings)
+    facts = _read_labels(shards, {person: splits[main] for person, main in people.items()}, settings)
     by_split: dict[Split, dict[str, int | float]] = {
         split: _counts(index.filter(pc.field("split") == split)) for split in SPLITS
     }
@@ -146,6 +155,20 @@ def make_dataset(
         for labeller, count in by_labeller.items()
     }
     return BuildReport(counts={**statistics["total"], **samples, **labelled}, refusals={})
+
+
+def _people(index: pa.Table) -> dict[str, str]:
+    """Main identity of each video -> the one that people of its videos share."""
+    columns = (index[name].to_pylist() for name in ("identity", "key", "main_identity"))
+    return {main_identity(identity, key): main for identity, key, main in zip(*columns, strict=True)}
+
+
+def _listed_of_main(people: Mapping[str, str], listed: Mapping[str, Split]) -> dict[str, Split]:
+    given: dict[str, Split] = {}
+    for person, main in people.items():
+        if (split := listed.get(person)) is not None:
+            given[main] = SPLITS[max(SPLITS.index(given.get(main, split)), SPLITS.index(split))]
+    return given
 
 
 def check_dataset(folder: Path) -> list[str]:

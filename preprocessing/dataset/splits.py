@@ -48,24 +48,29 @@ class SplitSettings(Settings):
 
 
 def assign_splits(
-    identities: Iterable[str], before: Mapping[str, Split], settings: SplitSettings
+    identities: Iterable[str],
+    before: Mapping[str, Split],
+    settings: SplitSettings,
+    listed: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
     """Assign every identity to a split.
 
-    An identity whose name matches a pattern is in that split. Any other keeps its split; that of a new one
-    depends on a hash of its name alone, so that the order in which data arrive does not matter. If the shares
-    leave a split with fewer than `minimum_identities`, the new identities with the lowest hashes go there,
-    alternating between validation and test, as long as training keeps at least two thirds.
+    An identity for which a list gives the split, or whose name matches a pattern, is in that split. Any other
+    keeps its split; that of a new one depends on a hash of its name alone, so that the order in which data
+    arrive does not matter. If the shares leave a split with fewer than `minimum_identities`, the new
+    identities with the lowest hashes go there, alternating between validation and test, as long as training
+    keeps at least two thirds.
 
     Args:
         identities: all identities of the data set.
         before: splits of the previous data set.
         settings: patterns, seed, shares and minimum.
+        listed: splits that lists give.
     """
     names = set(identities)
     splits = dict(before)
     for identity in names:
-        if split := _named_split(identity, settings):
+        if split := (listed or {}).get(identity) or _named_split(identity, settings):
             splits[identity] = split
     places = {identity: _place(settings.seed, identity) for identity in names}
     new = sorted((place, identity) for identity, place in places.items() if identity not in splits)

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -33,7 +33,7 @@ from preprocessing.faces.retries import RETRIED_REASONS, keep_read_videos, video
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
 from preprocessing.labellers.backend import write_labellers
 from preprocessing.media.container import RefusedVideo, failure
-from preprocessing.media.decoding import DecodeSettings, open_video
+from preprocessing.media.decoding import DecodeSettings, VideoFrame, open_video
 from preprocessing.media.flac import flac_writer
 from preprocessing.media.limits import MediaLimits
 from preprocessing.media.shots import ShotDetector, ShotSettings
@@ -42,6 +42,7 @@ from preprocessing.process_pool import CRASHED, LONE_ATTEMPTS, Crashed, default_
 from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.shards import encode_array
 from preprocessing.sources.catalog import FAILED
+from preprocessing.sources.lists.segments import spans_of
 from preprocessing.sources.local_files import file_state, unchanged_file
 from preprocessing.sources.remote import SourcePath, fetched
 from preprocessing.table_schema import column, table_schema
@@ -95,6 +96,7 @@ class VideoToTrack:
 
     video_id: str
     path: SourcePath  # an object of a bucket is copied into `folder` while it is tracked
+    spans: tuple[tuple[int, int], ...] = ()  # first and end frame of the parts to track; () for all of it
 
 
 @dataclass(frozen=True)
@@ -271,8 +273,8 @@ def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> 
         def write(pieces: list[Candidate]) -> list[dict[str, Any]]:
             return _write(pieces, task.video.video_id, settings.candidates.minimum_frames, archive)
 
-        for frame in decoded:
-            if shots.begins_shot(frame.index, frame.image) and frames:
+        for frame, begins_span in frames_of_spans(decoded, task.video.spans):
+            if (shots.begins_shot(frame.index, frame.image) or begins_span) and frames:
                 shot += 1
                 tracker.begin_shot()
                 rows += write(cutter.finish(frame_size))
@@ -292,9 +294,34 @@ def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> 
         "tracks": len({row["track"] for row in rows}),
         "candidates": sum(row["offset_bytes"] >= 0 for row in rows),
         "damaged_packets": decoded.damaged_packets,
-        "refused": "" if rows else "no_face",
-        "detail": "" if rows else f"no face in {frames} frames",
+        **_refusal_of_empty(rows, frames, task.video.spans),
     }
+
+
+def _refusal_of_empty(
+    rows: list[dict[str, Any]], frames: int, spans: tuple[tuple[int, int], ...]
+) -> dict[str, str]:
+    if rows:
+        return {"refused": "", "detail": ""}
+    if spans and not frames:
+        seconds = spans[0][0] / FRAMES_PER_SECOND
+        return {
+            "refused": "outside_the_video",
+            "detail": f"the parts that a list names begin at {seconds:.2f} s, after the video's end",
+        }
+    return {"refused": "no_face", "detail": f"no face in {frames} frames"}
+
+
+def frames_of_spans(
+    frames: Iterable[VideoFrame], spans: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[VideoFrame, bool]]:
+    """The frames within the spans, all without any, and whether a span begins with each."""
+    current = None
+    for frame in frames:
+        span = next((span for span in spans if span[0] <= frame.index < span[1]), None)
+        if span is not None or not spans:
+            yield frame, span != current
+        current = span
 
 
 @cache
@@ -460,12 +487,18 @@ def _recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
 
 
 def _video_ids(batch: VideoBatch) -> JsonValue:
-    return [video.video_id for video in batch.videos]
+    spans = [spans_of(video.segments) for video in batch.videos]
+    return [
+        [video.video_id, [list(span) for span in each]] if each else video.video_id
+        for video, each in zip(batch.videos, spans, strict=True)
+    ]
 
 
 def _build(run: StepRun[FaceTrackSettings]) -> BuildReport:
     attempts = keep_read_videos(run)
-    videos = [VideoToTrack(video.video_id, video.path) for video in run.batch.videos]
+    videos = [
+        VideoToTrack(video.video_id, video.path, spans_of(video.segments)) for video in run.batch.videos
+    ]
     return make_face_tracks(
         videos, run.settings, run.folder, workers=run.workers, weights=run.weights, attempts=attempts
     )

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import pyarrow as pa
 
 from preprocessing.labellers.backend import BackendSettings, WeightsRequest
+from preprocessing.sources.lists.segments import Segment
 from preprocessing.sources.remote import SourcePath
 from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport, Published
@@ -24,6 +25,8 @@ class SourceVideo:
     path: SourcePath
     relative_path: str  # below the scanned folder
     identity: str
+    segments: tuple[Segment, ...] = ()  # parts that a list names; () for all of the video
+    picture_px: tuple[int, int] = (0, 0)  # displayed width and height
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,9 @@ def _objects_below(root: BucketPath, others: Counter[str]) -> Iterator[SourceFil
             others[ending_of(relative)] += 1
         else:
             size_bytes, modified_ns = listed.size_bytes, listed.modified_ns
-            yield SourceFile(location, root, size_bytes, modified_ns, location, relative, _identity(relative))
+            yield SourceFile(
+                location, root, size_bytes, modified_ns, location, relative, identity_of(relative)
+            )
     if is_empty and root.key:
         raise FileNotFoundError(f"{root} is empty: no object has this prefix")
 
@@ -168,7 +170,7 @@ def _local_file(location: str, root: Path, root_length: int, status: os.stat_res
     stored = storable(location)
     relative = stored[root_length:]
     size_bytes, modified_ns = status.st_size, status.st_mtime_ns
-    return SourceFile(location, root, size_bytes, modified_ns, stored, relative, _identity(relative))
+    return SourceFile(location, root, size_bytes, modified_ns, stored, relative, identity_of(relative))
 
 
 def ending_of(name: str) -> str:
@@ -180,7 +182,7 @@ def _is_video(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _identity(relative: str) -> str:
+def identity_of(relative: str) -> str:
     """The first folder below the root; the stem of a file directly in the root."""
     first, slash, _ = relative.partition("/")
     return first if slash else PurePosixPath(first).stem

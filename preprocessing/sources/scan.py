@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from preprocessing.sources.catalog import (
     table_of,
 )
 from preprocessing.sources.discovery import SourceFile, find_videos
+from preprocessing.sources.lists.stored import ListedFiles
 from preprocessing.sources.probe import ProbeSettings
 from preprocessing.sources.reading import TRANSIENT_REASONS, ReadTask, probe_key_of, read_file, refused_row
 from preprocessing.sources.remote import SourcePath
@@ -78,6 +79,7 @@ def scan(
     *,
     scratch: Path | None = None,
     retry_failed: bool = False,
+    lists: ListedFiles | None = None,
 ) -> ScanResult:
     """List every video file below `roots`, read the new ones and update the catalog.
 
@@ -92,6 +94,7 @@ def scan(
         scratch: folder for copies of objects while they are read, one per worker; by default the
             platform's temporary directory.
         retry_failed: read files again whose status is `failed`.
+        lists: name files of their folders and their identities; other files there are `not_in_list`.
 
     Raises:
         FileNotFoundError: a root is not a folder; an unmounted disk must not empty the catalog.
@@ -108,8 +111,11 @@ def scan(
     rows: list[CatalogRow] = []
     new_files: list[SourceFile] = []
     now_ns = time.time_ns()
-    for file in files:
+    for file in files if lists is None else _with_listed_identities(files, lists):
         row = row_at.get(file.stored_path)
+        if lists is not None and (unlisted := _unlisted(file, row, lists, settings.probe)) is not None:
+            rows.append(unlisted)
+            continue
         is_again = row is not None and row.status == FAILED and retry_failed
         if row is not None and not is_again and _is_unchanged(file, row, probe_key):
             rows.append(_placed(row, file))
@@ -138,6 +144,31 @@ def scan(
         unreadable_folders=tuple(unreadable_folders),
         other_files=other_files,
     )
+
+
+def _with_listed_identities(files: Sequence[SourceFile], lists: ListedFiles) -> Iterator[SourceFile]:
+    for file in files:
+        identity = lists.identities.get(file.stored_path, file.identity)
+        yield file if identity == file.identity else replace(file, identity=identity)
+
+
+def _unlisted(
+    file: SourceFile, known: CatalogRow | None, lists: ListedFiles, settings: ProbeSettings
+) -> CatalogRow | None:
+    """The row of a file that is in a list's folder and not in the list; None for every other file.
+
+    A video that is in a batch stays what it is: batches never change.
+    """
+    name = lists.list_of(file.stored_path)
+    if (
+        name is None
+        or file.stored_path in lists.identities
+        or (known is not None and known.batch is not None)
+    ):
+        return None
+    detail = f"list {name} does not name it; add it there, or remove the list: pdfgc sources remove {name}"
+    row = refused_row(ReadTask(file, known, settings, Path()), "not_in_list", detail)
+    return replace(row, probe_key="", batch=None)
 
 
 def is_settled(file: SourceFile, settle_seconds: int, now_ns: int) -> bool:
@@ -190,7 +221,7 @@ def _is_unchanged(file: SourceFile, row: CatalogRow, probe_key: str) -> bool:
 def _placed(row: CatalogRow, file: SourceFile) -> CatalogRow:
     """The row of a known file that was listed again: present, below the root of this listing."""
     root = str(file.root)
-    if row.present and row.root == root:
+    if row.present and row.root == root and row.identity == file.identity:
         return row
     return replace(row, present=True, root=root, relative_path=file.relative_path, identity=file.identity)
 

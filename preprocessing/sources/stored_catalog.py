@@ -14,6 +14,8 @@ from upath import UPath
 from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.sources.batch_assignment import BatchSettings, assign_batches
 from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
+from preprocessing.sources.lists.segments import Segment
+from preprocessing.sources.lists.stored import list_folders, list_names, listed_files, segments_of
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
 from storage.atomic import partial_path, remove_dead_partials
@@ -80,7 +82,7 @@ def scan_sources(
     with disk_errors_at(lock_folder), FileLock(lock_folder / "catalog.lock"):
         known = load_catalog(root)
         before = set() if known is None else set(_batches_of(known))
-        roots = folders_to_scan(known, folders)
+        roots = folders_to_scan(known, [*folders, *list_folders(root)])
         if not roots:
             raise ValueError(
                 "no folder of videos: set `folders` in the launchpad, PDFGC_VIDEOS, or "
@@ -90,7 +92,14 @@ def scan_sources(
         copies = lock_folder / "sources"
         if copies.is_dir():
             remove_dead_partials(copies)
-        result = scan(roots, known, settings.scan, scratch=copies, retry_failed=retry_failed)
+        result = scan(
+            roots,
+            known,
+            settings.scan,
+            scratch=copies,
+            retry_failed=retry_failed,
+            lists=listed_files(root) if list_names(root) else None,
+        )
         catalog = assign_batches(result.table, settings.batches)
         _save_catalog(root, catalog)
     return SourceReport(
@@ -155,7 +164,7 @@ def load_batch(root: UPath, key: str) -> VideoBatch:
     rows = [] if catalog is None else catalog.filter(pc.field("batch") == key).to_pylist()
     if not rows:
         raise ValueError(f"the catalog under {root} has no batch {key!r}; materialise source_videos first")
-    return _batch(key, rows)
+    return _batch(key, rows, segments_of(root, {row["path"] for row in rows}))
 
 
 def load_batches(root: UPath) -> list[VideoBatch]:
@@ -164,7 +173,9 @@ def load_batches(root: UPath) -> list[VideoBatch]:
     rows_of_batch: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in [] if catalog is None else catalog.filter(pc.field("batch").is_valid()).to_pylist():
         rows_of_batch[row["batch"]].append(row)
-    return [_batch(key, rows) for key, rows in sorted(rows_of_batch.items())]
+    paths = {row["path"] for rows in rows_of_batch.values() for row in rows}
+    segments = segments_of(root, paths)
+    return [_batch(key, rows, segments) for key, rows in sorted(rows_of_batch.items())]
 
 
 def count_missing(root: UPath) -> dict[str, int]:
@@ -176,9 +187,18 @@ def count_missing(root: UPath) -> dict[str, int]:
     return dict(Counter(missing["batch"].to_pylist()))
 
 
-def _batch(key: str, rows: Sequence[Mapping[str, Any]]) -> VideoBatch:
+def _batch(
+    key: str, rows: Sequence[Mapping[str, Any]], segments: Mapping[str, tuple[Segment, ...]]
+) -> VideoBatch:
     videos = [
-        SourceVideo(row["video_id"], source_path(row["path"]), row["relative_path"], row["identity"])
+        SourceVideo(
+            row["video_id"],
+            source_path(row["path"]),
+            row["relative_path"],
+            row["identity"],
+            segments.get(row["path"], ()),
+            (row["width_px"], row["height_px"]),
+        )
         for row in sorted(rows, key=lambda row: row["video_id"])
     ]
     return VideoBatch(key, tuple(videos))

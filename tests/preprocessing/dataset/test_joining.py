@@ -24,6 +24,7 @@ from preprocessing.dataset.joining import (
     check_dataset,
     make_dataset,
 )
+from preprocessing.dataset.splits import Split
 from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME, ClipSample
 from preprocessing.shards import decode_sample
 from tests.factories.preprocessing.published_steps import (
@@ -162,6 +163,24 @@ def test_video_of_two_main_identities_is_refused(tmp_path: Path) -> None:
         ValueError, match="video v has main identity 'anna' in batch b0 and 'berta' in batch b1"
     ):
         dataset(tmp_path, shards)
+
+
+def test_people_of_one_video_share_a_split(tmp_path: Path) -> None:
+    clips = [make_clip("v", "carla"), make_clip("v", "berta", first_frame=64), make_clip("w", "carla")]
+    first = shard_set(tmp_path, "b0", [make_sample(clip) for clip in clips])
+    shards = {"b0": first, "b1": shard_set(tmp_path, "b1", people("d"))}
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    listed: dict[str, Split] = {"carla": "train", "berta": "test", "d": "validation"}
+    make_dataset(shards, {"carla": "train"}, DatasetSettings(), folder, listed)
+    rows = read_dataset_index(folder).to_pylist()
+    assert [(row["identity"], row["main_identity"], row["split"]) for row in rows] == [
+        ("carla", "carla", "test"),
+        ("berta", "carla", "test"),
+        ("carla", "carla", "test"),
+        ("d", "d", "validation"),
+    ]
+    assert check_dataset(folder) == []
 
 
 def test_key_in_two_shards_is_refused(tmp_path: Path) -> None:
