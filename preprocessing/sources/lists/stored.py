@@ -19,7 +19,7 @@ from preprocessing.sources.lists.rows import ACCEPTED, LIST_SCHEMA, RefusedRow
 from preprocessing.sources.lists.segments import Segment, segment_of
 from preprocessing.sources.remote import SourcePath, source_path
 from storage.atomic import write_atomically
-from storage.objects import is_local, local_path, read_bytes, upload_file
+from storage.objects import entries, is_local, local_path, read_bytes, remove_file, upload_file
 from storage.root import scratch_directory
 
 Split = Literal["train", "validation", "test"]  # as in `preprocessing.dataset.splits`
@@ -72,8 +72,8 @@ def save_list(
 
 def list_names(root: UPath) -> list[str]:
     """The names of the stored lists, sorted."""
-    folder = root / LISTS_FOLDER
-    return sorted(path.name.removesuffix(".parquet") for path in folder.iterdir()) if folder.is_dir() else []
+    names = (entry.name.removesuffix(".parquet") for entry in entries(root, LISTS_FOLDER))
+    return [name for name in names if NAME.fullmatch(name)]  # not of a list that is being written
 
 
 def remove_list(root: UPath, name: str) -> None:
@@ -83,7 +83,7 @@ def remove_list(root: UPath, name: str) -> None:
         ValueError: there is no such list.
     """
     _require(root, name)
-    (root / LISTS_FOLDER / f"{name}.parquet").unlink()
+    remove_file(root, f"{LISTS_FOLDER}/{name}.parquet")
 
 
 def folder_of(root: UPath, name: str) -> SourcePath:
