@@ -138,8 +138,7 @@ def test_batch_is_materialized_and_shows_its_contact_sheet(page: Page, deploymen
     page.goto(f"/assets/clips?view=partitions&partition={deployment.batch}")
     expect(page.get_by_text("nothing to do").first).to_be_visible()
     row = page.get_by_role("row").filter(has_text="picture: contact sheet")
-    row.get_by_text("Show Markdown").click()
-    picture = page.get_by_role("dialog").get_by_role("img", name="picture")
+    picture = row.get_by_role("img", name="picture")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 200
 
@@ -156,8 +155,7 @@ def test_stage_is_launched_canceled_and_resumed(page: Page, deployment: Deployme
     expect(page.get_by_text("Observed in run").first).to_be_visible()
     page.goto("/assets/stage2_pose")
     row = page.get_by_role("row").filter(has_text="picture: losses")
-    row.get_by_text("Show Markdown").click()
-    curve = page.get_by_role("dialog").get_by_role("img", name="picture")
+    curve = row.get_by_role("img", name="picture")
     expect(curve).to_be_visible()
     assert curve.evaluate("image => image.naturalWidth") > 200
     wait_for(page, lambda: bool(kept_states(deployment)))  # otherwise there is nothing to resume from
