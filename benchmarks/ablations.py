@@ -28,6 +28,7 @@ from upath import UPath
 
 from benchmarks.measuring import show, write_json
 from models.external.face_mesh import FaceReading, load_face_mesh
+from models.external.mesh_measures import eye_measures
 from models.motion import MotionEncoder
 from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
@@ -44,7 +45,6 @@ from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import StagePlan, plan_stage
 from training.jobs.worker import read_parents
 from training.stages.code_scale import UNSCALED
-from training.stages.perceptual_networks import eye_measures
 from training.stages.stage import StageContext
 from training.stages.stage3_expression import ExpressionModel, ExpressionStage, ExpressionStageSettings
 

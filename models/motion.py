@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from typing_extensions import override
 
-from models.landmark_trunk import LandmarkTrunk, LandmarkTrunkConfig
+from models.landmark_trunk import LandmarkTrunkConfig
+from models.mesh_trunk import TrunkConfig, build_trunk
 
 
 @dataclass(frozen=True)
 class MotionConfig:
     """Sizes of trunk and codes; the defaults are the released network's."""
 
-    trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()
+    trunk: TrunkConfig = LandmarkTrunkConfig()
     head_width: int = 512
     lip_width: int = 500
     pose_width: int = 6
@@ -46,7 +47,7 @@ class MotionEncoder(nn.Module):
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = LandmarkTrunk(config.trunk)
+        self.model = build_trunk(config.trunk)
         trunk_width, head_width = config.trunk.feature_width, config.head_width
         self.to_mouth = feature_head(trunk_width, head_width)
         self.mouth_embed = code_head(head_width, config.lip_width)

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from models.landmark_trunk import LandmarkTrunk, LandmarkTrunkConfig
+from models.landmark_trunk import LandmarkTrunkConfig
+from models.mesh_trunk import TrunkConfig, build_trunk
 
 
 @dataclass(frozen=True)
 class PerceptionConfig:
     """Sizes; the trunk has the motion encoder's layout, so that one can initialise the other."""
 
-    trunk: LandmarkTrunkConfig = LandmarkTrunkConfig()
+    trunk: TrunkConfig = LandmarkTrunkConfig()
     landmark_count: int = 478
 
 
@@ -49,7 +50,7 @@ class PerceptionNetwork(nn.Module):
     def __init__(self, config: PerceptionConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = LandmarkTrunk(config.trunk)
+        self.trunk = build_trunk(config.trunk)
         width = config.trunk.feature_width
         self.to_shape = nn.Linear(width, width)
         self.landmarks = nn.Linear(width, config.landmark_count * 2)
@@ -64,7 +65,10 @@ class PerceptionNetwork(nn.Module):
         Raises:
             ValueError: the image has another shape.
         """
-        feature: Tensor = self.trunk(image)
+        return self.read(self.trunk(image))
+
+    def read(self, feature: Tensor) -> Perceived:
+        """Predictions from the trunk's features [B, D]."""
         hidden = functional.relu(feature)
         shape_feature = functional.relu(self.to_shape(hidden))
         return Perceived(

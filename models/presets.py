@@ -1,4 +1,7 @@
-"""Network presets: `official`, the released layout, 224 px; `small`, 96 px, and `tiny`, 64 px, for a CPU."""
+"""Network presets: `official`, the released layout, 224 px; `small`, 96 px, and `tiny`, 64 px, for a CPU.
+
+`tiny_mesh` is `tiny` with MediaPipe's networks as the motion encoder's trunk.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from models.external.face_reconstruction import FaceReconstructionConfig
 from models.external.vgg19 import VGG19Config
 from models.generator import GeneratorConfig
 from models.landmark_trunk import LandmarkTrunkConfig
+from models.mesh_trunk import MeshTrunkConfig
 from models.motion import MotionConfig
 from models.perception import PerceptionConfig
 from models.residual_trunk import ResidualTrunkConfig
@@ -138,6 +142,15 @@ TINY: Final = NetworkPreset(
     face_reconstruction=FaceReconstructionConfig(trunk=TINY_TRUNK),
 )
 
+# Minutes of training on few people leave an alignment network of our own near a constant on new ones.
+TINY_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=64)
+TINY_MESH: Final = dataclasses.replace(
+    TINY,
+    motion=dataclasses.replace(TINY.motion, trunk=TINY_MESH_TRUNK),
+    generator=dataclasses.replace(TINY.generator, motion_feature_width=TINY_MESH_TRUNK.feature_width),
+    perception=PerceptionConfig(trunk=TINY_MESH_TRUNK),
+)
+
 SMALL_TRUNK: Final = dataclasses.replace(TINY_TRUNK, image_side_px=96)
 SMALL_LANDMARK_TRUNK: Final = dataclasses.replace(TINY_LANDMARK_TRUNK, image_side_px=96)
 SMALL: Final = dataclasses.replace(
@@ -160,7 +173,13 @@ OFFICIAL_WARP: Final = dataclasses.replace(
     OFFICIAL, generator=dataclasses.replace(OFFICIAL.generator, appearance_path="warp")
 )
 
-PRESETS: Final = {"official": OFFICIAL, "official_warp": OFFICIAL_WARP, "small": SMALL, "tiny": TINY}
+PRESETS: Final = {
+    "official": OFFICIAL,
+    "official_warp": OFFICIAL_WARP,
+    "small": SMALL,
+    "tiny": TINY,
+    "tiny_mesh": TINY_MESH,
+}
 
 
 def preset_named(name: str) -> NetworkPreset:

@@ -145,9 +145,14 @@ class TFLiteNetwork(nn.Module):
                 constants[step.outputs[0]] = constants[step.inputs[0]].astype(np.float32)
         used = {number for step in self._operations for number in step.inputs}
         kinds = {step.inputs[1]: step.kind for step in self._operations if len(step.inputs) > 1}
-        for number in sorted(used & constants.keys()):
-            self.register_buffer(f"constant_{number}", _to_torch(constants[number], kinds.get(number)))
-        self._constants = frozenset(used & constants.keys())
+        # Numbers that shape the computation stay on the host, whatever device the network is moved to.
+        on_host = {step.inputs[1] for step in self._operations if step.kind == "PAD"}
+        self._paddings = {number: torch.from_numpy(np.array(constants[number])) for number in on_host}
+        self._constants = frozenset(used & constants.keys() - on_host)
+        for number in sorted(self._constants):
+            value = _to_torch(constants[number], kinds.get(number))
+            # Others' weights, which no checkpoint holds.
+            self.register_buffer(f"constant_{number}", value, persistent=False)
 
     @property
     def input_side_px(self) -> int:
@@ -157,7 +162,7 @@ class TFLiteNetwork(nn.Module):
     @override
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         """Run the graph on a picture [B, C, H, W] in the value range that the network was trained on."""
-        values = {self._inputs[0]: picture}
+        values = {self._inputs[0]: picture, **self._paddings}
         for step in self._operations:
             arguments = [
                 self.get_buffer(f"constant_{number}") if number in self._constants else values[number]
@@ -230,14 +235,19 @@ def _pad_same(
 
 def _to_torch(constant: NDArray[Any], kind: str | None) -> Tensor:
     """A constant in torch's layout: weights [O, I, H, W], slopes [C], others as they are."""
-    tensor = torch.from_numpy(np.array(constant))
+    tensor = torch.tensor(np.array(constant))
     if kind == "CONV_2D" and tensor.ndim == 4:
-        return tensor.permute(0, 3, 1, 2).contiguous()
+        return _channels_last(tensor.permute(0, 3, 1, 2))
     if kind == "DEPTHWISE_CONV_2D" and tensor.ndim == 4:
-        return tensor.permute(3, 0, 1, 2).contiguous()
+        return _channels_last(tensor.permute(3, 0, 1, 2))
     if kind == "PRELU":
         return tensor.flatten()
     return tensor
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """Convolutions of this layout take half the time on a CPU."""
+    return weight.contiguous(memory_format=torch.channels_last)
 
 
 def _operation(operator: Table, codes: Sequence[str]) -> Operation:

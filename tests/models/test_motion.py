@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.landmark_trunk import Hourglass, LandmarkTrunk
+from models.landmark_trunk import Hourglass, LandmarkTrunk, LandmarkTrunkConfig
 from models.motion import MotionEncoder
-from models.presets import OFFICIAL, TINY
+from models.presets import OFFICIAL, TINY, TINY_LANDMARK_TRUNK
 from tests.factories.models.weights import randomise
 
 Weights = dict[str, Tensor]
@@ -72,7 +72,7 @@ def test_hourglass_preserves_odd_sizes() -> None:
 
 
 def test_trunk_matches_reference() -> None:
-    trunk = LandmarkTrunk(TINY.motion.trunk).eval()
+    trunk = LandmarkTrunk(TINY_LANDMARK_TRUNK).eval()
     randomise(trunk, seed=4)
     weights = trunk.state_dict()
     weights["conv6.bias"].zero_()
@@ -81,7 +81,7 @@ def test_trunk_matches_reference() -> None:
     maps = block(weights, "conv2", normalised(weights, "bn1", maps).clamp(min=0))
     maps = maps.unflatten(2, (16, 2)).unflatten(4, (16, 2)).amax((3, 5))
     maps = block(weights, "conv4", block(weights, "conv3", maps))
-    maps = block(weights, "top_m_0", hourglass(weights, "m0.", TINY.motion.trunk.hourglass_depth, maps))
+    maps = block(weights, "top_m_0", hourglass(weights, "m0.", TINY_LANDMARK_TRUNK.hourglass_depth, maps))
     maps = functional.conv2d(maps, weights["conv_last0.weight"], weights["conv_last0.bias"])
     maps = normalised(weights, "bn_end0", maps).clamp(min=0)
     maps = functional.conv2d(maps, weights["l0.weight"], weights["l0.bias"])
@@ -142,8 +142,9 @@ def test_official_encoder_shapes() -> None:
     assert codes.eye.shape == (1, 6)
     assert codes.expression.shape == (1, 30)
     assert codes.lip_feature.shape == (1, 512)
-    assert OFFICIAL.motion.trunk.heat_map_side_px == 56
-    assert OFFICIAL.motion.trunk.summary_width == 784
+    assert OFFICIAL.motion.trunk == LandmarkTrunkConfig()
+    assert LandmarkTrunkConfig().heat_map_side_px == 56
+    assert LandmarkTrunkConfig().summary_width == 784
 
 
 def test_other_image_size_is_rejected() -> None:

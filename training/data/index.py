@@ -4,6 +4,7 @@ Reads the index itself, with pyarrow: importing `preprocessing.dataset.joining` 
 into every worker.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +19,14 @@ from upath import UPath
 
 from preprocessing.schema import INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
 from storage.publishing import current
-from storage.root import local_copy
+from storage.root import local_copy, scratch_directory
 
 Split = Literal["train", "validation", "test", "held_out_clips"]
 """People of a split share no clip. `held_out_clips` exists only in a data set without held-out people."""
 HELD_OUT_SHARE: Final = 5
 """Of such a data set, one clip in five of each person is held out, the last ones; at least one."""
 FEWEST_CLIPS: Final = 3  # of a person, for one to be held out
+FEATURES_FOLDER: Final = "frame_features"  # of the scratch directory
 _COLUMNS: Final = (
     "key",
     "identity",
@@ -59,6 +61,7 @@ class ClipIndex:
     frame_counts: NDArray[np.int64]  # [C]
     anchor_counts: NDArray[np.int64]  # [C]
     split_of_identity: Mapping[str, Split]  # of all splits, including faces beside the main one
+    features_folder: Path | None = None  # keeps features of frozen trunks from one stage to the next
 
     @property
     def people(self) -> Split:
@@ -102,9 +105,9 @@ def open_current(root: UPath, split: Split) -> ClipIndex:
     names = sorted(set(pq.read_table(folder / INDEX_TABLE, columns=["shard"])["shard"].to_pylist()))
     folders = {name.rpartition("/")[0] for name in names}
     copies = {name: local_copy(root / name) for name in sorted(folders)}
-    return read_clip_index(
-        folder, {name: copies[name.rpartition("/")[0]] / Path(name).name for name in names}, split
-    )
+    files = {name: copies[name.rpartition("/")[0]] / Path(name).name for name in names}
+    index = read_clip_index(folder, files, split)
+    return dataclasses.replace(index, features_folder=scratch_directory(root) / FEATURES_FOLDER)
 
 
 def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split: Split) -> ClipIndex:

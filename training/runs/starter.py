@@ -23,6 +23,8 @@ def _longer(stage: str, steps: int, *, decay_every_steps: int | None = None, **t
     if decay_every_steps is not None:
         optimizer = settings.optimizer.replace(decay_every_steps=decay_every_steps)
         settings = settings.replace(optimizer=optimizer)
+    if stage == "perception":
+        settings = settings.replace(cache_features=False)  # its trunk trains
     if stage == "stage3_expression":
         slower = settings.generator_optimizer.replace(decay_every_steps=steps // 3, decay_factor=0.4)
         settings = settings.replace(generator_optimizer=slower)

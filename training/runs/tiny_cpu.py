@@ -51,12 +51,13 @@ _PAIRS: Final = ClipPairSettings(minimum_gap_frames=12)
 _POSE_SCALE: Final = PoseScale(angle_rad=0.2, translation_cm=2.0)
 
 RUN: Final = RunPreset(
-    networks="tiny",
+    networks="tiny_mesh",
     stages={
         "perception": StageRun(
             PerceptionStageSettings(
                 weights=PerceptionWeights(landmarks=5.0, pose=3.0, gaze=20.0, blink=10.0),
                 pose_scale=_POSE_SCALE,
+                cache_features=True,
                 optimizer=OptimizerSettings(
                     learning_rate=1e-3,
                     betas=(0.9, 0.99),

@@ -1,6 +1,7 @@
 """Perception (ours): a small network trained on the shards' labels, which then serves as φ, ψ and 𝒢."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import torch
@@ -9,12 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from models.perception import Perceived, PerceptionConfig, PerceptionNetwork
+from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import Settings
 from training.data.augmentation import ColourJitter, MotionAugmentation, augment_motion
 from training.data.batches import LabelledFrames
+from training.data.frame_features import FrameFeatures, compute_stage_features, keep_features
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
+from training.data.loader import LoaderSettings
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
@@ -40,6 +45,11 @@ class PerceptionStageSettings(Settings):
     pose_scale: PoseScale = PoseScale()
     # No perspective change: it would invalidate the labels.
     augmentation: MotionAugmentation = MotionAugmentation(colour=ColourJitter(hue_turns=0.1), perspective=0.0)
+    cache_features: bool = Field(
+        default=False,
+        description="Compute the features of a trunk that is not trained (`MeshTrunkConfig`) once instead of "
+        "at every step; frames are then not augmented",
+    )
 
 
 class PerceptionModel(LossModule):
@@ -55,12 +65,19 @@ class PerceptionModel(LossModule):
         """Side of the network's input."""
         return self.network.config.trunk.image_side_px
 
+    def perceive(self, batch: LabelledFrames, *, augmented: bool = False) -> Perceived:
+        """Predictions for a batch's frames, or from their cached features."""
+        if batch.features is not None:
+            return self.network.read(batch.features)
+        frames = to_network_input(batch.frames, self.side_px)
+        if augmented:
+            frames = augment_motion(frames, batch.facts.seeds, self._settings.augmentation)
+        return self.network(frames)
+
     @override
     def forward(self, batch: LabelledFrames) -> StepResult:
         """L1 of landmarks, pose and gaze; cross entropy of blinks."""
-        frames = to_network_input(batch.frames, self.side_px)
-        augmented = augment_motion(frames, batch.facts.seeds, self._settings.augmentation)
-        perceived: Perceived = self.network(augmented)
+        perceived = self.perceive(batch, augmented=True)
         return StepResult(
             {
                 "landmarks": mean_absolute_difference(perceived.landmarks, normalised_landmarks(batch)),
@@ -72,14 +89,17 @@ class PerceptionModel(LossModule):
 
 
 class PerceptionStage(Stage[LabelledFrames]):
-    """Trains the whole network; starts from random weights."""
+    """Trains the whole network, or its heads on a mesh trunk; starts from random weights."""
 
     name = "perception"
     version = "2"
     settings_type = PerceptionStageSettings
 
     def __init__(self, context: StageContext, settings: PerceptionStageSettings) -> None:
+        if settings.cache_features and not isinstance(context.networks.perception.trunk, MeshTrunkConfig):
+            raise ValueError("cache_features of perception needs a trunk that is not trained (mesh)")
         self.settings = settings
+        self._features: dict[str, FrameFeatures] = {}
         self.model = self._model = PerceptionModel(context.networks.perception, settings)
         self.loss_weights = vars(settings.weights)
         self.optimizer = settings.optimizer
@@ -87,8 +107,23 @@ class PerceptionStage(Stage[LabelledFrames]):
         self.averaged = ("perception",)
 
     @override
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        """Standardise the features of a mesh trunk on all training frames, and keep them where configured."""
+        trunk = self._model.network.trunk
+        if not isinstance(trunk, MeshTrunk):
+            return
+        features = compute_stage_features(indexes, trunk, self._model.side_px, settings.workers)
+        trunk.measure(features[indexes[0].split].values)
+        for index in indexes:
+            table = features[index.split]
+            standardised = dataclasses.replace(table, values=trunk.standardise(table.values))
+            keep_features(index, trunk, self._model.side_px, standardised)
+            if self.settings.cache_features:
+                self._features[index.split] = standardised
+
+    @override
     def source(self, index: ClipIndex) -> LabelledFrameSource:
-        return LabelledFrameSource(index)
+        return LabelledFrameSource(index, features=self._features.get(index.split))
 
     @override
     def held_out(self, batches: Iterable[LabelledFrames]) -> list[HeldOutMetric]:
@@ -96,16 +131,15 @@ class PerceptionStage(Stage[LabelledFrames]):
         errors: dict[str, list[Tensor]] = {}
         labels: dict[str, list[Tensor]] = {}
         for batch in batches:
-            rows = real_rows(batch)
-            frames = to_network_input(batch.frames[rows], self._model.side_px)
-            perceived: Perceived = self._model.network(frames)
-            pose = pose_in_rad_cm(perceived.pose, self.settings.pose_scale)
+            rows, half_px = real_rows(batch), crop_side_px(batch) / 2
+            perceived = self._model.perceive(batch)
+            pose = pose_in_rad_cm(perceived.pose[rows], self.settings.pose_scale)
             for name, predicted, label in (
-                ("landmarks", perceived.landmarks * batch.frames.shape[-1] / 2,
-                 normalised_landmarks(batch)[rows] * batch.frames.shape[-1] / 2),
+                ("landmarks", perceived.landmarks[rows] * half_px,
+                 normalised_landmarks(batch)[rows] * half_px),
                 ("pose", torch.rad2deg(pose[:, :3]), torch.rad2deg(batch.pose[rows, :3])),
-                ("gaze", torch.rad2deg(perceived.gaze), torch.rad2deg(batch.gaze[rows])),
-                ("blink", perceived.blink, batch.blink[rows]),
+                ("gaze", torch.rad2deg(perceived.gaze[rows]), torch.rad2deg(batch.gaze[rows])),
+                ("blink", perceived.blink[rows], batch.blink[rows]),
             ):  # fmt: skip
                 errors.setdefault(name, []).append((predicted - label).abs().flatten(1).mean(1).cpu())
                 labels.setdefault(name, []).append(label.cpu())
@@ -139,8 +173,12 @@ def normalised_landmarks(batch: LabelledFrames) -> Tensor:
 
     0 px in a label is the centre of the first pixel.
     """
-    side_px = batch.frames.shape[-1]
-    return (batch.landmarks_px[..., :2] * 2 + 1) / side_px - 1
+    return (batch.landmarks_px[..., :2] * 2 + 1) / crop_side_px(batch) - 1
+
+
+def crop_side_px(batch: LabelledFrames) -> int:
+    """Side of the crops in which the landmarks are, also of a batch without images."""
+    return CROP_SIDE_PX if batch.features is not None else batch.frames.shape[-1]
 
 
 def distance_to_mean(labels: Tensor) -> Tensor:

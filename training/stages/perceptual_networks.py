@@ -22,9 +22,10 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.external.emonet import EmoNet, Emotion, load_emonet
-from models.external.face_mesh import EYE_CORNERS, FaceMeshNetworks, FaceReading, load_face_mesh
+from models.external.face_mesh import FaceMeshNetworks, FaceReading, load_face_mesh
 from models.external.face_reconstruction import FaceReconstruction
 from models.external.l2cs import L2CS, load_l2cs
+from models.external.mesh_measures import expression_distances, eye_measures
 from models.external.vgg19 import IMAGENET_DEVIATION, IMAGENET_MEAN
 from models.official import load_face_reconstruction
 from models.perception import Perceived, PerceptionNetwork
@@ -85,18 +86,8 @@ def crop_square(image: Tensor, square: CropSquare, side_px: int) -> Tensor:
 FaceReader = Literal["mediapipe", "perception"]
 """Which network gives φ, ψ and gaze where no pretrained one is configured."""
 
-EXPRESSION_DISTANCES: Final = (
-    *((13, 14), (61, 291), (78, 308), (0, 17), (82, 87), (312, 317)),  # lips: opening, width, height
-    *((61, 33), (291, 263), (61, 2), (291, 2), (152, 2)),  # corners to eyes and nose; jaw
-    *((105, 33), (105, 133), (334, 263), (334, 362), (107, 168), (336, 168), (55, 285)),  # brows
-    *((159, 145), (386, 374)),  # lids
-)
-"""Pairs of mesh points whose distances describe an expression; ours."""
-EYES_APART: Final = (33, 263)  # outer corners: the unit of the distances
 NOSE_TIP: Final = 1
 CHEEKS: Final = (234, 454)  # the face's edges at the height of the ears, image left and right
-LOWER_LID: Final = slice(2, 7)  # of the 71 contour points: 0 and 8 are the corners
-UPPER_LID: Final = slice(10, 15)
 
 
 @dataclass(frozen=True)
@@ -151,34 +142,10 @@ class MeshReader(nn.Module):
         ψ consists of distances between points in space, so turning and moving the head leaves it unchanged.
         """
         reading: FaceReading = self.networks(image)
-        first, second = (reading.mesh[:, list(points)] for points in zip(*EXPRESSION_DISTANCES, strict=True))
-        left, right = (reading.mesh[:, point] for point in EYES_APART)
-        unit = torch.linalg.vector_norm(left - right, dim=1, keepdim=True)
-        distances = torch.linalg.vector_norm(first - second + DISTANCE_FLOOR, dim=2)
         gaze, lids = eye_measures(reading)
         nose, cheeks = reading.mesh[:, NOSE_TIP, 0], reading.mesh[:, list(CHEEKS), 0]
         yaw = (nose - cheeks.mean(dim=1)) / (cheeks[:, 1] - cheeks[:, 0])
-        return PerceptualFeatures(reading.mesh.flatten(1), distances / unit, gaze, lids, yaw)
-
-
-def eye_measures(reading: FaceReading) -> tuple[Tensor, Tensor]:
-    """Gaze [B, 4] and lid opening [B, 2] of both eyes, in the eyes' own axes and widths.
-
-    Gaze: x towards the image's right and y down of the iris' centre from the middle of the eye's corners.
-    """
-    corners = torch.stack([reading.mesh[:, list(pair), :2] for pair in EYE_CORNERS], dim=1)  # [B, 2, 2, 2]
-    axis = corners[:, :, 1] - corners[:, :, 0]
-    width = torch.linalg.vector_norm(axis, dim=2, keepdim=True)
-    across = axis / width
-    down = torch.stack([-across[..., 1], across[..., 0]], dim=2)
-    offset = (reading.irises[:, :, 0] - corners.mean(dim=2)) / width
-    gaze = torch.stack([(offset * across).sum(dim=2), (offset * down).sum(dim=2)], dim=2)
-    lid = reading.contours[:, :, LOWER_LID].mean(dim=2) - reading.contours[:, :, UPPER_LID].mean(dim=2)
-    lids = ((lid / width) * down).sum(dim=2)
-    return gaze.flatten(1), lids
-
-
-DISTANCE_FLOOR: Final = 1e-6  # so that two points at one place have a gradient
+        return PerceptualFeatures(reading.mesh.flatten(1), expression_distances(reading), gaze, lids, yaw)
 
 
 class PerceptualNetworks(nn.Module):

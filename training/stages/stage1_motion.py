@@ -15,7 +15,7 @@ from typing_extensions import override
 from models.appearance import Appearance, AppearanceEncoder
 from models.checkpoint_file import load_checkpoint
 from models.generator import Generator, Synthesis
-from models.landmark_trunk import LandmarkTrunk
+from models.mesh_trunk import MeshTrunk, build_trunk
 from models.perception import PerceptionNetwork
 from models.portrait_warp import Portrait
 from models.residual_trunk import RESNEXT50_FILE
@@ -95,11 +95,15 @@ class MotionModel(LossModule):
         self.appearance = AppearanceEncoder(networks.appearance)
         if context.pretrained.appearance is not None:
             load_checkpoint(self.appearance.model, context.pretrained.appearance, RESNEXT50_FILE)
-        self.motion = LandmarkTrunk(networks.motion.trunk)
+        self.motion = build_trunk(networks.motion.trunk)
         if settings.start_trunk_from_perception:
             perception = PerceptionNetwork(networks.perception)
             context.parents["perception"].load_into("perception", perception)
             self.motion.load_state_dict(perception.trunk.state_dict())
+        elif isinstance(self.motion, MeshTrunk):
+            raise ValueError(
+                "a mesh trunk needs start_trunk_from_perception: `perception` measures its features' scale"
+            )
         self.generator = Generator(first_generator_config(networks))
         if not settings.generator_noise:
             freeze_noise(self.generator)

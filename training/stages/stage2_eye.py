@@ -134,7 +134,7 @@ class EyeStage(Stage[EyeAnchors]):
     def _anchor_features(self, source: EyeAnchorSource) -> Tensor:
         """The trunk's features [A, 3, D] of every anchor's images."""
         motion_feature = self.eye_model.motion_feature
-        device, rows = next(motion_feature.parameters()).device, list[Tensor]()
+        device, rows = next(self.eye_model.eye_embed.parameters()).device, list[Tensor]()
         settings = LoaderSettings(batch_size=min(ANCHORS_AT_ONCE, len(source.clips)), workers=0)
         for batch in single_pass(source, settings):
             frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1).to(device)

@@ -75,9 +75,13 @@ ALL_PICTURE_WEIGHTS: Final = {
 }
 TOY_RUN: Final = dataclasses.replace(
     TINY_CPU,
+    networks="tiny",
     stages={
         **_TINY,
-        "perception": dataclasses.replace(_TINY["perception"], trainer=TRAINER),
+        "perception": StageRun(
+            _TINY["perception"].settings.replace(cache_features=False),  # toy trunks are trained
+            TRAINER,
+        ),
         "stage1_motion": StageRun(
             _TINY["stage1_motion"].settings.replace(
                 weights=MotionWeights(**ALL_PICTURE_WEIGHTS),

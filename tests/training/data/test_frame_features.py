@@ -1,24 +1,38 @@
 """Features of a frozen trunk, cached: the same as computed at every step."""
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from upath import UPath
 
+from models.mesh_trunk import MeshTrunkConfig
 from models.motion import MotionEncoder
+from models.perception import PerceptionNetwork
 from tests.factories.training.stages import TOY, TOY_SIDE_PX, TOY_WARP
 from tests.factories.training.toy_run import TOY_CACHED_RUN, TOY_RUN, toy_parents
 from training.data.augmentation import MotionAugmentation
 from training.data.batches import Batch
-from training.data.frame_features import compute_frame_features, compute_stage_features
+from training.data.frame_features import (
+    FILES_KEPT,
+    FrameFeatures,
+    compute_frame_features,
+    compute_stage_features,
+    features_file,
+    keep_features,
+    read_features,
+)
 from training.data.frames import to_network_input
 from training.data.index import open_current
 from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.stages import stage1_motion, stage3_expression
+from training.stages.perception import PerceptionStage, PerceptionStageSettings
 from training.stages.stage import Stage, StageContext, stage_class
 from training.stages.stage2_lip import LipStageSettings
 from training.stages.stage3_expression import ExpressionModel
@@ -62,6 +76,38 @@ def test_rows_are_the_network_of_the_frames(toy_root: UPath) -> None:
             expected = trunk(to_network_input(torch.stack(reader.frames(clip, frames)), TOY_SIDE_PX))
         torch.testing.assert_close(table.rows(clip, frames), expected, rtol=1e-5, atol=1e-5)
     assert not table.values.requires_grad
+
+
+def test_kept_features_serve_the_same_trunk_and_frames_only(toy_root: UPath, tmp_path: Path) -> None:
+    index = dataclasses.replace(open_current(toy_root, "train"), features_folder=tmp_path)
+    trunk = make_trunk().model
+    calls = list[int]()
+    trunk.register_forward_hook(lambda *_: calls.append(1))
+    first = compute_stage_features([index], trunk, TOY_SIDE_PX, workers=0)["train"]
+    computed = len(calls)
+    again = compute_stage_features([index], trunk, TOY_SIDE_PX, workers=0)["train"]
+    assert len(calls) == computed > 0
+    assert torch.equal(again.values, first.values)
+    assert again.starts.tolist() == first.starts.tolist()
+    other_split = dataclasses.replace(open_current(toy_root, "validation"), features_folder=tmp_path)
+    assert read_features(other_split, trunk, TOY_SIDE_PX) is None
+    with torch.no_grad():
+        next(trunk.parameters()).add_(1e-3)
+    assert read_features(index, trunk, TOY_SIDE_PX) is None
+    assert read_features(dataclasses.replace(index, features_folder=None), trunk, TOY_SIDE_PX) is None
+
+
+def test_oldest_kept_features_go(toy_root: UPath, tmp_path: Path) -> None:
+    index = dataclasses.replace(open_current(toy_root, "validation"), features_folder=tmp_path)
+    trunk = make_trunk().model
+    table = FrameFeatures(torch.zeros(1, 1), np.zeros(1, np.int64))
+    for side_px in range(FILES_KEPT + 2):
+        keep_features(index, trunk, side_px, table)
+        file = features_file(index, trunk, side_px)
+        assert file is not None
+        os.utime(file, (side_px, side_px))
+    kept = [read_features(index, trunk, side_px) is not None for side_px in range(FILES_KEPT + 2)]
+    assert kept == [False, False, *[True] * FILES_KEPT]
 
 
 def test_stage_features_are_of_evaluation_mode(toy_root: UPath) -> None:
@@ -141,3 +187,35 @@ def test_cached_window_holds_the_driving_frame_only(toy_root: UPath) -> None:
 def test_cache_and_augmentation_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="cache_features needs augmentation None"):
         LipStageSettings(cache_features=True, augmentation=MotionAugmentation())
+
+
+def test_perception_standardises_a_mesh_trunk_on_the_training_frames_and_caches_it(toy_root: UPath) -> None:
+    mesh = MeshTrunkConfig(TOY_SIDE_PX)
+    networks = dataclasses.replace(
+        TOY,
+        motion=dataclasses.replace(TOY.motion, trunk=mesh),
+        perception=dataclasses.replace(TOY.perception, trunk=mesh),
+    )
+    settings = PerceptionStageSettings(cache_features=True)
+    stage = PerceptionStage(StageContext(networks, {}), settings)
+    stage.model.eval()
+    with torch.no_grad():
+        stage.prepare([open_current(toy_root, split) for split in ("train", "validation")], LOADER)
+        batch = first_batch(toy_root, stage)
+        network = stage.saved["perception"]
+        assert isinstance(network, PerceptionNetwork)
+        frames = ShardReader(open_current(toy_root, "train"), ReaderSettings()).frames(0, range(4))
+        features = network.trunk(to_network_input(torch.stack(frames), TOY_SIDE_PX))
+        expected = [network.read(features).landmarks, stage.model(batch).losses["landmarks"]]
+    assert batch.features.shape == (3, mesh.feature_width)
+    assert batch.frames.shape == (3, 0)
+    assert all(values.isfinite().all() for values in expected)
+    cached = stage.source(open_current(toy_root, "train")).features
+    assert cached is not None
+    assert cached.values.mean(dim=0).abs().max() < 1e-3
+    torch.testing.assert_close(cached.rows(0, [0, 1, 2, 3]), features, rtol=1e-3, atol=1e-3)
+
+
+def test_perception_caches_no_features_of_a_trunk_that_it_trains() -> None:
+    with pytest.raises(ValueError, match="cache_features of perception needs a trunk that is not trained"):
+        PerceptionStage(StageContext(TOY, {}), PerceptionStageSettings(cache_features=True))

@@ -56,6 +56,8 @@ def test_starter_is_tiny_cpu_at_96_px_with_more_steps() -> None:
             rate = settings.generator_optimizer.rate_at
             assert rate(0) == base.settings.generator_optimizer.rate_at(0) > 5 * rate(run.trainer.steps - 1)
             settings = settings.replace(generator_optimizer=base.settings.generator_optimizer)
+        if name == "perception":  # whose trunk trains
+            settings = settings.replace(cache_features=True)
         assert settings == base.settings
 
 
