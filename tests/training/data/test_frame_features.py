@@ -1,6 +1,7 @@
 """Features of a frozen trunk, cached: the same as computed at every step."""
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from upath import UPath
 from models.mesh_trunk import MeshTrunkConfig
 from models.motion import MotionEncoder
 from models.perception import PerceptionNetwork
+from models.presets import NetworkPreset
 from tests.factories.training.stages import TOY, TOY_SIDE_PX, TOY_WARP
 from tests.factories.training.toy_run import TOY_CACHED_RUN, TOY_RUN, toy_parents
 from training.data.augmentation import MotionAugmentation
@@ -189,13 +191,39 @@ def test_cache_and_augmentation_exclude_each_other() -> None:
         LipStageSettings(cache_features=True, augmentation=MotionAugmentation())
 
 
-def test_perception_standardises_a_mesh_trunk_on_the_training_frames_and_caches_it(toy_root: UPath) -> None:
+def with_mesh_trunk(networks: NetworkPreset) -> NetworkPreset:
     mesh = MeshTrunkConfig(TOY_SIDE_PX)
-    networks = dataclasses.replace(
-        TOY,
-        motion=dataclasses.replace(TOY.motion, trunk=mesh),
-        perception=dataclasses.replace(TOY.perception, trunk=mesh),
+    return dataclasses.replace(
+        networks,
+        motion=dataclasses.replace(networks.motion, trunk=mesh),
+        perception=dataclasses.replace(networks.perception, trunk=mesh),
+        generator=dataclasses.replace(networks.generator, motion_feature_width=mesh.feature_width),
     )
+
+
+@pytest.mark.parametrize("name", CACHED_STAGES)
+def test_every_stage_trains_on_a_mesh_trunk(toy_root: UPath, name: str) -> None:
+    networks = with_mesh_trunk(TOY_WARP)
+    torch.manual_seed(0)
+    settings = TOY_CACHED_RUN.stage(name).settings.replace(cache_features=True)
+    stage = stage_class(name)(StageContext(networks, toy_parents(networks)), settings)
+    stage.model.eval()
+    with torch.no_grad():
+        stage.prepare([open_current(toy_root, split) for split in ("train", "validation")], LOADER)
+    stage.model.train()
+    losses = stage.model(first_batch(toy_root, stage)).losses
+    sum(losses.values(), torch.zeros(())).backward()
+    gradients = [value.grad for value in stage.model.parameters() if value.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    with torch.no_grad():
+        stage.model.eval()
+        metrics = stage.held_out([first_batch(toy_root, stage, "validation")])
+    assert all(math.isfinite(metric.value) for metric in metrics)
+
+
+def test_perception_standardises_a_mesh_trunk_on_the_training_frames_and_caches_it(toy_root: UPath) -> None:
+    networks = with_mesh_trunk(TOY)
     settings = PerceptionStageSettings(cache_features=True)
     stage = PerceptionStage(StageContext(networks, {}), settings)
     stage.model.eval()
@@ -207,7 +235,7 @@ def test_perception_standardises_a_mesh_trunk_on_the_training_frames_and_caches_
         frames = ShardReader(open_current(toy_root, "train"), ReaderSettings()).frames(0, range(4))
         features = network.trunk(to_network_input(torch.stack(frames), TOY_SIDE_PX))
         expected = [network.read(features).landmarks, stage.model(batch).losses["landmarks"]]
-    assert batch.features.shape == (3, mesh.feature_width)
+    assert batch.features.shape == (3, networks.motion.trunk.feature_width)
     assert batch.frames.shape == (3, 0)
     assert all(values.isfinite().all() for values in expected)
     cached = stage.source(open_current(toy_root, "train")).features
