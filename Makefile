@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test lint types format lock clean
+.PHONY: help setup demo dev test chaos lint types format lock clean
 
 BIN := .venv/bin
 # The root can be a bucket; Dagster's SQLite files then need a local DAGSTER_HOME.
@@ -28,6 +28,9 @@ dev: setup ## Dagster's UI on http://localhost:3000
 
 test: setup ## Run every test that needs no GPU
 	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
+
+chaos: setup ## Kill, fill and disturb the whole graph in small; CHAOS="--kills 200 --seed 7"
+	@$(BIN)/python -m tests.chaos $(CHAOS)
 
 lint: setup ## Run ruff and check the import layers
 	@$(BIN)/ruff check
