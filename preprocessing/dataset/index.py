@@ -22,6 +22,7 @@ from preprocessing.dataset import packing
 from preprocessing.dataset.splits import Split
 from preprocessing.schema import INDEX_TABLE
 from preprocessing.table_schema import column, table_schema
+from storage.fingerprint import fingerprint
 from storage.manifest import Input
 from storage.publishing import Published, current, read_build
 from storage.root import local_copy
@@ -64,7 +65,12 @@ class ShardSet:
 
     folder: Path  # local copy of the files of the step `shards`
     location: str  # of the published folder, relative to the root, forward slashes
-    sha256: Mapping[str, str]  # by the shard's file name
+    sha256: Mapping[str, str]  # by the file's name
+
+    @property
+    def digest(self) -> str:
+        """Of the names and bytes of all files."""
+        return fingerprint(dict(self.sha256))
 
 
 def main_identity(identity: str, key: str) -> str:
@@ -136,6 +142,8 @@ def join_indices(shards: Mapping[str, ShardSet], known: Container[str] = ()) -> 
 
 
 def _refuse_duplicates(index: pa.Table) -> None:
+    if pc.count_distinct(index["key"]).as_py() == index.num_rows:
+        return
     seen: dict[str, str] = {}
     for key, shard in zip(index["key"].to_pylist(), index["shard"].to_pylist(), strict=True):
         if key in seen:
@@ -144,9 +152,10 @@ def _refuse_duplicates(index: pa.Table) -> None:
 
 
 def _refuse_shared_videos(index: pa.Table) -> None:
+    names = ["video_id", "main_identity", "batch"]
     owners: dict[str, tuple[str, str]] = {}
-    names = ("video_id", "main_identity", "batch")
-    for video, identity, batch in zip(*(index[name].to_pylist() for name in names), strict=True):
+    for row in index.group_by(names, use_threads=False).aggregate([]).to_pylist():
+        video, identity, batch = (row[name] for name in names)
         owner, first_batch = owners.setdefault(video, (identity, batch))
         if owner != identity and first_batch != batch:
             raise ValueError(

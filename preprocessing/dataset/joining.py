@@ -1,13 +1,14 @@
 """The step `dataset`: the shards of all batches become one data set.
 
 Writes `index.parquet` (a row for each sample), `shards.parquet` (each shard), `splits.parquet` (each main
-identity), `statistics.json`, `dataset_card.md` and the card's pictures.
+identity), `batch_labels/` (what the labels of each batch contain), `statistics.json`, `dataset_card.md` and
+the card's pictures.
 """
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,13 @@ from upath import UPath
 
 from preprocessing.archive import Place, read_members
 from preprocessing.dataset import card as dataset_card
-from preprocessing.dataset import packing
+from preprocessing.dataset.batch_labels import (
+    BatchLabels,
+    anchors_across,
+    labelled_samples,
+    labels_of_batches,
+    read_batch_labels,
+)
 from preprocessing.dataset.index import (
     DATASET,
     INDEX_SCHEMA,
@@ -35,7 +42,7 @@ from preprocessing.dataset.index import (
     splits_table,
 )
 from preprocessing.dataset.splits import SPLITS, Split, SplitSettings, assign_splits
-from preprocessing.dataset.statistics import LabelStatistics, SampleLabels, read_labels_at
+from preprocessing.dataset.statistics import LabelStatistics
 from preprocessing.pictures.drawing import spread
 from preprocessing.pictures.histograms import draw_histograms
 from preprocessing.pictures.mesh_sheet import clip_face, draw_faces
@@ -49,7 +56,7 @@ from storage.publishing import BuildReport, Published, Recipe, current, material
 from storage.root import local_copy
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
+CODE_VERSION: Final = f"3+schema{SCHEMA_VERSION}"
 CARD_NAME: Final = "dataset_card.md"
 BUILT_IN: Final = "built in"
 """The labeller of samples that do not name one, where other samples do: the default face detector."""
@@ -68,6 +75,19 @@ class DatasetSettings(Settings):
     pictured_samples: int = Field(default=15, ge=0, le=100, description="Samples shown on the dataset card")
 
 
+@dataclass(frozen=True)
+class PreviousDataset:
+    """What a data set takes over from the one before it."""
+
+    splits: Mapping[str, Split] = field(default_factory=dict[str, Split])  # by main identity
+    labels: BatchLabels | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> "PreviousDataset":
+        """Read it from the files of a data set."""
+        return cls(read_splits(folder), read_batch_labels(folder))
+
+
 def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) -> Published:
     """Publish the data set over all batches that have shards, unless it is current.
 
@@ -84,14 +104,14 @@ def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) 
     if missing := sorted(set(keys) - set(batches)):
         logger.info("Skipping batches without shards: %s", ", ".join(missing))
     before = current(root, DATASET, WHOLE)
-    splits_before = read_splits(local_copy(before.directory)) if before is not None else {}
+    previous = PreviousDataset.read(local_copy(before.directory)) if before is not None else PreviousDataset()
     inputs = {key: published.as_input() for key, published in batches.items()}
     if listed := listed_splits(root):
         inputs["listed_splits"] = Input(fingerprint(listed))
 
     def build(folder: Path) -> BuildReport:
         shards = {key: _shard_set(published) for key, published in batches.items()}
-        return make_dataset(shards, splits_before, settings, folder, listed)
+        return make_dataset(shards, previous, settings, folder, listed)
 
     return materialise(root, Recipe(DATASET, WHOLE, CODE_VERSION, settings, inputs), build, force=force)
 
@@ -103,7 +123,7 @@ def _shard_set(published: Published) -> ShardSet:
 
 def make_dataset(
     shards: Mapping[str, ShardSet],
-    splits_before: Mapping[str, Split],
+    before: PreviousDataset,
     settings: DatasetSettings,
     folder: Path,
     listed: Mapping[str, Split] | None = None,
@@ -112,7 +132,7 @@ def make_dataset(
 
     Args:
         shards: by batch.
-        splits_before: main identity -> split, of the previous data set; {} if there is none.
+        before: what the previous data set decided and knows.
         settings: of the step.
         folder: where to write.
         listed: identity -> the split that a list gives it; of people in one video, the one held out most.
@@ -121,13 +141,16 @@ def make_dataset(
         ValueError: a key is in two shards, a video has two main identities, samples have another schema
             version or different labellers, or a shard does not match its index.
     """
-    index, shard_table = join_indices(shards, splits_before)
+    index, shard_table = join_indices(shards, before.splits)
     people = _people(index)
     given = _listed_of_main(people, listed or {})
-    splits = assign_splits(index["main_identity"].to_pylist(), splits_before, settings.splits, given)
+    mains = pc.unique(index["main_identity"]).to_pylist()
+    splits = assign_splits(mains, before.splits, settings.splits, given)
     names = pa.array([splits[identity] for identity in index["main_identity"].to_pylist()], pa.string())
     index = index.append_column("split", names).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
-    facts = _read_labels(shards, {person: splits[main] for person, main in people.items()}, settings)
+    labels = labels_of_batches(shards, before.labels)
+    splits_of_people = {person: splits[main] for person, main in people.items()}
+    facts = _label_facts(labels, shards, splits_of_people, settings)
     by_split: dict[Split, dict[str, int | float]] = {
         split: _counts(index.filter(pc.field("split") == split)) for split in SPLITS
     }
@@ -142,12 +165,13 @@ def make_dataset(
         "distributions": facts.labels.to_json(),
     }
     pq.write_table(index, folder / INDEX_TABLE)
+    labels.write(folder)
     pq.write_table(shard_table, folder / SHARDS_TABLE)
     pq.write_table(splits_table(splits, index), folder / SPLITS_TABLE)
     text = json.dumps(statistics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / STATISTICS_NAME).write_text(text + "\n", "utf-8")
     (folder / CARD_NAME).write_text(dataset_card.write_card(statistics, settings.splits), "utf-8")
-    _draw_pictures(shards, facts.labels, settings.pictured_samples, folder)
+    _draw_pictures(index, shards, facts.labels, settings.pictured_samples, folder)
     samples = {f"samples_{split}": counts["samples"] for split, counts in by_split.items()}
     labelled = {
         f"{label} by {labeller}": count
@@ -198,45 +222,34 @@ class _LabelFacts:
     anchors_across_splits: dict[Split, int]  # anchors of a split's samples with eyes of another split
 
 
-def _read_labels(
-    shards: Mapping[str, ShardSet], splits: Mapping[str, Split], settings: DatasetSettings
+def _label_facts(
+    labels: BatchLabels,
+    shards: Mapping[str, ShardSet],
+    splits: Mapping[str, Split],
+    settings: DatasetSettings,
 ) -> _LabelFacts:
-    statistics = LabelStatistics()
-    shards_by_labellers: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    across = dict.fromkeys(SPLITS, 0)
-    for location, row, labels in _samples(shards):
-        _check_sample(labels, row, location)
-        statistics.add(labels)
-        shards_by_labellers.setdefault(tuple(sorted(labels.labellers.items())), []).append(location)
-        split = splits[main_identity(row["identity"], row["key"])]
-        across[split] += sum(splits.get(main_identity(*eyes)) != split for eyes in labels.eyes)
-    labellers = _by_labeller(shards_by_labellers)
+    locations = {batch: shard_set.location for batch, shard_set in shards.items()}
+    labellers = _by_labeller(labelled_samples(labels, locations))
     if not settings.allow_mixed_labellers:
         _refuse_mixed(labellers)
     counts = {
         label: {name: samples.count for name, samples in by_labeller.items()}
         for label, by_labeller in labellers.items()
     }
-    return _LabelFacts(statistics, counts, across)
+    return _LabelFacts(labels.statistics(), counts, anchors_across(labels, splits, SPLITS))
 
 
 def _by_labeller(
-    samples: Mapping[tuple[tuple[str, str], ...], Sequence[str]],
+    samples: Sequence[tuple[Mapping[str, str], int, str]],
 ) -> dict[str, dict[str, _LabelledSamples]]:
-    """Label -> labeller -> its samples, sorted by name.
-
-    Args:
-        samples: the (label, labeller) pairs of samples -> the shard of each such sample.
-    """
-    labels = sorted({label for pairs in samples for label, _ in pairs})
+    """Label -> labeller -> its samples, sorted by name. Argument: as `labelled_samples` returns them."""
+    labels = sorted({label for labellers, _, _ in samples for label in labellers})
     labelled: dict[str, dict[str, _LabelledSamples]] = {label: {} for label in labels}
-    for pairs, shards in sorted(samples.items()):
+    for labellers, count, shard in samples:
         for label in labels:
-            labeller = dict(pairs).get(label, BUILT_IN)
-            before = labelled[label].get(labeller, _LabelledSamples(0, shards[0]))
-            labelled[label][labeller] = _LabelledSamples(
-                before.count + len(shards), min(before.shard, shards[0])
-            )
+            labeller = labellers.get(label, BUILT_IN)
+            before = labelled[label].get(labeller, _LabelledSamples(0, shard))
+            labelled[label][labeller] = _LabelledSamples(before.count + count, min(before.shard, shard))
     return {label: dict(sorted(by_labeller.items())) for label, by_labeller in labelled.items()}
 
 
@@ -252,33 +265,6 @@ def _refuse_mixed(labellers: Mapping[str, Mapping[str, _LabelledSamples]]) -> No
     )
     if mixed:
         raise ValueError(f"labellers differ: {mixed}; build the labels again, or set allow_mixed_labellers")
-
-
-def _samples(shards: Mapping[str, ShardSet]) -> Iterator[tuple[str, dict[str, Any], SampleLabels]]:
-    """The shard, the row of the shards' index and the labels of every sample; opens one shard at a time."""
-    for _, shard_set in sorted(shards.items()):
-        index = packing.read_shard_index(shard_set.folder)
-        for name in sorted(set(index["shard"].to_pylist())):
-            with (shard_set.folder / name).open("rb") as shard:
-                for row in index.filter(pc.field("shard") == name).to_pylist():
-                    place = Place(row["offset_bytes"], row["size_bytes"])
-                    yield (
-                        f"{shard_set.location.rstrip('/')}/{name}",
-                        row,
-                        read_labels_at(shard, place, row["key"]),
-                    )
-
-
-def _check_sample(labels: SampleLabels, row: Mapping[str, Any], location: str) -> None:
-    if labels.schema_version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{location}: sample {row['key']} has schema version {labels.schema_version}, this code reads "
-            f"{SCHEMA_VERSION}; build the shards again"
-        )
-    if len(labels.pose) != row["frames"]:
-        raise ValueError(
-            f"{location}: sample {row['key']} has {len(labels.pose)} frames, its index says {row['frames']}"
-        )
 
 
 def _counts(index: pa.Table) -> dict[str, int | float]:
@@ -307,23 +293,23 @@ def _counts(index: pa.Table) -> dict[str, int | float]:
 
 def _shard_counts(shards: pa.Table) -> dict[str, int | float]:
     return {
-        "batches": len(set(shards["batch"].to_pylist())),
+        "batches": pc.count_distinct(shards["batch"]).as_py(),
         "shards": shards.num_rows,
-        "bytes": sum(shards["size_bytes"].to_pylist()),
+        "bytes": pc.sum(shards["size_bytes"]).as_py() or 0,
     }
 
 
-def _draw_pictures(shards: Mapping[str, ShardSet], labels: LabelStatistics, count: int, folder: Path) -> None:
-    rows = [
-        {**row, "path": shard_set.folder / row["shard"]}
-        for _, shard_set in sorted(shards.items())
-        for row in packing.read_shard_index(shard_set.folder).to_pylist()
-    ]
+def _draw_pictures(
+    index: pa.Table, shards: Mapping[str, ShardSet], labels: LabelStatistics, count: int, folder: Path
+) -> None:
+    identities = index["identity"].to_pylist()
+    chosen = spread(range(index.num_rows), lambda row: identities[row], count)
     faces = []
-    for row in spread(rows, lambda row: row["identity"], count):
-        members = read_members(row["path"], Place(row["offset_bytes"], row["size_bytes"]))
+    for row in index.take(pa.array(chosen, pa.int64())).to_pylist():
+        folder_of_shards, name = shards[row["batch"]].folder, row["shard"].rpartition("/")[2]
+        members = read_members(folder_of_shards / name, Place(row["offset_bytes"], row["size_bytes"]))
         faces.append(clip_face(decode_clip(row["key"], members)))
-    title = f"Samples: {len(faces)} of {len(rows)}"
+    title = f"Samples: {len(faces)} of {index.num_rows}"
     panels = [dataset_card.panel_of_distribution(each) for each in labels.distributions.values()]
     (folder / dataset_card.PICTURES).mkdir(exist_ok=True)
     (folder / dataset_card.SAMPLES_PICTURE).write_bytes(draw_faces(title, faces))

@@ -5,6 +5,7 @@ decoded. Distributions are counts in narrow bins, so memory does not depend on t
 """
 
 import json
+import math
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -106,17 +107,31 @@ class Distribution:
         self.quantity = quantity
         self.edges: NDArray[np.float64] = np.linspace(quantity.low, quantity.high, BINS + 1)
         self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
-        self._sum = 0.0
-        self._smallest, self._largest = np.inf, -np.inf
+        self.sum = 0.0
+        self.smallest, self.largest = np.inf, -np.inf
 
     def add(self, values: NDArray[np.floating[Any]]) -> None:
         """Add values of any shape."""
         low, high = self.quantity.low, self.quantity.high
         places = ((np.asarray(values, np.float64).ravel() - low) * (BINS / (high - low))).astype(np.int64)
         self.counts += np.bincount(places.clip(0, BINS - 1), minlength=BINS)
-        self._sum += float(np.sum(values, dtype=np.float64))
-        self._smallest = min(self._smallest, float(np.min(values)))
-        self._largest = max(self._largest, float(np.max(values)))
+        self.sum += float(np.sum(values, dtype=np.float64))
+        self.smallest = min(self.smallest, float(np.min(values)))
+        self.largest = max(self.largest, float(np.max(values)))
+
+    def add_counts(
+        self,
+        bins: NDArray[np.int32],
+        counts: NDArray[np.int64],
+        sums: NDArray[np.float64],
+        smallest: float,
+        largest: float,
+    ) -> None:
+        """Add what other distributions of this quantity counted."""
+        np.add.at(self.counts, bins, counts)
+        self.sum += math.fsum(sums)
+        self.smallest = min(self.smallest, smallest)
+        self.largest = max(self.largest, largest)
 
     def to_json(self) -> dict[str, Any]:
         """Number of values, mean, minimum, maximum and percentiles; the last four are null without values."""
@@ -126,11 +141,11 @@ class Distribution:
             return facts | {"mean": None, "minimum": None, "maximum": None, "percentiles": None}
         cumulative = np.concatenate([[0], np.cumsum(self.counts)])
         wanted = np.array(PERCENTILES) / 100 * total
-        values = np.interp(wanted, cumulative, self.edges).clip(self._smallest, self._largest)
+        values = np.interp(wanted, cumulative, self.edges).clip(self.smallest, self.largest)
         return facts | {
-            "mean": round(self._sum / total, 4),
-            "minimum": round(self._smallest, 4),
-            "maximum": round(self._largest, 4),
+            "mean": round(self.sum / total, 4),
+            "minimum": round(self.smallest, 4),
+            "maximum": round(self.largest, 4),
             "percentiles": {
                 str(name): round(float(value), 4) for name, value in zip(PERCENTILES, values, strict=True)
             },
@@ -158,14 +173,18 @@ class LabelStatistics:
             self.distributions["face_size"].add(np.array(labels.scores["face_size_px"]))
         for score, name in (("offset_frames", "lip_sync_offset"), ("confidence", "lip_sync_confidence")):
             if score in labels.lip_sync:
-                distribution = self._of_scorer(name, labels.labellers["lip_sync"])
-                distribution.add(np.array(labels.lip_sync[score]))
+                scorer = labels.labellers["lip_sync"]
+                self.distribution(f"{name} by {scorer}").add(np.array(labels.lip_sync[score]))
 
     def to_json(self) -> dict[str, Any]:
         """The distributions by the quantity's name."""
         return {name: distribution.to_json() for name, distribution in self.distributions.items()}
 
-    def _of_scorer(self, name: str, scorer: str) -> Distribution:
-        quantity = next(quantity for quantity in QUANTITIES if quantity.name == name)
-        named = replace(quantity, name=f"{name} by {scorer}", unit=f"{quantity.unit}, by {scorer}")
-        return self.distributions.setdefault(named.name, Distribution(named))
+    def distribution(self, name: str) -> Distribution:
+        """The distribution of a quantity; of one "by SCORER" a new one, if there is none yet."""
+        if name not in self.distributions:
+            base, _, scorer = name.partition(" by ")
+            quantity = next(quantity for quantity in QUANTITIES if quantity.name == base)
+            unit = f"{quantity.unit}, by {scorer}"
+            self.distributions[name] = Distribution(replace(quantity, name=name, unit=unit))
+        return self.distributions[name]

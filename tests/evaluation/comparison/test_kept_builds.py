@@ -17,7 +17,7 @@ from evaluation.comparison.baseline_runs import (
     BaselineRun,
     builds_of_baselines,
 )
-from preprocessing.dataset.joining import DatasetSettings, ShardSet, make_dataset
+from preprocessing.dataset.joining import DatasetSettings, PreviousDataset, ShardSet, make_dataset
 from storage.gc.findings import Layout, RetentionWindow, Unreferenced
 from storage.gc.removal import remove_findings
 from storage.gc.unreferenced import find_unreferenced
@@ -75,7 +75,7 @@ def publish_dataset(root: UPath, shards: Published) -> Published:
     shard_set = ShardSet(Path(shards.directory.path), shards.location, digests)
 
     def write(work: Path) -> BuildReport:
-        return make_dataset({"b0": shard_set}, {}, DatasetSettings(pictured_samples=1), work)
+        return make_dataset({"b0": shard_set}, PreviousDataset(), DatasetSettings(pictured_samples=1), work)
 
     return materialise(root, Recipe("dataset", "whole", "1", {}, {"b0": shards.as_input()}), write)
 

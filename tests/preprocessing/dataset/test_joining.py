@@ -21,6 +21,7 @@ from preprocessing.dataset.index import (
 from preprocessing.dataset.joining import (
     CARD_NAME,
     DatasetSettings,
+    PreviousDataset,
     check_dataset,
     make_dataset,
 )
@@ -55,7 +56,7 @@ def dataset(
 ) -> Path:
     folder = tmp_path / f"dataset{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
-    make_dataset(shards, before or {}, DatasetSettings(**settings), folder)
+    make_dataset(shards, PreviousDataset(before or {}), DatasetSettings(**settings), folder)
     return folder
 
 
@@ -172,7 +173,7 @@ def test_people_of_one_video_share_a_split(tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
     folder.mkdir()
     listed: dict[str, Split] = {"carla": "train", "berta": "test", "d": "validation"}
-    make_dataset(shards, {"carla": "train"}, DatasetSettings(), folder, listed)
+    make_dataset(shards, PreviousDataset({"carla": "train"}), DatasetSettings(), folder, listed)
     rows = read_dataset_index(folder).to_pylist()
     assert [(row["identity"], row["main_identity"], row["split"]) for row in rows] == [
         ("carla", "carla", "test"),
@@ -207,7 +208,7 @@ def test_card_and_manifest_count_samples_by_labeller(tmp_path: Path) -> None:
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", other)}
     folder = tmp_path / "data_set"
     folder.mkdir()
-    report = make_dataset(shards, {}, DatasetSettings(allow_mixed_labellers=True), folder)
+    report = make_dataset(shards, PreviousDataset(), DatasetSettings(allow_mixed_labellers=True), folder)
     wanted = {
         "blink": {LABELLERS["blink"]: 3},
         "faces": {"built in": 2, "finder 1 weights 89abcdef": 1},
@@ -308,8 +309,8 @@ def test_data_set_bytes_are_reproducible(tmp_path: Path) -> None:
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b", "c"))}
     first, second = dataset(tmp_path, shards), dataset(tmp_path, shards)
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(names) == 7
-    assert [(first / name).read_bytes() == (second / name).read_bytes() for name in names] == [True] * 7
+    assert len(names) == 10
+    assert [(first / name).read_bytes() == (second / name).read_bytes() for name in names] == [True] * 10
 
 
 def test_card_has_its_pictures(tmp_path: Path) -> None:
@@ -368,3 +369,31 @@ def test_check_finds_outdated_statistics(tmp_path: Path) -> None:
     index = read_dataset_index(folder)
     pq.write_table(index.slice(0, 1), folder / INDEX_TABLE)
     assert check_dataset(folder) == ["statistics.json states 2 samples, index.parquet has 1"]
+
+
+def rebuilt(tmp_path: Path, shards: Mapping[str, ShardSet], before: Path) -> Path:
+    folder = tmp_path / f"dataset{len(list(tmp_path.iterdir()))}"
+    folder.mkdir()
+    make_dataset(shards, PreviousDataset.read(before), DatasetSettings(pictured_samples=0), folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_known_batches_are_not_read_again(tmp_path: Path) -> None:
+    shards = {"b0": shard_set(tmp_path, "b0", people("a", "b")), "b1": shard_set(tmp_path, "b1", people("c"))}
+    first = dataset(tmp_path, {"b0": shards["b0"]}, pictured_samples=0)
+    whole = rebuilt(tmp_path, shards, dataset(tmp_path, {}, read_splits(first), pictured_samples=0))
+    tar = shards["b0"].folder / "b0-000.tar"
+    tar.write_bytes(bytes(tar.stat().st_size))  # nothing to read there any more
+    assert contents(rebuilt(tmp_path, shards, first)) == contents(whole)
+
+
+def test_changed_batches_are_read_again(tmp_path: Path) -> None:
+    first = dataset(tmp_path, {"b0": shard_set(tmp_path, "b0", people("a", "b"))}, pictured_samples=0)
+    changed = {"b0": shard_set(tmp_path / "later", "b0", people("a", "b", "c"))}
+    whole = dataset(tmp_path, changed, read_splits(first), pictured_samples=0)
+    assert contents(rebuilt(tmp_path, changed, first)) == contents(whole)
+    assert sum(statistics(whole)["labellers"]["pose"].values()) == 3

@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from preprocessing.dataset.index import ShardSet
-from preprocessing.dataset.joining import DatasetSettings, make_dataset
+from preprocessing.dataset.joining import DatasetSettings, PreviousDataset, make_dataset
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories.preprocessing.published_steps import LABELLERS, make_clip, make_sample, publish_shard
@@ -59,7 +59,7 @@ def test_mixed_labellers_are_rejected_unless_allowed(
     materialise(
         root,
         Recipe("dataset", "whole", "1", settings, {}),
-        lambda work: make_dataset(shards, {}, settings, work),
+        lambda work: make_dataset(shards, PreviousDataset(), settings, work),
     )
     line = (
         r"^perception reads labels of different labellers: pose by deep3d 1 weights 0123abcd \(samples: 1\) "
