@@ -18,8 +18,14 @@ from pipelines.operations.automation import MINIMUM_INTERVAL_SECONDS
 from pipelines.operations.failed_runs import failed_runs
 from pipelines.operations.gc_job import collect_garbage
 from pipelines.operations.plain_logger import plain_console
-from pipelines.operations.schedules import nightly_reprocessing, weekly_gc, weekly_training
+from pipelines.operations.schedules import (
+    nightly_reprocessing,
+    nightly_verify,
+    weekly_gc,
+    weekly_training,
+)
 from pipelines.operations.settings import OperationsSettings
+from pipelines.operations.verify_job import verify_files
 from pipelines.preprocessing.adopt_settings import adopt_settings_job
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.dataset import dataset, identities_disjoint
@@ -60,11 +66,13 @@ definitions = Definitions(
         set_baseline_job,
         animate,
         collect_garbage,
+        verify_files,
     ],
     schedules=[
         nightly_reprocessing(_OPERATIONS),
         weekly_training(_OPERATIONS),
         weekly_gc(_OPERATIONS),
+        nightly_verify(_OPERATIONS),
     ],
     sensors=[
         new_videos,

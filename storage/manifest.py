@@ -50,6 +50,7 @@ class Manifest:
     cpu_seconds: float  # of the same run, including child processes it waited for
     finished_at: str  # UTC, ISO 8601
     peak_memory_mebibytes: float = 0.0  # including child processes; 0: not measured
+    inputs_verified: bool = False  # before the build, by their sha256; False for earlier versions
 
     @property
     def content_digest(self) -> str:

@@ -169,6 +169,38 @@ def remove_directory(root: UPath, location: str, first: str) -> None:
         store.delete(rest)
 
 
+def exists(root: UPath, location: str) -> bool:
+    """Whether there is a file, or a folder with anything in it."""
+    if is_local(root):
+        return os.path.lexists(local_path(root) / location)
+    parent, _, name = location.rpartition("/")
+    return any(entry.name == name for entry in entries(root, parent))
+
+
+def move(root: UPath, location: str, target: str, first: str) -> None:
+    """Move a file or folder below the root.
+
+    In a bucket every object is copied before the first is removed, and the folder's file `first` is removed
+    before the others: without it the rest counts as incomplete.
+    """
+    if is_local(root):
+        base = local_path(root)
+        (base / target).parent.mkdir(parents=True, exist_ok=True)
+        (base / location).rename(base / target)
+        flush_directory((base / location).parent)
+        flush_directory((base / target).parent)
+        return
+    store, key = _open(root, location)
+    new = _open(root, target)[1]
+    keys = [info.key for info in list_objects(store, key)] or [key]
+    for each in keys:
+        store.copy(each, new + each.removeprefix(key))
+    if keys == [key]:
+        store.delete(key)
+    else:
+        remove_directory(root, location, first)
+
+
 def remove_file(root: UPath, location: str) -> None:
     """Remove a file or object if it exists."""
     if is_local(root):

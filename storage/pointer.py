@@ -12,6 +12,7 @@ from storage.objects import read_bytes, write_bytes
 from storage.sealed_json import read_sealed, sealed
 
 CURRENT_NAME: Final = "current.json"
+FIELDS: Final = ("directory", "superseded")
 MAXIMUM_SUPERSEDED: Final = 50  # entries, the latest
 
 
@@ -36,7 +37,7 @@ def read_pointer(partition: UPath) -> Pointer | None:
         ValueError: it is damaged.
     """
     try:
-        values: Any = read_sealed(read_bytes(partition / CURRENT_NAME).decode())
+        values: Any = read_sealed(read_bytes(partition / CURRENT_NAME).decode(), FIELDS)
         return Pointer(values["directory"], values.get("superseded", {}))
     except FileNotFoundError:
         return None

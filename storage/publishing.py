@@ -24,12 +24,14 @@ from storage.atomic import remove, remove_dead_partials
 from storage.build_directory import building_lock, collect_files, place_locally, prepare, recorded_inputs
 from storage.disk import disk_errors_at
 from storage.fingerprint import JsonValue, canonical_json, fingerprint, to_json_value
-from storage.manifest import MANIFEST_NAME, Input, Manifest
-from storage.objects import entries, is_local, local_path, read_bytes, read_sha256
+from storage.manifest import Input, Manifest
+from storage.objects import entries, is_local, local_path, read_sha256
 from storage.peak_memory import measured_memory
 from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
-from storage.transfer import damage, upload
+from storage.suspect import clear_suspect
+from storage.transfer import damage, read_manifest, upload
+from storage.verified import memory_path, remember_verified, require_verified
 
 ASSETS: Final = "assets"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")  # safe as a file name and in a URL
@@ -153,6 +155,7 @@ def materialise(
                 point_to(previous.directory.parent, previous.directory.name)
                 return replace(previous, reason=f"nothing to do: built before, made current again ({reason})")
         prepare(work, empty=force)
+        _require_verified_inputs(root, recipe.inputs)
         with recorded_inputs(work, recipe.inputs):
             manifest = _run(recipe, build, work)
             return _publish(root, manifest, work, "forced" if force else reason or "")
@@ -299,6 +302,7 @@ def _run(recipe: Recipe, build: Callable[[Path], BuildReport], work: Path) -> Ma
         cpu_seconds=round(_cpu_seconds() - started_cpu_seconds, 3),
         finished_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         peak_memory_mebibytes=memory.peak_mebibytes,
+        inputs_verified=True,
     )
 
 
@@ -311,19 +315,35 @@ def _publish(root: UPath, manifest: Manifest, work: Path, reason: str) -> Publis
         remove(work)
     elif is_local(root):
         place_locally(work, manifest, local_path(directory))
+        remember_verified(local_path(directory), manifest, memory_path(scratch_directory(root), manifest))
         published = Published(manifest, directory, built=True, reason=reason)
     else:
         upload(work, manifest, directory)
         remove(work)
         published = Published(manifest, directory, built=True, reason=reason)
+    clear_suspect(directory)
     point_to(directory.parent, directory.name)
     return published
 
 
+def _require_verified_inputs(root: UPath, inputs: Mapping[str, Input]) -> None:
+    """Verify the builds that a build stands on; of a bucket `local_copy` verifies what it downloads.
+
+    Raises:
+        ValueError: one is damaged.
+    """
+    if not is_local(root):
+        return
+    for value in inputs.values():
+        published = _read(root / value.location) if value.location else None
+        if published is not None:
+            memory = memory_path(scratch_directory(root), published.manifest)
+            require_verified(local_path(published.directory), published.manifest, memory)
+
+
 def _read(directory: UPath) -> Published | None:
-    try:
-        manifest = Manifest.from_json(read_bytes(directory / MANIFEST_NAME).decode())
-    except FileNotFoundError:
+    manifest = read_manifest(directory)
+    if manifest is None:
         return None
     return Published(manifest, directory, built=False, reason="nothing to do: already published")
 

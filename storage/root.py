@@ -3,6 +3,7 @@
 obstore is imported only for a bucket.
 """
 
+import logging
 import os
 import tempfile
 from contextlib import suppress
@@ -16,8 +17,11 @@ from upath import UPath
 from storage.atomic import partial_path, remove, remove_dead_partials
 from storage.bucket import allows_http, endpoint_url, open_store, reason_of, refuse_user
 from storage.manifest import MANIFEST_NAME, Manifest
-from storage.objects import is_local, local_path, read_bytes
-from storage.transfer import damage, download
+from storage.objects import is_local, local_path
+from storage.transfer import damage, download, read_manifest
+from storage.verified import memory_path, remember_verified, require_verified
+
+logger = logging.getLogger(__name__)
 
 ROOT_VARIABLE: Final = "PDFGC_ROOT"
 SCRATCH_VARIABLE: Final = "PDFGC_SCRATCH"
@@ -121,10 +125,13 @@ def local_copy(directory: UPath, cache_directory: Path | None = None) -> Path:
     """
     if is_local(directory):
         return local_path(directory)
-    manifest = Manifest.from_json(read_bytes(directory / MANIFEST_NAME).decode())
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise FileNotFoundError(f"nothing is published in {directory}: it has no {MANIFEST_NAME}")
     copies = cache_directory or scratch_directory(directory) / "cache"
     target = copies / manifest.content_digest
-    if _is_complete(target, manifest):
+    memory = memory_path(copies.parent, manifest, "copies")
+    if _is_verified(target, manifest, memory):
         with suppress(FileNotFoundError):  # removed by gc just now: download it again
             os.utime(target)  # time of the last use, for gc
             return target
@@ -134,6 +141,7 @@ def local_copy(directory: UPath, cache_directory: Path | None = None) -> Path:
     try:
         download(directory, manifest, partial)
         _place(partial, target, manifest)
+        remember_verified(target, manifest, memory)
     finally:
         remove(partial)
     return target
@@ -146,6 +154,37 @@ def _place(partial: Path, target: Path, manifest: Manifest) -> None:
         if not _is_complete(target, manifest):  # else another process was faster
             remove(target)
             partial.rename(target)
+
+
+def _is_verified(copy: Path, manifest: Manifest, memory: Path) -> bool:
+    """Whether a copy is complete and as it was downloaded; a damaged one is removed."""
+    if not _is_complete(copy, manifest):
+        return False
+    try:
+        require_verified(copy, manifest, memory)
+    except ValueError as error:
+        logger.warning("Downloading a local copy again: %s", error)
+        remove(copy)
+        return False
+    return True
+
+
+def verified_copy(directory: UPath) -> Path:
+    """`local_copy`, verified against the manifest's sha256 if it has not been on this machine.
+
+    Raises:
+        FileNotFoundError: nothing is published there.
+        ValueError: a file is damaged.
+    """
+    folder = local_copy(directory)
+    if is_local(directory):
+        manifest = read_manifest(directory)
+        if manifest is None:
+            raise FileNotFoundError(f"nothing is published in {directory}: it has no {MANIFEST_NAME}")
+        # assets/<asset>/<partition>/<build> below the root
+        scratch = scratch_directory(directory.parents[3])
+        require_verified(folder, manifest, memory_path(scratch, manifest))
+    return folder
 
 
 def _is_complete(copy: Path, manifest: Manifest) -> bool:

@@ -7,12 +7,33 @@ from upath import UPath
 from storage.atomic import flush_file
 from storage.fingerprint import file_sha256
 from storage.manifest import MANIFEST_NAME, Manifest
-from storage.objects import files, read_remote_chunks, upload_file, write_bytes
+from storage.objects import files, read_bytes, read_remote_chunks, upload_file, write_bytes
+from storage.suspect import SUSPECT_NAME, why_suspect
+
+
+def read_manifest(directory: UPath) -> Manifest | None:
+    """The manifest of a published directory; None if there is none.
+
+    Raises:
+        ValueError: it is damaged or of another version.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        return Manifest.from_json(read_bytes(path).decode())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}; run: pdfgc repair") from error
 
 
 def damage(directory: UPath, manifest: Manifest) -> str | None:
-    """The first file that is missing or has the wrong size; None if there is none. Files are not read."""
+    """The first file that is missing or has the wrong size, or why the build is suspect; None if all is well.
+
+    Files are not read.
+    """
     sizes = {file.location: file.size_bytes for file in files(directory, "")}
+    if SUSPECT_NAME in sizes:
+        return f"it is suspect: {why_suspect(directory)}"
     for name, record in manifest.files.items():
         if name not in sizes:
             return f"file {name} is missing"

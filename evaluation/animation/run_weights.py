@@ -7,7 +7,7 @@ from upath import UPath
 
 from models.presets import NetworkPreset
 from storage.publishing import current, published_partitions, verify
-from storage.root import local_copy
+from storage.root import verified_copy
 from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME
 from training.engine.stage_weights import StageWeights, read_weights
@@ -63,7 +63,7 @@ def read_run(root: UPath, run: str) -> RunWeights:
         raise ValueError(
             f"{RENDERING_STAGE} of run {run!r} is damaged (changed files: {wrong[:4]}), train it again"
         )
-    folder = local_copy(published.directory)
+    folder = verified_copy(published.directory)
     config = TrainingJob.read(folder / JOB_NAME).config
     # As published with the run: the preset may have changed since.
     networks = read_settings(NetworkPreset, published, "networks")

@@ -2,16 +2,18 @@
 
     baseline_runs/<time>-<run>/report.parquet          records of the run's report
                                reenactment_plan.json   its reenactments, for `pdfgc evaluate --plan-file`
-                               baseline.json           the run and why it was set; written last
+                               baseline.json           the run, why it was set, the sha256 of the two files
+                                                       and its own; written last
 
 A folder without `baseline.json` is incomplete and ignored. The records are copied, so a baseline run stays
 comparable after the run was trained again or its files were removed. The last folder by name is the current
 baseline run.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -26,14 +28,19 @@ from evaluation.generation.reenactment import ReenactmentPlan
 from evaluation.records import MetricRecord
 from evaluation.report.summary import REPORT_TABLE
 from storage.fingerprint import DIGEST_DIGITS
-from storage.objects import entries, read_bytes, write_bytes
+from storage.integrity.faults import Fault
+from storage.integrity.reading import Expectation
+from storage.objects import entries, files, read_bytes, read_sha256, write_bytes
 from storage.publishing import current
+from storage.sealed_json import read_sealed, sealed
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
 
 BASELINES_FOLDER: Final = "baseline_runs"
 BASELINE_NAME: Final = "baseline.json"
 BASELINE_VERSION: Final = 1
+FILES: Final = "files"  # of `baseline.json`: name -> sha256
+MEND: Final = "restore it, or set the baseline again: pdfgc baseline set"
 TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"  # sorts chronologically
 
 
@@ -63,6 +70,9 @@ class BaselineRun:
         """Its folder, relative to the root."""
         time = datetime.fromisoformat(self.set_at)
         return f"{BASELINES_FOLDER}/{time.strftime(TIME_FORMAT)}-{self.run}"
+
+
+ENTRY_FIELDS: Final = ("baseline_version", FILES, *(field.name for field in fields(BaselineRun)))
 
 
 def set_baseline_run(root: UPath, run: str, note: str, *, regressions: Sequence[str] = ()) -> BaselineRun:
@@ -97,10 +107,15 @@ def set_baseline_run(root: UPath, run: str, note: str, *, regressions: Sequence[
         regressions=tuple(regressions),
     )
     folder = root / baseline.folder
-    write_bytes(folder / REPORT_TABLE, read_bytes(root / evaluated.report / REPORT_TABLE))
-    write_bytes(folder / PLAN_NAME, (json.dumps(asdict(evaluated.plan), indent=1) + "\n").encode())
-    entry = {"baseline_version": BASELINE_VERSION, **asdict(baseline)}
-    write_bytes(folder / BASELINE_NAME, (json.dumps(entry, indent=1) + "\n").encode())
+    contents = {
+        REPORT_TABLE: read_bytes(root / evaluated.report / REPORT_TABLE),
+        PLAN_NAME: (json.dumps(asdict(evaluated.plan), indent=1) + "\n").encode(),
+    }
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    entry = sealed({"baseline_version": BASELINE_VERSION, **asdict(baseline), FILES: digests})
+    write_bytes(folder / BASELINE_NAME, _entry_text(entry).encode())
     return baseline
 
 
@@ -157,8 +172,9 @@ def read_baseline_run(root: UPath, baseline: BaselineRun) -> EvaluatedRun:
 
 def _read_entry(path: UPath) -> BaselineRun | None:
     try:
-        data: Any = json.loads(read_bytes(path))
-        version = data.pop("baseline_version", None) if isinstance(data, dict) else None
+        data: Any = read_sealed(read_bytes(path).decode(), ENTRY_FIELDS)
+        data.pop(FILES, None)
+        version = data.pop("baseline_version", None)
         if version != BASELINE_VERSION:
             raise ValueError(f"baseline_version must be {BASELINE_VERSION}, got {version!r}")
         return TypeAdapter(BaselineRun).validate_python(data)
@@ -166,6 +182,39 @@ def _read_entry(path: UPath) -> BaselineRun | None:
         return None
     except (ValidationError, ValueError) as error:
         raise ValueError(f"{path} is not a valid baseline entry: {str(error).splitlines()[0]}") from error
+
+
+def check_baseline_runs(root: UPath) -> tuple[list[Fault], list[Expectation]]:
+    """Damaged entries of the history, and what their other files must hold."""
+    faults: list[Fault] = []
+    expected: list[Expectation] = []
+    for folder in entries(root, BASELINES_FOLDER):
+        location = f"{BASELINES_FOLDER}/{folder.name}"
+        try:
+            if _read_entry(root / location / BASELINE_NAME) is None:
+                continue  # incomplete
+            text = read_bytes(root / location / BASELINE_NAME).decode()
+            digests = json.loads(text).get(FILES, {})
+        except ValueError as error:
+            faults.append(Fault("record", f"{location}/{BASELINE_NAME}", "an entry", str(error), MEND))
+            continue
+        if digests and _entry_text(json.loads(text)) != text:
+            path = f"{location}/{BASELINE_NAME}"
+            faults.append(Fault("record", path, "the text that was written", "other spaces", MEND))
+        sizes = {file.location: file.size_bytes for file in files(root / location, "")}
+        expected += [
+            _expect(root, f"{location}/{name}", sha256, sizes.get(name, 0))
+            for name, sha256 in digests.items()
+        ]
+    return faults, expected
+
+
+def _expect(root: UPath, path: str, sha256: str, size_bytes: int) -> Expectation:
+    return Expectation(path, sha256, size_bytes, "record", lambda: read_sha256(root / path), mend=MEND)
+
+
+def _entry_text(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, indent=1) + "\n"
 
 
 def _check_weights_unchanged(root: UPath, evaluated: EvaluatedRun) -> None:

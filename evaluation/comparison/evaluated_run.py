@@ -10,7 +10,7 @@ from evaluation.records import MetricRecord, read_records
 from evaluation.report.sources import DATASET_INPUT, find_published
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_TABLE
 from storage.publishing import current
-from storage.root import local_copy
+from storage.root import verified_copy
 from training.stage_catalog import RENDERING_STAGE
 
 
@@ -68,6 +68,6 @@ def read_evaluated_run(root: UPath, run: str) -> EvaluatedRun:
         weights=weights.digest,
         weights_location=weights.location,
         dataset=videos.manifest.inputs[DATASET_INPUT].digest,
-        plan=read_plan(local_copy(videos.directory) / PLAN_NAME),
-        records=tuple(read_records(local_copy(report.directory) / REPORT_TABLE)),
+        plan=read_plan(verified_copy(videos.directory) / PLAN_NAME),
+        records=tuple(read_records(verified_copy(report.directory) / REPORT_TABLE)),
     )

@@ -25,7 +25,7 @@ from upath import UPath
 from evaluation.generation.reenactment import Reenactment, ReenactmentPlan, read_plan
 from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL
 from storage.publishing import Published, current
-from storage.root import local_copy
+from storage.root import verified_copy
 
 GENERATED_VIDEOS: Final = "generated_videos"
 PLAN_NAME: Final = "reenactment_plan.json"
@@ -159,7 +159,7 @@ def open_generated(root: UPath, run: str) -> tuple[Published, GeneratedVideos]:
         raise ValueError(
             f"run {run!r} has no generated videos under {root}: materialise `generated_videos` first"
         )
-    folder = local_copy(published.directory)
+    folder = verified_copy(published.directory)
     plan, facts = read_plan(folder / PLAN_NAME), VideoFacts.read(folder / FACTS_NAME)
     return published, GeneratedVideos(folder, plan, facts)
 

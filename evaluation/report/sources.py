@@ -14,7 +14,7 @@ from evaluation.report.judges import Judges, find_judges
 from evaluation.report.matrix import MATRIX_TABLE, MatrixCell, read_matrix
 from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import Published, current
-from storage.root import local_copy
+from storage.root import verified_copy
 from training.stage_catalog import RENDERING_STAGE
 
 LIP_SYNC_ASSET: Final = "lip_sync_evaluation"
@@ -96,7 +96,7 @@ def read_sources(root: UPath, run: str) -> RunSources:
         ValueError: see `find_published`.
     """
     published = find_published(root, run)
-    folders = {asset: local_copy(build.directory) for asset, build in published.items()}
+    folders = {asset: verified_copy(build.directory) for asset, build in published.items()}
     records_by_asset = {asset: tuple(read_records(folders[asset] / RECORDS_TABLE)) for asset in EVALUATIONS}
     records = [record for part in records_by_asset.values() for record in part]
     return RunSources(

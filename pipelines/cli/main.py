@@ -22,11 +22,13 @@ COMMANDS: Final = (
     "export",
     "gc",
     "preprocess",
+    "repair",
     "score",
     "settings",
     "sources",
     "status",
     "train",
+    "verify",
     "weights",
 )
 """Each is a module of this package that holds a command of the same name, imported when it is used."""

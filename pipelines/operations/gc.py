@@ -22,12 +22,13 @@ from preprocessing.sources.stored_catalog import CATALOG_FOLDER, CATALOG_NAME, b
 from storage.gc.findings import Finding, Layout, RetentionWindow, Unreferenced
 from storage.gc.removal import Removal, remove_findings
 from storage.gc.unreferenced import find_unreferenced
+from storage.integrity.quarantine import QUARANTINE
 from storage.printable import printable
 
 LAYOUT: Final = Layout(
     records={BASELINES_FOLDER: BASELINE_NAME},
     redrawn=frozenset({"pictures"}),  # by `pipelines.preprocessing.pictures`
-    ignored=frozenset({CATALOG_FOLDER, PLAN_FOLDER, OUTPUTS_NAME, "dagster", "demo_corpus"}),
+    ignored=frozenset({CATALOG_FOLDER, PLAN_FOLDER, OUTPUTS_NAME, "dagster", "demo_corpus", QUARANTINE}),
     ignored_scratch=frozenset({"catalog.lock", CATALOG_NAME, "sources"}),
 )
 MAXIMUM_ROWS: Final = 200  # of the table in the UI

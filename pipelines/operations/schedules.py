@@ -51,3 +51,16 @@ def weekly_gc(settings: OperationsSettings) -> ScheduleDefinition:
         run_config={"ops": {"collect_garbage": {"config": {"remove": True}}}},
         description="Stopped by default. Removes old unreferenced builds, as pdfgc gc --remove does.",
     )
+
+
+def nightly_verify(settings: OperationsSettings) -> ScheduleDefinition:
+    """Verifies what is published, and reads a share of it."""
+    return ScheduleDefinition(
+        name="nightly_verify",
+        job_name="verify_files",
+        cron_schedule=settings.verify_cron,
+        execution_timezone=settings.timezone,
+        default_status=DefaultScheduleStatus.STOPPED,
+        description="Stopped by default. Checks everything by name and size and reads 5 % of the files "
+        "again, as pdfgc verify --read-data=5% does.",
+    )

@@ -33,6 +33,10 @@ class OperationsSettings(Settings):
         default="0 6 * * 0",
         description="Cron schedule of garbage collection (schedule weekly_gc, off by default)",
     )
+    verify_cron: str = Field(
+        default="0 3 * * *",
+        description="Cron schedule of verification (schedule nightly_verify, off by default)",
+    )
     timezone: str = Field(default="UTC", description="Time zone of the schedules, such as Europe/Vienna")
     retrain_share: float = Field(
         default=0.1,

@@ -25,7 +25,7 @@ from preprocessing.table_schema import column, table_schema
 from storage.fingerprint import fingerprint
 from storage.manifest import Input
 from storage.publishing import Published, current, read_build
-from storage.root import local_copy
+from storage.root import verified_copy
 
 DATASET: Final = "dataset"
 WHOLE: Final = "whole"  # the partition of assets over all batches
@@ -256,7 +256,7 @@ def changed_share(root: UPath, since: Input) -> float:
 
 def _shard_digests(published: Published) -> Mapping[str, str]:
     """Sample's key -> sha256 of its shard."""
-    folder = local_copy(published.directory)
+    folder = verified_copy(published.directory)
     shards = pq.read_table(folder / SHARDS_TABLE)
     digests = dict(zip(shards["shard"].to_pylist(), shards["sha256"].to_pylist(), strict=True))
     index = read_dataset_index(folder)

@@ -53,7 +53,7 @@ from preprocessing.sources.stored_catalog import batch_keys
 from storage.fingerprint import fingerprint
 from storage.manifest import Input
 from storage.publishing import BuildReport, Published, Recipe, current, materialise
-from storage.root import local_copy
+from storage.root import local_copy, verified_copy
 from storage.settings import Settings
 
 CODE_VERSION: Final = f"3+schema{SCHEMA_VERSION}"
@@ -88,11 +88,17 @@ class PreviousDataset:
         return cls(read_splits(folder), read_batch_labels(folder))
 
 
-def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) -> Published:
+def run_dataset(
+    root: UPath,
+    settings: DatasetSettings,
+    *,
+    force: bool = False,
+    previous: PreviousDataset | None = None,
+) -> Published:
     """Publish the data set over all batches that have shards, unless it is current.
 
-    Identities keep the splits of the previous data set. Those are not part of the recipe, because the same
-    shards give the same splits.
+    Identities keep the splits of the previous data set, or those given. Splits are not part of the recipe,
+    because the same shards give the same splits.
 
     Raises:
         ValueError: no batch has shards, or as `make_dataset`.
@@ -104,7 +110,10 @@ def run_dataset(root: UPath, settings: DatasetSettings, *, force: bool = False) 
     if missing := sorted(set(keys) - set(batches)):
         logger.info("Skipping batches without shards: %s", ", ".join(missing))
     before = current(root, DATASET, WHOLE)
-    previous = PreviousDataset.read(local_copy(before.directory)) if before is not None else PreviousDataset()
+    if previous is None:
+        previous = (
+            PreviousDataset() if before is None else PreviousDataset.read(verified_copy(before.directory))
+        )
     inputs = {key: published.as_input() for key, published in batches.items()}
     if listed := listed_splits(root):
         inputs["listed_splits"] = Input(fingerprint(listed))

@@ -22,12 +22,16 @@ from upath import UPath
 
 from preprocessing.orchestration.steps import PreprocessingSettings
 from storage.fingerprint import JsonValue, to_json_value
+from storage.integrity.faults import Fault
 from storage.objects import read_bytes, write_bytes
 from storage.root import scratch_directory
+from storage.sealed_json import is_sealed, read_sealed, sealed
 from storage.settings import Settings, SettingsError
 
 SETTINGS_LOCATION: Final = "operations/settings.json"
 SETTINGS_LOCK: Final = "settings.lock"
+NAMES: Final = ("adopted", "batches", "dataset")
+CHOOSE_AGAIN: Final = "restore it, or remove it and launch the job adopt_settings again"
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -81,16 +85,37 @@ class ChosenSettings:
 
 
 def read_chosen(root: UPath) -> ChosenSettings:
-    """The settings that were chosen; nothing where there is no file."""
+    """The settings that were chosen; nothing where there is no file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = root / SETTINGS_LOCATION
     try:
-        stored: dict[str, Any] = json.loads(read_bytes(root / SETTINGS_LOCATION))
+        stored = read_sealed(read_bytes(path).decode(), NAMES)
+        adopted, dataset = (
+            None if stored.get(name) is None else Choice(**stored[name]) for name in ("adopted", "dataset")
+        )
+        batches = {key: Choice(**choice) for key, choice in stored.get("batches", {}).items()}
+        return ChosenSettings(adopted, batches, dataset)
     except FileNotFoundError:
         return ChosenSettings()
-    adopted, dataset = (
-        None if stored.get(name) is None else Choice(**stored[name]) for name in ("adopted", "dataset")
-    )
-    batches = {key: Choice(**choice) for key, choice in stored.get("batches", {}).items()}
-    return ChosenSettings(adopted, batches, dataset)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}; {CHOOSE_AGAIN}") from error
+
+
+def check_chosen(root: UPath) -> list[Fault]:
+    """A fault if the file is damaged."""
+    try:
+        chosen = read_chosen(root)
+        text = read_bytes(root / SETTINGS_LOCATION).decode()
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        return [Fault("record", SETTINGS_LOCATION, "chosen settings", str(error), CHOOSE_AGAIN)]
+    if is_sealed(text) and text != _text(chosen):
+        return [Fault("record", SETTINGS_LOCATION, "the text that was written", "other spaces", CHOOSE_AGAIN)]
+    return []
 
 
 def adopt(root: UPath, changes: Changes, run: str, note: str) -> ChosenSettings:
@@ -172,7 +197,11 @@ def _flatten(value: JsonValue, prefix: str = "") -> dict[str, JsonValue]:
 
 
 def _write(root: UPath, chosen: ChosenSettings) -> None:
-    write_bytes(root / SETTINGS_LOCATION, json.dumps(asdict(chosen), indent=1, sort_keys=True).encode())
+    write_bytes(root / SETTINGS_LOCATION, _text(chosen).encode())
+
+
+def _text(chosen: ChosenSettings) -> str:
+    return json.dumps(sealed(asdict(chosen)), indent=1, sort_keys=True)
 
 
 @contextmanager

@@ -23,10 +23,14 @@ from preprocessing.orchestration.steps import (
     why_stale,
 )
 from preprocessing.sources.stored_catalog import count_missing, load_batches
+from storage.integrity.faults import Fault
 from storage.objects import is_local, read_bytes, write_bytes
 from storage.publishing import Published, current
+from storage.sealed_json import is_sealed, read_sealed, sealed
 from weights.resolve import ResolvedWeights
 
+PLAN_FIELDS: Final = ("name", "batches", "changes")
+PLAN_AGAIN: Final = "remove it; the job reprocess_stale writes it again"
 NOT_THERE: Final = "not there yet"
 BATCHES_LISTED: Final = 20  # in errors
 BUCKET_THREADS: Final = 32  # each small request to a bucket takes tens of milliseconds
@@ -218,15 +222,47 @@ def save_plan(
     """
     batches = tuple(PlannedBatch(batch.batch, batch.why, batch.steps) for batch in plan.stale)
     path = root / PLAN_FOLDER / (DRY_RUN_NAME if dry_run else PLAN_NAME)
-    write_bytes(path, json.dumps(asdict(SavedPlan(name, batches, changes or {})), indent=1).encode())
+    write_bytes(path, _plan_text(SavedPlan(name, batches, changes or {})).encode())
     return path
 
 
 def read_saved_plan(root: UPath) -> SavedPlan | None:
-    """The last plan that was not a dry run; None if there is none."""
+    """The last plan that was not a dry run; None if there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return _read_plan(root, PLAN_NAME)
+
+
+def check_saved_plans(root: UPath) -> list[Fault]:
+    """The saved plans that are damaged."""
+    faults: list[Fault] = []
+    for name in (PLAN_NAME, DRY_RUN_NAME):
+        path = f"{PLAN_FOLDER}/{name}"
+        try:
+            plan = _read_plan(root, name)
+            text = "" if plan is None else read_bytes(root / path).decode()
+        except ValueError as error:
+            faults.append(Fault("record", path, "a plan", str(error), PLAN_AGAIN))
+            continue
+        if plan is not None and is_sealed(text) and text != _plan_text(plan):
+            faults.append(Fault("record", path, "the text that was written", "other spaces", PLAN_AGAIN))
+    return faults
+
+
+def _plan_text(plan: SavedPlan) -> str:
+    return json.dumps(sealed(asdict(plan)), indent=1)
+
+
+def _read_plan(root: UPath, name: str) -> SavedPlan | None:
+    path = root / PLAN_FOLDER / name
     try:
-        value: dict[str, Any] = json.loads(read_bytes(root / PLAN_FOLDER / PLAN_NAME))
+        value = read_sealed(read_bytes(path).decode(), PLAN_FIELDS)
+        rows: list[dict[str, Any]] = value["batches"]
+        batches = tuple(PlannedBatch(row["batch"], row["why"], tuple(row["steps"])) for row in rows)
+        return SavedPlan(value["name"], batches, value.get("changes", {}))
     except FileNotFoundError:
         return None
-    batches = tuple(PlannedBatch(row["batch"], row["why"], tuple(row["steps"])) for row in value["batches"])
-    return SavedPlan(value["name"], batches, value.get("changes", {}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}; {PLAN_AGAIN}") from error

@@ -1,7 +1,6 @@
 """The catalog's table: its columns, its rows as a dataclass, its file."""
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -9,7 +8,6 @@ import pyarrow.parquet as pq
 
 from preprocessing.sources.probe import SourceFacts
 from preprocessing.table_schema import column, table_schema
-from storage.atomic import write_atomically
 
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
@@ -97,25 +95,24 @@ def table_of(rows: list[CatalogRow]) -> pa.Table:
     return pa.Table.from_pylist([_record_of(row) for row in rows], schema=CATALOG_SCHEMA)
 
 
-def read_catalog(path: Path) -> pa.Table | None:
-    """The catalog at `path`, or None if there is none yet.
+def parse_catalog(data: bytes, shown: str) -> pa.Table:
+    """The table of a catalog's bytes.
+
+    Args:
+        data: of the file.
+        shown: its name in errors.
 
     Raises:
-        ValueError: its columns are not those of `CATALOG_SCHEMA`.
+        ValueError: they are no Parquet, or its columns are not those of `CATALOG_SCHEMA`.
     """
-    if not path.exists():
-        return None
-    # As a single file: a parent folder called "batch=..." must not become a column.
-    table = pq.ParquetFile(path).read()
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{shown} is damaged: it cannot be read ({reason}); run: pdfgc repair") from error
     if not table.schema.equals(CATALOG_SCHEMA):
-        raise ValueError(f"{path} has columns {table.schema.names}, need {CATALOG_SCHEMA.names}")
+        raise ValueError(f"{shown} has columns {table.schema.names}, need {CATALOG_SCHEMA.names}")
     return table
-
-
-def write_catalog(path: Path, table: pa.Table) -> None:
-    """Write the catalog at `path`, atomically."""
-    with write_atomically(path) as part:
-        pq.write_table(table, part)
 
 
 def _record_of(row: CatalogRow) -> dict[str, Any]:

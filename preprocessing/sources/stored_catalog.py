@@ -1,5 +1,14 @@
-"""The catalog of every video ever seen, stored under the root, and its update: the step `source_videos`."""
+"""The catalog of every video ever seen, stored under the root, and its update: the step `source_videos`.
 
+    catalog/videos.parquet          the catalog
+            videos.backup.parquet   the same bytes, for `pdfgc repair`
+            videos.sha256           sha256 of both; while they are being replaced also of the new ones
+
+Catalogs of earlier versions have no backup and no sha256 and are read all the same.
+"""
+
+import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,23 +18,28 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from upath import UPath
 
 from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.sources.batch_assignment import BatchSettings, assign_batches
-from preprocessing.sources.catalog import ACCEPTED, read_catalog, write_catalog
+from preprocessing.sources.catalog import ACCEPTED, parse_catalog
 from preprocessing.sources.lists.segments import Segment
 from preprocessing.sources.lists.stored import list_folders, list_names, listed_files, segments_of
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanSettings, scan
-from storage.atomic import partial_path, remove_dead_partials
+from storage.atomic import remove_dead_partials
 from storage.disk import disk_errors_at
-from storage.objects import is_local, local_path, read_bytes, write_bytes
+from storage.objects import entries, read_bytes, write_bytes
+from storage.publishing import ASSETS
 from storage.root import scratch_directory
 from storage.settings import Settings
 
 CATALOG_FOLDER: Final = "catalog"
 CATALOG_NAME: Final = "videos.parquet"
+BACKUP_NAME: Final = "videos.backup.parquet"
+DIGEST_NAME: Final = "videos.sha256"
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class SourceSettings(Settings):
@@ -74,13 +88,13 @@ def scan_sources(
         OSError: a bucket cannot be listed.
         ValueError: there is no folder, neither in `folders` nor in the catalog.
     """
-    from filelock import FileLock
-
-    lock_folder = scratch_directory(root)
-    with disk_errors_at(lock_folder):
-        lock_folder.mkdir(parents=True, exist_ok=True)
-    with disk_errors_at(lock_folder), FileLock(lock_folder / "catalog.lock"):
+    with catalog_lock(root):
         known = load_catalog(root)
+        if known is None and (batches := entries(root, f"{ASSETS}/face_tracks")):
+            raise ValueError(
+                f"there is no catalog under {root}, but {len(batches)} batches are published, which a scan "
+                "would deal again; run: pdfgc repair"
+            )
         before = set() if known is None else set(_batches_of(known))
         roots = folders_to_scan(known, [*folders, *list_folders(root)])
         if not roots:
@@ -89,7 +103,7 @@ def scan_sources(
                 "`pdfgc demo --videos FOLDER`"
             )
 
-        copies = lock_folder / "sources"
+        copies = scratch_directory(root) / "sources"
         if copies.is_dir():
             remove_dead_partials(copies)
         result = scan(
@@ -101,7 +115,7 @@ def scan_sources(
             lists=listed_files(root) if list_names(root) else None,
         )
         catalog = assign_batches(result.table, settings.batches)
-        _save_catalog(root, catalog)
+        save_catalog(root, catalog)
     return SourceReport(
         catalog=catalog,
         files_found=result.files_found,
@@ -111,6 +125,18 @@ def scan_sources(
         other_files=result.other_files,
         new_batches=tuple(sorted(set(_batches_of(catalog)) - before)),
     )
+
+
+@contextmanager
+def catalog_lock(root: UPath) -> Generator[None, None, None]:
+    """Held while the catalog is updated."""
+    from filelock import FileLock
+
+    folder = scratch_directory(root)
+    with disk_errors_at(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors_at(folder), FileLock(folder / "catalog.lock"):
+        yield
 
 
 def folders_to_scan(known: pa.Table | None, folders: Sequence[SourcePath]) -> list[SourcePath]:
@@ -137,15 +163,43 @@ def source_paths(root: UPath) -> dict[str, Path]:
 
 
 def load_catalog(root: UPath) -> pa.Table | None:
-    """The catalog, or None before the first scan."""
-    folder = root / CATALOG_FOLDER
-    if not (folder / CATALOG_NAME).exists():
-        return None
-    if is_local(root):
-        return read_catalog(local_path(folder / CATALOG_NAME))
-    with _scratch_catalog(root) as copy:
-        copy.write_bytes(read_bytes(folder / CATALOG_NAME))
-        return read_catalog(copy)
+    """The catalog, or None before the first scan.
+
+    Raises:
+        ValueError: it is damaged, or gone although there is a record of it.
+    """
+    path = root / CATALOG_FOLDER / CATALOG_NAME
+    for attempt in (1, 2):  # between the two reads another process may have replaced it
+        try:
+            data = read_bytes(path)
+        except FileNotFoundError:
+            data = None
+        recorded = recorded_digests(root)
+        if data is None and not recorded:
+            return None
+        digest = "" if data is None else hashlib.sha256(data).hexdigest()
+        if data is not None and (digest in recorded or not recorded):
+            return parse_catalog(data, str(path))
+        if attempt == 2:
+            found = f"has sha256 {digest[:16]}, recorded is {recorded[0][:16]}" if digest else "is gone"
+            raise ValueError(f"the catalog {path} is damaged: it {found}; run: pdfgc repair")
+    raise AssertionError
+
+
+def recorded_digests(root: UPath) -> tuple[str, ...]:
+    """The sha256 that the catalog may have; () if none was recorded.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
+    path = root / CATALOG_FOLDER / DIGEST_NAME
+    try:
+        digests = tuple(read_bytes(path).decode("ascii", "replace").split("\n")[:-1])
+    except FileNotFoundError:
+        return ()
+    if not digests or not all(SHA256.fullmatch(digest) for digest in digests):
+        raise ValueError(f"{path} is damaged: it holds no sha256; run: pdfgc repair")
+    return digests
 
 
 def batch_keys(root: UPath) -> list[str]:
@@ -208,23 +262,28 @@ def _batches_of(catalog: pa.Table) -> list[str]:
     return [batch for batch in catalog["batch"].to_pylist() if batch is not None]
 
 
-def _save_catalog(root: UPath, catalog: pa.Table) -> None:
-    target = root / CATALOG_FOLDER / CATALOG_NAME
-    if is_local(root):
-        write_catalog(local_path(target), catalog)
-        return
-    with _scratch_catalog(root) as copy:
-        write_catalog(copy, catalog)
-        write_bytes(target, copy.read_bytes())
+def save_catalog(root: UPath, catalog: pa.Table) -> None:
+    """Replace the catalog, its backup and the record of their sha256; killed anywhere, they fit together."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(catalog, sink)
+    store_catalog(root, sink.getvalue().to_pybytes())
 
 
-@contextmanager
-def _scratch_catalog(root: UPath) -> Generator[Path, None, None]:
-    """A temporary path for a bucket's catalog, one per call: a sensor may read while a scan writes."""
-    folder = scratch_directory(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = partial_path(folder / CATALOG_NAME)
+def store_catalog(root: UPath, data: bytes) -> None:
+    """`save_catalog`, of a file's bytes."""
+    folder = root / CATALOG_FOLDER
+    new = hashlib.sha256(data).hexdigest()
     try:
-        yield copy
-    finally:
-        copy.unlink(missing_ok=True)
+        before = recorded_digests(root)
+    except ValueError:  # damaged: it names nothing worth keeping
+        before = ()
+    if before:  # else the record comes last: without one, a catalog counts as it is
+        _record_digests(root, (new, *(digest for digest in before if digest != new)))
+    write_bytes(folder / CATALOG_NAME, data)
+    write_bytes(folder / BACKUP_NAME, data)
+    _record_digests(root, (new,))
+
+
+def _record_digests(root: UPath, digests: tuple[str, ...]) -> None:
+    text = "".join(f"{digest}\n" for digest in digests)
+    write_bytes(root / CATALOG_FOLDER / DIGEST_NAME, text.encode())

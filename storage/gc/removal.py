@@ -20,6 +20,7 @@ from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import entries, extent, local_extent, remove_directory, remove_file
 from storage.printable import printable
 from storage.root import scratch_directory
+from storage.verified import memory_path
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +100,11 @@ class _BuildCheck:
                 recent = self.window.is_recent(extent(self.root, build.location).newest)
                 reason = CHANGED if recent else None
             if reason is None:
+                manifest = survey.manifest(build)
                 remove_directory(self.root, build.location, first=MANIFEST_NAME)
                 self.manifests.pop(build.location, None)
+                if manifest is not None:
+                    memory_path(scratch_directory(self.root), manifest).unlink(missing_ok=True)
             return reason
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from storage.atomic import PARTIAL_OWNER, is_alive
 from storage.build_directory import inputs_path, lock_if_free, lock_path
 from storage.objects import Extent, local_extent
+from storage.verified import VERIFIED
 
 WORK_NAME: Final = re.compile(r"[0-9a-f]{16}")
 LEFTOVER_NAME: Final = re.compile(r"([0-9a-f]{16})\.(discarded|inputs\.json)")
@@ -67,7 +68,7 @@ def survey_scratch(scratch: Path, ignored: Iterable[str]) -> Scratch:
     Raises:
         ValueError: the record of a build's inputs is damaged.
     """
-    skipped = {*ignored, CACHE}
+    skipped = {*ignored, CACHE, VERIFIED}
     assets = [path for path in _children(scratch) if path.name not in skipped and not _is_partial(path)]
     partitions = [path for asset in assets for path in _children(asset)]
     entries = [entry for partition in partitions for entry in _children(partition)]

@@ -176,6 +176,7 @@ def test_default_status_of_sensors_and_schedules(definitions: Definitions) -> No
         "nightly_reprocessing": "RUNNING",
         "weekly_training": "STOPPED",
         "weekly_gc": "STOPPED",
+        "nightly_verify": "STOPPED",
     }
 
 

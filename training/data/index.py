@@ -19,7 +19,7 @@ from upath import UPath
 
 from preprocessing.schema import INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
 from storage.publishing import current
-from storage.root import local_copy, scratch_directory
+from storage.root import local_copy, scratch_directory, verified_copy
 
 Split = Literal["train", "validation", "test", "held_out_clips"]
 """People of a split share no clip. `held_out_clips` exists only in a data set without held-out people."""
@@ -95,16 +95,22 @@ class ClipIndex:
 def open_current(root: UPath, split: Split) -> ClipIndex:
     """A split of the current data set under a root; shards of a bucket are copied to this machine first.
 
+    Data set and shards are verified, once on each machine.
+
     Raises:
-        ValueError: no data set is published there, or `read_clip_index` rejects it.
+        ValueError: no data set is published there, it or a shard is damaged, or `read_clip_index` rejects it.
     """
     published = current(root, "dataset", "whole")
     if published is None:
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
-    folder = local_copy(published.directory)
+    folder = verified_copy(published.directory)
     names = sorted(set(pq.read_table(folder / INDEX_TABLE, columns=["shard"])["shard"].to_pylist()))
     folders = {name.rpartition("/")[0] for name in names}
-    copies = {name: local_copy(root / name) for name in sorted(folders)}
+    published_shards = {value.location for value in published.manifest.inputs.values()}
+    copies = {
+        name: verified_copy(root / name) if name in published_shards else local_copy(root / name)
+        for name in sorted(folders)
+    }
     files = {name: copies[name.rpartition("/")[0]] / Path(name).name for name in names}
     index = read_clip_index(folder, files, split)
     return dataclasses.replace(index, features_folder=scratch_directory(root) / FEATURES_FOLDER)
@@ -154,7 +160,9 @@ def count_held_out_clips(root: UPath) -> int:
     published = current(root, "dataset", "whole")
     if published is None:
         return 0
-    table = pq.read_table(local_copy(published.directory) / INDEX_TABLE, columns=["key", "identity", "split"])
+    table = pq.read_table(
+        verified_copy(published.directory) / INDEX_TABLE, columns=["key", "identity", "split"]
+    )
     return _splits_of_clips(table).count("held_out_clips")
 
 

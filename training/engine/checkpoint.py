@@ -11,7 +11,6 @@ The newest checkpoint is the one whose manifest has the highest step.
 """
 
 import io
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,13 +29,11 @@ from storage.atomic import (
     write_atomically,
 )
 from storage.fingerprint import file_sha256
+from training.engine.checkpoint_files import CHECKPOINT_VERSION, MANIFEST_NAME, manifest_text, read_manifest
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.weights_digest import EMA_NAME, WEIGHTS_NAME
 
-CHECKPOINTS_FOLDER: Final = ".checkpoints"  # starts with a dot, so it is not published
 STATE_NAME: Final = "state.pt"
-MANIFEST_NAME: Final = "manifest.json"
-CHECKPOINT_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def write_checkpoint(
             "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
         }
         with write_atomically(partial / MANIFEST_NAME) as file:
-            file.write_text(json.dumps(manifest, indent=1), "utf-8")
+            file.write_text(manifest_text(manifest), "utf-8")
         remove(target)  # left by a run that was later resumed from an earlier step
         partial.rename(target)
     finally:
@@ -125,7 +122,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         FileNotFoundError: there is none.
         ValueError: a file differs from its sha256 in the manifest, or the manifest is of another version.
     """
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     for name, sha256 in manifest["files"].items():
         if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
             raise ValueError(f"{folder / name} is missing or damaged: its sha256 differs from the manifest's")
@@ -193,23 +190,7 @@ def _complete(folder: Path) -> list[Path]:
 
 
 def _step(folder: Path) -> int:
-    return int(_manifest(folder)["step"])
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    file = folder / MANIFEST_NAME
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint in {folder}: it has no {MANIFEST_NAME}")
-    try:
-        manifest = json.loads(file.read_text("utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise ValueError(f"{file} is damaged: {error}") from error
-    if manifest.get("checkpoint_version") != CHECKPOINT_VERSION:
-        raise ValueError(
-            f"{file}: checkpoint of version {manifest.get('checkpoint_version')}, "
-            f"this code reads {CHECKPOINT_VERSION}"
-        )
-    return manifest
+    return int(read_manifest(folder)["step"])
 
 
 def _facts(manifest: Mapping[str, Any]) -> CheckpointFacts:

@@ -19,7 +19,6 @@ from training.data.sampling import Cursor
 from training.data.sources import Source
 from training.engine.all_ranks import gather_rows, use_global_statistics
 from training.engine.checkpoint import (
-    CHECKPOINTS_FOLDER,
     Checkpoint,
     CheckpointFacts,
     RankState,
@@ -29,6 +28,7 @@ from training.engine.checkpoint import (
     require_fit,
     write_checkpoint,
 )
+from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.distributed import DistributedContext
 from training.engine.ema import EMA, ema_scope
 from training.engine.metrics_log import Meter, MetricsLog

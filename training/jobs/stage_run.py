@@ -3,7 +3,6 @@
 Importing this imports no torch; its functions do.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -55,7 +54,8 @@ def run_stage(
     recipe = stage_recipe(root, stage, config)
 
     def build(work: Path) -> BuildReport:
-        from training.engine.checkpoint import CHECKPOINTS_FOLDER, newest_checkpoint
+        from training.engine.checkpoint import newest_checkpoint
+        from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 
         require_one_labeller(root, stage, config)
         require_named_weights(config)
@@ -150,14 +150,14 @@ def read_settings(kind: type[T], published: Published, name: str) -> T:
 
 def _extend(root: UPath, stage: str, config: TrainingConfig, work: Path, configuration: object) -> None:
     """Start from the published checkpoint if nothing but the number of steps has grown."""
-    from training.engine.checkpoint import CHECKPOINTS_FOLDER, MANIFEST_NAME
+    from training.engine.checkpoint_files import CHECKPOINTS_FOLDER, read_manifest
     from training.jobs.plan import plan_stage
 
     published = current(root, stage, config.run)
     if published is None:
         return
     folder = local_copy(published.directory)
-    manifest = json.loads((folder / CHECKPOINT_FOLDER / MANIFEST_NAME).read_text("utf-8"))
+    manifest = read_manifest(folder / CHECKPOINT_FOLDER)
     steps = plan_stage(stage, config).trainer.steps
     if manifest["configuration"] != configuration or manifest["step"] >= steps:
         return

@@ -18,7 +18,8 @@ from storage.fingerprint import file_sha256
 from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 from training.data.index import ClipIndex, open_current
-from training.engine.checkpoint import CHECKPOINTS_FOLDER, EMA_NAME, WEIGHTS_NAME, newest_checkpoint
+from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME, newest_checkpoint
+from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.distributed import DistributedContext, join
 from training.engine.progress import HeldOutMetric, TrainingProgress, write_held_out_metrics
 from training.engine.stage_weights import StageWeights, read_weights, write_weights

@@ -16,7 +16,7 @@ from models.presets import TINY
 from preprocessing.sources.stored_catalog import batch_keys
 from tests.factories.pipelines.dev_server import PDFGC, dev_server
 from tests.factories.training.toy_run import publish_weights
-from training.engine.checkpoint import CHECKPOINTS_FOLDER
+from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect

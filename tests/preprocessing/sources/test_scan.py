@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.media.encoding import write_video
@@ -15,10 +16,9 @@ from preprocessing.sources import reading
 from preprocessing.sources.catalog import (
     CATALOG_SCHEMA,
     CatalogRow,
-    read_catalog,
+    parse_catalog,
     rows_of,
     table_of,
-    write_catalog,
 )
 from preprocessing.sources.discovery import find_videos, identity_slug
 from preprocessing.sources.probe import ProbeSettings, SourceFacts
@@ -313,7 +313,7 @@ def test_identity_slug_is_unique_and_normalised() -> None:
     assert identity_slug("Zoe\u0308") == identity_slug("Zo\u00eb")
 
 
-def test_catalog_file_keeps_rows_and_descriptions(tmp_path: Path) -> None:
+def test_catalog_file_keeps_rows_and_descriptions() -> None:
     row = CatalogRow(
         "0" * 16,
         "0" * 64,
@@ -331,19 +331,22 @@ def test_catalog_file_keeps_rows_and_descriptions(tmp_path: Path) -> None:
         "1:0",
         FACTS,
     )
-    path = tmp_path / "catalog" / "batch=1" / "videos.parquet"
-    write_catalog(path, table_of([row]))
-    table = read_catalog(path)
-    assert table is not None
+    table = parse_catalog(parquet_of(table_of([row])), "videos.parquet")
     assert rows_of(table) == [row]
     assert all(table.schema.field(name).metadata[b"description"] for name in table.schema.names)
-    assert read_catalog(tmp_path / "absent.parquet") is None
 
 
-def test_read_catalog_refuses_other_tables(tmp_path: Path) -> None:
-    write_catalog(tmp_path / "x.parquet", pa.table({"a": [1]}))
+def parquet_of(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def test_parse_catalog_refuses_other_tables_and_damage() -> None:
     with pytest.raises(ValueError, match=r"has columns \['a'\]"):
-        read_catalog(tmp_path / "x.parquet")
+        parse_catalog(parquet_of(pa.table({"a": [1]})), "x.parquet")
+    with pytest.raises(ValueError, match=r"x\.parquet is damaged: it cannot be read"):
+        parse_catalog(parquet_of(table_of([]))[:-1], "x.parquet")
 
 
 def test_scan_logs_the_number_of_files_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -160,7 +160,8 @@ def test_removal_killed_anywhere_is_finished_by_the_next(
         remove(root)
         assert {path.name for path in partition.iterdir()} == {new_name, "current.json"}
         assert verify(current_now) == []
-    assert outcomes == [True, False, False, False, False, False]  # manifest, three files, two directories
+    # Manifest, three files, two directories, what is remembered of its verification.
+    assert outcomes == [True, False, False, False, False, False, False]
 
 
 def killed_at_removal(number: int, root: UPath) -> bool:

@@ -18,13 +18,8 @@ from upath import UPath
 
 from tests.factories.training import resume_child
 from tests.factories.training.toy_run import CONFIG, STEPS, WARP_CONFIG, same
-from training.engine.checkpoint import (
-    CHECKPOINTS_FOLDER,
-    EMA_NAME,
-    WEIGHTS_NAME,
-    newest_checkpoint,
-    read_checkpoint,
-)
+from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME, newest_checkpoint, read_checkpoint
+from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.progress import METRICS_NAME, read_metrics
 from training.jobs.job import TrainingJob
 from training.launch.signals import STOPPED_EXIT

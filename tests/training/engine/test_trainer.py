@@ -17,7 +17,8 @@ from training.data.batches import LabelledFrames
 from training.data.index import ClipIndex, open_current
 from training.data.sampling import World
 from training.data.sources import LabelledFrameSource
-from training.engine.checkpoint import CHECKPOINTS_FOLDER, UnfitCheckpointError, newest_checkpoint
+from training.engine.checkpoint import UnfitCheckpointError, newest_checkpoint
+from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.distributed import DistributedContext
 from training.engine.ema import EMA
 from training.engine.optimizer import NotFiniteError

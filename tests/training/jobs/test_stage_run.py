@@ -12,7 +12,8 @@ from models.external.vgg19 import VGG19Config, VGG19Features
 from storage.publishing import Published
 from storage.root import local_copy
 from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN, same
-from training.engine.checkpoint import CHECKPOINTS_FOLDER, read_checkpoint
+from training.engine.checkpoint import read_checkpoint
+from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.progress import read_held_out_metrics, read_metrics
 from training.engine.stage_weights import read_weights, write_weights
 from training.jobs import plan as plan_module
