@@ -9,8 +9,8 @@ from storage.fingerprint import fingerprint
 from storage.publishing import ASSETS, current, published_partitions, verify
 from storage.root import open_root
 
-TIMED = ("metrics.jsonl", "metrics.parquet", "tensorboard/", "job.json")
-"""Files of a stage that hold times or paths."""
+TIMED = ("metrics.jsonl", "metrics.parquet", "tensorboard/", "job.json", "report.html")
+"""Files that hold times or paths; the report says when its inputs were built."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ def test_killed_training_and_gc_end_as_undisturbed() -> None:
         "6",
         "--seed",
         "1",
+        "--seconds",
+        "40",
         "--no-mount",
     ]
     command = [sys.executable, "-m", "tests.chaos", *arguments]
