@@ -8,6 +8,7 @@ from storage.atomic import PARTIAL_MARK
 from storage.fingerprint import fingerprint
 from storage.publishing import ASSETS, current, published_partitions, verify
 from storage.root import open_root
+from training.data.index import FEATURES_FOLDER
 
 TIMED = ("metrics.jsonl", "metrics.parquet", "tensorboard/", "job.json", "report.html")
 """Files that hold times or paths; the report says when its inputs were built."""
@@ -42,8 +43,9 @@ def outcome_of(folder: Path) -> Outcome:
             doubled += [str(path) for path in folders if path.name != published.directory.name]
     catalog = load_catalog(root)
     leftovers = [str(path) for path in folder.rglob(f"*{PARTIAL_MARK}*")]
-    building = folder / ".building"
-    leftovers += [str(path) for path in building.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    kept = folder / ".building" / FEATURES_FOLDER  # a cache with a limit of files
+    building = [path for path in (folder / ".building").rglob("*") if path.is_file()]
+    leftovers += [str(path) for path in building if path.suffix != ".lock" and path.parent != kept]
     return Outcome(
         files, "" if catalog is None else fingerprint(catalog.to_pylist()), damaged, doubled, leftovers
     )
