@@ -43,9 +43,11 @@ def outcome_of(folder: Path) -> Outcome:
             doubled += [str(path) for path in folders if path.name != published.directory.name]
     catalog = load_catalog(root)
     leftovers = [str(path) for path in folder.rglob(f"*{PARTIAL_MARK}*")]
-    kept = folder / ".building" / FEATURES_FOLDER  # a cache with a limit of files
+    # A cache with a limit of files, and the records of what was verified.
+    kept = [folder / ".building" / name for name in (FEATURES_FOLDER, "verified")]
     building = [path for path in (folder / ".building").rglob("*") if path.is_file()]
-    leftovers += [str(path) for path in building if path.suffix != ".lock" and path.parent != kept]
+    building = [path for path in building if not any(path.is_relative_to(place) for place in kept)]
+    leftovers += [str(path) for path in building if path.suffix != ".lock"]
     return Outcome(
         files, "" if catalog is None else fingerprint(catalog.to_pylist()), damaged, doubled, leftovers
     )
