@@ -38,6 +38,9 @@ from preprocessing.schema import FRAMES_PER_SECOND
 
 STILL_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Pillow's names; the first picture of an animated one is used."""
+HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+DEEP_WHITES: Final = (1.0, 255.0, 65_535.0)  # of floats, of 8-bit values in a deeper mode, of 16 bits
+PLAIN_GREY: Final = (128, 128, 128, 255)
 SOUND_DEMUXERS: Final = ("wav", "w64", "mp3", "flac", "ogg", "aac", "aiff", "au", "caf", "mov", "matroska")
 SILENT_PEAK: Final = 1e-4  # -80 dB of full scale, below which mel features cannot amplify
 
@@ -54,13 +57,35 @@ def read_still(path: Path) -> NDArray[np.uint8] | None:
             opened = Image.open(path, formats=STILL_FORMATS)
         with opened:
             MediaLimits().check_size(*opened.size)  # in the header: nothing is decoded yet
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
+            return _to_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError:
+        _refuse_heic(path)
         return None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnusableInputError(f"{path}: this picture cannot be read: {error}") from error
     except RefusedVideo as refusal:
         raise UnusableInputError(f"{path}: this picture is {refusal.detail}") from refusal
+
+
+def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    """[H, W, 3] of a picture of any mode: deep greys scaled to 8 bits, transparency over a plain grey."""
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 or 32 bits a pixel, or floats
+        values = np.nan_to_num(np.asarray(picture, np.float64))
+        whites = DEEP_WHITES[-1:] if picture.mode.startswith("I;16") else DEEP_WHITES
+        white = next((white for white in whites if values.max(initial=0.0) <= white), values.max())
+        grey = np.round(255.0 / white * values.clip(0.0)).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        plain = Image.new("RGBA", picture.size, PLAIN_GREY)
+        picture = Image.alpha_composite(plain, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def _refuse_heic(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        raise UnusableInputError(f"{path}: HEIC pictures are not taken; save it as JPEG or PNG")
 
 
 def read_pictures(path: Path) -> Iterator[VideoFrame]:

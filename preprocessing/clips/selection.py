@@ -5,7 +5,7 @@ score and threshold.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -45,8 +45,15 @@ from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"3+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+CODE_VERSION: Final = f"4+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
 SOUND_NAME: Final = "sound.flac"  # of a video in `face_tracks`
+TRACK_SCORES: Final = (
+    "face_size_px",
+    "largest_step",
+    "outside_share",
+    "repeated_share",
+    "standing_frames",
+)  # of candidates.parquet, also of those without pictures
 HEAD_ANGLE_EVERY_FRAMES: Final = 4  # heads turn slowly relative to 25 fps
 
 
@@ -93,6 +100,21 @@ class ClipSettings(Settings):
         description="Minimum level of the loudest second; below it, a clip is silent",
     )
     speech: SpeechSettings = SpeechSettings()
+    minimum_recorded_share: float = Field(
+        default=0.95,
+        ge=0.0,
+        le=1.0,
+        description="Minimum share of a clip's sound that was recorded; holes and missing ends are zeros",
+    )
+    maximum_repeated_share: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Maximum share of frames that show the face of the frame before: 0.5 allows 12.5 fps",
+    )
+    maximum_standing_frames: int = Field(
+        default=12, ge=0, description="Maximum number of consecutive frames in which a face stands still"
+    )
     keep_other_faces: bool = Field(
         default=False, description="Keep faces other than the main one, as identities of their own"
     )
@@ -116,12 +138,16 @@ def make_clips(
     """
     rows: list[dict[str, Any]] = []
     loudness = cache(lambda video_id: read_loudness(face_tracks / video_id / SOUND_NAME))
+    recorded = {facts["video_id"]: facts["recorded_sound"] for facts in read_video_facts(face_tracks)}
     detector: SpeechDetector = settings.speech.selected_backend.open(settings.speech)
     detect = cache(lambda video_id: detector.detect(face_tracks / video_id / SOUND_NAME))
     with closing(detector), ArchiveWriter(folder / CLIPS_TAR) as archive:
         for candidate in read_candidates(face_tracks).to_pylist():
             source = sources[candidate["video_id"]]
             row = _row(candidate, source)
+            row["recorded_share"] = recorded_share(
+                recorded[candidate["video_id"]], candidate["first_frame"], candidate["frames"]
+            )
             if candidate["offset_bytes"] >= 0:
                 clip = _cut_clip(
                     candidate,
@@ -162,14 +188,15 @@ def _listed(
 def _row(candidate: Mapping[str, Any], source: SourceOfClips) -> dict[str, Any]:
     main = candidate["main_face"]
     row = {name: candidate[name] for name in ("key", "video_id", "track", "first_frame", "frames")}
-    row |= {name: candidate[name] for name in ("face_size_px", "largest_step", "outside_share")}
+    row |= {name: candidate[name] for name in TRACK_SCORES}
+    refused = candidate["refused"]
     return row | {
         "identity": source.identity if main else f"{source.identity} face {candidate['track']}",
         "relative_path": source.relative_path,
         "accepted": False,
-        "reason": "too_short",
+        "reason": refused or "too_short",
         "score": float(candidate["frames"]),
-        "threshold": float(candidate["minimum_frames"]),
+        "threshold": None if refused else float(candidate["minimum_frames"]),
         "offset_bytes": -1,
         "size_bytes": 0,
     }
@@ -243,6 +270,19 @@ def cut_sound(
     return sound, VideoSound(before, after, loudness)
 
 
+def recorded_share(recorded: Sequence[Sequence[int]], first_frame: int, frames: int) -> float:
+    """Share of some frames' sound that was recorded.
+
+    Args:
+        recorded: [start, end) in samples, as in `video.json`.
+        first_frame: on the 25 fps grid.
+        frames: number of frames.
+    """
+    start, end = first_frame * SAMPLES_PER_FRAME, (first_frame + frames) * SAMPLES_PER_FRAME
+    inside = sum(max(0, min(end, stop) - max(start, begin)) for begin, stop in recorded)
+    return inside / (end - start)
+
+
 def read_loudness(path: Path) -> float:
     """Root mean square of a whole sound; 0 if it is empty."""
     with soundfile.SoundFile(path) as file:
@@ -272,6 +312,7 @@ def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettin
         ("face_too_small", "face_size_px", settings.minimum_face_size_px),
         ("blurred", "sharpness", settings.minimum_sharpness),
         ("too_dark", "brightness", settings.minimum_brightness),
+        ("sound_missing", "recorded_share", settings.minimum_recorded_share),
         ("mouth_still", "mouth_motion", settings.minimum_mouth_motion),
         ("silent", "speech_level_dbfs", settings.minimum_speech_level_dbfs),
     ]
@@ -279,6 +320,8 @@ def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettin
         reason = reason_of_missing_speech(row, settings.speech, settings.minimum_speech_level_dbfs)
         below.append((reason, "speech_share", settings.speech.minimum_share))
     above = [
+        ("pictures_repeat", "repeated_share", settings.maximum_repeated_share),
+        ("picture_stands", "standing_frames", settings.maximum_standing_frames),
         ("too_bright", "brightness", settings.maximum_brightness),
         ("tracker_slipped", "largest_step", settings.maximum_step),
         ("beyond_the_picture", "outside_share", settings.maximum_outside_share),
@@ -288,7 +331,7 @@ def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettin
     failed += [bound for bound in above if row[bound[1]] > bound[2]]
     if failed:
         reason, name, threshold = failed[0]
-        return {"accepted": False, "reason": reason, "score": row[name], "threshold": threshold}
+        return {"accepted": False, "reason": reason, "score": row[name], "threshold": float(threshold)}
     return {"accepted": True, "reason": "", "score": None, "threshold": None}
 
 

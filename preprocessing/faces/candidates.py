@@ -4,6 +4,7 @@ A candidate is at most 64 aligned and encoded frames of one track. The `clips` s
 and thresholds whether it becomes a clip, so a changed threshold does not decode any video again.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +47,7 @@ class Candidate:
     landmarks_px: NDArray[np.float32]  # [T, 478, 3] crop px
     crop_transforms: NDArray[np.float32]  # [T, 2, 3] source px -> crop px
     scores: dict[str, float]
+    refused: str = ""  # why its pictures are not kept; empty if they are, or if there are too few
 
     @property
     def frame_count(self) -> int:
@@ -60,6 +62,8 @@ class _Run:
     shot: int
     first_frame: int
     views: list[TrackedFace]
+    refused: str  # reason, of all its frames
+    is_repeated: list[bool]  # for each view: shows the picture of the frame before it
 
 
 class CandidateCutter:
@@ -71,31 +75,60 @@ class CandidateCutter:
         self._runs: dict[int, _Run] = {}
 
     def add(
-        self, index: int, shot: int, views: list[TrackedFace], frame_size: tuple[int, int]
+        self,
+        index: int,
+        shot: int,
+        views: list[TrackedFace],
+        frame_size: tuple[int, int],
+        *,
+        refused: str = "",
+        repeated: Collection[int] = (),
     ) -> list[Candidate]:
         """Add the faces of one frame; returns the candidates that this completes.
+
+        A track is cut where refused pictures begin and end.
 
         Args:
             index: frame number on the 25 fps grid.
             shot: shot number.
             views: the frame's faces.
             frame_size: (height, width) of the source in pixels.
+            refused: why no clip may hold this picture, e.g. `damaged_pictures`; empty if one may.
+            repeated: tracks whose faces are those of the frame before, pixel by pixel.
         """
         present = {view.track for view in views}
         done: list[Candidate] = []
-        for track in [track for track in self._runs if track not in present]:
+        for track in [
+            track for track, run in self._runs.items() if track not in present or run.refused != refused
+        ]:
             done += self._finish(self._runs.pop(track), frame_size)
         for view in views:
-            run = self._runs.setdefault(view.track, _Run(shot, index, []))
+            run = self._runs.setdefault(view.track, _Run(shot, index, [], refused, []))
             run.views.append(view)
+            run.is_repeated.append(view.track in repeated)
             # With fewer than 64 + minimum frames left, the rest can be split without losing a frame.
             if len(run.views) == MAXIMUM_CLIP_FRAMES + self._settings.minimum_frames:
                 done.append(self._cut(run, MAXIMUM_CLIP_FRAMES, frame_size))
         return done
 
-    def finish(self, frame_size: tuple[int, int]) -> list[Candidate]:
-        """End every track, at the end of a shot or of the video; returns the last candidates."""
-        done = [piece for run in self._runs.values() for piece in self._finish(run, frame_size)]
+    def finish(
+        self, frame_size: tuple[int, int], *, refused_frames: int = 0, refused: str = ""
+    ) -> list[Candidate]:
+        """End every track, at the end of a shot or of the video; returns the last candidates.
+
+        Args:
+            frame_size: (height, width) of the source in pixels.
+            refused_frames: at the end of every track, fewer than `minimum_frames`, that no clip may hold.
+            refused: why not.
+        """
+        done: list[Candidate] = []
+        for run in self._runs.values():
+            kept = max(0, len(run.views) - refused_frames)
+            tail = _Run(run.shot, run.first_frame + kept, run.views[kept:], refused, run.is_repeated[kept:])
+            run.views, run.is_repeated = run.views[:kept], run.is_repeated[:kept]
+            for piece in (run, tail):
+                if piece.views:
+                    done += self._finish(piece, frame_size)
         self._runs = {}
         return done
 
@@ -108,6 +141,7 @@ class CandidateCutter:
 
     def _cut(self, run: _Run, frames: int, frame_size: tuple[int, int]) -> Candidate:
         views, run.views = run.views[:frames], run.views[frames:]
+        repeated, run.is_repeated = run.is_repeated[:frames], run.is_repeated[frames:]
         first_frame, run.first_frame = run.first_frame, run.first_frame + frames
         landmarks_px = np.stack([view.landmarks_px for view in views])
         transforms = crop_transforms(landmarks_px, self._alignment)
@@ -115,13 +149,15 @@ class CandidateCutter:
             "face_size_px": _face_size_px(landmarks_px),
             "largest_step": _largest_step(landmarks_px),
             "outside_share": _outside_share(views, transforms, frame_size),
+            "repeated_share": float(np.mean(repeated)),
+            "standing_frames": float(_longest_run(repeated)),
         }
         jpegs: tuple[bytes, ...] = ()
-        if frames >= self._settings.minimum_frames:
+        if not run.refused and frames >= self._settings.minimum_frames:
             jpegs, picture_scores = self._encode(views, transforms)
             scores |= picture_scores
         moved = transform_landmarks(landmarks_px, transforms)
-        return Candidate(views[0].track, run.shot, first_frame, jpegs, moved, transforms, scores)
+        return Candidate(views[0].track, run.shot, first_frame, jpegs, moved, transforms, scores, run.refused)
 
     def _encode(
         self, views: list[TrackedFace], transforms: NDArray[np.float32]
@@ -165,6 +201,15 @@ def _largest_step(landmarks_px: NDArray[np.float32]) -> float:
     moves = np.diff(landmarks_px[..., :2], axis=0)
     steps = np.hypot(moves[..., 0], moves[..., 1]).mean(axis=1)
     return float(steps.max() / _face_size_px(landmarks_px))
+
+
+def _longest_run(repeated: Sequence[bool]) -> int:
+    """Frames for which a picture stands still, at most: those of the longest run of repeats."""
+    longest = current = 0
+    for is_repeat in repeated:
+        current = current + 1 if is_repeat else 0
+        longest = max(longest, current)
+    return longest
 
 
 def _outside_share(

@@ -27,6 +27,8 @@ import soundfile
 from preprocessing.archive import ArchiveWriter, Place
 from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
+from preprocessing.faces.collecting import CandidateCollector
+from preprocessing.faces.continuity import ContinuitySettings, FaceContinuity
 from preprocessing.faces.detectors import DetectorSettings
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.faces.retries import RETRIED_REASONS, keep_read_videos, videos_to_retry
@@ -73,9 +75,23 @@ CANDIDATES_SCHEMA: Final = table_schema(
     column("face_size_px", pa.float64(), "longer side of the face's box in the source, median, px"),
     column("largest_step", pa.float64(), "largest movement between neighbouring frames, face sizes"),
     column("outside_share", pa.float64(), "largest share of a crop beyond the picture that was kept"),
+    column("refused", pa.string(), "why the pictures are not kept; empty if they are, or are too few"),
+    column("repeated_share", pa.float64(), "share of frames whose face is that of the frame before"),
+    column("standing_frames", pa.float64(), "longest run of such frames"),
     column("sharpness", pa.float64(), "variance of the crop's Laplacian, median"),
     column("brightness", pa.float64(), "mean grey level of the crop, 0 to 255, median"),
 )
+
+NUMBERS: Final = (
+    "frames",
+    "shots",
+    "tracks",
+    "candidates",
+    "damaged_packets",
+    "damaged_frames",
+    "restamped_pictures",
+    "parts",
+)  # of video.json
 
 
 class FaceTrackSettings(Settings):
@@ -84,6 +100,7 @@ class FaceTrackSettings(Settings):
     decode: DecodeSettings = DecodeSettings()
     shots: ShotSettings = ShotSettings()
     tracking: TrackingSettings = TrackingSettings()
+    continuity: ContinuitySettings = ContinuitySettings()
     candidates: CandidateSettings = CandidateSettings()
     alignment: AlignmentSettings = AlignmentSettings()
     media: MediaLimits = MediaLimits()
@@ -259,11 +276,13 @@ def _local_video(task: _VideoTask) -> Generator[Path, None, None]:
 def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> dict[str, Any]:
     settings = task.settings
     tracker.begin_video()
-    shots = ShotDetector(settings.shots)
-    cutter = CandidateCutter(settings.candidates, settings.alignment)
+    collector = CandidateCollector(
+        ShotDetector(settings.shots),
+        tracker,
+        FaceContinuity(settings.continuity),
+        CandidateCutter(settings.candidates, settings.alignment),
+    )
     rows: list[dict[str, Any]] = []
-    frames = shot = 0
-    frame_size = (0, 0)
     with (
         flac_writer(partial / "sound.flac") as sound,
         ArchiveWriter(partial / "candidates.tar") as archive,
@@ -274,15 +293,9 @@ def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> 
             return _write(pieces, task.video.video_id, settings.candidates.minimum_frames, archive)
 
         for frame, begins_span in frames_of_spans(decoded, task.video.spans):
-            if (shots.begins_shot(frame.index, frame.image) or begins_span) and frames:
-                shot += 1
-                tracker.begin_shot()
-                rows += write(cutter.finish(frame_size))
-            frame_size = (frame.image.shape[0], frame.image.shape[1])  # it may change with the shot
-            views = tracker.step(frame.image)
-            rows += write(cutter.add(frame.index, shot, views, frame_size))
-            frames += 1
-        rows += write(cutter.finish(frame_size))
+            rows += write(collector.add(frame, begins_shot=begins_span))
+        rows += write(collector.finish())
+    frames = collector.frames
     mark_main_faces(rows)
     rows.sort(key=lambda row: row["key"])
     pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
@@ -290,10 +303,14 @@ def _read(task: _VideoTask, path: Path, partial: Path, tracker: FaceTracker) -> 
         "video_id": task.video.video_id,
         "frames": frames,
         "seconds": frames / FRAMES_PER_SECOND,
-        "shots": shot + (frames > 0),
+        "shots": collector.shots,
         "tracks": len({row["track"] for row in rows}),
         "candidates": sum(row["offset_bytes"] >= 0 for row in rows),
         "damaged_packets": decoded.damaged_packets,
+        "damaged_frames": collector.damaged_frames,
+        "restamped_pictures": decoded.restamped_pictures,
+        "parts": decoded.parts,
+        "recorded_sound": decoded.recorded_sound,
         **_refusal_of_empty(rows, frames, task.video.spans),
     }
 
@@ -358,6 +375,7 @@ def _write(
                 "minimum_frames": minimum_frames,
                 **asdict(place),
                 "main_face": True,
+                "refused": candidate.refused,
                 **candidate.scores,
             }
         )
@@ -410,7 +428,7 @@ def _partial_folder(task: _VideoTask) -> Generator[Path, None, None]:
 
 def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
     facts = {"video_id": task.video.video_id, "refused": refusal.reason, "detail": refusal.detail}
-    counts = dict.fromkeys(("frames", "shots", "tracks", "candidates", "damaged_packets"), 0)
+    counts = dict.fromkeys(NUMBERS, 0)
     path = task.video.path
     again: dict[str, Any] = {}
     if refusal.reason in RETRIED_REASONS:
@@ -418,7 +436,7 @@ def _publish_refusal(task: _VideoTask, refusal: RefusedVideo) -> str:
         again = {"attempts": task.attempts + 1, "source_state": state}
     with _partial_folder(task) as partial:
         pq.write_table(pa.Table.from_pylist([], schema=CANDIDATES_SCHEMA), partial / "candidates.parquet")
-        _publish(task, partial, facts | counts | {"seconds": 0.0} | again)
+        _publish(task, partial, facts | counts | {"seconds": 0.0, "recorded_sound": []} | again)
     if refusal.reason == FAILED:
         return f"failed: {refusal.detail}"
     return f"refused: {refusal.reason}: {refusal.detail}"
@@ -472,6 +490,8 @@ def _report(videos: Sequence[VideoToTrack], folder: Path) -> BuildReport:
         "frames_in_candidates": int(frames[written].sum()),
         "frames_in_short_pieces": int(frames[~written].sum()),
         "damaged_packets": sum(video["damaged_packets"] for video in facts),
+        "damaged_frames": sum(video["damaged_frames"] for video in facts),
+        "restamped_pictures": sum(video["restamped_pictures"] for video in facts),
     }
     return BuildReport(counts=counts, refusals=refusals)
 

@@ -1,6 +1,7 @@
 """Track every face of a shot from frame to frame.
 
-A detector searches the whole picture at the start of a shot, at intervals, and when a face is lost.
+A detector searches the whole picture at the start of a shot, at intervals, and when a face is lost; a large
+picture in which it finds none is searched in tiles.
 Between, each face has its own face mesh on a square window that follows it, so that small faces in large
 pictures are measured at full size and a frame costs one mesh per face. The mesh is MediaPipe's with every
 detector.
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from preprocessing.faces.detectors import Detector, DetectorSettings
+from preprocessing.faces.detectors import Detector, DetectorSettings, find_in_tiles
 from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
@@ -201,6 +202,10 @@ class FaceTracker:
                 views.append(view)
         return self._without_duplicates(views)
 
+    def face_score(self, image: NDArray[np.uint8]) -> float:
+        """The detector's best score in a picture [H, W, 3] RGB; 0 where it finds no face."""
+        return float(self._detector.find(image)[:, 4].max(initial=0.0))
+
     def close(self) -> None:
         """Free every graph."""
         self.begin_shot()
@@ -225,7 +230,10 @@ class FaceTracker:
         settled = bool(self._faces) and not self._detect_now
         self._since_detection = 0
         self._detect_now = False
-        for box in self._detector.find(image)[:, :4].astype(np.float64):
+        found = self._detector.find(image)
+        if not len(found) and not self._faces:
+            found = find_in_tiles(self._detector, image)
+        for box in found[:, :4].astype(np.float64):
             known = any(intersection_over_union(box, face.box) > 0.2 for face in self._faces)
             if known or len(self._faces) == self._settings.maximum_faces:
                 continue

@@ -47,6 +47,11 @@ CATALOG_SCHEMA: Final = table_schema(
     column("channels", pa.int32(), "of the source's sound"),
     column("video_start_seconds", pa.float64(), "start of the picture on the file's clock"),
     column("audio_start_seconds", pa.float64(), "start of the sound on the file's clock"),
+    column(
+        "reading",
+        pa.string(),
+        "what is special about how it is read: streams chosen of several, colours mapped; else empty",
+    ),
 )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from av.container import InputContainer
 from pydantic import Field
 
+from preprocessing.media.colour import Colour
 from preprocessing.media.container import (
     AnyPacket,
     ChosenStreams,
@@ -33,7 +34,7 @@ from preprocessing.media.limits import MediaLimits
 from preprocessing.worker_limits import WorkerLimits, note_progress
 from storage.settings import Settings
 
-PROBE_VERSION: Final = 2  # raise it when the probe judges differently: known files are probed again
+PROBE_VERSION: Final = 3  # raise it when the probe judges differently: known files are probed again
 
 
 class ProbeSettings(Settings):
@@ -74,6 +75,7 @@ class SourceFacts:
     channels: int
     video_start_seconds: float
     audio_start_seconds: float
+    reading: str = ""  # what is special about how it is read: streams chosen of several, colours mapped
 
 
 def probe(path: Path, settings: ProbeSettings) -> SourceFacts:
@@ -212,4 +214,10 @@ def _facts(streams: ChosenStreams, demuxed: _Demuxed, settings: ProbeSettings) -
         channels=streams.audio.codec_context.channels,
         video_start_seconds=video_start,
         audio_start_seconds=audio_start,
+        reading="; ".join(filter(None, [streams.note, _colour(streams).description])),
     )
+
+
+def _colour(streams: ChosenStreams) -> Colour:
+    codec = streams.video.codec_context
+    return Colour(int(codec.color_trc), int(codec.color_primaries))

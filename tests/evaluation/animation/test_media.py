@@ -39,6 +39,39 @@ def test_sound_of_a_video_is_on_its_pictures_timeline(tmp_path: Path) -> None:
     assert onset == pytest.approx(recipe.chirp_times[0], abs=0.01)
 
 
+def test_deep_greys_are_scaled_to_8_bits(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 255, 64).round(), (48, 1))
+    Image.fromarray((257 * ramp).astype(np.uint16)).save(tmp_path / "grey16.png")
+    Image.fromarray((ramp / 255).astype(np.float32)).save(tmp_path / "float.tiff")
+    for name in ("grey16.png", "float.tiff"):
+        still = read_still(tmp_path / name)
+        assert still is not None
+        np.testing.assert_allclose(still, np.repeat(ramp[..., None], 3, axis=2), atol=1)
+
+
+def test_dark_16_bit_picture_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((16, 16), 200, np.uint16)).save(tmp_path / "dark.png")
+    still = read_still(tmp_path / "dark.png")
+    assert still is not None
+    assert still.max() <= 1
+
+
+def test_transparent_background_is_a_plain_grey(tmp_path: Path) -> None:
+    picture = np.full((16, 16, 4), (200, 40, 90, 255), np.uint8)
+    picture[:, :8] = (255, 0, 255, 0)  # the removed background's colours are still in the file
+    Image.fromarray(picture).save(tmp_path / "cut.png")
+    still = read_still(tmp_path / "cut.png")
+    assert still is not None
+    np.testing.assert_array_equal(still[:, :8], np.full((16, 8, 3), 128))
+    np.testing.assert_array_equal(still[:, 8:], np.full((16, 8, 3), (200, 40, 90)))
+
+
+def test_heic_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with pytest.raises(ValueError, match=r"phone\.heic: HEIC pictures are not taken"):
+        read_still(tmp_path / "phone.heic")
+
+
 def test_unusable_sound_is_a_one_line_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(8_000, np.float32), 16_000)
     with pytest.raises(ValueError, match=r"silent\.wav: the sound is silent"):

@@ -1,5 +1,6 @@
 """Which candidates become clips: every refusal with its score and bound, sound cut to the sample."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ GOOD = {
     "face_size_px": 100.0,
     "largest_step": 0.02,
     "outside_share": 0.0,
+    "refused": "",
+    "repeated_share": 0.1,
+    "standing_frames": 1.0,
     "sharpness": 50.0,
     "brightness": 120.0,
 }
@@ -77,7 +81,8 @@ def run(
             offset = place.offset_bytes if candidate["frames"] == FRAMES else -1
             rows.append({"key": key, "offset_bytes": offset, "size_bytes": place.size_bytes, **candidate})
     pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATES_SCHEMA), video / "candidates.parquet")
-    (video / "video.json").write_text("{}")
+    facts = {"video_id": VIDEO, "recorded_sound": [[0, 60 * 640], [61 * 640, 100 * 640]]}
+    (video / "video.json").write_text(json.dumps(facts))
     target = folder / "clips"
     target.mkdir()
     sources = {VIDEO: SourceOfClips("Zoë", "Zoë/a b.mp4")}
@@ -124,6 +129,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str, float]] = [
     ("too_bright", {"brightness": 236.0}, "brightness", 235.0),
     ("tracker_slipped", {"largest_step": 0.26}, "largest_step", 0.25),
     ("beyond_the_picture", {"outside_share": 0.21}, "outside_share", 0.2),
+    ("pictures_repeat", {"repeated_share": 0.51}, "repeated_share", 0.5),
+    ("picture_stands", {"standing_frames": 13.0}, "standing_frames", 12.0),
 ]
 
 
@@ -204,6 +211,21 @@ def test_first_failed_threshold_is_the_reason(tmp_path: Path) -> None:
     settings = ClipSettings(minimum_face_size_px=0.0, minimum_sharpness=0.0)
     _, (row,) = run(tmp_path / "again", [all_wrong], settings, talking_face(opening_px=0.0))
     assert row["reason"] == "mouth_still"
+
+
+def test_clip_without_its_sound_is_refused(tmp_path: Path) -> None:
+    # One frame of 30 is not recorded in the first, four in the second, which goes beyond the sound's end.
+    _, rows = run(tmp_path, [GOOD | {"first_frame": first} for first in (31, 74)])
+    assert [row["reason"] for row in rows] == ["", "sound_missing"]
+    assert [row["recorded_share"] for row in rows] == pytest.approx([29 / 30, 26 / 30])
+    assert rows[1]["threshold"] == 0.95
+
+
+@pytest.mark.parametrize("frames", [10, FRAMES])
+def test_refused_pictures_are_a_row_with_their_reason(tmp_path: Path, frames: int) -> None:
+    damaged = GOOD | {"frames": frames, "refused": "damaged_pictures", "offset_bytes": -1}
+    _, (row,) = run(tmp_path, [damaged])
+    assert (row["accepted"], row["reason"], row["score"]) == (False, "damaged_pictures", float(frames))
 
 
 def test_short_candidate_is_a_row_with_its_length(tmp_path: Path) -> None:

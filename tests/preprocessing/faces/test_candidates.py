@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from skimage.data import astronaut
 
 from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
-from preprocessing.faces.tracking import TrackedFace
+from preprocessing.faces.collecting import refuse_unless_upright
+from preprocessing.faces.tracking import FaceTracker, TrackedFace, TrackingSettings
+from preprocessing.media.jpeg import encode_jpeg
 from tests.preprocessing.faces.test_alignment import centre_of
 
 SIZE = (300, 400)  # height, width
@@ -68,7 +71,44 @@ def test_no_frame_is_lost_and_only_short_tracks_are_short(frames: int, minimum: 
 def test_short_piece_has_no_pictures() -> None:
     (short,) = cut(24)
     assert (short.frame_count, short.frames_jpeg, short.first_frame) == (24, (), 7)
-    assert set(short.scores) == {"face_size_px", "largest_step", "outside_share"}
+    names = {"face_size_px", "largest_step", "outside_share", "repeated_share", "standing_frames"}
+    assert set(short.scores) == names
+
+
+def test_refused_pictures_are_pieces_of_their_own() -> None:
+    cutter = CandidateCutter(CandidateSettings(), SQUARE)
+    done: list[Candidate] = []
+    for index in range(80):
+        done += cutter.add(index, 0, [view()], SIZE, refused="damaged_pictures" if 30 <= index < 60 else "")
+    done += cutter.finish(SIZE, refused_frames=5, refused="dissolve")
+    pieces = [(piece.first_frame, piece.frame_count, piece.refused, len(piece.frames_jpeg)) for piece in done]
+    assert pieces == [
+        (0, 30, "", 30),
+        (30, 30, "damaged_pictures", 0),
+        (60, 15, "", 0),
+        (75, 5, "dissolve", 0),
+    ]
+
+
+def test_repeats_are_counted_per_piece() -> None:
+    cutter = CandidateCutter(CandidateSettings(), SQUARE)
+    for index in range(30):
+        cutter.add(index, 0, [view()], SIZE, repeated={0} if 10 <= index < 16 or index % 15 == 0 else set())
+    (piece,) = cutter.finish(SIZE)
+    assert piece.scores["repeated_share"] == pytest.approx(7 / 30)  # 0, 10 to 15, and 15 again
+    assert piece.scores["standing_frames"] == 6
+
+
+@pytest.mark.parametrize(("turned", "refused"), [(False, ""), (True, "not_upright")])
+def test_crop_that_is_upside_down_is_refused(turned: bool, refused: str) -> None:
+    crop = np.asarray(cv2.resize(astronaut()[0:240, 110:350], (224, 224)), np.uint8)
+    crop = np.ascontiguousarray(crop[::-1, ::-1]) if turned else crop
+    jpegs = tuple(encode_jpeg(crop, 95) for _ in range(3))
+    piece = Candidate(0, 0, 0, jpegs, np.zeros((3, 478, 3), np.float32), np.zeros((3, 2, 3), np.float32), {})
+    tracker = FaceTracker(TrackingSettings())
+    judged = refuse_unless_upright(piece, tracker.face_score)
+    tracker.close()
+    assert (judged.refused, len(judged.frames_jpeg)) == (refused, 0 if turned else 3)
 
 
 def test_ended_track_is_returned_at_once() -> None:

@@ -1,0 +1,175 @@
+"""Whether a face goes on from frame to frame: cuts within the picture, dissolves, and standing pictures.
+
+A cut between two people before one backdrop, or a jump cut, changes little of the picture; the shot detector
+compares the colours of all of it. Here the face itself is compared with the frame before, as a thumbnail
+aligned by eyes and mouth: expressions and turns change it little within 40 ms, another face a lot. A dissolve
+changes it slowly, but every frame of it is a mixture of its ends.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from preprocessing.faces.alignment import EYES_AND_MOUTH, OFFICIAL_TARGET_PX
+from preprocessing.faces.geometry import fit_similarity
+from preprocessing.faces.tracking import TrackedFace
+from storage.settings import Settings
+
+THUMBNAIL_PX: Final = 32
+# The official crop's eyes and mouth, in the thumbnail: from the brows to the chin, and the cheeks.
+THUMBNAIL_ZOOM: Final = THUMBNAIL_PX / 120
+THUMBNAIL_CORNER_PX: Final = np.array([52.0, 30.0])
+CHANGE_LEVELS: Final = 4  # of 255: below it is what an encoder does to a picture that it repeats
+SAMPLES_A_SIDE: Final = 64
+MINIMUM_CHANGED_SHARE: Final = 0.002
+QUIET_CHANGE: Final = 0.008  # of a speaking face from frame to frame; measured on 16 videos: at most .03
+DISSOLVE_FRAMES: Final = 16  # compared as a whole; longer dissolves are found in their middle
+
+
+class ContinuitySettings(Settings):
+    """When a face is taken for another one than in the frame before."""
+
+    minimum_change: float = Field(
+        default=0.06,
+        ge=0.0,
+        le=2.0,
+        description="Minimum difference of a face's aligned thumbnail from the frame before that is a cut: 0 "
+        "equal, 1 unrelated; 98 of 100 pairs of people differ by more than 0.09",
+    )
+    minimum_rise: float = Field(
+        default=5.0,
+        ge=1.0,
+        description="A cut's difference is at least this many times that of each of the three frames before",
+    )
+    maximum_dissolve_residual: float = Field(
+        default=0.3,
+        ge=0.0,
+        le=1.0,
+        description="A dissolve's frames are a mixture of both ends but for this share; motion leaves more",
+    )
+
+
+class FaceContinuity:
+    """Compares the faces of each frame with those of the frames before, in one shot after another."""
+
+    def __init__(self, settings: ContinuitySettings) -> None:
+        self._settings = settings
+        self._thumbnails: dict[int, list[NDArray[np.float32]]] = {}  # of the tracks that go on
+        self._image: NDArray[np.uint8] | None = None
+
+    def begin_shot(self) -> None:
+        """Forget the frames before."""
+        self._thumbnails = {}
+        self._image = None
+
+    def is_broken(self, image: NDArray[np.uint8], views: list[TrackedFace]) -> bool:
+        """Whether a tracked face is another one than in the frame before, or was cut.
+
+        Args:
+            image: [H, W, 3] RGB, the next frame, not yet given to `add`.
+            views: its faces.
+        """
+        if self._image is None or image is self._image:
+            return False
+        return any(self._is_another(view) for view in views if view.track in self._thumbnails)
+
+    def add(self, image: NDArray[np.uint8], views: list[TrackedFace]) -> set[int]:
+        """Add a frame that belongs to the shot; returns the tracks whose face stands still in it."""
+        before = self._image
+        repeated: set[int] = set()
+        if before is not None and before.shape == image.shape:
+            repeated = {view.track for view in views if _is_repeated(before, image, view)}
+        known = self._thumbnails
+        self._thumbnails = {
+            view.track: [*known.get(view.track, ())[-DISSOLVE_FRAMES:], face_thumbnail(view)]
+            for view in views
+        }
+        self._image = image
+        return repeated
+
+    def is_dissolve(self) -> bool:
+        """Whether a face has become another one within the last `DISSOLVE_FRAMES`, by mixing."""
+        return any(
+            len(thumbnails) > DISSOLVE_FRAMES
+            and is_mixture(
+                thumbnails, self._settings.minimum_change, self._settings.maximum_dissolve_residual
+            )
+            for thumbnails in self._thumbnails.values()
+        )
+
+    def _is_another(self, view: TrackedFace) -> bool:
+        settings, before = self._settings, self._thumbnails[view.track][-4:]
+        change = difference(before[-1], face_thumbnail(view))
+        if change < settings.minimum_change:
+            return False
+        usual = max((difference(a, b) for a, b in pairwise(before)), default=0.0)
+        return change > settings.minimum_rise * max(usual, QUIET_CHANGE)
+
+
+def is_mixture(
+    thumbnails: Sequence[NDArray[np.float32]], minimum_change: float, maximum_residual: float
+) -> bool:
+    """Whether thumbnails go from the first to the last as (1 - w) first + w last, with w rising."""
+    first, last = thumbnails[0], thumbnails[-1]
+    if difference(first, last) < minimum_change:
+        return False
+    change = (last - first).ravel()
+    power = float(change @ change)
+    weight = -0.05
+    for thumbnail in thumbnails[4:-1:4]:
+        moved = (thumbnail - first).ravel()
+        before, weight = weight, float(moved @ change) / power
+        residual = moved - weight * change
+        if not before < weight < 1.05 or float(residual @ residual) > maximum_residual**2 * power:
+            return False
+    return True
+
+
+def face_thumbnail(view: TrackedFace) -> NDArray[np.float32]:
+    """[32, 32, 3] of a face: eyes and mouth at fixed places, without fine detail."""
+    landmarks = view.landmarks_px[:, :2] @ view.window_transform[:, :2].T + view.window_transform[:, 2]
+    points = np.stack([landmarks[list(group)].mean(axis=0) for group in EYES_AND_MOUTH])
+    target = (OFFICIAL_TARGET_PX - THUMBNAIL_CORNER_PX) * THUMBNAIL_ZOOM
+    matrix = fit_similarity(points, target).matrix
+    zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    window = view.window
+    if zoom < 1.0:
+        window = cv2.blur(window, (max(1, round(1 / zoom)),) * 2)
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    return np.asarray(cv2.warpAffine(window, matrix[:2], size, flags=cv2.INTER_LINEAR), np.float32)
+
+
+def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """How much two thumbnails differ above and below the nose, the smaller of both: 0 equal, 1 unrelated.
+
+    A blink changes the upper half only, an opened mouth the lower one.
+    """
+    middle = THUMBNAIL_PX // 2
+    return min(_uncorrelated(a[:middle], b[:middle]), _uncorrelated(a[middle:], b[middle:]))
+
+
+def _uncorrelated(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """1 less the correlation: 0 where the pictures are equal up to brightness and contrast."""
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return 1.0 - float((a * b).sum()) / norm if norm > 0.0 else 0.0
+
+
+def _is_repeated(before: NDArray[np.uint8], image: NDArray[np.uint8], view: TrackedFace) -> bool:
+    """Whether the pixels of a face's box are those of the frame before, but for an encoder's noise."""
+    if before is image:
+        return True
+    low = np.maximum(view.landmarks_px[:, :2].min(axis=0), 0).astype(int)
+    high = view.landmarks_px[:, :2].max(axis=0).astype(int) + 1
+    step = max(1, int((high - low).max()) // SAMPLES_A_SIDE)
+    box = (slice(low[1], max(high[1], 0), step), slice(low[0], max(high[0], 0), step))
+    now, then = image[box], before[box]
+    if not now.size:
+        return False
+    changed = cv2.absdiff(now, then).max(axis=2) > CHANGE_LEVELS
+    return float(changed.mean()) < MINIMUM_CHANGED_SHARE
