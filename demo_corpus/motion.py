@@ -2,7 +2,8 @@
 
 Pose, gaze, blinks, mouth and expression are sampled independently of each other. The slow curves are
 sums of sines, and each frequency belongs to one curve only: over a whole video they are orthogonal, so
-that even in a short video no two of them correlate by chance.
+that even in a short video no two of them correlate by chance. Smile and brows add moods to theirs: levels
+that are held for seconds, as the expression code of the method is a mean over seconds.
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ SHIFT_LIMIT_CM: Final = np.array([1.2, 0.8, 3.0])
 # The head rotates about the upper end of the neck, below and behind the eyes.
 NECK_PIVOT_CM: Final = np.array([0.0, -4.0, -9.0])
 SINES_PER_CURVE: Final = 3
+MOOD_SHARE: Final = 0.7
+"""Of the range of smile and brows; the rest is a slow curve on top."""
+MOOD_SECONDS: Final = (2.0, 4.0)
+MOOD_CHANGE_SECONDS: Final = 0.4
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,15 @@ def draw_motion(rng: np.random.Generator, frame_count: int, long_shut: bool) -> 
     """Sample the motion of one video; `long_shut`: the eyes are shut once for about a second."""
     curves = slow_curves(rng, frame_count, 8)
     limits = np.array([PITCH_LIMIT_RAD, YAW_LIMIT_RAD, ROLL_LIMIT_RAD])
-    expression = 0.5 + 0.5 * curves[:, 6:8]
+    gaze_rad = saccades(rng, frame_count)
+    blink = blinks(rng, frame_count, long_shut)
+    lowest = (1 - MOOD_SHARE) / 2
+    expression = lowest + MOOD_SHARE * moods(rng, frame_count, 2) + lowest * curves[:, 6:8]
     return HeadMotion(
         angles_rad=curves[:, :3] * limits,
         shift_cm=curves[:, 3:6] * SHIFT_LIMIT_CM,
-        gaze_rad=saccades(rng, frame_count),
-        blink=blinks(rng, frame_count, long_shut),
+        gaze_rad=gaze_rad,
+        blink=blink,
         smile=expression[:, 0],
         brow_raise=expression[:, 1],
     )
@@ -68,6 +76,24 @@ def slow_curves(rng: np.random.Generator, frame_count: int, count: int) -> NDArr
         sign = rng.choice([-1.0, 1.0])
         curves[:, position % count] += sign * strength[wave] * waves[:, wave]
     return curves / np.abs(curves).max(axis=0) * rng.uniform(0.75, 1.0, count)
+
+
+def moods(rng: np.random.Generator, frame_count: int, count: int) -> NDArray[np.float64]:
+    """[T, count] levels within 0..1, each held for 2 to 4 s, with smooth changes between them."""
+    times = np.arange(frame_count) / FRAMES_PER_SECOND
+    result = np.empty((frame_count, count))
+    for number in range(count):
+        level = rng.uniform()
+        result[:, number] = level
+        # The first is under way when the video begins.
+        change = rng.uniform(0.0, MOOD_SECONDS[1])
+        while change < times[-1]:
+            progress = np.clip((times - change) / MOOD_CHANGE_SECONDS, 0.0, 1.0)
+            following = rng.uniform()
+            result[:, number] += (following - level) * progress**2 * (3 - 2 * progress)
+            level = following
+            change += rng.uniform(*MOOD_SECONDS)
+    return result
 
 
 def saccades(rng: np.random.Generator, frame_count: int) -> NDArray[np.float64]:

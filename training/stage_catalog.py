@@ -11,7 +11,7 @@ FACES: Final = "faces"
 """The label that names the face detector: it decides every stage's crops."""
 
 RELEASED_SETTING: Final = "start_from"
-"""Setting of `TrainingConfig` that names the authors' released networks."""
+"""Setting of `TrainingConfig` that names initial networks: the released ones, or an exported model."""
 
 APPEARANCE_SETTING: Final = "appearance_weights"
 """Setting of `TrainingConfig` that names initial weights of the appearance encoder's trunk."""

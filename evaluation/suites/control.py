@@ -63,7 +63,7 @@ from weights.resolve import ResolvedWeights, write_pretrained_weights
 logger = logging.getLogger(__name__)
 
 CONTROL_EVALUATION: Final = "control_evaluation"
-CODE_VERSION: Final = "2"
+CODE_VERSION: Final = "3"
 MATRIX_TABLE: Final = "control_matrix.parquet"
 AGAINST_TRUTH: Final = f"{SCORER} against {DEMO_TRUTH}"
 """Videos are read as usual, drivers are what the demo corpus was rendered with: gains have no unit."""

@@ -24,6 +24,7 @@ _LUMA: Final = (0.299, 0.587, 0.114)  # Rec. 601
 _YIQ: Final = np.array([_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])  # NTSC, FCC 1953
 _MOTION_STREAM: Final = 1
 _WINDOW_STREAM: Final = 2
+_ALIKE_STREAM: Final = 4  # 3: `training.data.mirroring`
 _CORNERS: Final = np.array(
     [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
 )  # x, y; clockwise in the image
@@ -120,6 +121,16 @@ def augment_window(frames: Tensor, seeds: Sequence[int], settings: WindowAugment
             maps.append(similarity)
     flat = warp(frames.flatten(0, 1), np.stack(maps), settings.outside)
     return change_colour(flat, np.stack(factors)).reshape(frames.shape)
+
+
+def recolour_alike(frames: Tensor, seeds: Sequence[int], settings: ColourJitter) -> Tensor:
+    """Change the colour of all frames [B, P, 3, H, W] of a row in the same way, as of one picture."""
+    _require_frames(frames, 5, seeds)
+    factors = [_draw_colour(np.random.default_rng([_ALIKE_STREAM, seed]), settings) for seed in seeds]
+    count, width = frames.shape[1], frames.shape[-1]
+    side_by_side = frames.permute(0, 2, 3, 1, 4).flatten(3)  # [B, 3, H, P W]: one mean, one contrast
+    changed = change_colour(side_by_side, np.stack(factors))
+    return changed.unflatten(3, (count, width)).permute(0, 3, 1, 2, 4)
 
 
 def change_colour(frames: Tensor, factors: NDArray[np.float64]) -> Tensor:

@@ -8,6 +8,8 @@ from storage.settings import Settings
 
 STARTER_NAME: Final = "starter"
 """Name of the model in `weights/starter`, which no training run can have."""
+EXPORTED_SUFFIX: Final = ".safetensors"
+"""Of exported models, `pdfgc export`."""
 PresetName = Literal["tiny_cpu", "starter", "small_gpu", "paper"]
 
 
@@ -77,9 +79,10 @@ class TrainingConfig(Settings):
     )
     start_from: str = Field(
         default="",
-        description="Initial weights of stages 1 to 3 (presets small_gpu, paper): pdfgc_official (of "
-        "`pdfgc weights`) or a folder with the four released files; empty: random, or the "
-        "earlier stages",
+        description="Initial weights. starter, or a .safetensors file of `pdfgc export`: of every stage, "
+        "with the preset that it was trained with (starter, for the starter model). pdfgc_official (of "
+        "`pdfgc weights`) or a folder with the four released files: of stages 1 to 3, with presets "
+        "small_gpu and paper. Empty: random, or the earlier stages",
     )
     maximum_corrupt_clips: int = Field(
         default=0, ge=0, description="Unreadable clips that a process skips before it fails"

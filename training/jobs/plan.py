@@ -9,7 +9,8 @@ from typing import Any, Final
 from models.external.vgg19 import VGG19_CHANNELS
 from models.presets import OFFICIAL, NetworkPreset
 from training.engine.settings import LoggingConfig, TrainerSettings
-from training.jobs.config import TrainingConfig
+from training.jobs.config import EXPORTED_SUFFIX, TrainingConfig
+from training.jobs.exported_start import exported_start, require_same_networks
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
@@ -21,6 +22,7 @@ from training.stages.stage import PretrainedFiles
 from training.stages.stage1_motion import MotionStageSettings
 from training.stages.stage3_expression import ExpressionStageSettings
 from weights.catalog import files_for_setting, taken_by_setting
+from weights.folder import cached_sha256
 from weights.resolve import ResolvedWeights, resolve_config
 
 FALLBACKS: Final[Mapping[str, str]] = {"vgg19_weights": "random"}
@@ -54,7 +56,13 @@ class StagePlan:
     def released_folder(self) -> Path | None:
         """Folder of the released files that the stage is initialised with; None: it is not."""
         paths = [file.path for file in self.weights if file.setting == RELEASED_SETTING]
-        return paths[0].parent if paths else None
+        return paths[0].parent if paths and self.exported_file is None else None
+
+    @property
+    def exported_file(self) -> Path | None:
+        """The exported model that the stage is initialised with; None: it is not."""
+        paths = [file.path for file in self.weights if file.setting == RELEASED_SETTING]
+        return paths[0] if paths and paths[0].suffix == EXPORTED_SUFFIX else None
 
 
 def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
@@ -81,12 +89,9 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     if isinstance(settings, ExpressionStageSettings) and not config.decorrelation:
         weights = settings.weights.replace(decorrelation=0.0)
         settings = settings.replace(weights=weights)
-    files = training_weights(config, stage_info(stage).pretrained)
-    if isinstance(settings, ExpressionStageSettings) and any(
-        file.setting == RELEASED_SETTING for file in files
-    ):
-        # The released generator reads codes as they are.
-        settings = settings.replace(code_shares=UNSCALED, start_from_motion_feature=False)
+    files = stage_weights(stage, config)
+    if isinstance(settings, ExpressionStageSettings) and config.start_from:
+        settings = _for_initial_weights(settings, config)
     networks = preset.network_preset
     if isinstance(settings, MotionStageSettings | ExpressionStageSettings):  # the stages with a generator
         networks = with_appearance_path(networks, config)
@@ -103,6 +108,15 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     return StagePlan(networks, settings, trainer, logging, files)
 
 
+def _for_initial_weights(
+    settings: ExpressionStageSettings, config: TrainingConfig
+) -> ExpressionStageSettings:
+    if exported_start(config.start_from) is not None:
+        return settings.replace(measure_codes=False)  # the factors are a part of the exported model
+    # The released generator reads codes as they are.
+    return settings.replace(code_shares=UNSCALED, start_from_motion_feature=False)
+
+
 def with_appearance_path(networks: NetworkPreset, config: TrainingConfig) -> NetworkPreset:
     """The networks with the generator's appearance path of the configuration.
 
@@ -110,7 +124,7 @@ def with_appearance_path(networks: NetworkPreset, config: TrainingConfig) -> Net
         ValueError: the released generator, which has the path `map`, cannot start one with another.
     """
     path = config.appearance_path
-    if config.start_from:
+    if config.start_from and exported_start(config.start_from) is None:
         if path == "warp":
             raise ValueError("start_from needs appearance_path map: the released generator has no warp path")
         path = "map"
@@ -138,6 +152,14 @@ def require_resnext50(networks: NetworkPreset, config: TrainingConfig) -> None:
         )
 
 
+def stage_weights(stage: str, config: TrainingConfig) -> tuple[ResolvedWeights, ...]:
+    """The files that a stage uses. Raises as `plan_stage`."""
+    used = stage_info(stage).pretrained
+    if exported_start(config.start_from) is not None and RELEASED_SETTING not in used:
+        used = (*used, RELEASED_SETTING)  # an exported model holds a trunk for `perception` too
+    return training_weights(config, used)
+
+
 def training_weights(
     config: TrainingConfig, settings: Sequence[str] | None = None
 ) -> tuple[ResolvedWeights, ...]:
@@ -145,6 +167,14 @@ def training_weights(
 
     Raises as `plan_stage`.
     """
+    start = exported_start(config.start_from)
+    if start is not None:
+        others = training_weights(config.replace(start_from=""), settings)
+        if settings is not None and RELEASED_SETTING not in settings:
+            return others
+        networks = RUN_PRESETS[config.preset].network_preset
+        require_same_networks(start, with_appearance_path(networks, config), config.preset)
+        return (*others, ResolvedWeights(RELEASED_SETTING, start, cached_sha256(start), None, None))
     named = [setting for setting, name in FALLBACKS.items() if getattr(config, setting) == name]
     return resolve_config(config.replace(**dict.fromkeys(named, "")), settings)
 

@@ -21,7 +21,6 @@ from training.engine.weights_digest import EMA_NAME, WEIGHTS_NAME
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
-from training.stage_catalog import stage_info
 from weights.resolve import write_pretrained_weights
 
 Launch = Callable[[Path, int], None]
@@ -48,7 +47,7 @@ def run_stage(
     Raises:
         ValueError: data set or parents are missing or do not fit; labels come from different labellers.
     """
-    from training.jobs.plan import require_named_weights, training_weights
+    from training.jobs.plan import require_named_weights, stage_weights, training_weights
     from training.jobs.recipe import run_configuration, stage_recipe
 
     recipe = stage_recipe(root, stage, config)
@@ -64,7 +63,7 @@ def run_stage(
             _extend(root, stage, config, work, run_configuration(root, stage, config))
         job = work / JOB_NAME
         TrainingJob(root=str(root), stage=stage, config=config, work=work).write(job)
-        write_pretrained_weights(work, training_weights(config, stage_info(stage).pretrained))
+        write_pretrained_weights(work, stage_weights(stage, config))
         launch(job, process_count(config))
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:

@@ -25,6 +25,7 @@ from training.engine.progress import HeldOutMetric, TrainingProgress, write_held
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.trainer import Trainer, TrainerPlan, TrainingStoppedError
 from training.jobs.config import TrainingConfig
+from training.jobs.exported_start import load_exported
 from training.jobs.job import TrainingJob
 from training.jobs.labellers import require_one_labeller
 from training.jobs.plan import plan_stage, require_named_weights
@@ -78,6 +79,10 @@ def _train_stage(
         parts = load_released(stage, plan.released_folder, plan.networks)
         if distributed.is_first:
             logger.info("Initialised %s with the released weights of %s", job.stage, ", ".join(parts))
+    if plan.exported_file is not None:
+        parts = load_exported(stage, plan.exported_file, plan.networks)
+        if distributed.is_first:
+            logger.info("Initialised %s of %s with %s", ", ".join(parts), job.stage, plan.exported_file)
     torch.manual_seed(plan.trainer.seed + 1 + distributed.world.rank)
     train_index, held_out_index = _indexes(root, distributed)
     configuration = run_configuration(root, job.stage, job.config)

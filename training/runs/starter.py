@@ -1,6 +1,6 @@
 """Preset `starter`: the model that is shipped in `weights/starter/`, 96 px, trained on rendered heads.
 
-    pdfgc corpus CORPUS --people 200 --videos 1 --seed 1
+    pdfgc corpus CORPUS --people 240 --videos 1 --seed 1 --seconds-per-video 5 --side-px 320
     pdfgc preprocess CORPUS
     pdfgc train all --preset starter --run starter-96
 
@@ -10,23 +10,39 @@ Time and expected metrics: see the model card, `weights/starter/README.md`.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Final
 
+from training.data.augmentation import ColourJitter
 from training.runs.preset import StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
+from training.stages.code_scale import CodeShares
+from training.stages.stage3_expression import ExpressionWeights
+
+_STAGE3_DECAY: Final = 1_466  # steps
+# Its trunk trains.
+_PERCEPTION: Final = {"mirror": True, "cache_features": False}
+_STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
+    exclude={"controls", "codes"}
+)
 
 
-def _longer(stage: str, steps: int, *, decay_every_steps: int | None = None, **trainer: Any) -> StageRun:
-    """The stage of `tiny_cpu` with more steps."""
+def _longer(
+    stage: str,
+    steps: int,
+    *,
+    decay_every_steps: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    **trainer: Any,
+) -> StageRun:
+    """The stage of `tiny_cpu` with more steps, and the changes to its settings."""
     tiny = TINY_CPU.stages[stage]
-    settings = tiny.settings
+    settings = tiny.settings.replace(**(changes or {}))
     if decay_every_steps is not None:
         optimizer = settings.optimizer.replace(decay_every_steps=decay_every_steps)
         settings = settings.replace(optimizer=optimizer)
-    if stage == "perception":
-        settings = settings.replace(cache_features=False)  # its trunk trains
     if stage == "stage3_expression":
-        slower = settings.generator_optimizer.replace(decay_every_steps=steps // 3, decay_factor=0.4)
+        slower = settings.generator_optimizer.replace(decay_every_steps=_STAGE3_DECAY, decay_factor=0.4)
         settings = settings.replace(generator_optimizer=slower)
     return StageRun(settings, tiny.trainer.replace(steps=steps, **trainer))
 
@@ -34,12 +50,23 @@ def _longer(stage: str, steps: int, *, decay_every_steps: int | None = None, **t
 RUN: Final = dataclasses.replace(
     TINY_CPU,
     networks="small",
+    logging=TINY_CPU.logging.replace(held_out_every_steps=1_500, checkpoint_every_steps=250),
     stages={
-        "perception": _longer("perception", 1_600, decay_every_steps=550),
-        "stage1_motion": _longer("stage1_motion", 1_800),
+        "perception": _longer("perception", 3_200, decay_every_steps=800, changes=_PERCEPTION),
+        "stage1_motion": _longer("stage1_motion", 1_400),
         "stage2_lip": _longer("stage2_lip", 1_500, decay_every_steps=500),
         "stage2_eye": _longer("stage2_eye", 2_000, decay_every_steps=700),
         "stage2_pose": _longer("stage2_pose", 2_000, decay_every_steps=700),
-        "stage3_expression": _longer("stage3_expression", 5_000, ema_decay=0.998),
+        "stage3_expression": _longer(
+            "stage3_expression",
+            3_500,
+            changes={
+                "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0, codes=1.0),
+                "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
+                # Expression is a mood that lasts for seconds here, with a code worth reading.
+                "code_shares": CodeShares(eye=0.4, expression=0.2),
+            },
+            ema_decay=0.998,
+        ),
     },
 )

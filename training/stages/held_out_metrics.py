@@ -1,5 +1,6 @@
 """Held-out metrics of the stages that generate images: reconstruction, and leakage of speech."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -125,6 +126,48 @@ class YawLeakage:
                 decides=False,
             )
         ]
+
+
+@dataclass
+class ControlFollowing:
+    """Pearson's r, and the slope, of each reading of pictures driven by several clips over its driver's.
+
+    Rows are of different people, so a reading's offset between people lowers r.
+    """
+
+    _generated: list[Tensor] = field(default_factory=list)
+    _drivers: list[Tensor] = field(default_factory=list)
+
+    def add(self, generated: Mapping[str, Tensor], drivers: Mapping[str, Tensor]) -> None:
+        """Add readings of `training.stages.control_readings`, [B, D] each."""
+        self._generated.append(_followed_columns(generated))
+        self._drivers.append(_followed_columns(drivers))
+
+    def metrics(self) -> list[HeldOutMetric]:
+        """Correlation and gain of each column; none where no row was added."""
+        if not self._generated:
+            return []
+        generated, drivers = torch.cat(self._generated), torch.cat(self._drivers)
+        correlation = (standardised(generated) * standardised(drivers)).sum(dim=0)
+        deviation = drivers.std(dim=0, correction=0).clamp_min(1e-12)
+        gain = correlation * generated.std(dim=0, correction=0) / deviation
+        return [
+            HeldOutMetric(
+                f"{name} {what}", value, chance, higher_is_better=True, rows=len(generated), decides=False
+            )
+            for name, *values in zip(FOLLOWED, correlation.tolist(), gain.tolist(), strict=True)
+            for what, value, chance in zip(("r", "gain"), values, (0.0, None), strict=True)
+        ]
+
+
+FOLLOWED: Final = ("pitch", "yaw", "roll", "mouth", "gaze sideways", "gaze up and down", "lids")
+
+
+def _followed_columns(readings: Mapping[str, Tensor]) -> Tensor:
+    """[B, 7] in the order of `FOLLOWED`, the means of both eyes."""
+    gaze = readings["gaze"].unflatten(1, (2, 2)).mean(dim=1)
+    lids = readings["lids"].mean(dim=1, keepdim=True)
+    return torch.cat([readings["pose"], readings["mouth"], gaze, lids], dim=1).double().cpu()
 
 
 def _root_mean_square(z_e: Tensor, z_a: Tensor) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
@@ -20,6 +20,7 @@ from training.data.frame_features import FrameFeatures, compute_stage_features, 
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.loader import LoaderSettings
+from training.data.mirroring import mirror_half
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
@@ -50,6 +51,13 @@ class PerceptionStageSettings(Settings):
         description="Compute the features of a trunk that is not trained (`MeshTrunkConfig`) once instead of "
         "at every step; frames are then not augmented",
     )
+    mirror: bool = Field(default=False, description="Mirror every second frame, with its labels; ours")
+
+    @model_validator(mode="after")
+    def _check_mirror(self) -> "PerceptionStageSettings":
+        if self.mirror and self.cache_features:
+            raise ValueError("mirror needs cache_features off: features are those of the frames as they are")
+        return self
 
 
 class PerceptionModel(LossModule):
@@ -77,6 +85,8 @@ class PerceptionModel(LossModule):
     @override
     def forward(self, batch: LabelledFrames) -> StepResult:
         """L1 of landmarks, pose and gaze; cross entropy of blinks."""
+        if self._settings.mirror and self.training:
+            batch = mirror_half(batch)
         perceived = self.perceive(batch, augmented=True)
         return StepResult(
             {

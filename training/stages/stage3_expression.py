@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from models.appearance import Appearance
+from models.external.face_mesh import load_face_mesh
 from models.generator import Generator, Synthesis
 from models.motion import MotionEncoder
 from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
 from storage.settings import Settings
-from training.data.augmentation import WindowAugmentation, augment_window
+from training.data.augmentation import ColourJitter, WindowAugmentation, augment_window, recolour_alike
 from training.data.batches import ExpressionWindows
 from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.frames import to_network_input
@@ -34,10 +35,16 @@ from training.data.sources import ExpressionWindowSettings, ExpressionWindowSour
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
 from training.losses.consistency import lip_consistency_loss
+from training.losses.control_consistency import (
+    CodesRead,
+    code_consistency_loss,
+    control_consistency_loss,
+)
 from training.losses.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
 from training.losses.memory_bank import MemoryBank
 from training.stages.adversary import Adversary, AdversarySettings
 from training.stages.code_scale import CODE_SCALE_PART, CodeScale, CodeShares
+from training.stages.control_readings import ControlReadings
 from training.stages.encoders import FrozenEncoders
 from training.stages.generator import (
     freeze_noise,
@@ -45,13 +52,28 @@ from training.stages.generator import (
     start_from_first,
     start_from_motion_feature,
 )
-from training.stages.held_out_metrics import CorrelationMetric, ReconstructionMetrics, YawLeakage
+from training.stages.held_out_metrics import (
+    ControlFollowing,
+    CorrelationMetric,
+    ReconstructionMetrics,
+    YawLeakage,
+)
 from training.stages.perceptual_networks import PerceptualFeatures
 from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
-from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
+from training.stages.stage import (
+    FrozenNetwork,
+    LossModule,
+    Stage,
+    StageContext,
+    StepResult,
+    real_rows,
+)
 
 MEASURED_FRAMES: Final = 1024
 """Frames on which the codes' scales, and their relation to the motion feature, are measured; ours."""
+
+READING_OF: Final = {"pose": "pose", "mouth": "lip", "gaze": "eye", "lids": "eye"}
+"""Reading of control consistency -> the code that drives it."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +85,17 @@ class ExpressionWeights(PictureWeights):
     lip: float = Field(default=1.0, ge=0, description="Lips against audio in L_con")
     gaze: float = Field(default=1.0, ge=0, description="Gaze in L_con")
     lids: float = Field(default=1.0, ge=0, description="Lid opening beside L_con's gaze; ours")
+    controls: float = Field(
+        default=0.0,
+        ge=0,
+        description="Control consistency: pose and eyes of two other rows, every control read in the picture "
+        "by the face mesh and compared with its driver; ours, off in the paper's method",
+    )
+    codes: float = Field(
+        default=0.0,
+        ge=0,
+        description="The same pictures encoded again: pose, eye and lip codes of their drivers; ours",
+    )
 
 
 class ExpressionStageSettings(Settings):
@@ -74,6 +107,11 @@ class ExpressionStageSettings(Settings):
         description="Frames whose mean is the expression code; K of the paper",
     )
     augmentation: WindowAugmentation = WindowAugmentation()
+    recolour: ColourJitter | None = Field(
+        default=None,
+        description="Changes the colour of a row's appearance and driving frame alike: skins and lights that "
+        "no person of the data has; ours. None: no change",
+    )
     memory_rows: int = Field(default=4096, ge=1, description="M, rows of each of the two memory banks")
     dimension_pairs: DimensionPairs = "all"
     decorrelation_reduction: Reduction = Field(
@@ -81,6 +119,9 @@ class ExpressionStageSettings(Settings):
     )
     adversary: AdversarySettings = AdversarySettings()
     pictures: PictureSettings = PictureSettings()
+    mixed_rows: int = Field(
+        default=2, ge=1, description="Rows of a batch whose pictures `controls` and `codes` compare"
+    )
     code_shares: CodeShares = CodeShares()
     cache_features: bool = Field(
         default=False,
@@ -91,6 +132,10 @@ class ExpressionStageSettings(Settings):
     start_from_stage1: bool = True
     # Ours: G's columns of the motion codes start with what the codes tell of the unified motion feature.
     start_from_motion_feature: bool = True
+    measure_codes: bool = Field(
+        default=True,
+        description="Measure the codes' factors before the first step; off: they come with initial weights",
+    )
     optimizer: OptimizerSettings = OptimizerSettings()
     # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
@@ -123,6 +168,14 @@ class EncodedRows:
         )
 
 
+@dataclass(frozen=True)
+class MixedRows:
+    """Rows whose controls come from different rows of a batch: their numbers, by control."""
+
+    rows: EncodedRows
+    sources: Mapping[str, list[int]]
+
+
 class ExpressionModel(LossModule):
     """G and the expression head, with the frozen encoders and the frozen networks of their losses."""
 
@@ -148,6 +201,9 @@ class ExpressionModel(LossModule):
                 parents["stage1_motion"].load_into("discriminator", adversary.network)
         self.code_scale = CodeScale()
         self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
+        self.controls = (
+            FrozenNetwork(ControlReadings(load_face_mesh())) if settings.weights.controls else None
+        )
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
 
@@ -194,6 +250,10 @@ class ExpressionModel(LossModule):
         """What the generator gets, from a batch; only the expression and the lip code have gradients."""
         appearance_image = to_network_input(batch.appearance, self.side_px)
         driving = to_network_input(batch.driving, self.side_px)
+        recolour = self._settings.recolour
+        if augmented and recolour is not None:
+            both = torch.stack([appearance_image, driving], dim=1)
+            appearance_image, driving = recolour_alike(both, batch.facts.seeds, recolour).unbind(dim=1)
         expression = self.expression(self.window_features(batch, augmented=augmented))
         with torch.no_grad():
             appearance: Appearance = self.encoders.appearance(appearance_image)
@@ -227,7 +287,65 @@ class ExpressionModel(LossModule):
             read = self._settings.pictures.face_rows or len(generated)
             lip = self.encoders.lip(self.encoders.trunk(generated[:read]))
             losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[:read])
+        losses |= self._mixed_losses(rows)
         return StepResult(losses, real=rows.driving, generated=generated)
+
+    def mix(self, rows: "EncodedRows", count: int) -> "MixedRows":
+        """`count` rows whose controls come from different rows.
+
+        Row i takes the pose from row i + 1 and the eyes from i + 2, of the first `count` + 1; sound and
+        expression are its own.
+        """
+        among = min(count + 1, len(rows.driving))
+        own = list(range(count))
+        pose, eye = ([(row + step) % among for row in own] for step in (1, 2))
+        codes = rows.style.codes()
+        kept = rows.select(own)
+        style = dataclasses.replace(kept.style, pose=codes["pose"][pose], eye=codes["eye"][eye])
+        return MixedRows(dataclasses.replace(kept, style=style), {"pose": pose, "eye": eye, "lip": own})
+
+    def mixed_readings(
+        self, mixed: "MixedRows", image: Tensor, rows: "EncodedRows"
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """Readings of mixed rows' pictures, and those of the frames that drive each control."""
+        assert self.controls is not None
+        read: dict[str, Tensor] = self.controls(image)
+        with torch.no_grad():
+            # Each driver is read once.
+            drivers = sorted({place for source in mixed.sources.values() for place in source})
+            known: dict[str, Tensor] = self.controls(rows.driving[drivers])
+        order = {place: number for number, place in enumerate(drivers)}
+        wanted = {
+            name: known[name][[order[place] for place in mixed.sources[control]]]
+            for name, control in READING_OF.items()
+        }
+        return read, wanted
+
+    def _mixed_losses(self, rows: "EncodedRows") -> dict[str, Tensor]:
+        """Losses of pictures that no frame shows; those of weight 0 are left out."""
+        weights = self._settings.weights
+        if not (weights.controls or weights.codes):
+            return {}
+        mixed = self.mix(rows, min(self._settings.mixed_rows, len(rows.driving)))
+        image = self.generate(mixed.rows).image.float()
+        losses = dict[str, Tensor]()
+        if weights.controls:
+            losses["controls"] = control_consistency_loss(*self.mixed_readings(mixed, image, rows))
+        if weights.codes:
+            losses["codes"] = self._code_consistency(mixed, image, rows)
+        return losses
+
+    def _code_consistency(self, mixed: "MixedRows", image: Tensor, rows: "EncodedRows") -> Tensor:
+        encoders, sources = self.encoders, mixed.sources
+        feature: Tensor = encoders.trunk(image)
+        with torch.no_grad():
+            pose = encoders.pose(rows.feature[sources["pose"]])
+            eye = encoders.eye(rows.feature[sources["eye"]])
+        lip = rows.audio_feature[sources["lip"]].detach()
+        return code_consistency_loss(
+            CodesRead(encoders.pose(feature), encoders.eye(feature), encoders.lip(feature)),
+            CodesRead(pose, eye, lip),
+        )
 
     def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
         """L_decor of the batch and the memory banks; in training, the batch then enters the banks."""
@@ -283,8 +401,13 @@ class ExpressionStage(Stage[ExpressionWindows]):
             self._features = compute_stage_features(
                 indexes, model.encoders.trunk.network, model.side_px, settings.workers
             )
+        if self.settings.measure_codes:
+            self._measure_codes(indexes[0], settings)
+
+    def _measure_codes(self, index: ClipIndex, settings: LoaderSettings) -> None:
+        model = self._model
         device = next(model.parameters()).device
-        batches = first_batches(self.source(indexes[0]), settings, MEASURED_FRAMES)
+        batches = first_batches(self.source(index), settings, MEASURED_FRAMES)
         encoded = [  # without their images, which take a gigabyte at 224 px
             (rows.style.codes(), rows.feature)
             for rows in (model.encode(batch.to(device)) for batch in batches)
@@ -308,13 +431,23 @@ class ExpressionStage(Stage[ExpressionWindows]):
     def held_out(self, batches: Iterable[ExpressionWindows]) -> list[HeldOutMetric]:
         """PSNR and SSIM against copying the appearance frame; speech and yaw in the expression code."""
         reconstruction, correlation, leakage = ReconstructionMetrics(), CorrelationMetric(), YawLeakage()
+        following = ControlFollowing()
         for batch in batches:
             rows = self._model.encode(batch).select(real_rows(batch))
             generated = self._model.generate(rows).image.float()
             reconstruction.add(generated, rows.driving, rows.portrait.image)
             correlation.add(rows.expression, rows.audio_feature)
             self._add_leakage(leakage, rows)
-        return [*reconstruction.metrics(), correlation.metric(), *leakage.metrics()]
+            if self._model.controls is not None:
+                mixed = self._model.mix(rows, len(rows.driving))
+                image = self._model.generate(mixed.rows).image.float()
+                following.add(*self._model.mixed_readings(mixed, image, rows))
+        return [
+            *reconstruction.metrics(),
+            correlation.metric(),
+            *leakage.metrics(),
+            *following.metrics(),
+        ]
 
     def _add_leakage(self, leakage: YawLeakage, rows: EncodedRows) -> None:
         """Turn of the head where each row takes the pose, or the expression, of the row before it."""

@@ -18,6 +18,10 @@ it. The score is therefore computed from the pooled cells; that of a single pair
 64-frame demo clips at 64 px, combined as perfect control would, score .85 over 8 pairs of `control_change`
 and 16 videos of `control_follow` (follow .92 and .93, leak .07), but .62 in the mean of the 16 videos' own
 scores. Wholly entangled controls score 0 in `control_change`.
+
+A slow control cannot follow frame by frame: the expression code is a mean over a clip, and that mean is what
+the matrix removes. So `control_change` also compares, over all pairs, the change of a video's mean with the
+difference of its drivers' means (`SLOW`). The pairs' order is arbitrary: the line goes through the origin.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +42,9 @@ MatrixProtocol = Literal["control_change", "control_follow"]
 CHANGE: Final = "control_change"
 FOLLOW: Final = "control_follow"
 PROTOCOLS: Final[tuple[MatrixProtocol, ...]] = (CHANGE, FOLLOW)
+SLOW: Final[Control] = "expression"
+"""The control whose code is a mean over many frames."""
+FEWEST_PAIRS: Final = 4  # of means; ours
 TASKS: Final[Mapping[MatrixProtocol, tuple[Task, ...]]] = {CHANGE: ("control",), FOLLOW: ("cross",)}
 
 
@@ -96,10 +103,12 @@ class ControlMatrix:
     Attributes:
         protocol: `CHANGE` or `FOLLOW`.
         cells: Sorted by control, then in the order of the reader's measures.
+        means: Agreement of the videos' means with those of the slow control's drivers, by measure.
     """
 
     protocol: MatrixProtocol
     cells: tuple[ControlCell, ...]
+    means: Mapping[str, Agreement] = field(default_factory=dict)
 
     def cell(self, control: Control, measure: str) -> ControlCell:
         """One cell.
@@ -143,12 +152,16 @@ class ControlMatrix:
                 video = MeasuredVideo(task, method, scorer, name)
                 for metric in metrics:
                     records += metric.records([(video, agreement, None)])
+        over_all = MeasuredVideo(task, method, scorer, ALL_PAIRS)
+        for measure, agreement in self.means.items():
+            for metric in mean_metrics(measure):
+                records += metric.records([(over_all, agreement, None)])
         scores, score = score_metrics(self.protocol)
         for name in dict.fromkeys(name for cell in self.cells for name in cell.pairs):
             records += scores.records(
                 [(MeasuredVideo(task, method, scorer, name), self._of_pair(name), None)]
             )
-        return records + score.records([(MeasuredVideo(task, method, scorer, ALL_PAIRS), self, None)])
+        return records + score.records([(over_all, self, None)])
 
     def _of_pair(self, name: str) -> "ControlMatrix":
         cells = (
@@ -189,6 +202,16 @@ def cell_metrics(
     )
 
 
+def mean_metrics(measure: str) -> tuple[Metric[Agreement, None], Metric[Agreement, None]]:
+    """Correlation and gain of the means of a measure of the slow control, over all pairs."""
+    name, gain = f"{CHANGE}_of_means_{measure}", f"{CHANGE}_of_means_gain_{measure}"
+    tasks = TASKS[CHANGE]
+    return (
+        Metric(name, CHANGE, "", "higher", measure_cell_correlation, tasks=tasks, over_all_videos=True),
+        Metric(gain, CHANGE, "", "neither", measure_cell_gain, tasks=tasks, over_all_videos=True),
+    )
+
+
 def score_metrics(
     protocol: MatrixProtocol,
 ) -> tuple[Metric[ControlMatrix, None], Metric[ControlMatrix, None]]:
@@ -212,6 +235,8 @@ MATRIX_METRICS: Final[tuple[Metric[Any, None], ...]] = tuple(
         ),
         *score_metrics(protocol),
     )
+) + tuple(
+    metric for measure, control in ALL_MEASURES.items() if control == SLOW for metric in mean_metrics(measure)
 )
 
 
@@ -233,7 +258,28 @@ def control_change(pairs: Sequence[ControlPair]) -> ControlMatrix:
         if any(control in pair.changed for pair in pairs)
         for measure in pairs[0].base.measures
     ]
-    return ControlMatrix(CHANGE, tuple(cells))
+    slow = [measure for measure in pairs[0].base.measures if ALL_MEASURES[measure] == SLOW]
+    changed = [pair for pair in pairs if SLOW in pair.changed]
+    means = {
+        measure: compare_means([_change(pair, SLOW, measure) for pair in changed])
+        for measure in slow
+        if changed
+    }
+    return ControlMatrix(CHANGE, tuple(cells), means)
+
+
+def compare_means(changes: Sequence[tuple[Array, Array]]) -> Agreement:
+    """Agreement of the means of changes of videos and of drivers, one point a pair, through the origin."""
+    read = [both_read(output, driver) for output, driver in changes]
+    points = [(float(output.mean()), float(driver.mean())) for output, driver in read if len(output)]
+    if len(points) < FEWEST_PAIRS:
+        return Agreement(None, None, len(points), f"read in {len(points)} pairs, need {FEWEST_PAIRS}")
+    output, driver = np.array(points).T
+    shared, power, moved = float(output @ driver), float(driver @ driver), float(output @ output)
+    if not power or not moved:
+        return Agreement(None, None, len(points), "no mean changes", still=bool(power))
+    correlation = shared / float(np.sqrt(power * moved))
+    return Agreement(float(np.clip(correlation, -1.0, 1.0)), shared / power, len(points))
 
 
 def control_follow(videos: Sequence[FollowedVideo[AnyReadings]]) -> ControlMatrix:

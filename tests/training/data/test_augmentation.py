@@ -10,6 +10,7 @@ from training.data.augmentation import (
     augment_window,
     change_colour,
     perspective_map,
+    recolour_alike,
     warp,
 )
 
@@ -132,3 +133,13 @@ def test_augmentation_is_differentiable_and_checks_input() -> None:
         augment_window(frames, (0,), WindowAugmentation())
     with pytest.raises(ValueError, match=r"hue_turns must be <= 0\.5, got 0\.6"):
         ColourJitter(hue_turns=0.6)
+
+
+def test_frames_of_a_row_are_recoloured_alike() -> None:
+    frames = torch.rand(2, 1, 3, 8, 8).expand(2, 2, 3, 8, 8) * 1.6 - 0.8
+    changed = recolour_alike(frames, [1, 2], ColourJitter())
+    assert torch.equal(changed[:, 0], changed[:, 1])
+    assert (changed - frames).abs().flatten(1).mean(dim=1).min() > 0.05
+    assert not torch.equal(changed[0] - frames[0], changed[1] - frames[1])
+    still = ColourJitter(brightness=0, contrast=0, saturation=0, hue_turns=0)
+    torch.testing.assert_close(recolour_alike(frames, [1, 2], still), frames)

@@ -16,6 +16,7 @@ from training.data.batches import ExpressionWindows
 from training.engine.optimizer import OptimizerStep, weighted_total
 from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
+from training.jobs.plan import RUN_PRESETS
 from training.losses.decorrelation import decorrelation_loss
 from training.stages.held_out_metrics import CorrelationMetric, YawLeakage
 from training.stages.stage import FrozenNetwork, StageContext
@@ -85,7 +86,8 @@ def test_stage3_adversary_step_gradients() -> None:
     assert result.real is not None
     assert result.generated is not None
     output = stage.adversary(result.real.detach(), result.generated.detach())
-    assert set(output.losses) | set(result.losses) == set(stage.loss_weights)
+    weighted = {name for name, weight in stage.loss_weights.items() if weight}
+    assert set(output.losses) | set(result.losses) == weighted
     output.losses["discriminator"].backward()
     assert parts_with_gradients(stage.model) == set()
     assert parts_with_gradients(stage.adversary) == {"network"}
@@ -263,3 +265,32 @@ def test_stage3_map_path_has_no_flow_loss() -> None:
     assert stage.adversary is not None
     losses = set(stage.model.train()(make_batch()).losses)
     assert losses == set(make_stage().model.train()(make_batch()).losses) - {"flow"}
+
+
+def test_mixed_rows_take_pose_and_eyes_of_other_rows() -> None:
+    model = model_of(make_stage())
+    rows = model.encode(make_batch())
+    mixed = model.mix(rows, 2)
+    codes, given = mixed.rows.style.codes(), rows.style.codes()
+    assert mixed.sources == {"pose": [1, 2], "eye": [2, 0], "lip": [0, 1]}
+    for name, places in {"appearance": [0, 1], "expression": [0, 1], **mixed.sources}.items():
+        assert torch.equal(codes[name], given[name][places])
+    assert torch.equal(mixed.rows.portrait.image, rows.portrait.image[:2])
+
+
+def test_codes_of_mixed_pictures_train_the_generator() -> None:
+    weights = ExpressionWeights(
+        **dict.fromkeys(ALL_PICTURE_WEIGHTS, 0.0), lip=0.0, decorrelation=0.0, codes=1.0
+    )
+    stage = make_stage(SETTINGS.replace(weights=weights))
+    losses = stage.model.train()(make_batch()).losses
+    assert set(losses) == {"codes"}
+    losses["codes"].backward()
+    assert "generator" in parts_with_gradients(stage.model)
+    assert parts_with_gradients(stage.model) <= TRAINED
+
+
+def test_control_consistency_is_off_by_default_and_in_paper() -> None:
+    for weights in (ExpressionWeights(), RUN_PRESETS["paper"].stage("stage3_expression").settings.weights):
+        assert (weights.controls, weights.codes) == (0, 0)
+    assert RUN_PRESETS["starter"].stage("stage3_expression").settings.weights.controls > 0

@@ -115,3 +115,28 @@ def test_matrices_reject_empty_input() -> None:
         control_change([])
     with pytest.raises(ValueError, match="at least one video"):
         control_follow([])
+
+
+def mood_pair(name: str, own: float, source: float, gain: float) -> ControlPair:
+    """The mean of the expression's driver changes, and the video's follows with a gain."""
+    return ControlPair(
+        base=readings(smile=0.3 + 0.1 * WAVE),
+        source=readings(smile=source + WAVE),
+        own=readings(smile=own + OTHER),
+        changed={"expression": readings(smile=0.3 + gain * (source - own) + 0.1 * WAVE)},
+        name=name,
+    )
+
+
+def test_means_of_a_slow_control_follow() -> None:
+    moods = [(0.1, 0.9), (0.8, 0.2), (0.5, 0.7), (0.3, 0.4)]
+    pairs = [mood_pair(f"p{number}", *pair, 0.5) for number, pair in enumerate(moods)]
+    matrix = control_change(pairs)
+    assert matrix.means["smile"].correlation == pytest.approx(1.0, abs=1e-5)
+    assert matrix.means["smile"].gain == pytest.approx(0.5, abs=1e-5)
+    # Frame by frame the video does not follow: its smile varies as in the base video.
+    assert matrix.cell("expression", "smile").pooled.followed == 0.0
+    by_metric = {record.metric: record for record in matrix.records("control", MODEL)}
+    assert by_metric["control_change_of_means_gain_smile"].value == pytest.approx(0.5, abs=1e-5)
+    assert by_metric["control_change_of_means_smile"].video == ALL_PAIRS
+    assert control_change(pairs[:3]).means["smile"].missing_because == "read in 3 pairs, need 4"
