@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from preprocessing.sources.probe import SourceFacts
@@ -53,6 +54,7 @@ CATALOG_SCHEMA: Final = table_schema(
         "what is special about how it is read: streams chosen of several, colours mapped; else empty",
     ),
 )
+ADDED_COLUMNS: Final = ("reading",)  # by later versions, each at the end
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,19 @@ def parse_catalog(data: bytes, shown: str) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{shown} is damaged: it cannot be read ({reason}); run: pdfgc repair") from error
+    table = _with_added_columns(table)
     if not table.schema.equals(CATALOG_SCHEMA):
         raise ValueError(f"{shown} has columns {table.schema.names}, need {CATALOG_SCHEMA.names}")
+    return table
+
+
+def _with_added_columns(table: pa.Table) -> pa.Table:
+    """A catalog of an earlier version with the columns added since, empty where a probe is stored."""
+    for name in ADDED_COLUMNS:
+        if name not in table.column_names and "video_codec" in table.column_names:
+            probed = table["video_codec"].is_valid()
+            values = pc.if_else(probed, pa.scalar("", pa.string()), pa.scalar(None, pa.string()))
+            table = table.append_column(CATALOG_SCHEMA.field(name), values)
     return table
 
 

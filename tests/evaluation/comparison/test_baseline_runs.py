@@ -101,6 +101,7 @@ def test_new_entry_is_last_even_if_the_clock_is_behind(root: UPath) -> None:
     folder = Path(root.path) / first.folder
     record = json.loads((folder / "baseline.json").read_text())
     record["set_at"] = "2999-01-01T00:00:00.000000+00:00"
+    del record["sha256"]  # as an entry of an earlier version
     (folder / "baseline.json").write_text(json.dumps(record))
     folder.rename(folder.with_name("29990101T000000.000000Z-default"))
     second = set_baseline_run(root, "default", "correct clock")
@@ -143,7 +144,7 @@ def test_run_trained_again_since_its_evaluation_is_refused(root: UPath) -> None:
     ("text", "message"),
     [
         ("{}", "baseline_version must be 1, got None"),
-        ("[]", "baseline_version must be 1"),
+        ("[]", "it is no JSON object"),
         ("{", "Expecting"),
     ],
 )

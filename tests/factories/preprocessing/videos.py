@@ -39,7 +39,7 @@ def voice(frames: int, seed: int = 0) -> NDArray[np.float32]:
     period = 2 * np.pi / 0.9 / 25
     syllables = tuple(
         Syllable((number + 0.4) * period, 0.8 * period, 1.0, rng.uniform(-1, 1), 0.5)
-        for number in range(int(seconds / period))
+        for number in range(max(1, int(seconds / period)))
     )
     return synthesise(rng, draw_voice(rng), syllables, seconds)
 

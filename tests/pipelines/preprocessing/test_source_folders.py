@@ -62,6 +62,6 @@ def test_a_bucket_that_is_not_there_is_one_clear_line(root: Path) -> None:
 
 def test_missing_folder_names_its_nearest_neighbour(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"vidoes; .* has no vidoes; did you mean videos\?$"):
+    with pytest.raises(FileNotFoundError, match=r"vidoes.*; .* has no vidoes; did you mean videos\?$"):
         require_folder(tmp_path / "vidoes" / "person-a")
     require_folder(tmp_path / "videos")

@@ -136,15 +136,15 @@ def test_segments_cut_a_video_into_spans() -> None:
 
 def test_segment_shows_the_face_in_its_box() -> None:
     share = Segment(1, 0, END, "Ann", face=(0.5, 0.0, 1.0, 1.0))
-    assert share.shows(0, (900, 300), 100, (1000, 600))
-    assert not share.shows(0, (300, 300), 100, (1000, 600))
+    assert share.shows(0, (900.0, 300.0), 100.0, (1000, 600))
+    assert not share.shows(0, (300.0, 300.0), 100.0, (1000, 600))
     point = Segment(1, 0, END, "Ann", face=(0.25, 0.5, 0.25, 0.5))
-    assert point.shows(0, (290, 300), 100, (1000, 600))
-    assert not point.shows(0, (310, 300), 100, (1000, 600))
+    assert point.shows(0, (290.0, 300.0), 100.0, (1000, 600))
+    assert not point.shows(0, (310.0, 300.0), 100.0, (1000, 600))
     moving = Segment(1, 0, END, "Ann", track=((0.0, 0.0, 0.0, 100.0, 100.0), (2.0, 400.0, 0.0, 500.0, 100.0)))
     assert moving.box_at(25) == (200.0, 0.0, 300.0, 100.0)
-    assert moving.shows(25, (250, 50), 100, (1000, 600))
-    assert not moving.shows(0, (250, 50), 100, (1000, 600))
+    assert moving.shows(25, (250.0, 50.0), 100.0, (1000, 600))
+    assert not moving.shows(0, (250.0, 50.0), 100.0, (1000, 600))
 
 
 def test_stored_list_names_files_segments_and_splits(tmp_path: Path) -> None:
