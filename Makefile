@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test chaos lint types format lock clean
+.PHONY: help setup demo dev test chaos fuzz lint types format lock clean
 
 BIN := .venv/bin
 # The root can be a bucket; Dagster's SQLite files then need a local DAGSTER_HOME.
@@ -31,6 +31,9 @@ test: setup ## Run every test that needs no GPU
 
 chaos: setup ## Kill, fill and disturb the whole graph in small; CHAOS="--kills 200 --seed 7"
 	@$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz: setup ## Read 2,000 changed files of every kind: INPUTS=<number> SEED=<number>
+	@$(BIN)/python -m tests.fuzz.run --inputs $${INPUTS:-2000} --seed $${SEED:-0}
 
 lint: setup ## Run ruff and check the import layers
 	@$(BIN)/ruff check

@@ -11,12 +11,15 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from models.weights_container import check_container, check_tensors
+
 SHOWN_KEYS: Final = 3
 FETCH_HINT: Final = "`pdfgc weights fetch NAME` downloads the published file, or prints its address"
 WRAPPERS: Final = ("state_dict", "model_state_dict", "params_ema", "params", "model", "network", "net")
 """Keys under which training code stores a state dict, in the order tried."""
 
 UNREADABLE: Final = (
+    OSError,  # torch's reader of zip files
     pickle.UnpicklingError,
     struct.error,
     EOFError,
@@ -25,6 +28,7 @@ UNREADABLE: Final = (
     TypeError,
     ValueError,
     LookupError,
+    MemoryError,  # of a length that a damaged pickle claims
 )
 """Exceptions of `torch.load` for truncated or damaged files, found by truncation and random changes."""
 
@@ -122,6 +126,10 @@ def read_state_dict(file: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Ten
     if not file.is_file():
         raise FileNotFoundError(f"no weights at {file}")
     try:
+        check_container(file)
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read as weights: {error}; {FETCH_HINT}") from error
+    try:
         payload = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Without torch's message, which recommends to unpickle the file anyway.
@@ -133,6 +141,10 @@ def read_state_dict(file: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Ten
             f"({reason.strip()}); {FETCH_HINT}"
         ) from error
     state = unwrap(file, payload, (*wrappers, *WRAPPERS))
+    try:
+        check_tensors(state)
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be used as weights: {error}; {FETCH_HINT}") from error
     if all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): tensor for key, tensor in state.items()}
     return state

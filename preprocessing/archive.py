@@ -3,7 +3,6 @@
 Written with the standard library: webdataset's writer would import torch in every worker.
 """
 
-import io
 import tarfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from types import TracebackType
 
 from preprocessing.schema import KEY_PATTERN
 from storage.block_checksums import BlockChecksums
+from storage.tar_header import next_header, parse_tar_header, peek_tar_header
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,19 @@ def read_members(path: Path, place: Place) -> dict[str, bytes]:
     where = f"{path} at byte {place.offset_bytes}"
     members: dict[str, bytes] = {}
     keys: set[str] = set()
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            for info in tar:
-                key, _, extension = info.name.partition(".")
-                extracted = tar.extractfile(info) if info.isreg() else None
-                if extracted is None or extension in members:
-                    raise ValueError(f"{where}: {info.name} is not a regular file, or occurs twice")
-                keys.add(key)
-                members[extension] = extracted.read()
-    except tarfile.TarError as error:
-        raise ValueError(f"{where}: not a tar member ({error})") from error
+    start = 0
+    while start < len(data) or not data:
+        try:
+            name, size = parse_tar_header(data[start : start + tarfile.BLOCKSIZE])
+        except ValueError as error:
+            raise ValueError(f"{where}: not a tar member ({error})") from error
+        start += tarfile.BLOCKSIZE
+        key, _, extension = name.partition(".")
+        if extension in members or start + size > len(data):
+            raise ValueError(f"{where}: {name} of {size} bytes is cut off, or occurs twice")
+        keys.add(key)
+        members[extension] = data[start : start + size]
+        start = next_header(start, size)
     if len(keys) != 1:
         raise ValueError(f"{where}: members of {sorted(keys)}, need those of one sample")
     return members
@@ -129,29 +131,25 @@ def read_some_members(path: Path, place: Place, extensions: Collection[str]) -> 
     members: dict[str, bytes] = {}
     start = 0
     while start < len(data) and len(members) < len(wanted):
-        header = bytes(data[start : start + tarfile.BLOCKSIZE])
-        size = _regular_size(header)
-        if size is None or len(data) != place.size_bytes:
+        name, size = _peek(bytes(data[start : start + tarfile.BLOCKSIZE]))
+        start += tarfile.BLOCKSIZE
+        if size < 0 or start + size > len(data) or len(data) != place.size_bytes:
             # Not a regular member, or not whole: `read_members` raises the error.
             all_members = read_members(path, place)
             members = {name: all_members[name] for name in wanted & all_members.keys()}
             break
-        start += tarfile.BLOCKSIZE
-        extension = header[:100].rstrip(b"\0").decode().partition(".")[2]
+        extension = name.partition(".")[2]
         if extension in wanted:
             members[extension] = bytes(data[start : start + size])
-        start += -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        start = next_header(start, size)
     if missing := wanted - members.keys():
         raise ValueError(f"{path} at byte {place.offset_bytes}: no member {', '.join(sorted(missing))}")
     return members
 
 
-def _regular_size(header: bytes) -> int | None:
-    """Size of a regular file's member; None for any other header."""
-    regular = len(header) == tarfile.BLOCKSIZE and header[257:262] == b"ustar"
-    if not regular or header[156:157] != tarfile.REGTYPE:
-        return None
+def _peek(header: bytes) -> tuple[str, int]:
+    """Name and size of a regular file's member; size -1 for any other header."""
     try:
-        return int(header[124:136].rstrip(b"\0 "), 8)
+        return peek_tar_header(header) if len(header) == tarfile.BLOCKSIZE else ("", -1)
     except ValueError:
-        return None
+        return "", -1

@@ -9,9 +9,12 @@ clip), `speech.npy` of the speech detector, `landmarks.npy`, `mel.npy`, `pose.np
 
 import io
 import json
+import math
+import struct
+import tokenize
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Final
 
 import numpy as np
 import soundfile
@@ -29,6 +32,24 @@ from preprocessing.schema import (
     EyeAnchor,
     VideoSound,
 )
+
+_MAXIMUM_SAMPLES: Final = 2**20  # far more than a clip has, whose exact length the schema checks
+_ARRAY_HEADERS: Final = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# NumPy parses the header as Python, and lets the parser's errors pass.
+_ARRAY_ERRORS: Final = (ValueError, EOFError, SyntaxError, TypeError, tokenize.TokenError, MemoryError)
+_FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15
+_FIELD_ERRORS: Final = (
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    UnicodeDecodeError,
+    json.JSONDecodeError,
+)
+_TWO_SHORTS: Final = struct.Struct(">HH")
 
 
 def encode_clip(clip: Clip) -> dict[str, bytes]:
@@ -161,16 +182,24 @@ def decode_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[n
     """Decode a .npy member of any shape.
 
     Raises:
-        ValueError: the member is missing, truncated, not float32, or a pickle (which is never loaded).
+        ValueError: the member is missing, of another size than its header says, not float32, or a pickle
+            (which is never loaded).
     """
-    data = io.BytesIO(_member(key, members, name))
+    data = _member(key, members, name)
+    file = io.BytesIO(data)
     try:
-        array = np.lib.format.read_array(data, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        version = np.lib.format.read_magic(file)
+        read_header = _ARRAY_HEADERS[version]
+        shape, fortran_order, dtype = read_header(file)
+    except (*_ARRAY_ERRORS, KeyError) as error:
         raise ValueError(f"{key}: member {name} is not a .npy file: {error}") from error
-    if array.dtype != np.float32:
-        raise ValueError(f"{key}: member {name} is {array.dtype}, need float32")
-    return cast("NDArray[np.float32]", array)
+    if dtype != np.float32:
+        raise ValueError(f"{key}: member {name} is {dtype}, need float32")
+    # Compared before anything is allocated: a header may claim any shape.
+    if math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError(f"{key}: member {name} has {len(data)} bytes, which is not float32{list(shape)}")
+    values = np.frombuffer(data, dtype, offset=file.tell()).astype(np.float32)  # a copy that can be written
+    return values.reshape(shape, order="F" if fortran_order else "C")
 
 
 def _optional_array(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32] | None:
@@ -185,15 +214,42 @@ def encode_flac(sound: NDArray[np.float32]) -> bytes:
 
 
 def decode_flac(key: str, members: Mapping[str, bytes], name: str) -> NDArray[np.float32]:
-    """Decode a FLAC member to sound [N]; raises ValueError if it is damaged or not mono at 16 kHz."""
+    """Decode a FLAC member to sound [N].
+
+    Raises:
+        ValueError: it is damaged, not mono at 16 kHz, or longer than a clip.
+    """
     data = _member(key, members, name)
     try:
-        sound, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate_hz, channels, samples = file.samplerate, file.channels, file.frames
+            if (rate_hz, channels) != (SAMPLE_RATE_HZ, 1) or not 0 <= samples <= _MAXIMUM_SAMPLES:
+                raise ValueError(
+                    f"{key}: member {name} has {samples} samples in {channels} channels at {rate_hz} Hz, "
+                    f"need at most {_MAXIMUM_SAMPLES}, mono at {SAMPLE_RATE_HZ} Hz"
+                )
+            sound = file.read(dtype="float32")
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{key}: member {name} cannot be read: {error}") from error
-    if rate_hz != SAMPLE_RATE_HZ or sound.ndim != 1:
-        raise ValueError(f"{key}: sound is {rate_hz} Hz {sound.shape}, need mono at {SAMPLE_RATE_HZ} Hz")
+    if len(sound) != samples:
+        raise ValueError(f"{key}: member {name} ends after {len(sound)} of {samples} samples")
     return np.asarray(sound, np.float32)
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels from the header of a JPEG file, which is not decoded.
+
+    Raises:
+        ValueError: it is not a JPEG file.
+    """
+    at = 2
+    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _FRAME_MARKERS:
+            height, width = _TWO_SHORTS.unpack_from(data, at + 5)
+            return width, height
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # 0xFF: padding
+    raise ValueError(f"{len(data)} bytes are not a JPEG file")
 
 
 def encode_json(value: object) -> bytes:
@@ -228,7 +284,7 @@ def _field_errors(key: str) -> Generator[None, None, None]:
     """Turn errors of missing and wrong JSON fields into ValueErrors that name the sample."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except _FIELD_ERRORS as error:
         raise ValueError(f"{key}: missing or wrong field in meta.json or anchors.json: {error!r}") from error
 
 

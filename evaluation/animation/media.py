@@ -4,6 +4,7 @@ Pictures are on the 25 fps grid of `preprocessing.media.decoding`, sound on the 
 file are in sync. Imports FFmpeg's libraries.
 """
 
+import struct
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def read_still(path: Path) -> NDArray[np.uint8] | None:
     except UnidentifiedImageError:
         _refuse_heic(path)
         return None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UnusableInputError(f"{path}: this picture cannot be read: {error}") from error
     except RefusedVideo as refusal:
         raise UnusableInputError(f"{path}: this picture is {refusal.detail}") from refusal

@@ -7,6 +7,7 @@ the rest of the face v2's; otherwise it is refused with its error and the next v
 
 import logging
 import math
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,14 +26,17 @@ from preprocessing.anchors.pairs import EyeState, PairSettings, choose_pairs
 from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarget, Measured
 from preprocessing.archive import ArchiveWriter, Place, read_some_members
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
+from preprocessing.common_failure import common_error, common_failure
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.labels.gaze import read_iris_gaze, read_levels
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
+from preprocessing.media.container import failure as failure_of
 from preprocessing.media.jpeg import decode_jpeg, encode_jpeg
 from preprocessing.orchestration.step import Step, StepRun
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from preprocessing.shards import decode_array
+from preprocessing.sources.catalog import FAILED
 from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 from storage.settings import Settings
@@ -135,6 +139,20 @@ class _Task:
     settings: EyeAnchorSettings
 
 
+_Anchor = tuple[dict[str, Any], bytes]  # its row, its composite
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    anchors: list[_Anchor]
+    trace: str = ""  # of an exception that nothing foresees
+    failure: str = ""  # that exception in one line, without the clip's key
+
+
+class DamagedClipsError(ValueError):
+    """The clips of the step before cannot be read."""
+
+
 def make_eye_anchors(
     clips: Path,
     pose_labels: Path,
@@ -199,13 +217,20 @@ def _read_states(rows: Sequence[ClipRow], pose_labels: Path, gaze_labels: Path) 
 
 
 def _write(tasks: list[_Task], folder: Path, workers: int) -> BuildReport:
-    by_clip: dict[str, list[tuple[dict[str, Any], bytes]]] = {}
+    by_clip: dict[str, list[_Anchor]] = {}
+    failures: list[str] = []
     for number, (task, outcome) in enumerate(map_in_processes(_make_for_clip, tasks, workers), start=1):
         if isinstance(outcome, Crashed):
-            raise RuntimeError(f"{task.base.key}: a process died making its eye anchors: {outcome.detail}")
-        by_clip[task.base.key] = outcome
+            logger.error("Making eye anchors of %s ended: %s", task.base.key, outcome.detail)
+            outcome = _Outcome([(_row(task.base, -1, None) | {"reason": outcome.reason}, b"")])  # noqa: PLW2901
+        elif outcome.trace:
+            logger.error("Making eye anchors of %s failed\n%s", task.base.key, outcome.trace)
+        failures.append(outcome.failure)
+        by_clip[task.base.key] = outcome.anchors
         if number % 100 == 0 or number == len(tasks):
             logger.info("Eye anchors of %d of %d clips", number, len(tasks))
+    if failure := common_failure(failures):
+        raise common_error(failure, len(tasks), "clips")
     rows: list[dict[str, Any]] = []
     with ArchiveWriter(folder / ANCHORS_TAR) as archive:
         for key in sorted(by_clip):
@@ -226,11 +251,26 @@ def _write(tasks: list[_Task], folder: Path, workers: int) -> BuildReport:
     return BuildReport(counts=counts, refusals=dict(Counter(row["reason"] for row in rows if row["reason"])))
 
 
-def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
-    """The rows of one clip, with the composites of the accepted ones (b"" for refused ones)."""
+def _make_for_clip(task: _Task) -> _Outcome:
+    """The rows of one clip, with the composites of the accepted ones (b"" for refused ones).
+
+    An exception is the clip's row, of reason `failed`, unless it is of the file system or of damaged clips,
+    which are made again and not left out.
+    """
     if not task.wanted:
-        return [(_row(task.base, -1, None) | {"reason": "no_pair"}, b"")]
-    anchors: list[tuple[dict[str, Any], bytes]] = []
+        return _Outcome([(_row(task.base, -1, None) | {"reason": "no_pair"}, b"")])
+    try:
+        return _Outcome(_anchors_of_clip(task))
+    except Exception as error:  # the one place of this step: a clip must not end the work on all others
+        if isinstance(error, OSError | DamagedClipsError):
+            raise
+        detail, trace = failure_of(error).replace(task.base.key, ""), traceback.format_exc()
+        _verifier.cache_clear()  # it may have stopped in the middle of a frame
+    return _Outcome([(_row(task.base, -1, None) | {"reason": FAILED}, b"")], trace, detail)
+
+
+def _anchors_of_clip(task: _Task) -> list[_Anchor]:
+    anchors: list[_Anchor] = []
     for number, wanted in enumerate(task.wanted):
         base = wanted.base
         picture, landmarks_px = _read_frame(task.clips, base)
@@ -254,8 +294,11 @@ def _make_for_clip(task: _Task) -> list[tuple[dict[str, Any], bytes]]:
 def _read_frame(clips: Path, frame: _Frame) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Read the RGB picture [224, 224, 3] and landmarks [478, 3] of a frame."""
     picture, landmarks = f"{frame.frame:03d}.jpg", "landmarks.npy"
-    members = read_some_members(clips, frame.clip.place, (picture, landmarks))
-    return decode_jpeg(members[picture]), decode_array(frame.clip.key, members, landmarks)[frame.frame]
+    try:
+        members = read_some_members(clips, frame.clip.place, (picture, landmarks))
+        return decode_jpeg(members[picture]), decode_array(frame.clip.key, members, landmarks)[frame.frame]
+    except ValueError as error:
+        raise DamagedClipsError(str(error)) from error
 
 
 def _row(base: ClipRow, base_frame: int, eyes: _Frame | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ decoded. Distributions are counts in narrow bins, so memory does not depend on t
 
 import json
 import math
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from preprocessing.archive import Place
 from preprocessing.shards import decode_array
+from storage.tar_header import TAR_BLOCK_BYTES, next_header, parse_tar_header
 
 LABEL_MEMBERS: Final = frozenset({"meta.json", "anchors.json", "pose.npy", "gaze.npy", "blink.npy"})
 PERCENTILES: Final = (1, 5, 25, 50, 75, 95, 99)
@@ -81,23 +81,25 @@ def read_labels_at(shard: IO[bytes], place: Place, key: str) -> SampleLabels:
 
 
 def _read_members(shard: IO[bytes], place: Place, key: str) -> dict[str, bytes]:
-    shard.seek(place.offset_bytes)
     members: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=shard, mode="r:") as tar:
-            for info in tar:
-                name, _, extension = info.name.partition(".")
-                if name != key or info.offset >= place.offset_bytes + place.size_bytes:
-                    break
-                extracted = tar.extractfile(info) if extension in LABEL_MEMBERS else None
-                if extracted is not None:
-                    members[extension] = extracted.read()
-                if len(members) == len(LABEL_MEMBERS):
-                    return members
-    except tarfile.TarError as error:
-        raise ValueError(f"{key}: no tar member at byte {place.offset_bytes} ({error})") from error
-    missing = sorted(LABEL_MEMBERS - members.keys())
-    raise ValueError(f"{key}: its sample at byte {place.offset_bytes} lacks {missing}; build shards again")
+    offset, end = place.offset_bytes, place.offset_bytes + place.size_bytes
+    while offset < end and len(members) < len(LABEL_MEMBERS):
+        shard.seek(offset)
+        try:
+            name, size = parse_tar_header(shard.read(TAR_BLOCK_BYTES))
+        except ValueError as error:
+            raise ValueError(f"{key}: no tar member at byte {offset} ({error})") from error
+        owner, _, extension = name.partition(".")
+        if owner != key or size > end - offset:
+            break
+        if extension in LABEL_MEMBERS:
+            members[extension] = shard.read(size)
+        offset = next_header(offset + TAR_BLOCK_BYTES, size)
+    if missing := sorted(LABEL_MEMBERS - members.keys()):
+        raise ValueError(
+            f"{key}: its sample at byte {place.offset_bytes} lacks {missing}; build the shards again"
+        )
+    return members
 
 
 class Distribution:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from preprocessing.archive import ArchiveWriter, Place
+from preprocessing.common_failure import common_error, common_failure
 from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
 from preprocessing.faces.collecting import CandidateCollector
@@ -129,6 +130,7 @@ class _VideoTask:
 class _Outcome:
     summary: str
     trace: str = ""  # of an exception that nothing foresees
+    failure: str = ""  # that exception in one line, without the video's name
 
 
 def make_face_tracks(
@@ -160,6 +162,7 @@ def make_face_tracks(
         FileNotFoundError: the detector's weights do not exist.
         OSError: the folder cannot be written, or a bucket cannot be read.
         ValueError: the detector needs weights and got none, or the file is not what it runs.
+        RuntimeError: every video failed with one and the same exception.
     """
     _record_detector(settings.tracking.detector, weights, folder)
     waiting = [video for video in videos if not (folder / video.video_id).exists()]
@@ -172,15 +175,21 @@ def make_face_tracks(
     ]
     workers = default_workers() if workers is None else workers
     outcomes = map_in_processes(track_video, tasks, workers, settings.worker)
+    failures: list[str] = []
     for number, (task, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, Crashed):
             summary = _publish_refusal(task, _crashed(outcome))
             remove_dead_partials(folder)  # copies of objects that died with their readers
         else:
             summary = outcome.summary
+            failures.append(outcome.failure)
             if outcome.trace:
                 logger.error("Reading %s failed\n%s", printable(task.video.path), outcome.trace)
         logger.info("%d of %d: %s: %s", number, len(tasks), printable(task.video.path.name), summary)
+    if len(failures) == len(tasks) and (failure := common_failure(failures)):
+        for task in tasks:
+            remove(folder / task.video.video_id)
+        raise common_error(failure, len(tasks), "videos")
     return _report(videos, folder)
 
 
@@ -238,7 +247,8 @@ def track_video(task: _VideoTask) -> _Outcome:
             f"{facts['frames']} frames, {facts['shots']} shots, {facts['tracks']} tracks, "
             f"{facts['candidates']} candidates in {seconds:.1f} s"
         )
-    return _Outcome(_publish_refusal(task, refusal), trace)
+    failure_of_any = refusal.detail.replace(str(task.video.path), "").replace(task.video.video_id, "")
+    return _Outcome(_publish_refusal(task, refusal), trace, failure_of_any if trace else "")
 
 
 def _is_of_output(error: Exception) -> bool:

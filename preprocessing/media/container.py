@@ -161,8 +161,6 @@ def open_media(path: Path) -> InputContainer:
     try:
         # Absolute, so that no name is taken for a protocol ("concat:a|b", "http:...").
         return av.open(str(path.absolute()), "r", container_options=whitelists, metadata_errors="replace")
-    except av.error.MemoryError:
-        raise  # says nothing about the file
     except av.error.FFmpegError as error:
         raise _refusal_of_opening(path, error) from error
 

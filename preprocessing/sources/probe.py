@@ -111,8 +111,6 @@ def _demux(container: InputContainer, streams: ChosenStreams, limits: MediaLimit
             note_progress()
             _note_packet(packet, streams, demuxed)
             limits.check_frames(len(demuxed.video_times), size_bytes)
-    except av.error.MemoryError:
-        raise  # says nothing about the file
     except av.error.FFmpegError as error:
         seconds = max(demuxed.ends.values(), default=0.0)
         raise RefusedVideo("truncated", f"reading fails at {seconds:.2f} s: {error.strerror}") from error
@@ -137,8 +135,6 @@ def _note_packet(packet: AnyPacket, streams: ChosenStreams, demuxed: _Demuxed) -
 def _first_geometry(packet: AnyPacket, streams: ChosenStreams) -> DisplayGeometry | None:
     try:
         frames = streams.video.decode(packet)
-    except av.error.MemoryError:
-        raise
     except av.error.FFmpegError:
         return None  # the next packet may be decodable
     return display_geometry(streams.video, frames[0]) if frames else None

@@ -18,6 +18,7 @@ from typing import Final
 import pyarrow as pa
 from pydantic import Field
 
+from preprocessing.common_failure import common_error, common_failure
 from preprocessing.process_pool import Crashed, map_in_processes
 from preprocessing.sources.catalog import (
     ACCEPTED,
@@ -99,6 +100,7 @@ def scan(
     Raises:
         FileNotFoundError: a root is not a folder; an unmounted disk must not empty the catalog.
         OSError: a bucket cannot be listed.
+        RuntimeError: every new file failed with one and the same exception.
     """
     files, unreadable_folders, other_files = find_videos(roots)
     if other_files:
@@ -234,6 +236,7 @@ def _read_all(
 ) -> list[CatalogRow]:
     copies = scratch or Path(tempfile.gettempdir())
     tasks = [ReadTask(file, row_at.get(file.stored_path), settings.probe, copies) for file in files]
+    failures: list[str] = []
     read = map_in_processes(read_file, tasks, settings.workers, settings.probe.worker)
     rows: list[CatalogRow] = []
     for task, outcome in read:
@@ -246,7 +249,10 @@ def _read_all(
         else:
             if outcome.trace:
                 logger.error("Reading %s failed\n%s", name, outcome.trace)
+                failures.append(outcome.row.detail.replace(name, ""))
             rows.append(outcome.row)
         if len(rows) % LOG_EVERY_FILES == 0 or len(rows) == len(files):
             logger.info("Hashed and probed %d of %d new files", len(rows), len(files))
+    if len(failures) == len(files) and (failure := common_failure(failures)):
+        raise common_error(failure, len(files), "new files")
     return rows

@@ -99,8 +99,21 @@ def test_read_members_refuses_duplicate_members(tmp_path: Path) -> None:
         info.size = len(data)
         twice.append((info, data))
     place = hostile_tar(tmp_path / "a.tar", twice)
-    with pytest.raises(ValueError, match=r"a\.jpg is not a regular file, or occurs twice"):
+    with pytest.raises(ValueError, match=r"a\.jpg of 3 bytes is cut off, or occurs twice"):
         read_members(tmp_path / "a.tar", place)
+
+
+def test_negative_size_is_refused_and_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with ArchiveWriter(path) as archive:
+        place = archive.write("key", MEMBERS)
+    data = bytearray(path.read_bytes())
+    data[124:136] = b"-0000001000\0"  # from here one block back: the same header again
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="not a tar member"):
+        read_members(path, place)
+    with pytest.raises(ValueError, match="not a tar member"):
+        read_some_members(path, place, ("001.jpg",))
 
 
 def hostile_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Place:

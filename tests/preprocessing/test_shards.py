@@ -13,14 +13,18 @@ import pytest
 from webdataset.compat import WebDataset
 
 from preprocessing.archive import ArchiveWriter, read_members
+from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import SCHEMA_VERSION
 from preprocessing.shards import (
+    decode_array,
     decode_clip,
     decode_flac,
     decode_sample,
+    encode_array,
     encode_clip,
     encode_flac,
     encode_sample,
+    jpeg_size,
 )
 from tests.factories.preprocessing.clips import KEY, random_clip, random_sample, same
 
@@ -158,3 +162,40 @@ def test_decoding_refuses_another_dtype() -> None:
     np.save(buffer, np.zeros((3, 6), np.float64))
     with pytest.raises(ValueError, match=rf"{KEY}: member pose\.npy is float64, need float32"):
         decode_sample(KEY, {**MEMBERS, "pose.npy": buffer.getvalue()})
+
+
+def test_array_header_that_claims_more_than_there_is() -> None:
+    data = bytearray(encode_array(np.zeros((3, 4), np.float32)))
+    start = data.index(b"(3, 4), }")
+    data[start : start + 9] = b"(1<<40,)}"[:9]
+    with pytest.raises(ValueError, match=r"a\.npy is not a \.npy file"):
+        decode_array(KEY, {"a.npy": bytes(data)}, "a.npy")
+    data[start : start + 9] = b"(9999999,"
+    data[start + 9 : start + 20] = b"9999),}    "
+    with pytest.raises(ValueError, match=r"a\.npy has 176 bytes, which is not float32\[9999999, 9999\]"):
+        decode_array(KEY, {"a.npy": bytes(data)}, "a.npy")
+
+
+def test_sound_longer_than_a_clip_is_refused() -> None:
+    members = {"a.flac": encode_flac(np.zeros(2**20 + 1, np.float32))}
+    with pytest.raises(ValueError, match="1048577 samples in 1 channels at 16000 Hz, need at most 1048576"):
+        decode_flac(KEY, members, "a.flac")
+    claims = bytearray(encode_flac(np.zeros(640, np.float32)))
+    claims[21:26] = b"\xff" * 5  # total samples: 2**36 - 1
+    with pytest.raises(ValueError, match=r"a\.flac"):
+        decode_flac(KEY, {"a.flac": bytes(claims)}, "a.flac")
+
+
+def test_jpeg_size_is_that_of_the_header() -> None:
+    data = encode_jpeg(np.zeros((48, 32, 3), np.uint8), 90)
+    assert jpeg_size(data) == (32, 48)
+    assert jpeg_size(b"\xff\xd8\xff" + data[2:]) == (32, 48)  # padded markers are allowed
+    for damaged in (
+        b"",
+        data[:10],
+        b"\xff\xd9" + data[2:],
+        b"\x89PNG" + data,
+        data[:2] + b"\xff\xe0\0\0" * 9,
+    ):
+        with pytest.raises(ValueError, match="bytes are not a JPEG file"):
+            jpeg_size(damaged)

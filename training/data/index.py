@@ -6,20 +6,28 @@ into every worker.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from upath import UPath
 
-from preprocessing.schema import INDEX_TABLE, SCHEMA_VERSION, STATISTICS_NAME
+from preprocessing.schema import (
+    INDEX_TABLE,
+    KEY_PATTERN,
+    MAXIMUM_CLIP_FRAMES,
+    SCHEMA_VERSION,
+    STATISTICS_NAME,
+)
 from storage.publishing import current
 from storage.root import local_copy, scratch_directory, verified_copy
+from storage.tar_header import TAR_BLOCK_BYTES
 
 Split = Literal["train", "validation", "test", "held_out_clips"]
 """People of a split share no clip. `held_out_clips` exists only in a data set without held-out people."""
@@ -27,18 +35,23 @@ HELD_OUT_SHARE: Final = 5
 """Of such a data set, one clip in five of each person is held out, the last ones; at least one."""
 FEWEST_CLIPS: Final = 3  # of a person, for one to be held out
 FEATURES_FOLDER: Final = "frame_features"  # of the scratch directory
-_COLUMNS: Final = (
-    "key",
-    "identity",
-    "main_identity",
-    "video_id",
-    "split",
-    "frames",
-    "anchors",
-    "shard",
-    "offset_bytes",
-    "size_bytes",
-)
+_TYPES: Final = {
+    "key": pa.string(),
+    "identity": pa.string(),
+    "main_identity": pa.string(),
+    "video_id": pa.string(),
+    "split": pa.string(),
+    "frames": pa.int32(),
+    "anchors": pa.int32(),
+    "shard": pa.string(),
+    "offset_bytes": pa.int64(),
+    "size_bytes": pa.int64(),
+}
+_COLUMNS: Final = tuple(_TYPES)
+_LARGEST_PLACE: Final = 2**62
+
+
+pc: Any = pyarrow.compute  # its functions are made at run time, without types
 
 
 class NoSamplesError(ValueError):
@@ -104,7 +117,8 @@ def open_current(root: UPath, split: Split) -> ClipIndex:
     if published is None:
         raise ValueError(f"no data set is published under {root}: run the pipeline up to `dataset` first")
     folder = verified_copy(published.directory)
-    names = sorted(set(pq.read_table(folder / INDEX_TABLE, columns=["shard"])["shard"].to_pylist()))
+    names = sorted(set(_read_table(folder / INDEX_TABLE, ["shard"])["shard"].to_pylist()))
+    check_shard_names(folder / INDEX_TABLE, names)
     folders = {name.rpartition("/")[0] for name in names}
     published_shards = {value.location for value in published.manifest.inputs.values()}
     copies = {
@@ -125,13 +139,14 @@ def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split:
         split: of which to read the clips.
 
     Raises:
-        ValueError: the data set is of another schema version, has no clip in the split, or an identity in
-            two splits.
+        ValueError: the data set is of another schema version, has no clip in the split, an identity in two
+            splits, or an entry that violates the schema: clips twice, places and names that cannot be.
     """
-    version = json.loads((folder / STATISTICS_NAME).read_text("utf-8"))["schema_version"]
+    version = _schema_version(folder / STATISTICS_NAME)
     if version != SCHEMA_VERSION:
         raise ValueError(f"{folder}: data set of schema version {version}, this code reads {SCHEMA_VERSION}")
-    table = pq.read_table(folder / INDEX_TABLE, columns=list(_COLUMNS))
+    table = _read_table(folder / INDEX_TABLE, _COLUMNS)
+    _check_entries(folder / INDEX_TABLE, table)
     splits = _splits_of_identities(table)
     clips = table.filter(pa.array([name == split for name in _splits_of_clips(table)], pa.bool_()))
     if not clips.num_rows:
@@ -160,10 +175,77 @@ def count_held_out_clips(root: UPath) -> int:
     published = current(root, "dataset", "whole")
     if published is None:
         return 0
-    table = pq.read_table(
-        verified_copy(published.directory) / INDEX_TABLE, columns=["key", "identity", "split"]
-    )
+    table = _read_table(verified_copy(published.directory) / INDEX_TABLE, ["key", "identity", "split"])
     return _splits_of_clips(table).count("held_out_clips")
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Columns of the index, all of them filled.
+
+    Raises:
+        ValueError: it is damaged, a column is missing or of another type, or a value is.
+    """
+    try:
+        table = pq.read_table(path, columns=list(columns))
+        if missing := set(columns) - set(table.column_names):
+            raise ValueError(f"column {', '.join(sorted(missing))} is missing")
+        table = table.select(list(columns)).cast(pa.schema([(name, _TYPES[name]) for name in columns]))
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} cannot be read: {reason}; run: pdfgc repair") from error
+    for name in columns:
+        if table[name].null_count:
+            raise ValueError(f"{path}: {table[name].null_count} rows without {name}; run: pdfgc repair")
+    return table
+
+
+def _check_entries(path: Path, table: pa.Table) -> None:
+    """Raise ValueError for the first entry that violates the schema."""
+    offsets, sizes = table["offset_bytes"], table["size_bytes"]
+    block = TAR_BLOCK_BYTES
+    rules = (
+        ("a key that must match " + KEY_PATTERN.pattern, _is_no_key(table["key"])),
+        (f"frames outside 1 to {MAXIMUM_CLIP_FRAMES}", _is_outside(table["frames"], 1, MAXIMUM_CLIP_FRAMES)),
+        ("a negative number of anchors", pc.less(table["anchors"], 0)),
+        ("a place that is none of a tar", _is_outside(offsets, 0, _LARGEST_PLACE)),
+        ("a size that is none of a sample", _is_outside(sizes, block, _LARGEST_PLACE)),
+        ("an unknown split", pc.invert(pc.is_in(table["split"], pa.array(get_args(Split)[:3])))),
+    )
+    for what, is_wrong in rules:
+        wrong = table.filter(is_wrong)
+        if wrong.num_rows:
+            first = wrong.slice(0, 1).to_pylist()[0]
+            raise ValueError(f"{path}: {what}, in {wrong.num_rows} rows; the first is {first}")
+    keys = table["key"]
+    if len(pc.unique(keys)) != len(keys):
+        raise ValueError(f"{path}: {len(keys) - len(pc.unique(keys))} clips occur more than once")
+    check_shard_names(path, pc.unique(table["shard"]).to_pylist())
+
+
+def check_shard_names(path: Path, names: Sequence[str]) -> None:
+    """Raise ValueError unless every shard lies below the root: a name must not lead out of it."""
+    for name in names:
+        parts = name.split("/")
+        if {"", ".", ".."} & set(parts) or "\0" in name or "\\" in name or parts[0].endswith(":"):
+            raise ValueError(f"{path}: shard {name!r} is not a path below the root")
+
+
+def _is_outside(column: pa.ChunkedArray, low: int, high: int) -> pa.ChunkedArray:
+    return pc.or_(pc.less(column, low), pc.greater(column, high))
+
+
+def _is_no_key(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.invert(pc.match_substring_regex(column, f"^(?:{KEY_PATTERN.pattern})$"))
+
+
+def _schema_version(path: Path) -> object:
+    try:
+        version: object = json.loads(path.read_text("utf-8"))["schema_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; run: pdfgc repair") from error
+    return version
 
 
 def _splits_of_clips(table: pa.Table) -> list[str]:

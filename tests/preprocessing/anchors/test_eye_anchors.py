@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from demo_corpus.portraits import BUNDLED, load_bundled
+from preprocessing.anchors import eye_anchors
 from preprocessing.anchors.eye_anchors import (
     ANCHORS_SCHEMA,
     ANCHORS_TABLE,
     ANCHORS_TAR,
+    DamagedClipsError,
     EyeAnchorSettings,
     make_eye_anchors,
     read_anchor_rows,
@@ -182,6 +185,37 @@ def test_clip_without_a_partner_is_a_row(tmp_path: Path) -> None:
     report = make_eye_anchors(*folders, SETTINGS, tmp_path, workers=0)
     assert report.refusals == {"no_pair": 1}
     assert report.counts["composites"] == 0
+
+
+def test_exception_in_one_clip_is_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = write_batch(tmp_path, [portrait_clip(f"a{number}", "Ann", 5 * number) for number in range(2)])
+    look_elsewhere(folders[2], "a0")
+    anchors_of_clip = eye_anchors._anchors_of_clip
+
+    def fail_for_a0(task: Any) -> Any:
+        if task.base.key == "a0":
+            raise IndexError("out of range in a0")
+        return anchors_of_clip(task)
+
+    monkeypatch.setattr(eye_anchors, "_anchors_of_clip", fail_for_a0)
+    report = make_eye_anchors(*folders, SETTINGS, tmp_path, workers=0)
+    rows = pq.read_table(tmp_path / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
+    assert (rows[0]["key"], rows[0]["reason"]) == ("a0", "failed")
+    assert report.refusals["failed"] == 1
+    assert {row["key"] for row in rows} == {"a0", "a1"}
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert "Making eye anchors of a0 failed\nTraceback" in record.getMessage()
+
+
+def test_damaged_clips_fail_the_step(tmp_path: Path) -> None:
+    folders = write_batch(tmp_path, [portrait_clip(f"a{number}", "Ann", 5 * number) for number in range(2)])
+    look_elsewhere(folders[2], "a0")
+    clips = folders[0] / CLIPS_TAR
+    clips.write_bytes(bytes(clips.stat().st_size))
+    with pytest.raises(DamagedClipsError, match="not a tar member"):
+        make_eye_anchors(*folders, SETTINGS, tmp_path, workers=0)
 
 
 def test_verifier_of_unchanged_and_blank_frames() -> None:

@@ -1,11 +1,15 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from preprocessing.schema import INDEX_TABLE
 from storage.publishing import BuildReport, Recipe, materialise
 from tests.conftest import REPOSITORY
 from tests.factories.training.data import READER, MadeClip, make_data_set
@@ -75,3 +79,43 @@ def test_no_clip_is_held_out_beside_held_out_people(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no clip in split held_out_clips"):
         read_clip_index(folder, tmp_path, "held_out_clips")
     assert len(read_clip_index(folder, tmp_path, "train")) == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("shard", "../outside.tar", "shard '../outside.tar' is not a path below the root"),
+        ("shard", "/etc/passwd", "shard '/etc/passwd' is not a path below the root"),
+        ("key", "clip-01", "1 clips occur more than once"),
+        ("key", "a.b", "a key that must match"),
+        ("frames", 65, "frames outside 1 to 64, in 1 rows"),
+        ("anchors", -1, "a negative number of anchors"),
+        ("offset_bytes", -512, "a place that is none of a tar"),
+        ("size_bytes", 0, "a size that is none of a sample"),
+        ("split", "both", "an unknown split"),
+        ("identity", None, "1 rows without identity"),
+    ],
+)
+def test_entries_that_cannot_be_are_refused(tmp_path: Path, column: str, value: object, message: str) -> None:
+    folder = make_data_set(tmp_path)
+    table = pq.read_table(folder / INDEX_TABLE)
+    values = [value, *table[column].to_pylist()[1:]]
+    place = table.schema.get_field_index(column)
+    changed = table.set_column(place, table.field(column), pa.array(values, table.field(column).type))
+    pq.write_table(changed, folder / INDEX_TABLE)
+    with pytest.raises(ValueError, match=re.escape(f"{folder / INDEX_TABLE}: ") + f".*{re.escape(message)}"):
+        read_clip_index(folder, tmp_path, "train")
+
+
+def test_damaged_index_is_one_line_with_the_way_out(tmp_path: Path) -> None:
+    folder = make_data_set(tmp_path)
+    path = folder / INDEX_TABLE
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"index\.parquet cannot be read: .*; run: pdfgc repair$"):
+        read_clip_index(folder, tmp_path, "train")
+    pq.write_table(pa.table({"key": ["a"]}), path)
+    with pytest.raises(ValueError, match=r"index\.parquet cannot be read: .*identity"):
+        read_clip_index(folder, tmp_path, "train")
+    (folder / "statistics.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"statistics\.json is damaged: RecursionError"):
+        read_clip_index(folder, tmp_path, "train")

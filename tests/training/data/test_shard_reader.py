@@ -12,6 +12,7 @@ from preprocessing.archive import read_members
 from preprocessing.schema import LANDMARK_COUNT
 from preprocessing.shards import decode_array
 from storage.block_checksums import checksums_path
+from storage.tar_header import parse_tar_header
 from tests.factories.training.data import (
     CLIPS,
     READER,
@@ -21,8 +22,9 @@ from tests.factories.training.data import (
     make_data_set,
     place_of,
 )
+from training.data import shard_reader
 from training.data.index import read_clip_index
-from training.data.shard_reader import CorruptMemberError, ReaderSettings, ShardReader, parse_tar_header
+from training.data.shard_reader import CorruptMemberError, ReaderSettings, ShardReader
 
 
 def open_reader(root: Path, settings: ReaderSettings = READER) -> ShardReader:
@@ -130,7 +132,7 @@ def test_not_finite_value_is_corrupt_when_read(tmp_path: Path) -> None:
 
 def test_crop_of_other_size_is_corrupt(tmp_path: Path) -> None:
     make_data_set(tmp_path)
-    with pytest.raises(CorruptMemberError, match=r"is \[3, 32, 32\], need \[3, 224, 224\]"):
+    with pytest.raises(CorruptMemberError, match="is 32 x 32 px, need 224 x 224"):
         open_reader(tmp_path, ReaderSettings()).frames(0, [0])
 
 
@@ -165,3 +167,56 @@ def test_checksums_do_not_change_what_is_read(tmp_path: Path) -> None:
     for shard in (tmp_path / "assets").glob("*.tar"):
         checksums_path(shard).unlink()
     assert torch.stack(open_reader(tmp_path).frames(3, range(5))).equal(with_checksums)
+
+
+def member_at(root: Path, clip: int, member: str) -> int:
+    """Byte of a member's data within its sample."""
+    path, place = place_of(root, key_of(clip))
+    sample = path.read_bytes()[place.offset_bytes :]
+    return sample.index(f"{key_of(clip)}.{member}".encode()) + 512
+
+
+def test_negative_size_in_a_header_ends(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    overwrite(tmp_path, key_of(0), 124, b"-0000001000\0")
+    with pytest.raises(CorruptMemberError, match=r"member \(tar header\) at byte 0: size is b'-0000001000"):
+        open_reader(tmp_path).frames(0, [0])
+
+
+def test_member_that_is_there_twice_is_corrupt(tmp_path: Path) -> None:
+    make_data_set(tmp_path)
+    header = member_at(tmp_path, 0, "001.jpg") - 512
+    overwrite(tmp_path, key_of(0), header, f"{key_of(0)}.000.jpg".encode())
+    with pytest.raises(CorruptMemberError, match=r"member 000\.jpg is there twice"):
+        open_reader(tmp_path).frames(0, [0])
+
+
+def test_size_of_a_picture_is_read_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_data_set(tmp_path)
+    path, place = place_of(tmp_path, key_of(0))
+    jpeg = read_members(path, place)["000.jpg"]
+    size = jpeg.index(b"\xff\xc0") + 5
+    overwrite(tmp_path, key_of(0), member_at(tmp_path, 0, "000.jpg") + size, b"\x75\x30" * 2)  # 30000 x 30000
+
+    def fail(_: bytes) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(shard_reader, "decode_image", fail)
+    with pytest.raises(CorruptMemberError, match=r"000\.jpg is 30000 x 30000 px, need 32 x 32"):
+        open_reader(tmp_path).frames(0, [0])
+
+
+@pytest.mark.parametrize(
+    ("member", "columns", "found"),
+    [("pose.npy", 6, r"3\.5, need -3\.14159 to 3\.14159"), ("blink.npy", 2, "-0.5 to 3.5, need 0 to 1")],
+)
+def test_labels_out_of_range_are_corrupt(tmp_path: Path, member: str, columns: int, found: str) -> None:
+    make_data_set(tmp_path)
+    values = np.array([3.5, -0.5], np.float32).tobytes()
+    overwrite(tmp_path, key_of(0), member_at(tmp_path, 0, member) + 128, values)
+    shape = (CLIPS[0].frames, columns)
+    with pytest.raises(CorruptMemberError, match=f"{member} rows 0 to 1 hold .*{found}"):
+        open_reader(tmp_path).rows(0, member, shape, 0, 1)
+    assert open_reader(tmp_path).rows(0, member, shape, 1, 2).shape == (1, columns)
