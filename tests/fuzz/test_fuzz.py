@@ -42,7 +42,7 @@ def test_mutations_change_bytes_and_repeat() -> None:
         (Crashed("large", "out_of_memory"), "out_of_memory: large"),
     ],
 )
-def test_losses_arecount_outcomeed(outcome: Outcome | Crashed, loss: str) -> None:
+def test_losses_are_counted(outcome: Outcome | Crashed, loss: str) -> None:
     counts = Counts()
     task = FuzzInput(Seed("shard", Path("a.tar"), Path()), (), 0, 0)
     assert count_outcome(task, outcome, counts, expected="a").endswith(loss)
