@@ -21,6 +21,7 @@ from evaluation.animation.exported_model import export_run
 from evaluation.animation.loading import load_talking_head
 from evaluation.animation.talking_head import TalkingHead
 from models.style_vector import StyleVector
+from storage.root import local_copy
 from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run
 from tests.factories.training.stages import TOY_SIDE_PX
 from training.engine.checkpoint import EMA_NAME
@@ -86,6 +87,7 @@ def _rounded(value: torch.Tensor) -> torch.Tensor:
 
 def _trust_changed_files(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("evaluation.animation.run_weights.verify", lambda _: [])
+    patch.setattr("evaluation.animation.run_weights.verified_copy", local_copy)
     patch.setattr(
         "training.jobs.worker._read_verified", lambda build, file: read_weights(Path(build.directory / file))
     )

@@ -84,7 +84,7 @@ def test_clip_takes_identity_and_labels_of_its_segment() -> None:
     landmarks = np.full_like(clip.landmarks_px, 100)
     landmarks[:, 0, :2], landmarks[:, 1, :2] = 90, 110  # the face's middle in the source is (100, 75)
     clip = replace(clip, landmarks_px=landmarks, source=replace(clip.source, crop_transforms=transforms))
-    at_face = Segment(3, 50, 54, "Ann", face=(80, 60, 120, 90), labels='{"emotion":"sad"}')
+    at_face = Segment(3, 50, 54, "Ann", face=(80.0, 60.0, 120.0, 90.0), labels='{"emotion":"sad"}')
     elsewhere = replace(at_face, face=(0.5, 0.5, 1.0, 1.0), identity="Bob")
     later = Segment(4, 60, END, "Eve")
     source = SourceOfClips("x", "x.mp4", (later, elsewhere, at_face), (400, 300))
