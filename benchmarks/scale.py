@@ -30,7 +30,7 @@ from preprocessing.dataset.joining import DatasetSettings, PreviousDataset, make
 from preprocessing.dataset.packing import SHARD_INDEX_SCHEMA, SHARD_INDEX_TABLE
 from preprocessing.dataset.statistics import BINS, QUANTITIES
 from preprocessing.schema import SCHEMA_VERSION
-from preprocessing.sources.catalog import CATALOG_SCHEMA, read_catalog, rows_of, table_of, write_catalog
+from preprocessing.sources.catalog import CATALOG_SCHEMA, parse_catalog, rows_of, table_of
 from training.data.index import read_clip_index
 from training.data.sampling import Order, OrderSettings, World
 
@@ -147,9 +147,7 @@ def sample(made: Made) -> None:
 def scan(made: Made) -> None:
     """Reading the catalog and writing it again, as a scan does; a row a clip, as a list of clips has."""
     path = made.root / "videos.parquet"
-    table = read_catalog(path)
-    assert table is not None
-    write_catalog(path, table_of(rows_of(table)))
+    pq.write_table(table_of(rows_of(parse_catalog(path.read_bytes(), path.name))), path)
 
 
 def make_catalog(path: Path, rows: int) -> None:
@@ -173,7 +171,7 @@ def make_catalog(path: Path, rows: int) -> None:
         else pa.array([empty.get(field.type, 0)] * rows).cast(field.type)
         for field in CATALOG_SCHEMA
     }
-    write_catalog(path, pa.table(arrays, schema=CATALOG_SCHEMA))
+    pq.write_table(pa.table(arrays, schema=CATALOG_SCHEMA), path)
 
 
 PARTS: Final[tuple[tuple[str, Callable[[Made], None]], ...]] = (

@@ -131,7 +131,7 @@ class TimedTrainer(Trainer[Batch]):
         for _ in range(steps):
             batch = next(batches)
             self.timer.mark("waiting")
-            self._train_step(batch, meter)
+            self._train_step(batch, meter, due=False)
             self.step += 1
             if self.step % self.plan.logging.log_every_steps == 0:
                 self._report(meter)

@@ -7,7 +7,7 @@ that the next one reads the shards of new and changed batches only, and merges t
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from preprocessing.archive import Place
 from preprocessing.dataset import packing
 from preprocessing.dataset.index import ShardSet, main_identity
+from preprocessing.dataset.splits import SPLITS, Split
 from preprocessing.dataset.statistics import Distribution, LabelStatistics, SampleLabels, read_labels_at
 from preprocessing.schema import SCHEMA_VERSION
 from preprocessing.table_schema import column, table_schema
@@ -78,8 +79,8 @@ class BatchLabels:
                 _flat(rows["bins"]),
                 _flat(rows["counts"]),
                 rows["sum"].to_numpy(),
-                pc.min(rows["smallest"]).as_py(),
-                pc.max(rows["largest"]).as_py(),
+                min(rows["smallest"].to_pylist()),
+                max(rows["largest"].to_pylist()),
             )
         return merged
 
@@ -113,7 +114,7 @@ def labels_of_batches(shards: Mapping[str, ShardSet], before: BatchLabels | None
         if before is not None:
             held = before.tables[name]
             new = pa.concat_tables(
-                [held.filter(pc.is_in(held["batch"], pa.array(sorted(kept), pa.string()))), new]
+                [held.filter(pc.field("batch").isin(pa.array(sorted(kept), pa.string()))), new]
             )
         tables[name] = new.sort_by([(key, "ascending") for key in ("batch", new.column_names[2])])
     return BatchLabels(tables)
@@ -167,7 +168,7 @@ def _distribution_row(name: str, distribution: Distribution) -> dict[str, Any]:
 
 
 def _flat(lists: pa.ChunkedArray) -> Any:
-    return pc.list_flatten(lists).to_numpy()
+    return lists.combine_chunks().flatten().to_numpy()
 
 
 def _samples(shard_set: ShardSet) -> Iterator[tuple[str, dict[str, Any], SampleLabels]]:
@@ -209,9 +210,9 @@ def labelled_samples(
     ]
 
 
-def anchors_across(labels: BatchLabels, splits: Mapping[str, str], names: Sequence[str]) -> dict[str, int]:
+def anchors_across(labels: BatchLabels, splits: Mapping[str, Split]) -> dict[Split, int]:
     """Split -> anchors of its samples with eyes of another split."""
-    across = dict.fromkeys(names, 0)
+    across = dict.fromkeys(SPLITS, 0)
     for row in labels.tables["anchors"].to_pylist():
         split = splits[row["main_identity"]]
         if splits.get(row["eyes_identity"]) != split:

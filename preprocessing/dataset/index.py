@@ -142,7 +142,7 @@ def join_indices(shards: Mapping[str, ShardSet], known: Container[str] = ()) -> 
 
 
 def _refuse_duplicates(index: pa.Table) -> None:
-    if pc.count_distinct(index["key"]).as_py() == index.num_rows:
+    if len(index["key"].unique()) == index.num_rows:
         return
     seen: dict[str, str] = {}
     for key, shard in zip(index["key"].to_pylist(), index["shard"].to_pylist(), strict=True):

@@ -153,12 +153,12 @@ def make_dataset(
     index, shard_table = join_indices(shards, before.splits)
     people = _people(index)
     given = _listed_of_main(people, listed or {})
-    mains = pc.unique(index["main_identity"]).to_pylist()
+    mains = index["main_identity"].unique().to_pylist()
     splits = assign_splits(mains, before.splits, settings.splits, given)
     names = pa.array([splits[identity] for identity in index["main_identity"].to_pylist()], pa.string())
     index = index.append_column("split", names).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA)
     labels = labels_of_batches(shards, before.labels)
-    splits_of_people = {person: splits[main] for person, main in people.items()}
+    splits_of_people: dict[str, Split] = {person: splits[main] for person, main in people.items()}
     facts = _label_facts(labels, shards, splits_of_people, settings)
     by_split: dict[Split, dict[str, int | float]] = {
         split: _counts(index.filter(pc.field("split") == split)) for split in SPLITS
@@ -245,7 +245,7 @@ def _label_facts(
         label: {name: samples.count for name, samples in by_labeller.items()}
         for label, by_labeller in labellers.items()
     }
-    return _LabelFacts(labels.statistics(), counts, anchors_across(labels, splits, SPLITS))
+    return _LabelFacts(labels.statistics(), counts, anchors_across(labels, splits))
 
 
 def _by_labeller(
@@ -302,9 +302,9 @@ def _counts(index: pa.Table) -> dict[str, int | float]:
 
 def _shard_counts(shards: pa.Table) -> dict[str, int | float]:
     return {
-        "batches": pc.count_distinct(shards["batch"]).as_py(),
+        "batches": len(shards["batch"].unique()),
         "shards": shards.num_rows,
-        "bytes": pc.sum(shards["size_bytes"]).as_py() or 0,
+        "bytes": sum(shards["size_bytes"].to_pylist()),
     }
 
 

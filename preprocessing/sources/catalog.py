@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from preprocessing.sources.probe import SourceFacts
@@ -127,9 +126,8 @@ def _with_added_columns(table: pa.Table) -> pa.Table:
     """A catalog of an earlier version with the columns added since, empty where a probe is stored."""
     for name in ADDED_COLUMNS:
         if name not in table.column_names and "video_codec" in table.column_names:
-            probed = table["video_codec"].is_valid()
-            values = pc.if_else(probed, pa.scalar("", pa.string()), pa.scalar(None, pa.string()))
-            table = table.append_column(CATALOG_SCHEMA.field(name), values)
+            values = ["" if codec is not None else None for codec in table["video_codec"].to_pylist()]
+            table = table.append_column(CATALOG_SCHEMA.field(name), pa.array(values, pa.string()))
     return table
 
 

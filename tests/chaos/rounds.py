@@ -4,7 +4,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -158,7 +158,7 @@ def changing_files(place: Workplace, phase: str, nodes: Mapping[str, Node], log:
 
 
 @contextmanager
-def away(video: Path, content: bytes) -> Iterator[None]:
+def away(video: Path, content: bytes) -> Generator[None]:
     """Move a video away, with other content in its place if there is any; then back."""
     kept = video.with_name(video.name + ".kept")
     video.rename(kept)

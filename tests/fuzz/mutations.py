@@ -30,12 +30,14 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def _flip_bits(data: bytearray, _: bytes, rng: random.Random) -> None:
+def _flip_bits(data: bytearray, other: bytes, rng: random.Random) -> None:
+    del other
     for _ in range(rng.choice((1, 2, 8, 64))):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 
-def _flip_header_bits(data: bytearray, _: bytes, rng: random.Random) -> None:
+def _flip_header_bits(data: bytearray, other: bytes, rng: random.Random) -> None:
+    del other
     for _ in range(rng.choice((1, 4))):
         data[rng.randrange(min(len(data), HEADER_BYTES))] ^= 1 << rng.randrange(8)
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -119,7 +119,7 @@ def run_input(task: FuzzInput) -> Outcome:
     return Outcome(digest, refusal, error, time.monotonic() - started, memory)
 
 
-def _unneeded(seed: Seed) -> object:
+def _unneeded(seed: Seed) -> Callable[[str, list[str]], list[str]]:
     """Only videos, images, sounds and weights stand alone."""
 
     def ignore(folder: str, names: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from upath import UPath
 
 from demo_corpus.corpus import CorpusSettings, make_corpus
 from models.motion import MotionEncoder
-from models.presets import TINY
+from models.presets import TINY_MESH
 from preprocessing.sources.stored_catalog import batch_keys
 from tests.factories.pipelines.dev_server import PDFGC, dev_server
 from tests.factories.training.toy_run import publish_weights
@@ -76,7 +76,9 @@ def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ge
         result = subprocess.run(command, check=False, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
         root = UPath(folder / "root")
-        publish_weights(root, "stage1_motion", "default", {"motion.model": MotionEncoder(TINY.motion).model})
+        publish_weights(
+            root, "stage1_motion", "default", {"motion.model": MotionEncoder(TINY_MESH.motion).model}
+        )
         with dev_server(folder) as url:
             yield Deployment(url, root, batch_keys(root)[0])
 

@@ -192,7 +192,7 @@ def test_exception_in_one_clip_is_its_row(
 ) -> None:
     folders = write_batch(tmp_path, [portrait_clip(f"a{number}", "Ann", 5 * number) for number in range(2)])
     look_elsewhere(folders[2], "a0")
-    anchors_of_clip = eye_anchors._anchors_of_clip
+    anchors_of_clip = eye_anchors._anchors_of_clip  # pyright: ignore[reportPrivateUsage]
 
     def fail_for_a0(task: Any) -> Any:
         if task.base.key == "a0":

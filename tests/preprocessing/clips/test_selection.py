@@ -67,9 +67,9 @@ def run(
     video = folder / "face_tracks" / VIDEO
     video.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    sound = voice(100) if sound is None else sound
-    sound = (sound * loudness / np.sqrt(np.mean(sound**2))).astype(np.float32)
-    soundfile.write(video / "sound.flac", sound, 16_000, subtype="PCM_16")
+    spoken = voice(100) if sound is None else sound
+    scaled: NDArray[np.float32] = (spoken * loudness / np.sqrt(np.mean(spoken**2))).astype(np.float32)
+    soundfile.write(video / "sound.flac", scaled, 16_000, subtype="PCM_16")
     rows: list[dict[str, Any]] = []
     with ArchiveWriter(video / "candidates.tar") as archive:
         for candidate in candidates:
