@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 MOST_EXPANSION: Final = 4  # torch.save does not compress; weights that another program zipped shrink little
+MOST_EXPANDED_BYTES: Final = 2**30  # of views that repeat values, all tensors together
 CHUNK_BYTES: Final = 2**20
 
 
@@ -37,16 +38,18 @@ def check_container(file: Path) -> None:
 
 
 def check_tensors(state: Mapping[str, Tensor]) -> None:
-    """Refuse views of more values than their storage holds, which a copy would expand.
+    """Refuse views that a copy would expand from less to more than `MOST_EXPANDED_BYTES` in all.
 
     Raises:
         ValueError: names the tensor.
     """
+    expanded = 0
     for key, tensor in state.items():
         if tensor.layout is not torch.strided:
             raise ValueError(f"{key} is a {tensor.layout} tensor, need a dense one")
         needed, stored = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
-        if needed > stored:
+        expanded += needed if needed > stored else 0
+        if expanded > MOST_EXPANDED_BYTES:
             raise ValueError(f"{key} {list(tensor.shape)} needs {needed} bytes, of which {stored} are stored")
 
 
