@@ -1,6 +1,6 @@
 """Which decoded pictures are damaged, or predicted from damaged ones.
 
-Decoders are told to report errors instead of concealing them (`err_detect` explode). From an error on, every
+Decoders report errors instead of concealing them (`err_detect` explode). From an error on, every
 picture may be smeared, until a key frame that was decoded without one.
 """
 

@@ -45,7 +45,7 @@ class PartSplicer:
 
     Args:
         container: FFmpeg's name of the demuxer.
-        video_index: the stream whose parts are told.
+        video_index: the stream of pictures, whose part starts are recorded.
 
     Attributes:
         video_part_starts: seconds on the spliced clock at which the pictures of the second and later parts

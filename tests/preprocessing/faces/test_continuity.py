@@ -41,27 +41,27 @@ def moved(picture: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
 
 def feed(continuity: FaceContinuity, pictures: list[NDArray[np.float32]]) -> list[tuple[bool, bool]]:
     """For each picture whether it is broken off the one before, and whether a dissolve ends with it."""
-    told: list[tuple[bool, bool]] = []
+    decisions: list[tuple[bool, bool]] = []
     for picture in pictures:
         views = [face(picture)]
         is_broken = continuity.is_broken(views[0].window, views)
         continuity.add(views[0].window, views)
-        told.append((is_broken, continuity.is_dissolve()))
-    return told
+        decisions.append((is_broken, continuity.is_dissolve()))
+    return decisions
 
 
 def test_another_face_before_the_same_backdrop_is_a_cut() -> None:
     one, other = person(1), person(2)
-    told = feed(FaceContinuity(SETTINGS), [*(moved(one, 0.5 * n) for n in range(6)), other, other])
-    assert [is_broken for is_broken, _ in told] == [False] * 6 + [True, False]
+    decisions = feed(FaceContinuity(SETTINGS), [*(moved(one, 0.5 * n) for n in range(6)), other, other])
+    assert [is_broken for is_broken, _ in decisions] == [False] * 6 + [True, False]
 
 
 def test_light_and_blinks_are_no_cut() -> None:
     one = person(1)
     blink = one.copy()
     blink[: SIDE // 2] = person(3)[: SIDE // 2]  # above the nose alone
-    told = feed(FaceContinuity(SETTINGS), [one, 0.7 * one, 0.7 * one + 30, blink])
-    assert not any(is_broken for is_broken, _ in told)
+    decisions = feed(FaceContinuity(SETTINGS), [one, 0.7 * one, 0.7 * one + 30, blink])
+    assert not any(is_broken for is_broken, _ in decisions)
     assert difference(face_thumbnail(face(one)), face_thumbnail(face(person(2)))) > 0.3
 
 
@@ -76,16 +76,16 @@ def test_first_frame_of_a_shot_breaks_nothing() -> None:
 def test_dissolve_is_found(frames: int) -> None:
     one, other = person(1), person(2)
     weights = np.clip((np.arange(10 + frames + DISSOLVE_FRAMES) - 9) / frames, 0, 1)
-    told = feed(FaceContinuity(SETTINGS), [(1 - weight) * one + weight * other for weight in weights])
-    found = [number for number, (_, is_dissolve) in enumerate(told) if is_dissolve]
+    decisions = feed(FaceContinuity(SETTINGS), [(1 - weight) * one + weight * other for weight in weights])
+    found = [number for number, (_, is_dissolve) in enumerate(decisions) if is_dissolve]
     assert found
     # Within the mixture and the frames that are compared as a whole.
     assert 10 < found[0] <= 10 + frames + DISSOLVE_FRAMES
 
 
 def test_motion_is_no_dissolve() -> None:
-    told = feed(FaceContinuity(SETTINGS), [moved(person(1), 2.0 * n) for n in range(40)])
-    assert not any(is_dissolve for _, is_dissolve in told)
+    decisions = feed(FaceContinuity(SETTINGS), [moved(person(1), 2.0 * n) for n in range(40)])
+    assert not any(is_dissolve for _, is_dissolve in decisions)
 
 
 def test_standing_pictures_are_told_from_still_people() -> None:
