@@ -15,9 +15,10 @@ from pipelines.evaluation.baseline_run import baseline_run, set_baseline_job
 from pipelines.evaluation.report import evaluation_report
 from pipelines.jobs import evaluate_job, index_job, preprocess, scan_job, train_all, train_jobs
 from pipelines.operations.automation import MINIMUM_INTERVAL_SECONDS
-from pipelines.operations.failed_runs import failed_runs
-from pipelines.operations.gc_job import collect_garbage
+from pipelines.operations.maintenance.gc_job import collect_garbage
+from pipelines.operations.maintenance.verify_job import verify_files
 from pipelines.operations.plain_logger import plain_console
+from pipelines.operations.runs.failed_runs import failed_runs
 from pipelines.operations.schedules import (
     nightly_reprocessing,
     nightly_verify,
@@ -25,7 +26,6 @@ from pipelines.operations.schedules import (
     weekly_training,
 )
 from pipelines.operations.settings import OperationsSettings
-from pipelines.operations.verify_job import verify_files
 from pipelines.preprocessing.adopt_settings import adopt_settings_job
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.dataset import dataset, identities_disjoint

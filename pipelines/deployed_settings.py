@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
-from pipelines.operations.gc_settings import GcSettings
+from pipelines.operations.maintenance.gc_settings import GcSettings
 from pipelines.operations.ray_resources import RayResources
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings

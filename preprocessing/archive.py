@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from preprocessing.schema import KEY_PATTERN
-from storage.block_checksums import BlockChecksums
+from storage.integrity.block_checksums import BlockChecksums
 from storage.tar_header import next_header, parse_tar_header, peek_tar_header
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from storage.fingerprint import JsonValue, canonical_json
 from storage.fingerprint import fingerprint as sha256_of
-from storage.sealed_json import sealed, unsealed
+from storage.integrity.sealed_json import sealed, unsealed
 
 MANIFEST_NAME: Final = "manifest.json"
 MANIFEST_VERSION: Final = 1

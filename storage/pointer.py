@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from upath import UPath
 
+from storage.integrity.sealed_json import read_sealed, sealed
 from storage.objects import read_bytes, write_bytes
-from storage.sealed_json import read_sealed, sealed
 
 CURRENT_NAME: Final = "current.json"
 FIELDS: Final = ("directory", "superseded")

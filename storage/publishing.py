@@ -24,14 +24,14 @@ from storage.atomic import remove, remove_dead_partials
 from storage.build_directory import building_lock, collect_files, place_locally, prepare, recorded_inputs
 from storage.disk import disk_errors_at
 from storage.fingerprint import JsonValue, canonical_json, fingerprint, to_json_value
+from storage.integrity.suspect import clear_suspect
+from storage.integrity.verified import memory_path, remember_verified, require_verified
 from storage.manifest import Input, Manifest
 from storage.objects import entries, is_local, local_path, read_sha256
 from storage.peak_memory import measured_memory
 from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
-from storage.suspect import clear_suspect
 from storage.transfer import damage, read_manifest, upload
-from storage.verified import memory_path, remember_verified, require_verified
 
 ASSETS: Final = "assets"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")  # safe as a file name and in a URL

@@ -6,9 +6,9 @@ from upath import UPath
 
 from storage.atomic import flush_file
 from storage.fingerprint import file_sha256
+from storage.integrity.suspect import SUSPECT_NAME, why_suspect
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import files, read_bytes, read_remote_chunks, upload_file, write_bytes
-from storage.suspect import SUSPECT_NAME, why_suspect
 
 
 def read_manifest(directory: UPath) -> Manifest | None:

@@ -30,9 +30,9 @@ from evaluation.report.summary import REPORT_TABLE
 from storage.fingerprint import DIGEST_DIGITS
 from storage.integrity.faults import Fault
 from storage.integrity.reading import Expectation
+from storage.integrity.sealed_json import read_sealed, sealed
 from storage.objects import entries, files, read_bytes, read_sha256, write_bytes
 from storage.publishing import current
-from storage.sealed_json import read_sealed, sealed
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import RENDERING_STAGE
 

@@ -8,30 +8,30 @@ from typing_extensions import override
 
 from storage.printable import display_text
 
-COMMANDS: Final = (
-    "ablation",
-    "animate",
-    "app",
-    "baseline",
-    "compare",
-    "corpus",
-    "demo",
-    "dev",
-    "doctor",
-    "evaluate",
-    "export",
-    "gc",
-    "preprocess",
-    "repair",
-    "score",
-    "settings",
-    "sources",
-    "status",
-    "train",
-    "verify",
-    "weights",
-)
-"""Each is a module of this package that holds a command of the same name, imported when it is used."""
+COMMANDS: Final = {
+    "ablation": "training",
+    "animate": "evaluation",
+    "app": "evaluation",
+    "baseline": "evaluation",
+    "compare": "evaluation",
+    "corpus": "data",
+    "demo": "operations",
+    "dev": "operations",
+    "doctor": "operations",
+    "evaluate": "evaluation",
+    "export": "training",
+    "gc": "operations",
+    "preprocess": "data",
+    "repair": "operations",
+    "score": "evaluation",
+    "settings": "operations",
+    "sources": "data",
+    "status": "operations",
+    "train": "training",
+    "verify": "operations",
+    "weights": "operations",
+}
+"""Folder of each command: `<folder>/<command>.py` holds a click command of that name, imported when used."""
 
 INTERRUPTED: Final = 130  # the exit status of a shell's command that Ctrl-C ends
 
@@ -47,7 +47,7 @@ class CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"pipelines.cli.{cmd_name}"), cmd_name)
+        return getattr(import_module(f"pipelines.cli.{COMMANDS[cmd_name]}.{cmd_name}"), cmd_name)
 
     @override
     def invoke(self, ctx: click.Context) -> object:

@@ -7,8 +7,8 @@ from upath import UPath
 
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
 from pipelines.forms import config_class
-from pipelines.operations.guarded_step import guarded_step
 from pipelines.operations.instance import GPU_POOL
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.resources import WorkspaceResource
 from pipelines.web.locations import root_link, store_picture
 from storage.printable import display_text

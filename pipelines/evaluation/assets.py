@@ -26,8 +26,8 @@ from pipelines.checks import check_specs, run_checks
 from pipelines.evaluation.checks import RECORDS_CHECKS, VIDEO_CHECKS
 from pipelines.metadata import AssetResult, column_schema, published_metadata
 from pipelines.operations.automation import after_any_of
-from pipelines.operations.guarded_step import guarded_step
 from pipelines.operations.instance import GPU_POOL
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset
 from pipelines.resources import EvaluationResource, WorkspaceResource

@@ -30,7 +30,7 @@ from evaluation.records import SCHEMA
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.checks import check_result
 from pipelines.metadata import column_schema
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import training_runs
 from pipelines.resources import BaselineResource, WorkspaceResource
 from pipelines.web.locations import root_link

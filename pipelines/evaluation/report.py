@@ -11,7 +11,7 @@ from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA,
 from pipelines.evaluation.baseline_run import regression_check_spec, run_regression_check
 from pipelines.metadata import AssetResult, column_schema, published_metadata
 from pipelines.operations.automation import after_any_of
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import training_runs
 from pipelines.resources import BaselineResource, WorkspaceResource
 from pipelines.web.locations import build_link

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipelines.deployed_settings import deployed
 from pipelines.metadata import changes_text
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.resources import PreprocessingResource, WorkspaceResource
 from preprocessing.orchestration.chosen_settings import ChosenSettings, adopt, changes_between
 from preprocessing.orchestration.reprocessing import read_saved_plan

@@ -18,7 +18,7 @@ from pipelines.metadata import (
     published_metadata,
     settings_metadata,
 )
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_builds import BatchBuilds
 from pipelines.preprocessing.checks import STEP_CHECKS

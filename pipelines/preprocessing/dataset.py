@@ -14,7 +14,7 @@ from pipelines.checks import check_result
 from pipelines.deployed_settings import deployed
 from pipelines.metadata import AssetResult, column_schema, published_metadata, settings_metadata
 from pipelines.operations.automation import after_batches
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.pictures import dataset_pictures
 from pipelines.resources import DatasetResource, WorkspaceResource

@@ -7,7 +7,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, DataVersion, Metada
 from pipelines.deployed_settings import deployed
 from pipelines.forms import config_class
 from pipelines.metadata import AssetResult, build_reason, published_metadata
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.preprocessing.batch_steps import optional_step_assets
 from pipelines.resources import WorkspaceResource
 from pipelines.web.locations import build_link

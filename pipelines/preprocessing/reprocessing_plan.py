@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pipelines.deployed_settings import deployed
 from pipelines.metadata import changes_text
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.preprocessing.adopt_settings import chosen_text
 from pipelines.resources import PreprocessingResource, WorkspaceResource
 from pipelines.web.locations import root_link

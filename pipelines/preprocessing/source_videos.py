@@ -20,7 +20,7 @@ from pydantic import Field
 from upath import UPath
 
 from pipelines.metadata import AssetResult, column_schema, refusal_table
-from pipelines.operations.guarded_step import guarded_step
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import add_batches
 from pipelines.resources import SourcesResource, WorkspaceResource
 from pipelines.web.locations import root_link

@@ -14,8 +14,8 @@ from upath import UPath
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
 from pipelines.metadata import AssetResult, build_reason
-from pipelines.operations.guarded_step import guarded_step
 from pipelines.operations.instance import GPU_POOL
+from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.operations.settings import OperationsSettings
 from pipelines.partitions import training_runs
 from pipelines.preprocessing.dataset import dataset

@@ -20,8 +20,8 @@ from starlette.routing import Mount, Route
 from upath import UPath
 
 from evaluation.comparison.baseline_runs import BASELINES_FOLDER
-from pipelines.cli.app import OUTPUTS_NAME
-from pipelines.cli.demo import DEMO_FOLDER
+from pipelines.cli.evaluation.app import OUTPUTS_NAME
+from pipelines.cli.operations.demo import DEMO_FOLDER
 from pipelines.web.locations import FILES, PICTURES
 from preprocessing.orchestration.reprocessing import PLAN_FOLDER
 from preprocessing.sources.stored_catalog import CATALOG_FOLDER

@@ -61,7 +61,7 @@ CANVAS_SIDE_PX: Final = CANVAS_CROPS * CROP_SIDE_PX
 CAMERA_FIELD_OF_VIEW_DEGREES: Final = 63.0  # vertical, FaceGeometry's default
 CAMERA_FOCAL_PX: Final = CANVAS_SIDE_PX / 2 / float(np.tan(np.radians(CAMERA_FIELD_OF_VIEW_DEGREES / 2)))
 # Midpoint of the eyeballs in the matrix's coordinates, and our centimetres per unit of theirs: least squares
-# against the ground truth of the demo corpus (`benchmarks.landmarker_agreement` repeats the fit).
+# against the ground truth of the demo corpus (repeated by `benchmarks.preprocessing.landmarker_agreement`).
 HEAD_ORIGIN_CM: Final = (0.0, 2.98, 2.13)
 CENTIMETRES_PER_UNIT: Final = 0.945
 

@@ -23,9 +23,9 @@ from upath import UPath
 from preprocessing.orchestration.steps import PreprocessingSettings
 from storage.fingerprint import JsonValue, to_json_value
 from storage.integrity.faults import Fault
+from storage.integrity.sealed_json import is_sealed, read_sealed, sealed
 from storage.objects import read_bytes, write_bytes
 from storage.root import scratch_directory
-from storage.sealed_json import is_sealed, read_sealed, sealed
 from storage.settings import Settings, SettingsError
 
 SETTINGS_LOCATION: Final = "operations/settings.json"

@@ -24,9 +24,9 @@ from preprocessing.orchestration.steps import (
 )
 from preprocessing.sources.stored_catalog import count_missing, load_batches
 from storage.integrity.faults import Fault
+from storage.integrity.sealed_json import is_sealed, read_sealed, sealed
 from storage.objects import is_local, read_bytes, write_bytes
 from storage.publishing import Published, current
-from storage.sealed_json import is_sealed, read_sealed, sealed
 from weights.resolve import ResolvedWeights
 
 PLAN_FIELDS: Final = ("name", "batches", "changes")

@@ -16,11 +16,11 @@ from storage.gc.findings import Finding, Layout, RetentionWindow, Unreferenced
 from storage.gc.scratch import last_used
 from storage.gc.survey import Build, take_survey
 from storage.gc.unreferenced import Roots, find_kept
+from storage.integrity.verified import memory_path
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import entries, extent, local_extent, remove_directory, remove_file
 from storage.printable import printable
 from storage.root import scratch_directory
-from storage.verified import memory_path
 
 logger = logging.getLogger(__name__)
 

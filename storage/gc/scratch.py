@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from storage.atomic import PARTIAL_OWNER, is_alive
 from storage.build_directory import inputs_path, lock_if_free, lock_path
+from storage.integrity.verified import VERIFIED
 from storage.objects import Extent, local_extent
-from storage.verified import VERIFIED
 
 WORK_NAME: Final = re.compile(r"[0-9a-f]{16}")
 LEFTOVER_NAME: Final = re.compile(r"([0-9a-f]{16})\.(discarded|inputs\.json)")

@@ -15,12 +15,12 @@ from storage.atomic import PARTIAL_MARK
 from storage.gc.survey import BUILD_NAME, CONTENT_DIGITS, THREADS
 from storage.integrity.faults import NOTHING, Fault
 from storage.integrity.quarantine import missing_builds, quarantined_builds
+from storage.integrity.sealed_json import is_sealed, sealed
+from storage.integrity.suspect import SUSPECT_NAME, why_suspect
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import entries, files, is_local, read_bytes
 from storage.pointer import CURRENT_NAME, read_pointer
 from storage.publishing import ASSETS
-from storage.sealed_json import is_sealed, sealed
-from storage.suspect import SUSPECT_NAME, why_suspect
 
 NAME_DIGITS: Final = 16  # of the fingerprint, at the start of a build's name
 REMOVE: Final = "remove it"

@@ -15,11 +15,11 @@ from upath import UPath
 from storage.integrity.builds import BuildsFound, PartitionFound, name_of
 from storage.integrity.faults import Fault
 from storage.integrity.quarantine import set_aside
+from storage.integrity.suspect import mark_suspect
 from storage.objects import exists
 from storage.pointer import CURRENT_NAME, point_to
 from storage.printable import printable
 from storage.publishing import ASSETS
-from storage.suspect import mark_suspect
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import Any, Final
 from upath import UPath
 
 from storage.integrity.faults import NOTHING, Fault, Kind, sha256_text
+from storage.integrity.sealed_json import read_sealed, sealed
 from storage.objects import read_bytes, read_sha256, remove_file, write_bytes
-from storage.sealed_json import read_sealed, sealed
 
 PROGRESS_LOCATION: Final = "operations/verify_progress.json"
 SAVE_SECONDS: Final = 5.0

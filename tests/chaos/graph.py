@@ -17,8 +17,8 @@ from evaluation.report.build import ReportSettings, run_report
 from evaluation.suites.control import run_control_evaluation
 from evaluation.suites.lip_sync import run_lip_sync_evaluation
 from evaluation.suites.quality import run_quality_evaluation
-from pipelines.operations.gc import run_gc
-from pipelines.operations.gc_settings import GcSettings
+from pipelines.operations.maintenance.gc import run_gc
+from pipelines.operations.maintenance.gc_settings import GcSettings
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.dataset.joining import DatasetSettings, run_dataset
 from preprocessing.dataset.splits import SplitSettings

@@ -16,7 +16,7 @@ from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.schema import check_array
 from preprocessing.shards import decode_array, decode_sample, encode_array, encode_sample
 from storage.fingerprint import fingerprint
-from storage.sealed_json import sealed, unsealed
+from storage.integrity.sealed_json import sealed, unsealed
 from tests.factories.preprocessing.clips import KEY, random_sample, same
 from training.data.sampling import Order, OrderSettings, World, epoch_order
 

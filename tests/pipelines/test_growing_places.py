@@ -30,8 +30,9 @@ print(json.dumps([[result.exit_code, result.output] for result in results]))
 
 def test_command_is_one_file_and_one_line(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, "pipelines")
-    checkout.add_file("pipelines/cli/greet.py", COMMAND)
-    checkout.add_line("pipelines/cli/main.py", before='"preprocess",', line='    "greet",')
+    checkout.add_file("pipelines/cli/operations/greet.py", COMMAND)
+    entry = '    "greet": "operations",'
+    checkout.add_line("pipelines/cli/main.py", before='"preprocess": "data",', line=entry)
     (_, help_text), greeting, error = checkout.run(RUN)
     assert "greet       Greet NAME." in help_text
     assert greeting == [0, "Hello Ada\n"]

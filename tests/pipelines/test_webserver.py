@@ -12,7 +12,7 @@ from dagster_webserver import cli
 from starlette.types import ASGIApp
 
 from pipelines import webserver
-from pipelines.cli.dev import option, serve_guarded
+from pipelines.cli.operations.dev import option, serve_guarded
 from pipelines.operations.settings import OperationsSettings
 from pipelines.webserver import allowed_names
 from tests.factories.evaluation.asgi import LOCAL, open_websocket, send_request

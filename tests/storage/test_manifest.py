@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from storage.integrity.sealed_json import SEAL, sealed, unsealed
 from storage.manifest import FileRecord, Input, Manifest
-from storage.sealed_json import SEAL, sealed, unsealed
 
 MANIFEST = Manifest(
     asset="clips",

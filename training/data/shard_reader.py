@@ -2,7 +2,7 @@
 
 A sample's members are located by its tar headers (512 bytes per member). Of an array only the requested rows
 are read. Files are read with `pread`, so that forked workers share no state. Data are compared with the
-checksums of their blocks (`storage.block_checksums`), where the shard has any.
+checksums of their blocks (`storage.integrity.block_checksums`), where the shard has any.
 """
 
 import io
@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from preprocessing.schema import MEL_BANDS
 from preprocessing.shards import jpeg_size
-from storage.block_checksums import read_checked, read_checksums
+from storage.integrity.block_checksums import read_checked, read_checksums
 from storage.settings import Settings
 from storage.tar_header import TAR_BLOCK_BYTES, next_header, parse_tar_header, peek_tar_header
 from training.data.batches import CorruptMember

@@ -8,7 +8,7 @@ from typing import Any, Final
 from storage.fingerprint import file_sha256
 from storage.integrity.faults import Fault
 from storage.integrity.reading import Expectation
-from storage.sealed_json import sealed, unsealed
+from storage.integrity.sealed_json import sealed, unsealed
 
 CHECKPOINTS_FOLDER: Final = ".checkpoints"  # starts with a dot, so it is not published
 MANIFEST_NAME: Final = "manifest.json"

@@ -4,7 +4,7 @@ The released layout with the appearance path `warp` (ours), which shows new peop
 
     pdfgc train all --preset small_gpu --device cuda --vgg19-weights vgg19
 
-Time: not measured on a whole run; `benchmarks/train_step.py` measures images per second.
+Time: not measured on a whole run; `benchmarks/training/train_step.py` measures images per second.
 Expected metrics: not measured. Unverified: as `paper`; steps and learning rates are ours,
 G's excepted, which is `paper`'s.
 """

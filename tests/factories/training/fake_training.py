@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from pipelines.metadata import AssetResult
-from pipelines.operations.local_runs import run_job
+from pipelines.operations.runs.local_runs import run_job
 from pipelines.training.launch import ReportIntervals, launch_training
 from storage.root import open_root
 from training.launch.process_group import Ending

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 from upath import UPath
 
-from pipelines.cli import compare, status
+from pipelines.cli.evaluation import compare
 from pipelines.cli.main import main, one_line
+from pipelines.cli.operations import status
 from tests.factories.training.toy_run import publish_weights
 
 

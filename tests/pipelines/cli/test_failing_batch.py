@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.cli.preprocess import PreprocessRequest, retry_lines, run_preprocessing
-from pipelines.operations import local_runs
-from pipelines.operations.local_runs import JobFailedError
+from pipelines.cli.data.preprocess import PreprocessRequest, retry_lines, run_preprocessing
+from pipelines.operations.runs import local_runs
+from pipelines.operations.runs.local_runs import JobFailedError
 from preprocessing.sources import stored_catalog
 from storage import publishing
 

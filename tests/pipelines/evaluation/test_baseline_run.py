@@ -16,12 +16,12 @@ from evaluation.config import EvaluationConfig
 from evaluation.records import MODEL, MetricRecord
 from evaluation.report import summary
 from evaluation.report.summary import EVALUATION_REPORT
-from pipelines.cli.evaluate import run_evaluation
+from pipelines.cli.evaluation.evaluate import run_evaluation
 from pipelines.cli.main import main
 from pipelines.evaluation.baseline_run import NO_REGRESSION, set_baseline_job
 from pipelines.evaluation.report import evaluation_report
-from pipelines.operations import local_runs
-from pipelines.operations.local_runs import JobFailedError
+from pipelines.operations.runs import local_runs
+from pipelines.operations.runs.local_runs import JobFailedError
 from pipelines.partitions import add_training_run
 from pipelines.resources import BaselineResource, WorkspaceResource
 from storage.publishing import Published, current

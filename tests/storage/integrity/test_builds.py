@@ -8,12 +8,12 @@ from upath import UPath
 
 from storage.integrity.builds import examine_builds
 from storage.integrity.faults import Fault
+from storage.integrity.sealed_json import unsealed
+from storage.integrity.suspect import mark_suspect
 from storage.manifest import MANIFEST_NAME
 from storage.pointer import CURRENT_NAME
 from storage.publishing import current, materialise
 from storage.root import open_root
-from storage.sealed_json import unsealed
-from storage.suspect import mark_suspect
 from tests.factories.storage.builds import materialise_small, recipe
 from tests.factories.storage.old_builds import build_other_content, publish_index, supersede
 

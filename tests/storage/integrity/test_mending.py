@@ -8,9 +8,9 @@ from upath import UPath
 from storage.integrity.builds import examine_builds
 from storage.integrity.mending import plan_builds
 from storage.integrity.quarantine import QUARANTINE, set_aside
+from storage.integrity.suspect import why_suspect
 from storage.pointer import CURRENT_NAME, read_pointer
 from storage.root import open_root
-from storage.suspect import why_suspect
 from tests.factories.storage.builds import files_below, killed_at_every_change, materialise_small
 from tests.factories.storage.old_builds import publish_index, supersede
 

@@ -11,7 +11,7 @@ import torch
 from preprocessing.archive import read_members
 from preprocessing.schema import LANDMARK_COUNT
 from preprocessing.shards import decode_array
-from storage.block_checksums import checksums_path
+from storage.integrity.block_checksums import checksums_path
 from storage.tar_header import parse_tar_header
 from tests.factories.training.data import (
     CLIPS,
