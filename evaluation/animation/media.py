@@ -16,6 +16,7 @@ import av
 import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame as SourceFrame
 from av.video.reformatter import VideoReformatter
@@ -34,6 +35,7 @@ from preprocessing.media.container import (
 from preprocessing.media.decoding import DecodeSettings, VideoFrame, decode_sound, open_video
 from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundTrack
+from preprocessing.media.streams import SURVEYED_SECONDS, SoundSurvey
 from preprocessing.media.timeline import PlaceCounter
 from preprocessing.schema import FRAMES_PER_SECOND
 
@@ -171,24 +173,38 @@ def _read_silent_video(path: Path) -> Iterator[VideoFrame]:
 
 
 def _read_sound_file(path: Path) -> NDArray[np.float32]:
-    locks = {"protocol_whitelist": "file", "format_whitelist": ",".join(SOUND_DEMUXERS)}
+    survey = SoundSurvey()
+    with _open_sound_file(path) as container:
+        for frame in _sound_frames(container):
+            survey.add(frame)
+            if survey.seconds > SURVEYED_SECONDS:
+                break
     blocks: list[NDArray[np.float32]] = []
-    try:
-        container = av.open(str(path.absolute()), "r", container_options=locks, metadata_errors="replace")
-    except av.error.FFmpegError as error:
-        raise RefusedVideo("unreadable", "neither a sound file nor a video that can be read") from error
-    with container:
-        if not container.streams.audio:
-            raise RefusedVideo("no_sound", "no sound stream")
-        stream = container.streams.audio[0]
-        MediaLimits().check_headers(container, None)
-        track = SoundTrack(stream_start(stream), blocks.append, MediaLimits())
-        for packet in demux_tolerantly(container, [stream], lambda: None):
-            for frame in decode_tolerantly(packet, lambda: None):
-                if isinstance(frame, AudioFrame):
-                    track.add(frame)
+    with _open_sound_file(path) as container:
+        zero = stream_start(container.streams.audio[0])
+        track = SoundTrack(zero, blocks.append, MediaLimits(), channel=survey.better_channel)
+        for frame in _sound_frames(container):
+            track.add(frame)
         track.finish()
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def _open_sound_file(path: Path) -> InputContainer:
+    locks = {"protocol_whitelist": "file", "format_whitelist": ",".join(SOUND_DEMUXERS)}
+    try:
+        return av.open(str(path.absolute()), "r", container_options=locks, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        raise RefusedVideo("unreadable", "neither a sound file nor a video that can be read") from error
+
+
+def _sound_frames(container: InputContainer) -> Iterator[AudioFrame]:
+    if not container.streams.audio:
+        raise RefusedVideo("no_sound", "no sound stream")
+    MediaLimits().check_headers(container, None)
+    for packet in demux_tolerantly(container, [container.streams.audio[0]], lambda: None):
+        for frame in decode_tolerantly(packet, lambda: None):
+            if isinstance(frame, AudioFrame):
+                yield frame
 
 
 class UnusableInputError(ValueError):

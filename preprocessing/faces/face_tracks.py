@@ -60,7 +60,7 @@ from weights.resolve import ResolvedWeights
 logger = logging.getLogger(__name__)
 
 LIMITS: Final = ("media", "worker")  # settings that do not change what is written of a video within them
-CODE_VERSION: Final = f"7+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"8+mediapipe{MEDIAPIPE_VERSION}"
 
 CANDIDATES_SCHEMA: Final = table_schema(
     column("key", pa.string(), "candidate's key: video, track, first frame"),

@@ -13,22 +13,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import av
 import av.error
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from storage.printable import printable
 
-_AnyStream = TypeVar("_AnyStream", VideoStream, AudioStream)
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]
 else:
@@ -56,8 +54,6 @@ VIDEO_SUFFIXES: Final = frozenset(suffix for suffixes in SUFFIXES_BY_DEMUXER.val
 # Types of top-level boxes that an mp4 or mov file may start with.
 FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"})
 MEDIA_BOXES: Final = frozenset({b"moov", b"mdat", b"moof"})
-SURVEYED_SECONDS: Final = 60.0  # of each of several sound streams
-SILENT_DBFS: Final = -60.0  # of the loudest packet
 # A demuxer that fails this often in a row will not find its way back into the file.
 READ_ERRORS_IN_A_ROW: Final = 100
 
@@ -89,15 +85,6 @@ def failure(error: Exception) -> str:
     """An exception in one line, for a row or a message: its type and its message."""
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-@dataclass(frozen=True)
-class ChosenStreams:
-    """The two streams that are read."""
-
-    video: VideoStream
-    audio: AudioStream
-    note: str = ""  # which were chosen, where the file has more
 
 
 @dataclass(frozen=True)
@@ -163,89 +150,6 @@ def open_media(path: Path) -> InputContainer:
         return av.open(str(path.absolute()), "r", container_options=whitelists, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise _refusal_of_opening(path, error) from error
-
-
-def choose_streams(container: InputContainer) -> ChosenStreams:
-    """One video stream that is no cover picture and one sound stream, of those that can be decoded.
-
-    Where there are several: the one that the file marks as default, then the first; a sound stream that is
-    silent in its first minute comes after one that is not.
-
-    Raises:
-        RefusedVideo: `no_video`, `no_sound`, or `unreadable` where FFmpeg has no decoder.
-    """
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    videos = [stream for stream in container.streams.video if not stream.disposition & pictures]
-    if not videos:
-        raise RefusedVideo("no_video", "no video stream (cover pictures do not count)")
-    if not container.streams.audio:
-        raise RefusedVideo("no_sound", "no sound stream")
-    video = _in_order_of_choice(videos)[0]
-    sounds = _in_order_of_choice(container.streams.audio)
-    audio, levels = sounds[0], dict[int, float]()
-    if len(sounds) > 1:
-        levels = _loudest_dbfs(Path(container.name), [stream.index for stream in sounds])
-        heard = [stream for stream in sounds if levels[stream.index] >= SILENT_DBFS]
-        audio = heard[0] if heard else audio
-    return ChosenStreams(video, audio, _describe_choice([*videos, *sounds], (video, audio), levels))
-
-
-def _in_order_of_choice(streams: Sequence[_AnyStream]) -> list[_AnyStream]:
-    # None for a codec that FFmpeg does not know, although the type stub says otherwise.
-    decodable = [stream for stream in streams if getattr(stream, "codec_context", None) is not None]
-    if not decodable:
-        raise RefusedVideo("unreadable", f"no decoder for {streams[0].type} stream {streams[0].index}")
-    return sorted(decodable, key=lambda stream: not stream.disposition & Disposition.default)
-
-
-def _loudest_dbfs(path: Path, indices: Sequence[int]) -> dict[int, float]:
-    """Level of each sound stream's loudest packet in its first minute; -inf where none can be decoded."""
-    levels = dict.fromkeys(indices, -math.inf)
-    with open_media(path) as container:
-        streams = [container.streams[index] for index in indices]
-        for packet in demux_tolerantly(container, streams, lambda: None):
-            stamp = packet.pts if packet.dts is None else packet.dts
-            start = float(stream_start(packet.stream)) if isinstance(packet.stream, AudioStream) else 0.0
-            if stamp is not None and float(stamp * packet.time_base) - start > SURVEYED_SECONDS:
-                break
-            for frame in decode_tolerantly(packet, lambda: None):
-                if isinstance(frame, AudioFrame):
-                    level = _level_dbfs(frame)
-                    levels[packet.stream_index] = max(levels[packet.stream_index], level)
-    return levels
-
-
-def _level_dbfs(frame: AudioFrame) -> float:
-    """Root mean square of a frame's samples, all channels, relative to full scale."""
-    samples = np.asarray(frame.to_ndarray())
-    unsigned = frame.format.name.startswith("u8")
-    scale = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}.get(frame.format.name.removesuffix("p"), 1.0)
-    values = np.nan_to_num(samples.astype(np.float64)) / scale - (1.0 if unsigned else 0.0)
-    return 10.0 * math.log10(max(float((values**2).mean()), 1e-12)) if values.size else -math.inf
-
-
-def _describe_choice(
-    streams: Sequence[VideoStream | AudioStream],
-    chosen: tuple[VideoStream, AudioStream],
-    levels: Mapping[int, float],
-) -> str:
-    """Which streams are read and which are not, for the catalog; empty if there is no choice."""
-    if len(streams) == len(chosen):
-        return ""
-
-    def describe(stream: VideoStream | AudioStream) -> str:
-        is_silent = levels.get(stream.index, 0.0) < SILENT_DBFS
-        marks = [
-            str(stream.metadata.get("language", "")),
-            "default" if stream.disposition & Disposition.default else "",
-            "silent" if is_silent else "",
-        ]
-        return " ".join(filter(None, [stream.type, str(stream.index), *marks]))
-
-    read = ", ".join(describe(stream) for stream in chosen)
-    indices = {stream.index for stream in chosen}
-    others = ", ".join(describe(stream) for stream in streams if stream.index not in indices)
-    return f"reads {read}; not {others}"
 
 
 def stream_start(stream: VideoStream | AudioStream) -> Fraction:

@@ -29,7 +29,6 @@ from preprocessing.media.colour import to_rgb
 from preprocessing.media.container import (
     AnyPacket,
     RefusedVideo,
-    choose_streams,
     decode_tolerantly,
     demux_tolerantly,
     display_geometry,
@@ -40,6 +39,7 @@ from preprocessing.media.damage import REPORT_ERRORS, DamageMonitor, Judgement
 from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundSink, SoundTrack
 from preprocessing.media.stamps import DisplayOrder, PartSplicer
+from preprocessing.media.streams import choose_streams
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from preprocessing.worker_limits import note_progress
@@ -111,7 +111,11 @@ class DecodedVideo:
             raise
         video, audio = self._streams.video, self._streams.audio
         self._zero = timeline_zero(stream_start(video), stream_start(audio))
-        self._sound = None if on_sound is None else SoundTrack(self._zero, on_sound, limits)
+        self._sound = (
+            None
+            if on_sound is None
+            else SoundTrack(self._zero, on_sound, limits, channel=self._streams.channel)
+        )
         self._reformatter = VideoReformatter()
         self._counter = PlaceCounter()
         self._displayed: _Displayed | None = None
@@ -161,7 +165,7 @@ class DecodedVideo:
         for packet in demux_tolerantly(self._container, streams, self._note_lost_packets):
             note_progress()
             self._splicer.splice(packet)
-            if packet.stream_index == self._streams.video.index:
+            if packet.stream.index == self._streams.video.index:
                 yield from self._decode_pictures(packet)
             elif self._sound is not None:
                 for frame in decode_tolerantly(packet, self._note_damage):
@@ -310,14 +314,13 @@ def decode_sound(path: Path, settings: DecodeSettings) -> NDArray[np.float32]:
         streams = choose_streams(container)
         limits.check_headers(container, streams.video)
         streams.audio.codec_context.thread_count = settings.threads
-        sound = SoundTrack(
-            timeline_zero(stream_start(streams.video), stream_start(streams.audio)), blocks.append, limits
-        )
+        zero = timeline_zero(stream_start(streams.video), stream_start(streams.audio))
+        sound = SoundTrack(zero, blocks.append, limits, channel=streams.channel)
         splicer = PartSplicer(container.format.name, streams.video.index)
         # With the video's packets, so that joined parts are put at the same place as there.
         for packet in demux_tolerantly(container, [streams.video, streams.audio], _ignore_damage):
             splicer.splice(packet)
-            if packet.stream_index != streams.audio.index:
+            if packet.stream.index != streams.audio.index:
                 continue
             for frame in decode_tolerantly(packet, _ignore_damage):
                 if isinstance(frame, AudioFrame):

@@ -7,6 +7,7 @@ from typing import Final, cast
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
 from numpy.typing import NDArray
 
 from preprocessing.media.limits import MediaLimits
@@ -28,18 +29,28 @@ class SoundTrack:
     Stereo and 5.1 are mixed down with weights that sum to at most 1, so that nothing clips
     (libswresample's matrix normalised by `rematrix_maxval`; the low-frequency channel is dropped).
 
+    Args:
+        zero: the timeline's zero on the file's clock, seconds.
+        sink: takes the samples.
+        limits: of the duration.
+        channel: of stereo sound, to be read alone; None: the mono mix.
+
     Attributes:
         delivered_samples: samples given to the sink so far.
         recorded: [start, end) of the sound so far that was decoded, in samples; the rest are zeros put in.
     """
 
-    def __init__(self, zero: Fraction, sink: SoundSink, limits: MediaLimits) -> None:
+    def __init__(
+        self, zero: Fraction, sink: SoundSink, limits: MediaLimits, channel: int | None = None
+    ) -> None:
         self.delivered_samples = 0
         self.recorded: list[tuple[int, int]] = []
         self._zero = zero
+        self._channel = channel
         self._limits = limits
         self._sink = sink
         self._resampler: av.AudioResampler | None = None
+        self._reads_alone = False  # the run's channel
         self._format: tuple[str, str, int] | None = None
         self._run_start = Fraction(0)  # timeline seconds
         self._run_samples = 0  # since the run's start, at the source's rate
@@ -77,8 +88,10 @@ class SoundTrack:
         self._pad_until(minimum_samples)
 
     def _open_run(self, start: Fraction, sound_format: tuple[str, str, int]) -> None:
+        self._reads_alone = self._channel is not None and AudioLayout(sound_format[1]).nb_channels == 2
+        layout = sound_format[1] if self._reads_alone else "mono"
         self._resampler = av.AudioResampler(
-            format="flt", layout="mono", rate=SAMPLE_RATE_HZ, options={"rematrix_maxval": "1.0"}
+            format="flt", layout=layout, rate=SAMPLE_RATE_HZ, options={"rematrix_maxval": "1.0"}
         )
         self._format, self._run_start, self._run_samples = sound_format, start, 0
         self._limits.check_seconds(start)  # what lies before it is filled with zeros
@@ -98,6 +111,8 @@ class SoundTrack:
 
     def _deliver(self, resampled: AudioFrame) -> None:
         samples = np.asarray(resampled.to_ndarray(), np.float32).reshape(-1)
+        if self._reads_alone:
+            samples = samples[self._channel :: 2]  # packed
         dropped = min(self._overlap_samples, len(samples))
         self._overlap_samples -= dropped
         self._buffer.append(samples[dropped:])

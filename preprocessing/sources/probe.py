@@ -20,10 +20,8 @@ from pydantic import Field
 from preprocessing.media.colour import Colour
 from preprocessing.media.container import (
     AnyPacket,
-    ChosenStreams,
     DisplayGeometry,
     RefusedVideo,
-    choose_streams,
     demux_known,
     display_geometry,
     find_truncation,
@@ -31,10 +29,11 @@ from preprocessing.media.container import (
     stream_start,
 )
 from preprocessing.media.limits import MediaLimits
+from preprocessing.media.streams import ChosenStreams, choose_streams
 from preprocessing.worker_limits import WorkerLimits, note_progress
 from storage.settings import Settings
 
-PROBE_VERSION: Final = 3  # raise it when the probe judges differently: known files are probed again
+PROBE_VERSION: Final = 4  # raise it when the probe judges differently: known files are probed again
 
 
 class ProbeSettings(Settings):
@@ -75,7 +74,7 @@ class SourceFacts:
     channels: int
     video_start_seconds: float
     audio_start_seconds: float
-    reading: str = ""  # what is special about how it is read: streams chosen of several, colours mapped
+    reading: str = ""  # what is special about how it is read: streams or a channel of several, colours mapped
 
 
 def probe(path: Path, settings: ProbeSettings) -> SourceFacts:
@@ -119,7 +118,7 @@ def _demux(container: InputContainer, streams: ChosenStreams, limits: MediaLimit
 
 def _note_packet(packet: AnyPacket, streams: ChosenStreams, demuxed: _Demuxed) -> None:
     time_base = packet.time_base
-    is_video = packet.stream_index == streams.video.index
+    is_video = packet.stream.index == streams.video.index
     if is_video and demuxed.geometry is None:
         demuxed.geometry = _first_geometry(packet, streams)
     stamp = packet.dts if packet.pts is None else packet.pts

@@ -109,3 +109,9 @@ def test_truncated_still_is_an_error(tmp_path: Path) -> None:
         read_still(tmp_path / "cut.png")
     (tmp_path / "text.png").write_text("no picture")
     assert read_still(tmp_path / "text.png") is None
+
+
+def test_sound_file_out_of_phase_is_read_from_one_channel(tmp_path: Path) -> None:
+    tone = np.sin(2 * np.pi * 300 * np.arange(16_000) / 16_000).astype(np.float32) / 2
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, -tone], axis=1), 16_000)
+    assert read_sound(tmp_path / "a.wav") == pytest.approx(tone, abs=1e-3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.media.decoding import DecodeSettings, open_video
+from preprocessing.media.decoding import DecodeSettings, decode_sound, open_video
 from preprocessing.sources.probe import ProbeSettings, probe
 from tests.factories.preprocessing.media import AAC, X264, run_ffmpeg
 
@@ -67,3 +67,27 @@ def test_picture_that_is_default_is_read(tmp_path: Path, default: int) -> None:
     assert (brightness > 200) == (default == 1)
     said = probe(path, ProbeSettings()).reading
     assert said == f"reads video {default} default, audio 2 default; not video {1 - default}"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        (1.0, -1.0, "reads channel 1 of audio 1, whose two are out of phase"),
+        (0.5, -0.8, "reads channel 2 of audio 1, whose two are out of phase"),
+        (1.0, 1.0, ""),
+        (1.0, 0.0, ""),
+    ],
+    ids=["out of phase", "louder second", "in phase", "one channel"],
+)
+def test_sound_out_of_phase_is_read_from_one_channel(
+    tmp_path: Path, left: float, right: float, said: str
+) -> None:
+    path = tmp_path / "a.mp4"
+    picture = ffmpeg.input("color=black:s=64x64:r=25:d=2", f="lavfi")
+    tone = ffmpeg.input(f"aevalsrc={left}*sin(1885*t)/2|{right}*sin(1885*t)/2:s=44100:d=2", f="lavfi")
+    run_ffmpeg(ffmpeg.output(picture, tone, str(path), **X264, **AAC))
+    expected = abs(left if abs(left) >= abs(right) else right) if said else (left + right) / 2
+    for sound in (read(path)[1], decode_sound(path, DecodeSettings())):
+        level = float(np.sqrt(np.mean(sound[8_000:24_000] ** 2)))
+        assert level == pytest.approx(expected / 2 / np.sqrt(2), rel=0.03)
+    assert probe(path, ProbeSettings()).reading == said
