@@ -1,8 +1,11 @@
 """What an asset returns and shows in the UI: counts, refusals, costs, columns."""
 
+import html
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow as pa
@@ -11,7 +14,9 @@ from dagster import MaterializeResult, MetadataValue, TableColumn, TableSchema
 from pipelines.web.locations import build_link
 from preprocessing.orchestration.chosen_settings import Changes
 from preprocessing.orchestration.costs import StepCost, step_cost
+from preprocessing.orchestration.refusals import Refusal
 from storage.fingerprint import DIGEST_DIGITS
+from storage.printable import display_text
 from storage.publishing import Published
 
 # Dagster recognises only the bare class as an annotation; type checkers need its parameter.
@@ -21,6 +26,7 @@ else:
     AssetResult = MaterializeResult
 
 REASONS_SHOWN: Final = 4
+REFUSED_SHOWN: Final = 20
 ROWS: Final = {
     "face_tracks": "candidates",
     "clips": "candidates",
@@ -35,8 +41,11 @@ ROWS: Final = {
 UNITS: Final = {"bytes": "size (bytes)", "seconds_of_video": "duration (s)", "hours": "duration (h)"}
 
 
-def published_metadata(published: Published) -> dict[str, Any]:
-    """Metadata of a published build: why it was built, counts, refusals, costs, location."""
+def published_metadata(published: Published, refused: Iterable[Refusal] = ()) -> dict[str, Any]:
+    """Metadata of a published build: why it was built, counts, refusals, costs, location.
+
+    The first of `refused` are listed.
+    """
     manifest = published.manifest
     metadata: dict[str, Any] = {"build": build_reason(published)}
     if (rows := manifest.counts.get(ROWS.get(manifest.asset, ""))) is not None:
@@ -48,6 +57,7 @@ def published_metadata(published: Published) -> dict[str, Any]:
         metadata["refused share"] = rounded(cost.refused_share)
     if metadata["refused"]:
         metadata["refusals by reason"] = refusal_table(manifest.refusals)
+    metadata |= first_refused(refused)
     return metadata | _costs(cost) | location_metadata(published)
 
 
@@ -112,6 +122,36 @@ def refusal_table(refusals: Mapping[str, int]) -> MetadataValue:
     rows = sorted(refusals.items(), key=lambda item: (-item[1], item[0]))
     lines = ["| reason | count |", "|---|---:|", *(f"| {reason} | {count} |" for reason, count in rows)]
     return MetadataValue.md("\n".join(lines))
+
+
+def first_refused(refused: Iterable[Refusal]) -> dict[str, MetadataValue]:
+    """A table of the first refused: file, time, reason, score against the bound."""
+    first = [*islice(refused, REFUSED_SHOWN)]
+    if not first:
+        return {}
+    lines = [
+        f"| {_cell(each.file)} | {_time(each)} | {_cell(each.reason)} | {_number(each.score)} | "
+        f"{_number(each.bound)} | {_cell(each.unit or each.detail)} |"
+        for each in first
+    ]
+    head = ["| file | time | reason | score | bound | |", "|---|---:|---|---:|---:|---|"]
+    all_of_them = f"pdfgc refused --step {first[0].step}"
+    more = [f"\nThe first {REFUSED_SHOWN}; all: `{all_of_them}`."] if len(first) == REFUSED_SHOWN else []
+    return {"refused, the first": MetadataValue.md("\n".join([*head, *lines, *more]))}
+
+
+def _time(refusal: Refusal) -> str:
+    return "" if refusal.start_seconds is None else f"{refusal.start_seconds:.2f} s"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a Markdown table, with nothing that Markdown or HTML would read."""
+    escaped = html.escape(display_text(text), quote=False)
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escaped)
 
 
 def column_schema(schema: pa.Schema) -> TableSchema:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "export": "training",
     "gc": "operations",
     "preprocess": "data",
+    "refused": "data",
     "repair": "operations",
     "score": "evaluation",
     "settings": "operations",

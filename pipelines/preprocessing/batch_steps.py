@@ -26,6 +26,7 @@ from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import PreprocessingResource, WorkspaceResource
 from preprocessing.orchestration.chosen_settings import changes_between, keep_for_batch, read_chosen
+from preprocessing.orchestration.refusals import refusals_of_build
 from preprocessing.orchestration.steps import (
     OPTIONAL_STEPS,
     STEPS,
@@ -75,7 +76,7 @@ def _step_asset(name: str) -> AssetsDefinition:
         builds = BatchBuilds(root, key, settings)
         return AssetResult(
             metadata=step_pictures(builds, name)
-            | published_metadata(published)
+            | published_metadata(published, refusals_of_build(root, published))
             | settings_metadata(changes_between(deployed_settings, settings)),
             check_results=run_checks(STEP_CHECKS.get(name, ()), builds),
             data_version=DataVersion(published.manifest.content_digest),

@@ -13,7 +13,7 @@ from dagster import MetadataValue
 from pipelines.preprocessing.batch_builds import BatchBuilds
 from pipelines.web.locations import PICTURES, build_location, picture_at
 from preprocessing.clips.store import read_clip_table
-from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
+from preprocessing.pictures.anchor_sheet import draw_anchor_sheet, draw_refused_anchor_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet
 from preprocessing.pictures.histograms import (
     draw_clip_scores,
@@ -24,6 +24,7 @@ from preprocessing.pictures.histograms import (
 )
 from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet
+from preprocessing.pictures.refused_sheet import draw_refused_sheet
 from storage.fingerprint import DIGEST_DIGITS, fingerprint
 from storage.objects import entries, write_bytes
 from storage.publishing import Published
@@ -52,6 +53,10 @@ DRAWINGS: Final[Mapping[str, Mapping[str, tuple[tuple[str, ...], Draw]]]] = {
             lambda builds: draw_clip_scores(builds.folder("clips"), builds.settings.clips),
         ),
         "refusals": (("clips",), _draw_refusals),
+        "refused, nearest to the bound": (
+            ("clips", "face_tracks"),
+            lambda builds: draw_refused_sheet(builds.folder("clips"), builds.folder("face_tracks")),
+        ),
     },
     "pose_labels": {
         "head axes": (
@@ -79,6 +84,12 @@ DRAWINGS: Final[Mapping[str, Mapping[str, tuple[tuple[str, ...], Draw]]]] = {
                 builds.folder("clips"), builds.folder("eye_anchors"), builds.settings.eye_anchors
             ),
         ),
+        "refused, nearest to the bound": (
+            ("clips", "eye_anchors"),
+            lambda builds: draw_refused_anchor_sheet(
+                builds.folder("clips"), builds.folder("eye_anchors"), builds.settings.eye_anchors
+            ),
+        ),
     },
 }
 
@@ -89,7 +100,7 @@ def step_pictures(builds: BatchBuilds, step: str) -> dict[str, MetadataValue]:
     for title, (reads, draw) in DRAWINGS.get(step, {}).items():
         contents = [builds.published(name).manifest.content_digest for name in reads]
         digest = fingerprint([contents, builds.settings])[:DIGEST_DIGITS]
-        name = f"{title.replace(' ', '_')}-{digest}.jpg"
+        name = f"{title.replace(',', '').replace(' ', '_')}-{digest}.jpg"
         location = f"{PICTURES}/{step}/{builds.batch}/{name}"
         if not (builds.root / location).exists():
             write_bytes(builds.root / location, draw(builds))

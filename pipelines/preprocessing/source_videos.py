@@ -19,11 +19,12 @@ from dagster import (
 from pydantic import Field
 from upath import UPath
 
-from pipelines.metadata import AssetResult, column_schema, refusal_table
+from pipelines.metadata import AssetResult, column_schema, first_refused, refusal_table
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import add_batches
 from pipelines.resources import SourcesResource, WorkspaceResource
 from pipelines.web.locations import root_link
+from preprocessing.orchestration.refusals import catalog_refusals
 from preprocessing.sources.catalog import CATALOG_SCHEMA
 from preprocessing.sources.remote import SourcePath, is_folder, source_path
 from preprocessing.sources.stored_catalog import (
@@ -72,6 +73,7 @@ def scan_metadata(instance: DagsterInstance, root: UPath, report: SourceReport) 
         "accepted": catalog.num_rows - sum(refusals.values()),
         "refused": sum(refusals.values()),
         "refusals by reason": refusal_table(refusals),
+        **first_refused(catalog_refusals(root)),
         "watched folders": MetadataValue.md("\n".join(f"- {display_text(folder)}" for folder in folders)),
         "files listed": report.files_found,
         "files read": report.files_read,

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from preprocessing.anchors.bounds import ANCHOR_BOUNDS
 from preprocessing.anchors.eye_swap import EyeSwapSettings, swap_eyes
 from preprocessing.anchors.pairs import EyeState, PairSettings, choose_pairs
 from preprocessing.anchors.verification import AnchorVerifier, BaseFace, EyeTarget, Measured
@@ -301,6 +302,23 @@ def _read_frame(clips: Path, frame: _Frame) -> tuple[NDArray[np.uint8], NDArray[
         raise DamagedClipsError(str(error)) from error
 
 
+def make_composite(
+    clips: Path, base: tuple[ClipRow, int], eyes: tuple[ClipRow, int], settings: EyeAnchorSettings
+) -> bytes:
+    """JPEG of a composite as the step makes it; it keeps those of accepted anchors alone.
+
+    Args:
+        clips: folder of the step `clips`.
+        base: v2: its clip and frame.
+        eyes: v1: its clip and frame.
+        settings: that the anchors were made with.
+    """
+    empty = np.zeros(0, np.float32)
+    frames = [_Frame(clip, frame, empty, empty, empty) for clip, frame in (base, eyes)]
+    (picture, landmarks_px), donor = (_read_frame(clips / CLIPS_TAR, frame) for frame in frames)
+    return encode_jpeg(swap_eyes(picture, landmarks_px, *donor, settings.swap), settings.jpeg_quality)
+
+
 def _row(base: ClipRow, base_frame: int, eyes: _Frame | None) -> dict[str, Any]:
     return {
         "key": base.key,
@@ -325,12 +343,10 @@ def refusal(measured: Measured | None, settings: EyeAnchorSettings) -> str:
     """The reason of the first bound exceeded; empty if there is none."""
     if measured is None:
         return "no_face"
-    if measured.rest_error_px > settings.maximum_rest_error_px:
-        return "rest_of_face_moved"
-    if measured.blink_error > settings.maximum_blink_error:
-        return "blink_differs"
-    if measured.gaze_error_rad > settings.maximum_gaze_error_rad:
-        return "gaze_differs"
+    errors, values = asdict(measured), settings.model_dump()
+    for bound in ANCHOR_BOUNDS:
+        if bound.fails(errors[bound.score], bound.threshold(values)):
+            return bound.reason
     return ""
 
 

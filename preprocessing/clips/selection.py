@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.archive import ArchiveWriter, Place, read_some_members
+from preprocessing.clips.bounds import BOUNDS, SPEECH
 from preprocessing.clips.listed import SourceOfClips, facts_of_sources, find_segment, of_segment
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
@@ -308,30 +309,15 @@ def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettin
     if not main_face and not settings.keep_other_faces:
         score = row["face_size_px"]
         return {"accepted": False, "reason": "not_the_main_face", "score": score, "threshold": None}
-    below = [
-        ("face_too_small", "face_size_px", settings.minimum_face_size_px),
-        ("blurred", "sharpness", settings.minimum_sharpness),
-        ("too_dark", "brightness", settings.minimum_brightness),
-        ("sound_missing", "recorded_share", settings.minimum_recorded_share),
-        ("mouth_still", "mouth_motion", settings.minimum_mouth_motion),
-        ("silent", "speech_level_dbfs", settings.minimum_speech_level_dbfs),
-    ]
-    if "speech_share" in row:
-        reason = reason_of_missing_speech(row, settings.speech, settings.minimum_speech_level_dbfs)
-        below.append((reason, "speech_share", settings.speech.minimum_share))
-    above = [
-        ("pictures_repeat", "repeated_share", settings.maximum_repeated_share),
-        ("picture_stands", "standing_frames", settings.maximum_standing_frames),
-        ("too_bright", "brightness", settings.maximum_brightness),
-        ("tracker_slipped", "largest_step", settings.maximum_step),
-        ("beyond_the_picture", "outside_share", settings.maximum_outside_share),
-        ("turned_away", "head_angle_rad", settings.maximum_head_angle_rad),
-    ]
-    failed = [bound for bound in below if row[bound[1]] < bound[2]]
-    failed += [bound for bound in above if row[bound[1]] > bound[2]]
-    if failed:
-        reason, name, threshold = failed[0]
-        return {"accepted": False, "reason": reason, "score": row[name], "threshold": float(threshold)}
+    values = settings.model_dump()
+    for bound in BOUNDS:
+        score = row.get(bound.score)
+        if score is None or not bound.fails(score, threshold := bound.threshold(values)):
+            continue
+        reason = bound.reason
+        if bound is SPEECH:
+            reason = reason_of_missing_speech(row, settings.speech, settings.minimum_speech_level_dbfs)
+        return {"accepted": False, "reason": reason, "score": score, "threshold": threshold}
     return {"accepted": True, "reason": "", "score": None, "threshold": None}
 
 

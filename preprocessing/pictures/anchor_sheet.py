@@ -1,30 +1,35 @@
 """Anchor sheets: the frames of the eyes (v1) and of the face (v2), the composite, its errors."""
 
+import heapq
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
+from preprocessing.anchors.bounds import ANCHOR_BOUND_OF_REASON
+from preprocessing.anchors.eye_anchors import (
+    ANCHORS_SCHEMA,
+    ANCHORS_TABLE,
+    ANCHORS_TAR,
+    EyeAnchorSettings,
+    make_composite,
+)
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
 from preprocessing.pictures.drawing import (
     BAD,
     FAINT_INK,
     GOOD,
-    INK,
     MAXIMUM_PICTURE_BYTES,
     PAPER,
-    TEXT_SIZE_PX,
     Cell,
     Line,
     draw_message,
     draw_sheet,
     encode_picture,
-    font,
     open_jpeg,
     spread,
 )
@@ -55,7 +60,7 @@ def draw_anchor_sheet(
     refused: int = 4,
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:
-    """JPEG of anchors beside their source frames; refused ones show the reason instead.
+    """JPEG of anchors beside their source frames; refused ones with the reason.
 
     Args:
         clips: folder of the step `clips`.
@@ -73,9 +78,52 @@ def draw_anchor_sheet(
     chosen += spread(bad, lambda row: row["reason"], refused)
     if not chosen:
         return draw_message(TITLE, f"No pair of frames fits among {len(rows)} clips.", maximum_bytes)
-    by_key = {row.key: row for row in accepted_clips(clips)}
-    cells = [_cell(clips, eye_anchors, by_key, row, settings) for row in chosen]
     title = f"{TITLE}: {len(good)} verified, {len(bad)} refused"
+    return _draw(title, clips, eye_anchors, chosen, settings, maximum_bytes)
+
+
+def draw_refused_anchor_sheet(
+    clips: Path,
+    eye_anchors: Path,
+    settings: EyeAnchorSettings,
+    *,
+    count: int = 8,
+    maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
+) -> bytes:
+    """JPEG of the refused anchors nearest to the bound that they fail.
+
+    Args:
+        clips: folder of the step `clips`.
+        eye_anchors: folder of the step `eye_anchors`.
+        settings: of the anchors; their bounds are printed.
+        count: anchors at most.
+        maximum_bytes: of the JPEG.
+    """
+    rows = pq.read_table(eye_anchors / ANCHORS_TABLE, schema=ANCHORS_SCHEMA).to_pylist()
+    bad = [row for row in rows if row["reason"] in ANCHOR_BOUND_OF_REASON]
+    if not bad:
+        return draw_message(TITLE, "None was refused for a bound.", maximum_bytes)
+    chosen = heapq.nsmallest(count, bad, lambda row: _excess(row, settings))
+    title = f"Refused anchors: the {len(chosen)} nearest to their bound of {len(bad)}"
+    return _draw(title, clips, eye_anchors, chosen, settings, maximum_bytes)
+
+
+def _excess(row: Mapping[str, Any], settings: EyeAnchorSettings) -> float:
+    """Score over the bound that it fails, 1 at the bound."""
+    bound = ANCHOR_BOUND_OF_REASON[row["reason"]]
+    return row[bound.score] / max(bound.threshold(settings.model_dump()), 1e-9)
+
+
+def _draw(
+    title: str,
+    clips: Path,
+    eye_anchors: Path,
+    rows: list[dict[str, Any]],
+    settings: EyeAnchorSettings,
+    maximum_bytes: int,
+) -> bytes:
+    by_key = {row.key: row for row in accepted_clips(clips)}
+    cells = [_cell(clips, eye_anchors, by_key, row, settings) for row in rows]
     return encode_picture(draw_sheet(title, EXPLANATION, cells, COLUMNS), maximum_bytes)
 
 
@@ -88,20 +136,18 @@ def _cell(
 ) -> Cell:
     step = PICTURE_SIDE_PX + GAP_PX
     strip = Image.new("RGB", (3 * step - GAP_PX, PICTURE_SIDE_PX), PAPER)
-    for place, (key, frame) in enumerate(
-        ((row["eyes_key"], row["eyes_frame"]), (row["key"], row["base_frame"]))
-    ):
-        jpeg = read_clip(clips, by_key[key]).frames_jpeg[frame]
-        strip.paste(_small(open_jpeg(jpeg)), (place * step, 0))
+    base, eyes = (by_key[row["key"]], row["base_frame"]), (by_key[row["eyes_key"]], row["eyes_frame"])
     if row["accepted"]:
-        members = read_members(eye_anchors / ANCHORS_TAR, Place(row["offset_bytes"], row["size_bytes"]))
-        last = _small(open_jpeg(members["jpg"]))
+        place = Place(row["offset_bytes"], row["size_bytes"])
+        composite = read_members(eye_anchors / ANCHORS_TAR, place)["jpg"]
     else:
-        reason: str = row["reason"]
-        last = _refusal(REASONS.get(reason, reason))
-    strip.paste(last, (2 * step, 0))
+        composite = make_composite(clips, base, eyes, settings)
+    frames = [read_clip(clips, clip).frames_jpeg[frame] for clip, frame in (eyes, base)]
+    for number, jpeg in enumerate((*frames, composite)):
+        strip.paste(_small(open_jpeg(jpeg)), (number * step, 0))
     colour = GOOD if row["accepted"] else BAD
-    names = Line(f"eyes {row['eyes_identity']} | face {row['identity']}", FAINT_INK)
+    reason = "" if row["accepted"] else f"{REASONS.get(row['reason'], row['reason'])}; "
+    names = Line(f"{reason}eyes {row['eyes_identity']} | face {row['identity']}", FAINT_INK)
     return Cell(strip, (Line(_errors(row, settings), colour), names))
 
 
@@ -121,12 +167,3 @@ def _small(image: Image.Image) -> Image.Image:
     margin = CROP_SIDE_PX // 8
     box = (margin, 0, CROP_SIDE_PX - margin, CROP_SIDE_PX - 2 * margin)
     return image.resize((PICTURE_SIDE_PX, PICTURE_SIDE_PX), Image.Resampling.LANCZOS, box)
-
-
-def _refusal(reason: str) -> Image.Image:
-    image = Image.new("RGB", (PICTURE_SIDE_PX, PICTURE_SIDE_PX), (235, 232, 230))
-    draw = ImageDraw.Draw(image)
-    middle = PICTURE_SIDE_PX / 2
-    draw.text((middle, middle - 10), "refused:", fill=BAD, font=font(TEXT_SIZE_PX), anchor="mm")
-    draw.text((middle, middle + 8), reason, fill=INK, font=font(TEXT_SIZE_PX), anchor="mm")
-    return image
