@@ -14,8 +14,9 @@ from upath import UPath
 
 from evaluation.generation.files import GENERATED_VIDEOS
 from evaluation.records import MODEL, write_records
+from evaluation.report.first_screen import build_first_screen
 from evaluation.report.matrix import build_matrices, is_matrix_cell
-from evaluation.report.page import Fact, Overview, ReportPage, ReportSection, UnmeasuredMetric, render
+from evaluation.report.page import Fact, Overview, ReportPage, ReportSection, UnmeasuredGroup, render
 from evaluation.report.results import Results, derive_results
 from evaluation.report.sources import (
     CONTROL_ASSET,
@@ -40,7 +41,7 @@ from storage.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-CODE_VERSION: Final = "2"
+CODE_VERSION: Final = "3"
 MEGABYTE: Final = 1_000_000
 TEXT_RESERVE_BYTES: Final = MEGABYTE
 """Part of the page's size that is not available to videos; a report of 200 metrics needs about half of it."""
@@ -77,6 +78,9 @@ class ReportSettings(Settings):
         description="Maximum size of the page in millions of bytes",
     )
     videos: VideoSettings = VideoSettings()
+    film: VideoSettings = Field(
+        default=VideoSettings(panel_side_px=224), description="Encoding of the first screen's video"
+    )
 
 
 def run_report(root: UPath, run: str, settings: ReportSettings, *, force: bool = False) -> Published:
@@ -97,15 +101,20 @@ def run_report(root: UPath, run: str, settings: ReportSettings, *, force: bool =
 def build_report(sources: RunSources, settings: ReportSettings, folder: Path) -> BuildReport:
     """Write the three files into a folder."""
     results = derive_results(sources.records)
-    videos = encode_videos(sources, settings)
+    matrices = build_matrices(sources.matrix)
+    first = build_first_screen(sources, results, matrices, settings.film)
+    film_bytes = 0 if first.film is None else first.film.bytes_in_page
+    videos = encode_videos(sources, settings, film_bytes)
     overview = build_overview(results)
     page = ReportPage(
-        run=sources.run,
+        title=f"Evaluation of run {sources.run}",
+        subtitle=f"{sources.facts.side_px} px, {sources.plan.where}",
+        first=first,
         facts=_header_facts(sources),
         sources=_source_facts(sources),
         notes=sources.plan.notes,
         overview=overview,
-        matrices=build_matrices(sources.matrix),
+        matrices=matrices,
         cell_tables=build_tables(
             results.select([record for record in results.records if is_matrix_cell(record)]),
             table_per_scorer=False,
@@ -116,6 +125,10 @@ def build_report(sources: RunSources, settings: ReportSettings, folder: Path) ->
         ],
         videos=videos,
         videos_note=_videos_note(sources, len(videos), settings),
+        closing=(
+            f"In the same folder: {REPORT_TABLE} (the value of every video) and {SUMMARY_TABLE} (the means).",
+            f"To compare with another run of the same reenactment plan: pdfgc compare {sources.run} OTHER.",
+        ),
     )
     (folder / REPORT_PAGE).write_text(render(page), "utf-8")
     write_records(folder / REPORT_TABLE, results.records)
@@ -145,18 +158,31 @@ def build_overview(results: Results) -> Overview:
         cells=[
             item for key, item in results.comparisons.items() if key in cell_keys and not item.is_upper_bound
         ],
-        unmeasured=[
-            UnmeasuredMetric(f"{key.metric} ({key.task}, {key.scorer})", reason)
-            for key, summary in results.summaries.items()
-            if key.method == MODEL and summary.mean is None and key not in cell_keys
-            for reason in summary.missing
-        ],
+        unmeasured=group_unmeasured(results),
     )
 
 
-def encode_videos(sources: RunSources, settings: ReportSettings) -> list[ReportVideo]:
-    """Encode videos for the page, alternating between tasks, until a limit is reached."""
-    available = settings.max_page_mb * MEGABYTE - TEXT_RESERVE_BYTES
+def group_unmeasured(results: Results) -> list[UnmeasuredGroup]:
+    """Metrics of the model without any value, by reason, the most frequent first; no matrix cells."""
+    cell_keys = {record.key for record in results.records if is_matrix_cell(record)}
+    by_reason: dict[str, list[str]] = {}
+    for key, summary in results.summaries.items():
+        if key.method == MODEL and summary.mean is None and key not in cell_keys:
+            for reason in summary.missing:
+                by_reason.setdefault(reason, []).append(f"{key.metric} ({key.task}, {key.scorer})")
+    groups = [UnmeasuredGroup(reason, names) for reason, names in by_reason.items()]
+    return sorted(groups, key=lambda group: -len(group.metrics))
+
+
+def encode_videos(sources: RunSources, settings: ReportSettings, film_bytes: int = 0) -> list[ReportVideo]:
+    """Encode videos for the page, alternating between tasks, until a limit is reached.
+
+    Args:
+        sources: The evaluations.
+        settings: With the limits.
+        film_bytes: What the first screen's video takes of the page.
+    """
+    available = settings.max_page_mb * MEGABYTE - TEXT_RESERVE_BYTES - film_bytes
     videos: list[ReportVideo] = []
     for reenactment in alternate_tasks(sources.plan.reenactments)[: settings.max_videos]:
         video = encode_video(sources.folders[GENERATED_VIDEOS], reenactment, settings.videos)

@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, OFFICIAL_PUBLISHED, Summary
+from evaluation.report.first_screen import FirstScreen
+from evaluation.report.key_figures import METHODS as FIRST_METHODS
 from evaluation.report.matrix import ReportMatrix
 from evaluation.report.numbers import (
     ARROWS,
@@ -59,11 +61,11 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class UnmeasuredMetric:
-    """A metric of the model without any value."""
+class UnmeasuredGroup:
+    """Metrics of the model without any value for one reason."""
 
-    name: str
     reason: str
+    metrics: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Overview:
         model_ahead, tied, baseline_ahead: By who is better, without upper bounds and matrix cells.
         upper_bounds: Upper bounds that are ahead of the model.
         cells: All comparisons of matrix cells, without upper bounds.
-        unmeasured: Metrics of the model without any value.
+        unmeasured: Metrics of the model without any value, by reason.
     """
 
     model_ahead: Sequence[BaselineComparison]
@@ -82,7 +84,7 @@ class Overview:
     baseline_ahead: Sequence[BaselineComparison]
     upper_bounds: Sequence[BaselineComparison]
     cells: Sequence[BaselineComparison]
-    unmeasured: Sequence[UnmeasuredMetric]
+    unmeasured: Sequence[UnmeasuredGroup]
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,11 @@ class ReportSection:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """Everything that the page shows."""
+    """Everything that the page shows; `closing` are the last lines of its sources."""
 
-    run: str
+    title: str
+    subtitle: str
+    first: FirstScreen
     facts: Sequence[Fact]
     sources: Sequence[Fact]
     notes: Sequence[str]
@@ -119,6 +123,7 @@ class ReportPage:
     sections: Sequence[ReportSection]
     videos: Sequence[ReportVideo]
     videos_note: str
+    closing: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ def render(page: ReportPage) -> str:
         legend_marker=_legend_marker,
         ahead_marks=(BEATS, AHEAD),
         upper_bound=UPPER_BOUND,
+        first_methods=FIRST_METHODS,
     )
 
 

@@ -25,6 +25,8 @@ from storage.settings import Settings
 GAP_PX: Final = 4
 GAP_GREY: Final = 127  # neutral on light and dark pages
 POSTER_QUALITY: Final = 80
+GENERATED: Final = "generated"
+"""Title of the panel with the generated video."""
 
 
 class VideoSettings(Settings):
@@ -90,7 +92,7 @@ def plan_panels(folder: Path, reenactment: Reenactment) -> tuple[VideoPanel, ...
     else:
         first = VideoPanel("portrait", reenactment.portrait, portrait_path(folder, reenactment.name))
         detail = reenactment.name
-    generated = VideoPanel("generated", detail, video_path(folder, reenactment.name))
+    generated = VideoPanel(GENERATED, detail, video_path(folder, reenactment.name))
     controls: dict[str, list[str]] = {}
     for control in CONTROLS:
         controls.setdefault(reenactment.drivers[control], []).append(control)
@@ -111,30 +113,49 @@ def encode_video(folder: Path, reenactment: Reenactment, settings: VideoSettings
         FileNotFoundError: a file of the reenactment is missing.
     """
     panels = plan_panels(folder, reenactment)
-    frames = min(reenactment.frames, int(settings.max_seconds * FRAMES_PER_SECOND))
+    return encode_panels(reenactment.name, reenactment.task, panels, reenactment.frames, settings)
+
+
+def encode_panels(
+    name: str, task: str, panels: Sequence[VideoPanel], frames: int, settings: VideoSettings
+) -> ReportVideo:
+    """Encode panels side by side, with the audio of the one that is titled `GENERATED`.
+
+    Args:
+        name: Of the video.
+        task: Of the video.
+        panels: From left to right; all are scaled to one square size.
+        frames: Length of the generated video; the page shows less if a panel is shorter.
+        settings: Of the encoder.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+    """
     encode = EncodeSettings(
         constant_rate_factor=settings.constant_rate_factor,
         preset="slow",  # smaller files; the videos are short
         sound_bits_per_second=settings.sound_bits_per_second,
     )
-    sound = _read_audio(video_path(folder, reenactment.name))
+    limit = min(frames, int(settings.max_seconds * FRAMES_PER_SECOND))
+    (generated,) = [panel for panel in panels if panel.title == GENERATED]
+    sound = _read_audio(generated.path)
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "panels.mp4"
-        pictures = list(itertools.islice(_side_by_side(panels, settings.panel_side_px), frames))
+        pictures = list(itertools.islice(_side_by_side(panels, settings.panel_side_px), limit))
         cut = None if sound is None else sound[: len(pictures) * SAMPLES_PER_FRAME]
         write_video(path, pictures, FRAMES_PER_SECOND, cut, settings=encode)
         mp4 = data_uri("video/mp4", path.read_bytes())
     height, width = pictures[0].shape[:2]
     return ReportVideo(
-        name=reenactment.name,
-        task=reenactment.task,
-        panels=panels,
+        name=name,
+        task=task,
+        panels=tuple(panels),
         mp4=mp4,
         poster=_poster(pictures[len(pictures) // 2]),
         width_px=width,
         height_px=height,
         seconds=len(pictures) / FRAMES_PER_SECOND,
-        full_seconds=reenactment.frames / FRAMES_PER_SECOND,
+        full_seconds=frames / FRAMES_PER_SECOND,
     )
 
 

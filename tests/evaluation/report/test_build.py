@@ -19,7 +19,7 @@ from evaluation.report.build import (
 )
 from evaluation.report.sources import read_sources
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_SCHEMA, SUMMARY_TABLE
-from evaluation.report.videos import alternate_tasks, plan_panels
+from evaluation.report.videos import VideoSettings, alternate_tasks, plan_panels
 from storage.publishing import Published
 from storage.root import local_copy
 from tests.factories.evaluation.report import CONTROLS, HOSTILE, publish_evaluations, small_plan
@@ -105,9 +105,9 @@ def test_page_escapes_values(html: str, page: PageReader) -> None:
 
 def test_page_embeds_videos_with_labels(page: PageReader) -> None:
     sources = page.values("video", "src")
-    assert len(sources) == 3
+    assert len(sources) == 1 + 3  # the film of the first screen, then every video
     assert all(source.startswith("data:video/mp4;base64,") for source in sources)
-    assert len(page.values("video", "poster")) == 3
+    assert len(page.values("video", "poster")) == 4
     assert "self-00, from left to right: portrait; generated; ground truth and driver" in page.values(
         "video", "aria-label"
     )
@@ -120,7 +120,7 @@ def test_embedded_video_is_h264_with_audio(page: PageReader, tmp_path: Path) -> 
     import av
 
     path = tmp_path / "video.mp4"
-    path.write_bytes(base64.b64decode(page.values("video", "src")[1].partition(",")[2]))
+    path.write_bytes(base64.b64decode(page.values("video", "src")[2].partition(",")[2]))
     with av.open(str(path)) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         # Portrait, generated and four drivers of 160 px with gaps of 4 px.
@@ -141,8 +141,45 @@ def test_page_lists_metrics_with_a_baseline_ahead(page: PageReader) -> None:
 
 def test_header_names_the_evaluated_run(page: PageReader) -> None:
     text = text_of(page)
-    for value in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 2"):
+    for value in ("default", "defaultaaaaaaaaa", "d" * 16, "test-seed0: 3 videos of 5 people", "report 3"):
         assert value in text
+
+
+def test_first_screen_shows_film_matrix_and_ten_figures(html: str, page: PageReader) -> None:
+    first = html[html.index('<header class="first"') : html.index("</header>")]
+    assert "autoplay muted loop playsinline controls" in first
+    assert first.index("<b>portrait</b>") < first.index("<b>drives lip</b>") < first.index("<b>result</b>")
+    assert first.count('<th scope="row" title=') == 10
+    assert 'class="heat"' in first
+    text = text_of(page)
+    assert (
+        "cross-00: the face of anna, driven by lips and sound of bela, head pose of cleo, gaze and blinks of "
+        "dora, expression of emil; test split, people never trained on"
+    ) in text
+    # Every own cell of the matrix is .8 with gain .9; nothing says how many frames have a face.
+    assert "Follows its driver in head turns (yaw), nods (pitch), mouth by sound, blinks" in text
+    assert "0.1 dB below the still portrait" in text
+
+
+def test_unmeasured_metrics_are_grouped_by_reason(html: str) -> None:
+    group = html[html.index('<ul class="unmeasured">') :]
+    assert "<b>1</b> metric: no syncnet_v2.model was given" in group
+
+
+def test_details_are_folded_with_their_anchors_inside(html: str) -> None:
+    sections = re.findall(
+        r'<details class="fold"><summary><h2 id="[^"]+">[^<]+</h2></summary>\s*<section id="([^"]+)"', html
+    )
+    assert sections == [
+        "overview",
+        "matrix",
+        "control",
+        "lip-sync",
+        "quality",
+        "videos",
+        "sources",
+        "reading",
+    ]
 
 
 def test_page_gives_reasons_for_missing_values(page: PageReader) -> None:
@@ -171,8 +208,10 @@ def test_run_report_is_incremental(published: Published) -> None:
 def test_videos_beyond_the_page_size_are_left_out(tmp_path: Path) -> None:
     root = UPath(tmp_path)
     publish_evaluations(root)
-    # Enough for one video of about 11 kB, not for two.
-    settings = ReportSettings(max_page_mb=(TEXT_RESERVE_BYTES + 18_000) / MEGABYTE)
+    # Enough for one video of about 11 kB beside a film of 12 kB, not for two.
+    settings = ReportSettings(
+        max_page_mb=(TEXT_RESERVE_BYTES + 30_000) / MEGABYTE, film=VideoSettings(panel_side_px=160)
+    )
     published = run_report(root, "default", settings)
     assert published.manifest.counts["videos in the page"] == 1
     html = (local_copy(published.directory) / REPORT_PAGE).read_text("utf-8")

@@ -22,6 +22,7 @@ from evaluation.generation.files import (
     video_path,
 )
 from evaluation.generation.reenactment import Reenactment, ReenactmentPlan, write_plan
+from evaluation.metrics.control.matrix import FOLLOW
 from evaluation.readings.face import MEASURES
 from evaluation.records import (
     COPY_PORTRAIT,
@@ -132,7 +133,7 @@ def quality_records() -> list[MetricRecord]:
 def matrix_cells() -> list[MatrixCell]:
     """0.8 for a driver's own measures, -0.1 for others."""
     return [
-        MatrixCell(method, "mediapipe_mesh", "control", driver, measure, *_cell(control == driver), False, 3)
+        MatrixCell(method, "mediapipe_mesh", FOLLOW, driver, measure, *_cell(control == driver), False, 3)
         for method in (MODEL, COPY_PORTRAIT)
         for driver in CONTROLS
         for measure, control in MEASURES.items()
