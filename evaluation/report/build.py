@@ -71,7 +71,9 @@ SECTIONS: Final = (
 class ReportSettings(Settings):
     """Limits of the report page. Videos beyond them are left out, which the page notes."""
 
-    max_videos: int = Field(default=12, ge=0, description="Maximum number of embedded videos")
+    max_videos: int = Field(
+        default=12, ge=0, description="Maximum number of embedded videos; 0: no film either"
+    )
     max_page_mb: float = Field(
         default=15.0,
         gt=TEXT_RESERVE_BYTES / MEGABYTE,
@@ -102,7 +104,7 @@ def build_report(sources: RunSources, settings: ReportSettings, folder: Path) ->
     """Write the three files into a folder."""
     results = derive_results(sources.records)
     matrices = build_matrices(sources.matrix)
-    first = build_first_screen(sources, results, matrices, settings.film)
+    first = build_first_screen(sources, results, matrices, settings.film if settings.max_videos else None)
     film_bytes = 0 if first.film is None else first.film.bytes_in_page
     videos = encode_videos(sources, settings, film_bytes)
     overview = build_overview(results)

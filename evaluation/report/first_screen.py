@@ -51,14 +51,19 @@ class FirstScreen:
 
 
 def build_first_screen(
-    sources: RunSources, results: Results, matrices: Sequence[ReportMatrix], settings: VideoSettings
+    sources: RunSources, results: Results, matrices: Sequence[ReportMatrix], settings: VideoSettings | None
 ) -> FirstScreen:
-    """The first screen of a run's report; its film is the first cross video, else the first video."""
+    """The first screen of a run's report; its film is the first cross video, else the first video.
+
+    Without `settings` there is no film.
+    """
     figures = FigureBook(results, sources.matrix).figures()
     plan = sources.plan
-    reenactment = next(iter([*plan.of_task("cross"), *plan.reenactments]), None)
-    film = None if reenactment is None else _film(sources, reenactment, settings)
-    caption = "" if reenactment is None else film_caption(reenactment, sources.facts.clips, plan.where)
+    film, caption = None, ""
+    if settings is not None and plan.reenactments:
+        reenactment = next(iter([*plan.of_task("cross"), *plan.reenactments]))
+        film = _film(sources, reenactment, settings)
+        caption = film_caption(reenactment, sources.facts.clips, plan.where)
     return FirstScreen(film, caption, verdict(figures), figures, first_matrix(matrices))
 
 
