@@ -24,6 +24,7 @@ from preprocessing.sources.stored_catalog import SourceSettings
 from storage.printable import HIDDEN, without_secrets
 from storage.settings import Settings, bounds_text, near_names, nested_class, settings_error
 from training.jobs.config import TrainingConfig
+from training.launch.launchers import LaunchSettings
 
 PREFIX: Final = "PDFGC__"
 DELIMITER: Final = "__"
@@ -47,6 +48,7 @@ class DeployedSettings(BaseSettings):
     collection: GcSettings = GcSettings()
     operations: OperationsSettings = OperationsSettings()
     ray: RayResources = RayResources()
+    launch: LaunchSettings = LaunchSettings()
 
 
 SECTIONS: Final = {

@@ -28,6 +28,7 @@ from storage.publishing import Published
 from storage.root import local_copy
 from training.engine.progress import newest_sample, read_held_out_metrics, read_losses
 from training.jobs.stage_run import run_stage
+from training.launch.launchers import LaunchSettings
 from training.stage_catalog import STAGES, StageInfo
 
 
@@ -62,7 +63,12 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
                 info.name,
                 config,
                 lambda job, processes: launch_training(
-                    context, root, job, processes, intervals=_report_intervals()
+                    context,
+                    root,
+                    job,
+                    processes,
+                    intervals=_report_intervals(),
+                    launcher=deployed(LaunchSettings),
                 ),
                 force=workspace.force,
             )

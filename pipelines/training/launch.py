@@ -24,7 +24,7 @@ from upath import UPath
 from pipelines.training.pictures import draw_losses
 from pipelines.web.locations import store_picture
 from training.engine.progress import newest_sample, read_losses
-from training.launch.local_ranks import local_ranks_command
+from training.launch.launchers import LaunchSettings, launch_command
 from training.launch.process_group import CommandFailedError, Ending, run_command
 
 WORKER: Final = "pipelines.training.worker"
@@ -112,6 +112,7 @@ def launch_training(
     worker: str = WORKER,
     ending: Ending | None = None,
     intervals: ReportIntervals | None = None,
+    launcher: LaunchSettings | None = None,
 ) -> None:
     """Train a job in a process group of its own; all its processes have ended when this returns or raises.
 
@@ -119,10 +120,11 @@ def launch_training(
         context: of the asset.
         root: for the pictures of its progress.
         job: file of the `TrainingJob`; the worker writes its files next to it.
-        processes: number of worker processes.
+        processes: number of worker processes on each node.
         worker: module that every process runs.
         ending: how the processes are terminated on a cancel.
         intervals: how often progress is reported.
+        launcher: where they run; default on this machine.
 
     Raises:
         CommandFailedError: training failed; the first line is the reason.
@@ -138,7 +140,7 @@ def launch_training(
         messages = session.message_handler.get_custom_messages
         try:
             run_command(
-                local_ranks_command(processes, worker, str(job)),
+                launch_command(launcher or LaunchSettings(), processes, worker, job),
                 environment={**thread_environment(processes), **session.get_bootstrap_env_vars()},
                 ending=ending,
                 while_running=lambda: monitor.update(messages()),

@@ -1,4 +1,4 @@
-"""The processes of a training job: one, or those that `training.launch.local_ranks` or torchrun started."""
+"""The processes of a training job: one, or those that a launcher of `training.launch` or torchrun started."""
 
 import os
 from collections.abc import Generator
@@ -21,11 +21,17 @@ class DistributedContext:
 
     world: World
     device: torch.device
+    local_rank: int = 0  # on this node
 
     @property
     def is_first(self) -> bool:
         """Whether this is rank 0, which writes and reports."""
         return self.world.rank == 0
+
+    @property
+    def is_first_on_node(self) -> bool:
+        """Whether this is the process that prepares local files for the others of its node."""
+        return self.local_rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module in DDP, where there is more than one process."""
@@ -60,7 +66,7 @@ class DistributedContext:
 def join(device: str) -> Generator[DistributedContext]:
     """Join the process group that the environment describes; leave it on exit.
 
-    `training.launch.local_ranks` names a file for the rendezvous; torchrun, for several machines, a port.
+    The launchers of `training.launch` name a file for the rendezvous; torchrun a port.
 
     Args:
         device: "cpu", "cuda" (the GPU of this process's LOCAL_RANK) or "auto".
@@ -69,7 +75,8 @@ def join(device: str) -> Generator[DistributedContext]:
         ValueError: a GPU is asked for and this machine has none, or fewer than processes.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = choose_device(device, local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if ranks == 1:
@@ -82,7 +89,7 @@ def join(device: str) -> Generator[DistributedContext]:
         world_size=ranks,
     )
     try:
-        yield DistributedContext(World(dist.get_rank(), ranks), chosen)
+        yield DistributedContext(World(dist.get_rank(), ranks), chosen, local_rank)
     finally:
         dist.destroy_process_group()
 

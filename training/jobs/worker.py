@@ -142,9 +142,9 @@ def write_results(work: Path, metrics: Sequence[HeldOutMetric]) -> None:
 def _indexes(root: UPath, distributed: DistributedContext) -> tuple[ClipIndex, ClipIndex | None]:
     """Train and validation clips, the second None where there are none.
 
-    From a bucket, rank 0 copies the shards for all.
+    From a bucket, the first process of each node copies the shards for all of the node.
     """
-    if distributed.is_first:
+    if distributed.is_first_on_node:
         open_current(root, "train")
     distributed.barrier()
     train_index = open_current(root, "train")

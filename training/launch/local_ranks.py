@@ -30,42 +30,55 @@ def local_ranks_command(processes: int, module: str, *arguments: str) -> list[st
     return [sys.executable, "-m", "training.launch.local_ranks", str(processes), module, *arguments]
 
 
-def rank_environment(rank: int, ranks: int, rendezvous: Path) -> dict[str, str]:
-    """Variables of one process; the names are torchrun's where it has one."""
+def rank_environment(
+    rank: int, ranks: int, rendezvous: Path, *, local_rank: int | None = None, interface: str = LOOPBACK
+) -> dict[str, str]:
+    """Variables of one process; the names are torchrun's where it has one.
+
+    Args:
+        rank: of all nodes' processes.
+        ranks: number of processes on all nodes.
+        rendezvous: a file that does not exist yet, or that another rank has just created.
+        local_rank: on this node; default `rank`.
+        interface: network interface that gloo and NCCL bind to.
+    """
     return {
         "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
+        "LOCAL_RANK": str(rank if local_rank is None else local_rank),
         "WORLD_SIZE": str(ranks),
         RENDEZVOUS_VARIABLE: rendezvous.as_uri(),
-        "GLOO_SOCKET_IFNAME": LOOPBACK,
-        "NCCL_SOCKET_IFNAME": LOOPBACK,
+        "GLOO_SOCKET_IFNAME": interface,
+        "NCCL_SOCKET_IFNAME": interface,
     }
 
 
 def run_ranks(command: Sequence[str], ranks: int) -> int:
-    """Run a command once a rank until all have ended, or one fails: then the others are ended.
+    """Run a command once a rank on this machine: `run_until_ended`."""
+    # A new folder, readable by this user alone; a file left by an earlier job would stall the rendezvous.
+    with tempfile.TemporaryDirectory(prefix="pdfgc-ranks-") as folder:
+        rendezvous = Path(folder) / "rendezvous"
+        return run_until_ended(command, [rank_environment(rank, ranks, rendezvous) for rank in range(ranks)])
+
+
+def run_until_ended(command: Sequence[str], environments: Sequence[dict[str, str]]) -> int:
+    """Run a command once for each environment until all have ended, or one fails: then the others are ended.
 
     Returns:
         0, or the exit code of the first that failed; 128 + the signal's number if a signal ended it.
     """
-    # A new folder, readable by this user alone; a file left by an earlier job would stall the rendezvous.
-    with tempfile.TemporaryDirectory(prefix="pdfgc-ranks-") as folder:
-        rendezvous = Path(folder) / "rendezvous"
-        processes: list[subprocess.Popen[bytes]] = []
-        try:
-            for rank in range(ranks):
-                environment = os.environ | rank_environment(rank, ranks, rendezvous)
-                processes.append(subprocess.Popen(command, env=environment))
-            while True:
-                codes = [process.poll() for process in processes]
-                failed = next((code for code in codes if code), None)
-                if failed is not None:
-                    return failed if failed > 0 else 128 - failed
-                if None not in codes:
-                    return 0
-                time.sleep(POLL_SECONDS)
-        finally:
-            _end(processes)
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        processes.extend(subprocess.Popen(command, env=os.environ | variables) for variables in environments)
+        while True:
+            codes = [process.poll() for process in processes]
+            failed = next((code for code in codes if code), None)
+            if failed is not None:
+                return failed if failed > 0 else 128 - failed
+            if None not in codes:
+                return 0
+            time.sleep(POLL_SECONDS)
+    finally:
+        _end(processes)
 
 
 def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
@@ -95,12 +108,18 @@ def main() -> int:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         os.execve(command[0], command, os.environ | alone)  # noqa: S606
 
+    exit_on_sigterm()
+    return run_ranks(command, given.processes)
+
+
+def exit_on_sigterm() -> None:
+    """Leave through `finally` on SIGTERM, so that the ranks are ended."""
+
     def stop(number: int, frame: object) -> NoReturn:
         del frame
-        sys.exit(128 + number)  # through `finally`, which ends the ranks
+        sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
-    return run_ranks(command, given.processes)
 
 
 if __name__ == "__main__":

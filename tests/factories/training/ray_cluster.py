@@ -1,0 +1,91 @@
+"""A Ray cluster of several nodes on this machine."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.factories.pipelines.postgres_server import free_port
+
+RAY: Final = str(Path(sys.executable).with_name("ray"))
+STORE_BYTES: Final = 80_000_000
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A head without cores and nodes with two each; `nodes` are the processes of their raylets."""
+
+    address: str
+    nodes: tuple[psutil.Process, ...]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """For programs that connect to it."""
+        return {"RAY_ADDRESS": self.address}
+
+
+@contextmanager
+def ray_cluster(nodes: int) -> Generator[RayCluster]:
+    """Start a cluster that listens on the loopback interface; end all its processes afterwards."""
+    before = set(psutil.pids())
+    address = f"127.0.0.1:{free_port()}"
+    # Ray's sockets have paths of up to 107 characters, which pytest's folders exceed.
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        try:
+            _start(["--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=0"], folder)
+            raylets: list[psutil.Process] = []
+            for _ in range(nodes):
+                known = {raylet.pid for raylet in _raylets(before)}
+                _start([f"--address={address}", "--num-cpus=2"], folder)
+                raylets += [raylet for raylet in _raylets(before) if raylet.pid not in known]
+            yield RayCluster(address, tuple(raylets))
+        finally:
+            _end(before, folder)
+
+
+def _start(options: list[str], folder: str) -> None:
+    command = [
+        *(RAY, "start", *options, "--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"),
+        *("--disable-usage-stats", "--include-dashboard=false", f"--temp-dir={folder}"),
+    ]
+    result = subprocess.run(
+        [part for part in command if not (part.startswith("--temp-dir") and "--head" not in options)],
+        env=os.environ | {"RAY_DISABLE_IMPORT_WARNING": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr + result.stdout
+
+
+def _raylets(before: set[int]) -> list[psutil.Process]:
+    return [process for process in _ours(before) if process.name() == "raylet"]
+
+
+def _ours(before: set[int]) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["name"]) if process.pid not in before]
+
+
+def _end(before: set[int], folder: str) -> None:
+    """Kill whatever has this cluster's folder in its command line, and the workers of its raylets."""
+    ours: list[psutil.Process] = []
+    for process in _ours(before):
+        try:
+            command = " ".join(process.cmdline())
+            if folder in command:
+                ours += [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            continue
+    for process in ours:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(ours, timeout=30)
