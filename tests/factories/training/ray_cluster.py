@@ -1,6 +1,5 @@
 """A Ray cluster of several nodes on this machine."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -39,29 +38,24 @@ def ray_cluster(nodes: int) -> Generator[RayCluster]:
     # Ray's sockets have paths of up to 107 characters, which pytest's folders exceed.
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:
-            _start(["--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=0"], folder)
+            port = f"--port={address.rpartition(':')[2]}"
+            _start(["--head", port, "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}"])
             raylets: list[psutil.Process] = []
             for _ in range(nodes):
                 known = {raylet.pid for raylet in _raylets(before)}
-                _start([f"--address={address}", "--num-cpus=2"], folder)
+                _start([f"--address={address}", "--num-cpus=2"])
                 raylets += [raylet for raylet in _raylets(before) if raylet.pid not in known]
             yield RayCluster(address, tuple(raylets))
         finally:
             _end(before, folder)
 
 
-def _start(options: list[str], folder: str) -> None:
+def _start(options: list[str]) -> None:
     command = [
-        *(RAY, "start", *options, "--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"),
-        *("--disable-usage-stats", "--include-dashboard=false", f"--temp-dir={folder}"),
+        *(RAY, "start", *options, "--node-ip-address=127.0.0.1", "--disable-usage-stats"),
+        f"--object-store-memory={STORE_BYTES}",
     ]
-    result = subprocess.run(
-        [part for part in command if not (part.startswith("--temp-dir") and "--head" not in options)],
-        env=os.environ | {"RAY_DISABLE_IMPORT_WARNING": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr + result.stdout
 
 

@@ -57,9 +57,7 @@ def test_two_nodes_train_the_weights_of_one_machine(tmp_path: Path, toy_root: UP
     local = subprocess.Popen(local_ranks_command(2, WORKER, str(jobs["local"])))
     options = ["--nodes=2", "--processes=1", "--interface=lo", f"--rendezvous={tmp_path / 'meeting'}"]
     start = [sys.executable, "-m", "training.launch.node_ranks", *options]
-    nodes = [
-        subprocess.Popen([*start, f"--node={node}", WORKER, str(jobs["nodes"])]) for node in ("1", "0")
-    ]
+    nodes = [subprocess.Popen([*start, f"--node={node}", WORKER, str(jobs["nodes"])]) for node in ("1", "0")]
     assert [process.wait() for process in (local, *nodes)] == [0, 0, 0]
     local_weights, node_weights = (file_sha256(job.parent / WEIGHTS_NAME) for job in jobs.values())
     assert local_weights == node_weights
