@@ -4,51 +4,60 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from upath import UPath
 
+from storage.fingerprint import file_sha256
 from tests.factories.training.ray_cluster import RayCluster, ray_cluster
 from tests.factories.training.toy_run import CONFIG, STEPS
-from training.engine.checkpoint import newest_checkpoint, read_checkpoint
+from training.engine.checkpoint import WEIGHTS_NAME, newest_checkpoint
 from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
-from training.engine.progress import METRICS_NAME, read_metrics
+from training.engine.progress import read_losses
 from training.jobs.job import TrainingJob
 from training.launch.launchers import LaunchSettings, launch_command
+from training.launch.local_ranks import local_ranks_command
+from training.launch.process_group import run_command
 
 pytestmark = pytest.mark.slow
 WORKER = "tests.factories.training.toy_worker"
 SETTINGS = LaunchSettings(launcher="ray", nodes=2, interface="lo", restarts=2, cpus_per_process=1)
 TIMEOUT_SECONDS = 300.0
-TORN_DOWN_SECONDS = 60.0
+LAST_STEP = 30 * STEPS
 
 
 def test_killed_node_resumes_on_the_other(tmp_path: Path, toy_root: UPath) -> None:
-    job = tmp_path / "job.json"
-    config = CONFIG.replace(steps=30 * STEPS, processes=2, workers=0)
-    TrainingJob(root=str(toy_root), stage="stage2_pose", config=config, work=tmp_path).write(job)
+    job, uninterrupted = (make_job(tmp_path / name, toy_root) for name in ("ray", "local"))
+    checkpoints = job.parent / CHECKPOINTS_FOLDER
     with ray_cluster(2) as cluster:
         command = launch_command(SETTINGS, 1, WORKER, job)
         training = subprocess.Popen(command, env=os.environ | cluster.variables | {"OMP_NUM_THREADS": "1"})
-        wait_for(lambda: newest_checkpoint(tmp_path / CHECKPOINTS_FOLDER) is not None, training)
+        wait_for(lambda: newest_checkpoint(checkpoints) is not None, training)
         ranks = rank_processes(cluster)
         assert [len(found) for found in ranks.values()] == [1, 1]  # one on each node
         cluster.nodes[1].kill()
         assert training.wait(TIMEOUT_SECONDS) == 0
-    newest = newest_checkpoint(tmp_path / CHECKPOINTS_FOLDER)
-    assert newest is not None
-    facts = read_checkpoint(newest).facts
-    assert (facts.step, facts.ranks) == (30 * STEPS, 2)
-    steps = [record["step"] for record in read_metrics(tmp_path / METRICS_NAME)]
-    assert steps == sorted(set(steps))
     assert not any(psutil.pid_exists(rank) for found in ranks.values() for rank in found)
-    assert not list(tmp_path.glob(".stop-*"))
+    assert not list(job.parent.glob(".stop-*"))
+    steps = [record.step for record in read_losses(job.parent)]
+    assert steps == list(range(1, LAST_STEP + 1))
+    run_command(local_ranks_command(2, WORKER, str(uninterrupted)), environment={"OMP_NUM_THREADS": "1"})
+    resumed, expected = (file_sha256(each.parent / WEIGHTS_NAME) for each in (job, uninterrupted))
+    assert resumed == expected
 
 
-def wait_for(condition: "object", training: "subprocess.Popen[bytes]") -> None:
-    assert callable(condition)
+def make_job(folder: Path, root: UPath) -> Path:
+    folder.mkdir()
+    config = CONFIG.replace(steps=LAST_STEP, processes=2, workers=0)
+    job = folder / "job.json"
+    TrainingJob(root=str(root), stage="stage2_pose", config=config, work=folder).write(job)
+    return job
+
+
+def wait_for(condition: Callable[[], bool], training: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert training.poll() is None, "training ended early"
