@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from evaluation.comparison.regressions import BaselineSettings
 from evaluation.config import EvaluationConfig
+from pipelines.operations.cluster_resources import ClusterResources
 from pipelines.operations.maintenance.gc_settings import GcSettings
-from pipelines.operations.ray_resources import RayResources
 from pipelines.operations.settings import OperationsSettings
 from preprocessing.dataset.joining import DatasetSettings
 from preprocessing.orchestration.steps import PreprocessingSettings
@@ -47,7 +47,7 @@ class DeployedSettings(BaseSettings):
     baseline: BaselineSettings = BaselineSettings()
     collection: GcSettings = GcSettings()
     operations: OperationsSettings = OperationsSettings()
-    ray: RayResources = RayResources()
+    cluster: ClusterResources = ClusterResources()
     launch: LaunchSettings = LaunchSettings()
 
 

@@ -5,19 +5,19 @@ from dagster import AssetSelection, define_asset_job
 from pipelines.deployed_settings import deployed
 from pipelines.evaluation.assets import evaluation_assets
 from pipelines.evaluation.report import evaluation_report
-from pipelines.operations.ray_resources import RayResources
+from pipelines.operations.cluster_resources import ClusterResources
 from pipelines.preprocessing.batch_steps import step_assets
 from pipelines.preprocessing.dataset import dataset
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.training.assets import stage_assets
 from training.stage_catalog import STAGE_NAMES
 
-_RAY = deployed(RayResources)
+_CLUSTER = deployed(ClusterResources)
 
 preprocess = define_asset_job(
     "preprocess",
     selection=AssetSelection.assets(*step_assets),
-    tags=_RAY.batch_tags(),
+    tags=_CLUSTER.batch_tags(),
     description="Preprocess a batch, from its videos to its shards. For several batches launch a backfill.",
 )
 scan_job = define_asset_job(
@@ -33,14 +33,14 @@ index_job = define_asset_job(
 train_all = define_asset_job(
     "train_all",
     selection=AssetSelection.assets(*stage_assets),
-    tags=_RAY.training_tags(),
+    tags=_CLUSTER.training_tags(),
     description="Train every stage of a run. The partition names the run.",
 )
 train_jobs = [
     define_asset_job(
         f"train_{name}",
         selection=AssetSelection.assets(stage),
-        tags=_RAY.training_tags(),
+        tags=_CLUSTER.training_tags(),
         description=f"Train {name}, starting from the published stages before it.",
     )
     for name, stage in zip(STAGE_NAMES, stage_assets, strict=True)
@@ -48,6 +48,6 @@ train_jobs = [
 evaluate_job = define_asset_job(
     "evaluate",
     selection=AssetSelection.assets(*evaluation_assets, evaluation_report),
-    tags=_RAY.training_tags(),
+    tags=_CLUSTER.training_tags(),
     description="Generate the videos of a run, measure them and write the report.",
 )

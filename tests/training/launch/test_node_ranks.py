@@ -1,5 +1,6 @@
 """Processes of a job on several nodes: their ranks, and weights equal to those of one machine."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from training.jobs.job import TrainingJob
 from training.launch.launchers import LaunchSettings, launch_command
 from training.launch.local_ranks import local_ranks_command
 from training.launch.node_ranks import node_environments
+from training.launch.process_group import run_command
 
 WORKER = "tests.factories.training.toy_worker"
 
@@ -52,15 +54,30 @@ def test_node_ranks_refuses_a_folder_that_is_not_shared() -> None:
 
 
 @pytest.mark.slow
-def test_two_nodes_train_the_weights_of_one_machine(tmp_path: Path, toy_root: UPath) -> None:
+def test_two_slurm_nodes_train_the_weights_of_one_machine(
+    tmp_path: Path, toy_root: UPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_srun(tmp_path / "bin", monkeypatch)
     jobs = {name: make_job(tmp_path / name, toy_root) for name in ("local", "nodes")}
-    local = subprocess.Popen(local_ranks_command(2, WORKER, str(jobs["local"])))
-    options = ["--nodes=2", "--processes=1", "--interface=lo", f"--rendezvous={tmp_path / 'meeting'}"]
-    start = [sys.executable, "-m", "training.launch.node_ranks", *options]
-    nodes = [subprocess.Popen([*start, f"--node={node}", WORKER, str(jobs["nodes"])]) for node in ("1", "0")]
-    assert [process.wait() for process in (local, *nodes)] == [0, 0, 0]
+    settings = LaunchSettings(launcher="slurm", nodes=2, interface="lo")
+    run_command(local_ranks_command(2, WORKER, str(jobs["local"])))
+    run_command(launch_command(settings, 1, WORKER, jobs["nodes"]))
     local_weights, node_weights = (file_sha256(job.parent / WEIGHTS_NAME) for job in jobs.values())
     assert local_weights == node_weights
+
+
+def install_srun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for Slurm's srun, which cannot run here: starts one task for each node, on this machine."""
+    folder.mkdir()
+    srun = folder / "srun"
+    srun.write_text(
+        "#!/bin/bash\nset -e\n"
+        'while [[ $1 == --* ]]; do [[ $1 == --nodes=* ]] && nodes="${1#--nodes=}"; shift; done\n'
+        'for ((node = 0; node < nodes; node++)); do SLURM_NODEID=$node SLURM_NNODES=$nodes "$@" & done\n'
+        'for job in $(jobs -p); do wait "$job"; done\n'
+    )
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def make_job(folder: Path, root: UPath) -> Path:
