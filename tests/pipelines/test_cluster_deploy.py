@@ -83,7 +83,8 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     program.write_text(
         "#!/bin/bash\n"
         f"trap 'echo stopped > {tmp_path}/stopped; exit 143' TERM\n"
-        f'{{ echo "$@"; env | grep ^PDFGC__ | sort; }} > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/seen\n'
+        f'{{ echo "$@"; env | grep ^PDFGC__ | sort; }} > {tmp_path}/part\n'
+        f"mv {tmp_path}/part {tmp_path}/seen\n"
         "[[ $4 == long ]] && for ((i = 0; i < 600; i++)); do sleep 0.1; done\n"
         "exit 0\n"
     )
