@@ -212,7 +212,7 @@ class FaceFollower:
         for frame in islice(read_pictures(path), maximum_frames):
             if not survey.places:
                 survey.first_index = frame.index
-            if shots.begins_shot(frame.index, frame.image) and survey.places:
+            if shots.begins_shot(frame.image) and survey.places:
                 shot += 1
                 self._tracker.begin_shot()
             survey.add(shot, self._tracker.step(frame.image))

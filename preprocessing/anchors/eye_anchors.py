@@ -44,7 +44,7 @@ from storage.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-CODE_VERSION: Final = f"3+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"4+mediapipe{MEDIAPIPE_VERSION}"
 VALID_NAMES: Final = ("valid",)
 ANCHORS_TAR: Final = "anchors.tar"
 ANCHORS_TABLE: Final = "anchors.parquet"

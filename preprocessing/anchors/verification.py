@@ -1,6 +1,6 @@
 """Measures on a composite, as the labels were measured, whether it has v1's eyes in v2's face.
 
-MediaPipe is imported when a verifier is constructed.
+LiteRT is imported when a verifier first looks for a face.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.landmark_groups import EYE_REGION_POINTS
-from preprocessing.faces.mesh import FaceMesh
+from preprocessing.faces.tflite.mesh import FaceFollower
 from preprocessing.labellers import blink_lids, gaze_iris
 from preprocessing.labellers.blink_lids import OpennessLevels
 from preprocessing.schema import LANDMARK_COUNT
@@ -54,7 +54,7 @@ class AnchorVerifier:
     """
 
     def __init__(self) -> None:
-        self._mesh = FaceMesh(tracking=True)
+        self._mesh = FaceFollower()
 
     def start_clip(self, frame: NDArray[np.uint8]) -> None:
         """Detect v2's face, so that results do not depend on the clips before."""

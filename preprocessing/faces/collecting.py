@@ -58,7 +58,7 @@ class CandidateCollector:
             begins_shot: it does not follow the one before it, whatever it shows.
         """
         done: list[Candidate] = []
-        is_cut = self._detector.begins_shot(frame.index, frame.image) or frame.begins_part or begins_shot
+        is_cut = self._detector.begins_shot(frame.image) or frame.begins_part or begins_shot
         views = [] if is_cut else self._tracker.step(frame.image)
         if is_cut or self._continuity.is_broken(frame.image, views):
             done += self._begin_shot()
@@ -106,7 +106,9 @@ def refuse_unless_upright(
         return candidate
     middle = np.frombuffer(candidate.frames_jpeg[len(candidate.frames_jpeg) // 2], np.uint8)
     crop = np.asarray(cv2.cvtColor(cv2.imdecode(middle, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
-    upright, turned = face_score(crop), face_score(np.ascontiguousarray(crop[::-1, ::-1]))
-    if turned > upright + UPRIGHT_MARGIN:
+    upright = face_score(crop)
+    if upright + UPRIGHT_MARGIN >= 1.0:
+        return candidate  # no score is higher
+    if face_score(np.ascontiguousarray(crop[::-1, ::-1])) > upright + UPRIGHT_MARGIN:
         return replace(candidate, frames_jpeg=(), refused=NOT_UPRIGHT)
     return candidate

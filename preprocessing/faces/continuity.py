@@ -60,11 +60,13 @@ class FaceContinuity:
     def __init__(self, settings: ContinuitySettings) -> None:
         self._settings = settings
         self._thumbnails: dict[int, list[NDArray[np.float32]]] = {}  # of the tracks that go on
+        self._newest: dict[int, tuple[TrackedFace, NDArray[np.float32]]] = {}  # with that of the next frame
         self._image: NDArray[np.uint8] | None = None
 
     def begin_shot(self) -> None:
         """Forget the frames before."""
         self._thumbnails = {}
+        self._newest = {}
         self._image = None
 
     def is_broken(self, image: NDArray[np.uint8], views: list[TrackedFace]) -> bool:
@@ -86,9 +88,10 @@ class FaceContinuity:
             repeated = {view.track for view in views if _is_repeated(before, image, view)}
         known = self._thumbnails
         self._thumbnails = {
-            view.track: [*known.get(view.track, ())[-DISSOLVE_FRAMES:], face_thumbnail(view)]
+            view.track: [*known.get(view.track, ())[-DISSOLVE_FRAMES:], self._thumbnail(view)]
             for view in views
         }
+        self._newest = {}
         self._image = image
         return repeated
 
@@ -104,11 +107,17 @@ class FaceContinuity:
 
     def _is_another(self, view: TrackedFace) -> bool:
         settings, before = self._settings, self._thumbnails[view.track][-4:]
-        change = difference(before[-1], face_thumbnail(view))
+        change = difference(before[-1], self._thumbnail(view))
         if change < settings.minimum_change:
             return False
         usual = max((difference(a, b) for a, b in pairwise(before)), default=0.0)
         return change > settings.minimum_rise * max(usual, QUIET_CHANGE)
+
+    def _thumbnail(self, view: TrackedFace) -> NDArray[np.float32]:
+        newest = self._newest.get(view.track)
+        if newest is None or newest[0] is not view:
+            newest = self._newest[view.track] = (view, face_thumbnail(view))
+        return newest[1]
 
 
 def is_mixture(
@@ -139,9 +148,25 @@ def face_thumbnail(view: TrackedFace) -> NDArray[np.float32]:
     zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     window = view.window
     if zoom < 1.0:
-        window = cv2.blur(window, (max(1, round(1 / zoom)),) * 2)
+        kernel = max(1, round(1 / zoom))
+        window, matrix = _cut_to_thumbnail(window, matrix, kernel + 2)
+        window = cv2.blur(window, (kernel, kernel))
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     return np.asarray(cv2.warpAffine(window, matrix[:2], size, flags=cv2.INTER_LINEAR), np.float32)
+
+
+def _cut_to_thumbnail(
+    window: NDArray[np.uint8], matrix: NDArray[np.float64], margin_px: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of a window that its thumbnail shows, with a margin, and the map [2, 3] from it."""
+    corners = np.array([[0.0, THUMBNAIL_PX, 0.0, THUMBNAIL_PX], [0.0, 0.0, THUMBNAIL_PX, THUMBNAIL_PX]])
+    shown = np.linalg.inv(matrix[:, :2]) @ (corners - matrix[:, 2:])
+    left, top = np.maximum(shown.min(axis=1).astype(int) - margin_px, 0).tolist()
+    right, bottom = np.maximum(shown.max(axis=1).astype(int) + 1 + margin_px, 1).tolist()
+    part = window[top:bottom, left:right]
+    if not part.size:
+        return window, matrix
+    return part, np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ [left, top]])
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -171,5 +196,7 @@ def _is_repeated(before: NDArray[np.uint8], image: NDArray[np.uint8], view: Trac
     now, then = image[box], before[box]
     if not now.size:
         return False
-    changed = cv2.absdiff(now, then).max(axis=2) > CHANGE_LEVELS
-    return float(changed.mean()) < MINIMUM_CHANGED_SHARE
+    changes = cv2.absdiff(np.ascontiguousarray(now), np.ascontiguousarray(then))
+    unchanged = cv2.countNonZero(cv2.inRange(changes, np.zeros(3), np.full(3, float(CHANGE_LEVELS))))
+    pixels = changes.shape[0] * changes.shape[1]
+    return (pixels - unchanged) / pixels < MINIMUM_CHANGED_SHARE

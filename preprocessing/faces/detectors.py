@@ -9,6 +9,7 @@ from pydantic import Field
 
 from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION, FaceDetector
+from preprocessing.faces.tflite.detector import FullRangeDetector
 from preprocessing.labellers import faces_insightface
 from preprocessing.labellers.backend import Backend, BackendSettings
 
@@ -31,9 +32,10 @@ BACKENDS: Final[Mapping[str, Backend[Detector]]] = {
     "mediapipe": Backend(
         name="mediapipe",
         version=MEDIAPIPE_VERSION,
-        factory=FaceDetector,
+        factory=FullRangeDetector,
         settings=("mediapipe_confidence",),
     ),
+    "mediapipe_graph": Backend(name="mediapipe_graph", version=MEDIAPIPE_VERSION, factory=FaceDetector),
     "insightface": faces_insightface.BACKEND,
 }
 
@@ -82,10 +84,15 @@ class DetectorSettings(BackendSettings):
     backends: ClassVar = BACKENDS
 
     backend: str = Field(
-        default="mediapipe", description="Face detector", json_schema_extra={"enum": [*BACKENDS]}
+        default="mediapipe",
+        description="Face detector; mediapipe_graph: mediapipe's network, run by MediaPipe itself",
+        json_schema_extra={"enum": [*BACKENDS]},
     )
     mediapipe_confidence: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Minimum score of MediaPipe's detector"
+        default=0.6,
+        ge=0.0,
+        le=1.0,
+        description="Minimum score of the detector mediapipe; mediapipe_graph always takes 0.6",
     )
     insightface_confidence: float = Field(
         default=0.5,

@@ -9,7 +9,7 @@ detector.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from preprocessing.faces.detectors import Detector, DetectorSettings, find_in_ti
 from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
+from preprocessing.faces.tflite.mesh import FaceFollower
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
@@ -40,6 +41,10 @@ class TrackingSettings(Settings):
         description="Frames between detections after one that found no new face; >= detect_every_frames",
     )
     detector: DetectorSettings = DetectorSettings()
+    mesh: Literal["mediapipe", "mediapipe_graph"] = Field(
+        default="mediapipe",
+        description="Face mesh; mediapipe_graph: the same network, run by MediaPipe itself at twice the cost",
+    )
     tracking_confidence: float = Field(
         default=0.5, ge=0.0, le=1.0, description="Minimum score of the face mesh; below it, a track ends"
     )
@@ -140,7 +145,7 @@ class FaceWindow:
 class _FollowedFace:
     track: int
     window: FaceWindow
-    mesh: FaceMesh
+    mesh: FaceMesh | FaceFollower
     box: NDArray[np.float64]
     frames: int = 0  # in which the mesh found it
 
@@ -159,7 +164,7 @@ class FaceTracker:
     def __init__(self, settings: TrackingSettings, weights: Path | None = None) -> None:
         self._settings = settings
         self._detector: Detector = settings.detector.selected_backend.open(settings.detector, weights)
-        self._idle: list[FaceMesh] = []
+        self._idle: list[FaceMesh | FaceFollower] = []
         self._faces: list[_FollowedFace] = []
         self._next_track = 0
         self._since_detection = 0
@@ -247,8 +252,11 @@ class FaceTracker:
             settings.detect_every_steady_frames if settled else settings.detect_every_frames
         )
 
-    def _new_mesh(self) -> FaceMesh:
-        return FaceMesh(tracking=True, minimum_confidence=self._settings.tracking_confidence)
+    def _new_mesh(self) -> FaceMesh | FaceFollower:
+        confidence = self._settings.tracking_confidence
+        if self._settings.mesh == "mediapipe_graph":
+            return FaceMesh(tracking=True, minimum_confidence=confidence)
+        return FaceFollower(minimum_confidence=confidence)
 
     def _release(self, face: _FollowedFace) -> None:
         face.mesh.forget()

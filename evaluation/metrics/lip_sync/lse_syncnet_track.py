@@ -69,7 +69,7 @@ def find_tracks(video: Path, protocol: TrackProtocol) -> list[FaceTrack]:
     try:
         with open_video(video, DecodeSettings()) as decoded:
             for frame in decoded:
-                if cuts.begins_shot(frame.index, frame.image):
+                if cuts.begins_shot(frame.image):
                     shots.append([])
                 boxes = detector.find(frame.image)[:, :4].astype(np.float64)
                 shots[-1] += [FaceBox(frame.index, edges) for edges in boxes]

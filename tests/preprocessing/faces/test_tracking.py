@@ -13,7 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from preprocessing.faces.mesh import FaceDetector, FaceMesh
+from preprocessing.faces.detectors import DetectorSettings
+from preprocessing.faces.tflite.detector import FullRangeDetector
+from preprocessing.faces.tflite.mesh import FaceFollower
 from preprocessing.faces.tracking import FaceTracker, FaceWindow, TrackedFace, TrackingSettings
 from tests.preprocessing.faces.test_alignment import centre_of
 
@@ -66,21 +68,21 @@ def picture_of(*faces: tuple[int, int, int]) -> Picture:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeFaces:
-    """MediaPipe's two classes, with the fake inside."""
+    """The mesh and the detector, with the fake inside."""
     faces = FakeFaces()
 
-    def fake_init_mesh(_: FaceMesh, *, tracking: bool, minimum_confidence: float) -> None:
-        assert (tracking, minimum_confidence) == (True, 0.5)
+    def fake_init_mesh(_: FaceFollower, *, minimum_confidence: float) -> None:
+        assert minimum_confidence == 0.5
         faces.meshes += 1
 
-    def fake_forget(_: FaceMesh) -> None:
+    def fake_forget(_: FaceFollower) -> None:
         faces.forgotten += 1
 
-    monkeypatch.setattr(FaceMesh, "__init__", fake_init_mesh)
-    monkeypatch.setattr(FaceMesh, "find", lambda _, image: faces.find(image))
-    monkeypatch.setattr(FaceMesh, "forget", fake_forget)
-    monkeypatch.setattr(FaceDetector, "__init__", lambda *_: None)
-    monkeypatch.setattr(FaceDetector, "find", lambda _, image: faces.detect(image))
+    monkeypatch.setattr(FaceFollower, "__init__", fake_init_mesh)
+    monkeypatch.setattr(FaceFollower, "find", lambda _, image: faces.find(image))
+    monkeypatch.setattr(FaceFollower, "forget", fake_forget)
+    monkeypatch.setattr(FullRangeDetector, "__init__", lambda *_: None)
+    monkeypatch.setattr(FullRangeDetector, "find", lambda _, image: faces.detect(image))
     return faces
 
 
@@ -133,7 +135,7 @@ def test_detections_become_rarer_without_new_faces(fake: FakeFaces) -> None:
 def test_unconfirmed_faces_are_not_detected_every_frame(
     fake: FakeFaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FaceMesh, "find", lambda *_: None)
+    monkeypatch.setattr(FaceFollower, "find", lambda *_: None)
     tracker = FaceTracker(TrackingSettings())
     for _ in range(26):
         assert tracker.step(picture_of((100, 100, 50))) == []
@@ -275,3 +277,13 @@ def test_landmarks_do_not_depend_on_earlier_videos(tracker: FaceTracker, group: 
     for faces, repeated, other in zip(first, again, fresh, strict=True):
         np.testing.assert_array_equal(faces[0], repeated[0])
         np.testing.assert_array_equal(faces[0], other[0])
+
+
+def test_mediapipes_graphs_are_selectable() -> None:
+    graphs = TrackingSettings(mesh="mediapipe_graph", detector=DetectorSettings(backend="mediapipe_graph"))
+    trackers = [FaceTracker(graphs), FaceTracker(TrackingSettings())]
+    (expected,), (face,) = (tracker.step(astronaut()) for tracker in trackers)
+    assert not np.array_equal(face.landmarks_px, expected.landmarks_px)
+    np.testing.assert_allclose(face.landmarks_px, expected.landmarks_px, atol=0.3)
+    for tracker in trackers:
+        tracker.close()
