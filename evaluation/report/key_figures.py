@@ -78,11 +78,18 @@ class FigureBook:
         results: Means of all metrics.
         cells: Of all control matrices.
         advice: What is added to a meaning that calls for it; empty for videos of other programs.
+        scorer_suffix: Of the scorers' names, where one protocol of several is shown.
     """
 
-    def __init__(self, results: Results, cells: Sequence[MatrixCell], advice: str = TRAIN_LONGER) -> None:
-        self._summaries = results.summaries
-        self._cells = [cell for cell in cells if cell.scorer == SCORER]
+    def __init__(
+        self,
+        results: Results,
+        cells: Sequence[MatrixCell],
+        advice: str = TRAIN_LONGER,
+        scorer_suffix: str = "",
+    ) -> None:
+        self._summaries, self._suffix = results.summaries, scorer_suffix
+        self._cells = [cell for cell in cells if cell.scorer == SCORER + scorer_suffix]
         self._advice = advice
 
     def figures(self) -> tuple[KeyFigure, ...]:
@@ -177,7 +184,10 @@ class FigureBook:
         name, protocol = "likeness to the true video", f"{metric}, self"
         mean, still = means[MODEL], means[COPY_PORTRAIT]
         if mean is None:
-            return KeyFigure(name, protocol, texts, _not_measured(found[MODEL]), "none")
+            reason = (
+                _not_measured(found[MODEL]) if found[MODEL] else "not measured: no video with a known truth"
+            )
+            return KeyFigure(name, protocol, texts, reason, "none")
         if still is None:
             return KeyFigure(name, protocol, texts, "no baseline was measured", "none")
         words = f"{number(abs(mean - still), 1)} dB {'above' if mean > still else 'below'} the still portrait"
@@ -187,7 +197,7 @@ class FigureBook:
         self, metric: str, tasks: Sequence[str], method: str, scorer: str = SCORER
     ) -> Summary | None:
         """The mean of the first of some tasks that has a value, else the first without."""
-        keys = [RecordKey(metric, task, method, scorer) for task in tasks]
+        keys = [RecordKey(metric, task, method, scorer + self._suffix) for task in tasks]
         summaries = [self._summaries[key] for key in keys if key in self._summaries]
         measured = [summary for summary in summaries if summary.mean is not None]
         return next(iter([*measured, *summaries]), None)

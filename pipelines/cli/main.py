@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "export": "training",
     "gc": "operations",
     "preprocess": "data",
+    "referee": "evaluation",
     "refused": "data",
     "repair": "operations",
     "score": "evaluation",
