@@ -53,7 +53,7 @@ class LipSyncFilter(Settings):
         ge=0.0,
         le=100.0,
         description="Minimum lip sync confidence, in the scorer's units; drops unscored clips too. 0: no "
-        "filter. Meant for syncnet_v2: energy is informative for whole videos only",
+        "filter. canonical: about 0.2; energy is informative for whole videos only",
     )
     correct_offset: bool = Field(
         default=False,

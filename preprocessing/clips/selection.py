@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,11 +20,21 @@ from pydantic import Field
 from preprocessing.archive import ArchiveWriter, Place, read_some_members
 from preprocessing.clips.bounds import BOUNDS, SPEECH
 from preprocessing.clips.listed import SourceOfClips, facts_of_sources, find_segment, of_segment
+from preprocessing.clips.speakers import (
+    FaceMotion,
+    SpeakerSettings,
+    Speaking,
+    candidates_in_company,
+    face_motion,
+    judge_speakers,
+    main_tracks,
+)
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.face_tracks import read_candidates, read_video_facts
-from preprocessing.labellers import mouth_opening, pose_mean_face
+from preprocessing.labellers import mouth_opening, mouth_sound, pose_mean_face
 from preprocessing.labellers.backend import read_labellers, write_labellers
+from preprocessing.labellers.mouth_sound import load_projection
 from preprocessing.labels.speech import (
     SpeechDetector,
     SpeechSettings,
@@ -46,7 +57,10 @@ from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"4+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+CODE_VERSION: Final = (
+    f"5+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+    f"+{mouth_sound.NAME}{mouth_sound.VERSION}"
+)
 SOUND_NAME: Final = "sound.flac"  # of a video in `face_tracks`
 TRACK_SCORES: Final = (
     "face_size_px",
@@ -116,8 +130,10 @@ class ClipSettings(Settings):
     maximum_standing_frames: int = Field(
         default=12, ge=0, description="Maximum number of consecutive frames in which a face stands still"
     )
+    speakers: SpeakerSettings = SpeakerSettings()
     keep_other_faces: bool = Field(
-        default=False, description="Keep faces other than the main one, as identities of their own"
+        default=False,
+        description="Keep faces other than the main one where they speak, as identities of their own",
     )
 
 
@@ -138,12 +154,13 @@ def make_clips(
         folder: where `clips.tar` and `clips.parquet` are written.
     """
     rows: list[dict[str, Any]] = []
+    candidates, speaking = choose_faces(read_candidates(face_tracks).to_pylist(), face_tracks, settings)
     loudness = cache(lambda video_id: read_loudness(face_tracks / video_id / SOUND_NAME))
     recorded = {facts["video_id"]: facts["recorded_sound"] for facts in read_video_facts(face_tracks)}
     detector: SpeechDetector = settings.speech.selected_backend.open(settings.speech)
     detect = cache(lambda video_id: detector.detect(face_tracks / video_id / SOUND_NAME))
     with closing(detector), ArchiveWriter(folder / CLIPS_TAR) as archive:
-        for candidate in read_candidates(face_tracks).to_pylist():
+        for candidate in candidates:
             source = sources[candidate["video_id"]]
             row = _row(candidate, source)
             row["recorded_share"] = recorded_share(
@@ -161,9 +178,12 @@ def make_clips(
                     settings.speech,
                 )
                 row |= clip.scores
-                row |= _first_refusal(row, candidate["main_face"], settings)
+                voice = speaking.get(candidate["key"])
+                if voice is not None:
+                    row |= {"speaking_score": voice.score, "speaking_margin": voice.margin}
+                row |= _first_refusal(row, candidate["main_face"], settings, voice)
                 if source.segments:
-                    clip, row = _listed(clip, row, candidate["main_face"], source, settings)
+                    clip, row = _listed(clip, row, candidate["main_face"], source, settings, voice)
                 if row["accepted"]:
                     place = archive.write(clip.key, encode_clip(clip))
                     row |= {"offset_bytes": place.offset_bytes, "size_bytes": place.size_bytes}
@@ -173,17 +193,47 @@ def make_clips(
     return _report(rows, face_tracks)
 
 
+def choose_faces(
+    candidates: list[dict[str, Any]], face_tracks: Path, settings: ClipSettings
+) -> tuple[list[dict[str, Any]], dict[str, Speaking]]:
+    """The candidates of a batch with `main_face` by who speaks; by key, whether those in company speak."""
+    if settings.speakers.choose_by == "size":
+        return candidates, {}
+    projection = load_projection()
+    chosen: list[dict[str, Any]] = []
+    speaking: dict[str, Speaking] = {}
+    for video_id, group in groupby(candidates, key=lambda row: row["video_id"]):
+        rows, motions = list(group), list[FaceMotion]()
+        for row in candidates_in_company(rows):
+            place = Place(row["offset_bytes"], row["size_bytes"])
+            members = read_some_members(face_tracks / video_id / "candidates.tar", place, ("landmarks.npy",))
+            landmarks_px = decode_array(row["key"], members, "landmarks.npy")
+            sound, _ = cut_sound(face_tracks / video_id / SOUND_NAME, row["first_frame"], row["frames"], 0.0)
+            motions.append(face_motion(row, landmarks_px, sound, projection))
+        verdicts = judge_speakers(motions, projection, settings.speakers)
+        main = main_tracks(rows, verdicts)
+        chosen += [row | {"main_face": main[row["key"]]} for row in rows]
+        speaking |= verdicts
+    return chosen, speaking
+
+
 def _listed(
-    clip: Clip, row: dict[str, Any], main_face: bool, source: SourceOfClips, settings: ClipSettings
+    clip: Clip,
+    row: dict[str, Any],
+    main_face: bool,
+    source: SourceOfClips,
+    settings: ClipSettings,
+    voice: Speaking | None,
 ) -> tuple[Clip, dict[str, Any]]:
     """The clip and its row by the segment that it is part of: a face that is listed is the main one."""
     segment = find_segment(clip, source, row["face_size_px"])
     if segment is None:
         refusal = {"accepted": False, "reason": "not_the_listed_face", "score": row["face_size_px"]}
         return clip, row | refusal | {"threshold": None}
-    is_main = main_face or segment.box_at(clip.source.first_frame) is not None
-    clip = of_segment(clip, segment, is_main=is_main)
-    return clip, row | _first_refusal(row, is_main, settings) | {"identity": clip.identity}
+    is_named = segment.box_at(clip.source.first_frame) is not None
+    clip = of_segment(clip, segment, is_main=main_face or is_named)
+    refusal = _first_refusal(row, main_face or is_named, settings, None if is_named else voice)
+    return clip, row | refusal | {"identity": clip.identity}
 
 
 def _row(candidate: Mapping[str, Any], source: SourceOfClips) -> dict[str, Any]:
@@ -304,8 +354,17 @@ def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32
     }
 
 
-def _first_refusal(row: Mapping[str, Any], main_face: bool, settings: ClipSettings) -> dict[str, Any]:
-    """Accepted, or the first failed threshold, the most telling ones first."""
+def _first_refusal(
+    row: Mapping[str, Any], main_face: bool, settings: ClipSettings, voice: Speaking | None
+) -> dict[str, Any]:
+    """Accepted, or the first failed threshold, the most telling ones first.
+
+    `voice` is whether the face speaks, rather than those beside it; without speech, that is no question.
+    """
+    if voice is not None and row.get("speech_share", 1.0) >= settings.speech.minimum_share:
+        refusal = voice.refusal(settings.speakers)
+        if refusal is not None:
+            return refusal
     if not main_face and not settings.keep_other_faces:
         score = row["face_size_px"]
         return {"accepted": False, "reason": "not_the_main_face", "score": score, "threshold": None}

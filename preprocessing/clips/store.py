@@ -39,6 +39,10 @@ CLIPS_SCHEMA: Final = table_schema(
     column("recorded_share", pa.float64(), "share of the sound that was recorded, not put in"),
     column("head_angle_rad", pa.float64(), "largest angle between the face and the camera's axis"),
     column("mouth_motion", pa.float64(), "standard deviation of the mouth opening, face scales"),
+    column(
+        "speaking_score", pa.float64(), "correlation of mouth and sound; null: no other face is beside it"
+    ),
+    column("speaking_margin", pa.float64(), "that score less the best one of the other faces"),
     column("speech_level_dbfs", pa.float64(), "loudness of the clip's loudest second"),
     column("speech_share", pa.float64(), "share of the frames with speech; null: not detected"),
     column("speech_seconds", pa.float64(), "duration of the frames with speech"),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from preprocessing.clips.store import read_clips
-from preprocessing.labellers import lip_sync_energy, lip_sync_syncnet, mouth_opening
+from preprocessing.labellers import lip_sync_canonical, lip_sync_energy, lip_sync_syncnet, mouth_opening
 from preprocessing.labellers.backend import (
     Backend,
     BackendSettings,
@@ -37,13 +37,14 @@ DISTANCES_SCHEMA: Final = table_schema(
     *(SCORES_SCHEMA.field(name) for name in ("key", "video_id", "scorer")),
     column("confidence", pa.float64(), "median distance over shifts minus the smallest; null: not scored"),
     column("offset_frames", pa.float64(), "shift of the smallest; positive: the sound is late"),
-    column("correlation", pa.float64(), "always null: of the energy backend only"),
+    column("correlation", pa.float64(), "always null: no correlation"),
     column("distance", pa.float64(), "the smallest distance"),
 )
 """For backends that score a `distance` of embeddings."""
 SCORE_NAMES: Final = ("confidence", "offset_frames", "correlation", "distance")
 
 BACKENDS: Final[Mapping[str, Backend[ClipLabeller[Clip, Any, dict[str, float]]]]] = {
+    "canonical": lip_sync_canonical.BACKEND,
     "energy": lip_sync_energy.BACKEND,
     "syncnet_v2": lip_sync_syncnet.BACKEND,
 }
@@ -57,8 +58,9 @@ class LipSyncScoreSettings(BackendSettings):
     backends: ClassVar = BACKENDS
 
     backend: str = Field(
-        default="energy", description="Lip sync scorer", json_schema_extra={"enum": [*BACKENDS]}
+        default="canonical", description="Lip sync scorer", json_schema_extra={"enum": [*BACKENDS]}
     )
+    canonical: lip_sync_canonical.CanonicalSettings = lip_sync_canonical.CanonicalSettings()
     energy: lip_sync_energy.LipSyncSettings = lip_sync_energy.LipSyncSettings()
 
 
@@ -110,7 +112,7 @@ STEP: Final = Step(
     settings=LipSyncScoreSettings,
     code_version=f"1+{mouth_opening.NAME} {mouth_opening.VERSION}",
     build=_build,
-    description="Whether the sound goes with the lips and how late it is, by mouth opening against loudness.",
+    description="Whether the sound goes with the lips and how late it is, by mouth motion against mel bands.",
     group="labels",
     kinds=frozenset({"numpy", "parquet"}),
     columns=SCORES_SCHEMA,

@@ -19,7 +19,7 @@ from storage.root import open_root
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SETTINGS = PreprocessingSettings(
-    shards=ShardSettings(lip_sync=LipSyncFilter(minimum_confidence=0.3, correct_offset=True))
+    shards=ShardSettings(lip_sync=LipSyncFilter(minimum_confidence=0.2, correct_offset=True))
 )
 
 

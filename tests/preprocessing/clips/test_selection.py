@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.selection import ClipSettings, SourceOfClips, cut_sound, make_clips, read_loudness
+from preprocessing.clips.speakers import SpeakerSettings
 from preprocessing.clips.store import accepted_clips, read_clip, read_clip_table, read_clips
 from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
-from preprocessing.faces.landmark_groups import INNER_LIP_LOWER_MIDDLE
+from preprocessing.faces.landmark_groups import CHIN, INNER_LIP_LOWER_MIDDLE, LIPS_OUTER
 from preprocessing.faces.mean_face import load_mean_face
 from preprocessing.labels.speech import SpeechSettings
 from preprocessing.shards import encode_array
@@ -62,6 +63,7 @@ def run(
     landmarks: NDArray[np.float32] | None = None,
     loudness: float = 0.06,
     sound: NDArray[np.float32] | None = None,
+    of_tracks: Mapping[int, NDArray[np.float32]] | None = None,
 ) -> tuple[BuildReport, list[dict[str, Any]]]:
     """`make_clips` over one video's candidates; the report and the rows."""
     video = folder / "face_tracks" / VIDEO
@@ -75,7 +77,8 @@ def run(
         for candidate in candidates:
             key = f"{VIDEO}-t{candidate['track']:02d}-f{candidate['first_frame']:07d}"
             members = {f"{number:03d}.jpg": random_jpeg(rng) for number in range(FRAMES)}
-            members["landmarks.npy"] = encode_array(talking_face() if landmarks is None else landmarks)
+            of_track = (of_tracks or {}).get(candidate["track"], landmarks)
+            members["landmarks.npy"] = encode_array(talking_face() if of_track is None else of_track)
             members["transforms.npy"] = encode_array(np.zeros((FRAMES, 2, 3), np.float32))
             place = archive.write(key, members)
             offset = place.offset_bytes if candidate["frames"] == FRAMES else -1
@@ -234,15 +237,51 @@ def test_short_candidate_is_a_row_with_its_length(tmp_path: Path) -> None:
     assert (rows[1]["reason"], rows[1]["score"], rows[1]["threshold"]) == ("too_short", 24.0, 25.0)
 
 
+def talking_with(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean face [30, 478, 3], whose jaw goes down as the sound of frames 10 to 40 grows loud."""
+    loudness = np.sqrt(np.mean(sound[10 * 640 : 40 * 640].reshape(FRAMES, 640) ** 2, axis=1))
+    frames = talking_face(opening_px=0.0)
+    lower = [*INNER_LIP_LOWER_MIDDLE, 88, 95, 318, 324, *LIPS_OUTER[11:], 18, 199, 200, CHIN]
+    frames[:, lower, 1] += 12.0 * (loudness / loudness.max()).astype(np.float32)[:, None]
+    return frames
+
+
+def test_face_that_speaks_is_kept_whatever_its_size(tmp_path: Path) -> None:
+    sound = voice(100)
+    faces = {0: talking_with(np.roll(sound, 4 * 640)), 3: talking_with(sound)}
+    smaller = GOOD | {"track": 3, "main_face": False}
+    _, rows = run(tmp_path, [GOOD, smaller], of_tracks=faces)
+    assert [(row["identity"], row["reason"]) for row in rows] == [
+        ("Zoë face 0", "not_the_speaker"),
+        ("Zoë", ""),
+    ]
+    assert rows[0]["score"] == rows[0]["speaking_margin"] == -rows[1]["speaking_margin"] < -0.05
+    assert rows[0]["threshold"] == 0.05
+    assert rows[1]["speaking_score"] > 0.12
+    (clip,) = read_clips(tmp_path / "clips")
+    assert (clip.identity, clip.scores["face_size_px"]) == ("Zoë", 100.0)
+
+
+def test_faces_with_one_mouth_motion_are_refused_as_unsure(tmp_path: Path) -> None:
+    _, rows = run(tmp_path, [GOOD, GOOD | {"track": 3, "main_face": False}])
+    assert [(row["reason"], row["score"]) for row in rows] == [("speaker_unsure", 0.0)] * 2
+
+
+def test_without_speech_the_sound_is_the_reason(tmp_path: Path) -> None:
+    _, rows = run(tmp_path, [GOOD, GOOD | {"track": 3, "main_face": False}], sound=NOISE)
+    assert [row["reason"] for row in rows] == ["noise", "not_the_main_face"]
+
+
 def test_secondary_faces_are_refused_or_own_identities(tmp_path: Path) -> None:
     other = GOOD | {"track": 3, "main_face": False}
-    _, rows = run(tmp_path, [GOOD, other])
+    by_size = SpeakerSettings(choose_by="size")
+    _, rows = run(tmp_path, [GOOD, other], ClipSettings(speakers=by_size))
     assert [(row["identity"], row["reason"]) for row in rows] == [
         ("Zoë", ""),
         ("Zoë face 3", "not_the_main_face"),
     ]
     assert rows[1]["score"] == 100.0
-    _, kept = run(tmp_path / "kept", [GOOD, other], ClipSettings(keep_other_faces=True))
+    _, kept = run(tmp_path / "kept", [GOOD, other], ClipSettings(keep_other_faces=True, speakers=by_size))
     assert [row["accepted"] for row in kept] == [True, True]
     clips = tmp_path / "kept" / "clips"
     assert [read_clip(clips, row).identity for row in accepted_clips(clips)] == ["Zoë", "Zoë face 3"]

@@ -101,7 +101,9 @@ def test_recipe_refuses_missing_weights(
 
 @pytest.mark.parametrize("settings_class", [PoseLabelSettings, GazeLabelSettings, LipSyncScoreSettings])
 def test_default_backend_refuses_weights(settings_class: type[StepSettings]) -> None:
-    with pytest.raises(ValueError, match=r"backend (mean_face|iris|energy) uses no weights, got weights 'x'"):
+    with pytest.raises(
+        ValueError, match=r"backend (mean_face|iris|canonical) uses no weights, got weights 'x'"
+    ):
         settings_class(weights="x")
 
 
