@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from webdataset.compat import WebDataset
 
-from preprocessing.archive import ArchiveWriter, Place, read_members, read_some_members
+from preprocessing.archive import ArchiveWriter, Place, member_header, read_members, read_some_members
 
 SAMPLES = {
     "b-t00": {"001.jpg": b"second", "000.jpg": b"first", "meta.json": b"{}"},
@@ -30,6 +30,14 @@ def test_read_members_reads_single_samples_in_any_order(tmp_path: Path) -> None:
     assert places == [Place(0, 3 * 1024), Place(3 * 1024, 512 + 1024)]
     for place, members in reversed(list(zip(places, SAMPLES.values(), strict=True))):
         assert read_members(tmp_path / "a.tar", place) == members
+
+
+@pytest.mark.parametrize("name", ["k.000.jpg", "k" * 95 + ".jpg", "k" * 96 + ".jpg"])
+@pytest.mark.parametrize("size", [0, 511, 8**11 - 1])
+def test_member_header_is_that_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.uname, info.gname = size, 0o444, "pdfgc", "pdfgc"
+    assert member_header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def test_archive_bytes_do_not_depend_on_process_and_time(tmp_path: Path) -> None:
