@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from storage.fingerprint import file_sha256
 
 PEAK_NAME: Final = "peak_mebibytes.txt"

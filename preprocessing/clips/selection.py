@@ -31,7 +31,7 @@ from preprocessing.clips.speakers import (
 )
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
-from preprocessing.faces.face_tracks import read_candidates, read_video_facts
+from preprocessing.faces.candidate_tables import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, mouth_sound, pose_mean_face
 from preprocessing.labellers.backend import read_labellers, write_labellers
 from preprocessing.labellers.mouth_sound import load_projection

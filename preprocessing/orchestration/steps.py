@@ -19,7 +19,7 @@ from preprocessing.clips.store import CLIPS_TAR
 from preprocessing.dataset import packing
 from preprocessing.dataset.packing import ShardSettings
 from preprocessing.faces import face_tracks
-from preprocessing.faces.face_tracks import FaceTrackSettings
+from preprocessing.faces.video import FaceTrackSettings
 from preprocessing.labellers.backend import LABELLERS_NAME
 from preprocessing.labels import gaze, identity, lip_sync, pose
 from preprocessing.labels.gaze import GazeLabelSettings

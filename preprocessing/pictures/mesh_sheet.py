@@ -12,7 +12,7 @@ from PIL import Image
 
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import accepted_clips, read_clip
-from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.faces.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from preprocessing.archive import Place, read_some_members
 from preprocessing.clips.bounds import BOUND_OF_REASON
 from preprocessing.clips.store import read_clip_table
-from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.pictures.drawing import MAXIMUM_PICTURE_BYTES
 from preprocessing.pictures.mesh_sheet import SheetFace, draw_faces
 from preprocessing.schema import FRAMES_PER_SECOND

@@ -15,7 +15,8 @@ from upath import UPath
 from evaluation.animation.media import errors_naming, read_sound, read_still
 from models.checkpoint_file import read_state_dict
 from preprocessing.archive import Place, read_members
-from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from preprocessing.media.container import RefusedVideo
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.schema import LANDMARK_COUNT, mel_shape

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from preprocessing.common_failure import common_failure
-from preprocessing.faces import face_tracks
-from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from preprocessing.faces import video as video_module
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from preprocessing.sources import reading
 from preprocessing.sources.scan import ScanSettings, scan
 
@@ -35,7 +36,7 @@ def test_common_failure_is_that_of_all_of_eight() -> None:
 def test_tracking_fails_where_every_video_fails_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face_tracks, "_read", fail)
+    monkeypatch.setattr(video_module, "_read", fail)
     videos, folder = write_files(tmp_path / "videos", 8), tmp_path / "tracks"
     folder.mkdir()
     with pytest.raises(RuntimeError, match=r"all 8 videos failed .*No module named 'codec'"):

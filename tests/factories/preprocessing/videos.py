@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from demo_corpus.speech import Syllable, draw_voice, synthesise
-from preprocessing.faces.face_tracks import VideoToTrack
+from preprocessing.faces.video import VideoToTrack
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.orchestration.step import SourceVideo
 

@@ -16,7 +16,7 @@ from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.selection import ClipSettings, SourceOfClips, cut_sound, make_clips, read_loudness
 from preprocessing.clips.speakers import SpeakerSettings
 from preprocessing.clips.store import accepted_clips, read_clip, read_clip_table, read_clips
-from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.faces.landmark_groups import CHIN, INNER_LIP_LOWER_MIDDLE, LIPS_OUTER
 from preprocessing.faces.mean_face import load_mean_face

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from preprocessing.faces.candidate_tables import read_candidates
 from preprocessing.faces.detectors import DetectorSettings
-from preprocessing.faces.face_tracks import CODE_VERSION, FaceTrackSettings, make_face_tracks, read_candidates
+from preprocessing.faces.face_tracks import CODE_VERSION, make_face_tracks
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
+from preprocessing.faces.video import FaceTrackSettings
 from preprocessing.labellers.backend import read_labellers
 from preprocessing.orchestration.step import VideoBatch
 from preprocessing.orchestration.steps import (
@@ -175,7 +177,7 @@ def test_clips_record_the_detector_of_their_faces(tmp_path: Path, network: Path,
 
 def test_default_detector_does_not_import_onnxruntime() -> None:
     code = (
-        "import sys; from preprocessing.faces.face_tracks import FaceTrackSettings; "
+        "import sys; from preprocessing.faces.video import FaceTrackSettings; "
         "from preprocessing.faces.detectors import DetectorSettings; "
         "settings = DetectorSettings(); settings.selected_backend.open(settings).close(); "
         "print([name for name in ('onnx', 'onnxruntime', 'insightface') if name in sys.modules])"

@@ -18,13 +18,15 @@ import soundfile
 
 from preprocessing.archive import Place, read_members
 from preprocessing.faces import face_tracks
-from preprocessing.faces.face_tracks import (
+from preprocessing.faces import video as video_module
+from preprocessing.faces.candidate_tables import (
     CANDIDATES_SCHEMA,
-    FaceTrackSettings,
-    make_face_tracks,
+    mark_main_faces,
     read_candidates,
     read_video_facts,
 )
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings
 from preprocessing.media.encoding import EncodeSettings, write_video
 from tests.factories.preprocessing.media import run_ffmpeg
 from tests.factories.preprocessing.videos import face_pictures, to_track, voice, write_face_video
@@ -111,7 +113,7 @@ def test_videos_read_before_are_not_read_again(
     def read_nothing(*_: object) -> None:
         raise AssertionError("a video was read again")
 
-    monkeypatch.setattr(face_tracks, "_read", read_nothing)
+    monkeypatch.setattr(video_module, "_read", read_nothing)
     videos = [to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "damaged", "text")]
     caplog.set_level("INFO")
     report = make_face_tracks(videos, SETTINGS, tracks[0], workers=0)
@@ -128,7 +130,7 @@ def test_any_exception_is_the_videos_row(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad, good, large = (to_track(folder / f"{name}.mp4") for name in ("cut", "nobody", "whole"))
-    open_video = face_tracks.open_video
+    open_video = video_module.open_video
 
     def open_some(path: Path, *arguments: Any) -> object:
         if path == bad.path:
@@ -137,7 +139,7 @@ def test_any_exception_is_the_videos_row(
             raise MemoryError
         return open_video(path, *arguments)
 
-    monkeypatch.setattr(face_tracks, "open_video", open_some)
+    monkeypatch.setattr(video_module, "open_video", open_some)
     report = make_face_tracks([bad, good, large], SETTINGS, tmp_path, workers=0)
     assert dict(report.refusals) == {"failed": 1, "no_face": 1, "out_of_memory": 1}
     assert facts_of(tmp_path)[bad.video_id] == ("failed", "IndexError: list index out of range")
@@ -150,7 +152,7 @@ def test_full_disk_is_nobodys_row(folder: Path, tmp_path: Path, monkeypatch: pyt
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(face_tracks, "_read", fill)
+    monkeypatch.setattr(video_module, "_read", fill)
     with pytest.raises(OSError, match="No space left"):
         make_face_tracks([to_track(folder / "cut.mp4")], SETTINGS, tmp_path, workers=0)
     assert read_video_facts(tmp_path) == []
@@ -187,13 +189,13 @@ def test_source_changed_while_being_read_is_refused(
     path = tmp_path / "a.mp4"
     path.write_bytes((folder / "nobody.mp4").read_bytes())
     video = to_track(path)
-    open_video = face_tracks.open_video
+    open_video = video_module.open_video
 
     def append_and_open(path: Path, *arguments: Any) -> object:
         path.write_bytes(path.read_bytes() + b"more")
         return open_video(path, *arguments)
 
-    monkeypatch.setattr(face_tracks, "open_video", append_and_open)
+    monkeypatch.setattr(video_module, "open_video", append_and_open)
     make_face_tracks([video], SETTINGS, tmp_path / "tracks", workers=0)
     assert facts_of(tmp_path / "tracks") == {
         video.video_id: ("source_changed", f"{path} was changed while being read")
@@ -262,7 +264,7 @@ def row(track: int, first_frame: int, frames: int, size_px: float) -> dict[str, 
 def test_main_face_is_the_largest_track_at_a_time(
     rows: list[dict[str, int | float]], main: list[bool]
 ) -> None:
-    face_tracks.mark_main_faces(rows)
+    mark_main_faces(rows)
     assert [row["main_face"] for row in rows] == main
 
 
@@ -274,7 +276,8 @@ def test_memory_does_not_grow_with_the_videos_length(tmp_path: Path) -> None:
     # Not getrusage: a child's ru_maxrss starts at what its parent holds.
     script = (
         "import sys; from pathlib import Path\n"
-        "from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks\n"
+        "from preprocessing.faces.face_tracks import make_face_tracks\n"
+        "from preprocessing.faces.video import FaceTrackSettings, VideoToTrack\n"
         "video = VideoToTrack(sys.argv[3], Path(sys.argv[1]))\n"
         "make_face_tracks([video], FaceTrackSettings(), Path(sys.argv[2]), workers=0)\n"
         "lines = Path('/proc/self/status').read_text().splitlines()\n"

@@ -10,6 +10,7 @@ import pytest
 from upath import UPath
 
 from preprocessing.faces import face_tracks
+from preprocessing.faces import video as video_module
 from preprocessing.faces.face_tracks import STEP
 from preprocessing.media.encoding import write_video
 from preprocessing.orchestration.step import VideoBatch
@@ -126,7 +127,7 @@ def test_failed_video_waits_for_retry(
     root: UPath, batch: VideoBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = batch.videos[0]
-    open_video = face_tracks.open_video
+    open_video = video_module.open_video
 
     def fail_for_one(path: Path, *arguments: Any) -> object:
         if path == bad.path:
@@ -134,7 +135,7 @@ def test_failed_video_waits_for_retry(
         return open_video(path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(face_tracks, "open_video", fail_for_one)
+        patch.setattr(video_module, "open_video", fail_for_one)
         assert by_name(track(root, batch), batch)[bad.path.name] == "failed"
     assert not track(root, batch).built
     again = track(root, batch, retry=True)

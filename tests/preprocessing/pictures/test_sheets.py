@@ -14,7 +14,7 @@ from PIL import Image
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.selection import ClipSettings
-from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet, gaze_arrow_px

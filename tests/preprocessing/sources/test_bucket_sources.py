@@ -15,12 +15,9 @@ from upath import UPath
 
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.faces import face_tracks
-from preprocessing.faces.face_tracks import (
-    FaceTrackSettings,
-    VideoToTrack,
-    make_face_tracks,
-    read_video_facts,
-)
+from preprocessing.faces.candidate_tables import read_video_facts
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from preprocessing.media.encoding import write_video
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.process_pool import Crashed

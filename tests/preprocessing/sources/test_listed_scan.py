@@ -10,7 +10,7 @@ from upath import UPath
 
 from preprocessing.clips.listed import SourceOfClips, find_segment, of_segment
 from preprocessing.dataset.splits import SplitSettings, assign_splits
-from preprocessing.faces.face_tracks import frames_of_spans
+from preprocessing.faces.video import frames_of_spans
 from preprocessing.media.decoding import VideoFrame
 from preprocessing.shards import decode_clip, encode_clip
 from preprocessing.sources import reading
