@@ -73,6 +73,16 @@ def read_remote_chunks(path: UPath) -> Iterator[bytes]:
     yield from read_chunks(store, find_object(store, key))
 
 
+def read_range(path: UPath, start: int, end: int) -> bytes:
+    """Bytes `start` to `end` of a file or object, fewer at its end. Raises FileNotFoundError."""
+    if is_local(path):
+        with local_path(path).open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+    store, key = _open(path)
+    return bytes(store.get_range(key, start=start, end=end))
+
+
 def read_sha256(path: UPath) -> str:
     """sha256 of a file or object, 64 hex digits. Raises FileNotFoundError."""
     if is_local(path):

@@ -90,5 +90,5 @@ class ClipReader:
     def _decoded(self, key: str) -> Clip:
         number = self._numbers[key]
         place = Place(int(self._index.offsets_bytes[number]), int(self._index.sizes_bytes[number]))
-        shard = self._index.shard_paths[int(self._index.shards[number])]
+        shard = self._index.local_shard(number)
         return decode_clip(key, read_members(shard, place))

@@ -61,11 +61,20 @@ def read_checksums(file: Path) -> Sequence[int] | None:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    blocks = -(-file.stat().st_size // BLOCK_BYTES)
+    return parse_checksums(data, file.stat().st_size, str(path))
+
+
+def parse_checksums(data: bytes, size_bytes: int, name: str) -> Sequence[int]:
+    """The checksums in the bytes of a file `name` that belongs to a file of `size_bytes`.
+
+    Raises:
+        ValueError: there are too many or too few for that size.
+    """
+    blocks = -(-size_bytes // BLOCK_BYTES)
     if len(data) != blocks * _ITEM_BYTES:
         raise ValueError(
-            f"{path} has {len(data)} bytes, need {blocks * _ITEM_BYTES} for "
-            f"{file.stat().st_size} bytes of {file.name}: one of both is damaged; run: pdfgc repair"
+            f"{name} has {len(data)} bytes, need {blocks * _ITEM_BYTES} for the {size_bytes} bytes of its "
+            "file: one of both is damaged; run: pdfgc repair"
         )
     checksums = array("I", data)  # 4 bytes each, and read faster than numpy's scalars
     if sys.byteorder == "big":

@@ -1,4 +1,4 @@
-"""The toy root, once a session, and the toy run in this process."""
+"""The toy root, once a session, and the toy run in this process; a bucket, as the storage's tests have it."""
 
 import pytest
 import torch
@@ -7,8 +7,11 @@ from upath import UPath
 from models.presets import PRESETS
 from tests.factories.training.stages import TOY
 from tests.factories.training.toy_run import MEASURED_FRAMES, TOY_RUN, make_root
+from tests.storage.conftest import bucket, object_store
 from training.jobs.plan import RUN_PRESETS
 from training.stages import stage1_motion, stage3_expression
+
+__all__ = ["bucket", "object_store"]
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,11 @@ from preprocessing.schema import (
     SCHEMA_VERSION,
     STATISTICS_NAME,
 )
+from storage.objects import is_local
 from storage.publishing import current
 from storage.root import local_copy, scratch_directory, verified_copy
 from storage.tar_header import TAR_BLOCK_BYTES
+from training.data.remote_shards import RemoteShards, find_remote_shards
 
 Split = Literal["train", "validation", "test", "held_out_clips"]
 """People of a split share no clip. `held_out_clips` exists only in a data set without held-out people."""
@@ -75,6 +77,7 @@ class ClipIndex:
     anchor_counts: NDArray[np.int64]  # [C]
     split_of_identity: Mapping[str, Split]  # of all splits, including faces beside the main one
     features_folder: Path | None = None  # keeps features of frozen trunks from one stage to the next
+    remote: RemoteShards | None = None  # where the shards are in a bucket; then nothing is at `shard_paths`
 
     @property
     def people(self) -> Split:
@@ -100,15 +103,25 @@ class ClipIndex:
         """Key of a clip."""
         return str(self.key_column[clip].as_py())
 
+    def local_shard(self, clip: int) -> Path:
+        """The shard of a clip; if it is in a bucket, a local file with this clip's bytes in it."""
+        shard = int(self.shards[clip])
+        if self.remote is not None:
+            copy = self.remote.open(shard)
+            copy.require(int(self.offsets_bytes[clip]), int(self.sizes_bytes[clip]))
+            copy.close()
+        return self.shard_paths[shard]
+
     def identity(self, clip: int) -> str:
         """Identity of a clip."""
         return str(self.identity_column[clip].as_py())
 
 
 def open_current(root: UPath, split: Split) -> ClipIndex:
-    """A split of the current data set under a root; shards of a bucket are copied to this machine first.
+    """A split of the current data set under a root.
 
-    Data set and shards are verified, once on each machine.
+    Data set and shards are verified, once on each machine. Shards of a bucket stay there: samples are fetched
+    when they are read (`training.data.remote_shards`), and their blocks' checksums are compared.
 
     Raises:
         ValueError: no data set is published there, it or a shard is damaged, or `read_clip_index` rejects it.
@@ -119,6 +132,12 @@ def open_current(root: UPath, split: Split) -> ClipIndex:
     folder = verified_copy(published.directory)
     names = sorted(set(_read_table(folder / INDEX_TABLE, ["shard"])["shard"].to_pylist()))
     check_shard_names(folder / INDEX_TABLE, names)
+    features_folder = scratch_directory(root) / FEATURES_FOLDER
+    if not is_local(root):
+        index = read_clip_index(folder, {name: Path(name) for name in names}, split)
+        remote = find_remote_shards(root, index.shard_names)
+        paths = tuple(remote.cache.data_path(record.sha256) for record in remote.records)
+        return dataclasses.replace(index, shard_paths=paths, remote=remote, features_folder=features_folder)
     folders = {name.rpartition("/")[0] for name in names}
     published_shards = {value.location for value in published.manifest.inputs.values()}
     copies = {
@@ -127,7 +146,7 @@ def open_current(root: UPath, split: Split) -> ClipIndex:
     }
     files = {name: copies[name.rpartition("/")[0]] / Path(name).name for name in names}
     index = read_clip_index(folder, files, split)
-    return dataclasses.replace(index, features_folder=scratch_directory(root) / FEATURES_FOLDER)
+    return dataclasses.replace(index, features_folder=features_folder)
 
 
 def read_clip_index(folder: Path, shard_files: Path | Mapping[str, Path], split: Split) -> ClipIndex:

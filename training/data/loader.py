@@ -220,6 +220,8 @@ def _load(
         num_workers=settings.workers,
         prefetch_factor=settings.prefetch_batches if settings.workers else None,
         pin_memory=settings.pin_memory and not settings.workers,  # with workers the reader does it
+        # A bucket's client does not survive a fork.
+        multiprocessing_context="spawn" if settings.workers and source.index.remote is not None else None,
         # DataLoader would otherwise draw from torch's global generator and shift a resumed run's noise.
         generator=torch.Generator(),
     )

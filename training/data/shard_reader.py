@@ -25,6 +25,7 @@ from preprocessing.schema import MEL_BANDS
 from preprocessing.shards import jpeg_size
 from storage.integrity.block_checksums import read_checked, read_checksums
 from storage.settings import Settings
+from storage.sparse_cache import RemovedCopyError, SparseCopy
 from storage.tar_header import TAR_BLOCK_BYTES, next_header, parse_tar_header, peek_tar_header
 from training.data.batches import CorruptMember
 from training.data.index import ClipIndex
@@ -66,6 +67,7 @@ class ShardReader:
         self.index = index
         self.settings = settings
         self._files: OrderedDict[int, int] = OrderedDict()
+        self._copies: dict[int, SparseCopy] = {}  # the open files of shards in a bucket
         self._checksums: dict[int, Sequence[int] | None] = {}  # of the open files
         self._directories: OrderedDict[int, dict[str, tuple[int, int, bool]]] = OrderedDict()
 
@@ -193,7 +195,7 @@ class ShardReader:
 
     def _read_checked(self, clip: int, member: str, offset: int, size: int) -> bytes:
         shard = int(self.index.shards[clip])
-        file = self._file(shard)
+        file = self._file_with(clip)
         checksums = self._checksums[shard]
         if checksums is None:
             return self._read(clip, member, offset, size)
@@ -204,7 +206,7 @@ class ShardReader:
         return self._whole(clip, member, offset, size, data)
 
     def _read(self, clip: int, member: str, offset: int, size: int) -> bytes:
-        data = os.pread(self._file(int(self.index.shards[clip])), size, offset)
+        data = os.pread(self._file_with(clip), size, offset)
         return self._whole(clip, member, offset, size, data)
 
     def _whole(self, clip: int, member: str, offset: int, size: int, data: bytes) -> bytes:
@@ -212,19 +214,46 @@ class ShardReader:
             raise self.corrupt(clip, member, f"is cut off: {len(data)} of {size} bytes at byte {offset}")
         return data
 
+    def _file_with(self, clip: int) -> int:
+        """The open file that holds a clip's bytes, which are fetched if the shard is in a bucket."""
+        shard = int(self.index.shards[clip])
+        file = self._file(shard)
+        if self.index.remote is None:
+            return file
+        place = int(self.index.offsets_bytes[clip]), int(self.index.sizes_bytes[clip])
+        try:
+            self._copies[shard].require(*place)
+        except RemovedCopyError:
+            self._close(shard)
+            file = self._file(shard)
+            self._copies[shard].require(*place)
+        return file
+
     def _file(self, shard: int) -> int:
         if shard not in self._files:
-            self._checksums[shard] = read_checksums(self.index.shard_paths[shard])
-            self._files[shard] = os.open(self.index.shard_paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+            if self.index.remote is None:
+                self._checksums[shard] = read_checksums(self.index.shard_paths[shard])
+                self._files[shard] = os.open(self.index.shard_paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                self._checksums[shard] = self.index.remote.read_checksums(shard)
+                self._copies[shard] = self.index.remote.open(shard)
+                self._files[shard] = self._copies[shard].descriptor
             if len(self._files) > self.settings.shards_open:
                 self._close_oldest()
         self._files.move_to_end(shard)
         return self._files[shard]
 
     def _close_oldest(self) -> None:
-        shard, file = self._files.popitem(last=False)
+        self._close(next(iter(self._files)))
+
+    def _close(self, shard: int) -> None:
+        file = self._files.pop(shard)
         del self._checksums[shard]
-        os.close(file)
+        copy = self._copies.pop(shard, None)
+        if copy is None:
+            os.close(file)
+        else:
+            copy.close()
 
     def corrupt(self, clip: int, member: str, reason: str) -> CorruptMemberError:
         """The error for a member that violates the schema."""
