@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "doctor": "operations",
     "evaluate": "evaluation",
     "export": "training",
+    "export-dataset": "data",
     "gc": "operations",
     "preprocess": "data",
     "referee": "evaluation",
@@ -33,7 +34,8 @@ COMMANDS: Final = {
     "verify": "operations",
     "weights": "operations",
 }
-"""Folder of each command: `<folder>/<command>.py` holds a click command of that name, imported when used."""
+"""Folder of each command: `<folder>/<command>.py`, dashes as underscores, holds a click command of that name,
+imported when used."""
 
 INTERRUPTED: Final = 130  # the exit status of a shell's command that Ctrl-C ends
 
@@ -49,7 +51,8 @@ class CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"pipelines.cli.{COMMANDS[cmd_name]}.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        return getattr(import_module(f"pipelines.cli.{COMMANDS[cmd_name]}.{module}"), module)
 
     @override
     def invoke(self, ctx: click.Context) -> object:
