@@ -67,11 +67,11 @@ def make_batches(root: Path, batches: int, samples: int) -> None:
             "key": [f"{name}-t0-f{clip:09d}" for name, clip in zip(names, clips, strict=True)],
             "identity": [f"id{video // VIDEOS_PER_IDENTITY:06d}" for video in videos],
             "video_id": names,
-            "frames": np.full(samples, 200),
+            "frames": np.full(samples, 64),
             "anchors": np.full(samples, 2),
             "shard": [f"b{batch:05d}-000.tar"] * samples,
-            "offset_bytes": number * 2_000_000,
-            "size_bytes": np.full(samples, 2_000_000),
+            "offset_bytes": number * 1_440_000,
+            "size_bytes": np.full(samples, 1_440_000),
         }
         pq.write_table(pa.table(columns).cast(SHARD_INDEX_SCHEMA), folder / SHARD_INDEX_TABLE)
         with (folder / f"b{batch:05d}-000.tar").open("wb") as shard:
@@ -108,7 +108,7 @@ def known_labels(shards: dict[str, ShardSet], samples: int) -> BatchLabels:
                 **of,
                 "name": quantity.name,
                 "bins": np.sort(rng.choice(BINS, BINS_PER_QUANTITY, replace=False)).tolist(),
-                "counts": [200] * BINS_PER_QUANTITY,
+                "counts": [64] * BINS_PER_QUANTITY,
                 "sum": 0.0,
                 "smallest": quantity.low,
                 "largest": quantity.high,

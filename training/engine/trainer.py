@@ -81,11 +81,13 @@ class Trainer(Generic[AnyBatch]):
         distributed: DistributedContext,
         on_progress: Callable[[TrainingProgress], None],
         stop_requested: Callable[[], bool] = lambda: False,
+        on_checkpoint: Callable[[Path], None] = lambda _: None,
     ) -> None:
         """Move the stage to its device and load the newest checkpoint, if there is one.
 
         `on_progress` is called on rank 0, every `log_every_steps`. Once `stop_requested` is true on any rank,
-        `run` finishes the step, writes a checkpoint and raises.
+        `run` finishes the step, writes a checkpoint and raises. `on_checkpoint` is called on rank 0 with the
+        folder of each checkpoint, while the other ranks wait.
 
         Raises:
             UnfitCheckpointError: the checkpoint is of another configuration.
@@ -93,6 +95,7 @@ class Trainer(Generic[AnyBatch]):
         """
         self.stage, self.plan, self.distributed, self._on_progress = stage, plan, distributed, on_progress
         self._train, self._validation, self._stop_requested = train, validation, stop_requested
+        self._on_checkpoint = on_checkpoint
         stage.to(distributed.device)
         if plan.settings.channels_last:
             to_channels_last(stage.model)
@@ -266,6 +269,7 @@ class Trainer(Generic[AnyBatch]):
             )
             keep_newest(folder, self.plan.logging.checkpoints_kept)
             logger.info("Saved checkpoint of %s at step %d (%s)", self.stage.name, self.step, target.name)
+            self._on_checkpoint(target)
         self.distributed.barrier()
 
     def _report(self, meter: Meter) -> None:

@@ -13,9 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from storage.atomic import partial_path
+from storage.objects import is_local
 from storage.publishing import BuildReport, Published, current, materialise, verify
 from storage.root import local_copy
 from storage.settings import settings_error
+from training.engine.checkpoint_copies import copies_location, remove_copies, restore_checkpoint
 from training.engine.progress import METRICS_NAME, SAMPLES_FOLDER, read_losses
 from training.engine.weights_digest import EMA_NAME, WEIGHTS_NAME
 from training.jobs.config import TrainingConfig
@@ -59,6 +61,10 @@ def run_stage(
         require_one_labeller(root, stage, config)
         require_named_weights(config)
         training_weights(config)  # fail before training, for the weights of later stages too
+        if not is_local(root):
+            if force:
+                remove_copies(root, stage, config.run)
+            restore_checkpoint(root, copies_location(stage, config.run, work), work)
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
             _extend(root, stage, config, work, run_configuration(root, stage, config))
         job = work / JOB_NAME
@@ -74,7 +80,10 @@ def run_stage(
         counts = {"steps": records[-1].step, "images_per_second": round(speeds[len(speeds) // 2], 2)}
         return BuildReport(counts, refusals={})
 
-    return materialise(root, recipe, build, force=force)
+    published = materialise(root, recipe, build, force=force)
+    if published.built and not is_local(root):
+        remove_copies(root, stage, config.run)
+    return published
 
 
 def process_count(config: TrainingConfig) -> int:

@@ -7,6 +7,7 @@ python -m training.launch.local_ranks 4 training.jobs.worker JOB.json     four, 
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,10 +16,12 @@ from upath import UPath
 
 from storage.disk import disk_errors_at
 from storage.fingerprint import file_sha256
+from storage.objects import is_local
 from storage.publishing import Published, current
 from storage.root import local_copy, open_root
 from training.data.index import ClipIndex, open_current
 from training.engine.checkpoint import EMA_NAME, WEIGHTS_NAME, newest_checkpoint
+from training.engine.checkpoint_copies import copies_location, copy_checkpoint, restore_checkpoint
 from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.distributed import DistributedContext, join
 from training.engine.progress import HeldOutMetric, TrainingProgress, write_held_out_metrics
@@ -87,13 +90,33 @@ def _train_stage(
     train_index, held_out_index = _indexes(root, distributed)
     configuration = run_configuration(root, job.stage, job.config)
     trainer_plan = TrainerPlan(plan.trainer, plan.logging, job.work, configuration)
+    on_checkpoint = partial(_copy_checkpoint, root, job)
+    if not is_local(root) and distributed.is_first_on_node:
+        restore_checkpoint(root, _copies(job), job.work)
+    distributed.barrier()
     trainer = Trainer(
-        stage, train_index, held_out_index, trainer_plan, distributed, on_progress, stop_requested
+        stage,
+        train_index,
+        held_out_index,
+        trainer_plan,
+        distributed,
+        on_progress,
+        stop_requested,
+        on_checkpoint,
     )
     metrics = trainer.run()
     if distributed.is_first:
         write_results(job.work, metrics)
     distributed.barrier()
+
+
+def _copies(job: TrainingJob) -> str:
+    return copies_location(job.stage, job.config.run, job.work)
+
+
+def _copy_checkpoint(root: UPath, job: TrainingJob, checkpoint: Path) -> None:
+    if not is_local(root):
+        copy_checkpoint(root, _copies(job), checkpoint, job.work)
 
 
 def read_parents(root: UPath, stage: str, config: TrainingConfig) -> dict[str, StageWeights]:

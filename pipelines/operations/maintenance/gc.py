@@ -24,12 +24,15 @@ from storage.gc.removal import Removal, remove_findings
 from storage.gc.unreferenced import find_unreferenced
 from storage.integrity.quarantine import QUARANTINE
 from storage.printable import printable
+from training.engine.checkpoint_copies import COPIES_FOLDER
 
 LAYOUT: Final = Layout(
     records={BASELINES_FOLDER: BASELINE_NAME},
     redrawn=frozenset({"pictures"}),  # by `pipelines.preprocessing.pictures`
-    ignored=frozenset({CATALOG_FOLDER, PLAN_FOLDER, OUTPUTS_NAME, "dagster", "demo_corpus", QUARANTINE}),
-    ignored_scratch=frozenset({"catalog.lock", CATALOG_NAME, "sources"}),
+    ignored=frozenset(
+        {CATALOG_FOLDER, PLAN_FOLDER, OUTPUTS_NAME, COPIES_FOLDER, "dagster", "demo_corpus", QUARANTINE}
+    ),
+    ignored_scratch=frozenset({"catalog.lock", CATALOG_NAME, "sources", "shard_cache", "frame_features"}),
 )
 MAXIMUM_ROWS: Final = 200  # of the table in the UI
 MAXIMUM_LINES: Final = 20

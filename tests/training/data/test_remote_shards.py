@@ -2,50 +2,19 @@
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from upath import UPath
 
-from preprocessing.schema import INDEX_TABLE, LANDMARK_COUNT
+from preprocessing.schema import LANDMARK_COUNT
 from storage.objects import read_bytes, write_bytes
-from storage.publishing import BuildReport, Input, Recipe, materialise
-from storage.root import open_root
-from tests.factories.training.data import READER, key_of, make_data_set
+from tests.factories.training.data import READER, key_of
+from tests.factories.training.remote_root import publish_remotely
 from training.data.index import ClipIndex, open_current, read_clip_index
 from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import CorruptMemberError, ShardReader
 from training.data.sources import ClipPairSettings, ClipPairSource
 
 BATCHES = 3
-
-
-def publish(bucket: str, made: Path) -> UPath:
-    """Publish the shards and the data set of a local folder in the bucket; the index names where they are."""
-    data_set = make_data_set(made, with_checksums=True)
-    root = open_root(f"{bucket}/root")
-
-    def copy_shards(folder: Path) -> BuildReport:
-        for file in (made / "assets").glob("shard-*"):
-            (folder / file.name).write_bytes(file.read_bytes())
-        return BuildReport({}, {})
-
-    shards = materialise(root, Recipe("shards", "b0", "1", {}, {}), copy_shards)
-    location = shards.directory.relative_to(root).as_posix()
-
-    def copy_data_set(folder: Path) -> BuildReport:
-        for file in data_set.iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-        table = pq.read_table(data_set / INDEX_TABLE)
-        moved = [f"{location}/{Path(name).name}" for name in table["shard"].to_pylist()]
-        number = table.schema.get_field_index("shard")
-        pq.write_table(table.set_column(number, table.field("shard"), pa.array(moved)), folder / INDEX_TABLE)
-        return BuildReport({}, {})
-
-    inputs = {"b0": Input(shards.manifest.content_digest, location)}
-    materialise(root, Recipe("dataset", "whole", "1", {}, inputs), copy_data_set)
-    return root
 
 
 def cached_bytes(index: ClipIndex) -> int:
@@ -60,7 +29,7 @@ def read_all(reader: ShardReader, clip: int) -> None:
 
 
 def test_reader_fetches_what_it_reads(bucket: str, tmp_path: Path) -> None:
-    root = publish(bucket, tmp_path / "made")
+    root = publish_remotely(bucket, tmp_path / "made")
     index = open_current(root, "train")
     assert cached_bytes(index) == 0
     reader = ShardReader(index, READER)
@@ -74,7 +43,7 @@ def test_reader_fetches_what_it_reads(bucket: str, tmp_path: Path) -> None:
 
 
 def test_removed_copies_are_fetched_again(bucket: str, tmp_path: Path) -> None:
-    index = open_current(publish(bucket, tmp_path / "made"), "train")
+    index = open_current(publish_remotely(bucket, tmp_path / "made"), "train")
     reader = ShardReader(index, READER)
     before = reader.frames(0, [1])[0]
     assert index.remote is not None
@@ -87,7 +56,7 @@ def test_removed_copies_are_fetched_again(bucket: str, tmp_path: Path) -> None:
 
 
 def test_loader_workers_read_the_bucket(bucket: str, tmp_path: Path) -> None:
-    index = open_current(publish(bucket, tmp_path / "made"), "train")
+    index = open_current(publish_remotely(bucket, tmp_path / "made"), "train")
     local = read_clip_index(tmp_path / "made/assets/dataset", tmp_path / "made", "train")
     for workers in (0, 1):
         settings = LoaderSettings(batch_size=2, workers=workers, reader=READER)
@@ -98,7 +67,7 @@ def test_loader_workers_read_the_bucket(bucket: str, tmp_path: Path) -> None:
 
 
 def test_changed_object_is_found_by_its_checksums(bucket: str, tmp_path: Path) -> None:
-    root = publish(bucket, tmp_path / "made")
+    root = publish_remotely(bucket, tmp_path / "made")
     index = open_current(root, "train")
     shard, offset = int(index.shards[0]), int(index.offsets_bytes[0]) + int(index.sizes_bytes[0]) // 2
     path = root / index.shard_names[shard]
