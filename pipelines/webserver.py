@@ -19,6 +19,7 @@ from upath import UPath
 from evaluation.app.same_origin import SameOriginMiddleware, refuse
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
+from pipelines.web.gallery import Gallery
 from pipelines.web.locations import TENSORBOARD
 from pipelines.web.root_files import RootFiles
 from pipelines.web.tensorboard import TensorBoards
@@ -47,10 +48,14 @@ class GraphQLByPostMiddleware:
 def guarded(app: Starlette, settings: OperationsSettings, root: UPath | None = None) -> Starlette:
     """Dagster's application behind both middlewares; serves loopback names and the names of the settings.
 
-    With a root, also the files below it (`pipelines.web.root_files`).
+    With a root, also the files below it (`pipelines.web.root_files`) and the gallery of its clips.
     """
     if root is not None:
-        app.router.routes[:0] = [RootFiles(root).route(), TensorBoards(root).route()]
+        app.router.routes[:0] = [
+            RootFiles(root).route(),
+            TensorBoards(root).route(),
+            *Gallery(root).routes(),
+        ]
     app.add_middleware(GraphQLByPostMiddleware)
     app.add_middleware(
         SameOriginMiddleware,

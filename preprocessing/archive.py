@@ -153,24 +153,43 @@ def read_some_members(path: Path, place: Place, extensions: Collection[str]) -> 
     """
     with path.open("rb", buffering=0) as file:
         file.seek(place.offset_bytes)
-        data = memoryview(file.read(place.size_bytes))
-    wanted = set(extensions)
+        data = file.read(place.size_bytes)
+    members = None if len(data) != place.size_bytes else _some_members(data, extensions)
+    if members is None:
+        # Not a regular member, or not whole: `read_members` raises the error.
+        all_members = read_members(path, place)
+        members = {name: all_members[name] for name in set(extensions) & all_members.keys()}
+    if missing := set(extensions) - members.keys():
+        raise ValueError(f"{path} at byte {place.offset_bytes}: no member {', '.join(sorted(missing))}")
+    return members
+
+
+def some_members(data: bytes, extensions: Collection[str]) -> dict[str, bytes]:
+    """Some of the members of a sample out of its bytes, as `read_some_members` finds them.
+
+    Raises:
+        ValueError: a member is missing, or the bytes are not one whole sample.
+    """
+    members = _some_members(data, extensions) or {}
+    if missing := set(extensions) - members.keys():
+        raise ValueError(f"no member {', '.join(sorted(missing))} in {len(data)} bytes of a sample")
+    return members
+
+
+def _some_members(whole: bytes, extensions: Collection[str]) -> dict[str, bytes] | None:
+    """The members that there are; None where a header is not one of a regular file."""
+    data, wanted = memoryview(whole), set(extensions)
     members: dict[str, bytes] = {}
     start = 0
     while start < len(data) and len(members) < len(wanted):
         name, size = _peek(bytes(data[start : start + tarfile.BLOCKSIZE]))
         start += tarfile.BLOCKSIZE
-        if size < 0 or start + size > len(data) or len(data) != place.size_bytes:
-            # Not a regular member, or not whole: `read_members` raises the error.
-            all_members = read_members(path, place)
-            members = {name: all_members[name] for name in wanted & all_members.keys()}
-            break
+        if size < 0 or start + size > len(data):
+            return None
         extension = name.partition(".")[2]
         if extension in wanted:
             members[extension] = bytes(data[start : start + size])
         start = next_header(start, size)
-    if missing := wanted - members.keys():
-        raise ValueError(f"{path} at byte {place.offset_bytes}: no member {', '.join(sorted(missing))}")
     return members
 
 

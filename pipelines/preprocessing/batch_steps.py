@@ -25,6 +25,7 @@ from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
 from pipelines.resources import PreprocessingResource, WorkspaceResource
+from pipelines.web.locations import gallery_link
 from preprocessing.orchestration.chosen_settings import changes_between, keep_for_batch, read_chosen
 from preprocessing.orchestration.refusals import refusals_of_build
 from preprocessing.orchestration.steps import (
@@ -76,6 +77,7 @@ def _step_asset(name: str) -> AssetsDefinition:
         builds = BatchBuilds(root, key, settings)
         return AssetResult(
             metadata=step_pictures(builds, name)
+            | {"gallery": gallery_link("anchors" if name == "eye_anchors" else "clips", batch=key)}
             | published_metadata(published, refusals_of_build(root, published))
             | settings_metadata(changes_between(deployed_settings, settings)),
             check_results=run_checks(STEP_CHECKS.get(name, ()), builds),

@@ -6,7 +6,7 @@ They are relative to the host, so they also work through a proxy and an SSH tunn
 import hashlib
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from dagster import MarkdownMetadataValue, MetadataValue, PathMetadataValue, UrlMetadataValue
 from upath import UPath
@@ -20,6 +20,7 @@ from storage.publishing import Published
 PICTURES: Final = "pictures"
 FILES: Final = "/files"
 TENSORBOARD: Final = "/tensorboard"
+GALLERY: Final = "/gallery"
 BUILD_PARTS: Final = 4  # assets/<asset>/<partition>/<build>
 
 
@@ -78,6 +79,11 @@ def root_link(root: UPath, path: UPath | Path) -> UrlMetadataValue | PathMetadat
     """A link to a file below the root; the path of one outside it."""
     location = root_location(root, path)
     return MetadataValue.path(str(path)) if location is None else MetadataValue.url(file_url(location))
+
+
+def gallery_link(page: str, **query: str) -> UrlMetadataValue:
+    """A link to a page of the gallery, such as the clips of a batch."""
+    return MetadataValue.url(f"{path_prefix()}{GALLERY}/#{page}?{urlencode(query)}")
 
 
 def tensorboard_link(run: str) -> UrlMetadataValue:

@@ -25,7 +25,7 @@ from pipelines.cli.operations.demo import DEMO_FOLDER
 from pipelines.web.locations import FILES, PICTURES
 from preprocessing.orchestration.reprocessing import PLAN_FOLDER
 from preprocessing.sources.stored_catalog import CATALOG_FOLDER
-from storage.objects import Entry, entries, is_local, local_path, read_bytes
+from storage.objects import Entry, entries, is_local, local_path, read_bytes, read_range, size_bytes
 from storage.publishing import ASSETS
 
 SERVED: Final = (
@@ -108,11 +108,10 @@ class RootFiles:
         found = entries(self._root, location)
         if found or not location:
             return _listing(location, found if location else self._folders())
-        data = read_bytes(self._root / location)
-        name = location.rpartition("/")[2]
+        path, name = self._root / location, location.rpartition("/")[2]
         if name.endswith(".md"):
-            return _markdown_page(name, data)
-        return _part(data, wanted, media_type(name))
+            return _markdown_page(name, read_bytes(path))
+        return _part(path, wanted, media_type(name))
 
 
 def require_served(location: str) -> tuple[str, ...]:
@@ -137,17 +136,18 @@ def media_type(name: str) -> str:
     return "application/octet-stream" if guessed is None or encoding else guessed
 
 
-def _part(data: bytes, wanted: str, kind: str) -> Response:
+def _part(path: UPath, wanted: str, kind: str) -> Response:
     """The whole of an object, or the part that `Range: bytes=FIRST-LAST` names, as videos are played."""
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
     headers = HEADERS | {"Accept-Ranges": "bytes"}
     if match is None:
-        return Response(data, 200, headers, kind)
-    first, last = int(match[1]), min(int(match[2] or len(data) - 1), len(data) - 1)
+        return Response(read_bytes(path), 200, headers, kind)
+    size = size_bytes(path)
+    first, last = int(match[1]), min(int(match[2] or size - 1), size - 1)
     if first > last:
-        return Response(b"", 416, headers | {"Content-Range": f"bytes */{len(data)}"})
-    part = headers | {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
-    return Response(data[first : last + 1], 206, part, kind)
+        return Response(b"", 416, headers | {"Content-Range": f"bytes */{size}"})
+    part = headers | {"Content-Range": f"bytes {first}-{last}/{size}"}
+    return Response(read_range(path, first, last + 1 - first), 206, part, kind)
 
 
 def _listing(location: str, found: Iterable[Entry]) -> Response:

@@ -278,8 +278,8 @@ def _anchors_of_clip(task: _Task) -> list[_Anchor]:
         if number == 0:
             _verifier().start_clip(picture)
         for eyes in wanted.partners:
-            composite = swap_eyes(picture, landmarks_px, *_read_frame(task.clips, eyes), task.settings.swap)
-            jpeg = encode_jpeg(composite, task.settings.jpeg_quality)
+            donor = _read_frame(task.clips, eyes)
+            jpeg = make_composite((picture, landmarks_px), donor, task.settings)
             target = EyeTarget(eyes.gaze, eyes.blink, task.levels[eyes.clip.identity])
             # Measure the composite as it will be read, from its JPEG.
             measured = _verifier().measure(decode_jpeg(jpeg), BaseFace(landmarks_px, base.pose), target)
@@ -302,21 +302,13 @@ def _read_frame(clips: Path, frame: _Frame) -> tuple[NDArray[np.uint8], NDArray[
         raise DamagedClipsError(str(error)) from error
 
 
-def make_composite(
-    clips: Path, base: tuple[ClipRow, int], eyes: tuple[ClipRow, int], settings: EyeAnchorSettings
-) -> bytes:
-    """JPEG of a composite as the step makes it; it keeps those of accepted anchors alone.
+Picture = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""RGB [224, 224, 3] and its landmarks [478, 3]."""
 
-    Args:
-        clips: folder of the step `clips`.
-        base: v2: its clip and frame.
-        eyes: v1: its clip and frame.
-        settings: that the anchors were made with.
-    """
-    empty = np.zeros(0, np.float32)
-    frames = [_Frame(clip, frame, empty, empty, empty) for clip, frame in (base, eyes)]
-    (picture, landmarks_px), donor = (_read_frame(clips / CLIPS_TAR, frame) for frame in frames)
-    return encode_jpeg(swap_eyes(picture, landmarks_px, *donor, settings.swap), settings.jpeg_quality)
+
+def make_composite(base: Picture, eyes: Picture, settings: EyeAnchorSettings) -> bytes:
+    """JPEG of v2, `base`, with the eyes of v1. The step keeps those of accepted anchors alone."""
+    return encode_jpeg(swap_eyes(*base, *eyes, settings.swap), settings.jpeg_quality)
 
 
 def _row(base: ClipRow, base_frame: int, eyes: _Frame | None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ SPEECH: Final = Bound("no_speech", "speech_share", "speech.minimum_share", "Spee
 BOUNDS: Final = (
     Bound("face_too_small", "face_size_px", "minimum_face_size_px", "Face size", "px in the source"),
     Bound("blurred", "sharpness", "minimum_sharpness", "Sharpness", "variance of the Laplacian"),
-    Bound("too_dark", "brightness", "minimum_brightness", "Darkness", "mean grey level"),
+    Bound("too_dark", "brightness", "minimum_brightness", "Brightness, least", "mean grey level"),
     Bound("sound_missing", "recorded_share", "minimum_recorded_share", "Recorded sound", "of the clip"),
     Bound("mouth_still", "mouth_motion", "minimum_mouth_motion", "Mouth motion", "face sizes"),
     Bound("silent", "speech_level_dbfs", "minimum_speech_level_dbfs", "Sound level", "dBFS, loudest second"),
@@ -60,7 +60,12 @@ BOUNDS: Final = (
         is_minimum=False,
     ),
     Bound(
-        "too_bright", "brightness", "maximum_brightness", "Brightness", "mean grey level", is_minimum=False
+        "too_bright",
+        "brightness",
+        "maximum_brightness",
+        "Brightness, most",
+        "mean grey level",
+        is_minimum=False,
     ),
     Bound("tracker_slipped", "largest_step", "maximum_step", "Largest step", "face sizes", is_minimum=False),
     Bound(

@@ -19,6 +19,7 @@ from preprocessing.anchors.eye_anchors import (
 )
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
+from preprocessing.media.jpeg import decode_jpeg
 from preprocessing.pictures.drawing import (
     BAD,
     FAINT_INK,
@@ -136,13 +137,15 @@ def _cell(
 ) -> Cell:
     step = PICTURE_SIDE_PX + GAP_PX
     strip = Image.new("RGB", (3 * step - GAP_PX, PICTURE_SIDE_PX), PAPER)
-    base, eyes = (by_key[row["key"]], row["base_frame"]), (by_key[row["eyes_key"]], row["eyes_frame"])
+    sources = [(row["eyes_key"], row["eyes_frame"]), (row["key"], row["base_frame"])]
+    clips_read = [(read_clip(clips, by_key[key]), frame) for key, frame in sources]
+    frames = [clip.frames_jpeg[frame] for clip, frame in clips_read]
     if row["accepted"]:
         place = Place(row["offset_bytes"], row["size_bytes"])
         composite = read_members(eye_anchors / ANCHORS_TAR, place)["jpg"]
     else:
-        composite = make_composite(clips, base, eyes, settings)
-    frames = [read_clip(clips, clip).frames_jpeg[frame] for clip, frame in (eyes, base)]
+        eyes, base = ((decode_jpeg(clip.frames_jpeg[at]), clip.landmarks_px[at]) for clip, at in clips_read)
+        composite = make_composite(base, eyes, settings)
     for number, jpeg in enumerate((*frames, composite)):
         strip.paste(_small(open_jpeg(jpeg)), (number * step, 0))
     colour = GOOD if row["accepted"] else BAD

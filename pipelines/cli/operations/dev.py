@@ -13,6 +13,7 @@ WEBSERVER_VARIABLE: Final = "PDFGC__OPERATIONS__WEBSERVER"
 DEFAULT_PORT: Final = "3000"
 FIRST_STEPS: Final = """Dagster's UI: {url}
 Add a folder of videos: {url}/locations/pdfgc/jobs/add_videos/playground
+Gallery of clips, anchors, thresholds and runs: {url}/gallery/
 Files below the root: {url}/files/
 Ctrl-C ends it."""
 WORKSPACE: Final = "workspace.yaml"  # in Dagster's home; the name is that of ../../workspace.yaml
@@ -26,7 +27,7 @@ WORKSPACE_TEXT: Final = """load_from:
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dev(arguments: tuple[str, ...]) -> None:
-    """Serve Dagster's UI, and the files below the root beside it, on http://localhost:3000.
+    """Serve Dagster's UI, and beside it the gallery and the files below the root, on http://localhost:3000.
 
     ARGUMENTS are passed to `dg dev`, such as --port 3001.
     """
