@@ -67,16 +67,6 @@ def read_bytes(path: UPath) -> bytes:
     return bytes(store.get(key).bytes())
 
 
-def read_range(path: UPath, offset: int, size: int) -> bytes:
-    """Some bytes of a file or object, fewer at its end. Raises FileNotFoundError."""
-    if is_local(path):
-        with local_path(path).open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
-    store, key = _open(path)
-    return bytes(store.get_range(key, start=offset, length=size)) if size else b""
-
-
 def size_bytes(path: UPath) -> int:
     """Size of a file or object. Raises FileNotFoundError."""
     if is_local(path):

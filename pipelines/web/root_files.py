@@ -147,7 +147,7 @@ def _part(path: UPath, wanted: str, kind: str) -> Response:
     if first > last:
         return Response(b"", 416, headers | {"Content-Range": f"bytes */{size}"})
     part = headers | {"Content-Range": f"bytes {first}-{last}/{size}"}
-    return Response(read_range(path, first, last + 1 - first), 206, part, kind)
+    return Response(read_range(path, first, last + 1), 206, part, kind)
 
 
 def _listing(location: str, found: Iterable[Entry]) -> Response:

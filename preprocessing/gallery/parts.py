@@ -52,9 +52,8 @@ class SampleBytes:
 
     def read(self, *extensions: str) -> dict[str, bytes]:
         """Some of the members."""
-        return some_members(
-            read_range(self.published.directory / self.file, self.offset, self.size), extensions
-        )
+        path = self.published.directory / self.file
+        return some_members(read_range(path, self.offset, self.offset + self.size), extensions)
 
 
 def clip_facts(index: GalleryIndex, batch: str, key: str) -> dict[str, Any]:
