@@ -58,13 +58,13 @@ class CandidateCollector:
             begins_shot: it does not follow the one before it, whatever it shows.
         """
         done: list[Candidate] = []
-        is_cut = self._detector.begins_shot(frame.image) or frame.begins_part or begins_shot
-        views = [] if is_cut else self._tracker.step(frame.image)
-        if is_cut or self._continuity.is_broken(frame.image, views):
+        is_cut = self._detector.begins_shot(frame.picture) or frame.begins_part or begins_shot
+        views = [] if is_cut else self._tracker.step(frame.picture)
+        if is_cut or self._continuity.is_broken(frame.picture, views):
             done += self._begin_shot()
-            views = self._tracker.step(frame.image)
-        self._frame_size = (frame.image.shape[0], frame.image.shape[1])  # it may change with the shot
-        repeated = self._continuity.add(frame.image, views)
+            views = self._tracker.step(frame.picture)
+        self._frame_size = (frame.picture.shape[0], frame.picture.shape[1])  # it may change with the shot
+        repeated = self._continuity.add(frame.picture, views)
         self._after_dissolve = max(0, self._after_dissolve - 1)
         refused = DAMAGED if frame.is_damaged else DISSOLVE if self._after_dissolve else ""
         done += self._cutter.add(

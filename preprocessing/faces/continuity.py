@@ -18,6 +18,7 @@ from pydantic import Field
 from preprocessing.faces.alignment import EYES_AND_MOUTH, OFFICIAL_TARGET_PX
 from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.tracking import TrackedFace
+from preprocessing.media.source_picture import Picture
 from storage.settings import Settings
 
 THUMBNAIL_PX: Final = 32
@@ -29,6 +30,10 @@ SAMPLES_A_SIDE: Final = 64
 MINIMUM_CHANGED_SHARE: Final = 0.002
 QUIET_CHANGE: Final = 0.008  # of a speaking face from frame to frame; measured on 16 videos: at most .03
 DISSOLVE_FRAMES: Final = 16  # compared as a whole; longer dissolves are found in their middle
+
+_EYES_AND_MOUTH: Final = np.concatenate(EYES_AND_MOUTH)
+_COUNTS: Final = np.array([[len(group)] for group in EYES_AND_MOUTH])
+_STARTS: Final = np.cumsum(_COUNTS) - _COUNTS[:, 0]
 
 
 class ContinuitySettings(Settings):
@@ -61,7 +66,7 @@ class FaceContinuity:
         self._settings = settings
         self._thumbnails: dict[int, list[NDArray[np.float32]]] = {}  # of the tracks that go on
         self._newest: dict[int, tuple[TrackedFace, NDArray[np.float32]]] = {}  # with that of the next frame
-        self._image: NDArray[np.uint8] | None = None
+        self._image: Picture | None = None
 
     def begin_shot(self) -> None:
         """Forget the frames before."""
@@ -69,7 +74,7 @@ class FaceContinuity:
         self._newest = {}
         self._image = None
 
-    def is_broken(self, image: NDArray[np.uint8], views: list[TrackedFace]) -> bool:
+    def is_broken(self, image: Picture, views: list[TrackedFace]) -> bool:
         """Whether a tracked face is another one than in the frame before, or was cut.
 
         Args:
@@ -80,7 +85,7 @@ class FaceContinuity:
             return False
         return any(self._is_another(view) for view in views if view.track in self._thumbnails)
 
-    def add(self, image: NDArray[np.uint8], views: list[TrackedFace]) -> set[int]:
+    def add(self, image: Picture, views: list[TrackedFace]) -> set[int]:
         """Add a frame that belongs to the shot; returns the tracks whose face stands still in it."""
         before = self._image
         repeated: set[int] = set()
@@ -141,8 +146,8 @@ def is_mixture(
 
 def face_thumbnail(view: TrackedFace) -> NDArray[np.float32]:
     """[32, 32, 3] of a face: eyes and mouth at fixed places, without fine detail."""
-    landmarks = view.landmarks_px[:, :2] @ view.window_transform[:, :2].T + view.window_transform[:, 2]
-    points = np.stack([landmarks[list(group)].mean(axis=0) for group in EYES_AND_MOUTH])
+    means = np.add.reduceat(view.landmarks_px[_EYES_AND_MOUTH, :2].astype(np.float64), _STARTS) / _COUNTS
+    points = means @ view.window_transform[:, :2].T + view.window_transform[:, 2]
     target = (OFFICIAL_TARGET_PX - THUMBNAIL_CORNER_PX) * THUMBNAIL_ZOOM
     matrix = fit_similarity(points, target).matrix
     zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
@@ -160,7 +165,8 @@ def _cut_to_thumbnail(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The part of a window that its thumbnail shows, with a margin, and the map [2, 3] from it."""
     corners = np.array([[0.0, THUMBNAIL_PX, 0.0, THUMBNAIL_PX], [0.0, 0.0, THUMBNAIL_PX, THUMBNAIL_PX]])
-    shown = np.linalg.inv(matrix[:, :2]) @ (corners - matrix[:, 2:])
+    (a, b), (c, d) = matrix[:, :2].tolist()
+    shown = np.array([[d, -b], [-c, a]]) @ (corners - matrix[:, 2:]) / (a * d - b * c)
     left, top = np.maximum(shown.min(axis=1).astype(int) - margin_px, 0).tolist()
     right, bottom = np.maximum(shown.max(axis=1).astype(int) + 1 + margin_px, 1).tolist()
     part = window[top:bottom, left:right]
@@ -185,7 +191,7 @@ def _uncorrelated(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return 1.0 - float((a * b).sum()) / norm if norm > 0.0 else 0.0
 
 
-def _is_repeated(before: NDArray[np.uint8], image: NDArray[np.uint8], view: TrackedFace) -> bool:
+def _is_repeated(before: Picture, image: Picture, view: TrackedFace) -> bool:
     """Whether the pixels of a face's box are those of the frame before, but for an encoder's noise."""
     if before is image:
         return True
@@ -193,10 +199,16 @@ def _is_repeated(before: NDArray[np.uint8], image: NDArray[np.uint8], view: Trac
     high = view.landmarks_px[:, :2].max(axis=0).astype(int) + 1
     step = max(1, int((high - low).max()) // SAMPLES_A_SIDE)
     box = (slice(low[1], max(high[1], 0), step), slice(low[0], max(high[0], 0), step))
-    now, then = image[box], before[box]
+    now, then = _pixels(image, box), _pixels(before, box)
     if not now.size:
         return False
-    changes = cv2.absdiff(np.ascontiguousarray(now), np.ascontiguousarray(then))
+    changes = cv2.absdiff(now, then)
     unchanged = cv2.countNonZero(cv2.inRange(changes, np.zeros(3), np.full(3, float(CHANGE_LEVELS))))
     pixels = changes.shape[0] * changes.shape[1]
     return (pixels - unchanged) / pixels < MINIMUM_CHANGED_SHARE
+
+
+def _pixels(image: Picture, box: tuple[slice, slice]) -> NDArray[np.uint8]:
+    """The pixels [H, W, 3] of a strided box, contiguous: copied pixel by pixel, not value by value."""
+    pixels = image[box].view("V3")[..., 0]
+    return np.ascontiguousarray(pixels).view(np.uint8).reshape(*pixels.shape, 3)

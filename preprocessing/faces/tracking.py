@@ -21,6 +21,7 @@ from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
 from preprocessing.faces.tflite.mesh import FaceFollower
+from preprocessing.media.source_picture import Picture
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
@@ -118,7 +119,7 @@ class FaceWindow:
         inside = np.abs(centre - self.centre).max() < 0.2 * self.side
         return bool(inside and 0.6 < side / self.side < 1.4)
 
-    def cut(self, image: NDArray[np.uint8], largest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    def cut(self, image: Picture, largest_px: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """The window's picture, black outside the frame, and the map [2, 3] from source px to it."""
         side = max(32, round(self.side))
         shrink = max(1, side // largest_px)
@@ -183,7 +184,7 @@ class FaceTracker:
         self._faces = []
         self._detect_now = True
 
-    def step(self, image: NDArray[np.uint8]) -> list[TrackedFace]:
+    def step(self, image: Picture) -> list[TrackedFace]:
         """Track every face into the next frame.
 
         Args:
@@ -230,14 +231,15 @@ class FaceTracker:
         else:
             self._detection_interval = min(self._detection_interval, self._since_detection + RETRY_FRAMES)
 
-    def _detect_new_faces(self, image: NDArray[np.uint8]) -> None:
+    def _detect_new_faces(self, image: Picture) -> None:
         # An immediate detection (a new shot, a lost face) is followed by another one soon.
         settled = bool(self._faces) and not self._detect_now
         self._since_detection = 0
         self._detect_now = False
-        found = self._detector.find(image)
+        whole = np.asarray(image)
+        found = self._detector.find(whole)
         if not len(found) and not self._faces:
-            found = find_in_tiles(self._detector, image)
+            found = find_in_tiles(self._detector, whole)
         for box in found[:, :4].astype(np.float64):
             known = any(intersection_over_union(box, face.box) > 0.2 for face in self._faces)
             if known or len(self._faces) == self._settings.maximum_faces:
@@ -262,7 +264,7 @@ class FaceTracker:
         face.mesh.forget()
         self._idle.append(face.mesh)
 
-    def _follow(self, face: _FollowedFace, image: NDArray[np.uint8]) -> TrackedFace | None:
+    def _follow(self, face: _FollowedFace, image: Picture) -> TrackedFace | None:
         window, transform = face.window.cut(image, self._settings.bounded_window_side_px())
         mesh_px = face.mesh.find(window)
         if mesh_px is None:
@@ -301,7 +303,7 @@ def _window_of(box: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float
     return (box[:2] + box[2:]) / 2, float(scale * size.max())
 
 
-def _cut_padded(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+def _cut_padded(image: Picture, left: int, top: int, side: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     inside = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if inside.shape[:2] == (side, side):

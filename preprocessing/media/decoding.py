@@ -21,11 +21,9 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.stream import Stream
 from av.video.frame import VideoFrame as SourceFrame
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.media.colour import to_rgb
 from preprocessing.media.container import (
     AnyPacket,
     RefusedVideo,
@@ -38,6 +36,7 @@ from preprocessing.media.container import (
 from preprocessing.media.damage import REPORT_ERRORS, DamageMonitor, Judgement
 from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundSink, SoundTrack
+from preprocessing.media.source_picture import Converter, Picture, SourcePicture
 from preprocessing.media.stamps import DisplayOrder, PartSplicer
 from preprocessing.media.streams import choose_streams
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
@@ -69,10 +68,15 @@ class VideoFrame:
     """The picture at one place of the 25 fps grid."""
 
     index: int  # place on the grid: time `index` / 25 s, sound sample `index` * 640
-    image: NDArray[np.uint8]  # [H, W, 3] RGB, C-contiguous, read-only: repeated places share one array
+    picture: Picture  # [H, W, 3] RGB, read-only: repeated places share one
     source_seconds: float  # the source picture's own time stamp, on the timeline
     is_damaged: bool = False  # an error in the file may have smeared it, or took the pictures after it
     begins_part: bool = False  # the file's clock began again here: what precedes is another recording
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """All of the picture, [H, W, 3] RGB, C-contiguous."""
+        return np.asarray(self.picture)
 
 
 @dataclass
@@ -116,7 +120,7 @@ class DecodedVideo:
             if on_sound is None
             else SoundTrack(self._zero, on_sound, limits, channel=self._streams.channel)
         )
-        self._reformatter = VideoReformatter()
+        self._converter = Converter(settings.threads)
         self._counter = PlaceCounter()
         self._displayed: _Displayed | None = None
         self._damage = DamageMonitor()
@@ -249,29 +253,19 @@ class DecodedVideo:
             return
         if self.first_frame_index is None:
             self.first_frame_index = places.start
-        image = self._convert(displayed.frame)
+        picture = self._picture_of(displayed.frame)
         for place in places:
             note_progress()
             is_lost = lost_since is not None and Fraction(place, FRAMES_PER_SECOND) >= lost_since
             yield VideoFrame(
-                place, image, float(source_time), displayed.is_damaged or is_lost, displayed.begins_part
+                place, picture, float(source_time), displayed.is_damaged or is_lost, displayed.begins_part
             )
             displayed.begins_part = False
 
-    def _convert(self, frame: SourceFrame) -> NDArray[np.uint8]:
-        """RGB of a source picture as a player displays it: square pixels, upright, SDR, read-only."""
+    def _picture_of(self, frame: SourceFrame) -> SourcePicture:
         geometry = display_geometry(self._streams.video, frame)
         self._limits.check_size(geometry.width_px, geometry.height_px)
-        image = to_rgb(
-            self._reformatter, frame, geometry.width_px, geometry.height_px, self._settings.threads
-        )
-        if geometry.is_mirrored:
-            image = image[:, ::-1]
-        if geometry.quarter_turns:
-            image = np.rot90(image, geometry.quarter_turns)
-        image = np.ascontiguousarray(image)
-        image.flags.writeable = False
-        return image
+        return SourcePicture(frame, geometry, self._converter)
 
 
 def open_video(

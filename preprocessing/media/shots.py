@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from preprocessing.media.source_picture import Picture, nearest_samples
 from storage.settings import Settings
 
 DETECTION_SIDE_PX: Final = 32  # shorter side; the detector compares colours, not details
@@ -34,14 +35,14 @@ class ShotDetector:
         self._size: tuple[int, int] | None = None  # height, width of the last picture
         self._last: NDArray[np.uint8] | None = None  # it, in HSV
 
-    def begins_shot(self, image: NDArray[np.uint8]) -> bool:
+    def begins_shot(self, picture: Picture) -> bool:
         """Whether the next frame [H, W, 3] RGB starts a new shot."""
-        height, width = image.shape[:2]
+        height, width = picture.shape[:2]
         is_resized = self._size is not None and self._size != (height, width)
         self._size = (height, width)
         scale = min(1.0, DETECTION_SIDE_PX / min(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2HSV)
+        small = cv2.cvtColor(nearest_samples(picture, *size), cv2.COLOR_RGB2HSV)
         before, self._last = self._last, np.asarray(small, np.uint8)
         if before is None or is_resized:  # pictures of one size are compared
             return is_resized
