@@ -1,12 +1,17 @@
 """Entry points for `torch.hub`: every network by name, with the weights of a file or random ones.
 
     torch.hub.load(REPOSITORY, "generator", source="local", preset="official", checkpoint=FILE)
+    torch.hub.load(REPOSITORY, "talking_head", "starter", source="local").animate("face.jpg", "speech.wav")
+
+`talking_head` is a whole trained model and needs the project's packages; all others need torch alone.
 
 `preset` is `official` or `tiny` (SyncNet, L2CS-Net and EmoNet have none). Without `checkpoint` the weights
 are random. Networks are in evaluation mode, on the CPU.
 """
 
+import sys as _sys
 from pathlib import Path as _Path
+from typing import Any as _Any
 from typing import TypeVar as _TypeVar
 
 import torch as _torch
@@ -34,6 +39,20 @@ from models.presets import preset_named as _preset_named
 _Network = _TypeVar("_Network", bound=nn.Module)
 
 dependencies = ["torch", "torchvision"]
+
+
+def talking_head(run_or_folder: str | _Path = "", device: str = "auto") -> _Any:
+    """Run, `starter`, exported or released files -> `HubTalkingHead` with `.animate(portrait, sound)`.
+
+    Empty: run `default` if it is trained under PDFGC_ROOT, else the starter model. This repository stays on
+    Python's path, behind everything else: the project imports some of its packages when they are used.
+    """
+    folder = str(_Path(__file__).resolve().parent)
+    if folder not in _sys.path[1:]:
+        _sys.path.append(folder)
+    from evaluation.hub.hub_head import load_hub_head
+
+    return load_hub_head(str(run_or_folder), device)
 
 
 def appearance(preset: str = "official", checkpoint: str | _Path | None = None) -> _AppearanceEncoder:

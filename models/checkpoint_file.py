@@ -125,6 +125,11 @@ def read_state_dict(file: Path, wrappers: tuple[str, ...] = ()) -> dict[str, Ten
     """
     if not file.is_file():
         raise FileNotFoundError(f"no weights at {file}")
+    if file.suffix == ".safetensors":
+        raise ValueError(
+            f"{file} holds a stage of a training run or an exported model, not one published network: call "
+            "talking_head(RUN_OR_FOLDER) of hubconf.py, with the run's name or what `pdfgc export` wrote"
+        )
     try:
         check_container(file)
     except ValueError as error:

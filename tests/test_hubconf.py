@@ -18,7 +18,7 @@ from tests.factories.models.weights import randomise
 
 NAMES = [
     "appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "syncnet_clip", "l2cs",
-    "emonet",
+    "emonet", "talking_head",
 ]  # fmt: skip
 
 
@@ -72,6 +72,12 @@ def test_wrong_file_and_preset_are_named(tmp_path: Path) -> None:
         ValueError, match="no preset 'huge'; there are official, official_warp, small, tiny, tiny_mesh"
     ):
         from_hub("audio", preset="huge")
+
+
+def test_weights_of_a_run_say_what_to_call(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"stage of a training run .*: call talking_head\(RUN_OR_FOLDER\)"):
+        from_hub("generator", preset="tiny", checkpoint=tmp_path / "weights.safetensors")
 
 
 def test_hub_generator_shapes() -> None:

@@ -7,6 +7,7 @@ imports torch, MediaPipe and FFmpeg.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Final
@@ -54,10 +55,17 @@ def animate(
         ValueError: an input cannot be used; one line that names it.
     """
     started = time.monotonic()
-    for path in request.inputs():
-        if not path.is_file():
-            raise FileNotFoundError(f"no file {path}")
+    _require_files(request)
     head = _load(request, root)
+    return replace(animate_with(head, request, progress), wall_seconds=time.monotonic() - started)
+
+
+def animate_with(
+    head: TalkingHead, request: AnimateRequest, progress: Progress = no_progress
+) -> AnimateReport:
+    """`animate` with a talking head that is loaded; the request's checkpoint is not read."""
+    started = time.monotonic()
+    _require_files(request)
     eye_strength(head, request.strengths)  # fail before any work
     inputs = read_inputs(request, progress)
     pictures = render_frames(head, inputs, request.strengths, request.frames_at_once)
@@ -76,6 +84,12 @@ def animate(
         wall_seconds=time.monotonic() - started,
         notes=collect_notes(inputs),
     )
+
+
+def _require_files(request: AnimateRequest) -> None:
+    for path in request.inputs():
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}")
 
 
 def read_inputs(request: AnimateRequest, progress: Progress = no_progress) -> AnimationInputs[FaceDriver]:

@@ -28,20 +28,34 @@ RELEASED_NAME: Final = "pdfgc_official"  # of the authors' files in the catalog 
 DEFAULT_RUN: Final = "default"
 STARTER_FILE: Final = Path(weights.__file__).parent / STARTER_NAME / "starter.safetensors"
 EXPORTED_SUFFIX: Final = ".safetensors"
+MODEL_NAME: Final = "model.safetensors"  # in a folder of `pdfgc export RUN FOLDER`
 FACTS_KEY: Final = "pdfgc"
 """The only key of an exported model's metadata, a JSON object: with several their order would vary."""
 
 
 def is_released(checkpoint: str) -> bool:
-    """Whether a checkpoint means released files: a folder, or their name in the list of weights."""
-    return bool(checkpoint) and (checkpoint == RELEASED_NAME or Path(checkpoint).expanduser().is_dir())
+    """Whether a checkpoint means released files: their folder, or their name in the list of weights."""
+    if not checkpoint or exported_file(checkpoint) is not None:
+        return False
+    return checkpoint == RELEASED_NAME or Path(checkpoint).expanduser().is_dir()
 
 
 def exported_file(checkpoint: str) -> Path | None:
-    """The file of the starter model or of another exported model; None if a checkpoint is neither."""
+    """The file of the starter model or of another exported model; None if a checkpoint is neither.
+
+    An exported model is a file, or a folder with `MODEL_NAME`.
+    """
     if checkpoint == STARTER_NAME:
         return STARTER_FILE
-    return Path(checkpoint).expanduser() if checkpoint.endswith(EXPORTED_SUFFIX) else None
+    if checkpoint.endswith(EXPORTED_SUFFIX):
+        return Path(checkpoint).expanduser()
+    if not checkpoint:
+        return None
+    try:
+        file = Path(checkpoint).expanduser() / MODEL_NAME
+        return file if file.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # not readable, a NUL, the home of an unknown user
+        return None
 
 
 def find_checkpoint(root: UPath, checkpoint: str) -> bool:
@@ -53,8 +67,8 @@ def find_checkpoint(root: UPath, checkpoint: str) -> bool:
         return True
     try:
         path = Path(checkpoint).expanduser()
-        if checkpoint.endswith(EXPORTED_SUFFIX):
-            return bool(exported_facts(path))
+        if (exported := exported_file(checkpoint)) is not None:
+            return bool(exported_facts(exported))
         files = [(file.name, *file.other_names) for file in pretrained_named(RELEASED_NAME).files]
         return all(any((path / name).is_file() for name in names) for names in files)
     except (OSError, ValueError, RuntimeError):  # not readable, a NUL, the home of an unknown user

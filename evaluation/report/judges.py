@@ -77,9 +77,10 @@ def _networks_of_training(root: UPath, run: str) -> str:
 
 
 def _face_reader(published: Published) -> str:
-    """What reads faces in the losses, by the stage's setting."""
+    """What reads faces in the losses, by the stage's setting `pictures.face_reader`."""
     stage = published.manifest.settings.get("stage")
-    reader = stage.get("face_reader") if isinstance(stage, dict) else None
+    pictures = stage.get("pictures") if isinstance(stage, dict) else None
+    reader = pictures.get("face_reader") if isinstance(pictures, dict) else None
     return MEDIAPIPE if reader == "mediapipe" else PERCEPTION
 
 

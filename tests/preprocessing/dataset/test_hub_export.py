@@ -78,7 +78,7 @@ def test_samples_of_all_splits_have_the_same_members(exported: Path) -> None:
 def test_frames_labels_and_anchors_are_unchanged(exported: Path, samples: list[ClipSample]) -> None:
     (row,) = pq.read_table(exported / "index" / "train.parquet").to_pylist()
     members = read_members(exported / row["tar"], Place(row["offset_bytes"], row["size_bytes"]))
-    with av.open(io.BytesIO(members["video.mp4"])) as container:
+    with av.open(io.BytesIO(members["video.mp4"]), "r") as container:
         assert container.streams.video[0].average_rate == 25
         frames = tuple(bytes(packet) for packet in container.demux(video=0) if packet.size)
     assert frames == samples[0].clip.frames_jpeg
