@@ -100,7 +100,7 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     if networks.generator.appearance_path == "map" and isinstance(
         settings, MotionStageSettings | ExpressionStageSettings
     ):
-        settings = settings.replace(weights=settings.weights.replace(flow=0.0))  # nothing is warped
+        settings = settings.replace(weights=settings.weights.replace(flow=0.0, flow_local=0.0))  # no flow
     if any(file.setting == "vgg19_weights" for file in files):
         # Pretrained VGG19 has its own widths, whatever the preset's.
         vgg19 = dataclasses.replace(networks.vgg19, block_channels=VGG19_CHANNELS)

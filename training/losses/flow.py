@@ -1,10 +1,38 @@
-"""Flow loss (ours, for the appearance path `warp`): the portrait's landmarks move to the driving frame's."""
+"""Flow losses (ours, for the path `warp`): the portrait's landmarks move to the driving frame's."""
 
+from typing import Final
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from preprocessing.faces.landmark_groups import (
+    IMAGE_LEFT_EYE_CORNERS,
+    IMAGE_LEFT_IRIS,
+    IMAGE_LEFT_LOWER_LID,
+    IMAGE_LEFT_UPPER_LID,
+    IMAGE_RIGHT_EYE_CORNERS,
+    IMAGE_RIGHT_IRIS,
+    IMAGE_RIGHT_LOWER_LID,
+    IMAGE_RIGHT_UPPER_LID,
+    INNER_LIP_LOWER_MIDDLE,
+    INNER_LIP_UPPER_MIDDLE,
+    MOUTH_CORNERS,
+)
 from training.losses.distances import full_precision
+
+_MIDDLE: Final = slice(2, 5)  # of the seven points of a lid
+NEIGHBOURS: Final = (
+    *zip(IMAGE_LEFT_UPPER_LID[_MIDDLE], IMAGE_LEFT_LOWER_LID[_MIDDLE], strict=True),
+    *zip(IMAGE_RIGHT_UPPER_LID[_MIDDLE], IMAGE_RIGHT_LOWER_LID[_MIDDLE], strict=True),
+    *((IMAGE_LEFT_IRIS[0], point) for point in (*IMAGE_LEFT_EYE_CORNERS, 159, 145)),
+    *((IMAGE_RIGHT_IRIS[0], point) for point in (*IMAGE_RIGHT_EYE_CORNERS, 386, 374)),
+    *zip(INNER_LIP_UPPER_MIDDLE, INNER_LIP_LOWER_MIDDLE, strict=True),
+    MOUTH_CORNERS,
+)
+"""Pairs of landmarks whose place relative to each other shows blinks, gaze or speech: upper and lower lid,
+iris and the eye's corners and lids, upper and lower lip, the mouth's corners."""
 
 
 def landmark_flow_loss(
@@ -27,6 +55,34 @@ def landmark_flow_loss(
     Returns:
         At least 0, in units of half a side.
     """
+    errors = _flow_errors(flow, appearance_landmarks_px, driving_landmarks_px, crop_side_px)
+    return errors.abs().mean()
+
+
+def local_flow_loss(
+    flow: Float[Tensor, "B 2 S S"],
+    appearance_landmarks_px: Float[Tensor, "B 478 3"],
+    driving_landmarks_px: Float[Tensor, "B 478 3"],
+    crop_side_px: int,
+) -> Float[Tensor, ""]:
+    """``mean_(l, m) |e_l - e_m|`` over `NEIGHBOURS`, e_l = w(p_l) - (q_l - p_l) the error at a landmark.
+
+    Lids, irises and lips move by a pixel or two relative to each other, the head by ten: in the mean over all
+    landmarks their motion is lost. Moving all points alike changes nothing here.
+
+    Arguments and unit as in `landmark_flow_loss`.
+    """
+    errors = _flow_errors(flow, appearance_landmarks_px, driving_landmarks_px, crop_side_px)
+    first, second = torch.tensor(NEIGHBOURS, device=errors.device).T
+    return (errors[:, first] - errors[:, second]).abs().mean()
+
+
+def _flow_errors(
+    flow: Float[Tensor, "B 2 S S"],
+    appearance_landmarks_px: Float[Tensor, "B 478 3"],
+    driving_landmarks_px: Float[Tensor, "B 478 3"],
+    crop_side_px: int,
+) -> Float[Tensor, "B 478 2"]:
     target, source = (
         (points[..., :2] * 2 + 1) / crop_side_px - 1
         for points in (driving_landmarks_px, appearance_landmarks_px)
@@ -34,5 +90,4 @@ def landmark_flow_loss(
     sampled = functional.grid_sample(
         full_precision(flow), target[:, None], padding_mode="border", align_corners=False
     )
-    difference = sampled[:, :, 0].transpose(1, 2) - (source - target)
-    return difference.abs().mean()
+    return sampled[:, :, 0].transpose(1, 2) - (source - target)

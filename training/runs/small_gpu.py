@@ -15,11 +15,13 @@ from typing import Any, Final
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import StageRun
+from training.stages.flow_fit import FlowFitSettings
 from training.stages.stage1_motion import MotionWeights
 from training.stages.stage3_expression import ExpressionWeights
 
 _QUICK: Final = OptimizerSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)
 _FLOW: Final = 20.0  # at 64 px, the flow is hardly learned without this loss
+_FLOW_FIT: Final = FlowFitSettings(steps=2_000, local_weight=2.0)
 _HEAD: Final = OptimizerSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
 
 
@@ -39,7 +41,8 @@ RUN: Final = dataclasses.replace(
             "stage1_motion",
             20_000,
             16,
-            weights=MotionWeights(flow=_FLOW),
+            weights=MotionWeights(flow=_FLOW, flow_local=_FLOW),
+            flow_fit=_FLOW_FIT,
             # The flow's inputs are standardised before the first step, so the trunk must see faces by then.
             start_trunk_from_perception=True,
             optimizer=_QUICK,
@@ -52,7 +55,8 @@ RUN: Final = dataclasses.replace(
             "stage3_expression",
             20_000,
             16,
-            weights=ExpressionWeights(flow=_FLOW),
+            weights=ExpressionWeights(flow=_FLOW, flow_local=_FLOW),
+            flow_fit=_FLOW_FIT,
             optimizer=_QUICK,
             adversary_optimizer=_QUICK,
         ),

@@ -20,6 +20,7 @@ from training.data.sources import ClipPairSettings, ExpressionWindowSettings
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.losses.pose import PoseScale
 from training.runs.preset import RunPreset, StageRun
+from training.stages.flow_fit import FlowFitSettings
 from training.stages.perception import PerceptionStageSettings, PerceptionWeights
 from training.stages.picture_losses import PictureSettings
 from training.stages.stage1_motion import MotionStageSettings, MotionWeights
@@ -42,11 +43,14 @@ _PICTURE_WEIGHTS: Final = {
     "gaze": 3.0,
     "lids": 8.0,
     "flow": 100.0,
+    "flow_local": 100.0,
     "vgg": 0.0,
     "adversarial": 0.0,
     "feature_matching": 0.0,
 }
 _PICTURES: Final = PictureSettings(face_rows=2, eye_weight=10.0, mouth_weight=6.0)
+# Seconds, in which the flow learns more than in stage 1's steps (docs/training.md).
+_FLOW_FIT: Final = FlowFitSettings(steps=600, local_weight=2.0)
 # Half a second apart, so that there is motion to transfer.
 _PAIRS: Final = ClipPairSettings(minimum_gap_frames=12)
 # Heads turn by tenths of a radian and move by centimetres: about 1 in these units, the size of the style
@@ -80,6 +84,7 @@ RUN: Final = RunPreset(
                 start_trunk_from_perception=True,
                 generator_noise=False,
                 generator_optimizer=_GENERATOR,
+                flow_fit=_FLOW_FIT,
                 # In a run this short, reconstruction rewards hair and cheeks, for which the trunk forgets the
                 # mouth and lids (docs/log.md): keep what perception learned.
                 trunk_rate_factor=0.0,
@@ -112,6 +117,7 @@ RUN: Final = RunPreset(
                 pictures=_PICTURES,
                 generator_noise=False,
                 generator_optimizer=_GENERATOR,
+                flow_fit=_FLOW_FIT,
                 windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
                 cache_features=True,
                 memory_rows=256,

@@ -16,7 +16,7 @@ from training.losses.adversarial import generator_hinge_loss
 from training.losses.consistency import gaze_consistency_loss
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
-from training.losses.flow import landmark_flow_loss
+from training.losses.flow import landmark_flow_loss, local_flow_loss
 from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
 from training.losses.pixels import face_region_weights, weighted_edge_l1, weighted_l1
@@ -58,6 +58,11 @@ class PictureWeights(Settings):
     lids: float = Field(default=0.0, ge=0, description="Lid opening; ours")
     flow: float = Field(
         default=0.0, ge=0, description="Landmarks moved by the flow of the appearance path warp; ours"
+    )
+    flow_local: float = Field(
+        default=0.0,
+        ge=0,
+        description="The same for lids, irises and lips relative to their neighbours; ours",
     )
 
     @property
@@ -126,12 +131,7 @@ class PictureLosses(nn.Module):
         """
         generated = synthesis.image.float()
         losses = self._pixels(generated, driving, batch.landmarks_px) | self._faces(generated, driving)
-        if self._weights.flow:
-            if synthesis.flow is None:
-                raise ValueError("the loss `flow` needs a generator with the appearance path 'warp'")
-            losses["flow"] = landmark_flow_loss(
-                synthesis.flow, batch.appearance_landmarks_px, batch.landmarks_px, CROP_SIDE_PX
-            )
+        losses |= self._flow(synthesis, batch)
         if self.vgg is not None:
             with torch.no_grad():
                 target = self.vgg(driving)
@@ -153,6 +153,17 @@ class PictureLosses(nn.Module):
                 losses["pixel"] = weighted_l1(driving, generated, regions)
             if weights.edges:
                 losses["edges"] = weighted_edge_l1(driving, generated, regions)
+        return losses
+
+    def _flow(self, synthesis: Synthesis, batch: ClipPairs | ExpressionWindows) -> dict[str, Tensor]:
+        terms = {"flow": landmark_flow_loss, "flow_local": local_flow_loss}
+        losses: dict[str, Tensor] = {}
+        for name, loss in terms.items():
+            if getattr(self._weights, name):
+                if synthesis.flow is None:
+                    raise ValueError(f"the loss `{name}` needs a generator with the appearance path 'warp'")
+                landmarks_px = batch.appearance_landmarks_px, batch.landmarks_px
+                losses[name] = loss(synthesis.flow, *landmarks_px, CROP_SIDE_PX)
         return losses
 
     def _faces(self, generated: Tensor, driving: Tensor) -> dict[str, Tensor]:

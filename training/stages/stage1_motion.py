@@ -31,6 +31,7 @@ from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
 from training.losses.identity import identity_loss
 from training.stages.adversary import Adversary, AdversarySettings
+from training.stages.flow_fit import FlowFitSettings, fit_flow, flow_rows
 from training.stages.generator import first_generator_config, freeze_noise, generator_optimizers
 from training.stages.held_out_metrics import ReconstructionMetrics
 from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
@@ -74,6 +75,7 @@ class MotionStageSettings(Settings):
         description="Compute the frozen trunk's features once instead of at every step; its input is then "
         "not augmented",
     )
+    flow_fit: FlowFitSettings = FlowFitSettings()
     adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
 
     @model_validator(mode="after")
@@ -223,11 +225,27 @@ class MotionStage(Stage[ClipPairs]):
         if self.settings.cache_features:
             self._features = compute_stage_features(indexes, model.motion, model.side_px, settings.workers)
         if model.generator.config.appearance_path == "warp":
-            device = next(model.parameters()).device
-            batches = first_batches(self.source(indexes[0]), settings, MEASURED_FRAMES)
-            rows = torch.cat([model.features(batch.to(device)) for batch in batches]).flatten(0, 1)
-            for part in (model.generator.coarse_flow.motion, model.generator.coarse_flow.portrait):
-                part.measure(rows, to_unit_variance=True)
+            self._start_flow(indexes[0], settings)
+
+    def _start_flow(self, index: ClipIndex, settings: LoaderSettings) -> None:
+        """Standardise the features that the flow is computed from, and fit it to landmarks."""
+        model = self._model
+        flow, device = model.generator.coarse_flow, next(model.parameters()).device
+        keys, rows = list[str](), list[tuple[Tensor, Tensor, Tensor]]()
+        for batch in first_batches(self.source(index), settings, MEASURED_FRAMES):
+            moved = batch.to(device)
+            keys += batch.facts.keys
+            rows.append((model.features(moved), moved.appearance_landmarks_px, moved.landmarks_px))
+        features, *landmarks_px = (torch.cat(part) for part in zip(*rows, strict=True))
+        for part in (flow.motion, flow.portrait):
+            part.measure(features.flatten(0, 1), to_unit_variance=True)
+        portraits, motion = features.transpose(0, 1).flatten(0, 1), {"feature": features[:, 1]}
+        appearance_px, driving_px = landmarks_px
+        fit_flow(
+            flow,
+            flow_rows(index, keys, (appearance_px, driving_px), motion, portraits),
+            self.settings.flow_fit,
+        )
 
     @override
     def source(self, index: ClipIndex) -> ClipPairSource:

@@ -46,6 +46,7 @@ from training.stages.adversary import Adversary, AdversarySettings
 from training.stages.code_scale import CODE_SCALE_PART, CodeScale, CodeShares
 from training.stages.control_readings import ControlReadings
 from training.stages.encoders import FrozenEncoders
+from training.stages.flow_fit import FlowFitSettings, fit_flow, flow_rows
 from training.stages.generator import (
     freeze_noise,
     generator_optimizers,
@@ -140,6 +141,7 @@ class ExpressionStageSettings(Settings):
     # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
     generator_noise: bool = True
     generator_optimizer: OptimizerSettings = GENERATOR_OPTIMIZER
+    flow_fit: FlowFitSettings = FlowFitSettings()
     adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
 
 
@@ -401,27 +403,45 @@ class ExpressionStage(Stage[ExpressionWindows]):
             self._features = compute_stage_features(
                 indexes, model.encoders.trunk.network, model.side_px, settings.workers
             )
-        if self.settings.measure_codes:
-            self._measure_codes(indexes[0], settings)
+        fits_flow = self.settings.flow_fit.steps and model.generator.config.appearance_path == "warp"
+        if self.settings.measure_codes or fits_flow:
+            self._start_generator(indexes[0], settings)
 
-    def _measure_codes(self, index: ClipIndex, settings: LoaderSettings) -> None:
+    def _start_generator(self, index: ClipIndex, settings: LoaderSettings) -> None:
+        """Measure the codes; set the columns that read them; fit the flow to landmarks."""
         model = self._model
         device = next(model.parameters()).device
-        batches = first_batches(self.source(index), settings, MEASURED_FRAMES)
-        encoded = [  # without their images, which take a gigabyte at 224 px
-            (rows.style.codes(), rows.feature)
-            for rows in (model.encode(batch.to(device)) for batch in batches)
-        ]
-        vectors = StyleVector(
-            **{name: torch.cat([codes[name] for codes, _ in encoded]) for name in encoded[0][0]}
-        )
-        model.code_scale.measure(vectors, self.settings.code_shares)
-        logger.info("Measured code scales: %s", model.code_scale.line())
-        if self.settings.start_from_stage1 and self.settings.start_from_motion_feature:
-            codes = model.code_scale(vectors).to_vector()[:, self._widths.appearance :]
-            expression = slice(self._widths.lip, self._widths.lip + self._widths.expression)
-            features = torch.cat([feature for _, feature in encoded])
-            start_from_motion_feature(model.generator, self._first, codes, features, expression)
+        keys, styles, numbers = list[str](), list[dict[str, Tensor]](), list[tuple[Tensor, ...]]()
+        for batch in first_batches(self.source(index), settings, MEASURED_FRAMES):
+            moved = batch.to(device)
+            rows = model.encode(moved)
+            # Without their images, which take a gigabyte at 224 px.
+            keys += batch.facts.keys
+            styles.append(rows.style.codes())
+            landmarks_px = moved.appearance_landmarks_px, moved.landmarks_px
+            numbers.append((rows.portrait.motion_feature, rows.feature, *landmarks_px))
+        own, features, appearance_px, driving_px = (torch.cat(part) for part in zip(*numbers, strict=True))
+        vectors = StyleVector(**{name: torch.cat([codes[name] for codes in styles]) for name in styles[0]})
+        if self.settings.measure_codes:
+            model.code_scale.measure(vectors, self.settings.code_shares)  # they were 1
+            vectors = model.code_scale(vectors)
+            logger.info("Measured code scales: %s", model.code_scale.line())
+            if self.settings.start_from_stage1 and self.settings.start_from_motion_feature:
+                codes = vectors.to_vector()[:, self._widths.appearance :]
+                expression = slice(self._widths.lip, self._widths.lip + self._widths.expression)
+                start_from_motion_feature(model.generator, self._first, codes, features, expression)
+        if model.generator.config.appearance_path == "warp":
+            motion = {name: code for name, code in vectors.codes().items() if name != "appearance"}
+            # Constant, so that the flow cannot take speech or pose from the expression.
+            motion["expression"] = (
+                motion["expression"].mean(dim=0, keepdim=True).expand_as(motion["expression"])
+            )
+            portraits = torch.cat([own, features])
+            fit_flow(
+                model.generator.coarse_flow,
+                flow_rows(index, keys, (appearance_px, driving_px), motion, portraits),
+                self.settings.flow_fit,
+            )
 
     @override
     def source(self, index: ClipIndex) -> ExpressionWindowSource:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 RENDERED: Final = CorpusSettings(people=24, videos=1, seconds_per_video=4.0)
 """Many people with little of each: people, not frames, limit what a short run learns (docs/measured.md)."""
+ANCHORS_PER_CLIP: Final = 8
+"""Of the rendered corpus. Two of each clip are few for the eye code: it tells blinks at r .64, and with eight at
+.80 (docs/measured.md)."""
 EVALUATION: Final = EvaluationConfig(self_videos=4, cross_videos=6, control_bases=0)
 """Fewer videos than `pdfgc evaluate` renders: the table needs no control videos."""
 SECONDS: Final = 4.0  # of the talking head
@@ -73,16 +76,18 @@ def demo(
     from pipelines.console import without_chatter
     from storage.root import open_root, scratch_directory
 
-    dataset_settings = None
+    settings = dataset_settings = None
     if videos is None:
         videos = scratch_directory(open_root()).parent / "demo_corpus"
         make_demo_corpus(Path(videos), RENDERED.replace(portraits=portraits))
+        settings = {"eye_anchors": {"anchors_per_clip": ANCHORS_PER_CLIP}}
         dataset_settings = _named_splits() if holds_out_photos(len(portraits or BUNDLED)) else None
     with without_chatter():
         request = PreprocessRequest(
             (videos,),
             force,
             workers,
+            settings=settings,
             dataset_settings=dataset_settings,
             with_summary=not with_training,
         )

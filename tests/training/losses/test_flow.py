@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses.flow import landmark_flow_loss
+from training.losses.flow import NEIGHBOURS, landmark_flow_loss, local_flow_loss
 
 SIDE_PX = 8  # of the flow
 CROP_PX = 224
@@ -58,3 +58,24 @@ def test_flow_loss_is_float32_and_reaches_the_flow() -> None:
     loss.backward()
     assert flow.grad is not None
     assert flow.grad.any()
+
+
+def test_local_flow_ignores_what_all_landmarks_do_alike() -> None:
+    driving = make_landmarks()
+    moved = driving + torch.tensor([11.2, -5.6, 3.0])
+    assert local_flow_loss(uniform_flow(0.0, 0.0), moved, driving, CROP_PX).item() == pytest.approx(
+        0.0, abs=1e-6
+    )
+
+
+def test_local_flow_counts_lids_that_should_move() -> None:
+    driving = make_landmarks()
+    moved = driving.clone()
+    moved[:, [159, 386], 1] += 11.2  # the upper lids' middles, by .1 of half a side
+    with_lids = [pair for pair in NEIGHBOURS if {159, 386} & set(pair)]
+    assert (len(with_lids), len(NEIGHBOURS)) == (4, 20)
+    # Four of twenty pairs are off by .1 in one of two axes.
+    loss = local_flow_loss(uniform_flow(0.0, 0.0), moved, driving, CROP_PX)
+    assert loss.item() == pytest.approx(4 / 20 * 0.1 / 2, rel=1e-4)
+    mean = landmark_flow_loss(uniform_flow(0.0, 0.0), moved, driving, CROP_PX)
+    assert mean.item() == pytest.approx(2 / 478 * 0.1 / 2, rel=1e-4)

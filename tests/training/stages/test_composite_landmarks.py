@@ -1,0 +1,55 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from preprocessing.faces.mean_face import load_mean_face
+from training.stages.composite_landmarks import aligned, composite_landmarks
+
+LID, IRIS, LOWER_LIP, CHIN, FOREHEAD, BROW = 159, 468, 14, 152, 9, 105
+
+
+def make_face() -> Tensor:
+    """Landmarks [1, 478, 3] px of the mean face, in image axes."""
+    vertices = torch.from_numpy(load_mean_face().vertices_cm.copy())
+    return (vertices * torch.tensor([10.0, -10.0, -10.0]) + 112)[None]
+
+
+def moved(face: Tensor) -> Tensor:
+    """Rolled by 10 degrees, yawed by 20, a quarter larger, elsewhere."""
+    roll, yaw = math.radians(10), math.radians(20)
+    rolled = torch.tensor(
+        [[math.cos(roll), -math.sin(roll), 0.0], [math.sin(roll), math.cos(roll), 0.0], [0.0, 0.0, 1.0]]
+    )
+    yawed = torch.tensor(
+        [[math.cos(yaw), 0.0, math.sin(yaw)], [0.0, 1.0, 0.0], [-math.sin(yaw), 0.0, math.cos(yaw)]]
+    )
+    return 1.25 * face @ (rolled @ yawed).T.to(face) + torch.tensor([5.0, -9.0, 30.0])
+
+
+def shifted(face: Tensor, *points: int, down_px: float = 3.0) -> Tensor:
+    result = face.clone()
+    result[:, list(points), 1] += down_px
+    return result
+
+
+def test_aligned_undoes_a_similarity() -> None:
+    face = make_face()
+    torch.testing.assert_close(aligned(moved(face), face), face)
+
+
+def test_composite_of_one_frame_is_that_frame() -> None:
+    face = moved(make_face())
+    torch.testing.assert_close(composite_landmarks(face, face, face), face)
+
+
+def test_composite_takes_eyes_and_mouth_from_their_frames() -> None:
+    face = make_face()
+    eyes = moved(shifted(face, LID, IRIS, LOWER_LIP, BROW))
+    mouth = moved(shifted(face, LID, LOWER_LIP, CHIN, FOREHEAD, down_px=6.0))
+    # Faces are aligned by none of the points that move here.
+    change = (composite_landmarks(face, eyes, mouth) - face)[0, :, 1]
+    assert change[[LID, IRIS]].tolist() == pytest.approx([3.0, 3.0])
+    assert change[[LOWER_LIP, CHIN]].tolist() == pytest.approx([6.0, 6.0])
+    assert change[[BROW, FOREHEAD, 10]].tolist() == [0.0, 0.0, 0.0]

@@ -1,0 +1,153 @@
+"""Fits the coarse flow of the appearance path `warp` to landmarks, before a stage's first step (ours).
+
+In a training step a few rows teach the flow, beside everything else that the generator learns. Alone, on
+features and landmarks that are numbers, it sees hundreds of rows in the time of one image.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from models.portrait_warp import CoarseFlow
+from preprocessing.schema import CROP_SIDE_PX
+from storage.settings import Settings
+from training.data.index import ClipIndex
+from training.losses.flow import landmark_flow_loss, local_flow_loss
+from training.stages.composite_landmarks import composite_landmarks
+
+EYE_CODE: Final = "eye"
+MOUTH_CODE: Final = "lip"
+
+logger = logging.getLogger(__name__)
+
+
+class FlowFitSettings(Settings):
+    """How the coarse flow is fitted before the first step; all ours."""
+
+    steps: int = Field(default=0, ge=0, description="Steps; 0: the flow is not fitted")
+    batch_size: int = Field(default=64, ge=1, description="Rows a step")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="Of Adam; falls to 0 over the second half of the steps"
+    )
+    local_weight: float = Field(
+        default=1.0, ge=0, description="Weight of lids, irises and lips relative to their neighbours"
+    )
+
+
+@dataclass(frozen=True)
+class FlowRows:
+    """Frames of training clips: N that drive and M that serve as portraits.
+
+    Attributes:
+        motion: what drives the flow, by name in the style's order, [N, C_i] each.
+        driving_px: landmarks [N, 478, 3].
+        identity: number of each driving frame's person, [N].
+        portrait_feature: motion features [M, D].
+        portrait_px: landmarks [M, 478, 3].
+        portrait_identity: [M]; every person of `identity` is among them.
+    """
+
+    motion: Mapping[str, Tensor]
+    driving_px: Tensor
+    identity: Tensor
+    portrait_feature: Tensor
+    portrait_px: Tensor
+    portrait_identity: Tensor
+
+
+def flow_rows(
+    index: ClipIndex,
+    keys: Sequence[str],
+    landmarks_px: tuple[Tensor, Tensor],
+    motion: Mapping[str, Tensor],
+    portrait_features: Tensor,
+) -> FlowRows:
+    """N pairs of an appearance and a driving frame; both serve as portraits.
+
+    Args:
+        index: of the clips.
+        keys: clip of each driving frame.
+        landmarks_px: of the appearance and of the driving frames, [N, 478, 3] each.
+        motion: what drives the flow, of the driving frames, [N, C_i] each.
+        portrait_features: [2 N, D], of the appearance frames, then of the driving frames.
+    """
+    clips = pc.call_function("index_in", [pa.array(keys)], pc.SetLookupOptions(index.key_column))
+    people = index.identity_column.dictionary_encode().indices.take(clips)
+    identity = torch.tensor(people.to_pylist(), device=portrait_features.device)
+    return FlowRows(
+        motion,
+        landmarks_px[1],
+        identity,
+        portrait_features,
+        torch.cat(landmarks_px),
+        identity.repeat(2),
+    )
+
+
+class _SamePerson:
+    """Draws rows of given people."""
+
+    def __init__(self, identity: Tensor) -> None:
+        self._order = identity.argsort(stable=True)
+        self._ordered = identity[self._order].contiguous()
+
+    def draw(self, people: Tensor, generator: torch.Generator) -> Tensor:
+        """A row of each person."""
+        first = torch.searchsorted(self._ordered, people)
+        count = torch.searchsorted(self._ordered, people, right=True) - first
+        share = torch.rand(len(people), generator=generator, dtype=torch.float64).to(people.device)
+        return self._order[first + (share * count).long()]
+
+
+@torch.enable_grad()
+def fit_flow(flow: CoarseFlow, rows: FlowRows, settings: FlowFitSettings) -> None:
+    """Fit the coarse flow to landmarks of portraits and driving frames of the same person.
+
+    If eye and lip codes are among what drives it, they come from two other frames of the person, and the
+    landmarks are those of the composite (`composite_landmarks`): each control is learned alone, although
+    the codes of a frame go together.
+    """
+    if not settings.steps:
+        return
+    optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
+    generator = torch.Generator().manual_seed(0)
+    drivers, portraits = _SamePerson(rows.identity), _SamePerson(rows.portrait_identity)
+    loss = torch.zeros(())
+    for step in range(settings.steps):
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * min(1.0, 2 * (1 - step / settings.steps))
+        head = torch.randint(len(rows.identity), (settings.batch_size,), generator=generator)
+        head = head.to(rows.identity.device)
+        people = rows.identity[head]
+        motion, driving_px = _composite(rows, head, drivers, people, generator)
+        portrait = portraits.draw(people, generator)
+        field = flow(motion, rows.portrait_feature[portrait])
+        landmarks_px = rows.portrait_px[portrait], driving_px
+        loss = landmark_flow_loss(field, *landmarks_px, CROP_SIDE_PX)
+        if settings.local_weight:
+            loss = loss + settings.local_weight * local_flow_loss(field, *landmarks_px, CROP_SIDE_PX)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    logger.info(
+        "Fitted the flow to %d rows in %d steps: loss %.4f",
+        *(len(rows.identity), settings.steps, loss.item()),
+    )
+
+
+def _composite(
+    rows: FlowRows, head: Tensor, drivers: _SamePerson, people: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Motion [B, C] and landmarks [B, 478, 3] of heads with eyes and mouths of the same people."""
+    if not {EYE_CODE, MOUTH_CODE} <= rows.motion.keys():
+        return torch.cat([codes[head] for codes in rows.motion.values()], dim=1), rows.driving_px[head]
+    source = {name: drivers.draw(people, generator) for name in (EYE_CODE, MOUTH_CODE)}
+    motion = torch.cat([codes[source.get(name, head)] for name, codes in rows.motion.items()], dim=1)
+    eyes, mouth = source[EYE_CODE], source[MOUTH_CODE]
+    return motion, composite_landmarks(rows.driving_px[head], rows.driving_px[eyes], rows.driving_px[mouth])
