@@ -169,6 +169,14 @@ SMALL: Final = dataclasses.replace(
     face_reconstruction=FaceReconstructionConfig(trunk=SMALL_TRUNK),
 )
 
+SMALL_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=96)
+SMALL_MESH: Final = dataclasses.replace(
+    SMALL,
+    motion=dataclasses.replace(SMALL.motion, trunk=SMALL_MESH_TRUNK),
+    generator=dataclasses.replace(SMALL.generator, motion_feature_width=SMALL_MESH_TRUNK.feature_width),
+    perception=PerceptionConfig(trunk=SMALL_MESH_TRUNK),
+)
+
 OFFICIAL_WARP: Final = dataclasses.replace(
     OFFICIAL, generator=dataclasses.replace(OFFICIAL.generator, appearance_path="warp")
 )
@@ -177,6 +185,7 @@ PRESETS: Final = {
     "official": OFFICIAL,
     "official_warp": OFFICIAL_WARP,
     "small": SMALL,
+    "small_mesh": SMALL_MESH,
     "tiny": TINY,
     "tiny_mesh": TINY_MESH,
 }

@@ -69,7 +69,8 @@ def test_wrong_file_and_preset_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"motion_model\.pth .* does not fit AudioEncoder"):
         from_hub("audio", checkpoint=tmp_path / FILE_NAMES["motion"])
     with pytest.raises(
-        ValueError, match="no preset 'huge'; there are official, official_warp, small, tiny, tiny_mesh"
+        ValueError,
+        match="no preset 'huge'; there are official, official_warp, small, small_mesh, tiny, tiny_mesh",
     ):
         from_hub("audio", preset="huge")
 

@@ -40,7 +40,8 @@ def test_preset_rejects_networks_that_do_not_fit() -> None:
 
 def test_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match="no preset 'huge'; there are official, official_warp, small, tiny, tiny_mesh"
+        ValueError,
+        match="no preset 'huge'; there are official, official_warp, small, small_mesh, tiny, tiny_mesh",
     ):
         preset_named("huge")
 

@@ -29,7 +29,7 @@ class RunPreset:
         named_weights: weights settings that must name a file, or by name its fallback.
     """
 
-    networks: Literal["official", "official_warp", "small", "tiny", "tiny_mesh"]
+    networks: Literal["official", "official_warp", "small", "small_mesh", "tiny", "tiny_mesh"]
     stages: Mapping[str, StageRun]
     default_trainer: TrainerSettings
     logging: LoggingConfig = LoggingConfig()

@@ -91,7 +91,7 @@ RUN: Final = RunPreset(
                 cache_features=True,
                 optimizer=_QUICK,
             ),
-            TrainerSettings(steps=450, batch_size=8, ema_decay=0.99),
+            TrainerSettings(steps=300, batch_size=8, ema_decay=0.99),
         ),
         "stage2_lip": StageRun(
             LipStageSettings(
@@ -123,7 +123,7 @@ RUN: Final = RunPreset(
                 memory_rows=256,
                 optimizer=_QUICK,
             ),
-            TrainerSettings(steps=650, batch_size=8, ema_decay=0.99),
+            TrainerSettings(steps=450, batch_size=8, ema_decay=0.99),
         ),
     },
     default_trainer=TrainerSettings(steps=100, batch_size=8),

@@ -15,6 +15,7 @@ from preprocessing.faces.mean_face import load_mean_face
 
 NOSE_BASE: Final = 2
 UPPER_LIP: Final = 0
+SMALLEST_SIZE: Final = 1e-6  # px², so that landmarks at one point give finite ones
 
 
 def composite_landmarks(head_px: Tensor, eyes_px: Tensor, mouth_px: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ def aligned(landmarks_px: Tensor, to_px: Tensor) -> Tensor:
     signs = torch.ones_like(sizes)
     signs[:, 2] = torch.linalg.det(u @ v).sign()
     rotation = u @ (signs[:, :, None] * v)
-    scale = (sizes * signs).sum(dim=1) / source.square().sum(dim=(1, 2))
+    scale = (sizes * signs).sum(dim=1) / source.square().sum(dim=(1, 2)).clamp_min(SMALLEST_SIZE)
     turned = (landmarks_px - source_mean) @ rotation.transpose(1, 2)
     return target_mean + scale[:, None, None] * turned
 

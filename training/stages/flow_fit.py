@@ -24,6 +24,7 @@ from training.stages.composite_landmarks import composite_landmarks
 
 EYE_CODE: Final = "eye"
 MOUTH_CODE: Final = "lip"
+EXPRESSION_CODE: Final = "expression"
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class FlowRows:
     """Frames of training clips: N that drive and M that serve as portraits.
 
     Attributes:
-        motion: what drives the flow, by name in the style's order, [N, C_i] each.
+        motion: what drives the flow, by name in the style's order, [N, C_i] each. The columns that read
+            `expression` are left as they are: from it the flow would take speech and pose.
         driving_px: landmarks [N, 478, 3].
         identity: number of each driving frame's person, [N].
         portrait_feature: motion features [M, D].
@@ -119,6 +121,7 @@ def fit_flow(flow: CoarseFlow, rows: FlowRows, settings: FlowFitSettings) -> Non
     optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
     generator = torch.Generator().manual_seed(0)
     drivers, portraits = _SamePerson(rows.identity), _SamePerson(rows.portrait_identity)
+    untrained = _columns(rows.motion, EXPRESSION_CODE)
     loss = torch.zeros(())
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.learning_rate * min(1.0, 2 * (1 - step / settings.steps))
@@ -134,11 +137,19 @@ def fit_flow(flow: CoarseFlow, rows: FlowRows, settings: FlowFitSettings) -> Non
             loss = loss + settings.local_weight * local_flow_loss(field, *landmarks_px, CROP_SIDE_PX)
         optimizer.zero_grad()
         loss.backward()
+        assert flow.from_motion.weight.grad is not None
+        flow.from_motion.weight.grad[:, untrained] = 0.0
         optimizer.step()
     logger.info(
         "Fitted the flow to %d rows in %d steps: loss %.4f",
         *(len(rows.identity), settings.steps, loss.item()),
     )
+
+
+def _columns(motion: Mapping[str, Tensor], name: str) -> list[int]:
+    """Where a code's dimensions are among all; none without that code."""
+    names = [code for code, values in motion.items() for _ in range(values.shape[1])]
+    return [place for place, code in enumerate(names) if code == name]
 
 
 def _composite(

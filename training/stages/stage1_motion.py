@@ -236,11 +236,10 @@ class MotionStage(Stage[ClipPairs]):
             moved = batch.to(device)
             keys += batch.facts.keys
             rows.append((model.features(moved), moved.appearance_landmarks_px, moved.landmarks_px))
-        features, *landmarks_px = (torch.cat(part) for part in zip(*rows, strict=True))
+        features, appearance_px, driving_px = (torch.cat(part) for part in zip(*rows, strict=True))
         for part in (flow.motion, flow.portrait):
             part.measure(features.flatten(0, 1), to_unit_variance=True)
         portraits, motion = features.transpose(0, 1).flatten(0, 1), {"feature": features[:, 1]}
-        appearance_px, driving_px = landmarks_px
         fit_flow(
             flow,
             flow_rows(index, keys, (appearance_px, driving_px), motion, portraits),

@@ -432,10 +432,6 @@ class ExpressionStage(Stage[ExpressionWindows]):
                 start_from_motion_feature(model.generator, self._first, codes, features, expression)
         if model.generator.config.appearance_path == "warp":
             motion = {name: code for name, code in vectors.codes().items() if name != "appearance"}
-            # Constant, so that the flow cannot take speech or pose from the expression.
-            motion["expression"] = (
-                motion["expression"].mean(dim=0, keepdim=True).expand_as(motion["expression"])
-            )
             portraits = torch.cat([own, features])
             fit_flow(
                 model.generator.coarse_flow,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 RENDERED: Final = CorpusSettings(people=24, videos=1, seconds_per_video=4.0)
 """Many people with little of each: people, not frames, limit what a short run learns (docs/measured.md)."""
 ANCHORS_PER_CLIP: Final = 8
-"""Of the rendered corpus. Two of each clip are few for the eye code: it tells blinks at r .64, and with eight at
-.80 (docs/measured.md)."""
+"""Of the rendered corpus. With two of each clip the eye code tells blinks at r .64, with eight at .80
+(docs/measured.md)."""
 EVALUATION: Final = EvaluationConfig(self_videos=4, cross_videos=6, control_bases=0)
 """Fewer videos than `pdfgc evaluate` renders: the table needs no control videos."""
 SECONDS: Final = 4.0  # of the talking head

@@ -41,6 +41,7 @@ from training.jobs.plan import RUN_PRESETS
 from training.runs.preset import RunPreset, StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages import stage1_motion, stage3_expression
+from training.stages.flow_fit import FlowFitSettings
 from training.stages.generator import first_generator_config
 from training.stages.picture_losses import PictureSettings
 from training.stages.stage1_motion import MotionWeights
@@ -61,6 +62,7 @@ LOGGING: Final = LoggingConfig(
 _TINY: Final = TINY_CPU.stages
 # Toy images are too small for MediaPipe's networks.
 PICTURES: Final = PictureSettings(face_reader="perception")
+FLOW_FIT: Final = FlowFitSettings(steps=2)
 ALL_PICTURE_WEIGHTS: Final = {
     "phi": 0.05,
     "psi": 0.1,
@@ -89,6 +91,7 @@ TOY_RUN: Final = dataclasses.replace(
                 pictures=PICTURES,
                 trunk_rate_factor=0.01,
                 cache_features=False,
+                flow_fit=FLOW_FIT,
             ),
             TRAINER.replace(gradient_clip_norm=1.0),
         ),
@@ -99,6 +102,7 @@ TOY_RUN: Final = dataclasses.replace(
                 memory_rows=7,  # two rows a step: the ring is overwritten from the fourth step on
                 windows=ExpressionWindowSettings(window_frames=3),
                 cache_features=False,
+                flow_fit=FLOW_FIT,
             ),
             TRAINER,
         ),

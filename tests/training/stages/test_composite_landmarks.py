@@ -39,6 +39,11 @@ def test_aligned_undoes_a_similarity() -> None:
     torch.testing.assert_close(aligned(moved(face), face), face)
 
 
+def test_aligned_of_a_point_is_finite() -> None:
+    point = torch.ones(1, 478, 3)
+    torch.testing.assert_close(aligned(point, make_face().float()).isfinite().all(), torch.tensor(data=True))
+
+
 def test_composite_of_one_frame_is_that_frame() -> None:
     face = moved(make_face())
     torch.testing.assert_close(composite_landmarks(face, face, face), face)

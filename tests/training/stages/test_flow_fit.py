@@ -10,7 +10,7 @@ from training.data.index import open_current
 from training.losses.flow import landmark_flow_loss
 from training.stages.flow_fit import FlowFitSettings, FlowRows, fit_flow, flow_rows
 
-LOWER_LIP, SIDE_PX = 14, 16
+LOWER_LIP, BELOW_LIP, SIDE_PX = 14, 17, 16
 SETTINGS = FlowFitSettings(steps=200, batch_size=16)
 
 
@@ -32,9 +32,10 @@ def make_flow(width: int) -> CoarseFlow:
     return CoarseFlow(width, 3, SIDE_PX)
 
 
-def flow_at(flow: CoarseFlow, motion: list[float], point: int) -> float:
-    """Vertical flow at a landmark of the face at rest, in px of the crop."""
-    place = (make_face().float()[:, None, [point], :2] * 2 + 1) / 224 - 1
+def flow_at(flow: CoarseFlow, motion: list[float], point: int, down_px: float) -> float:
+    """Vertical flow below a landmark of the face at rest, in px of the crop."""
+    place_px = make_face().float()[:, None, [point], :2] + torch.tensor([0.0, down_px])
+    place = (place_px * 2 + 1) / 224 - 1
     field = flow(torch.tensor([motion]), torch.zeros(1, 3))
     return 112 * functional.grid_sample(field, place, align_corners=False)[0, 1].item()
 
@@ -61,14 +62,21 @@ def test_fit_flow_learns_the_mouth_from_the_lip_code_alone() -> None:
     """The pose code tells the mouth of its own frame, as a code that was read from a picture may."""
     opening = torch.linspace(0.0, 1.0, 32)[:, None]
     driving_px = make_face().float().repeat(32, 1, 1)
-    driving_px[:, LOWER_LIP, 1] += 12 * opening[:, 0]
-    rows = make_rows({"lip": opening, "eye": torch.zeros(32, 1), "pose": opening}, driving_px)
-    flow = make_flow(3)
+    jaw = driving_px[0, :, 1] >= driving_px[0, LOWER_LIP, 1]
+    driving_px[:, jaw, 1] += 12 * opening
+    still = torch.zeros(32, 1)
+    rows = make_rows({"lip": opening, "expression": opening, "eye": still, "pose": opening}, driving_px)
+    flow = make_flow(4)
+    before = flow.from_motion.weight.detach().clone()
     fit_flow(flow, rows, SETTINGS)
+    assert (flow.from_motion.weight != before).any(dim=0).tolist() == [True, False, False, True]
     rest, by_lip, by_pose = (
-        flow_at(flow, motion, LOWER_LIP) for motion in ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0])
+        flow_at(flow, motion, BELOW_LIP, down_px=12.0)
+        for motion in ([0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0])
     )
-    assert abs(by_lip - rest) > 5 * abs(by_pose - rest)
+    # With the lip code of the widest frame, the lip that is 12 px lower comes from where it is at rest.
+    assert by_lip - rest == pytest.approx(-12.0, rel=0.2)
+    assert by_pose - rest == pytest.approx(0.0, abs=1.0)
 
 
 def test_fit_flow_without_steps_changes_nothing() -> None:
