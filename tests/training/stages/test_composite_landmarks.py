@@ -13,7 +13,7 @@ LID, IRIS, LOWER_LIP, CHIN, FOREHEAD, BROW = 159, 468, 14, 152, 9, 105
 def make_face() -> Tensor:
     """Landmarks [1, 478, 3] px of the mean face, in image axes."""
     vertices = torch.from_numpy(load_mean_face().vertices_cm.copy())
-    return (vertices * torch.tensor([10.0, -10.0, -10.0]) + 112)[None]
+    return (vertices * torch.tensor([7.0, -7.0, -7.0]) + torch.tensor([112.0, 80.0, 112.0]))[None]
 
 
 def moved(face: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from training.data.index import open_current
 from training.losses.flow import landmark_flow_loss
 from training.stages.flow_fit import FlowFitSettings, FlowRows, fit_flow, flow_rows
 
-LOWER_LIP, BELOW_LIP, SIDE_PX = 14, 17, 16
+LOWER_LIP, BELOW_LIP, SIDE_PX = 14, 17, 32
 SETTINGS = FlowFitSettings(steps=200, batch_size=16)
 
 
@@ -67,16 +67,19 @@ def test_fit_flow_learns_the_mouth_from_the_lip_code_alone() -> None:
     still = torch.zeros(32, 1)
     rows = make_rows({"lip": opening, "expression": opening, "eye": still, "pose": opening}, driving_px)
     flow = make_flow(4)
+    with torch.no_grad():
+        flow.from_motion.weight[:, 1] = 0.0  # as in stage 3
     before = flow.from_motion.weight.detach().clone()
-    fit_flow(flow, rows, SETTINGS)
+    # On a coarse grid, the gap between the lips would otherwise overshoot below.
+    fit_flow(flow, rows, SETTINGS.replace(local_weight=0.0))
     assert (flow.from_motion.weight != before).any(dim=0).tolist() == [True, False, False, True]
     rest, by_lip, by_pose = (
         flow_at(flow, motion, BELOW_LIP, down_px=12.0)
         for motion in ([0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0])
     )
     # With the lip code of the widest frame, the lip that is 12 px lower comes from where it is at rest.
-    assert by_lip - rest == pytest.approx(-12.0, rel=0.2)
-    assert by_pose - rest == pytest.approx(0.0, abs=1.0)
+    assert by_lip == pytest.approx(-12.0, rel=0.2)
+    assert [rest, by_pose] == pytest.approx([0.0, 0.0], abs=1.0)
 
 
 def test_fit_flow_without_steps_changes_nothing() -> None:
