@@ -1,7 +1,7 @@
 """Is the speaker's face chosen? Composites of two people side by side, with the sound of one of them.
 
 VIDEOS holds one folder a person. Two people are drawn at random, then a clip of each, sides, sizes (one face
-up to twice as large as the other) and who is heard; both speak, each their own words. A composite is 2 to 4 s
+up to twice as large as the other) and who is heard; both speak, each their own words. A composite is 2 to 3 s
 long, and is judged after tracking with a projection that was fitted to neither person.
 
     python -m benchmarks.preprocessing.speaking_face VIDEOS [--composites N] [--unknown PATTERN]...
@@ -38,8 +38,8 @@ from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from preprocessing.shards import decode_array
 from storage.fingerprint import file_sha256
 
-HEIGHT_PX: Final = 320
-LENGTHS: Final = (50, 64, 100)  # frames
+HEIGHT_PX: Final = 480
+LENGTHS: Final = (50, 64, 74)  # frames
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Composite:
 
 
 def make_composites(videos: Sequence[tuple[str, Path, int]], count: int, folder: Path) -> list[Composite]:
-    """Composites of (person, video, first frame of 100 in which they speak)."""
+    """Composites of (person, video, first frame of 74 in which they speak)."""
     rng = np.random.default_rng(0)
     by_person: dict[str, list[tuple[str, Path, int]]] = {}
     for video in videos:
@@ -66,7 +66,6 @@ def make_composites(videos: Sequence[tuple[str, Path, int]], count: int, folder:
         clips = [by_person[person][rng.integers(len(by_person[person]))] for person in pair]
         frames = int(LENGTHS[number % len(LENGTHS)])
         halves = [read_pictures(path, first, frames) for _, path, first in clips]
-        frames = min(len(half) for half in halves)
         shrunk = number % 4 // 2
         scale = float(rng.uniform(0.5, 1.0))
         halves[shrunk] = [shrink(picture, scale) for picture in halves[shrunk]]
@@ -157,8 +156,8 @@ def main(
         clips = [
             (talk.person, talk.path, talk.first_frame + first)
             for talk in talks
-            for first in range(0, talk.frames - LENGTHS[0] + 1, LENGTHS[0])
-            if speaks(talk, first, LENGTHS[0])
+            for first in range(0, talk.frames - LENGTHS[-1] + 1, LENGTHS[-1])
+            if speaks(talk, first, LENGTHS[-1])
         ]
         made = make_composites(clips, composites, folder)
         (folder / "tracks").mkdir()

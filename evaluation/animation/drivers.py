@@ -55,6 +55,12 @@ class DriverSettings(Settings):
         le=1,
         description="Maximum share of frames with a second face; with more, it is unclear which to follow",
     )
+    minimum_brightness: float = Field(
+        default=20.0,
+        ge=0,
+        le=255,
+        description="Minimum mean grey level of the face, the median of all frames; darker ones are refused",
+    )
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ class FaceFollower:
             if still is not None:
                 views = [self._tracker.step(still) for _ in range(STILL_REPEATS)]
                 survey = _Survey(self.settings)
-                survey.add(0, views[-1])
+                survey.add(0, views[-1], still)
             else:
                 survey = self._survey(path, maximum_frames, progress)
             survey.check(path)
@@ -215,7 +221,7 @@ class FaceFollower:
             if shots.begins_shot(frame.image) and survey.places:
                 shot += 1
                 self._tracker.begin_shot()
-            survey.add(shot, self._tracker.step(frame.image))
+            survey.add(shot, self._tracker.step(frame.image), frame.image)
             if progress is not None:
                 progress(len(survey.places))
         return survey
@@ -227,26 +233,44 @@ class _Survey:
     first_index: int = 0
     places: list[FacePlace | None] = field(default_factory=list)
     frames_with_two: int = 0
+    brightness: list[float] = field(default_factory=list)  # of the face, of the picture where there is none
 
-    def add(self, shot: int, views: list[TrackedFace]) -> None:
+    def add(self, shot: int, views: list[TrackedFace], image: NDArray[np.uint8]) -> None:
         """Add the next frame: its largest face."""
         by_size = sorted(views, key=lambda view: -_size_px(view))
+        self.brightness.append(_brightness(by_size[0]) if by_size else float(image[::8, ::8].mean()))
         self.places.append(_place(shot, by_size[0]) if by_size else None)
         if len(by_size) > 1 and _size_px(by_size[1]) > self.settings.second_face_size * _size_px(by_size[0]):
             self.frames_with_two += 1
 
     def check(self, path: Path) -> None:
-        """Raise UnusableInputError if there is no face, or more than one."""
+        """Raise UnusableInputError if there is no face, a dark one, or more than one."""
         frames = len(self.places)
         faces = frames - self.places.count(None)
+        brightness = float(np.median(self.brightness)) if self.brightness else 0.0
+        bound = self.settings.minimum_brightness
+        dark = f"too dark: mean grey level {brightness:.0f} of 255, need {bound:.0f}"
         if not faces:
             searched = f"any of its {frames} frames" if frames > 1 else "it"
-            raise UnusableInputError(f"{path}: no face was found in {searched}")
+            why = f"; it is {dark}" if brightness < bound and frames else ""
+            raise UnusableInputError(f"{path}: no face was found in {searched}{why}")
+        if brightness < bound:
+            raise UnusableInputError(f"{path}: the face is {dark}")
         if self.frames_with_two > self.settings.second_face_share * faces:
             where = f" in {self.frames_with_two} of {frames} frames" if frames > 1 else ""
             raise UnusableInputError(
                 f"{path}: shows two faces of similar size{where}; use one that shows one person"
             )
+
+
+def _brightness(view: TrackedFace) -> float:
+    """Mean grey level of the box around a face's landmarks."""
+    transform = view.window_transform
+    points = view.landmarks_px[:, :2] @ transform[:, :2].T + transform[:, 2]
+    left, top = np.maximum(points.min(axis=0), 0).astype(int)
+    right, bottom = np.ceil(points.max(axis=0)).astype(int) + 1
+    face = view.window[top:bottom, left:right]
+    return float(face.mean()) if face.size else 0.0
 
 
 def eyes_and_mouth(landmarks_px: NDArray[np.float32]) -> NDArray[np.float64]:

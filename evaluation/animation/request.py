@@ -109,6 +109,8 @@ class AnimateRequest(Settings):
         inputs = {path.absolute().resolve() for path in self.inputs()}
         outputs = [path for path in (self.output, self.grid) if path is not None]
         for path in outputs:
+            if path.is_dir():
+                raise ValueError(f"{path} is a folder; name a file in it, such as {path / 'video.mp4'}")
             if path.suffix.lower() != ".mp4":
                 raise ValueError(f"{path}: output files must end in .mp4")
             if path.absolute().resolve() in inputs:

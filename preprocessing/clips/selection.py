@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.archive import ArchiveWriter, Place, read_some_members
+from preprocessing.audio import sound_landmarks
+from preprocessing.audio.sound_landmarks import find_landmarks, write_landmarks
 from preprocessing.clips.bounds import BOUNDS, SPEECH
 from preprocessing.clips.listed import SourceOfClips, facts_of_sources, find_segment, of_segment
 from preprocessing.clips.speakers import (
@@ -59,7 +61,7 @@ from storage.settings import Settings
 
 CODE_VERSION: Final = (
     f"5+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
-    f"+{mouth_sound.NAME}{mouth_sound.VERSION}"
+    f"+{mouth_sound.NAME}{mouth_sound.VERSION}+landmarks{sound_landmarks.VERSION}"
 )
 SOUND_NAME: Final = "sound.flac"  # of a video in `face_tracks`
 TRACK_SCORES: Final = (
@@ -151,7 +153,7 @@ def make_clips(
         face_tracks: folder that `make_face_tracks` wrote.
         crop_mode: of `face_tracks`; recorded with each clip.
         settings: thresholds.
-        folder: where `clips.tar` and `clips.parquet` are written.
+        folder: where `clips.tar`, `clips.parquet` and `sound_landmarks.parquet` are written.
     """
     rows: list[dict[str, Any]] = []
     candidates, speaking = choose_faces(read_candidates(face_tracks).to_pylist(), face_tracks, settings)
@@ -190,6 +192,8 @@ def make_clips(
             rows.append(row)
     rows.sort(key=lambda row: row["key"])
     write_clip_table(folder, rows)
+    shown = sorted({row["video_id"] for row in rows if row["accepted"]})
+    write_landmarks({video: _sound_landmarks(face_tracks / video / SOUND_NAME) for video in shown}, folder)
     return _report(rows, face_tracks)
 
 
@@ -339,6 +343,11 @@ def read_loudness(path: Path) -> float:
     with soundfile.SoundFile(path) as file:
         blocks = file.blocks(blocksize=2**20, dtype="float64")
         return math.sqrt(sum(float((block**2).sum()) for block in blocks) / max(1, file.frames))
+
+
+def _sound_landmarks(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    sound, _ = soundfile.read(path, dtype="float32")
+    return find_landmarks(np.asarray(sound, np.float32))
 
 
 def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32]) -> dict[str, float]:

@@ -35,10 +35,16 @@ class SpeakerSettings(Settings):
         default=0.15, ge=-1.0, le=1.0, description="Minimum correlation of a speaker's mouth with the sound"
     )
     minimum_margin: float = Field(
-        default=0.05,
+        default=0.07,
         ge=0.0,
         le=1.0,
         description="Minimum difference between a speaker's correlation and that of any other face",
+    )
+    turn_margin: float = Field(
+        default=0.2,
+        ge=0.0,
+        le=1.0,
+        description="Minimum difference by which a clip shows a speaker whom the rest of its shot does not",
     )
     maximum_shift_frames: int = Field(
         default=8, ge=0, le=12, description="Maximum shift between lips and audio, in either direction"
@@ -185,15 +191,18 @@ def judge_speakers(
 def _verdict(
     in_clip: tuple[float, float], in_shot: tuple[float, float], settings: SpeakerSettings
 ) -> Verdict:
-    """By score and margin of the clip; where these leave it open and do not object, by those of the shot."""
-    bounds = (settings.minimum_score, settings.minimum_margin)
-    if in_clip[0] >= bounds[0] and in_clip[1] >= bounds[1]:
+    """By score and margin of the clip and of its shot.
+
+    The shot is the longer evidence: it tells where the clip is close, and only a clear clip overrules it, as
+    where people take turns.
+    """
+    bound = settings.minimum_margin
+    (score, margin), (shot_score, shot_margin) = in_clip, in_shot
+    if score >= settings.minimum_score and margin >= bound:
+        return "speaks" if shot_margin >= 0.0 or margin >= settings.turn_margin else "speaker_unsure"
+    if margin > -bound and shot_score >= settings.minimum_score and shot_margin >= 2.0 * bound:
         return "speaks"
-    if in_clip[1] <= -bounds[1]:
-        return "not_the_speaker"
-    if in_clip[1] >= 0.0 and in_shot[0] >= bounds[0] and in_shot[1] >= bounds[1]:
-        return "speaks"
-    if in_clip[1] <= 0.0 and in_shot[1] <= -bounds[1]:
+    if margin <= -settings.turn_margin or (margin < bound and shot_margin <= -bound):
         return "not_the_speaker"
     return "speaker_unsure"
 

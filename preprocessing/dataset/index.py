@@ -96,12 +96,19 @@ def read_splits(folder: Path) -> dict[str, Split]:
     return dict(zip(table["main_identity"].to_pylist(), table["split"].to_pylist(), strict=True))
 
 
-def join_indices(shards: Mapping[str, ShardSet], known: Container[str] = ()) -> tuple[pa.Table, pa.Table]:
+def join_indices(
+    shards: Mapping[str, ShardSet],
+    known: Container[str] = (),
+    copies: Sequence[tuple[str, str]] = (),
+    one_person: Sequence[Sequence[str]] = (),
+) -> tuple[pa.Table, pa.Table]:
     """The samples of all batches, without their split, and all shards.
 
     Args:
         shards: by batch.
         known: main identities of the previous data set, which stay main identities where they can.
+        copies: videos of the same recording, whose people share a main identity.
+        one_person: identities that are the same person, who share one too.
 
     Raises:
         ValueError: a key is in two shards, a video has two main identities, or a shard is not in its
@@ -138,7 +145,7 @@ def join_indices(shards: Mapping[str, ShardSet], known: Container[str] = ()) -> 
     joined = pa.concat_tables(indices)
     _refuse_duplicates(joined)
     _refuse_shared_videos(joined)
-    return _join_people_of_one_video(joined, known), pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA)
+    return _join_people(joined, known, copies, one_person), pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA)
 
 
 def _refuse_duplicates(index: pa.Table) -> None:
@@ -164,8 +171,13 @@ def _refuse_shared_videos(index: pa.Table) -> None:
             )
 
 
-def _join_people_of_one_video(index: pa.Table, known: Container[str]) -> pa.Table:
-    """Give people whom a list names in one video the same main identity, so that they share a split.
+def _join_people(
+    index: pa.Table,
+    known: Container[str],
+    copies: Sequence[tuple[str, str]],
+    one_person: Sequence[Sequence[str]],
+) -> pa.Table:
+    """Give people of one video, or of copies of it, the same main identity, so that they share a split.
 
     It is one that is known, else the first by name; who shares videos with several others joins all of them.
     """
@@ -176,13 +188,23 @@ def _join_people_of_one_video(index: pa.Table, known: Container[str]) -> pa.Tabl
             identity = parent
         return identity
 
+    def join(one: str, other: str) -> None:
+        both = (first_of(one), first_of(other))
+        first, second = sorted(both, key=lambda identity: (identity not in known, identity))
+        parents[second] = first
+
     pairs = index.group_by(["video_id", "main_identity"]).aggregate([]).to_pylist()
     owner_of: dict[str, str] = {}
     for pair in sorted(pairs, key=lambda pair: (pair["video_id"], pair["main_identity"])):
-        owner = owner_of.setdefault(pair["video_id"], pair["main_identity"])
-        both = (first_of(owner), first_of(pair["main_identity"]))
-        first, second = sorted(both, key=lambda identity: (identity not in known, identity))
-        parents[second] = first
+        join(owner_of.setdefault(pair["video_id"], pair["main_identity"]), pair["main_identity"])
+    for video, copy in copies:
+        if video in owner_of and copy in owner_of:
+            join(owner_of[video], owner_of[copy])
+    present = set(index["main_identity"].to_pylist())
+    for names in one_person:
+        found = [name for name in names if name in present]
+        for name in found[1:]:
+            join(found[0], name)
     names = [first_of(identity) for identity in index["main_identity"].to_pylist()]
     place = index.schema.get_field_index("main_identity")
     return index.set_column(place, index.schema.field(place), pa.array(names, pa.string()))

@@ -1,8 +1,8 @@
 """The step `dataset`: the shards of all batches become one data set.
 
 Writes `index.parquet` (a row for each sample), `shards.parquet` (each shard), `splits.parquet` (each main
-identity), `batch_labels/` (what the labels of each batch contain), `statistics.json`, `dataset_card.md` and
-the card's pictures.
+identity), `near_duplicates.parquet` (pairs of videos with the same recording), `batch_labels/` (what each
+batch's labels contain), `statistics.json`, `dataset_card.md` and the card's pictures.
 """
 
 import json
@@ -19,6 +19,8 @@ from pydantic import Field
 from upath import UPath
 
 from preprocessing.archive import Place, read_members
+from preprocessing.audio import sound_landmarks
+from preprocessing.audio.sound_landmarks import LANDMARKS_TABLE
 from preprocessing.dataset import card as dataset_card
 from preprocessing.dataset.batch_labels import (
     BatchLabels,
@@ -41,7 +43,21 @@ from preprocessing.dataset.index import (
     read_splits,
     splits_table,
 )
-from preprocessing.dataset.splits import SPLITS, Split, SplitSettings, assign_splits
+from preprocessing.dataset.near_duplicates import (
+    NEAR_DUPLICATES_SCHEMA,
+    NEAR_DUPLICATES_TABLE,
+    NearDuplicate,
+    find_near_duplicates,
+    near_duplicates_table,
+)
+from preprocessing.dataset.splits import (
+    SPLITS,
+    Split,
+    SplitSettings,
+    assign_splits,
+    merged_identities,
+    named_split,
+)
 from preprocessing.dataset.statistics import LabelStatistics
 from preprocessing.pictures.drawing import spread
 from preprocessing.pictures.histograms import draw_histograms
@@ -56,7 +72,7 @@ from storage.publishing import BuildReport, Published, Recipe, current, material
 from storage.root import local_copy, verified_copy
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"3+schema{SCHEMA_VERSION}"
+CODE_VERSION: Final = f"4+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
 CARD_NAME: Final = "dataset_card.md"
 BUILT_IN: Final = "built in"
 """The labeller of samples that do not name one, where other samples do: the default face detector."""
@@ -150,9 +166,13 @@ def make_dataset(
         ValueError: a key is in two shards, a video has two main identities, samples have another schema
             version or different labellers, or a shard does not match its index.
     """
-    index, shard_table = join_indices(shards, before.splits)
+    landmarks = [shard_set.folder / LANDMARKS_TABLE for _, shard_set in sorted(shards.items())]
+    # Shards of earlier versions have no landmarks.
+    copies = find_near_duplicates([table for table in landmarks if table.exists()])
+    one_person = merged_identities(settings.splits.one_person)
+    index, shard_table = join_indices(shards, before.splits, _linked(copies, settings.splits), one_person)
     people = _people(index)
-    given = _listed_of_main(people, listed or {})
+    given = _given_splits(people, listed or {}, settings.splits)
     mains = index["main_identity"].unique().to_pylist()
     splits = assign_splits(mains, before.splits, settings.splits, given)
     names = pa.array([splits[identity] for identity in index["main_identity"].to_pylist()], pa.string())
@@ -177,6 +197,7 @@ def make_dataset(
     labels.write(folder)
     pq.write_table(shard_table, folder / SHARDS_TABLE)
     pq.write_table(splits_table(splits, index), folder / SPLITS_TABLE)
+    pq.write_table(near_duplicates_table(copies), folder / NEAR_DUPLICATES_TABLE)
     text = json.dumps(statistics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / STATISTICS_NAME).write_text(text + "\n", "utf-8")
     (folder / CARD_NAME).write_text(dataset_card.write_card(statistics, settings.splits), "utf-8")
@@ -187,7 +208,20 @@ def make_dataset(
         for label, by_labeller in facts.labellers.items()
         for labeller, count in by_labeller.items()
     }
-    return BuildReport(counts={**statistics["total"], **samples, **labelled}, refusals={})
+    found: dict[str, int | float] = {"near_duplicates": len(copies)}
+    return BuildReport(counts={**statistics["total"], **found, **samples, **labelled}, refusals={})
+
+
+def _linked(copies: Sequence[NearDuplicate], settings: SplitSettings) -> list[tuple[str, str]]:
+    """The videos that must share a split."""
+    for each in copies:
+        logger.warning(
+            "Videos %s and %s hold the same recording for %.1f s",
+            each.video_id,
+            each.other_video_id,
+            each.seconds,
+        )
+    return [(each.video_id, each.other_video_id) for each in copies] if settings.join_near_duplicates else []
 
 
 def _people(index: pa.Table) -> dict[str, str]:
@@ -196,22 +230,37 @@ def _people(index: pa.Table) -> dict[str, str]:
     return {main_identity(identity, key): main for identity, key, main in zip(*columns, strict=True)}
 
 
-def _listed_of_main(people: Mapping[str, str], listed: Mapping[str, Split]) -> dict[str, Split]:
+def _given_splits(
+    people: Mapping[str, str], listed: Mapping[str, Split], settings: SplitSettings
+) -> dict[str, Split]:
+    """Main identity -> the split that lists and patterns give it and its people: the one held out most."""
     given: dict[str, Split] = {}
     for person, main in people.items():
-        if (split := listed.get(person)) is not None:
+        if (split := listed.get(person) or named_split(person, settings)) is not None:
             given[main] = SPLITS[max(SPLITS.index(given.get(main, split)), SPLITS.index(split))]
     return given
 
 
 def check_dataset(folder: Path) -> list[str]:
     """Inconsistencies of a data set, a line each; [] if there is none."""
-    problems = index_problems(folder)
+    problems = index_problems(folder) + _parted_near_duplicates(folder)
     statistics = json.loads((folder / STATISTICS_NAME).read_text("utf-8"))
     stated, indexed = statistics["total"]["samples"], read_dataset_index(folder).num_rows
     if stated != indexed:
         problems.append(f"{STATISTICS_NAME} states {stated} samples, {INDEX_TABLE} has {indexed}")
     return problems
+
+
+def _parted_near_duplicates(folder: Path) -> list[str]:
+    index = read_dataset_index(folder)
+    splits = dict(zip(index["video_id"].to_pylist(), index["split"].to_pylist(), strict=True))
+    rows = pq.read_table(folder / NEAR_DUPLICATES_TABLE, schema=NEAR_DUPLICATES_SCHEMA).to_pylist()
+    pairs = [(row["video_id"], row["other_video_id"]) for row in rows]
+    return [
+        f"videos {one} and {other} hold the same recording, and are in {splits[one]} and {splits[other]}"
+        for one, other in pairs
+        if one in splits and other in splits and splits[one] != splits[other]
+    ]
 
 
 @dataclass(frozen=True)

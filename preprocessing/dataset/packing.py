@@ -1,5 +1,6 @@
 """The step `shards`: clips, labels and anchors of a batch become WebDataset tars for training."""
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from preprocessing.audio.lip_sync_filter import (
     shift_labels,
     write_verdicts,
 )
+from preprocessing.audio.sound_landmarks import LANDMARKS_TABLE
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
 from preprocessing.labellers.backend import read_labellers
 from preprocessing.labels.lip_sync import read_lip_sync
@@ -43,7 +45,7 @@ from preprocessing.table_schema import column, table_schema
 from storage.publishing import BuildReport
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"2+schema{SCHEMA_VERSION}"
+CODE_VERSION: Final = f"3+schema{SCHEMA_VERSION}"
 SHARD_INDEX_TABLE: Final = "index.parquet"
 SHARD_INDEX_SCHEMA: Final = table_schema(
     column("key", pa.string(), "sample's key"),
@@ -112,6 +114,7 @@ def make_shards(
                 last.close()
                 writer = None
     pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_INDEX_SCHEMA), folder / SHARD_INDEX_TABLE)
+    shutil.copyfile(inputs.clips / LANDMARKS_TABLE, folder / LANDMARKS_TABLE)
     counts: dict[str, int | float] = {
         "samples": len(rows),
         "frames": sum(row["frames"] for row in rows),

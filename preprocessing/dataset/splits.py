@@ -31,6 +31,14 @@ class SplitSettings(Settings):
     test_pattern: str = Field(
         default="", description="Identities with such a name are test; the shares apply to the others"
     )
+    join_near_duplicates: bool = Field(
+        default=True,
+        description="Keep the people of videos with the same recording, such as copies, in one split",
+    )
+    one_person: str = Field(
+        default="",
+        description="Names of the same person, kept in one split: `anna = a.smith; ben = ben2 = ben-vlog`",
+    )
     minimum_identities: int = Field(
         default=2,
         ge=0,
@@ -40,11 +48,27 @@ class SplitSettings(Settings):
 
     @model_validator(mode="after")
     def _check_shares(self) -> "SplitSettings":
+        merged_identities(self.one_person)
         if self.validation_share + self.test_share >= 1:
             raise ValueError(
                 f"validation_share + test_share must be < 1, got {self.validation_share} + {self.test_share}"
             )
         return self
+
+
+def merged_identities(one_person: str) -> tuple[tuple[str, ...], ...]:
+    """The groups of names in the setting `one_person`.
+
+    Raises:
+        ValueError: a group has fewer than two names, or an empty one.
+    """
+    groups = tuple(
+        tuple(name.strip() for name in group.split("=")) for group in one_person.split(";") if group.strip()
+    )
+    for group in groups:
+        if len(group) < 2 or "" in group:
+            raise ValueError(f"one_person needs two names or more joined by '=', got {' = '.join(group)!r}")
+    return groups
 
 
 def assign_splits(
@@ -70,7 +94,7 @@ def assign_splits(
     names = set(identities)
     splits = dict(before)
     for identity in names:
-        if split := (listed or {}).get(identity) or _named_split(identity, settings):
+        if split := (listed or {}).get(identity) or named_split(identity, settings):
             splits[identity] = split
     places = {identity: _place(settings.seed, identity) for identity in names}
     new = sorted((place, identity) for identity, place in places.items() if identity not in splits)
@@ -90,7 +114,8 @@ def assign_splits(
     return splits
 
 
-def _named_split(identity: str, settings: SplitSettings) -> Split | None:
+def named_split(identity: str, settings: SplitSettings) -> Split | None:
+    """The split that a pattern gives a name."""
     if fnmatchcase(identity, settings.validation_pattern):
         return "validation"
     return "test" if fnmatchcase(identity, settings.test_pattern) else None

@@ -13,6 +13,7 @@ from upath import UPath
 
 from preprocessing.anchors import eye_anchors
 from preprocessing.anchors.eye_anchors import EyeAnchorSettings
+from preprocessing.audio.sound_landmarks import LANDMARKS_TABLE
 from preprocessing.clips import selection
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.clips.store import CLIPS_TAR
@@ -223,14 +224,15 @@ def recipe_of(
 def _input_digest(name: str, published: Published) -> str:
     """Digest of what downstream steps read of a step's files.
 
-    Of `clips` that is the tar of accepted clips and the record of the detector. Its table also changes with
-    the reasons of refusals, which no step reads.
+    Of `clips` that is the tar of accepted clips, the landmarks of their videos' sound, and the record of the
+    detector. Its table also changes with the reasons of refusals, which no step reads.
     """
     manifest = published.manifest
     if name != "clips":
         return manifest.content_digest
-    clips_sha256, labellers = manifest.files[CLIPS_TAR].sha256, manifest.files.get(LABELLERS_NAME)
-    return clips_sha256 if labellers is None else fingerprint([clips_sha256, labellers.sha256])
+    names = (CLIPS_TAR, LANDMARKS_TABLE, LABELLERS_NAME)
+    digests = [manifest.files[each].sha256 for each in names if each in manifest.files]
+    return digests[0] if len(digests) == 1 else fingerprint(digests)
 
 
 def _published_upstream(root: UPath, upstream: str, batch: VideoBatch, name: str) -> Published:

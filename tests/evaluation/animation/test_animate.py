@@ -99,6 +99,10 @@ def test_request_rejects_invalid_paths_and_values(files: Path, tmp_path: Path) -
         request(files, tmp_path / "out.avi")
     with pytest.raises(ValueError, match=r"driver\.mp4 is one of the inputs; choose another output"):
         request(files, files / "driver.mp4", pose=files / "driver.mp4")
+    with pytest.raises(
+        ValueError, match=rf"{tmp_path} is a folder; name a file in it, such as {tmp_path}/video"
+    ):
+        request(files, tmp_path)
     with pytest.raises(ValueError, match="output and grid are the same file"):
         request(files, tmp_path / "out.mp4", grid=tmp_path / "out.mp4")
     with pytest.raises(ValueError, match=r"pose must be <= 5, got 9"):

@@ -42,7 +42,7 @@ def save(path: Path, image: NDArray[np.uint8]) -> Path:
 
 
 def noise(height: int, width: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 40, (height, width, 3)).astype(np.uint8)
+    return np.random.default_rng(0).integers(0, 80, (height, width, 3)).astype(np.uint8)
 
 
 def test_aligner_equals_the_alignment_of_a_whole_clip() -> None:
@@ -125,6 +125,9 @@ def test_unusable_drivers_are_one_line_errors(follower: FaceFollower, tmp_path: 
     two = save(tmp_path / "two.png", np.concatenate([face, face[:, ::-1]], axis=1))
     with pytest.raises(ValueError, match=r"two\.png: shows two faces of similar size; use one"):
         follower.follow(two)
+    dark = save(tmp_path / "dark.png", (face * 0.06).astype(np.uint8))
+    with pytest.raises(ValueError, match=r"dark\.png: .*too dark: mean grey level \d+ of 255, need 20$"):
+        follower.follow(dark)
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.png"):
         follower.follow(tmp_path / "none.png")
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from preprocessing.archive import ArchiveWriter
+from preprocessing.audio.sound_landmarks import write_landmarks
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.faces.mean_face import load_mean_face
@@ -77,6 +78,7 @@ def write_clips(folder: Path, clips: Sequence[Clip]) -> Path:
         )
     writer.close()
     write_clip_table(folder, rows)
+    write_landmarks({}, folder)
     return folder
 
 

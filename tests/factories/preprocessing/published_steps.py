@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocessing.archive import ArchiveWriter
+from preprocessing.audio.sound_landmarks import write_landmarks
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.dataset import packing
 from preprocessing.faces.frame_of_reference import project_to_crop
@@ -99,6 +100,7 @@ def publish_clips(folder: Path, clips: list[Clip], refused: list[dict[str, Any]]
                 }
             )
     write_clip_table(folder, rows)
+    write_landmarks({}, folder)
     return folder
 
 

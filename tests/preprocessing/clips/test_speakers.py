@@ -50,7 +50,7 @@ def test_two_mouths_alike_are_unsure() -> None:
     found = judge_speakers([face, twin], PROJECTION, SETTINGS)
     assert {each.verdict for each in found.values()} == {"speaker_unsure"}
     assert found["t0-f0"].refusal(SETTINGS) == {
-        "accepted": False, "reason": "speaker_unsure", "score": 0.0, "threshold": 0.05,
+        "accepted": False, "reason": "speaker_unsure", "score": 0.0, "threshold": 0.07,
     }  # fmt: skip
 
 
@@ -110,3 +110,12 @@ def test_only_candidates_in_company_are_read() -> None:
     rows.append(row(2, 300) | {"offset_bytes": -1})
     found = [each["key"] for each in candidates_in_company(rows)]
     assert found == ["t0-f0", "t1-f59", "t0-f60", "t1-f119"]
+
+
+def test_clip_that_the_shot_contradicts_is_unsure() -> None:
+    """By chance the other mouth goes a little better with the sound of a short clip."""
+    close, other = motion(0, 0.5, first=60, seed=3), motion(1, 0.4, first=60, seed=3)
+    faces = [motion(0, 0.0), motion(1, 0.9), close, other]
+    found = judge_speakers(faces, PROJECTION, SETTINGS)
+    assert 0.07 < found["t0-f60"].margin < 0.2
+    assert found["t0-f60"].verdict == "speaker_unsure"

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.archive import Place, read_members
+from preprocessing.audio.sound_landmarks import write_landmarks
 from preprocessing.dataset.index import (
     SHARDS_TABLE,
     ShardSet,
@@ -25,6 +27,7 @@ from preprocessing.dataset.joining import (
     check_dataset,
     make_dataset,
 )
+from preprocessing.dataset.near_duplicates import NEAR_DUPLICATES_TABLE
 from preprocessing.dataset.splits import Split
 from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME, ClipSample
 from preprocessing.shards import decode_sample
@@ -184,6 +187,47 @@ def test_people_of_one_video_share_a_split(tmp_path: Path) -> None:
     assert check_dataset(folder) == []
 
 
+def with_landmarks(shards: ShardSet, **videos: tuple[list[int], list[int]]) -> ShardSet:
+    of_videos = {
+        name: (np.array(hashes, np.uint32), np.array(times, np.int32))
+        for name, (hashes, times) in videos.items()
+    }
+    write_landmarks(of_videos, shards.folder)
+    return shards
+
+
+def test_copies_of_a_recording_share_a_split(tmp_path: Path) -> None:
+    """The same recording under two names, one in validation by its name and the other in train."""
+    recording = ([10, 20, 30, 40, 50, 60], [0, 9, 20, 33, 41, 50])
+    shards = {
+        "b0": with_landmarks(
+            shard_set(tmp_path, "b0", people("a", "c")), videoa=recording, videoc=([1], [1])
+        ),
+        "b1": with_landmarks(shard_set(tmp_path, "b1", people("b", "d")), videob=recording),
+    }
+    split = {"splits": {"validation_pattern": "a", "minimum_identities": 0}}
+    joined = dataset(tmp_path, shards, **split)
+    assert read_splits(joined) == {"a": "validation", "c": "train", "d": "train"}
+    (row,) = pq.read_table(joined / NEAR_DUPLICATES_TABLE).to_pylist()
+    assert (row["video_id"], row["other_video_id"], row["landmarks"]) == ("videoa", "videob", 6)
+    assert check_dataset(joined) == []
+    parted = dataset(tmp_path, shards, splits={**split["splits"], "join_near_duplicates": False})
+    assert read_splits(parted)["b"] == "train"
+    assert check_dataset(parted) == [
+        "videos videoa and videob hold the same recording, and are in validation and train"
+    ]
+
+
+def test_names_of_one_person_share_a_split(tmp_path: Path) -> None:
+    shards = {"b0": shard_set(tmp_path, "b0", people("a", "b", "c"))}
+    named = {"validation_pattern": "b", "minimum_identities": 0, "one_person": "b = a; c = nobody"}
+    joined = dataset(tmp_path, shards, splits=named)
+    index = read_dataset_index(joined)
+    mains = dict(zip(index["identity"].to_pylist(), index["main_identity"].to_pylist(), strict=True))
+    assert mains == {"a": "a", "b": "a", "c": "c"}
+    assert read_splits(joined) == {"a": "validation", "c": "train"}
+
+
 def test_key_in_two_shards_is_refused(tmp_path: Path) -> None:
     shards = {batch: shard_set(tmp_path, batch, people("a")) for batch in ("b0", "b1")}
     with pytest.raises(ValueError, match=r"videoa-t00-f0000000 is in .*/b0-000\.tar and in .*/b1-000\.tar"):
@@ -309,8 +353,8 @@ def test_data_set_bytes_are_reproducible(tmp_path: Path) -> None:
     shards = {"b0": shard_set(tmp_path, "b0", people("a", "b", "c"))}
     first, second = dataset(tmp_path, shards), dataset(tmp_path, shards)
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(names) == 10
-    assert [(first / name).read_bytes() == (second / name).read_bytes() for name in names] == [True] * 10
+    assert len(names) == 11
+    assert [(first / name).read_bytes() == (second / name).read_bytes() for name in names] == [True] * 11
 
 
 def test_card_has_its_pictures(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.dataset.splits import Split, SplitSettings, assign_splits
+from preprocessing.dataset.splits import Split, SplitSettings, assign_splits, merged_identities
 
 NAMES = st.lists(st.text("abcdef ", min_size=1, max_size=6), unique=True, max_size=40)
 DEFAULT = SplitSettings()
@@ -109,3 +109,13 @@ def test_names_that_match_a_pattern_are_in_its_split() -> None:
     splits = assign_splits(names, {"person-1": "test", "held-2": "train"}, patterns)
     assert [name for name in names if splits[name] == "validation"] == ["held-1", "held-2"]
     assert [name for name in names if splits[name] == "test"] == ["person-1", "unseen-1"]
+
+
+def test_names_of_one_person_are_groups() -> None:
+    assert merged_identities(" anna = a.smith; ben=ben2 = ben-vlog;") == (
+        ("anna", "a.smith"),
+        ("ben", "ben2", "ben-vlog"),
+    )
+    assert merged_identities("") == ()
+    with pytest.raises(ValueError, match="one_person needs two names or more joined by '=', got 'anna'"):
+        SplitSettings(one_person="anna")

@@ -1,0 +1,166 @@
+"""Videos that hold the same recording: found by the landmarks of their sound, kept in one split.
+
+The landmarks of a batch (`sound_landmarks.parquet`, sorted by hash) are compared in passes over ranges of
+hashes, so that memory is bounded whatever the number of videos; the work grows with the number of landmarks,
+not with that of pairs of videos. A copy whose sound was replaced is not found.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from preprocessing.audio.sound_landmarks import LANDMARKS_SCHEMA, TIME_SECONDS
+from preprocessing.table_schema import column, table_schema
+
+NEAR_DUPLICATES_TABLE: Final = "near_duplicates.parquet"
+NEAR_DUPLICATES_SCHEMA: Final = table_schema(
+    column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
+    column("other_video_id", pa.string(), "the video that holds the same recording"),
+    column("landmarks", pa.int64(), "landmarks that both have at this distance"),
+    column("seconds", pa.float64(), "between the first and the last of them"),
+    column("offset_seconds", pa.float64(), "of the first in the video less that in the other one"),
+)
+LANDMARKS_A_PASS: Final = 8_000_000  # about 200 MB
+MAXIMUM_OCCURRENCES: Final = 64  # of a hash; one that is more frequent tells nothing
+MINIMUM_LANDMARKS: Final = 5
+MINIMUM_SECONDS: Final = 0.8
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two videos with the same recording."""
+
+    video_id: str
+    other_video_id: str
+    landmarks: int
+    seconds: float
+    offset_seconds: float
+
+
+@dataclass(frozen=True)
+class _Matches:
+    """Landmarks that two videos share."""
+
+    pair: NDArray[np.int64]  # [N] first * videos + second
+    offset: NDArray[np.int32]  # [N] time in the first video less that in the second
+    time: NDArray[np.int32]  # [N] in the first
+
+
+def find_near_duplicates(
+    tables: Sequence[Path], landmarks_a_pass: int = LANDMARKS_A_PASS
+) -> list[NearDuplicate]:
+    """Pairs of videos with the same recording, sorted by their ids.
+
+    Args:
+        tables: `sound_landmarks.parquet` of every batch.
+        landmarks_a_pass: about how many are held at once.
+    """
+    numbers: dict[str, int] = {}
+    count = sum(pq.read_metadata(table).num_rows for table in tables)
+    found = [_no_matches()]
+    for first, last in _ranges(tables, -(-count // landmarks_a_pass)):
+        parts = [_read_range(table, first, last, numbers) for table in tables]
+        hashes, videos, times = (np.concatenate(each) for each in zip(*parts, strict=True))
+        found.append(_matches(hashes, videos, times))
+    pair = np.concatenate([each.pair for each in found])
+    offset = np.concatenate([each.offset for each in found])
+    time = np.concatenate([each.time for each in found])
+    order = np.lexsort((time, offset, pair))
+    names = {number: video_id for video_id, number in numbers.items()}
+    return sorted(
+        (
+            NearDuplicate(*_in_order(names[int(key >> 32)], names[int(key & 0xFFFFFFFF)], alike))
+            for key, alike in _aligned(_Matches(pair[order], offset[order], time[order]))
+        ),
+        key=lambda each: (each.video_id, each.other_video_id),
+    )
+
+
+def _in_order(first: str, second: str, alike: tuple[int, float, float]) -> tuple[str, str, int, float, float]:
+    landmarks, seconds, offset = alike
+    return (first, second, landmarks, seconds, offset) if first < second else (
+        second, first, landmarks, seconds, -offset
+    )  # fmt: skip
+
+
+def near_duplicates_table(found: Sequence[NearDuplicate]) -> pa.Table:
+    """A row for each pair."""
+    return pa.Table.from_pylist([asdict(each) for each in found], schema=NEAR_DUPLICATES_SCHEMA)
+
+
+def _no_matches() -> _Matches:
+    return _Matches(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+
+def _ranges(tables: Sequence[Path], passes: int) -> list[tuple[int, int]]:
+    """First and last hash of each pass, by the quantiles of the largest batch."""
+    if passes <= 0:
+        return []
+    largest = max(tables, key=lambda table: pq.read_metadata(table).num_rows)
+    hashes = pq.read_table(largest, columns=["hash"])["hash"].to_numpy()
+    places = np.linspace(0, len(hashes) - 1, passes + 1).astype(int)[1:-1]
+    edges = [0, *sorted({int(edge) for edge in hashes[places]} - {0}), 2**32]
+    return [(first, end - 1) for first, end in pairwise(edges)]
+
+
+def _read_range(
+    table: Path, first: int, last: int, numbers: dict[str, int]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int32]]:
+    rows = pq.read_table(
+        table, schema=LANDMARKS_SCHEMA, filters=[("hash", ">=", first), ("hash", "<=", last)]
+    ).combine_chunks()
+    ids = rows["video_id"].combine_chunks()
+    ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
+    own = np.array([numbers.setdefault(each, len(numbers)) for each in ids.dictionary.to_pylist()], np.int64)
+    videos = own[ids.indices.to_numpy()] if len(own) else np.zeros(0, np.int64)
+    return rows["hash"].to_numpy(), videos, rows["time"].to_numpy()
+
+
+def _matches(hashes: NDArray[np.uint32], videos: NDArray[np.int64], times: NDArray[np.int32]) -> _Matches:
+    order = np.lexsort((videos, hashes))
+    hashes, videos, times = hashes[order], videos[order], times[order]
+    _, counts = np.unique(hashes, return_counts=True)
+    of_run = np.repeat(counts, counts)
+    kept = (of_run > 1) & (of_run <= MAXIMUM_OCCURRENCES)
+    hashes, videos, times = hashes[kept], videos[kept], times[kept]
+    found = [_no_matches()]
+    for step in range(1, MAXIMUM_OCCURRENCES):
+        is_same = hashes[step:] == hashes[:-step]
+        if not is_same.any():
+            break
+        same = np.flatnonzero(is_same & (videos[step:] != videos[:-step]))
+        one, other = videos[same], videos[same + step]
+        offset = times[same] - times[same + step]
+        found.append(_Matches((one << 32) | other, offset, times[same]))
+    return _Matches(
+        np.concatenate([each.pair for each in found]),
+        np.concatenate([each.offset for each in found]),
+        np.concatenate([each.time for each in found]),
+    )
+
+
+def _aligned(matches: _Matches) -> list[tuple[int, tuple[int, float, float]]]:
+    """Pairs with enough landmarks at one distance: their key; landmarks, seconds between them, the distance.
+
+    A distance is uncertain by one unit, since the copy's spectra lie at other places.
+    """
+    found: list[tuple[int, tuple[int, float, float]]] = []
+    pairs, starts, counts = np.unique(matches.pair, return_index=True, return_counts=True)
+    many = counts >= MINIMUM_LANDMARKS
+    for pair, start, count in zip(pairs[many], starts[many], counts[many], strict=True):
+        offset, time = matches.offset[start : start + count], matches.time[start : start + count]
+        ends = np.searchsorted(offset, offset + 1, side="right")
+        best = int((ends - np.arange(count)).argmax())
+        alike = time[best : ends[best]]
+        seconds = float(alike.max() - alike.min()) * TIME_SECONDS
+        if len(alike) >= MINIMUM_LANDMARKS and seconds >= MINIMUM_SECONDS:
+            distance = float(np.median(offset[best : ends[best]])) * TIME_SECONDS
+            found.append((int(pair), (len(alike), seconds, distance)))
+    return found
