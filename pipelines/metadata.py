@@ -130,11 +130,11 @@ def first_refused(refused: Iterable[Refusal]) -> dict[str, MetadataValue]:
     if not first:
         return {}
     lines = [
-        f"| {_cell(each.file)} | {_time(each)} | {_cell(each.reason)} | {_number(each.score)} | "
-        f"{_number(each.bound)} | {_cell(each.unit or each.detail)} |"
+        f"| {_cell(each.reason)} | {_number(each.score)} | {_number(each.bound)} | {_time(each)} | "
+        f"{_cell(each.file)} | {_cell(each.unit or each.detail)} |"
         for each in first
     ]
-    head = ["| file | time | reason | score | bound | |", "|---|---:|---|---:|---:|---|"]
+    head = ["| reason | score | bound | at | file | |", "|---|---:|---:|---:|---|---|"]
     all_of_them = f"pdfgc refused --step {first[0].step}"
     more = [f"\nThe first {REFUSED_SHOWN}; all: `{all_of_them}`."] if len(first) == REFUSED_SHOWN else []
     return {"refused, the first": MetadataValue.md("\n".join([*head, *lines, *more]))}

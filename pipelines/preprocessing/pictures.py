@@ -29,6 +29,8 @@ from storage.fingerprint import DIGEST_DIGITS, fingerprint
 from storage.objects import entries, write_bytes
 from storage.publishing import Published
 
+DRAWING_VERSION: Final = 2  # raise it when a picture is drawn otherwise
+
 Draw = Callable[[BatchBuilds], bytes]
 
 
@@ -99,7 +101,7 @@ def step_pictures(builds: BatchBuilds, step: str) -> dict[str, MetadataValue]:
     pictures: dict[str, MetadataValue] = {}
     for title, (reads, draw) in DRAWINGS.get(step, {}).items():
         contents = [builds.published(name).manifest.content_digest for name in reads]
-        digest = fingerprint([contents, builds.settings])[:DIGEST_DIGITS]
+        digest = fingerprint([contents, builds.settings, DRAWING_VERSION])[:DIGEST_DIGITS]
         name = f"{title.replace(',', '').replace(' ', '_')}-{digest}.jpg"
         location = f"{PICTURES}/{step}/{builds.batch}/{name}"
         if not (builds.root / location).exists():

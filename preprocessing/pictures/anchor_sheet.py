@@ -36,8 +36,8 @@ from preprocessing.pictures.drawing import (
 )
 from preprocessing.schema import CROP_SIDE_PX
 
-COLUMNS: Final = 2
-PICTURE_SIDE_PX: Final = 128
+COLUMNS: Final = 1
+PICTURE_SIDE_PX: Final = 152
 GAP_PX: Final = 3
 TITLE: Final = "Eye anchors"
 EXPLANATION: Final = (
@@ -57,8 +57,8 @@ def draw_anchor_sheet(
     eye_anchors: Path,
     settings: EyeAnchorSettings,
     *,
-    accepted: int = 6,
-    refused: int = 4,
+    accepted: int = 3,
+    refused: int = 2,
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:
     """JPEG of anchors beside their source frames; refused ones with the reason.
@@ -88,7 +88,7 @@ def draw_refused_anchor_sheet(
     eye_anchors: Path,
     settings: EyeAnchorSettings,
     *,
-    count: int = 8,
+    count: int = 5,
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:
     """JPEG of the refused anchors nearest to the bound that they fail.
@@ -105,7 +105,7 @@ def draw_refused_anchor_sheet(
     if not bad:
         return draw_message(TITLE, "None was refused for a bound.", maximum_bytes)
     chosen = heapq.nsmallest(count, bad, lambda row: _excess(row, settings))
-    title = f"Refused anchors: the {len(chosen)} nearest to their bound of {len(bad)}"
+    title = f"Refused, nearest to their bounds: {len(chosen)} of {len(bad)}"
     return _draw(title, clips, eye_anchors, chosen, settings, maximum_bytes)
 
 

@@ -36,7 +36,7 @@ from preprocessing.pictures.drawing import (
     spread,
 )
 
-COLUMNS: Final = 4
+COLUMNS: Final = 2
 CELL_WIDTH_PX: Final = 208
 CELL_HEIGHT_PX: Final = 104
 VIEW_WIDTH_PX: Final = 640
@@ -57,7 +57,7 @@ def draw_gaze_sheet(
     pose_labels: Path,
     gaze_labels: Path,
     *,
-    count: int = 20,
+    count: int = 12,
     maximum_bytes: int = MAXIMUM_PICTURE_BYTES,
 ) -> bytes:
     """JPEG of eyes with their gaze and blink.

@@ -24,8 +24,8 @@ from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, rea
 from preprocessing.pictures.drawing import MAXIMUM_PICTURE_BYTES, draw_message
 
 BINS: Final = 40
-COLUMNS: Final = 3
-PANEL_SIZE_INCHES: Final = (3.1, 2.1)
+COLUMNS: Final = 2
+PANEL_SIZE_INCHES: Final = (2.45, 1.9)
 HEAD_INCHES: Final = 0.3
 DOTS_PER_INCH: Final = 96
 FILL: Final = "#5b8db8"
@@ -186,7 +186,7 @@ def draw_refusals(
 
     names = ["kept", *sorted(refusals, key=lambda reason: (-refusals[reason], reason))]
     counts = [kept, *(refusals[name] for name in names[1:])]
-    figure = Figure((6.2, 0.7 + 0.28 * len(names)), DOTS_PER_INCH, layout="constrained")
+    figure = Figure((4.9, 0.7 + 0.28 * len(names)), DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     colours = [FILL, *[REFUSED_FILL] * len(refusals)]
     bars = axes.barh([name.replace("_", " ") for name in names], counts, color=colours)

@@ -41,8 +41,8 @@ from preprocessing.pictures.drawing import (
 from preprocessing.schema import CROP_SIDE_PX, Clip
 from preprocessing.shards import decode_array
 
-COLUMNS: Final = 5
-CELL_SIDE_PX: Final = 160
+COLUMNS: Final = 3
+CELL_SIDE_PX: Final = 148
 VIEW_SIDE_PX: Final = 2 * CROP_SIDE_PX
 OUTLINES: Final[tuple[tuple[tuple[int, ...], Colour], ...]] = (
     (FACE_OVAL, (240, 240, 240)),
@@ -72,7 +72,7 @@ class SheetFace:
     detail: str  # its second
 
 
-def draw_contact_sheet(clips: Path, *, count: int = 15, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
+def draw_contact_sheet(clips: Path, *, count: int = 12, maximum_bytes: int = MAXIMUM_PICTURE_BYTES) -> bytes:
     """JPEG of a batch's accepted clips, spread over its identities.
 
     Args:
@@ -87,7 +87,7 @@ def draw_contact_sheet(clips: Path, *, count: int = 15, maximum_bytes: int = MAX
 
 
 def draw_candidate_sheet(
-    face_tracks: Path, *, count: int = 15, maximum_bytes: int = MAXIMUM_PICTURE_BYTES
+    face_tracks: Path, *, count: int = 12, maximum_bytes: int = MAXIMUM_PICTURE_BYTES
 ) -> bytes:
     """JPEG of a batch's candidates, before any threshold, spread over its videos.
 

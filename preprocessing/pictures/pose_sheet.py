@@ -26,8 +26,8 @@ from preprocessing.pictures.drawing import (
 )
 from preprocessing.schema import CROP_SIDE_PX
 
-COLUMNS: Final = 5
-CELL_SIDE_PX: Final = 160
+COLUMNS: Final = 3
+CELL_SIDE_PX: Final = 148
 AXIS_LENGTHS_CM: Final = (6.0, 6.0, 10.0)  # half a face's width; z is longer, since it points at the viewer
 AXIS_COLOURS: Final[tuple[Colour, ...]] = ((255, 70, 60), (70, 235, 90), (70, 150, 255))  # x, y, z
 TITLE: Final = "Head pose"
@@ -38,7 +38,7 @@ EXPLANATION: Final = (
 
 
 def draw_pose_sheet(
-    clips: Path, pose_labels: Path, *, count: int = 15, maximum_bytes: int = MAXIMUM_PICTURE_BYTES
+    clips: Path, pose_labels: Path, *, count: int = 12, maximum_bytes: int = MAXIMUM_PICTURE_BYTES
 ) -> bytes:
     """JPEG of faces with their head's axes and angles.
 

@@ -16,7 +16,7 @@ from preprocessing.pictures.mesh_sheet import SheetFace, draw_faces
 from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.shards import decode_array
 
-COUNT: Final = 15
+COUNT: Final = 12
 
 
 def draw_refused_sheet(
@@ -41,7 +41,7 @@ def draw_refused_sheet(
             break
         if (face := _face(row, face_tracks)) is not None:
             faces.append(face)
-    title = f"Refused clips: {len(faces)} of {len(rows)}, the nearest to the bound of each reason"
+    title = f"Refused, nearest to their bounds: {len(faces)} of {len(rows)}"
     return draw_faces(title, faces, maximum_bytes)
 
 

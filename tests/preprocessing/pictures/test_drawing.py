@@ -71,3 +71,12 @@ def test_view_places_crop_pixels() -> None:
     (place,) = view.place(np.array([[100.0, 60.0]]))
     assert place == (105.0, 105.0)
     assert np.asarray(view.image)[105, 105].min() > 200
+
+
+def test_sheet_wraps_its_explanation() -> None:
+    cell = Cell(noise(90), (Line("a"),))
+    short = draw_sheet("t", ("short",), [cell], columns=1)
+    long = draw_sheet("t", ("an explanation of more than one line",), [cell], columns=1)
+    assert (long.width, short.width) == (106, 106)
+    assert (long.height - short.height) % 14 == 0
+    assert long.height > short.height

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from upath import UPath
 
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANCHORS_TAR, EyeAnchorSettings
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
-from preprocessing.pictures.anchor_sheet import draw_anchor_sheet
+from preprocessing.pictures.anchor_sheet import draw_anchor_sheet, draw_refused_anchor_sheet
 from preprocessing.pictures.gaze_sheet import draw_gaze_sheet, gaze_arrow_px
 from preprocessing.pictures.histograms import (
     draw_clip_scores,
@@ -28,7 +29,10 @@ from preprocessing.pictures.histograms import (
 )
 from preprocessing.pictures.mesh_sheet import draw_candidate_sheet, draw_contact_sheet
 from preprocessing.pictures.pose_sheet import draw_pose_sheet, project_axes
+from preprocessing.pictures.refused_sheet import draw_refused_sheet, nearest_of_each_reason
 from preprocessing.shards import encode_array
+from storage.publishing import require_current
+from tests.factories.preprocessing.gallery_root import BATCH, publish_gallery_root
 from tests.factories.preprocessing.published_steps import (
     grey_jpeg,
     key_of,
@@ -173,3 +177,26 @@ def test_maximum_bytes_is_respected(tmp_path: Path) -> None:
     steps = published(tmp_path, ["a", "b"])
     assert len(draw_contact_sheet(steps["clips"], maximum_bytes=4_000)) <= 4_000
     assert len(draw_pose_angles(steps["pose_labels"], maximum_bytes=4_000)) <= 4_000
+
+
+def test_refused_sheets_show_the_nearest_of_every_reason() -> None:
+    rows = [
+        {"reason": "blurred", "score": 1.0, "threshold": 8.0, "key": "far"},
+        {"reason": "blurred", "score": 7.0, "threshold": 8.0, "key": "near"},
+        {"reason": "too_dark", "score": 20.0, "threshold": 25.0, "key": "dark"},
+    ]
+    assert [row["key"] for row in nearest_of_each_reason(rows)] == ["near", "dark", "far"]
+
+
+def test_refused_sheets_of_a_batch(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    publish_gallery_root(root)
+    clips, tracks, anchors = (
+        Path(str(require_current(root, step, BATCH).directory))
+        for step in ("clips", "face_tracks", "eye_anchors")
+    )
+    faces = Image.open(io.BytesIO(draw_refused_sheet(clips, tracks)))
+    composites = Image.open(io.BytesIO(draw_refused_anchor_sheet(clips, anchors, EyeAnchorSettings())))
+    assert max(faces.width, composites.width) <= 480  # what Dagster's UI shows without scrolling
+    assert faces.height > 148  # a picture, and no message
+    assert composites.height > 152
