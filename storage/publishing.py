@@ -228,12 +228,12 @@ def _examine(root: UPath, recipe: Recipe, outdated: Outdated) -> tuple[Published
     changes: list[str] = []
     if manifest.code_version != recipe.code_version:
         changes.append(f"code version {manifest.code_version} -> {recipe.code_version}")
-    changes += _setting_changes(manifest.settings, recipe.settings_json)
+    changes += setting_changes(manifest.settings, recipe.settings_json)
     changes += _input_changes(manifest.inputs, recipe.inputs)
     return published, "; ".join(changes)
 
 
-def _setting_changes(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> list[str]:
+def setting_changes(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> list[str]:
     """Settings that differ, such as ``setting minimum_face_px: 48 -> 64``."""
     old_values, new_values = _flatten(old), _flatten(new)
     changes: list[str] = []

@@ -5,7 +5,7 @@ Importing this imports no torch; its functions do.
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,7 +14,7 @@ from upath import UPath
 
 from storage.atomic import partial_path
 from storage.objects import is_local
-from storage.publishing import BuildReport, Published, current, materialise, verify
+from storage.publishing import BuildReport, Published, current, materialise, setting_changes, verify
 from storage.root import local_copy
 from storage.settings import settings_error
 from training.engine.checkpoint_copies import copies_location, remove_copies, restore_checkpoint
@@ -66,7 +66,9 @@ def run_stage(
                 remove_copies(root, stage, config.run)
             restore_checkpoint(root, copies_location(stage, config.run, work), work)
         if not force and newest_checkpoint(work / CHECKPOINTS_FOLDER) is None:
-            _extend(root, stage, config, work, run_configuration(root, stage, config))
+            configuration = run_configuration(root, stage, config)
+            if not _extend(root, stage, config, work, configuration):
+                _log_new_start(root, stage, config, work, configuration)
         job = work / JOB_NAME
         TrainingJob(root=str(root), stage=stage, config=config, work=work).write(job)
         write_pretrained_weights(work, stage_weights(stage, config))
@@ -156,19 +158,19 @@ def read_settings(kind: type[T], published: Published, name: str) -> T:
         ) from error
 
 
-def _extend(root: UPath, stage: str, config: TrainingConfig, work: Path, configuration: object) -> None:
-    """Start from the published checkpoint if nothing but the number of steps has grown."""
+def _extend(root: UPath, stage: str, config: TrainingConfig, work: Path, configuration: object) -> bool:
+    """Start from the published checkpoint if nothing but the number of steps has grown; False if not."""
     from training.engine.checkpoint_files import CHECKPOINTS_FOLDER, read_manifest
     from training.jobs.plan import plan_stage
 
     published = current(root, stage, config.run)
     if published is None:
-        return
+        return False
     folder = local_copy(published.directory)
     manifest = read_manifest(folder / CHECKPOINT_FOLDER)
     steps = plan_stage(stage, config).trainer.steps
     if manifest["configuration"] != configuration or manifest["step"] >= steps:
-        return
+        return False
     shutil.copy(folder / METRICS_NAME, work)
     for name in (SAMPLES_FOLDER, "tensorboard"):
         if (folder / name).is_dir():  # not every stage generates images
@@ -179,3 +181,34 @@ def _extend(root: UPath, stage: str, config: TrainingConfig, work: Path, configu
     shutil.copytree(folder / CHECKPOINT_FOLDER, partial)
     partial.rename(target)
     logger.info("Extending %s from step %d to %d", stage, manifest["step"], steps)
+    return True
+
+
+def _log_new_start(
+    root: UPath, stage: str, config: TrainingConfig, work: Path, configuration: Mapping[str, Any]
+) -> None:
+    """Say that what the run trained before, published or interrupted, is not resumed, and why."""
+    from training.engine.checkpoint import newest_checkpoint
+    from training.engine.checkpoint_files import CHECKPOINTS_FOLDER, read_manifest
+
+    before: list[tuple[str, Path]] = []
+    if (published := current(root, stage, config.run)) is not None:
+        before.append(("published", local_copy(published.directory) / CHECKPOINT_FOLDER))
+    before += [
+        ("interrupted", newest)
+        for other in sorted(path for path in work.parent.iterdir() if path != work)
+        if (newest := newest_checkpoint(other / CHECKPOINTS_FOLDER)) is not None
+    ]
+    for kind, folder in before:
+        manifest = read_manifest(folder)
+        changes = setting_changes(manifest["configuration"]["settings"], configuration["settings"])
+        if manifest["configuration"] == configuration:
+            changes = ["it has as many steps or more"]
+        logger.warning(
+            "%s of run %s begins anew: it cannot continue the training %s at step %d (%s)",
+            stage,
+            config.run,
+            kind,
+            manifest["step"],
+            "; ".join(changes) or "other inputs or another version",
+        )

@@ -94,6 +94,32 @@ def test_extended_run_equals_one_long_run(toy_root: UPath, launcher: Launcher, s
     assert short.manifest.counts["steps"] == 3
 
 
+def test_training_with_another_batch_size_says_that_it_begins_anew(
+    toy_root: UPath, launcher: Launcher
+) -> None:
+    """Once after a training that was interrupted, once after one that was published."""
+    config = make_config("anew", 4)
+    size = plan_module.plan_stage("perception", config).trainer.batch_size
+    larger = config.replace(batch_size=size + 1)
+
+    def interrupt(job: Path, processes: int) -> None:
+        launcher(job, processes)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(toy_root, "perception", config, interrupt)
+    run(toy_root, larger, launcher)
+    why = f"at step 4 (setting trainer.batch_size: {size} -> {size + 1})"
+    assert (
+        f"perception of run anew begins anew: it cannot continue the training interrupted {why}"
+        in (launcher.logs[1])
+    )
+    run(toy_root, larger.replace(batch_size=size + 2), launcher)
+    why = f"at step 4 (setting trainer.batch_size: {size + 1} -> {size + 2})"
+    assert f"it cannot continue the training published {why}" in launcher.logs[2]
+    assert launcher.checkpoints == [[], [], []]
+
+
 def test_run_stage_skips_up_to_date_unless_forced(toy_root: UPath, launcher: Launcher) -> None:
     first = run(toy_root, make_config("twice", 4), launcher)
     again = run(toy_root, make_config("twice", 4), launcher)
