@@ -30,6 +30,7 @@ from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips
 from preprocessing.common_failure import common_error, common_failure
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
 from preprocessing.labellers.blink_lids import OpennessLevels
+from preprocessing.labellers.failed_clips import read_failed
 from preprocessing.labels.gaze import read_iris_gaze, read_levels
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.media.container import failure as failure_of
@@ -174,7 +175,9 @@ def make_eye_anchors(
         workers: processes; None for one a core, 0 for none.
     """
     rows = {row.key: row for row in accepted_clips(clips)}
-    states = _read_states(list(rows.values()), pose_labels, gaze_labels)
+    failed = read_failed(pose_labels).keys() | read_failed(gaze_labels).keys()
+    labelled = [row for row in rows.values() if row.key not in failed]
+    states = _read_states(labelled, pose_labels, gaze_labels)
     levels = read_levels(gaze_labels)
     pairs = choose_pairs(list(states.values()), settings.pairs, settings.anchors_per_clip, settings.attempts)
 

@@ -7,6 +7,7 @@ score and threshold.
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -36,7 +37,8 @@ from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.candidate_tables import read_candidates, read_video_facts
 from preprocessing.labellers import mouth_opening, mouth_sound, pose_mean_face
 from preprocessing.labellers.backend import read_labellers, write_labellers
-from preprocessing.labellers.mouth_sound import load_projection
+from preprocessing.labellers.failed_clips import FailedClips
+from preprocessing.labellers.mouth_sound import Projection, load_projection
 from preprocessing.labels.speech import (
     SpeechDetector,
     SpeechSettings,
@@ -55,6 +57,7 @@ from preprocessing.schema import (
     VideoSound,
 )
 from preprocessing.shards import decode_array, encode_clip
+from preprocessing.sources.catalog import FAILED
 from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
 from storage.settings import Settings
@@ -156,12 +159,14 @@ def make_clips(
         folder: where `clips.tar`, `clips.parquet` and `sound_landmarks.parquet` are written.
     """
     rows: list[dict[str, Any]] = []
-    candidates, speaking = choose_faces(read_candidates(face_tracks).to_pylist(), face_tracks, settings)
-    loudness = cache(lambda video_id: read_loudness(face_tracks / video_id / SOUND_NAME))
+    failed = FailedClips("Selecting")
     recorded = {facts["video_id"]: facts["recorded_sound"] for facts in read_video_facts(face_tracks)}
+    candidates, speaking, errors = choose_faces(
+        read_candidates(face_tracks).to_pylist(), face_tracks, settings
+    )
     detector: SpeechDetector = settings.speech.selected_backend.open(settings.speech)
-    detect = cache(lambda video_id: detector.detect(face_tracks / video_id / SOUND_NAME))
     with closing(detector), ArchiveWriter(folder / CLIPS_TAR) as archive:
+        selection = _Selection(face_tracks, crop_mode, settings, detector, speaking, errors)
         for candidate in candidates:
             source = sources[candidate["video_id"]]
             row = _row(candidate, source)
@@ -169,56 +174,105 @@ def make_clips(
                 recorded[candidate["video_id"]], candidate["first_frame"], candidate["frames"]
             )
             if candidate["offset_bytes"] >= 0:
-                clip = _cut_clip(
-                    candidate,
-                    source,
-                    row["identity"],
-                    crop_mode,
-                    face_tracks,
-                    loudness(candidate["video_id"]),
-                    detect(candidate["video_id"]),
-                    settings.speech,
-                )
-                row |= clip.scores
-                voice = speaking.get(candidate["key"])
-                if voice is not None:
-                    row |= {"speaking_score": voice.score, "speaking_margin": voice.margin}
-                row |= _first_refusal(row, candidate["main_face"], settings, voice)
-                if source.segments:
-                    clip, row = _listed(clip, row, candidate["main_face"], source, settings, voice)
-                if row["accepted"]:
-                    place = archive.write(clip.key, encode_clip(clip))
-                    row |= {"offset_bytes": place.offset_bytes, "size_bytes": place.size_bytes}
+                try:
+                    clip, row = selection.select(candidate, row, source)
+                    members = encode_clip(clip) if row["accepted"] else {}
+                except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
+                    failed.add(candidate["key"], error)
+                    row |= {"accepted": False, "reason": FAILED, "score": None, "threshold": None}
+                else:
+                    row |= asdict(archive.write(clip.key, members)) if members else {}
             rows.append(row)
     rows.sort(key=lambda row: row["key"])
     write_clip_table(folder, rows)
     shown = sorted({row["video_id"] for row in rows if row["accepted"]})
     write_landmarks({video: _sound_landmarks(face_tracks / video / SOUND_NAME) for video in shown}, folder)
+    failed.finish(folder, sum(row["reason"] != FAILED for row in rows))
     return _report(rows, face_tracks)
+
+
+class _Selection:
+    """Decides on one candidate after the other."""
+
+    def __init__(
+        self,
+        face_tracks: Path,
+        crop_mode: CropMode,
+        settings: ClipSettings,
+        detector: SpeechDetector,
+        speaking: Mapping[str, Speaking],
+        errors: Mapping[str, Exception],
+    ) -> None:
+        self._face_tracks, self._settings = face_tracks, settings
+        self._crop_mode: CropMode = crop_mode
+        self._speaking, self._errors = speaking, errors
+        self._loudness = cache(lambda video_id: read_loudness(face_tracks / video_id / SOUND_NAME))
+        self._detect = cache(lambda video_id: detector.detect(face_tracks / video_id / SOUND_NAME))
+
+    def select(
+        self, candidate: Mapping[str, Any], row: dict[str, Any], source: SourceOfClips
+    ) -> tuple[Clip, dict[str, Any]]:
+        """The clip of a candidate, and its row with scores and decision."""
+        video_id, main_face = candidate["video_id"], candidate["main_face"]
+        if video_id in self._errors:
+            raise self._errors[video_id]
+        clip = _cut_clip(
+            candidate,
+            source,
+            row["identity"],
+            self._crop_mode,
+            self._face_tracks,
+            self._loudness(video_id),
+            self._detect(video_id),
+            self._settings.speech,
+        )
+        row = row | clip.scores
+        voice = self._speaking.get(candidate["key"])
+        if voice is not None:
+            row |= {"speaking_score": voice.score, "speaking_margin": voice.margin}
+        row |= _first_refusal(row, main_face, self._settings, voice)
+        return (
+            _listed(clip, row, main_face, source, self._settings, voice) if source.segments else (clip, row)
+        )
 
 
 def choose_faces(
     candidates: list[dict[str, Any]], face_tracks: Path, settings: ClipSettings
-) -> tuple[list[dict[str, Any]], dict[str, Speaking]]:
-    """The candidates of a batch with `main_face` by who speaks; by key, whether those in company speak."""
+) -> tuple[list[dict[str, Any]], dict[str, Speaking], dict[str, Exception]]:
+    """Whose face each clip of a batch may show.
+
+    Returns:
+        The candidates with `main_face` by who speaks; by key, whether those in company speak; by video, the
+        exceptions of those that could not be judged.
+    """
     if settings.speakers.choose_by == "size":
-        return candidates, {}
+        return candidates, {}, {}
     projection = load_projection()
     chosen: list[dict[str, Any]] = []
     speaking: dict[str, Speaking] = {}
+    errors: dict[str, Exception] = {}
     for video_id, group in groupby(candidates, key=lambda row: row["video_id"]):
-        rows, motions = list(group), list[FaceMotion]()
-        for row in candidates_in_company(rows):
-            place = Place(row["offset_bytes"], row["size_bytes"])
-            members = read_some_members(face_tracks / video_id / "candidates.tar", place, ("landmarks.npy",))
-            landmarks_px = decode_array(row["key"], members, "landmarks.npy")
-            sound, _ = cut_sound(face_tracks / video_id / SOUND_NAME, row["first_frame"], row["frames"], 0.0)
-            motions.append(face_motion(row, landmarks_px, sound, projection))
-        verdicts = judge_speakers(motions, projection, settings.speakers)
+        rows = list(group)
+        try:
+            motions = _motions(rows, face_tracks / video_id, projection)
+            verdicts = judge_speakers(motions, projection, settings.speakers)
+        except Exception as error:  # noqa: BLE001  (a video must not end the work on all others)
+            errors[video_id], verdicts = error, {}
         main = main_tracks(rows, verdicts)
         chosen += [row | {"main_face": main[row["key"]]} for row in rows]
         speaking |= verdicts
-    return chosen, speaking
+    return chosen, speaking, errors
+
+
+def _motions(rows: Sequence[Mapping[str, Any]], video: Path, projection: Projection) -> list[FaceMotion]:
+    motions: list[FaceMotion] = []
+    for row in candidates_in_company(rows):
+        place = Place(row["offset_bytes"], row["size_bytes"])
+        members = read_some_members(video / "candidates.tar", place, ("landmarks.npy",))
+        landmarks_px = decode_array(row["key"], members, "landmarks.npy")
+        sound, _ = cut_sound(video / SOUND_NAME, row["first_frame"], row["frames"], 0.0)
+        motions.append(face_motion(row, landmarks_px, sound, projection))
+    return motions
 
 
 def _listed(

@@ -29,6 +29,7 @@ from preprocessing.audio.lip_sync_filter import (
 from preprocessing.audio.sound_landmarks import LANDMARKS_TABLE
 from preprocessing.clips.store import CLIPS_TAR, ClipRow, accepted_clips, read_clip
 from preprocessing.labellers.backend import read_labellers
+from preprocessing.labellers.failed_clips import FailedClips, read_failed
 from preprocessing.labels.lip_sync import read_lip_sync
 from preprocessing.labels.tables import (
     BLINK_NAMES,
@@ -97,18 +98,26 @@ def make_shards(
     verdicts = judge_lip_sync(scored, settings.lip_sync)
     if settings.lip_sync.active:
         write_verdicts(scored, verdicts, folder)
+    failed = FailedClips("Packing")
+    failed.skip(read_failed(inputs.pose_labels) | read_failed(inputs.gaze_labels))
     rows: list[dict[str, Any]] = []
     writer: ArchiveWriter | None = None
     name, shards = "", 0
     with ExitStack() as last:
         for row in samples.rows:
-            if verdicts[row.key].refusal:
+            if verdicts[row.key].refusal or row.key in failed:
                 continue
-            sample = samples.read(row, verdicts[row.key].shift_frames)
+            samples.require_labels(row)
+            try:
+                sample = samples.read(row, verdicts[row.key].shift_frames)
+                encoded = encode_sample(sample)
+            except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
+                failed.add(row.key, error)
+                continue
             if writer is None:
                 name, shards = f"{batch}-{shards:03d}.tar", shards + 1
                 writer = last.enter_context(ArchiveWriter(folder / name, with_checksums=True))
-            place = writer.write(row.key, encode_sample(sample))
+            place = writer.write(row.key, encoded)
             rows.append(_index_row(sample, name, place))
             if writer.size_bytes >= settings.maximum_shard_mebibytes * 2**20:
                 last.close()
@@ -126,7 +135,7 @@ def make_shards(
     if settings.lip_sync.active:
         counts["samples_with_shifted_sound"] = sum(verdict.shift_frames != 0 for verdict in verdicts.values())
     refusals = Counter(verdict.refusal for verdict in verdicts.values() if verdict.refusal)
-    return BuildReport(counts=counts, refusals=dict(refusals))
+    return BuildReport(counts=counts, refusals=dict(refusals) | failed.finish(folder, len(rows)))
 
 
 def read_shard_index(folder: Path) -> pa.Table:
@@ -159,13 +168,20 @@ class _Samples:
             for row in self.rows
         ]
 
+    def require_labels(self, row: ClipRow) -> None:
+        """Raise ValueError where a step that did not fail has no labels of a clip."""
+        tables = {"pose_labels": (self._poses,), "gaze_labels": (self._gazes, self._blinks)}
+        for step, labels in tables.items():
+            if any(row.key not in each for each in labels):
+                raise ValueError(f"{step} has no labels of clip {row.key}; build {step} again")
+
     def read(self, row: ClipRow, shift_frames: int) -> ClipSample:
         """The sample of a clip whose sound is shifted to an earlier time by `shift_frames`."""
         clip = read_clip(self._inputs.clips, row)
         labels = ClipLabels(
-            pose=_of(self._poses, "pose_labels", clip),
-            gaze=_of(self._gazes, "gaze_labels", clip),
-            blink=_of(self._blinks, "gaze_labels", clip),
+            pose=self._poses[clip.key],
+            gaze=self._gazes[clip.key],
+            blink=self._blinks[clip.key],
             lip_sync=self._lip_sync.get(clip.key, {}),
             labellers=self._labellers,
             coefficients=self._coefficients.get(clip.key),
@@ -210,12 +226,6 @@ def _mel_of(clip: Clip) -> NDArray[np.float32]:
         return clip_mel(clip.sound, clip.video_sound)
     finally:
         torch.set_num_threads(threads)
-
-
-def _of(labels: Mapping[str, NDArray[np.float32]], step: str, clip: Clip) -> NDArray[np.float32]:
-    if clip.key not in labels:
-        raise ValueError(f"{step} has no labels of clip {clip.key}; build {step} again")
-    return labels[clip.key]
 
 
 def _index_row(sample: ClipSample, shard: str, place: Place) -> dict[str, Any]:

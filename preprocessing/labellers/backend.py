@@ -141,16 +141,24 @@ class BackendSettings(Settings):
 
 
 def label_clips(
-    items: Iterator[Item], labeller: ClipLabeller[Item, Any, Labels]
+    items: Iterator[Item],
+    labeller: ClipLabeller[Item, Any, Labels],
+    on_error: Callable[[Item, Exception], None],
 ) -> Generator[tuple[Item, Labels]]:
     """Label clips in order, with up to `PREPARED_CLIPS` of them read and decoded ahead.
 
-    Errors of reading, preparing and labelling a clip are raised at that clip.
+    Errors of reading clips are raised. A clip whose preparing or labelling raises is left out, and given to
+    `on_error` with its exception.
     """
 
     def prepare_next() -> tuple[Item, Any] | None:
         item = next(items, None)
-        return None if item is None else (item, labeller.prepare(item))
+        if item is None:
+            return None
+        try:
+            return item, labeller.prepare(item)
+        except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
+            return item, _Unprepared(error)
 
     pool = ThreadPoolExecutor(1, thread_name_prefix="prepare_clips")
     try:
@@ -158,9 +166,22 @@ def label_clips(
         while (ready := waiting.popleft().result()) is not None:
             waiting.append(pool.submit(prepare_next))
             item, prepared = ready
-            yield item, labeller.label(prepared)
+            if isinstance(prepared, _Unprepared):
+                on_error(item, prepared.error)
+                continue
+            try:
+                labels = labeller.label(prepared)
+            except Exception as error:  # noqa: BLE001  (as above)
+                on_error(item, error)
+                continue
+            yield item, labels
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Unprepared:
+    error: Exception
 
 
 def write_labellers(

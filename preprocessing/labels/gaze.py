@@ -25,6 +25,7 @@ from preprocessing.labellers.backend import (
     write_labellers,
 )
 from preprocessing.labellers.blink_lids import OpennessLevels
+from preprocessing.labellers.failed_clips import FailedClips, read_failed
 from preprocessing.labellers.gaze_iris import GazeClip
 from preprocessing.labels.tables import GAZE_SCHEMA, IRIS_SCHEMA, POSE_NAMES, read_labels, write_labels
 from preprocessing.orchestration.step import Step, StepRun
@@ -78,9 +79,11 @@ def make_gaze_labels(
     labels: dict[str, dict[str, NDArray[Any]]] = {}
     iris: dict[str, dict[str, NDArray[Any]]] = {}
     with closing(backend.open(settings, weights and weights.path)) as labeller:
-        levels, blinks = _label_blinks(clips, settings.blink)
-        items = _gaze_clips(clips, poses, blinks, settings.iris)
-        for item, gaze in label_clips(items, labeller):
+        failed = FailedClips("Labelling the gaze")
+        failed.skip(read_failed(pose_labels))
+        levels, blinks = _label_blinks(clips, settings.blink, failed)
+        items = _gaze_clips(clips, poses, blinks, settings.iris, failed)
+        for item, gaze in label_clips(items, labeller, lambda item, error: failed.add(item.clip.key, error)):
             key, blink = item.clip.key, blinks[item.clip.key]
             iris[key] = _gaze_columns(item.iris.gaze)
             labels[key] = _gaze_columns(gaze) | {
@@ -96,7 +99,7 @@ def make_gaze_labels(
     frames = sum(len(blink) for blink in blinks.values())
     bridged = sum(int((~columns["valid"]).sum()) for columns in labels.values())
     counts = {"clips": len(labels), "frames": frames, "frames_bridged": bridged, "persons": len(levels)}
-    return BuildReport(counts=counts, refusals={})
+    return BuildReport(counts=counts, refusals=failed.finish(folder, len(labels)))
 
 
 def read_iris_gaze(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
@@ -105,12 +108,17 @@ def read_iris_gaze(folder: Path, names: tuple[str, ...]) -> dict[str, NDArray[np
 
 
 def _label_blinks(
-    clips: Path, settings: blink_lids.BlinkSettings
+    clips: Path, settings: blink_lids.BlinkSettings, failed: FailedClips
 ) -> tuple[dict[str, OpennessLevels], dict[str, NDArray[np.float32]]]:
     """Openness levels by identity, and blinks [T, 2] by clip key."""
     openness: dict[str, dict[str, NDArray[np.float32]]] = {}
     for clip in read_clips(clips):
-        openness.setdefault(clip.identity, {})[clip.key] = blink_lids.measure_openness(clip.landmarks_px)
+        try:
+            measured = blink_lids.measure_openness(clip.landmarks_px)
+        except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
+            failed.add(clip.key, error)
+        else:
+            openness.setdefault(clip.identity, {})[clip.key] = measured
     levels = {
         identity: blink_lids.person_openness_levels(list(of_clips.values()), settings)
         for identity, of_clips in openness.items()
@@ -128,10 +136,17 @@ def _gaze_clips(
     poses: Mapping[str, NDArray[np.float32]],
     blinks: Mapping[str, NDArray[np.float32]],
     settings: gaze_iris.GazeSettings,
+    failed: FailedClips,
 ) -> Iterator[GazeClip]:
     for clip in read_clips(clips):
+        if clip.key in failed:
+            continue
         pose = poses[clip.key]
-        gaze = gaze_iris.label_gaze(clip.landmarks_px, pose, blinks[clip.key], settings)
+        try:
+            gaze = gaze_iris.label_gaze(clip.landmarks_px, pose, blinks[clip.key], settings)
+        except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
+            failed.add(clip.key, error)
+            continue
         yield GazeClip(clip, pose, gaze, settings.reach_rad)
 
 

@@ -23,6 +23,7 @@ from preprocessing.labellers.backend import (
     label_clips,
     write_labellers,
 )
+from preprocessing.labellers.failed_clips import FailedClips
 from preprocessing.labellers.identity_insightface import ClipFrames
 from preprocessing.orchestration.step import Step, StepRun
 from preprocessing.table_schema import column, table_schema
@@ -74,7 +75,12 @@ def make_identity_embeddings(
     backend = BACKENDS[settings.backend]
     rows: list[dict[str, Any]] = []
     with closing(backend.open(settings, weights and weights.path)) as labeller:
-        for item, embeddings in label_clips(_clip_frames(clips, settings.frames_per_clip), labeller):
+        failed = FailedClips("Embedding the identity")
+        for item, embeddings in label_clips(
+            _clip_frames(clips, settings.frames_per_clip),
+            labeller,
+            lambda item, error: failed.add(item.clip.key, error),
+        ):
             rows.append(
                 {
                     "key": item.clip.key,
@@ -88,7 +94,8 @@ def make_identity_embeddings(
     pq.write_table(pa.Table.from_pylist(rows, schema=EMBEDDINGS_SCHEMA), folder / EMBEDDINGS_TABLE)
     write_labellers(folder, {"identity": backend.labeller_name(weights)}, weights)
     frames = sum(len(row["frames"]) for row in rows)
-    return BuildReport(counts={"clips": len(rows), "frames": frames}, refusals={})
+    refusals = failed.finish(folder, len(rows))
+    return BuildReport(counts={"clips": len(rows), "frames": frames}, refusals=refusals)
 
 
 def _clip_frames(clips: Path, frames_per_clip: int) -> Iterator[ClipFrames]:

@@ -18,6 +18,7 @@ from preprocessing.labellers.backend import (
     label_clips,
     write_labellers,
 )
+from preprocessing.labellers.failed_clips import FailedClips
 from preprocessing.orchestration.step import Step, StepRun
 from preprocessing.schema import Clip
 from preprocessing.table_schema import column, table_schema
@@ -82,15 +83,19 @@ def make_lip_sync_scores(
     backend = BACKENDS[settings.backend]
     scorer = backend.labeller_name(weights)
     with closing(backend.open(settings, weights and weights.path)) as labeller:
+        failed = FailedClips("Scoring the lip sync")
         rows: list[dict[str, Any]] = [
             {"key": clip.key, "video_id": clip.source.video_id, "scorer": scorer, **scores}
-            for clip, scores in label_clips(read_clips(clips), labeller)
+            for clip, scores in label_clips(
+                read_clips(clips), labeller, lambda clip, error: failed.add(clip.key, error)
+            )
         ]
     schema = DISTANCES_SCHEMA if any("distance" in row for row in rows) else SCORES_SCHEMA
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / SCORES_TABLE)
     write_labellers(folder, {"lip_sync": scorer}, weights)
     scored = sum("confidence" in row for row in rows)
-    refusals = {"not_scored": len(rows) - scored} if scored < len(rows) else {}
+    refusals = failed.finish(folder, len(rows))
+    refusals |= {"not_scored": len(rows) - scored} if scored < len(rows) else {}
     return BuildReport(counts={"clips": len(rows), "scored": scored}, refusals=refusals)
 
 

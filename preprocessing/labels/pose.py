@@ -19,6 +19,7 @@ from preprocessing.labellers.backend import (
     write_labellers,
 )
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, FaceLandmarkerSettings
+from preprocessing.labellers.failed_clips import FailedClips
 from preprocessing.labellers.pose_mean_face import PoseLabels
 from preprocessing.labels.tables import (
     BLENDSHAPES_SCHEMA,
@@ -71,12 +72,14 @@ def make_pose_labels(
     """
     backend = BACKENDS[settings.backend]
     with closing(backend.open(settings, weights and weights.path)) as labeller:
-        report = _write(label_clips(read_clips(clips), labeller), folder)
+        failed = FailedClips("Labelling the pose")
+        labelled = label_clips(read_clips(clips), labeller, lambda clip, error: failed.add(clip.key, error))
+        counts = _write(labelled, folder)
     write_labellers(folder, {"pose": backend.labeller_name(weights)}, weights)
-    return report
+    return BuildReport(counts=counts, refusals=failed.finish(folder, int(counts["clips"])))
 
 
-def _write(labelled_clips: Iterable[tuple[Clip, PoseLabels]], folder: Path) -> BuildReport:
+def _write(labelled_clips: Iterable[tuple[Clip, PoseLabels]], folder: Path) -> dict[str, int | float]:
     poses: dict[str, Mapping[str, NDArray[np.generic]]] = {}
     coefficients: dict[str, Mapping[str, NDArray[np.generic]]] = {}
     blendshapes: dict[str, Mapping[str, NDArray[np.generic]]] = {}
@@ -95,8 +98,8 @@ def _write(labelled_clips: Iterable[tuple[Clip, PoseLabels]], folder: Path) -> B
         write_labels(folder, COEFFICIENTS_SCHEMA, coefficients, COEFFICIENTS_TABLE)
     if blendshapes:
         write_labels(folder, BLENDSHAPES_SCHEMA, blendshapes, BLENDSHAPES_TABLE)
-    counts = {"clips": len(poses), "frames": frames} | ({"frames_bridged": bridged} if bridged else {})
-    return BuildReport(counts=counts, refusals={})
+    counts: dict[str, int | float] = {"clips": len(poses), "frames": frames}
+    return counts | ({"frames_bridged": bridged} if bridged else {})
 
 
 def _build(run: StepRun[PoseLabelSettings]) -> BuildReport:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from preprocessing.anchors.eye_anchors import EyeAnchorSettings, read_anchor_rows
 from preprocessing.clips.store import read_clip_table
+from preprocessing.labellers.failed_clips import read_failed
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, LABELS_TABLE, POSE_NAMES, read_labels
 from storage.checks import CheckOutcome
 from storage.publishing import Published, verify
@@ -64,9 +65,10 @@ def check_gaze_in_range(gaze_labels: Path) -> CheckOutcome:
 
 
 def check_labels_complete(clips: Path, labels: Path) -> CheckOutcome:
-    """Every frame of every accepted clip has one row of labels."""
-    table = read_clip_table(clips)
-    frames = int(np.asarray(table["frames"])[np.asarray(table["accepted"])].sum())
+    """Every frame of every accepted clip has one row of labels, except of clips recorded as failed."""
+    failed = read_failed(labels)
+    rows_of_clips = read_clip_table(clips).select(["key", "frames", "accepted"]).to_pylist()
+    frames = sum(row["frames"] for row in rows_of_clips if row["accepted"] and row["key"] not in failed)
     rows = pq.read_metadata(labels / LABELS_TABLE).num_rows
     return CheckOutcome(rows == frames, f"{rows} rows for {frames} frames", {"rows": rows, "frames": frames})
 

@@ -20,6 +20,7 @@ from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.faces.landmark_groups import CHIN, INNER_LIP_LOWER_MIDDLE, LIPS_OUTER
 from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.labellers.failed_clips import read_failed
 from preprocessing.labels.speech import SpeechSettings
 from preprocessing.shards import encode_array
 from storage.publishing import BuildReport
@@ -299,3 +300,24 @@ def test_short_sound_is_padded_with_silence(tmp_path: Path) -> None:
     np.testing.assert_array_equal(around.after, np.zeros(1280))
     np.testing.assert_array_equal(cut_sound(path, 9, 2, 0.5)[0], np.zeros(1280))
     assert read_loudness(path) == pytest.approx(np.sqrt(np.mean((steps / 2**15) ** 2)))
+
+
+def test_candidate_that_raises_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+    broken = GOOD | {"track": 5, "first_frame": 60}
+    not_finite = np.full((FRAMES, 478, 3), np.nan, np.float32)
+    report, rows = run(tmp_path, [GOOD, broken], of_tracks={5: not_finite})
+    assert [(row["accepted"], row["reason"]) for row in rows] == [(True, ""), (False, "failed")]
+    assert dict(report.refusals) == {"failed": 1}
+    ((key, detail),) = read_failed(tmp_path / "clips").items()
+    assert key == rows[1]["key"]
+    assert "nan" in detail.lower() or "finite" in detail.lower()
+
+
+def test_video_whose_speakers_cannot_be_judged_fails_alone(tmp_path: Path) -> None:
+    """Faces beside each other, one of which has landmarks of another mesh."""
+    wrong = talking_face()[:, :468]
+    _, rows = run(tmp_path, [GOOD, GOOD | {"track": 5}], of_tracks={5: wrong})
+    assert [row["reason"] for row in rows] == ["failed", "failed"]
+    assert set(read_failed(tmp_path / "clips").values()) == {
+        "ValueError: landmarks are [30, 468, 3], need [T, 478, 3]"
+    }

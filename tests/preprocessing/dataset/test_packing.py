@@ -1,5 +1,8 @@
 """What the step `shards` packs, and what it leaves out."""
 
+import dataclasses
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,13 @@ from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TABLE, ANC
 from preprocessing.archive import ArchiveWriter, Place, read_members
 from preprocessing.audio.lip_sync_filter import VERDICTS_TABLE, LipSyncFilter
 from preprocessing.audio.mel import mel_rows
+from preprocessing.dataset import packing
 from preprocessing.dataset.packing import ShardInputs, ShardSettings, make_shards, read_shard_index
+from preprocessing.labellers.failed_clips import FailedClips, read_failed
 from preprocessing.labels.gaze import GazeLabelSettings, make_gaze_labels
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.labels.pose import PoseLabelSettings, make_pose_labels
+from preprocessing.labels.tables import POSE_NAMES, POSE_SCHEMA, read_labels, write_labels
 from preprocessing.orchestration.steps import STEPS
 from preprocessing.schema import Clip, ClipSample
 from preprocessing.shards import decode_sample
@@ -103,6 +109,41 @@ def test_every_clip_is_a_sample_by_default(inputs: ShardInputs, tmp_path: Path) 
     assert_same_sound(samples["a"], CLIPS[0], 0)
     assert samples["c"].labels.lip_sync == {}
     assert not (tmp_path / VERDICTS_TABLE).exists()
+
+
+def test_clip_that_fails_is_left_out_and_recorded(
+    inputs: ShardInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One failed in the labels, one fails when it is packed."""
+    gaze = tmp_path / "gaze"
+    shutil.copytree(inputs.gaze_labels, gaze)
+    failed = FailedClips("Labelling")
+    failed.add("b", RuntimeError("no fit"))
+    failed.finish(gaze, 2)
+    original = packing.encode_sample
+
+    def encode(sample: ClipSample) -> Mapping[str, bytes]:
+        if sample.clip.key == "c":
+            raise RuntimeError("not encoded")
+        return original(sample)
+
+    monkeypatch.setattr(packing, "encode_sample", encode)
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    report, samples = packed(dataclasses.replace(inputs, gaze_labels=gaze), folder, LipSyncFilter())
+    assert list(samples) == ["a"]
+    assert dict(report.refusals) == {"failed": 2}
+    assert read_failed(folder) == {"b": "RuntimeError: no fit", "c": "RuntimeError: not encoded"}
+
+
+def test_labels_that_are_missing_without_a_failure_are_an_error(inputs: ShardInputs, tmp_path: Path) -> None:
+    pose = tmp_path / "pose"
+    pose.mkdir()
+    labels = {"a": read_labels(inputs.pose_labels, POSE_NAMES)["a"]}
+    columns = dict(zip(POSE_NAMES, labels["a"].T, strict=True))
+    write_labels(pose, POSE_SCHEMA, {"a": columns | {"residual_px": np.zeros(30, np.float32)}})
+    with pytest.raises(ValueError, match="pose_labels has no labels of clip b; build pose_labels again"):
+        packed(dataclasses.replace(inputs, pose_labels=pose), tmp_path, LipSyncFilter())
 
 
 def test_clips_of_low_confidence_are_dropped(inputs: ShardInputs, tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ from weights.resolve import PRETRAINED_WEIGHTS_NAME
 CLIPS = tuple(random_clip(1, number, f"clip-{number}") for number in range(5))
 
 
+def reject(clip: Clip, error: Exception) -> None:
+    raise AssertionError(f"{clip.key} failed") from error
+
+
 class KeyLabeller(ClipLabeller[Clip, str, str]):
     """Labels a clip with its key; records what was prepared, and in which threads."""
 
@@ -46,6 +50,8 @@ class KeyLabeller(ClipLabeller[Clip, str, str]):
 
     @override
     def label(self, prepared: str) -> str:
+        if prepared == "clip-unlabelled":
+            raise RuntimeError("no label fits")
         return f"labels of {prepared}"
 
 
@@ -122,7 +128,7 @@ def test_labellers_record_names_the_weights(tmp_path: Path) -> None:
 
 def test_label_clips_keeps_the_order_and_prepares_in_a_thread() -> None:
     labeller = KeyLabeller()
-    labelled = list(label_clips(iter(CLIPS), labeller))
+    labelled = list(label_clips(iter(CLIPS), labeller, reject))
     assert [(clip.key, labels) for clip, labels in labelled] == [
         (clip.key, f"labels of {clip.key}") for clip in CLIPS
     ]
@@ -138,26 +144,48 @@ def test_label_clips_reads_only_a_few_clips_ahead() -> None:
             read.append(clip.key)
             yield clip
 
-    for number, _ in enumerate(label_clips(counted(), KeyLabeller())):
+    for number, _ in enumerate(label_clips(counted(), KeyLabeller(), reject)):
         assert len(read) <= number + 1 + PREPARED_CLIPS
 
 
 def test_label_clips_stops_reading_when_closed() -> None:
     labeller = KeyLabeller()
-    labelled = label_clips(iter(CLIPS), labeller)
+    labelled = label_clips(iter(CLIPS), labeller, reject)
     next(labelled)
     labelled.close()
     assert len(labeller.prepared) <= 1 + PREPARED_CLIPS
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare_clips")]
 
 
-def test_label_clips_raises_an_error_at_its_clip() -> None:
-    clips = [CLIPS[0], random_clip(1, 9, "clip-bad"), CLIPS[1]]
-    labelled = label_clips(iter(clips), KeyLabeller())
+def test_label_clips_leaves_out_clips_that_fail() -> None:
+    clips = [
+        CLIPS[0],
+        random_clip(1, 9, "clip-bad"),
+        CLIPS[1],
+        random_clip(1, 8, "clip-unlabelled"),
+        CLIPS[2],
+    ]
+    failed: dict[str, str] = {}
+    labelled = label_clips(
+        iter(clips), KeyLabeller(), lambda clip, error: failed.update({clip.key: str(error)})
+    )
+    assert [clip.key for clip, _ in labelled] == ["clip-0", "clip-1", "clip-2"]
+    assert failed == {
+        "clip-bad": "clip-bad: its picture cannot be decoded",
+        "clip-unlabelled": "no label fits",
+    }
+
+
+def test_label_clips_raises_what_its_clips_raise() -> None:
+    def damaged() -> Iterator[Clip]:
+        yield CLIPS[0]
+        raise ValueError("clips.tar is damaged")
+
+    labelled = label_clips(damaged(), KeyLabeller(), reject)
     assert next(labelled)[0].key == "clip-0"
-    with pytest.raises(ValueError, match=r"^clip-bad: its picture"):
+    with pytest.raises(ValueError, match=r"^clips\.tar is damaged$"):
         next(labelled)
 
 
 def test_label_clips_of_no_clips_is_empty() -> None:
-    assert list(label_clips(iter(()), KeyLabeller())) == []
+    assert list(label_clips(iter(()), KeyLabeller(), reject)) == []
