@@ -5,11 +5,13 @@ from fractions import Fraction
 from typing import Final, cast
 
 import av
+import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from numpy.typing import NDArray
 
+from preprocessing.media.container import RefusedVideo
 from preprocessing.media.limits import MediaLimits
 from preprocessing.schema import SAMPLE_RATE_HZ
 
@@ -18,7 +20,19 @@ SoundSink = Callable[[NDArray[np.float32]], None]
 # Time stamps rounded to 1 ms (Matroska) or to 90 kHz jitter around the true time; following them
 # would tear the sound. A larger difference is a gap, an overlap or a drift, and is followed.
 STAMP_TOLERANCE_SECONDS: Final = 0.010
+SAMPLE_RATES_HZ: Final = (1_000, 768_000)
 BLOCK_SAMPLES: Final = SAMPLE_RATE_HZ  # given to the sink at once: a call for each packet costs CPU time
+
+
+def _check_rate(rate_hz: int) -> None:
+    """Refuse sound that no microphone records: at 1 Hz, a second of the file would become an hour.
+
+    Raises:
+        RefusedVideo: `unreadable`.
+    """
+    low, high = SAMPLE_RATES_HZ
+    if not low <= rate_hz <= high:
+        raise RefusedVideo("unreadable", f"sound of {rate_hz} Hz, need {low} to {high} Hz")
 
 
 class SoundTrack:
@@ -66,11 +80,19 @@ class SoundTrack:
             if frame.pts is not None and frame.time_base is not None:
                 start = frame.pts * frame.time_base - self._zero
             self._close_run()
+            _check_rate(frame.sample_rate)
             self._open_run(start, sound_format)
         self._run_samples += frame.samples
         frame.pts = None  # the run determines the place; a jittering stamp must not reach the filter
         assert self._resampler is not None
-        for resampled in self._resampler.resample(frame):
+        try:
+            parts = self._resampler.resample(frame)
+        except av.error.FFmpegError as error:
+            layout, channels = frame.layout.name, len(frame.layout.channels)
+            raise RefusedVideo(
+                "unreadable", f"sound of {channels} channels ({layout}), which FFmpeg cannot mix"
+            ) from error
+        for resampled in parts:
             self._deliver(resampled)
 
     def _jumps(self, frame: AudioFrame) -> bool:

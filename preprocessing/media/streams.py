@@ -140,7 +140,8 @@ def _channels(frame: AudioFrame) -> NDArray[np.float64]:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     unsigned = frame.format.name.startswith("u8")
     scale = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}.get(frame.format.name.removesuffix("p"), 1.0)
-    values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # signalling NaNs of damaged files
+        values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     return values / scale - (1.0 if unsigned else 0.0)
 
 

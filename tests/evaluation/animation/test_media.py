@@ -1,5 +1,6 @@
 """Whatever a person gives is read, or refused in one line that names it."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -115,3 +116,23 @@ def test_sound_file_out_of_phase_is_read_from_one_channel(tmp_path: Path) -> Non
     tone = np.sin(2 * np.pi * 300 * np.arange(16_000) / 16_000).astype(np.float32) / 2
     soundfile.write(tmp_path / "a.wav", np.stack([tone, -tone], axis=1), 16_000)
     assert read_sound(tmp_path / "a.wav") == pytest.approx(tone, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "message"),
+    [
+        (1, 1, "sound of 1 Hz, need 1000 to 768000 Hz"),
+        (400_000_000, 1, "sound of 400000000 Hz, need 1000 to 768000 Hz"),
+        (16_000, 17, "sound of 17 channels .* which FFmpeg cannot mix"),
+    ],
+)
+def test_read_sound_refuses_impossible_formats(
+    tmp_path: Path, rate_hz: int, channels: int, message: str
+) -> None:
+    data = bytes(range(256)) * 200
+    frame_bytes = 2 * channels
+    layout = struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 16)
+    chunks = b"WAVEfmt " + layout + b"data" + struct.pack("<I", len(data)) + data
+    (tmp_path / "sound.wav").write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+    with pytest.raises(ValueError, match=message):
+        read_sound(tmp_path / "sound.wav")
