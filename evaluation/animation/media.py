@@ -8,7 +8,6 @@ import struct
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +16,6 @@ import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
-from av.stream import Disposition
-from av.video.frame import VideoFrame as SourceFrame
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -27,17 +23,13 @@ from preprocessing.media.container import (
     RefusedVideo,
     decode_tolerantly,
     demux_tolerantly,
-    display_geometry,
     failure,
-    open_media,
     stream_start,
 )
 from preprocessing.media.decoding import DecodeSettings, VideoFrame, decode_sound, open_video
 from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundTrack
 from preprocessing.media.streams import SURVEYED_SECONDS, SoundSurvey
-from preprocessing.media.timeline import PlaceCounter
-from preprocessing.schema import FRAMES_PER_SECOND
 
 STILL_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Pillow's names; the first picture of an animated one is used."""
@@ -97,17 +89,8 @@ def read_pictures(path: Path) -> Iterator[VideoFrame]:
     Raises:
         ValueError: the file is no video or cannot be read.
     """
-    settings = DecodeSettings()
-    with errors_naming(path):
-        try:
-            video = open_video(path, settings)
-        except RefusedVideo as refusal:
-            if refusal.reason != "no_sound":
-                raise
-            yield from _read_silent_video(path)
-            return
-        with video:
-            yield from video
+    with errors_naming(path), open_video(path, DecodeSettings(), may_be_silent=True) as video:
+        yield from video
 
 
 def read_sound(path: Path) -> NDArray[np.float32]:
@@ -129,47 +112,6 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     if level < SILENT_PEAK:
         raise ValueError(f"{path}: the sound is silent (peak {level:.1e} of full scale)")
     return sound
-
-
-def _read_silent_video(path: Path) -> Iterator[VideoFrame]:
-    """Pictures of a video without sound, on the grid that starts with the first picture."""
-    counter, reformatter, interval = PlaceCounter(), VideoReformatter(), Fraction(1, FRAMES_PER_SECOND)
-    shown: SourceFrame | None = None
-    with open_media(path) as container:
-        skipped = Disposition.attached_pic | Disposition.timed_thumbnails
-        stream = next(video for video in container.streams.video if not video.disposition & skipped)
-        zero = stream_start(stream)
-        limits = MediaLimits()
-        limits.check_headers(container, stream)
-
-        def show(places: range) -> Iterator[VideoFrame]:
-            if shown is None or not places:
-                return
-            geometry = display_geometry(stream, shown)
-            limits.check_size(geometry.width_px, geometry.height_px)
-            size = {"width": geometry.width_px, "height": geometry.height_px}
-            image = np.asarray(reformatter.reformat(shown, format="rgb24", **size).to_ndarray(), np.uint8)
-            image = np.ascontiguousarray(np.rot90(image, geometry.quarter_turns))
-            yield from (VideoFrame(place, image, float(counter.displayed_since)) for place in places)
-
-        for packet in demux_tolerantly(container, [stream], lambda: None):
-            for frame in decode_tolerantly(packet, lambda: None):
-                if not isinstance(frame, SourceFrame):
-                    continue
-                start = counter.displayed_since + interval
-                if frame.pts is not None and frame.time_base is not None:
-                    start = frame.pts * frame.time_base - zero
-                if shown is not None and start <= counter.displayed_since:
-                    continue
-                limits.check_seconds(start)
-                places = counter.advance(start)
-                yield from show(places)
-                shown = frame
-                if frame.duration and frame.time_base is not None:
-                    interval = frame.duration * frame.time_base
-        yield from show(counter.finish(interval))
-        if shown is None:
-            raise RefusedVideo("damaged", "no picture could be decoded")
 
 
 def _read_sound_file(path: Path) -> NDArray[np.float32]:

@@ -19,8 +19,10 @@ from typing import Final
 
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.stream import Stream
 from av.video.frame import VideoFrame as SourceFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -38,7 +40,7 @@ from preprocessing.media.limits import MediaLimits
 from preprocessing.media.sound import SoundSink, SoundTrack
 from preprocessing.media.source_picture import Converter, Picture, SourcePicture
 from preprocessing.media.stamps import DisplayOrder, PartSplicer
-from preprocessing.media.streams import choose_streams
+from preprocessing.media.streams import choose_streams, choose_video
 from preprocessing.media.timeline import PlaceCounter, timeline_zero
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from preprocessing.worker_limits import note_progress
@@ -102,24 +104,26 @@ class DecodedVideo:
     """
 
     def __init__(
-        self, path: Path, settings: DecodeSettings, on_sound: SoundSink | None, limits: MediaLimits
+        self,
+        path: Path,
+        settings: DecodeSettings,
+        on_sound: SoundSink | None,
+        limits: MediaLimits,
+        *,
+        may_be_silent: bool = False,
     ) -> None:
         self._settings = settings
         self._limits = limits
         self._container = open_media(path)
         try:
-            self._streams = choose_streams(self._container)
-            limits.check_headers(self._container, self._streams.video)
+            self._video, self._audio, channel = self._choose(may_be_silent)
+            limits.check_headers(self._container, self._video)
         except RefusedVideo:
             self._container.close()
             raise
-        video, audio = self._streams.video, self._streams.audio
-        self._zero = timeline_zero(stream_start(video), stream_start(audio))
-        self._sound = (
-            None
-            if on_sound is None
-            else SoundTrack(self._zero, on_sound, limits, channel=self._streams.channel)
-        )
+        video, audio = self._video, self._audio
+        self._zero = timeline_zero(stream_start(video), stream_start(audio or video))
+        self._sound = None if on_sound is None else SoundTrack(self._zero, on_sound, limits, channel=channel)
         self._converter = Converter(settings.threads)
         self._counter = PlaceCounter()
         self._displayed: _Displayed | None = None
@@ -136,10 +140,16 @@ class DecodedVideo:
         self.first_frame_index: int | None = None
         self.damaged_packets = 0
         self.parts = 1
-        for stream in (video, audio):
+        for stream in filter(None, (video, audio)):
             stream.codec_context.thread_count = settings.threads
             stream.codec_context.thread_type = "AUTO" if settings.threads > 1 else "NONE"
         video.codec_context.options = {**video.codec_context.options, **REPORT_ERRORS}
+
+    def _choose(self, may_be_silent: bool) -> tuple[VideoStream, AudioStream | None, int | None]:
+        if may_be_silent and not self._container.streams.audio:
+            return choose_video(self._container), None, None
+        chosen = choose_streams(self._container)
+        return chosen.video, chosen.audio, chosen.channel
 
     @property
     def sound_samples(self) -> int:
@@ -165,11 +175,11 @@ class DecodedVideo:
         self._container.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        streams: list[Stream] = [self._streams.video, self._streams.audio]
+        streams: list[Stream] = [self._video] if self._audio is None else [self._video, self._audio]
         for packet in demux_tolerantly(self._container, streams, self._note_lost_packets):
             note_progress()
             self._splicer.splice(packet)
-            if packet.stream.index == self._streams.video.index:
+            if packet.stream.index == self._video.index:
                 yield from self._decode_pictures(packet)
             elif self._sound is not None:
                 for frame in decode_tolerantly(packet, self._note_damage):
@@ -213,7 +223,7 @@ class DecodedVideo:
         for frame in frames:
             if isinstance(frame, SourceFrame):
                 self._judged.append(self._damage.judge(frame))
-                delay = self._streams.video.codec_context.reorder_depth
+                delay = self._video.codec_context.reorder_depth
                 for ordered, seconds in self._order.add(frame, delay):
                     yield from self._place(ordered, seconds)
 
@@ -263,7 +273,7 @@ class DecodedVideo:
             displayed.begins_part = False
 
     def _picture_of(self, frame: SourceFrame) -> SourcePicture:
-        geometry = display_geometry(self._streams.video, frame)
+        geometry = display_geometry(self._video, frame)
         self._limits.check_size(geometry.width_px, geometry.height_px)
         return SourcePicture(frame, geometry, self._converter)
 
@@ -273,6 +283,8 @@ def open_video(
     settings: DecodeSettings,
     on_sound: SoundSink | None = None,
     limits: MediaLimits | None = None,
+    *,
+    may_be_silent: bool = False,
 ) -> DecodedVideo:
     """Open a source to decode it once; use it in a `with` statement and iterate once.
 
@@ -282,6 +294,7 @@ def open_video(
         on_sound: called with consecutive float32 blocks [n] of mono 16 kHz sound within [-1, 1];
             the first sample of the first block is at time 0. None: sound is not decoded.
         limits: of duration and pictures; the defaults if None.
+        may_be_silent: a file without a sound stream is read as well; the timeline begins with its pictures.
 
     Returns:
         An iterable of `VideoFrame`s with consecutive indices from `first_frame_index`.
@@ -290,7 +303,7 @@ def open_video(
         RefusedVideo: as `open_media`, `choose_streams` and `MediaLimits.check_headers`; `damaged`,
             `broken_time_stamps`, `too_long` or `too_large` while iterating.
     """
-    return DecodedVideo(path, settings, on_sound, limits or MediaLimits())
+    return DecodedVideo(path, settings, on_sound, limits or MediaLimits(), may_be_silent=may_be_silent)
 
 
 def decode_sound(path: Path, settings: DecodeSettings) -> NDArray[np.float32]:

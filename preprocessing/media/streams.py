@@ -85,10 +85,7 @@ def choose_streams(container: InputContainer) -> ChosenStreams:
     Raises:
         RefusedVideo: `no_video`, `no_sound`, or `unreadable` where FFmpeg has no decoder.
     """
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    videos = [stream for stream in container.streams.video if not stream.disposition & pictures]
-    if not videos:
-        raise RefusedVideo("no_video", "no video stream (cover pictures do not count)")
+    videos = _pictures(container)
     if not container.streams.audio:
         raise RefusedVideo("no_sound", "no sound stream")
     video = _in_order_of_choice(videos)[0]
@@ -104,6 +101,23 @@ def choose_streams(container: InputContainer) -> ChosenStreams:
         cancels = f"reads channel {channel + 1} of audio {audio.index}, whose two are out of phase"
         note = "; ".join(filter(None, [note, cancels]))
     return ChosenStreams(video, audio, note, channel)
+
+
+def choose_video(container: InputContainer) -> VideoStream:
+    """The video stream, as `choose_streams`.
+
+    Raises:
+        RefusedVideo: `no_video`, or `unreadable` where FFmpeg has no decoder.
+    """
+    return _in_order_of_choice(_pictures(container))[0]
+
+
+def _pictures(container: InputContainer) -> list[VideoStream]:
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    videos = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not videos:
+        raise RefusedVideo("no_video", "no video stream (cover pictures do not count)")
+    return videos
 
 
 def _in_order_of_choice(streams: Sequence[_AnyStream]) -> list[_AnyStream]:

@@ -145,7 +145,7 @@ def test_background_faces_are_ignored(follower: FaceFollower, tmp_path: Path) ->
 def test_any_exception_of_a_driver_names_it(
     video: Path, follower: FaceFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise IndexError("list index\nout of range")
 
     monkeypatch.setattr(media, "open_video", fail)

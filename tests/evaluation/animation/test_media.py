@@ -4,6 +4,7 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
+import ffmpeg
 import numpy as np
 import pytest
 import soundfile
@@ -13,7 +14,7 @@ from PIL import Image
 from evaluation.animation.media import read_pictures, read_sound, read_still
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.encoding import write_video
-from tests.factories.preprocessing.media import Recipe, draw_picture, make_video, read_number
+from tests.factories.preprocessing.media import Recipe, draw_picture, make_video, read_number, run_ffmpeg
 
 
 def tone(seconds: float, rate: int) -> NDArray[np.float32]:
@@ -136,3 +137,16 @@ def test_read_sound_refuses_impossible_formats(
     (tmp_path / "sound.wav").write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
     with pytest.raises(ValueError, match=message):
         read_sound(tmp_path / "sound.wav")
+
+
+def test_silent_video_is_mirrored_as_a_player_does(tmp_path: Path) -> None:
+    """The same rules as for videos with sound: a driver is often saved without it."""
+    left_dark = np.zeros((64, 96, 3), np.uint8)
+    left_dark[:, 48:] = 255
+    path = tmp_path / "mute.mp4"
+    write_video(path, [left_dark] * 10, 25)
+    assert [float(frame.image[:, :40].mean()) < 20 for frame in read_pictures(path)] == [True] * 10
+    turned = tmp_path / "turned.mp4"
+    source = ffmpeg.input(str(path), display_hflip=None)
+    run_ffmpeg(ffmpeg.output(source, str(turned), c="copy"))
+    assert [float(frame.image[:, :40].mean()) > 200 for frame in read_pictures(turned)] == [True] * 10
