@@ -5,58 +5,49 @@ score and threshold.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, cast
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.archive import ArchiveWriter, Place, read_some_members
+from preprocessing.archive import ArchiveWriter
 from preprocessing.audio import sound_landmarks
-from preprocessing.audio.sound_landmarks import find_landmarks, write_landmarks
+from preprocessing.audio.sound_landmarks import write_landmarks
 from preprocessing.clips.bounds import BOUNDS, SPEECH
+from preprocessing.clips.choosing import choose_faces
+from preprocessing.clips.cutting import (
+    SOUND_NAME,
+    cut_clip,
+    read_loudness,
+    recorded_share,
+    sound_landmarks_of,
+)
 from preprocessing.clips.listed import SourceOfClips, facts_of_sources, find_segment, of_segment
 from preprocessing.clips.speakers import (
-    FaceMotion,
     SpeakerSettings,
     Speaking,
-    candidates_in_company,
-    face_motion,
-    judge_speakers,
-    main_tracks,
 )
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.candidate_tables import read_candidates, read_video_facts
-from preprocessing.labellers import mouth_opening, mouth_sound, pose_mean_face
+from preprocessing.labellers import mouth_sound, pose_mean_face
 from preprocessing.labellers.backend import read_labellers, write_labellers
 from preprocessing.labellers.failed_clips import FailedClips
-from preprocessing.labellers.mouth_sound import Projection, load_projection
 from preprocessing.labels.speech import (
     SpeechDetector,
     SpeechSettings,
-    loudest_second_dbfs,
     reason_of_missing_speech,
-    speech_scores,
 )
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
 from preprocessing.schema import (
-    FRAMES_AFTER,
-    FRAMES_BEFORE,
-    SAMPLES_PER_FRAME,
     SCHEMA_VERSION,
     Clip,
-    ClipSource,
-    VideoSound,
 )
-from preprocessing.shards import decode_array, encode_clip
+from preprocessing.shards import encode_clip
 from preprocessing.sources.catalog import FAILED
 from storage.fingerprint import JsonValue
 from storage.publishing import BuildReport
@@ -66,7 +57,6 @@ CODE_VERSION: Final = (
     f"5+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
     f"+{mouth_sound.NAME}{mouth_sound.VERSION}+landmarks{sound_landmarks.VERSION}"
 )
-SOUND_NAME: Final = "sound.flac"  # of a video in `face_tracks`
 TRACK_SCORES: Final = (
     "face_size_px",
     "largest_step",
@@ -74,7 +64,6 @@ TRACK_SCORES: Final = (
     "repeated_share",
     "standing_frames",
 )  # of candidates.parquet, also of those without pictures
-HEAD_ANGLE_EVERY_FRAMES: Final = 4  # heads turn slowly relative to 25 fps
 
 
 class ClipSettings(Settings):
@@ -162,7 +151,7 @@ def make_clips(
     failed = FailedClips("Selecting")
     recorded = {facts["video_id"]: facts["recorded_sound"] for facts in read_video_facts(face_tracks)}
     candidates, speaking, errors = choose_faces(
-        read_candidates(face_tracks).to_pylist(), face_tracks, settings
+        read_candidates(face_tracks).to_pylist(), face_tracks, settings.speakers
     )
     detector: SpeechDetector = settings.speech.selected_backend.open(settings.speech)
     with closing(detector), ArchiveWriter(folder / CLIPS_TAR) as archive:
@@ -186,7 +175,7 @@ def make_clips(
     rows.sort(key=lambda row: row["key"])
     write_clip_table(folder, rows)
     shown = sorted({row["video_id"] for row in rows if row["accepted"]})
-    write_landmarks({video: _sound_landmarks(face_tracks / video / SOUND_NAME) for video in shown}, folder)
+    write_landmarks({video: sound_landmarks_of(face_tracks / video / SOUND_NAME) for video in shown}, folder)
     failed.finish(folder, sum(row["reason"] != FAILED for row in rows))
     return _report(rows, face_tracks)
 
@@ -216,7 +205,7 @@ class _Selection:
         video_id, main_face = candidate["video_id"], candidate["main_face"]
         if video_id in self._errors:
             raise self._errors[video_id]
-        clip = _cut_clip(
+        clip = cut_clip(
             candidate,
             source,
             row["identity"],
@@ -234,45 +223,6 @@ class _Selection:
         return (
             _listed(clip, row, main_face, source, self._settings, voice) if source.segments else (clip, row)
         )
-
-
-def choose_faces(
-    candidates: list[dict[str, Any]], face_tracks: Path, settings: ClipSettings
-) -> tuple[list[dict[str, Any]], dict[str, Speaking], dict[str, Exception]]:
-    """Whose face each clip of a batch may show.
-
-    Returns:
-        The candidates with `main_face` by who speaks; by key, whether those in company speak; by video, the
-        exceptions of those that could not be judged.
-    """
-    if settings.speakers.choose_by == "size":
-        return candidates, {}, {}
-    projection = load_projection()
-    chosen: list[dict[str, Any]] = []
-    speaking: dict[str, Speaking] = {}
-    errors: dict[str, Exception] = {}
-    for video_id, group in groupby(candidates, key=lambda row: row["video_id"]):
-        rows = list(group)
-        try:
-            motions = _motions(rows, face_tracks / video_id, projection)
-            verdicts = judge_speakers(motions, projection, settings.speakers)
-        except Exception as error:  # noqa: BLE001  (a video must not end the work on all others)
-            errors[video_id], verdicts = error, {}
-        main = main_tracks(rows, verdicts)
-        chosen += [row | {"main_face": main[row["key"]]} for row in rows]
-        speaking |= verdicts
-    return chosen, speaking, errors
-
-
-def _motions(rows: Sequence[Mapping[str, Any]], video: Path, projection: Projection) -> list[FaceMotion]:
-    motions: list[FaceMotion] = []
-    for row in candidates_in_company(rows):
-        place = Place(row["offset_bytes"], row["size_bytes"])
-        members = read_some_members(video / "candidates.tar", place, ("landmarks.npy",))
-        landmarks_px = decode_array(row["key"], members, "landmarks.npy")
-        sound, _ = cut_sound(video / SOUND_NAME, row["first_frame"], row["frames"], 0.0)
-        motions.append(face_motion(row, landmarks_px, sound, projection))
-    return motions
 
 
 def _listed(
@@ -308,112 +258,6 @@ def _row(candidate: Mapping[str, Any], source: SourceOfClips) -> dict[str, Any]:
         "threshold": None if refused else float(candidate["minimum_frames"]),
         "offset_bytes": -1,
         "size_bytes": 0,
-    }
-
-
-def _cut_clip(
-    candidate: Mapping[str, Any],
-    source: SourceOfClips,
-    identity: str,
-    crop_mode: CropMode,
-    face_tracks: Path,
-    loudness: float,
-    speech: NDArray[np.float32] | None,
-    settings: SpeechSettings,
-) -> Clip:
-    video = face_tracks / candidate["video_id"]
-    place = Place(candidate["offset_bytes"], candidate["size_bytes"])
-    pictures = [f"{number:03d}.jpg" for number in range(candidate["frames"])]
-    names = (*pictures, "landmarks.npy", "transforms.npy")
-    members = read_some_members(video / "candidates.tar", place, names)
-    landmarks_px = decode_array(candidate["key"], members, "landmarks.npy")
-    sound, video_sound = cut_sound(
-        video / SOUND_NAME, candidate["first_frame"], candidate["frames"], loudness
-    )
-    score_names = ("face_size_px", "largest_step", "outside_share", "sharpness", "brightness")
-    scores = {name: float(candidate[name]) for name in score_names}
-    if speech is not None:
-        speech = _cut_frames(speech, candidate["first_frame"], candidate["frames"])
-    return Clip(
-        key=candidate["key"],
-        identity=identity,
-        source=ClipSource(
-            video_id=candidate["video_id"],
-            relative_path=source.relative_path,
-            track=candidate["track"],
-            first_frame=candidate["first_frame"],
-            crop_mode=crop_mode,
-            crop_transforms=decode_array(candidate["key"], members, "transforms.npy"),
-        ),
-        frames_jpeg=tuple(members[name] for name in pictures),
-        landmarks_px=landmarks_px,
-        sound=sound,
-        video_sound=video_sound,
-        scores=scores | _talking_scores(landmarks_px, sound) | speech_scores(sound, speech, settings),
-        speech=speech,
-    )
-
-
-def _cut_frames(values: NDArray[np.float32], first_frame: int, frames: int) -> NDArray[np.float32]:
-    """Values [frames] of a clip out of those of its video [F]; 0 where the video's sound has ended."""
-    cut = values[first_frame : first_frame + frames]
-    return np.pad(cut, (0, frames - len(cut)))
-
-
-def cut_sound(
-    path: Path, first_frame: int, frames: int, loudness: float
-) -> tuple[NDArray[np.float32], VideoSound]:
-    """Read the sound of some frames, samples 640 first_frame to 640 (first_frame + frames), and around them.
-
-    Silence before a video's start and after its end. `loudness` is the whole video's, of `read_loudness`.
-    """
-    start = (first_frame - FRAMES_BEFORE) * SAMPLES_PER_FRAME
-    count = (FRAMES_BEFORE + frames + FRAMES_AFTER) * SAMPLES_PER_FRAME
-    missing = max(0, -start)
-    with soundfile.SoundFile(path) as file:
-        file.seek(min(start + missing, file.frames))
-        read = np.asarray(file.read(count - missing, dtype="float32"), np.float32)
-    samples = np.pad(read, (missing, count - missing - len(read)))
-    ends = [FRAMES_BEFORE * SAMPLES_PER_FRAME, (FRAMES_BEFORE + frames) * SAMPLES_PER_FRAME]
-    before, sound, after = np.split(samples, ends)
-    return sound, VideoSound(before, after, loudness)
-
-
-def recorded_share(recorded: Sequence[Sequence[int]], first_frame: int, frames: int) -> float:
-    """Share of some frames' sound that was recorded.
-
-    Args:
-        recorded: [start, end) in samples, as in `video.json`.
-        first_frame: on the 25 fps grid.
-        frames: number of frames.
-    """
-    start, end = first_frame * SAMPLES_PER_FRAME, (first_frame + frames) * SAMPLES_PER_FRAME
-    inside = sum(max(0, min(end, stop) - max(start, begin)) for begin, stop in recorded)
-    return inside / (end - start)
-
-
-def read_loudness(path: Path) -> float:
-    """Root mean square of a whole sound; 0 if it is empty."""
-    with soundfile.SoundFile(path) as file:
-        blocks = file.blocks(blocksize=2**20, dtype="float64")
-        return math.sqrt(sum(float((block**2).sum()) for block in blocks) / max(1, file.frames))
-
-
-def _sound_landmarks(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    sound, _ = soundfile.read(path, dtype="float32")
-    return find_landmarks(np.asarray(sound, np.float32))
-
-
-def _talking_scores(landmarks_px: NDArray[np.float32], sound: NDArray[np.float32]) -> dict[str, float]:
-    pose = pose_mean_face.label_pose(
-        landmarks_px[::HEAD_ANGLE_EVERY_FRAMES], pose_mean_face.PoseSettings()
-    ).pose
-    # The angle between the face's axis and the camera's, independent of roll.
-    off_axis = np.arccos(np.cos(pose[:, 0]) * np.cos(pose[:, 1]))
-    return {
-        "head_angle_rad": float(off_axis.max()),
-        "mouth_motion": float(mouth_opening.measure_mouth_opening(landmarks_px).std()),
-        "speech_level_dbfs": loudest_second_dbfs(sound),
     }
 
 

@@ -17,7 +17,7 @@ from preprocessing.anchors.eye_anchors import ANCHORS_TABLE, ANCHORS_TAR, EyeAnc
 from preprocessing.archive import some_members
 from preprocessing.audio.lip_sync_filter import VERDICTS_TABLE
 from preprocessing.clips.bounds import BOUNDS
-from preprocessing.clips.selection import SOUND_NAME
+from preprocessing.clips.cutting import SOUND_NAME
 from preprocessing.clips.store import CLIPS_TAR
 from preprocessing.dataset.packing import SHARD_INDEX_TABLE
 from preprocessing.gallery.index import GalleryIndex, threshold_of

@@ -8,7 +8,7 @@ import soundfile
 
 from evaluation.animation.mel_windows import mel_windows, silent_window
 from preprocessing.audio.mel import clip_mel, mel_features
-from preprocessing.clips.selection import cut_sound, read_loudness
+from preprocessing.clips.cutting import cut_sound, read_loudness
 
 
 @pytest.mark.parametrize("batch_frames", [1, 4, 50])

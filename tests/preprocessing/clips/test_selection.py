@@ -13,7 +13,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from preprocessing.archive import ArchiveWriter
-from preprocessing.clips.selection import ClipSettings, SourceOfClips, cut_sound, make_clips, read_loudness
+from preprocessing.clips.cutting import cut_sound, read_loudness
+from preprocessing.clips.listed import SourceOfClips
+from preprocessing.clips.selection import ClipSettings, make_clips
 from preprocessing.clips.speakers import SpeakerSettings
 from preprocessing.clips.store import accepted_clips, read_clip, read_clip_table, read_clips
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA

@@ -1,0 +1,59 @@
+"""Whose face each clip of a batch may show, of those in the picture at the same time."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from preprocessing.archive import Place, read_some_members
+from preprocessing.clips.cutting import SOUND_NAME, cut_sound
+from preprocessing.clips.speakers import (
+    FaceMotion,
+    SpeakerSettings,
+    Speaking,
+    candidates_in_company,
+    face_motion,
+    judge_speakers,
+    main_tracks,
+)
+from preprocessing.labellers.mouth_sound import Projection, load_projection
+from preprocessing.shards import decode_array
+
+
+def choose_faces(
+    candidates: list[dict[str, Any]], face_tracks: Path, settings: SpeakerSettings
+) -> tuple[list[dict[str, Any]], dict[str, Speaking], dict[str, Exception]]:
+    """Whose face each clip of a batch may show.
+
+    Returns:
+        The candidates with `main_face` by who speaks; by key, whether those in company speak; by video, the
+        exceptions of those that could not be judged.
+    """
+    if settings.choose_by == "size":
+        return candidates, {}, {}
+    projection = load_projection()
+    chosen: list[dict[str, Any]] = []
+    speaking: dict[str, Speaking] = {}
+    errors: dict[str, Exception] = {}
+    for video_id, group in groupby(candidates, key=lambda row: row["video_id"]):
+        rows = list(group)
+        try:
+            motions = _motions(rows, face_tracks / video_id, projection)
+            verdicts = judge_speakers(motions, projection, settings)
+        except Exception as error:  # noqa: BLE001  (a video must not end the work on all others)
+            errors[video_id], verdicts = error, {}
+        main = main_tracks(rows, verdicts)
+        chosen += [row | {"main_face": main[row["key"]]} for row in rows]
+        speaking |= verdicts
+    return chosen, speaking, errors
+
+
+def _motions(rows: Sequence[Mapping[str, Any]], video: Path, projection: Projection) -> list[FaceMotion]:
+    motions: list[FaceMotion] = []
+    for row in candidates_in_company(rows):
+        place = Place(row["offset_bytes"], row["size_bytes"])
+        members = read_some_members(video / "candidates.tar", place, ("landmarks.npy",))
+        landmarks_px = decode_array(row["key"], members, "landmarks.npy")
+        sound, _ = cut_sound(video / SOUND_NAME, row["first_frame"], row["frames"], 0.0)
+        motions.append(face_motion(row, landmarks_px, sound, projection))
+    return motions
