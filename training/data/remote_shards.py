@@ -1,6 +1,7 @@
 """Shards of a bucket for training: a sample is fetched when it is first read, into a bounded local cache."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,13 @@ from upath import UPath
 from storage.integrity.block_checksums import CHECKSUMS_SUFFIX, parse_checksums
 from storage.manifest import FileRecord, Manifest
 from storage.root import scratch_directory
-from storage.sparse_cache import SparseCache, SparseCopy, cache_limit_bytes
+from storage.sparse_cache import CACHE_VARIABLE, GIB, SparseCache, SparseCopy, cache_limit_bytes
 from storage.transfer import damage, read_manifest
 
 CACHE_FOLDER: Final = "shard_cache"  # of the scratch directory
 REQUESTS_AT_ONCE: Final = 16
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,14 @@ def find_remote_shards(root: UPath, names: Sequence[str]) -> RemoteShards:
             raise ValueError(f"{root / folder}: its manifest has no {file}; run: pdfgc repair")
         records.append(files[file])
         checksums.append(files.get(file + CHECKSUMS_SUFFIX))
+    total = sum(record.size_bytes for record in records)
+    if total > cache_limit_bytes():
+        logger.warning(
+            "The shards have %.0f GiB, more than %s (%.0f): samples are fetched again in every epoch",
+            total / GIB,
+            CACHE_VARIABLE,
+            cache_limit_bytes() / GIB,
+        )
     cache = SparseCache(scratch_directory(root) / CACHE_FOLDER, cache_limit_bytes())
     return RemoteShards(root, tuple(names), tuple(records), tuple(checksums), cache)
 
