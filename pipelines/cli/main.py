@@ -1,9 +1,12 @@
 """The command line `pdfgc`."""
 
+import ast
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import click
+from click.utils import make_default_short_help
 from typing_extensions import override
 
 from storage.printable import display_text
@@ -52,7 +55,17 @@ class CommandGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = cmd_name.replace("-", "_")
-        return getattr(import_module(f"pipelines.cli.{COMMANDS[cmd_name]}.{module}"), module)
+        command = getattr(import_module(f"pipelines.cli.{COMMANDS[cmd_name]}.{module}"), module)
+        assert isinstance(command, click.Command)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their first sentence, read from their files: importing them takes long."""
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = [(name, make_default_short_help(_docstring(name), limit)) for name in COMMANDS]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     @override
     def invoke(self, ctx: click.Context) -> object:
@@ -83,6 +96,18 @@ def main(traceback: bool) -> None:
     Dagster's UI (pdfgc dev) runs the same jobs.
     """
     del traceback  # read by CommandGroup.invoke
+
+
+def _docstring(command: str) -> str:
+    """The docstring of a command's function."""
+    module = command.replace("-", "_")
+    source = Path(__file__).with_name(COMMANDS[command]) / f"{module}.py"
+    functions = ast.walk(ast.parse(source.read_text("utf-8")))
+    return next(
+        ast.get_docstring(node) or ""
+        for node in functions
+        if isinstance(node, ast.FunctionDef) and node.name == module
+    )
 
 
 def one_line(error: Exception) -> str:

@@ -34,7 +34,7 @@ def test_command_is_one_file_and_one_line(tmp_path: Path) -> None:
     entry = '    "greet": "operations",'
     checkout.add_line("pipelines/cli/main.py", before='"preprocess": "data",', line=entry)
     (_, help_text), greeting, error = checkout.run(RUN)
-    assert "greet       Greet NAME." in help_text
+    assert "greet           Greet NAME." in help_text
     assert greeting == [0, "Hello Ada\n"]
     assert error == [1, "Error: no such person: nobody\n"]
     assert checkout.added_lines() == {"pipelines/cli/main.py": 1}
