@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from click.utils import make_default_short_help
 from typing_extensions import override
 
 from storage.printable import display_text
@@ -63,7 +62,8 @@ class CommandGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with their first sentence, read from their files: importing them takes long."""
         limit = formatter.width - 6 - max(map(len, COMMANDS))
-        rows = [(name, make_default_short_help(_docstring(name), limit)) for name in COMMANDS]
+        commands = [click.Command(name, help=_docstring(name)) for name in COMMANDS]
+        rows = [(str(command.name), command.get_short_help_str(limit)) for command in commands]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
