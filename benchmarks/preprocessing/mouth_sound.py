@@ -27,7 +27,8 @@ from benchmarks.measuring import cpu_seconds, show, write_json
 from preprocessing.archive import Place, read_some_members
 from preprocessing.clips.speakers import SpeakerSettings, speaking_score
 from preprocessing.faces.candidate_tables import read_candidates
-from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
 from preprocessing.labellers.mouth_sound import (
     Example,

@@ -1,9 +1,10 @@
-"""Cost per frame of the preprocessing chain, compared with a lower bound and with a usual script.
+"""Cost per frame of the preprocessing chain, compared with a floor and with a usual script.
 
-The floor is one decode, one inference by MediaPipe's graph and one 224 x 224 JPEG encode per frame. The script is the usual one: ffmpeg to JPEG files on disk, a face mesh in static mode on each,
-crop, write. The chain is every step from `face_tracks` to `shards`. All three run in this process on the
-same videos, after a warm-up of each, alternating in rounds, so that other load slows all three. CPU time
-of all threads counts; OpenCV, OpenBLAS and OpenMP have one thread each, as in the pipeline's workers.
+The floor is one decode, one inference by MediaPipe's graph and one 224 x 224 JPEG per frame. The script is
+the usual one: ffmpeg to JPEG files on disk, a face mesh in static mode on each, crop, write. The chain is
+every step from `face_tracks` to `shards`. All three run in this process on the same videos, after a warm-up
+of each, alternating in rounds, so that other load slows all three. CPU time of all threads counts; OpenCV,
+OpenBLAS and OpenMP have one thread each, as in the pipeline's workers.
 
     python -m benchmarks.preprocessing.preprocess VIDEO_FOLDER [--limit 6] [--json FILE]
     python -m benchmarks.preprocessing.preprocess VIDEO_FOLDER --profile  # the chain's functions by own time

@@ -32,7 +32,8 @@ from preprocessing.clips.speakers import (
     judge_speakers,
 )
 from preprocessing.faces.candidate_tables import read_candidates
-from preprocessing.faces.face_tracks import FaceTrackSettings, VideoToTrack, make_face_tracks
+from preprocessing.faces.face_tracks import make_face_tracks
+from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from preprocessing.media.decoding import DecodeSettings, decode_sound, open_video
 from preprocessing.media.encoding import write_video
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME

@@ -15,7 +15,7 @@ from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TAR, EyeAn
 from preprocessing.archive import ArchiveWriter
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.clips.store import CLIPS_TABLE, CLIPS_TAR, write_clip_table
-from preprocessing.faces.face_tracks import CANDIDATES_SCHEMA
+from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip
 from preprocessing.shards import encode_array, encode_clip
