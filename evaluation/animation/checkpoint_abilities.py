@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from upath import UPath
 
 import weights
+from preprocessing.schema import CROP_SIDE_PX
 from storage.publishing import current, published_partitions
 from storage.root import local_copy
 from training.jobs.config import STARTER_NAME
@@ -152,6 +153,22 @@ def separates_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:
     if eye is None or WEIGHTS_NAME not in eye.manifest.files:
         return False
     return _has_eye_axes(local_copy(eye.directory) / WEIGHTS_NAME)
+
+
+def side_px_of(root: UPath, checkpoint: str) -> int | None:
+    """Side of the pictures that a checkpoint renders; None for what is no checkpoint."""
+    exported = exported_file(checkpoint)
+    if exported is not None:
+        return int(exported_facts(exported)["side_px"]) if exported.is_file() else None
+    if is_released(checkpoint):
+        return CROP_SIDE_PX
+    last = current(root, RENDERING_STAGE, checkpoint) if checkpoint and "/" not in checkpoint else None
+    if last is None:
+        return None
+    value: Any = last.manifest.settings
+    for name in ("networks", "appearance", "trunk", "image_side_px"):
+        value = value[name]
+    return int(value)
 
 
 def _has_eye_axes(file: Path) -> bool:

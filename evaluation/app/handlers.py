@@ -28,6 +28,7 @@ from evaluation.animation.checkpoint_abilities import (
     is_released,
     list_checkpoints,
     separates_gaze_from_blinks,
+    side_px_of,
 )
 from evaluation.animation.request import (
     LARGEST_STRENGTH,
@@ -36,9 +37,11 @@ from evaluation.animation.request import (
     OfficialNetworkPreset,
     Strengths,
 )
+from evaluation.app.crops import face_crop
+from evaluation.app.examples import EXAMPLES, ExampleFiles
 from evaluation.app.same_origin import SameOriginMiddleware
 from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
-from evaluation.app.worker import ForeignJobError, RenderJob, RenderWorker, WorkerBusyError
+from evaluation.app.worker import ForeignJobError, RenderJob, RenderWorker, WorkerBusyError, one_line_error
 from storage.printable import display_text, printable
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
@@ -82,6 +85,7 @@ class AppHandlers:
     def __init__(self, settings: AppSettings, uploads: UploadStore) -> None:
         self._settings, self._uploads = settings, uploads
         self.worker = RenderWorker(settings.root)
+        self.examples = ExampleFiles()
 
     async def static_file(self, request: Request) -> Response:
         """Send the page, its script or its style sheet."""
@@ -102,6 +106,7 @@ class AppHandlers:
             "largest_strength": LARGEST_STRENGTH,
             "largest_upload_bytes": self._settings.limits.file_mib * MIB,
             "running": None if running is None else running.name,
+            "examples": [{"title": one.title, "files": dict(one.files)} for one in EXAMPLES],
         }
         return JSONResponse(body)
 
@@ -113,11 +118,15 @@ class AppHandlers:
         body = await run_in_threadpool(self._describe_checkpoint, request.query_params.get("name", ""))
         return JSONResponse(body)
 
-    def _describe_checkpoint(self, name: str) -> dict[str, bool]:
+    def _describe_checkpoint(self, name: str) -> dict[str, bool | int | None]:
         root = self._settings.root
         if not find_checkpoint(root, name):
-            return {"released": False, "separate_gaze": False}
-        return {"released": is_released(name), "separate_gaze": separates_gaze_from_blinks(root, name)}
+            return {"released": False, "separate_gaze": False, "side_px": None}
+        return {
+            "released": is_released(name),
+            "separate_gaze": separates_gaze_from_blinks(root, name),
+            "side_px": side_px_of(root, name),
+        }
 
     async def upload_file(self, request: Request) -> Response:
         """Store an uploaded file under its own name and return its upload id."""
@@ -140,6 +149,23 @@ class AppHandlers:
             self._uploads.remove([upload_id])
             raise _upload_error(name, error) from error
         return JSONResponse({"file": upload_id})
+
+    async def crop(self, request: Request) -> Response:
+        """Send the face crop that the networks will see of an uploaded file, or why there is none."""
+        try:
+            path = self._uploads.look(_page_id(request), request.path_params["file"])
+        except FileNotFoundError as error:
+            raise RequestError(str(error), 404) from error
+        try:
+            jpeg = await run_in_threadpool(face_crop, path)
+        except (ValueError, OSError) as error:
+            raise RequestError(one_line_error(error, [path.parent])) from error
+        return Response(jpeg, media_type="image/jpeg", headers=HEADERS)
+
+    async def example_file(self, request: Request) -> Response:
+        """Send a file of the examples, rendered at the first request."""
+        path = await run_in_threadpool(self.examples.path, request.path_params["name"])
+        return _error("no such example", 404) if path is None else FileResponse(path, headers=HEADERS)
 
     async def create_video(self, request: Request) -> Response:
         """Start a job. Its uploads are removed when it ends, or at once if it cannot start."""
@@ -230,6 +256,7 @@ def build_app(settings: AppSettings) -> Starlette:
         with suppress(asyncio.CancelledError):
             await sweep
         handlers.worker.close()
+        handlers.examples.close()
         uploads.close()
 
     routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
@@ -237,6 +264,8 @@ def build_app(settings: AppSettings) -> Starlette:
         ("GET", "/options", handlers.options),
         ("GET", "/checkpoint", handlers.checkpoint),
         ("PUT", "/files", handlers.upload_file),
+        ("GET", "/files/{file}/crop", handlers.crop),
+        ("GET", "/examples/{name}", handlers.example_file),
         ("DELETE", "/pages/{page}", handlers.remove_page),
         ("POST", "/videos", handlers.create_video),
         ("GET", "/videos/{name}", handlers.job_status),

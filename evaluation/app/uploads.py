@@ -14,6 +14,7 @@ from uuid import uuid4
 
 MIB: Final = 1 << 20
 FOLDER_PREFIX: Final = "pdfgc-app-"
+EXPIRED: Final = "an uploaded file has expired: add it again"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,19 @@ class UploadStore:
             if upload_id in self._uploads:
                 self._uploads[upload_id].is_complete = True
 
+    def look(self, page: str, upload_id: str) -> Path:
+        """A complete file of a page, to show what is in it.
+
+        Raises:
+            FileNotFoundError: it is not there, not complete, or of another page.
+        """
+        with self._lock:
+            upload = self._uploads.get(upload_id)
+            if upload is None or upload.page != page or not upload.is_complete:
+                raise FileNotFoundError(EXPIRED)
+            upload.touched = time.monotonic()
+            return upload.path
+
     def use(self, page: str, upload_ids: Collection[str]) -> Mapping[str, Path]:
         """Files for a job, by id; they stay until `remove`.
 
@@ -118,7 +132,7 @@ class UploadStore:
                 if upload is not None and upload.page == page and upload.is_complete and not upload.is_used
             }
             if len(found) < len(uploads):
-                raise FileNotFoundError("an uploaded file has expired: add it again")
+                raise FileNotFoundError(EXPIRED)
             for upload in found.values():
                 upload.is_used = True
             return {name: upload.path for name, upload in found.items()}

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from upath import UPath
 
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
+from evaluation.app.crops import FACE_READERS
 from storage.printable import display_text
 
 JobState = Literal["running", "done", "failed", "cancelled"]
@@ -110,7 +111,8 @@ class RenderWorker:
             from evaluation.animation.animate import animate
 
             self._update(job.name, AnimateProgress("loading networks", 0, None))
-            report = animate(request, lambda progress: self._update(job.name, progress), self._root)
+            with FACE_READERS:
+                report = animate(request, lambda progress: self._update(job.name, progress), self._root)
             result = replace(job, state="done", report=report)
         except JobCancelledError:
             result = replace(job, state="cancelled")

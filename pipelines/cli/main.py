@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "referee": "evaluation",
     "refused": "data",
     "repair": "operations",
+    "runs": "training",
     "score": "evaluation",
     "settings": "operations",
     "sources": "data",

@@ -18,6 +18,7 @@ const strengths = {};
 let selected = { released: false, separate_gaze: false };  // the selected checkpoint
 let jobName = null;  // of the running job
 let largestUpload = Infinity;  // bytes
+let uploadIds = new Map();  // file -> promise of its upload id; a job uses its uploads up
 
 const byId = (id) => document.getElementById(id);
 const setVisible = (id, visible) => { byId(id).hidden = !visible; };
@@ -79,12 +80,54 @@ function setFile(role, file) {
   view.classList.toggle("sound", file !== null && file.type.startsWith("audio/"));
   const kind = file === null ? "" : file.type.split("/")[0];
   const tag = { image: "img", video: "video", audio: "audio" }[kind];
-  if (file !== null) view.append(tag ? preview(tag, file) : document.createTextNode(file.name));
+  if (file !== null) view.append(tag ? preview(tag, file, view) : document.createTextNode(`no preview of ${file.name} in this browser`));
+  showCrop(role, file);
 }
 
-function preview(tag, file) {
+// The crop that the networks will see, or why there is none: also for formats that the browser does not play.
+async function showCrop(role, file) {
+  const figure = inputs[role].card.querySelector(".crop");
+  const [image, caption] = [figure.querySelector("img"), figure.querySelector("figcaption")];
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.removeAttribute("src");
+  figure.classList.remove("bad");
+  figure.hidden = file === null || role === "lip";
+  if (figure.hidden) return;
+  image.hidden = true;
+  caption.textContent = "finding the face…";
+  let [source, text, bad] = ["", "crop in use", false];
+  try {
+    source = URL.createObjectURL(await cropOf(file));
+  } catch (error) {
+    [text, bad] = [error.message, true];
+  }
+  if (inputs[role].file !== file) return;  // replaced meanwhile
+  if (source) image.src = source;
+  image.hidden = !source;
+  caption.textContent = text;
+  figure.classList.toggle("bad", bad);
+}
+
+const crops = new Map();  // file -> promise of its crop: one file may drive several controls
+
+function cropOf(file) {
+  if (!crops.has(file)) crops.set(file, requestCrop(file));
+  return crops.get(file);
+}
+
+async function requestCrop(file) {
+  const response = await fetch(`/files/${await upload(file)}/crop`, { headers: { "page-id": PAGE_ID } });
+  if (response.ok) return response.blob();
+  const body = await response.json().catch(() => ({}));
+  throw new Error(body.error || `pdfgc app responded with status ${response.status}`);
+}
+
+function preview(tag, file, view) {
   const element = document.createElement(tag);
   element.src = URL.createObjectURL(file);
+  element.addEventListener("error", () => {
+    if (view.firstElementChild === element) view.replaceChildren(`this browser does not show ${file.name}; the crop in use is below`);
+  });
   if (tag === "video") { element.muted = true; element.loop = true; element.autoplay = true; }
   if (tag === "audio") element.controls = true;
   if (tag === "img") element.alt = file.name;
@@ -141,6 +184,8 @@ async function updateCheckpoint() {
   const gaze = selected.separate_gaze ? "; gaze and blinks can be controlled separately" : "";
   byId("checkpoint-info").textContent = !isFolder ? `${name === "starter" ? "Starter model" : "Training run"}${gaze}`
     : selected.released ? `Folder${gaze}` : name ? "Folder not found" : "Folder with the four released files";
+  const side = selected.side_px;
+  byId("before").textContent = side ? `${side} × ${side} px by ${name === "starter" ? "the starter model" : name}` : "";
   showStrengths();
 }
 
@@ -153,17 +198,25 @@ function selectedStrengths() {
   }));
 }
 
+// Each file is uploaded once, when it is chosen or at the latest for the video.
+function upload(file) {
+  if (!uploadIds.has(file)) {
+    const sent = (async () => {
+      if (file.size > largestUpload) throw new Error(`${file.name} is larger than ${largestUpload / 2 ** 20} MiB`);
+      return (await request(`/files?name=${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).file;
+    })();
+    uploadIds.set(file, sent);
+    sent.catch(() => uploadIds.delete(file));
+  }
+  return uploadIds.get(file);
+}
+
 async function uploadFiles() {
-  const uploaded = new Map();  // a file that drives several controls is uploaded once
   const files = {};
   for (const [role, { file }] of Object.entries(inputs)) {
     if (file === null) continue;
-    if (file.size > largestUpload) throw new Error(`${file.name} is larger than ${largestUpload / 2 ** 20} MiB`);
-    if (!uploaded.has(file)) {
-      showProgress(`uploading ${file.name}`, null, null);
-      uploaded.set(file, (await request(`/files?name=${encodeURIComponent(file.name)}`, { method: "PUT", body: file })).file);
-    }
-    files[role] = uploaded.get(file);
+    showProgress(`uploading ${file.name}`, null, null);
+    files[role] = await upload(file);
   }
   return files;
 }
@@ -176,6 +229,8 @@ function showProgress(step, done, total) {
 
 function setRunning(running) {
   byId("generate").disabled = running;
+  for (const button of byId("examples").querySelectorAll("button")) button.disabled = running;
+  if (running) document.querySelector(".result").scrollIntoView({ block: "nearest", behavior: "smooth" });
   setVisible("running", running);
   setVisible("empty", !running && byId("result").hidden && byId("error").hidden);
   setVisible("cancel", running && jobName !== null);
@@ -206,11 +261,46 @@ async function generate(event) {
   event.preventDefault();
   await showVideo(async () => {
     const seconds = byId("seconds").value;
-    const body = { checkpoint: checkpoint(), strengths: selectedStrengths(), grid: byId("grid").checked,
-      seconds: seconds === "" ? null : Number(seconds), files: await uploadFiles() };
-    const headers = { "content-type": "application/json" };
-    return (await request("/videos", { method: "POST", headers, body: JSON.stringify(body) })).name;
+    const send = async () => {
+      const body = { checkpoint: checkpoint(), strengths: selectedStrengths(), grid: byId("grid").checked,
+        seconds: seconds === "" ? null : Number(seconds), files: await uploadFiles() };
+      const headers = { "content-type": "application/json" };
+      return (await request("/videos", { method: "POST", headers, body: JSON.stringify(body) })).name;
+    };
+    try {
+      return await send();
+    } catch (error) {
+      if (!error.message.includes("has expired")) throw error;
+      uploadIds = new Map();  // they were kept for some minutes only
+      return await send();
+    } finally {
+      uploadIds = new Map();
+    }
   });
+}
+
+async function runExample(example) {
+  setVisible("empty", false);
+  await showVideo(async () => {
+    showProgress("rendering the example's heads", null, null);
+    const names = [...new Set(Object.values(example.files))];
+    const files = new Map();
+    for (const name of names) {
+      const response = await fetch(`/examples/${name}`);
+      if (!response.ok) throw new Error(`pdfgc app responded with status ${response.status}`);
+      const type = name.endsWith(".png") ? "image/png" : "video/mp4";
+      files.set(name, new File([await response.blob()], name, { type }));
+    }
+    for (const role of Object.keys(inputs)) setFile(role, files.get(example.files[role]) || null);
+    return null;
+  });
+  if (byId("error").hidden) byId("form").requestSubmit();
+}
+
+function addExample(example) {
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: example.title });
+  button.addEventListener("click", () => runExample(example));
+  byId("examples").append(button);
 }
 
 async function showVideo(start) {
@@ -220,7 +310,7 @@ async function showVideo(start) {
   try {
     jobName = await start();
     setRunning(true);
-    await waitForJob(jobName);
+    if (jobName !== null) await waitForJob(jobName);
   } catch (error) {
     showError(error.message);
   } finally {
@@ -238,6 +328,7 @@ async function start() {
   addSeparateGaze();
   options.strengths.filter(({ name }) => !(name in inputs)).forEach((entry) => addStrength(entry, options.largest_strength));
   for (const run of options.runs) byId("run").append(new Option(run, run));
+  options.examples.forEach(addExample);
   byId("run").append(new Option("Released checkpoint folder…", CUSTOM_FOLDER));
   byId("run").title = `Training runs under ${options.root}`;
   byId("outputs").textContent = `Output folder: ${options.outputs}`;

@@ -1,5 +1,6 @@
 """Request handlers of `pdfgc app`, with a fake renderer."""
 
+import io
 import re
 import tempfile
 import time
@@ -8,18 +9,22 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from PIL import Image
 from upath import UPath
 
 from evaluation.animation import animate, checkpoint_abilities
 from evaluation.animation.checkpoint_abilities import list_checkpoints
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest, Strengths
-from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
+from evaluation.app import examples
+from evaluation.app.handlers import ROLES, STATIC_FOLDER, AppSettings, free_output_path
 from evaluation.app.server import bind
 from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
 from evaluation.app.worker import UNEXPECTED_ERROR
 from storage.root import open_root
 from tests.factories.evaluation.app_server import AppClient, serve_app
 from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run, write_released_tiny
+from tests.factories.preprocessing.videos import face_pictures
+from tests.factories.training.stages import TOY_SIDE_PX
 
 Progress = Callable[[AnimateProgress], None]
 
@@ -73,15 +78,18 @@ def test_options_list_checkpoints_and_strengths(
     assert app.request("GET", f"/checkpoint?name={tmp_path / 'released'}").json == {
         "released": True,
         "separate_gaze": True,
+        "side_px": 224,
     }
     # The eye stage of the toy run has no fitted gaze axes.
     for name in ("mine", "", "nobody", "no/folder", "no%20run"):
         assert app.request("GET", f"/checkpoint?name={name}").json == {
             "released": False,
             "separate_gaze": False,
+            "side_px": TOY_SIDE_PX if name == "mine" else None,
         }
     publish_toy_run(tmp_path / "root", "able", eye_axes=fitted_axes())
-    assert app.request("GET", "/checkpoint?name=able").json == {"released": False, "separate_gaze": True}
+    able = app.request("GET", "/checkpoint?name=able").json
+    assert able == {"released": False, "separate_gaze": True, "side_px": TOY_SIDE_PX}
 
 
 @pytest.mark.usefixtures("toy_presets")
@@ -231,7 +239,7 @@ def test_checkpoint_tells_nothing_about_other_files(tmp_path: Path, app: AppClie
     names = ["/etc", *map(str, there), str(tmp_path / "absent"), str(tmp_path / "absent.safetensors")]
     names += ["~", "~nobody-of-this-name/x", "..", "../mine", "%00", "x" * 5000, "%ff"]
     answers = {app.request("GET", f"/checkpoint?name={name}").body for name in names}
-    assert answers == {b'{"released":false,"separate_gaze":false}'}
+    assert answers == {b'{"released":false,"separate_gaze":false,"side_px":null}'}
     errors: set[str] = set()
     for name in ("/etc", *map(str, there), str(tmp_path / "absent")):
         response = app.create_video(files={"appearance": app.upload("face.png")}, checkpoint=name)
@@ -240,6 +248,48 @@ def test_checkpoint_tells_nothing_about_other_files(tmp_path: Path, app: AppClie
     assert errors == {
         "NAME is neither a trained run, nor an exported model, nor a folder with the four released files"
     }
+
+
+def test_crop_of_an_upload_is_what_the_networks_see(app: AppClient) -> None:
+    (face,) = face_pictures(1)
+    buffer = io.BytesIO()
+    Image.fromarray(face).save(buffer, "PNG")
+    response = app.request("GET", f"/files/{app.upload('face.png', buffer.getvalue())}/crop")
+    assert (response.status, response.headers["content-type"]) == (200, "image/jpeg")
+    assert Image.open(io.BytesIO(response.body)).size == (224, 224)
+
+
+def test_crop_of_a_file_without_a_face_says_why(app: AppClient) -> None:
+    response = app.request("GET", f"/files/{app.upload('notes.avi', b'no video')}/crop")
+    assert response.status == 400
+    assert response.json["error"].startswith("notes.avi: its content is in none of the supported formats")
+
+
+def test_crop_is_for_the_page_that_uploaded(app: AppClient) -> None:
+    upload = app.upload("face.png")
+    other = AppClient(app.address)
+    assert other.request("GET", f"/files/{upload}/crop").status == 404
+    assert other.request("GET", f"/files/{'0' * 32}/crop").status == 404
+
+
+def test_examples_are_rendered_when_asked_for(
+    app: AppClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples, "CORPUS", examples.CORPUS.replace(seconds_per_video=0.4, side_px=64))
+    offered = app.request("GET", "/options").json["examples"]
+    assert [example["title"] for example in offered] == ["Speech", "Speech and head", "Everything"]
+    assert {role for example in offered for role in example["files"]} == set(ROLES)
+    names = {name for example in offered for name in example["files"].values()}
+    bodies = {name: app.request("GET", f"/examples/{name}") for name in sorted(names)}
+    assert {response.status for response in bodies.values()} == {200}
+    assert Image.open(io.BytesIO(bodies["portrait.png"].body)).size == (64, 64)
+    assert app.request("GET", "/examples/corpus").status == 404
+    (folder,) = uploads.glob("pdfgc-examples-*")
+    assert (folder / "corpus").is_dir()
+
+
+def test_checkpoint_says_its_resolution(app: AppClient) -> None:
+    assert app.request("GET", "/checkpoint?name=starter").json["side_px"] == 96
 
 
 @pytest.mark.parametrize(

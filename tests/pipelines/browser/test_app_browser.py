@@ -113,3 +113,20 @@ def test_page_offers_separate_gaze_where_the_run_has_it(tmp_path: Path, browser:
         expect(page.locator("#strength-blink")).to_be_hidden()
         expect(eye).to_contain_text("strength")
         page.close()
+
+
+def test_example_runs_with_one_click_on_a_phone(tmp_path: Path, browser: Browser) -> None:
+    with serve_app(AppSettings(open_root(str(tmp_path / "root")), tmp_path / "videos", "cpu")) as app:
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(app.address)
+        expect(page.locator("#before")).to_have_text("96 \N{MULTIPLICATION SIGN} 96 px by the starter model")
+        expect(page.get_by_role("button", name="Generate video")).to_be_in_viewport(ratio=1)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.get_by_role("button", name="Speech", exact=True).click()
+        expect(page.locator("#video")).to_be_visible(timeout=RENDER_TIMEOUT_MS)
+        expect(page.locator("#portrait-input .crop img")).to_be_visible()
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert errors == []
+        page.close()
