@@ -12,15 +12,19 @@ from torch import Tensor
 
 from training.engine.stage_weights import StageWeights
 from training.stage_catalog import EYE_AXES_PART
-from training.stages.eye_axes import EyeAxes
+from training.stages.eye_axes import BLINK, GAZE, EyeAxes
 
 
 @dataclass(frozen=True, eq=False)
 class EyeParts:
-    """Projections [D, D] of a change of the eye code onto gaze and onto blinks; the rest is neither."""
+    """Projections [D, D] of a change of the eye code onto gaze and onto blinks; the rest is neither.
+
+    moves [3, D]: change of code per rad of gaze pitch and yaw, and per blink of both eyes; None if unknown.
+    """
 
     gaze: Tensor
     blink: Tensor
+    moves: Tensor | None = None
 
     def strength(self, gaze: float, blink: float, rest: float) -> Tensor:
         """The matrix [D, D] that scales each part by its strength."""
@@ -52,4 +56,6 @@ def measured_parts(stage2_eye: StageWeights) -> EyeParts | None:
         return None
     measured = EyeAxes(len(axes))
     stage2_eye.load_into(EYE_AXES_PART, measured)
-    return EyeParts(*measured.parts())
+    per_unit = measured.axes / measured.label_deviation[:, None]
+    moves = torch.cat([per_unit[GAZE], per_unit[BLINK].sum(dim=0, keepdim=True)])
+    return EyeParts(*measured.parts(), moves)

@@ -5,7 +5,6 @@ id of its own: its uploads end with it, and no other page can use them or cancel
 """
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -39,19 +38,21 @@ from evaluation.animation.request import (
 )
 from evaluation.app.crops import face_crop
 from evaluation.app.examples import EXAMPLES, ExampleFiles
+from evaluation.app.parsing import PAGE_HEADER, RequestError, json_object, page_id, upload_ids_by_role
+from evaluation.app.puppets import NoPuppetError, PuppetStage
 from evaluation.app.same_origin import SameOriginMiddleware
 from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
 from evaluation.app.worker import ForeignJobError, RenderJob, RenderWorker, WorkerBusyError, one_line_error
 from storage.printable import display_text, printable
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
-STATIC_FILES: Final = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
-ROLES: Final = ("appearance", "lip", "pose", "eye", "expression")
-PAGE_HEADER: Final = "page-id"
-PAGE_ID: Final = re.compile(r"[0-9a-f-]{32,36}")
-UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
+STATIC_FILES: Final = {
+    "/": "page.html",
+    "/page.css": "page.css",
+    "/page.js": "page.js",
+    "/puppet.js": "puppet.js",
+}
 LONGEST_NAME_BYTES: Final = 200  # of a stored file; file systems allow 255
-LARGEST_REQUEST_BYTES: Final = 1 << 16  # of a render request
 LONGEST_SWEEP_SECONDS: Final = 30.0  # between two removals of expired uploads
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:",
@@ -71,14 +72,6 @@ class AppSettings:
     limits: UploadLimits = UploadLimits()
 
 
-class RequestError(ValueError):
-    """A request that cannot be understood: status 400, or another one."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class AppHandlers:
     """Request handlers."""
 
@@ -86,6 +79,7 @@ class AppHandlers:
         self._settings, self._uploads = settings, uploads
         self.worker = RenderWorker(settings.root)
         self.examples = ExampleFiles()
+        self._puppets = PuppetStage(settings.root, settings.device)
 
     async def static_file(self, request: Request) -> Response:
         """Send the page, its script or its style sheet."""
@@ -130,7 +124,7 @@ class AppHandlers:
 
     async def upload_file(self, request: Request) -> Response:
         """Store an uploaded file under its own name and return its upload id."""
-        page = _page_id(request)
+        page = page_id(request)
         name = printable(Path(request.query_params.get("name", "")).name)
         name = name.encode()[-LONGEST_NAME_BYTES:].decode(errors="ignore")
         if name in ("", ".."):
@@ -153,7 +147,7 @@ class AppHandlers:
     async def crop(self, request: Request) -> Response:
         """Send the face crop that the networks will see of an uploaded file, or why there is none."""
         try:
-            path = self._uploads.look(_page_id(request), request.path_params["file"])
+            path = self._uploads.look(page_id(request), request.path_params["file"])
         except FileNotFoundError as error:
             raise RequestError(str(error), 404) from error
         try:
@@ -167,10 +161,39 @@ class AppHandlers:
         path = await run_in_threadpool(self.examples.path, request.path_params["name"])
         return _error("no such example", 404) if path is None else FileResponse(path, headers=HEADERS)
 
+    async def start_puppet(self, request: Request) -> Response:
+        """Encode an uploaded portrait for the live puppet."""
+        page, body = page_id(request), await json_object(request)
+        checkpoint = body.get("checkpoint", "")
+        if not isinstance(checkpoint, str) or (
+            checkpoint and not find_checkpoint(self._settings.root, checkpoint)
+        ):
+            raise RequestError(f"{checkpoint!r} is no checkpoint that can move a portrait")
+        try:
+            path = self._uploads.look(page, str(body.get("file", "")))
+        except FileNotFoundError as error:
+            raise RequestError(str(error), 404) from error
+        try:
+            side_px = await run_in_threadpool(self._puppets.start, page, path, checkpoint)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise RequestError(one_line_error(error, [path.parent])) from error
+        return JSONResponse({"side_px": side_px})
+
+    async def puppet_frame(self, request: Request) -> Response:
+        """Send the puppet at the position in the body."""
+        page, body = page_id(request), await json_object(request)
+        try:
+            jpeg = await run_in_threadpool(self._puppets.frame, page, body)
+        except NoPuppetError as error:
+            raise RequestError(str(error), 404) from error
+        except ValueError as error:
+            raise RequestError(one_line_error(error, [])) from error
+        return Response(jpeg, media_type="image/jpeg", headers=HEADERS)
+
     async def create_video(self, request: Request) -> Response:
         """Start a job. Its uploads are removed when it ends, or at once if it cannot start."""
-        page, body = _page_id(request), await _json_object(request)
-        uploads = _upload_ids(body)
+        page, body = page_id(request), await json_object(request)
+        uploads = upload_ids_by_role(body)
         try:
             paths = self._uploads.use(page, set(uploads.values()))
         except FileNotFoundError as error:
@@ -199,7 +222,7 @@ class AppHandlers:
     async def cancel_job(self, request: Request) -> Response:
         """Cancel a job of the page."""
         try:
-            self.worker.cancel(request.path_params["name"], _page_id(request))
+            self.worker.cancel(request.path_params["name"], page_id(request))
         except KeyError:
             return _error("no such video", 404)
         except ForeignJobError as error:
@@ -267,6 +290,8 @@ def build_app(settings: AppSettings) -> Starlette:
         ("GET", "/files/{file}/crop", handlers.crop),
         ("GET", "/examples/{name}", handlers.example_file),
         ("DELETE", "/pages/{page}", handlers.remove_page),
+        ("POST", "/puppet", handlers.start_puppet),
+        ("POST", "/puppet/frame", handlers.puppet_frame),
         ("POST", "/videos", handlers.create_video),
         ("GET", "/videos/{name}", handlers.job_status),
         ("DELETE", "/videos/{name}", handlers.cancel_job),
@@ -293,44 +318,6 @@ async def _remove_expired_uploads(uploads: UploadStore) -> None:
     while True:
         await asyncio.sleep(min(LONGEST_SWEEP_SECONDS, uploads.limits.expiry_seconds))
         await run_in_threadpool(uploads.remove_expired)
-
-
-async def _json_object(request: Request) -> dict[str, Any]:
-    """The body of a request. Raises RequestError."""
-    body = b""
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > LARGEST_REQUEST_BYTES:
-                raise RequestError(f"request must have <= {LARGEST_REQUEST_BYTES} bytes", 413)
-    except ClientDisconnect as error:
-        raise RequestError("the request was interrupted") from error
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"invalid request: {error}") from error
-    if not isinstance(value, dict):
-        raise RequestError(f"invalid request: must be an object, got {type(value).__name__}")
-    return value
-
-
-def _upload_ids(body: Mapping[str, Any]) -> dict[str, str]:
-    """Upload ids by role. Raises RequestError."""
-    files = body.get("files")
-    if not isinstance(files, dict):
-        raise RequestError(f"invalid request: files must be an object, got {type(files).__name__}")
-    uploads = {role: str(upload_id) for role, upload_id in files.items() if role in ROLES}
-    if invalid := [name for name in dict.fromkeys(uploads.values()) if UPLOAD_ID.fullmatch(name) is None]:
-        raise RequestError(f"invalid request: upload ids must be 32 hex digits, got {invalid}")
-    return uploads
-
-
-def _page_id(request: Request) -> str:
-    """The id of the page. Raises RequestError."""
-    page = request.headers.get(PAGE_HEADER, "")
-    if PAGE_ID.fullmatch(page) is None:
-        raise RequestError(f"header {PAGE_HEADER} must be a UUID, got {page!r}")
-    return page
 
 
 def _upload_error(name: str, error: Exception) -> RequestError:

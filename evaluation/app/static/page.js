@@ -217,6 +217,8 @@ async function uploadFiles() {
     if (file === null) continue;
     showProgress(`uploading ${file.name}`, null, null);
     files[role] = await upload(file);
+    // The job takes the file: its crop must be cut before. What has no face, the job says itself.
+    if (role !== "lip") await cropOf(file).catch(() => {});
   }
   return files;
 }
@@ -244,6 +246,7 @@ function showResult(name, report) {
   setVisible("side-by-side", report.grid !== null);
   if (report.grid !== null) byId("grid-video").src = `/videos/${name}/grid.mp4`;
   setVisible("result", true);
+  byId("video").scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
 async function waitForJob(name) {

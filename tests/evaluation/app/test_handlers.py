@@ -1,6 +1,7 @@
 """Request handlers of `pdfgc app`, with a fake renderer."""
 
 import io
+import json
 import re
 import tempfile
 import time
@@ -16,12 +17,13 @@ from evaluation.animation import animate, checkpoint_abilities
 from evaluation.animation.checkpoint_abilities import list_checkpoints
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest, Strengths
 from evaluation.app import examples
-from evaluation.app.handlers import ROLES, STATIC_FOLDER, AppSettings, free_output_path
+from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
+from evaluation.app.parsing import ROLES
 from evaluation.app.server import bind
 from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
 from evaluation.app.worker import UNEXPECTED_ERROR
 from storage.root import open_root
-from tests.factories.evaluation.app_server import AppClient, serve_app
+from tests.factories.evaluation.app_server import AppClient, HttpResponse, serve_app
 from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run, write_released_tiny
 from tests.factories.preprocessing.videos import face_pictures
 from tests.factories.training.stages import TOY_SIDE_PX
@@ -223,7 +225,12 @@ def test_requests_of_other_origins_are_refused(app: AppClient, uploads: Path) ->
 
 
 def test_page_loads_nothing_from_other_hosts(app: AppClient) -> None:
-    for path, file in (("/", "page.html"), ("/page.css", "page.css"), ("/page.js", "page.js")):
+    for path, file in (
+        ("/", "page.html"),
+        ("/page.css", "page.css"),
+        ("/page.js", "page.js"),
+        ("/puppet.js", "puppet.js"),
+    ):
         response = app.request("GET", path)
         assert response.body == (STATIC_FOLDER / file).read_bytes()
         assert response.headers["content-security-policy"].startswith("default-src 'self';")
@@ -286,6 +293,30 @@ def test_examples_are_rendered_when_asked_for(
     assert app.request("GET", "/examples/corpus").status == 404
     (folder,) = uploads.glob("pdfgc-examples-*")
     assert (folder / "corpus").is_dir()
+
+
+def test_puppet_renders_the_latest_portrait_of_its_page(app: AppClient) -> None:
+    (face,) = face_pictures(1)
+    buffer = io.BytesIO()
+    Image.fromarray(face).save(buffer, "PNG")
+    started = post(app, "/puppet", file=app.upload("face.png", buffer.getvalue()), checkpoint="starter")
+    assert (started.status, started.json) == (200, {"side_px": 96})
+    pictures = [post(app, "/puppet/frame", yaw=yaw) for yaw in (0, 20, 0)]
+    assert Image.open(io.BytesIO(pictures[0].body)).size == (96, 96)
+    assert pictures[0].body == pictures[2].body != pictures[1].body
+    assert post(app, "/puppet/frame", yaw=90).json["error"] == "yaw must be <= 40, got 90"
+    assert post(AppClient(app.address), "/puppet/frame", yaw=0).status == 404
+
+
+def test_puppet_needs_a_portrait_and_a_checkpoint(app: AppClient) -> None:
+    assert post(app, "/puppet/frame").status == 404
+    assert post(app, "/puppet", file="0" * 32, checkpoint="starter").status == 404
+    nobody = post(app, "/puppet", file=app.upload("face.png"), checkpoint="nobody")
+    assert nobody.json["error"] == "'nobody' is no checkpoint that can move a portrait"
+
+
+def post(app: AppClient, path: str, **body: object) -> HttpResponse:
+    return app.request("POST", path, json.dumps(body).encode(), content_type="application/json")
 
 
 def test_checkpoint_says_its_resolution(app: AppClient) -> None:

@@ -130,3 +130,28 @@ def test_example_runs_with_one_click_on_a_phone(tmp_path: Path, browser: Browser
         expect(page.get_by_role("alert")).to_be_hidden()
         assert errors == []
         page.close()
+
+
+def test_portrait_moves_as_the_pads_are_dragged(tmp_path: Path, app: AppClient, browser: Browser) -> None:
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(app.address)
+    page.get_by_label("Checkpoint").select_option("starter")
+    page.locator("#file-appearance").set_input_files(tmp_path / "face.png")
+    page.get_by_role("button", name="Move the portrait live").click()
+    expect(page.locator("#puppet-rate")).to_contain_text("96 px: drag on the pads", timeout=RENDER_TIMEOUT_MS)
+    before = page.locator("#puppet").evaluate("(canvas) => canvas.toDataURL()")
+    page.locator("#head-pad").scroll_into_view_if_needed()
+    box = page.locator("#head-pad").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for step in range(30):
+        page.mouse.move(box["x"] + box["width"] * (0.5 + step / 60), box["y"] + box["height"] / 2)
+    page.mouse.up()
+    expect(page.locator("#puppet-rate")).to_contain_text("frames in the last second")
+    assert page.locator("#puppet").evaluate("(canvas) => canvas.toDataURL()") != before
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert errors == []
+    page.close()
