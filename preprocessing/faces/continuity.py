@@ -52,7 +52,7 @@ class ContinuitySettings(Settings):
         description="A cut's difference is at least this many times that of each of the three frames before",
     )
     maximum_dissolve_residual: float = Field(
-        default=0.3,
+        default=0.28,
         ge=0.0,
         le=1.0,
         description="A dissolve's frames are a mixture of both ends but for this share; motion leaves more",
@@ -134,13 +134,17 @@ def is_mixture(
         return False
     change = (last - first).ravel()
     power = float(change @ change)
-    weight = -0.05
-    for thumbnail in thumbnails[4:-1:4]:
+    rising = -0.05
+    for number, thumbnail in enumerate(thumbnails[1:-1], start=1):
         moved = (thumbnail - first).ravel()
-        before, weight = weight, float(moved @ change) / power
+        weight = float(moved @ change) / power
         residual = moved - weight * change
-        if not before < weight < 1.05 or float(residual @ residual) > maximum_residual**2 * power:
+        if float(residual @ residual) > maximum_residual**2 * power:
             return False
+        if number % 4 == 0:  # from one frame to the next, noise may be more than the mixture
+            if not rising < weight < 1.05:
+                return False
+            rising = weight
     return True
 
 
