@@ -2,13 +2,16 @@
 
 Dagster builds launchpad forms from its own `Config` classes only, which take no tuples, paths or optional
 enumerations. These functions copy the fields of a settings class, with defaults and descriptions, to such a
-class. Bounds are not copied: `to_settings` builds the settings, which check them.
+class. Bounds are not copied: `to_settings` builds the settings, which check them. An angle, `NAME_rad` in the
+settings, is `NAME_degrees` in a form made with `degrees`.
 """
 
+import math
+from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Final, Generic, TypeVar, get_args, get_origin
 
 from dagster import Config, ConfigurableResource
 from pydantic import Field, create_model
@@ -19,11 +22,16 @@ from storage.settings import Settings, bounds_text, choices, nested_class, witho
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
+RADIANS: Final = "_rad"
+DEGREES: Final = "_degrees"
+DEGREE_DIGITS: Final = 9  # after the point: 4 degrees are read back as the same radians
+
 
 class SettingsConfig(Config, Generic[SettingsT]):
     """Config of an op or asset with the fields of a settings class."""
 
     settings_class: ClassVar[type[Any]]
+    angles_rad: ClassVar[Mapping[str, float]]  # asked for in degrees: name in the settings -> default
 
     def to_settings(self) -> SettingsT:
         """The settings that the form holds.
@@ -38,6 +46,7 @@ class SettingsResource(ConfigurableResource[Any], Generic[SettingsT]):
     """Resource with the fields of a settings class."""
 
     settings_class: ClassVar[type[Any]]
+    angles_rad: ClassVar[Mapping[str, float]]  # asked for in degrees: name in the settings -> default
 
     def to_settings(self) -> SettingsT:
         """The settings that the form holds.
@@ -54,10 +63,34 @@ def config_class(kind: type[SettingsT], left_out: tuple[str, ...] = ()) -> type[
 
 
 def resource_class(
-    kind: type[SettingsT], left_out: tuple[str, ...] = ()
+    kind: type[SettingsT], left_out: tuple[str, ...] = (), *, degrees: bool = False
 ) -> type[SettingsResource[SettingsT]]:
-    """A `SettingsResource` with the fields of `kind`; fields `left_out` keep their defaults."""
-    return _form(kind, SettingsResource, _deployed(kind), left_out)
+    """A `SettingsResource` with the fields of `kind`; fields `left_out` keep their defaults.
+
+    With `degrees` angles are asked for in degrees.
+    """
+    return _form(kind, SettingsResource, _deployed(kind), left_out, degrees=degrees)
+
+
+def in_degrees(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values of settings as a form made with `degrees` takes them."""
+    form: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            form[name] = in_degrees(value)
+        elif name.endswith(RADIANS):
+            form[_degrees_name(name)] = _degrees(value)
+        else:
+            form[name] = value
+    return form
+
+
+def _degrees_name(name: str) -> str:
+    return name.removesuffix(RADIANS) + DEGREES
+
+
+def _degrees(angle_rad: float) -> float:
+    return round(math.degrees(angle_rad), DEGREE_DIGITS)
 
 
 def _deployed(kind: type[Settings]) -> Settings | None:
@@ -65,24 +98,36 @@ def _deployed(kind: type[Settings]) -> Settings | None:
 
 
 def _form(
-    kind: type[Settings], base: type[Any], defaults: Settings | None, left_out: tuple[str, ...] = ()
+    kind: type[Settings],
+    base: type[Any],
+    defaults: Settings | None,
+    left_out: tuple[str, ...] = (),
+    *,
+    degrees: bool = False,
 ) -> Any:
     fields: dict[str, Any] = {}
+    angles: dict[str, float] = {}
     for name, info in kind.model_fields.items():
         if name not in left_out:
             default = _default(info) if defaults is None else getattr(defaults, name)
-            form_type = _form_type(f"{kind.__name__}_{name}", info, default)
+            if degrees and name.endswith(RADIANS):
+                angles[name] = default
+                field = Field(default=_degrees(default), description=_degrees_description(info))
+                fields[_degrees_name(name)] = (float, field)
+                continue
+            form_type = _form_type(f"{kind.__name__}_{name}", info, default, degrees=degrees)
             field = Field(default=_form_default(form_type, default), description=_description(info))
             fields[name] = (form_type, field)
     form = create_model(f"{kind.__name__}Form", __base__=base, __doc__=kind.__doc__, **fields)
     form.settings_class = kind
+    form.angles_rad = angles
     return form
 
 
-def _form_type(name: str, info: FieldInfo, default: Any) -> Any:
+def _form_type(name: str, info: FieldInfo, default: Any, *, degrees: bool) -> Any:
     hint, inner = info.annotation, without_none(info.annotation)
     if nested := nested_class(info):
-        return _form(nested, SettingsConfig, default)
+        return _form(nested, SettingsConfig, default, degrees=degrees)
     if inner is Path:
         return str  # empty for none: the launchpad leaves out a None
     if get_origin(hint) is tuple:
@@ -121,8 +166,24 @@ def _description(info: FieldInfo) -> str | None:
     return f"{info.description} ({bounds})" if info.description and bounds else info.description
 
 
-def _values(form: Config, kind: type[Settings]) -> dict[str, Any]:
+def _degrees_description(info: FieldInfo) -> str:
+    """The description of an angle, with its bounds in degrees."""
+    bounds = {
+        name: math.degrees(getattr(bound, name))
+        for bound in info.metadata
+        for name in ("ge", "le")
+        if getattr(bound, name, None) is not None
+    }
+    text = f"{bounds.get('ge', 0.0):.4g} to {bounds['le']:.4g} degrees" if "le" in bounds else "degrees"
+    return f"{info.description} ({text})"
+
+
+def _values(form: Any, kind: type[Settings]) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    for name, default in form.angles_rad.items():
+        shown = getattr(form, _degrees_name(name))
+        # An angle that was left as it was is the same to the last bit, so that nothing is stale.
+        values[name] = default if shown == _degrees(default) else math.radians(shown)
     for name in kind.model_fields.keys() & type(form).model_fields.keys():
         value, hint = getattr(form, name), kind.model_fields[name].annotation
         if isinstance(value, SettingsConfig):

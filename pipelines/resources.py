@@ -70,8 +70,8 @@ class SourcesResource(resource_class(SourceSettings)):
         return [source_path(entry) for entry in named if entry]
 
 
-class PreprocessingResource(resource_class(PreprocessingSettings)):
-    """Settings of every batch step. Each is part of the fingerprint of its own step only."""
+class PreprocessingResource(resource_class(PreprocessingSettings, degrees=True)):
+    """Settings of every batch step; each is part of the fingerprint of its own step only."""
 
 
 class DatasetResource(resource_class(DatasetSettings)):

@@ -8,6 +8,7 @@ from typing import Final
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
+from pipelines.forms import in_degrees
 from preprocessing.orchestration.chosen_settings import Changes, as_form
 
 PREPROCESS: Final = "preprocess"
@@ -75,7 +76,11 @@ def next_requests(
 
 
 def _request(work: BatchWork) -> RunRequest:
-    config = {"resources": {"preprocessing": {"config": as_form(work.changes)}}} if work.changes else {}
+    config = (
+        {"resources": {"preprocessing": {"config": in_degrees(as_form(work.changes))}}}
+        if work.changes
+        else {}
+    )
     return RunRequest(
         run_config=config,
         run_key=work.run_key,

@@ -37,6 +37,7 @@ from preprocessing.orchestration.steps import (
     step_settings,
 )
 from preprocessing.sources.stored_catalog import load_batch
+from storage.printable import display_text
 
 
 def _step_asset(name: str) -> AssetsDefinition:
@@ -62,10 +63,11 @@ def _step_asset(name: str) -> AssetsDefinition:
             deployed_settings = deployed(PreprocessingSettings)
             changes = changes_between(deployed_settings, preprocessing.to_settings())
             settings = read_chosen(root).of(key, deployed_settings, changes)
+            batch = load_batch(root, key)
             published = run_step(
                 root,
                 name,
-                load_batch(root, key),
+                batch,
                 settings,
                 force=workspace.force,
                 retry=workspace.retry,
@@ -77,7 +79,10 @@ def _step_asset(name: str) -> AssetsDefinition:
         builds = BatchBuilds(root, key, settings)
         return AssetResult(
             metadata=step_pictures(builds, name)
-            | {"gallery": gallery_link("anchors" if name == "eye_anchors" else "clips", batch=key)}
+            | {
+                "gallery": gallery_link("anchors" if name == "eye_anchors" else "clips", batch=key),
+                "batch": display_text(batch.title),
+            }
             | published_metadata(published, refusals_of_build(root, published))
             | settings_metadata(changes_between(deployed_settings, settings)),
             check_results=run_checks(STEP_CHECKS.get(name, ()), builds),

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from upath import UPath
 
 from pipelines.deployed_settings import deployed
+from pipelines.forms import in_degrees
 from pipelines.web.gallery_runs import runs_below
 from pipelines.web.locations import GALLERY
 from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
@@ -31,7 +32,7 @@ from preprocessing.faces.landmark_groups import (
 )
 from preprocessing.gallery.index import LABELS, GalleryIndex, ScoredTable
 from preprocessing.gallery.parts import anchor_jpeg, clip_facts, frame_jpeg, sound_wav
-from preprocessing.gallery.selection import Filter, counts_of, select
+from preprocessing.gallery.selection import Filter, batch_titles, counts_of, select
 from preprocessing.gallery.thresholds import histograms, outcome
 from preprocessing.orchestration.chosen_settings import apply_changes, as_form, changes_between, read_chosen
 from preprocessing.orchestration.steps import PreprocessingSettings
@@ -90,6 +91,7 @@ class Gallery:
                 "hours": float(clips.seconds[accepted].sum()) / 3600.0,
                 "anchors": int(anchors.accepted.sum()),
                 "counts": {"clips": counts_of(clips), "anchors": counts_of(anchors)},
+                "batches": batch_titles(clips),
                 "labels": [{"name": one.name, "title": one.title, "unit": one.unit} for one in LABELS],
                 "bounds": {"clips": _bounds(clips), "anchors": _bounds(anchors)},
                 "drawing": drawing_constants(),
@@ -138,12 +140,12 @@ class Gallery:
         query = request.query_params
         moved = {name: float(value) for name, value in query.items() if name != "focus"}
         result = outcome(table, moved, query.get("focus", ""))
-        scale = {bound.setting: bound.scale for bound in table.bounds}
-        changes = {f"{section}.{name}": _stored(value / scale[name]) for name, value in moved.items()}
+        units = {bound.setting: bound.unit for bound in table.bounds}
+        changes = {f"{section}.{name}": _stored(value, units[name]) for name, value in moved.items()}
         chosen = read_chosen(self._index.root).adopted
         usual = apply_changes(deployed(PreprocessingSettings), {} if chosen is None else chosen.changes)
         changed = changes_between(usual, apply_changes(usual, changes))
-        return _json(asdict(result) | {"changes": changed, "form": as_form(changed)})
+        return _json(asdict(result) | {"changes": changed, "form": in_degrees(as_form(changed))})
 
     def _table(self, request: Request) -> ScoredTable:
         kind = request.path_params["kind"]
@@ -221,8 +223,10 @@ def _number(query: Mapping[str, str], name: str) -> float | None:
     return value
 
 
-def _stored(value: float) -> int | float:
-    """A threshold as settings hold it: whole numbers without a point, as those of frames are."""
+def _stored(value: float, unit: str) -> int | float:
+    """A threshold as settings hold it: radians, and whole numbers without a point, as those of frames are."""
+    if unit == "degrees":
+        return math.radians(value)
     return int(value) if value.is_integer() else value
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from preprocessing.gallery.index import LABEL_NAMED, Bools, GalleryIndex, ScoredTable
 from preprocessing.gallery.tables import compute
+from preprocessing.orchestration.step import people_text
 
 STATES: Final = ("accepted", "refused", "all")
 ROWS_AT_MOST: Final = 200  # of a slice
@@ -98,6 +99,15 @@ def counts_of(table: ScoredTable) -> dict[str, Mapping[str, int]]:
         counter.pop("", None)
         counts[name] = dict(counter.most_common(NAMES_LISTED))
     return counts
+
+
+def batch_titles(table: ScoredTable) -> dict[str, str]:
+    """Batch -> who is in it, by the first name."""
+    if not len(table):
+        return {}
+    wanted = [("identity", "min"), ("identity", "count_distinct")]
+    rows = table.columns.group_by("batch").aggregate(wanted).to_pylist()
+    return {row["batch"]: people_text(row["identity_min"], row["identity_count_distinct"]) for row in rows}
 
 
 def _mask(index: GalleryIndex, table: ScoredTable, wanted: Filter) -> Bools:

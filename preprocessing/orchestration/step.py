@@ -29,12 +29,24 @@ class SourceVideo:
     picture_px: tuple[int, int] = (0, 0)  # displayed width and height
 
 
+def people_text(first: str, count: int) -> str:
+    """The first of some people, and how many others there are."""
+    others = count - 1
+    return first if not others else f"{first} and {others} other {'person' if others == 1 else 'people'}"
+
+
 @dataclass(frozen=True)
 class VideoBatch:
     """A fixed group of videos: one partition of the batch assets."""
 
     key: str
     videos: tuple[SourceVideo, ...]
+
+    @property
+    def title(self) -> str:
+        """Who is in it, for people: ``ann and 3 other people, 12 videos``."""
+        people, count = sorted({video.identity for video in self.videos}), len(self.videos)
+        return f"{people_text(people[0], len(people)) if people else 'nobody'}, {count} videos"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Dagster config and resource classes made from settings classes."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -7,11 +8,11 @@ import pytest
 from dagster import DagsterInvalidConfigError, Definitions, asset, define_asset_job
 from pydantic import Field, model_validator
 
-from pipelines.forms import config_class, resource_class
+from pipelines.forms import config_class, in_degrees, resource_class
 from pipelines.resources import PreprocessingResource, SourcesResource, TrainingResource
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.stored_catalog import SourceSettings
-from storage.settings import Settings
+from storage.settings import Settings, SettingsError
 from training.jobs.config import TrainingConfig
 
 
@@ -55,6 +56,29 @@ def test_empty_form_holds_the_defaults() -> None:
 def test_form_values_reach_the_settings() -> None:
     values = {"mode": "fast", "inner": {"size": 5}, "names": ["b", "c"]}
     assert outer(values) == Outer(mode="fast", inner=Inner(size=5), names=("b", "c"))
+
+
+def test_angles_are_asked_for_in_degrees() -> None:
+    form = PreprocessingResource.model_fields["clips"].get_default(call_default_factory=True)
+    assert form.maximum_head_angle_degrees == 60.0
+    field = type(form).model_fields["maximum_head_angle_degrees"]
+    assert str(field.description).endswith("(0 to 180 degrees)")
+    settings = PreprocessingResource.model_validate(
+        {"clips": {"maximum_head_angle_degrees": 45.0}}
+    ).to_settings()
+    assert settings.clips.maximum_head_angle_rad == math.radians(45.0)
+    # What a plan keeps in radians comes back through the form of its runs to the last bit.
+    changes = {"clips": {"maximum_head_angle_rad": math.radians(45.0), "minimum_sharpness": 9.0}}
+    assert in_degrees(changes) == {"clips": {"maximum_head_angle_degrees": 45.0, "minimum_sharpness": 9.0}}
+    with pytest.raises(SettingsError, match=r"clips.maximum_head_angle_rad must be <= 3.14"):
+        PreprocessingResource.model_validate({"clips": {"maximum_head_angle_degrees": 200.0}}).to_settings()
+
+
+@pytest.mark.parametrize("angle_rad", [1.0, 0.1, math.pi / 7])
+def test_angles_left_as_they_are_keep_every_bit(monkeypatch: pytest.MonkeyPatch, angle_rad: float) -> None:
+    monkeypatch.setenv("PDFGC__PREPROCESSING__CLIPS__MAXIMUM_HEAD_ANGLE_RAD", repr(angle_rad))
+    form = resource_class(PreprocessingSettings, degrees=True)
+    assert form().to_settings().clips.maximum_head_angle_rad == angle_rad
 
 
 def test_form_shows_description_bounds_and_choices() -> None:

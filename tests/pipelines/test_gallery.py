@@ -1,6 +1,7 @@
 """The gallery's pages and API behind the guard: what is served, and that nothing else is."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,7 @@ def test_thresholds_become_settings_of_a_run(app: ASGIApp) -> None:
     assert moved["form"] == {"clips": {"maximum_standing_frames": 9, "minimum_sharpness": 12}}
     angle = get(app, "thresholds/anchors?maximum_gaze_error_rad=4")
     assert angle["changes"] == {"eye_anchors.maximum_gaze_error_rad": pytest.approx(0.0698132)}
+    assert angle["form"] == {"eye_anchors": {"maximum_gaze_error_degrees": 4.0}}
     assert get(app, "thresholds/clips?minimum_sharpness=8")["form"] == {}  # as it is
     refused = send_request(app, "GET", "/gallery/api/thresholds/clips?maximum_brightness=300")
     assert refused.status == 400
@@ -111,3 +113,12 @@ def test_gallery_only_reads_and_only_for_own_pages(app: ASGIApp) -> None:
         assert send_request(app, "GET", path, {"host": "evil.example"}).status == 403
         foreign = LOCAL | {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}
         assert send_request(app, "GET", path, foreign).status == 403
+
+
+def test_requests_write_nothing(tmp_path: Path) -> None:
+    publish_gallery_root(UPath(tmp_path))
+    app = guarded(Starlette(), OperationsSettings(), UPath(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for path in ("overview", "clips?label=yaw&low=0", "thresholds/clips?minimum_sharpness=1", "anchors"):
+        get(app, path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

@@ -74,7 +74,7 @@ const counted = (counts) => Object.entries(counts).map(([name, count]) => [name,
 function filterForm(name, query, kind) {
   const counts = overview.counts[kind];
   const people = h("datalist", { id: "people" }, Object.keys(counts.identity).map((value) => h("option", { value })));
-  const batches = Object.keys(counts.batch).map((batch) => [batch, `${batch} (${number(counts.batch[batch])})`]);
+  const batches = Object.keys(counts.batch).map((batch) => [batch, `${overview.batches[batch] || batch} (${number(counts.batch[batch])}, ${batch})`]);
   const scores = [...new Map(overview.bounds[kind].map((bound) => [bound.score, bound.title.toLowerCase()]))];
   const orders = scores.flatMap(([score, title]) => [[score, `${title}, smallest first`], [`-${score}`, `${title}, largest first`]]);
   const fields = [

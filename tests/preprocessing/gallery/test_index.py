@@ -9,9 +9,10 @@ from upath import UPath
 
 from preprocessing.gallery.index import LABEL_NAMED, GalleryIndex
 from preprocessing.gallery.parts import anchor_jpeg, clip_facts, frame_jpeg, sound_wav
-from preprocessing.gallery.selection import Filter, counts_of, select
+from preprocessing.gallery.selection import Filter, batch_titles, counts_of, select
 from preprocessing.gallery.thresholds import histograms, outcome
 from preprocessing.media.jpeg import decode_jpeg
+from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.schema import SAMPLES_PER_FRAME
 from tests.factories.preprocessing.gallery_root import (
     BATCH,
@@ -134,6 +135,12 @@ def test_anchors_are_kept_or_made_again(index: GalleryIndex) -> None:
     for place in (0, 3):  # a clip without a pair, and none
         with pytest.raises(KeyError):
             anchor_jpeg(index, BATCH, place)
+
+
+def test_batches_are_named_by_who_is_in_them(index: GalleryIndex) -> None:
+    assert batch_titles(index.clips()) == {BATCH: "ann and 1 other person"}
+    videos = tuple(SourceVideo(f"{n}", Path("/v"), "v", name) for n, name in enumerate(["bob", "ann", "cy"]))
+    assert VideoBatch(BATCH, videos).title == "ann and 2 other people, 3 videos"
 
 
 def test_index_sees_a_new_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
