@@ -3,7 +3,7 @@
 Nothing is run. The defaults are the figures of docs/measured.md; give your own as options, measured by
 `benchmarks.preprocessing.preprocess` (--frame-ms) and read from a manifest of `shards` (--frame-bytes).
 
-    python -m benchmarks.orchestration.projection [--frame-ms 7.5] [--cores 32] [--core-hour 0.04]
+    python -m benchmarks.orchestration.projection [--frame-ms 4.83] [--cores 32] [--core-hour 0.04]
 """
 
 import sys
@@ -80,7 +80,7 @@ def projection(corpus: Corpus, costs: Costs) -> dict[str, str]:
 
 
 @click.command(help=__doc__, context_settings={"show_default": True})
-@click.option("--frame-ms", default=7.5, help="CPU milliseconds of a frame from video to shard")
+@click.option("--frame-ms", default=4.83, help="CPU milliseconds of a frame from video to shard")
 @click.option("--frame-bytes", default=22_500, help="Bytes of a frame in a shard, with its labels and sound")
 @click.option("--cores", default=32, help="Cores of a machine")
 @click.option("--core-hour", default=0.04, help="Price of a core hour")
