@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,16 +20,23 @@ from preprocessing.anchors.eye_anchors import ANCHORS_TABLE
 from preprocessing.audio.lip_sync_filter import VERDICTS_TABLE
 from preprocessing.clips.bounds import BOUND_OF_REASON
 from preprocessing.clips.store import CLIPS_TABLE
+from preprocessing.labellers.failed_clips import FAILED_TABLE
 from preprocessing.labels.lip_sync import SCORES_TABLE
 from preprocessing.schema import FRAMES_PER_SECOND
-from preprocessing.sources.catalog import ACCEPTED
+from preprocessing.sources.catalog import ACCEPTED, FAILED
 from preprocessing.sources.stored_catalog import batch_keys, load_catalog
 from storage.objects import is_local, local_path, read_bytes
 from storage.publishing import Published, current
 
 ROWS_AT_ONCE: Final = 16_384
 SOURCE_VIDEOS: Final = "source_videos"
-OF_OTHER_FACES: Final = ("not_the_main_face", "not_the_listed_face")  # their score is the size of the face
+UNITS: Final[Mapping[str, str]] = {
+    "not_the_main_face": "px",  # size of the face
+    "not_the_listed_face": "px",
+    "not_the_speaker": "correlation",
+    "speaker_unsure": "correlation",
+}
+"""Of the scores of reasons without a bound that can be moved; of others it is their number of frames."""
 _PLACE_IN_KEY: Final = re.compile(r"([0-9a-f]+)-t\d+-f(\d+)")
 
 
@@ -136,12 +143,11 @@ def _of_face_tracks(published: Published, files: Mapping[str, str]) -> Iterator[
 
 def _of_clips(published: Published, _: Mapping[str, str]) -> Iterator[Refusal]:
     names = ("key", "relative_path", "first_frame", "accepted", "reason", "score", "threshold")
+    details = dict(_failures(published))
     for row in _rows(published, CLIPS_TABLE, names, ~pc.field("accepted")):
         bound = BOUND_OF_REASON.get(row["reason"])
-        if bound is not None:
-            unit, scale = bound.unit, bound.scale
-        else:
-            unit, scale = "px" if row["reason"] in OF_OTHER_FACES else "frames", 1.0
+        unit = UNITS.get(row["reason"], "frames") if bound is None else bound.unit
+        scale = 1.0 if bound is None else bound.scale
         yield Refusal(
             "clips",
             published.manifest.partition,
@@ -150,12 +156,27 @@ def _of_clips(published: Published, _: Mapping[str, str]) -> Iterator[Refusal]:
             row["reason"],
             _scaled(row["score"], scale),
             _scaled(row["threshold"], scale),
-            unit,
-            key=row["key"],
+            "" if row["score"] is None else unit,
+            details.get(row["key"], ""),
+            row["key"],
         )
 
 
+def _of_labels(published: Published, files: Mapping[str, str]) -> Iterator[Refusal]:
+    """Clips that a label step failed on."""
+    for key, detail in _failures(published):
+        yield replace(_of_key(published, key, files, FAILED), detail=detail)
+
+
+def _failures(published: Published) -> Iterator[tuple[str, str]]:
+    """Key and exception of the clips that a step failed on."""
+    if FAILED_TABLE in published.manifest.files:
+        for row in _rows(published, FAILED_TABLE, ("key", "detail"), pc.field("key").is_valid()):
+            yield row["key"], row["detail"]
+
+
 def _of_lip_sync(published: Published, files: Mapping[str, str]) -> Iterator[Refusal]:
+    yield from _of_labels(published, files)
     for row in _rows(published, SCORES_TABLE, ("key", "confidence"), pc.field("confidence").is_null()):
         yield _of_key(published, row["key"], files, "not_scored")
 
@@ -193,6 +214,8 @@ _Reader = Callable[[Published, Mapping[str, str]], Iterator[Refusal]]
 _READERS: Final[Mapping[str, _Reader]] = {
     "face_tracks": _of_face_tracks,
     "clips": _of_clips,
+    "pose_labels": _of_labels,
+    "gaze_labels": _of_labels,
     "lip_sync_scores": _of_lip_sync,
     "eye_anchors": _of_anchors,
     "shards": _of_shards,

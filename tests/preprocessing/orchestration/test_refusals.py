@@ -14,6 +14,7 @@ from upath import UPath
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, EyeAnchorSettings
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.clips.store import CLIPS_SCHEMA
+from preprocessing.labellers.failed_clips import FAILED_SCHEMA, FAILED_TABLE
 from preprocessing.orchestration.refusals import Refusal, refusals, refusals_of_build
 from preprocessing.sources.catalog import CATALOG_SCHEMA
 from preprocessing.sources.stored_catalog import save_catalog
@@ -109,10 +110,17 @@ def test_refusals_are_selected_by_step_and_reason(root: UPath) -> None:
     assert [each.reason for each in refusals(root, ["clips"])] == ["turned_away", "not_the_main_face"]
     assert [each.step for each in refusals(root, reason="rest_of_face_moved")] == ["eye_anchors"]
     assert [each.step for each in refusals(root, batches=[BATCH], reason="no_sound")] == []
-    with pytest.raises(ValueError, match="no step pose; available: source_videos, face_tracks, clips"):
+    with pytest.raises(
+        ValueError, match="no step pose; available: source_videos, face_tracks, clips, pose_labels"
+    ):
         next(refusals(root, ["pose"]))
 
 
-def test_refusals_of_a_build_are_its_own(root: UPath) -> None:
-    published = publish(root, "pose_labels", {}, lambda folder: (folder / "x").write_text("x"))
+def test_refusals_of_a_label_step_are_its_failures(root: UPath) -> None:
+    published = publish(root, "gaze_labels", {}, lambda folder: (folder / "x").write_text("x"))
     assert [*refusals_of_build(root, published)] == []
+    failed = pa.Table.from_pylist([{"key": KEY, "detail": "ValueError: x"}], schema=FAILED_SCHEMA)
+    published = publish(root, "pose_labels", {}, lambda folder: pq.write_table(failed, folder / FAILED_TABLE))
+    (only,) = refusals_of_build(root, published)
+    assert (only.file, only.start_seconds, only.reason) == ("ann/a.mp4", 2.0, "failed")
+    assert (only.score, only.detail) == (None, "ValueError: x")
