@@ -212,8 +212,10 @@ class FigureBook:
         for cell in self._matrix(method):
             if cell.measure == measure and cell.own and cell.scored_correlation is not None:
                 return _Agreement(cell.scored_correlation, None if cell.still else cell.gain)
-        summary = self._summary(f"{measure}_correlation", ("cross", "self"), method)
-        gain = self._summary(f"{measure}_gain", ("cross", "self"), method)
+        # Beside cells of other controls, a mean over self videos would be read as theirs.
+        tasks = ("cross",) if self._matrix(MODEL) else ("cross", "self")
+        summary = self._summary(f"{measure}_correlation", tasks, method)
+        gain = self._summary(f"{measure}_gain", tasks, method)
         if summary is None or summary.mean is None:
             return _Agreement(None, None, _reason(summary))
         return _Agreement(summary.mean, None if gain is None else gain.mean)

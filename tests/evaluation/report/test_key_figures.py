@@ -70,6 +70,12 @@ def test_followed_figure_falls_back_to_the_mean_over_videos() -> None:
     assert named("head turns (yaw)", records).texts[MODEL] == ".85"
 
 
+def test_followed_figure_does_not_mix_self_videos_with_the_matrix() -> None:
+    records = metric_records("smile_correlation", {MODEL: [1.0, 1.0]}, direction="higher")
+    assert named("smile", records).texts[MODEL] == "1.00"
+    assert named("smile", records, [own_cell(0.9, 0.9)]).meaning == "not measured: no such videos"
+
+
 def test_unmeasured_figure_gives_its_reason() -> None:
     records = metric_records("smile_correlation", {MODEL: [None]}, because="no expression driver")
     figure = named("smile", records)
