@@ -12,6 +12,7 @@ from upath import UPath
 from pipelines.operations.settings import OperationsSettings
 from pipelines.web.gallery import PAGES
 from pipelines.webserver import guarded
+from storage.root import open_root
 from tests.factories.evaluation.asgi import LOCAL, send_request
 from tests.factories.preprocessing.gallery_root import BATCH, FIRST, REFUSED, publish_gallery_root
 
@@ -122,3 +123,15 @@ def test_requests_write_nothing(tmp_path: Path) -> None:
     for path in ("overview", "clips?label=yaw&low=0", "thresholds/clips?minimum_sharpness=1", "anchors"):
         get(app, path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_gallery_of_a_bucket_reads_by_range(bucket: str) -> None:
+    root = open_root(f"{bucket}/root")
+    publish_gallery_root(root)
+    app = guarded(Starlette(), OperationsSettings(), root)
+    assert get(app, "clips?state=accepted")["total"] == 2
+    where = get(app, f"clip/{BATCH}/{FIRST}")["bytes"]
+    part = send_request(app, "GET", f"/files/{where['location']}", LOCAL | {"range": "bytes=0-9"})
+    assert (part.status, part.body) == (206, FIRST.encode()[:10])
+    for path in (f"frame/{BATCH}/{REFUSED}", f"sound/{BATCH}/{REFUSED}", f"anchor/{BATCH}/2"):
+        assert send_request(app, "GET", f"/gallery/api/{path}").status == 200

@@ -80,7 +80,7 @@ class Explorer {
 
   showChanges(changes) {
     const lines = Object.entries(changes).map(([name, value]) => `${name}: ${number(value, 5)}`);
-    this.changes.textContent = lines.length ? `Settings of the run: ${lines.join(", ")}` : "No setting is changed.";
+    this.changes.textContent = lines.length ? `Settings of the run: ${lines.join(", ")}` : "No setting differs from those that count for all batches.";
   }
 
   showNear(result) {
