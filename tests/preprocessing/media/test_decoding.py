@@ -5,6 +5,7 @@ stamp of the picture at grid place k is from k/25 s, and how far each chirp is f
 shift common to both (the timeline's zero on the file's clock) is free, and has a test of its own.
 """
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ import av
 import ffmpeg
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame as SourceFrame
 from numpy.typing import NDArray
 
 from preprocessing.media.container import RefusedVideo
@@ -268,6 +270,20 @@ def test_decode_sound_equals_the_sound_of_open_video(tmp_path: Path) -> None:
     assert shared > 3 * 16_000
     np.testing.assert_array_equal(sound[:shared], both[:shared])
     assert not both[shared:].any()
+
+
+def test_pictures_are_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", Recipe())
+    gc.collect()
+    gc.disable()
+    try:
+        with open_video(tmp_path / "a.mp4", SETTINGS) as decoded:
+            pictures = sum(1 for _ in decoded)
+            kept = sum(isinstance(each, SourceFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert pictures > 50
+    assert 0 < kept < 8
 
 
 def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:
