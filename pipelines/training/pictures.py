@@ -10,7 +10,7 @@ from dagster import MetadataValue
 from training.engine.progress import HeldOutMetric, LossRecord
 
 COLUMNS: Final = 3
-PANEL_INCHES: Final = (2.6, 1.7)
+PANEL_INCHES: Final = (4.4, 2.8)
 DOTS_PER_INCH: Final = 80
 POINTS: Final = 400  # limits the size of the picture
 
@@ -37,8 +37,10 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
         axes.plot(
             [record.step for record in shown], values, linewidth=1, marker="." if len(shown) < 9 else ""
         )
-        axes.set_title(name, fontsize=8)
-        axes.tick_params(labelsize=6)
+        axes.set_title(name, fontsize=11)
+        axes.set_xlabel("step", fontsize=9)
+        axes.set_ylabel("mean since the last report", fontsize=9)
+        axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
     data = io.BytesIO()
     figure.savefig(data, format="png")

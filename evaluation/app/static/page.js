@@ -80,7 +80,7 @@ function setFile(role, file) {
   view.classList.toggle("sound", file !== null && file.type.startsWith("audio/"));
   const kind = file === null ? "" : file.type.split("/")[0];
   const tag = { image: "img", video: "video", audio: "audio" }[kind];
-  if (file !== null) view.append(tag ? preview(tag, file, view) : document.createTextNode(`no preview of ${file.name} in this browser`));
+  if (file !== null) view.append(tag ? preview(tag, file, view, role) : document.createTextNode(`no preview of ${file.name} in this browser`));
   showCrop(role, file);
 }
 
@@ -122,11 +122,14 @@ async function requestCrop(file) {
   throw new Error(body.error || `pdfgc app responded with status ${response.status}`);
 }
 
-function preview(tag, file, view) {
+function preview(tag, file, view, role) {
   const element = document.createElement(tag);
   element.src = URL.createObjectURL(file);
   element.addEventListener("error", () => {
-    if (view.firstElementChild === element) view.replaceChildren(`this browser does not show ${file.name}; the crop in use is below`);
+    if (view.firstElementChild === element) {
+      const rest = role === "lip" ? "its sound is used all the same" : "the crop in use is below";
+      view.replaceChildren(`this browser does not show ${file.name}; ${rest}`);
+    }
   });
   if (tag === "video") { element.muted = true; element.loop = true; element.autoplay = true; }
   if (tag === "audio") element.controls = true;
