@@ -66,18 +66,19 @@ class PartSplicer:
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is None:
             return
-        ticks_per_second = 1 / packet.time_base
-        seconds = float(stamp * packet.time_base)
-        shown = float((stamp if packet.pts is None else packet.pts) * packet.time_base)
+        # Quotients of whole numbers are rounded as fractions are, in a fifth of the time.
+        numerator, denominator = packet.time_base.numerator, packet.time_base.denominator
+        seconds = stamp * numerator / denominator
+        shown = (stamp if packet.pts is None else packet.pts) * numerator / denominator
         stream = packet.stream_index
         part = self._enter(stream, seconds, shown, BACK_SECONDS if packet.dts is not None else None)
         self._last[stream] = seconds
         part.latest_stamp = max(part.latest_stamp, seconds)
-        offset = round(part.offset * ticks_per_second)
-        if offset:
+        if part.offset:
+            offset = round(part.offset / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + offset
             packet.dts = None if packet.dts is None else packet.dts + offset
-        end = shown + float((packet.duration or 0) * packet.time_base + part.offset)
+        end = shown + float(part.offset) + (packet.duration or 0) * numerator / denominator
         self._end = max(self._end, end)
 
     def _enter(self, stream: int, seconds: float, shown: float, back: float | None) -> _Part:
