@@ -8,7 +8,7 @@ from upath import UPath
 
 from evaluation.metrics.control.matrix import FOLLOW
 from evaluation.records import COPY_PORTRAIT, MODEL, MetricRecord
-from evaluation.report.judges import PERCEPTION, find_judges
+from evaluation.report.judges import MEDIAPIPE, find_judges
 from evaluation.report.matrix import MatrixCell
 from evaluation.report.numbers import NO_VALUE
 from evaluation.report.page import DemoPage, Fact, render_demo
@@ -95,7 +95,8 @@ def test_judges_are_named(root: UPath) -> None:
     assert find_judges(root, "starter", [read]).independent == "face_landmarker:0123"
     publish_toy_run(Path(root.path), "default")
     trained = find_judges(root, "default", []).trained
-    assert trained == f"{PERCEPTION}, fixed random filters as VGG-19"
+    # The stage's settings are those of the default preset, whose pictures.face_reader is mediapipe.
+    assert trained == f"{MEDIAPIPE}, fixed random filters as VGG-19"
 
 
 def test_run_table_names_clips_of_trained_people(root: UPath) -> None:
