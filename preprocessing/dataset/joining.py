@@ -72,7 +72,7 @@ from storage.publishing import BuildReport, Published, Recipe, current, material
 from storage.root import local_copy, verified_copy
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"4+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
+CODE_VERSION: Final = f"5+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
 CARD_NAME: Final = "dataset_card.md"
 BUILT_IN: Final = "built in"
 """The labeller of samples that do not name one, where other samples do: the default face detector."""

@@ -29,8 +29,8 @@ NEAR_DUPLICATES_SCHEMA: Final = table_schema(
 )
 LANDMARKS_A_PASS: Final = 8_000_000  # about 200 MB
 MAXIMUM_OCCURRENCES: Final = 64  # of a hash; one that is more frequent tells nothing
-MINIMUM_LANDMARKS: Final = 5
-MINIMUM_SECONDS: Final = 0.8
+MINIMUM_LANDMARKS: Final = 6  # a word that one person says twice has up to 4
+MINIMUM_SECONDS: Final = 0.3  # from the first to the last: 2 s of a clip may hold little speech
 
 
 @dataclass(frozen=True)
