@@ -179,10 +179,12 @@ def report(
     """Print the shares of composites and of clips."""
     rows: list[list[Any]] = []
     results: dict[str, Any] = {}
-    for name, kept in [
-        ("all", made),
-        *((f"{n} frames", [c for c in made if c.frames == n]) for n in LENGTHS),
-    ]:
+    tracked = [each for each, outcome in zip(made, outcomes, strict=True) if outcome]
+    click.echo(f"{len(made) - len(tracked)} of {len(made)} composites without two faces that are tracked")
+    by_length = {
+        f"{frames} frames": [each for each in tracked if each.frames == frames] for frames in LENGTHS
+    }
+    for name, kept in {"all": tracked, **by_length}.items():
         judged = [outcome for composite, outcome in zip(made, outcomes, strict=True) if composite in kept]
         spoken = [{is_right for is_right, each in outcome if each.verdict == "speaks"} for outcome in judged]
         right = sum(found == {True} for found in spoken)
