@@ -19,7 +19,7 @@ STORE_BYTES: Final = 80_000_000
 
 @dataclass(frozen=True)
 class RayCluster:
-    """A head without cores and nodes with two each; `nodes` are the processes of their raylets."""
+    """A head without cores; `nodes` are the processes of the other nodes' raylets."""
 
     address: str
     nodes: tuple[psutil.Process, ...]
@@ -29,23 +29,38 @@ class RayCluster:
         """For programs that connect to it."""
         return {"RAY_ADDRESS": self.address}
 
+    def kill_node(self, number: int) -> None:
+        """Kill everything that runs on a node, as a power cut does."""
+        node = self.nodes[number]
+        for process in [node, *node.children(recursive=True)]:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+
 
 @contextmanager
-def ray_cluster(nodes: int) -> Generator[RayCluster]:
-    """Start a cluster that listens on the loopback interface; end all its processes afterwards."""
+def ray_cluster(nodes: int, cpus: int = 2, jobs_port: int | None = None) -> Generator[RayCluster]:
+    """Start a cluster that listens on the loopback interface; end all its processes afterwards.
+
+    Args:
+        nodes: beside the head.
+        cpus: of each.
+        jobs_port: where jobs are submitted; None: nowhere.
+    """
     before = set(psutil.pids())
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
+    jobs = "--include-dashboard=false" if jobs_port is None else f"--dashboard-port={jobs_port}"
     # Ray's sockets have paths of up to 107 characters, which pytest's folders exceed.
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         try:
-            port = f"--port={address.rpartition(':')[2]}"
-            _start(["--head", port, "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}"])
+            _start(["--head", f"--port={port}", "--num-cpus=0", jobs, f"--temp-dir={folder}"])
             raylets: list[psutil.Process] = []
             for _ in range(nodes):
                 known = {raylet.pid for raylet in _raylets(before)}
-                _start([f"--address={address}", "--num-cpus=2"])
+                _start([f"--address=127.0.0.1:{port}", f"--num-cpus={cpus}"])
                 raylets += [raylet for raylet in _raylets(before) if raylet.pid not in known]
-            yield RayCluster(address, tuple(raylets))
+            yield RayCluster(f"127.0.0.1:{port}", tuple(raylets))
         finally:
             _end(before, folder)
 

@@ -38,7 +38,7 @@ def test_killed_node_resumes_on_the_other(tmp_path: Path, toy_root: UPath) -> No
         wait_for(lambda: newest_checkpoint(checkpoints) is not None, training)
         ranks = rank_processes(cluster)
         assert [len(found) for found in ranks.values()] == [1, 1]  # one on each node
-        cluster.nodes[1].kill()
+        cluster.kill_node(1)
         assert training.wait(TIMEOUT_SECONDS) == 0
     assert not any(psutil.pid_exists(rank) for found in ranks.values() for rank in found)
     assert not list(job.parent.glob(".stop-*"))
