@@ -45,6 +45,7 @@ from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import StagePlan, plan_stage
 from training.jobs.worker import read_parents
 from training.stages.code_scale import UNSCALED
+from training.stages.flow_fit import FlowFitSettings
 from training.stages.stage import StageContext
 from training.stages.stage3_expression import ExpressionModel, ExpressionStage, ExpressionStageSettings
 
@@ -70,7 +71,11 @@ VARIANTS: Final[Mapping[str, Change]] = {
         pictures=settings.pictures.replace(face_reader="perception")
     ),
     "no face is read": _weights(phi=0.0, psi=0.0, gaze=0.0, lids=0.0),
-    "without L_flow": _weights(flow=0.0),
+    "flow not fitted": lambda settings: settings.replace(flow_fit=FlowFitSettings()),
+    "without L_flow": lambda settings: _weights(flow=0.0, flow_local=0.0)(
+        settings.replace(flow_fit=FlowFitSettings())
+    ),
+    "control consistency": _weights(controls=1.0),
     "eye head untrained": lambda settings: settings,
 }
 
