@@ -45,9 +45,10 @@ from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import StagePlan, plan_stage
 from training.jobs.worker import read_parents
 from training.stages.code_scale import UNSCALED
+from training.stages.expression_model import ExpressionModel, ExpressionStageSettings
 from training.stages.flow_fit import FlowFitSettings
 from training.stages.stage import StageContext
-from training.stages.stage3_expression import ExpressionModel, ExpressionStage, ExpressionStageSettings
+from training.stages.stage3_expression import ExpressionStage
 
 STAGE: Final = "stage3_expression"
 READINGS: Final = ("yaw", "mouth", "lids", "gaze")

@@ -43,9 +43,9 @@ from training.engine.settings import OptimizerSettings, Precision
 from training.engine.stage_weights import StageWeights, collect
 from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
+from training.stages.expression_model import ExpressionModel, ExpressionStageSettings
 from training.stages.generator import first_generator_config
 from training.stages.stage import LossModule, Stage, StageContext, stage_class
-from training.stages.stage3_expression import ExpressionModel, ExpressionStageSettings
 
 GENERATOR_STAGES: Final = ("stage1_motion", "stage3_expression")
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "bfloat16")

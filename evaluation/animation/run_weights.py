@@ -15,8 +15,8 @@ from training.jobs.job import TrainingJob
 from training.jobs.stage_run import JOB_NAME, read_settings
 from training.jobs.worker import read_parents
 from training.stage_catalog import RENDERING_STAGE
+from training.stages.expression_model import ExpressionStageSettings
 from training.stages.stage import StageContext
-from training.stages.stage3_expression import ExpressionStageSettings
 
 
 @dataclass(frozen=True)

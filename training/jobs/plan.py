@@ -18,9 +18,9 @@ from training.runs.starter import RUN as STARTER
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import APPEARANCE_SETTING, RELEASED_SETTING, stage_info
 from training.stages.code_scale import UNSCALED
+from training.stages.expression_model import ExpressionStageSettings
 from training.stages.stage import PretrainedFiles
 from training.stages.stage1_motion import MotionStageSettings
-from training.stages.stage3_expression import ExpressionStageSettings
 from weights.catalog import files_for_setting, taken_by_setting
 from weights.folder import cached_sha256
 from weights.resolve import ResolvedWeights, resolve_config

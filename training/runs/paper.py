@@ -15,12 +15,12 @@ from training.data.lip_windows import LipWindowSettings
 from training.data.sources import ExpressionWindowSettings
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.runs.preset import RunPreset, StageRun
+from training.stages.expression_model import ExpressionStageSettings
 from training.stages.perception import PerceptionStageSettings
 from training.stages.stage1_motion import MotionStageSettings
 from training.stages.stage2_eye import EyeStageSettings
 from training.stages.stage2_lip import LipStageSettings
 from training.stages.stage2_pose import PoseStageSettings
-from training.stages.stage3_expression import ExpressionStageSettings
 
 _STEPS: Final = 500_000  # found unused in the official code; of which stage is unknown
 _BATCH: Final = 32  # per GPU; same source

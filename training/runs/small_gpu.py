@@ -15,9 +15,9 @@ from typing import Any, Final
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import StageRun
+from training.stages.expression_model import ExpressionWeights
 from training.stages.flow_fit import FlowFitSettings
 from training.stages.stage1_motion import MotionWeights
-from training.stages.stage3_expression import ExpressionWeights
 
 _QUICK: Final = OptimizerSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)
 _FLOW: Final = 20.0  # at 64 px, the flow is hardly learned without this loss

@@ -18,7 +18,7 @@ from training.data.augmentation import ColourJitter
 from training.runs.preset import StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages.code_scale import CodeShares
-from training.stages.stage3_expression import ExpressionWeights
+from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 800  # steps
 _STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(

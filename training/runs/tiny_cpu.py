@@ -20,6 +20,7 @@ from training.data.sources import ClipPairSettings, ExpressionWindowSettings
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
 from training.losses.pose import PoseScale
 from training.runs.preset import RunPreset, StageRun
+from training.stages.expression_model import ExpressionStageSettings, ExpressionWeights
 from training.stages.flow_fit import FlowFitSettings
 from training.stages.perception import PerceptionStageSettings, PerceptionWeights
 from training.stages.picture_losses import PictureSettings
@@ -27,7 +28,6 @@ from training.stages.stage1_motion import MotionStageSettings, MotionWeights
 from training.stages.stage2_eye import EyeStageSettings
 from training.stages.stage2_lip import LipStageSettings
 from training.stages.stage2_pose import PoseStageSettings
-from training.stages.stage3_expression import ExpressionStageSettings, ExpressionWeights
 
 _QUICK: Final = OptimizerSettings(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
 _HEAD: Final = OptimizerSettings(

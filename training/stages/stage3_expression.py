@@ -10,47 +10,24 @@ carry.
 import dataclasses
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from models.appearance import Appearance
-from models.external.face_mesh import load_face_mesh
-from models.generator import Generator, Synthesis
-from models.motion import MotionEncoder
-from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
-from storage.settings import Settings
-from training.data.augmentation import ColourJitter, WindowAugmentation, augment_window, recolour_alike
 from training.data.batches import ExpressionWindows
 from training.data.frame_features import FrameFeatures, compute_stage_features
-from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.loader import LoaderSettings, first_batches
-from training.data.sources import ExpressionWindowSettings, ExpressionWindowSource
+from training.data.sources import ExpressionWindowSource
 from training.engine.progress import HeldOutMetric
-from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
-from training.losses.consistency import lip_consistency_loss
-from training.losses.control_consistency import (
-    CodesRead,
-    code_consistency_loss,
-    control_consistency_loss,
-)
-from training.losses.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
-from training.losses.memory_bank import MemoryBank
-from training.stages.adversary import Adversary, AdversarySettings
-from training.stages.code_scale import CODE_SCALE_PART, CodeScale, CodeShares
-from training.stages.control_readings import ControlReadings
-from training.stages.encoders import FrozenEncoders
-from training.stages.flow_fit import FlowFitSettings, fit_flow, flow_rows
+from training.stages.adversary import Adversary
+from training.stages.code_scale import CODE_SCALE_PART
+from training.stages.expression_model import EncodedRows, ExpressionModel, ExpressionStageSettings
+from training.stages.flow_fit import fit_flow, flow_rows
 from training.stages.generator import (
-    freeze_noise,
-    generator_optimizers,
-    start_from_first,
     start_from_motion_feature,
 )
 from training.stages.held_out_metrics import (
@@ -60,310 +37,16 @@ from training.stages.held_out_metrics import (
     YawLeakage,
 )
 from training.stages.perceptual_networks import PerceptualFeatures
-from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
 from training.stages.stage import (
-    FrozenNetwork,
-    LossModule,
     Stage,
     StageContext,
-    StepResult,
     real_rows,
 )
 
 MEASURED_FRAMES: Final = 1024
 """Frames on which the codes' scales, and their relation to the motion feature, are measured; ours."""
 
-READING_OF: Final = {"pose": "pose", "mouth": "lip", "gaze": "eye", "lids": "eye"}
-"""Reading of control consistency -> the code that drives it."""
-
 logger = logging.getLogger(__name__)
-
-
-class ExpressionWeights(PictureWeights):
-    """Loss weights of stage 3. Unverified, as those of stage 1."""
-
-    decorrelation: float = Field(default=1.0, ge=0, description="L_decor")
-    lip: float = Field(default=1.0, ge=0, description="Lips against audio in L_con")
-    gaze: float = Field(default=1.0, ge=0, description="Gaze in L_con")
-    lids: float = Field(default=1.0, ge=0, description="Lid opening beside L_con's gaze; ours")
-    controls: float = Field(
-        default=0.0,
-        ge=0,
-        description="Control consistency: pose and eyes of two other rows, every control read in the picture "
-        "by the face mesh and compared with its driver; ours, off in the paper's method",
-    )
-    codes: float = Field(
-        default=0.0,
-        ge=0,
-        description="The same pictures encoded again: pose, eye and lip codes of their drivers; ours",
-    )
-
-
-class ExpressionStageSettings(Settings):
-    """Settings of stage 3. Unverified: K, M, all weights and sizes."""
-
-    weights: ExpressionWeights = ExpressionWeights()
-    windows: ExpressionWindowSettings = Field(
-        default=ExpressionWindowSettings(),
-        description="Frames whose mean is the expression code; K of the paper",
-    )
-    augmentation: WindowAugmentation = WindowAugmentation()
-    recolour: ColourJitter | None = Field(
-        default=None,
-        description="Changes the colour of a row's appearance and driving frame alike: skins and lights that "
-        "no person of the data has; ours. None: no change",
-    )
-    memory_rows: int = Field(default=4096, ge=1, description="M, rows of each of the two memory banks")
-    dimension_pairs: DimensionPairs = "all"
-    decorrelation_reduction: Reduction = Field(
-        default="mean", description="L_decor: mean or sum over the pairs of dimensions"
-    )
-    adversary: AdversarySettings = AdversarySettings()
-    pictures: PictureSettings = PictureSettings()
-    mixed_rows: int = Field(
-        default=2, ge=1, description="Rows of a batch whose pictures `controls` and `codes` compare"
-    )
-    code_shares: CodeShares = CodeShares()
-    cache_features: bool = Field(
-        default=False,
-        description="Compute the frozen trunk's features once instead of at every step; the frames of the "
-        "expression window are then not augmented",
-    )
-    # Ours: initialise G from stage 1's G0 (its EMA) wherever the shapes agree, and D from stage 1's D.
-    start_from_stage1: bool = True
-    # Ours: G's columns of the motion codes start with what the codes tell of the unified motion feature.
-    start_from_motion_feature: bool = True
-    measure_codes: bool = Field(
-        default=True,
-        description="Measure the codes' factors before the first step; off: they come with initial weights",
-    )
-    optimizer: OptimizerSettings = OptimizerSettings()
-    # The released generator uses learned noise. Ours: False keeps the noise strengths at zero.
-    generator_noise: bool = True
-    generator_optimizer: OptimizerSettings = GENERATOR_OPTIMIZER
-    flow_fit: FlowFitSettings = FlowFitSettings()
-    adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
-
-
-@dataclass(frozen=True)
-class EncodedRows:
-    """A batch's rows as the generator gets them, and what the losses need."""
-
-    style: StyleVector
-    appearance_map: Tensor
-    portrait: Portrait
-    driving: Tensor  # [B, 3, S, S] in [-1, 1]
-    feature: Tensor  # [B, D], the driving frame's unified motion feature
-    expression: Tensor  # F̄_e [B, 30]
-    audio_feature: Tensor  # F_a [B, 512]
-
-    def select(self, rows: list[int]) -> "EncodedRows":
-        """Some of the rows."""
-        return EncodedRows(
-            StyleVector(**{name: code[rows] for name, code in self.style.codes().items()}),
-            self.appearance_map[rows],
-            Portrait(self.portrait.image[rows], self.portrait.motion_feature[rows]),
-            self.driving[rows],
-            self.feature[rows],
-            self.expression[rows],
-            self.audio_feature[rows],
-        )
-
-
-@dataclass(frozen=True)
-class MixedRows:
-    """Rows whose controls come from different rows of a batch: their numbers, by control."""
-
-    rows: EncodedRows
-    sources: Mapping[str, list[int]]
-
-
-class ExpressionModel(LossModule):
-    """G and the expression head, with the frozen encoders and the frozen networks of their losses."""
-
-    def __init__(
-        self, context: StageContext, settings: ExpressionStageSettings, adversary: Adversary
-    ) -> None:
-        super().__init__()
-        networks, parents = context.networks, context.parents
-        self._settings = settings
-        self.side_px = networks.image_side_px
-        encoders = FrozenEncoders(context)
-        self.encoders = encoders
-        motion = MotionEncoder(networks.motion)
-        self.expression_head, self.expression_code = motion.to_emo, motion.emo_embed
-        # One layer for both features: stage 2 aligned them.
-        self.lip_code = motion.mouth_embed
-        self.generator = Generator(networks.generator)
-        if not settings.generator_noise:
-            freeze_noise(self.generator)
-        if settings.start_from_stage1:
-            start_from_first(self.generator, parents["stage1_motion"], networks)
-            if settings.weights.use_adversary and parents["stage1_motion"].has("discriminator"):
-                parents["stage1_motion"].load_into("discriminator", adversary.network)
-        self.code_scale = CodeScale()
-        self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
-        self.controls = (
-            FrozenNetwork(ControlReadings(load_face_mesh())) if settings.weights.controls else None
-        )
-        self._widths = (networks.motion.expression_width, networks.audio.feature_width)
-        self.move_banks(torch.device("cpu"))
-
-    def move_banks(self, device: torch.device) -> None:
-        """Create the two memory banks, empty, on a device."""
-        expression_width, audio_width = self._widths
-        self.expression_bank = MemoryBank(self._settings.memory_rows, expression_width, device)
-        self.audio_bank = MemoryBank(self._settings.memory_rows, audio_width, device)
-
-    def expression(self, features: Tensor) -> Tensor:
-        """F̄_e [B, 30] of the motion features [B, K, D] of windows: the mean of the frames' codes."""
-        codes: Tensor = self.expression_code(self.expression_head(features.flatten(0, 1)))
-        return in_window_mean(codes.unflatten(0, features.shape[:2]))
-
-    def window_features(self, batch: ExpressionWindows, *, augmented: bool) -> Tensor:
-        """The trunk's features [B, K, D] of the windows, cached or computed."""
-        if batch.features is not None:
-            return batch.features[:, 1:]
-        window = to_network_input(batch.window, self.side_px)
-        if augmented:
-            window = augment_window(window, batch.facts.seeds, self._settings.augmentation)
-        with torch.no_grad():
-            return self.encoders.trunk(window.flatten(0, 1)).unflatten(0, window.shape[:2])
-
-    def style(
-        self, appearance_code: Tensor, feature: Tensor, expression: Tensor, audio_feature: Tensor
-    ) -> StyleVector:
-        """The style vector, scaled.
-
-        Args:
-            appearance_code: [B, 2048].
-            feature: the unified motion feature [B, 512] of the driving frame, the source of the eye and pose
-                codes.
-            expression: F̄_e [B, 30].
-            audio_feature: F_a [B, 512].
-        """
-        with torch.no_grad():
-            eye, pose = self.encoders.eye(feature), self.encoders.pose(feature)
-        lip: Tensor = self.lip_code(audio_feature)
-        codes = (appearance_code, lip, expression, eye, pose)
-        return self.code_scale(StyleVector(*(code.to(lip.dtype) for code in codes)))
-
-    def encode(self, batch: ExpressionWindows, *, augmented: bool = False) -> "EncodedRows":
-        """What the generator gets, from a batch; only the expression and the lip code have gradients."""
-        appearance_image = to_network_input(batch.appearance, self.side_px)
-        driving = to_network_input(batch.driving, self.side_px)
-        recolour = self._settings.recolour
-        if augmented and recolour is not None:
-            both = torch.stack([appearance_image, driving], dim=1)
-            appearance_image, driving = recolour_alike(both, batch.facts.seeds, recolour).unbind(dim=1)
-        expression = self.expression(self.window_features(batch, augmented=augmented))
-        with torch.no_grad():
-            appearance: Appearance = self.encoders.appearance(appearance_image)
-            audio_feature: Tensor = self.encoders.audio(batch.mels)
-            if batch.features is None:
-                own, feature = self.encoders.trunk(torch.cat([appearance_image, driving])).chunk(2)
-            else:
-                own, feature = batch.features[:, 0], batch.features[:, 1 + (batch.features.shape[1] - 1) // 2]
-        style = self.style(appearance.code, feature, expression, audio_feature)
-        portrait = Portrait(appearance_image, own)
-        return EncodedRows(style, appearance.map, portrait, driving, feature, expression, audio_feature)
-
-    def generate(self, rows: "EncodedRows") -> Synthesis:
-        """I_f, the driving frames reconstructed."""
-        return self.generator.synthesise(rows.style.to_vector(), rows.appearance_map, portrait=rows.portrait)
-
-    @override
-    def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
-        return generator_optimizers(self.generator, self._settings.generator_optimizer)
-
-    @override
-    def forward(self, batch: ExpressionWindows) -> StepResult:
-        """The losses of the driving frame reconstructed from all codes."""
-        rows = self.encode(batch, augmented=True)
-        synthesis = self.generate(rows)
-        generated = synthesis.image.float()
-        losses = dict(self.picture_losses(synthesis, rows.driving, batch))
-        if self._settings.weights.decorrelation:
-            losses["decorrelation"] = self._decorrelation(rows.expression, rows.audio_feature)
-        if self._settings.weights.lip:
-            read = self._settings.pictures.face_rows or len(generated)
-            lip = self.encoders.lip(self.encoders.trunk(generated[:read]))
-            losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[:read])
-        losses |= self._mixed_losses(rows)
-        return StepResult(losses, real=rows.driving, generated=generated)
-
-    def mix(self, rows: "EncodedRows", count: int) -> "MixedRows":
-        """`count` rows whose controls come from different rows.
-
-        Row i takes the pose from row i + 1 and the eyes from i + 2, of the first `count` + 1; sound and
-        expression are its own.
-        """
-        among = min(count + 1, len(rows.driving))
-        own = list(range(count))
-        pose, eye = ([(row + step) % among for row in own] for step in (1, 2))
-        codes = rows.style.codes()
-        kept = rows.select(own)
-        style = dataclasses.replace(kept.style, pose=codes["pose"][pose], eye=codes["eye"][eye])
-        return MixedRows(dataclasses.replace(kept, style=style), {"pose": pose, "eye": eye, "lip": own})
-
-    def mixed_readings(
-        self, mixed: "MixedRows", image: Tensor, rows: "EncodedRows"
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Readings of mixed rows' pictures, and those of the frames that drive each control."""
-        assert self.controls is not None
-        read: dict[str, Tensor] = self.controls(image)
-        with torch.no_grad():
-            # Each driver is read once.
-            drivers = sorted({place for source in mixed.sources.values() for place in source})
-            known: dict[str, Tensor] = self.controls(rows.driving[drivers])
-        order = {place: number for number, place in enumerate(drivers)}
-        wanted = {
-            name: known[name][[order[place] for place in mixed.sources[control]]]
-            for name, control in READING_OF.items()
-        }
-        return read, wanted
-
-    def _mixed_losses(self, rows: "EncodedRows") -> dict[str, Tensor]:
-        """Losses of pictures that no frame shows; those of weight 0 are left out."""
-        weights = self._settings.weights
-        if not (weights.controls or weights.codes):
-            return {}
-        mixed = self.mix(rows, min(self._settings.mixed_rows, len(rows.driving)))
-        image = self.generate(mixed.rows).image.float()
-        losses = dict[str, Tensor]()
-        if weights.controls:
-            losses["controls"] = control_consistency_loss(*self.mixed_readings(mixed, image, rows))
-        if weights.codes:
-            losses["codes"] = self._code_consistency(mixed, image, rows)
-        return losses
-
-    def _code_consistency(self, mixed: "MixedRows", image: Tensor, rows: "EncodedRows") -> Tensor:
-        encoders, sources = self.encoders, mixed.sources
-        feature: Tensor = encoders.trunk(image)
-        with torch.no_grad():
-            pose = encoders.pose(rows.feature[sources["pose"]])
-            eye = encoders.eye(rows.feature[sources["eye"]])
-        lip = rows.audio_feature[sources["lip"]].detach()
-        return code_consistency_loss(
-            CodesRead(encoders.pose(feature), encoders.eye(feature), encoders.lip(feature)),
-            CodesRead(pose, eye, lip),
-        )
-
-    def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
-        """L_decor of the batch and the memory banks; in training, the batch then enters the banks."""
-        expression, audio_feature = self.gather_rows(expression), self.gather_rows(audio_feature)
-        loss = decorrelation_loss(
-            expression,
-            audio_feature,
-            self.expression_bank.latest(),
-            self.audio_bank.latest(),
-            self._settings.dimension_pairs,
-            self._settings.decorrelation_reduction,
-        )
-        if self.training:
-            self.expression_bank.push(expression)
-            self.audio_bank.push(audio_feature)
-        return loss
 
 
 class ExpressionStage(Stage[ExpressionWindows]):

@@ -41,11 +41,11 @@ from training.jobs.plan import RUN_PRESETS
 from training.runs.preset import RunPreset, StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages import stage1_motion, stage3_expression
+from training.stages.expression_model import ExpressionWeights
 from training.stages.flow_fit import FlowFitSettings
 from training.stages.generator import first_generator_config
 from training.stages.picture_losses import PictureSettings
 from training.stages.stage1_motion import MotionWeights
-from training.stages.stage3_expression import ExpressionWeights
 
 STEPS: Final = 8
 TRAINER: Final = TrainerSettings(steps=STEPS, batch_size=2, ema_decay=0.9)

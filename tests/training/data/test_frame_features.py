@@ -34,10 +34,10 @@ from training.data.index import open_current
 from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.stages import stage1_motion, stage3_expression
+from training.stages.expression_model import ExpressionModel
 from training.stages.perception import PerceptionStage, PerceptionStageSettings
 from training.stages.stage import Stage, StageContext, stage_class
 from training.stages.stage2_lip import LipStageSettings
-from training.stages.stage3_expression import ExpressionModel
 
 LOADER = LoaderSettings(batch_size=3, workers=0)
 CACHED_STAGES = ("stage1_motion", "stage2_lip", "stage2_eye", "stage2_pose", "stage3_expression")

@@ -21,6 +21,7 @@ from tests.training.stages.test_stage1_motion import make_batch as make_pairs
 from tests.training.stages.test_stage3_expression import make_batch as make_windows
 from training.engine.optimizer import weighted_total
 from training.stages import perceptual_networks
+from training.stages.expression_model import ExpressionStageSettings
 from training.stages.perceptual_networks import (
     DEEP3D_SQUARE,
     EMONET_SQUARE,
@@ -32,7 +33,7 @@ from training.stages.perceptual_networks import (
 )
 from training.stages.stage import FrozenNetwork, PretrainedFiles, Stage, StageContext
 from training.stages.stage1_motion import MotionStage, MotionStageSettings
-from training.stages.stage3_expression import ExpressionStage, ExpressionStageSettings
+from training.stages.stage3_expression import ExpressionStage
 
 FILES = PretrainedFiles(deep3d=Path("deep3d"), emonet=Path("emonet"), l2cs=Path("l2cs"))
 STAGE1, STAGE3 = MotionStageSettings(pictures=PICTURES), ExpressionStageSettings(pictures=PICTURES)

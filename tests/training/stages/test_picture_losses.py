@@ -14,10 +14,11 @@ from training.engine.stage_weights import StageWeights, collect
 from training.losses.flow import landmark_flow_loss
 from training.losses.pixels import face_region_weights, weighted_edge_l1, weighted_l1
 from training.stages.adversary import Adversary, AdversarySettings
+from training.stages.expression_model import ExpressionStageSettings, ExpressionWeights
 from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
 from training.stages.stage import StageContext
 from training.stages.stage1_motion import MotionStage, MotionStageSettings, MotionWeights
-from training.stages.stage3_expression import ExpressionStage, ExpressionStageSettings, ExpressionWeights
+from training.stages.stage3_expression import ExpressionStage
 
 NONE = dict.fromkeys(PictureWeights.model_fields, 0.0)
 ROWS = 3

@@ -18,14 +18,10 @@ from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.jobs.plan import RUN_PRESETS
 from training.losses.decorrelation import decorrelation_loss
+from training.stages.expression_model import ExpressionModel, ExpressionStageSettings, ExpressionWeights
 from training.stages.held_out_metrics import CorrelationMetric, YawLeakage
 from training.stages.stage import FrozenNetwork, StageContext
-from training.stages.stage3_expression import (
-    ExpressionModel,
-    ExpressionStage,
-    ExpressionStageSettings,
-    ExpressionWeights,
-)
+from training.stages.stage3_expression import ExpressionStage
 
 ROWS, FRAMES = 3, 3
 SETTINGS = ExpressionStageSettings(
