@@ -33,7 +33,7 @@ from training.data.frames import to_network_input
 from training.data.index import open_current
 from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import ReaderSettings, ShardReader
-from training.stages import stage1_motion, stage3_expression
+from training.stages import expression_model, stage1_motion
 from training.stages.expression_model import ExpressionModel
 from training.stages.perception import PerceptionStage, PerceptionStageSettings
 from training.stages.stage import Stage, StageContext, stage_class
@@ -129,7 +129,7 @@ def test_step_with_cached_features_equals_one_without(
 ) -> None:
     # Where features are cached the trunk's input is not augmented.
     monkeypatch.setattr(stage1_motion, "augment_motion", same_images)
-    monkeypatch.setattr(stage3_expression, "augment_window", same_images)
+    monkeypatch.setattr(expression_model, "augment_window", same_images)
     cached, computed = (prepared_stage(toy_root, name, cached=cached) for cached in (True, False))
     batches = [first_batch(toy_root, stage) for stage in (cached, computed)]
     assert batches[0].facts == batches[1].facts
