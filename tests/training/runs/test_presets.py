@@ -64,7 +64,8 @@ def test_starter_is_tiny_cpu_at_96_px_with_more_steps() -> None:
         assert differ - {"optimizer"} == CHANGED_IN_STARTER.get(name, set())
         if name == "stage3_expression":  # whose generator slows down
             rate = run.settings.generator_optimizer.rate_at
-            assert rate(0) == base.settings.generator_optimizer.rate_at(0) > 2 * rate(run.trainer.steps - 1)
+            assert rate(0) == base.settings.generator_optimizer.rate_at(0)
+            assert rate(run.trainer.steps - 1) == pytest.approx(0.4 * rate(0))
             shared = {"controls": 0.0, "codes": 0.0}
             assert run.settings.weights.replace(**shared) == base.settings.weights
 
