@@ -23,6 +23,12 @@ beartype_packages(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: many wait for other programs, and other tests run meanwhile."""
+    slow = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "browser")))}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def shared_clips() -> Path:
     """The folder of real clips beside the repository; a test that asks for it is skipped without it."""

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from upath import UPath
 
+from evaluation.animation.drivers import FaceFollower
 from evaluation.animation.loading import load_talking_head
 from evaluation.animation.puppet import Puppet, PuppetPosition
 from evaluation.readings.face import FaceReader
@@ -15,12 +17,11 @@ from tests.factories.preprocessing.videos import face_pictures
 
 
 @pytest.fixture(scope="module")
-def crop() -> NDArray[np.uint8]:
-    from evaluation.readings.face import at_crop_side
-
-    (face,) = face_pictures(1)
-    side = min(face.shape[:2])
-    return at_crop_side(np.ascontiguousarray(face[:side, :side]))
+def crop(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
+    path = tmp_path_factory.mktemp("portrait") / "face.png"
+    cv2.imwrite(str(path), cv2.cvtColor(face_pictures(1)[0], cv2.COLOR_RGB2BGR))
+    with FaceFollower() as follower:
+        return next(follower.follow(path).crops(1))
 
 
 @pytest.fixture(scope="module")

@@ -48,21 +48,20 @@ def ray_cluster(nodes: int, cpus: int = 2, jobs_port: int | None = None) -> Gene
         cpus: of each.
         jobs_port: where jobs are submitted; None: nowhere.
     """
-    before = set(psutil.pids())
     port = free_port()
     jobs = "--include-dashboard=false" if jobs_port is None else f"--dashboard-port={jobs_port}"
     # Ray's sockets have paths of up to 107 characters, which pytest's folders exceed.
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        own = [f"--port={port}", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}"]
         try:
-            _start(["--head", f"--port={port}", "--num-cpus=0", jobs, f"--temp-dir={folder}"])
-            raylets: list[psutil.Process] = []
+            _start(["--head", "--num-cpus=0", jobs, *own])
+            raylets = _raylets(folder)
             for _ in range(nodes):
-                known = {raylet.pid for raylet in _raylets(before)}
                 _start([f"--address=127.0.0.1:{port}", f"--num-cpus={cpus}"])
-                raylets += [raylet for raylet in _raylets(before) if raylet.pid not in known]
-            yield RayCluster(f"127.0.0.1:{port}", tuple(raylets))
+                raylets += [raylet for raylet in _raylets(folder) if raylet not in raylets]
+            yield RayCluster(f"127.0.0.1:{port}", tuple(raylets[1:]))
         finally:
-            _end(before, folder)
+            _end(folder)
 
 
 def _start(options: list[str]) -> None:
@@ -74,22 +73,28 @@ def _start(options: list[str]) -> None:
     assert result.returncode == 0, result.stderr + result.stdout
 
 
-def _raylets(before: set[int]) -> list[psutil.Process]:
-    return [process for process in _ours(before) if process.name() == "raylet"]
+def _raylets(folder: str) -> list[psutil.Process]:
+    return [process for process in _processes(folder) if process.name() == "raylet"]
 
 
-def _ours(before: set[int]) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter(["name"]) if process.pid not in before]
-
-
-def _end(before: set[int], folder: str) -> None:
-    """Kill whatever has this cluster's folder in its command line, and the workers of its raylets."""
-    ours: list[psutil.Process] = []
-    for process in _ours(before):
+def _processes(folder: str) -> list[psutil.Process]:
+    """Those with the cluster's folder in their command line; other clusters may run at the same time."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
         try:
-            command = " ".join(process.cmdline())
-            if folder in command:
-                ours += [process, *process.children(recursive=True)]
+            if folder in " ".join(process.cmdline()):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def _end(folder: str) -> None:
+    """Kill the processes of a cluster, and the workers of its raylets."""
+    ours: list[psutil.Process] = []
+    for process in _processes(folder):
+        try:
+            ours += [process, *process.children(recursive=True)]
         except psutil.NoSuchProcess:
             continue
     for process in ours:

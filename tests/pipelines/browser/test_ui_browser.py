@@ -21,12 +21,15 @@ from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.factories.pipelines.browser import headless_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CORPUS = CorpusSettings(people=3, videos=1, seconds_per_video=2.4, side_px=256, workers=0)
 TIMEOUT_MS = 240_000  # generous, for a busy machine
+ATTEMPTS = 6
+OPTION_MILLISECONDS = 20_000
 REPORT_STAGE1 = """mutation {
   reportRunlessAssetEvents(eventParams: {
     eventType: ASSET_MATERIALIZATION, assetKey: {path: ["stage1_motion"]}, partitionKeys: ["default"]
@@ -173,15 +176,29 @@ def kept_states(deployment: Deployment) -> list[Path]:
     return list(Path(str(deployment.root)).rglob(f"{CHECKPOINTS_FOLDER}/step-*/manifest.json"))
 
 
+def choose_partition(page: Page) -> None:
+    """Type the run's name, again if the page drops the list because it has just loaded the partitions."""
+    field, option = page.get_by_placeholder("Partition"), page.get_by_role("menuitem", name="default")
+    for _ in range(ATTEMPTS - 1):
+        field.click()
+        field.fill("")
+        field.press_sequentially("default")
+        try:
+            option.click(timeout=OPTION_MILLISECONDS)
+        except PlaywrightTimeoutError:
+            page.keyboard.press("Escape")
+        else:
+            return
+    option.click()
+
+
 def launch_pose(page: Page) -> str:
     """Fill in the launchpad of `stage2_pose` and launch; returns the id of the run and opens its page."""
     page.goto("/assets/stage2_pose")
     # The arrow beside the button has no name.
     page.get_by_role("button", name="Materialize").first.locator("xpath=following::button[1]").click()
     page.get_by_text("Open launchpad").click()
-    page.get_by_placeholder("Partition").click()
-    page.get_by_placeholder("Partition").press_sequentially("default")
-    page.get_by_role("menuitem", name="default").click()
+    choose_partition(page)
     page.locator(".CodeMirror-lines").first.click()
     page.keyboard.press("Control+a")
     page.keyboard.press("Delete")
