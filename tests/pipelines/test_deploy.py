@@ -137,6 +137,12 @@ def test_every_command_and_path_exists() -> None:
                 assert find_spec(value) is not None
 
 
+def test_ray_units_find_the_programs_of_jobs() -> None:
+    for name in ("pdfgc-ray-head", "pdfgc-ray-node"):
+        unit = (DEPLOY / f"{name}.service").read_text()
+        assert f"\nEnvironment=PATH={INSTALLED_AT}/.venv/bin:" in unit
+
+
 def test_compose_builds_and_mounts_existing_files() -> None:
     services = read_yaml("compose.yaml")["services"]
     assert set(services) == {"postgres", "code", "daemon", "webserver"}

@@ -1,5 +1,6 @@
 """A Ray cluster of several nodes on this machine."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,9 @@ def _start(options: list[str]) -> None:
         *(RAY, "start", *options, "--node-ip-address=127.0.0.1", "--disable-usage-stats"),
         f"--object-store-memory={STORE_BYTES}",
     ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    # As in the units: jobs start with `dagster`.
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr + result.stdout
 
 
