@@ -19,7 +19,7 @@ from preprocessing.labellers.mouth_sound import Projection, correlate, mouth_fea
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
-MINIMUM_OVERLAP_FRAMES: Final = 25  # of two faces; in less, nothing is told
+MINIMUM_OVERLAP_FRAMES: Final = 25  # of two faces; shorter overlaps are not compared
 
 Verdict = Literal["speaks", "not_the_speaker", "speaker_unsure"]
 

@@ -1,5 +1,6 @@
 """Which clips or anchors a page of the gallery shows: filters over the index, and one slice of the result."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def rows_at(table: ScoredTable, places: NDArray[np.int64]) -> list[dict[str, Any
     for row, place in zip(rows, places, strict=True):
         row["accepted"] = bool(table.accepted[place])
         scores = zip(names, table.scores[place].tolist(), strict=True)
-        row["scores"] = {name: score for name, score in scores if score == score}  # noqa: PLR0124  (no NaN)
+        row["scores"] = {name: score for name, score in scores if not math.isnan(score)}
     return rows
 
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -199,7 +199,7 @@ def _of_anchors(published: Published, files: Mapping[str, str]) -> Iterator[Refu
 def _of_shards(published: Published, files: Mapping[str, str]) -> Iterator[Refusal]:
     if VERDICTS_TABLE not in published.manifest.files:
         return
-    settings: Mapping[str, Any] = published.manifest.settings.get("lip_sync") or {}  # type: ignore[assignment]
+    settings = cast("Mapping[str, Any]", published.manifest.settings.get("lip_sync") or {})
     limits = {
         "lip_sync_low_confidence": ("confidence", settings.get("minimum_confidence"), "confidence"),
         "lip_sync_offset_too_large": ("offset_frames", settings.get("maximum_offset_frames"), "frames"),
