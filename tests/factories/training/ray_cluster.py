@@ -68,6 +68,7 @@ def ray_cluster(nodes: int, cpus: int = 2, jobs_port: int | None = None) -> Gene
 def _start(options: list[str]) -> None:
     command = [
         *(RAY, "start", *options, "--node-ip-address=127.0.0.1", "--disable-usage-stats"),
+        "--dashboard-agent-listen-port=0",  # not the one port of all nodes and clusters
         f"--object-store-memory={STORE_BYTES}",
     ]
     # As in the units: jobs start with `dagster`.
