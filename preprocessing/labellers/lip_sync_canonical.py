@@ -6,13 +6,11 @@ less the median over all shifts.
 
 from typing import Final
 
-import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from preprocessing.labellers import mouth_sound
 from preprocessing.labellers.backend import Backend, ClipLabeller
-from preprocessing.labellers.lip_sync_energy import frame_level_dbfs
+from preprocessing.labellers.lip_sync_shifts import ShiftSettings, can_be_scored, score_of_curve
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
 from preprocessing.labellers.mouth_sound import (
     correlation_by_shift,
@@ -21,35 +19,13 @@ from preprocessing.labellers.mouth_sound import (
     sound_features,
 )
 from preprocessing.schema import Clip
-from storage.settings import Settings
 
 NAME: Final = "canonical"
 VERSION: Final = f"1 {mouth_sound.NAME} {mouth_sound.VERSION}"
 
 
-class CanonicalSettings(Settings):
+class CanonicalSettings(ShiftSettings):
     """What is compared, and what counts as silent or motionless."""
-
-    maximum_shift_frames: int = Field(
-        default=15, ge=1, le=31, description="Maximum shift between lips and audio, in either direction"
-    )
-    silence_dbfs: float = Field(
-        default=-55.0,
-        ge=-120.0,
-        le=0.0,
-        description="Minimum level of the loudest frame; below it, a clip is silent",
-    )
-    still_opening: float = Field(
-        default=0.004,
-        ge=0.0,
-        description="Minimum standard deviation of the mouth opening; below it, the mouth is still",
-    )
-    minimum_frames: int = Field(
-        default=32,
-        ge=2,
-        le=64,
-        description="Minimum clip length; shorter ones overlap too little at the maximum shift",
-    )
 
 
 class CanonicalScores(ClipLabeller[Clip, Clip, dict[str, float]]):
@@ -66,14 +42,10 @@ class CanonicalScores(ClipLabeller[Clip, Clip, dict[str, float]]):
 
     @override
     def label(self, prepared: Clip) -> dict[str, float]:
-        """``confidence``, ``offset_frames`` (positive: the sound is late) and ``correlation``.
-
-        {} where the clip is too short, silent or motionless.
-        """
+        """As `score_of_curve`; {} where the clip is too short, silent or motionless."""
         settings, sound = self._settings, prepared.sound
         opening = measure_mouth_opening(prepared.landmarks_px)
-        is_silent = frame_level_dbfs(sound).max() < settings.silence_dbfs
-        if len(opening) < settings.minimum_frames or is_silent or np.std(opening) < settings.still_opening:
+        if not can_be_scored(opening, sound, settings):
             return {}
         curve = correlation_by_shift(
             mouth_features(prepared.landmarks_px),
@@ -81,12 +53,7 @@ class CanonicalScores(ClipLabeller[Clip, Clip, dict[str, float]]):
             min(settings.maximum_shift_frames, len(opening) - 1),
             self._projection,
         )
-        best = int(np.argmax(curve))
-        return {
-            "confidence": float(curve[best] - np.median(curve)),
-            "offset_frames": float(best - len(curve) // 2),
-            "correlation": float(curve[best]),
-        }
+        return score_of_curve(curve)
 
 
 BACKEND: Final = Backend(name=NAME, version=VERSION, factory=CanonicalScores, settings=("canonical",))

@@ -1,4 +1,4 @@
-"""Backend `energy` of `lip_sync_scores`, the default: does the mouth move when the sound has energy?
+"""Backend `energy` of `lip_sync_scores`: does the mouth move when the sound has energy?
 
 Mouth opening and speech envelope are correlated over shifts of up to 15 frames either way, the range of the
 SyncNet protocols. One clip of two seconds says little; the mean of a video's curves gives its offset
@@ -16,9 +16,9 @@ from pydantic import Field
 from typing_extensions import override
 
 from preprocessing.labellers.backend import Backend, ClipLabeller
+from preprocessing.labellers.lip_sync_shifts import ShiftSettings, can_be_scored, score_of_curve
 from preprocessing.labellers.mouth_opening import measure_mouth_opening
 from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip
-from storage.settings import Settings
 
 NAME: Final = "mouth_energy"
 VERSION: Final = "1"
@@ -26,12 +26,9 @@ VERSION: Final = "1"
 _TELEPHONE_BAND_HZ: Final = (300.0, 3400.0)
 
 
-class LipSyncSettings(Settings):
+class LipSyncSettings(ShiftSettings):
     """What is compared, and what counts as silent or motionless."""
 
-    maximum_shift_frames: int = Field(
-        default=15, ge=1, le=31, description="Maximum shift between lips and audio, in either direction"
-    )
     slow_frames: float = Field(
         default=3.0,
         ge=0.1,
@@ -39,23 +36,6 @@ class LipSyncSettings(Settings):
     )
     smooth_frames: float = Field(
         default=0.5, ge=0.0, description="Gaussian sigma of the smoothing of landmark jitter"
-    )
-    silence_dbfs: float = Field(
-        default=-55.0,
-        ge=-120.0,
-        le=0.0,
-        description="Minimum level of the loudest frame; below it, a clip is silent",
-    )
-    still_opening: float = Field(
-        default=0.004,
-        ge=0.0,
-        description="Minimum standard deviation of the mouth opening; below it, the mouth is still",
-    )
-    minimum_frames: int = Field(
-        default=32,
-        ge=2,
-        le=64,
-        description="Minimum clip length; shorter ones overlap too little at the maximum shift",
     )
 
 
@@ -70,24 +50,14 @@ def score_lip_sync(
         settings: the defaults if None.
 
     Returns:
-        ``confidence`` (highest correlation minus the median over all shifts), ``offset_frames``
-        (the shift of the highest; positive: the sound is late) and
-        ``correlation`` (the highest). {} where the clip is too short, silent or
-        motionless.
+        As `score_of_curve`; {} where the clip is too short, silent or motionless.
 
     Raises:
         ValueError: the sound's length does not fit the frames.
     """
     settings = settings or LipSyncSettings()
     curve = correlation_by_shift(mouth_opening, sound, settings)
-    if curve is None:
-        return {}
-    best = int(np.argmax(curve))
-    return {
-        "confidence": float(curve[best] - np.median(curve)),
-        "offset_frames": float(best - settings.maximum_shift_frames),
-        "correlation": float(curve[best]),
-    }
+    return {} if curve is None else score_of_curve(curve)
 
 
 def correlation_by_shift(
@@ -112,10 +82,7 @@ def correlation_by_shift(
         raise ValueError(
             f"{frames} frames need {frames * SAMPLES_PER_FRAME} samples, got {list(sound.shape)}"
         )
-    if frames < settings.minimum_frames:
-        return None
-    level_dbfs = frame_level_dbfs(sound)
-    if level_dbfs.max() < settings.silence_dbfs or np.std(mouth_opening) < settings.still_opening:
+    if not can_be_scored(mouth_opening, sound, settings):
         return None
     mouth = _band(mouth_opening.astype(np.float64), settings)
     voice = _band(speech_loudness(sound), settings)
@@ -141,12 +108,6 @@ class EnergyScores(ClipLabeller[Clip, Clip, dict[str, float]]):
 
 
 BACKEND: Final = Backend(name=NAME, version=VERSION, factory=EnergyScores, settings=("energy",))
-
-
-def frame_level_dbfs(sound: NDArray[np.float32]) -> NDArray[np.float64]:
-    """RMS level of each video frame's sound: [T * 640] -> [T] dBFS, floor -120."""
-    power = np.mean(sound.astype(np.float64).reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1)
-    return 10.0 * np.log10(np.maximum(power, 1e-12))
 
 
 def speech_loudness(sound: NDArray[np.float32]) -> NDArray[np.float64]:
