@@ -5,22 +5,33 @@ bucket is opened.
 """
 
 import ipaddress
+import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from storage.printable import display_text, without_secrets
 
 if TYPE_CHECKING:
     import obstore.store
+    from obstore import GetOptions
     from obstore.store import S3Config
 
 CHUNK_BYTES: Final = 8 << 20
 """Read at a time: an object never lies in memory whole, and each chunk has obstore's 30 s to arrive."""
+
+
+PAGE_OBJECTS: Final = 1000  # as S3 gives them
+PAUSES_SECONDS: Final = (0.2, 1.0)
+"""Before the second and third attempt of a request whose answer broke off."""
+
+Answer = TypeVar("Answer")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,9 +103,22 @@ def open_store(location: str, *, patient: bool) -> "obstore.store.S3Store":
 
 def list_objects(store: "obstore.store.S3Store", prefix: str) -> Iterator[ObjectInfo]:
     """Every object below a prefix, by key. Only whole parts of keys match: a/b does not find a/bc."""
-    for page in store.list(prefix or None):
+    last: str | None = None
+    while page := _page(store, prefix, last):
         for meta in page:
             yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
+        last = page[-1]["path"]
+
+
+def _page(store: "obstore.store.S3Store", prefix: str, last: str | None) -> Sequence[Any]:
+    pages = partial(store.list, prefix or None, offset=last, chunk_size=PAGE_OBJECTS)
+    return repeated(lambda: next(iter(pages()), ()))
+
+
+def list_directory(store: "obstore.store.S3Store", prefix: str) -> tuple[list[str], list[str]]:
+    """The paths of the folders and of the objects directly below a prefix."""
+    result = repeated(lambda: store.list_with_delimiter(prefix or None))
+    return list(result["common_prefixes"]), [meta["path"] for meta in result["objects"]]
 
 
 def find_object(store: "obstore.store.S3Store", key: str) -> ObjectInfo:
@@ -112,8 +136,42 @@ def read_chunks(store: "obstore.store.S3Store", info: ObjectInfo) -> Iterator[by
     """
     for start in range(0, info.size_bytes, CHUNK_BYTES):
         end = min(start + CHUNK_BYTES, info.size_bytes)
-        response = store.get(info.key, options={"range": (start, end), "if_match": info.tag})
-        yield bytes(response.bytes())
+        yield get_bytes(store, info.key, (start, end), info.tag)[0]
+
+
+def get_bytes(
+    store: "obstore.store.S3Store", key: str, span: tuple[int, int] | None = None, tag: str | None = None
+) -> tuple[bytes, str]:
+    """The bytes of an object, or those from `span[0]` to `span[1]`, and its tag.
+
+    Raises:
+        FileNotFoundError: there is none.
+        obstore.exceptions.PreconditionError: it has another tag than `tag`.
+    """
+    options: GetOptions = {}
+    if span is not None:
+        options["range"] = span
+    if tag is not None:
+        options["if_match"] = tag
+
+    def get() -> tuple[bytes, str]:
+        response = store.get(key, options=options)
+        return bytes(response.bytes()), response.meta["e_tag"] or ""
+
+    return repeated(get)
+
+
+def repeated(request: Callable[[], Answer]) -> Answer:
+    """Make a request, again if the connection ends within the answer: obstore repeats all but that."""
+    from obstore.exceptions import GenericError
+
+    for pause_seconds in PAUSES_SECONDS:
+        try:
+            return request()
+        except GenericError as error:
+            logger.warning("%s: asking again in %g s", reason_of(error), pause_seconds)
+            time.sleep(pause_seconds)
+    return request()
 
 
 @cache  # a store holds connections and threads

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from upath import UPath
 
 from storage.atomic import flush_directory, write_atomically
-from storage.bucket import find_object, list_objects, open_store, read_chunks
+from storage.bucket import find_object, get_bytes, list_directory, list_objects, open_store, read_chunks
 from storage.fingerprint import file_sha256
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class File:
     location: str
     size_bytes: int
     changed: datetime
+
+
+class ChangedMeanwhileError(Exception):
+    """Another machine replaced an object since it was read."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def read_bytes(path: UPath) -> bytes:
     if is_local(path):
         return local_path(path).read_bytes()
     store, key = _open(path)
-    return bytes(store.get(key).bytes())
+    return get_bytes(store, key)[0]
 
 
 def size_bytes(path: UPath) -> int:
@@ -88,7 +92,7 @@ def read_range(path: UPath, start: int, end: int) -> bytes:
             file.seek(start)
             return file.read(end - start)
     store, key = _open(path)
-    return bytes(store.get_range(key, start=start, end=end))
+    return get_bytes(store, key, (start, end))[0]
 
 
 def read_sha256(path: UPath) -> str:
@@ -111,6 +115,52 @@ def write_bytes(path: UPath, data: bytes) -> None:
         store.put(key, data)
 
 
+def read_tagged(path: UPath) -> tuple[bytes | None, str]:
+    """The bytes of a file or object, None if there is none, and the tag that `replace_bytes` compares."""
+    try:
+        if is_local(path):
+            return local_path(path).read_bytes(), ""
+        store, key = _open(path)
+        return get_bytes(store, key)
+    except FileNotFoundError:
+        return None, ""
+
+
+def replace_bytes(path: UPath, data: bytes, tag: str) -> str:
+    """Replace an object if it is still the one that `read_tagged` gave, by a conditional put.
+
+    A local file is replaced as by `write_bytes`: whoever changes it holds a file lock. So is an object of a
+    store without conditional puts (AWS_CONDITIONAL_PUT=disabled); there one machine may write at a time.
+
+    Args:
+        path: of the file or object.
+        data: its new bytes.
+        tag: from `read_tagged`; "": there was none.
+
+    Returns:
+        The new tag.
+
+    Raises:
+        ChangedMeanwhileError: another machine replaced or created it.
+    """
+    if is_local(path):
+        write_bytes(path, data)
+        return ""
+    from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+    store, key = _open(path)
+    try:
+        result = store.put(key, data, mode={"e_tag": tag} if tag else "create")
+    except NotImplementedError:
+        result = store.put(key, data)
+    except (AlreadyExistsError, PreconditionError) as error:
+        found, new_tag = read_tagged(path)
+        if found == data:  # written after all: the answer to the first attempt was lost
+            return new_tag
+        raise ChangedMeanwhileError(f"{path} was replaced by another machine meanwhile") from error
+    return result["e_tag"] or ""
+
+
 def upload_file(local: Path, path: UPath) -> None:
     """Upload a local file to a bucket."""
     store, key = _open(path)
@@ -127,9 +177,9 @@ def entries(root: UPath, location: str) -> list[Entry]:
             return []
         return sorted(listed, key=lambda entry: entry.name)
     store, key = _open(root, location)
-    result = store.list_with_delimiter(key or None)
-    directories = {prefix.rstrip("/").rpartition("/")[2] for prefix in result["common_prefixes"]}
-    objects = {meta["path"].rpartition("/")[2] for meta in result["objects"]}
+    folders, keys = list_directory(store, key)
+    directories = {folder.rstrip("/").rpartition("/")[2] for folder in folders}
+    objects = {each.rpartition("/")[2] for each in keys}
     names = [Entry(name, is_directory=True, is_link=False) for name in directories]
     names += [Entry(name, is_directory=False, is_link=False) for name in objects]
     return sorted(names, key=lambda entry: entry.name)

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401  (before the import hooks, which would compile it anew without its bytecode)
 from beartype import BeartypeConf
 from beartype.claw import beartype_packages
 from jaxtyping import install_import_hook

@@ -8,11 +8,13 @@ Catalogs of earlier versions have no backup and no sha256 and are read all the s
 """
 
 import hashlib
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,19 +29,22 @@ from preprocessing.sources.catalog import ACCEPTED, parse_catalog
 from preprocessing.sources.lists.segments import Segment
 from preprocessing.sources.lists.stored import list_folders, list_names, listed_files, segments_of
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
-from preprocessing.sources.scan import ScanSettings, scan
+from preprocessing.sources.scan import ScanResult, ScanSettings, scan
 from storage.atomic import remove_dead_partials
 from storage.disk import disk_errors_at
-from storage.objects import entries, read_bytes, write_bytes
+from storage.objects import ChangedMeanwhileError, entries, read_tagged, replace_bytes, write_bytes
 from storage.publishing import ASSETS
 from storage.root import scratch_directory
 from storage.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 CATALOG_FOLDER: Final = "catalog"
 CATALOG_NAME: Final = "videos.parquet"
 BACKUP_NAME: Final = "videos.backup.parquet"
 DIGEST_NAME: Final = "videos.sha256"
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
+SCAN_ATTEMPTS: Final = 5  # while other machines update the same catalog
 
 
 class SourceSettings(Settings):
@@ -77,6 +82,8 @@ def scan_sources(
 ) -> SourceReport:
     """Update the catalog; on an error it stays unchanged.
 
+    If another machine updates the same catalog meanwhile, the scan is done again on top of that update.
+
     Args:
         root: the storage root.
         folders: folders of videos or prefixes of buckets, in addition to those scanned before.
@@ -88,34 +95,24 @@ def scan_sources(
         OSError: a bucket cannot be listed.
         ValueError: there is no folder, neither in `folders` nor in the catalog.
     """
+    update = partial(_update, root, folders, settings, retry_failed)
     with catalog_lock(root):
-        known = load_catalog(root)
-        if known is None and (batches := entries(root, f"{ASSETS}/face_tracks")):
-            raise ValueError(
-                f"there is no catalog under {root}, but {len(batches)} batches are published, which a scan "
-                "would deal again; run: pdfgc repair"
-            )
-        before = set() if known is None else set(_batches_of(known))
-        roots = folders_to_scan(known, [*folders, *list_folders(root)])
-        if not roots:
-            raise ValueError(
-                "no folder of videos: set `folders` in the launchpad, PDFGC_VIDEOS, or "
-                "`pdfgc demo --videos FOLDER`"
-            )
+        for _ in range(SCAN_ATTEMPTS - 1):
+            try:
+                return update()
+            except ChangedMeanwhileError:
+                logger.warning("Another machine updated the catalog under %s: scanning again", root)
+        return update()
 
-        copies = scratch_directory(root) / "sources"
-        if copies.is_dir():
-            remove_dead_partials(copies)
-        result = scan(
-            roots,
-            known,
-            settings.scan,
-            scratch=copies,
-            retry_failed=retry_failed,
-            lists=listed_files(root) if list_names(root) else None,
-        )
-        catalog = assign_batches(result.table, settings.batches)
-        save_catalog(root, catalog)
+
+def _update(
+    root: UPath, folders: Sequence[SourcePath], settings: SourceSettings, retry_failed: bool
+) -> SourceReport:
+    known, tag = load_tagged_catalog(root)
+    result = _scan(root, folders, known, settings, retry_failed)
+    catalog = assign_batches(result.table, settings.batches)
+    save_catalog(root, catalog, tag)
+    before = set() if known is None else set(_batches_of(known))
     return SourceReport(
         catalog=catalog,
         files_found=result.files_found,
@@ -127,9 +124,40 @@ def scan_sources(
     )
 
 
+def _scan(
+    root: UPath,
+    folders: Sequence[SourcePath],
+    known: pa.Table | None,
+    settings: SourceSettings,
+    retry_failed: bool,
+) -> ScanResult:
+    if known is None and (batches := entries(root, f"{ASSETS}/face_tracks")):
+        raise ValueError(
+            f"there is no catalog under {root}, but {len(batches)} batches are published, which a scan "
+            "would deal again; run: pdfgc repair"
+        )
+    roots = folders_to_scan(known, [*folders, *list_folders(root)])
+    if not roots:
+        raise ValueError(
+            "no folder of videos: set `folders` in the launchpad, PDFGC_VIDEOS, or "
+            "`pdfgc demo --videos FOLDER`"
+        )
+    copies = scratch_directory(root) / "sources"
+    if copies.is_dir():
+        remove_dead_partials(copies)
+    return scan(
+        roots,
+        known,
+        settings.scan,
+        scratch=copies,
+        retry_failed=retry_failed,
+        lists=listed_files(root) if list_names(root) else None,
+    )
+
+
 @contextmanager
 def catalog_lock(root: UPath) -> Generator[None, None, None]:
-    """Held while the catalog is updated."""
+    """Held while the catalog is updated; other machines with the same bucket do not heed it."""
     from filelock import FileLock
 
     folder = scratch_directory(root)
@@ -168,18 +196,20 @@ def load_catalog(root: UPath) -> pa.Table | None:
     Raises:
         ValueError: it is damaged, or gone although there is a record of it.
     """
+    return load_tagged_catalog(root)[0]
+
+
+def load_tagged_catalog(root: UPath) -> tuple[pa.Table | None, str]:
+    """`load_catalog`, and the tag of the catalog's object for `save_catalog`."""
     path = root / CATALOG_FOLDER / CATALOG_NAME
     for attempt in (1, 2):  # between the two reads another process may have replaced it
-        try:
-            data = read_bytes(path)
-        except FileNotFoundError:
-            data = None
+        data, tag = read_tagged(path)
         recorded = recorded_digests(root)
         if data is None and not recorded:
-            return None
+            return None, tag
         digest = "" if data is None else hashlib.sha256(data).hexdigest()
         if data is not None and (digest in recorded or not recorded):
-            return parse_catalog(data, str(path))
+            return parse_catalog(data, str(path)), tag
         if attempt == 2:
             found = f"has sha256 {digest[:16]}, recorded is {recorded[0][:16]}" if digest else "is gone"
             raise ValueError(f"the catalog {path} is damaged: it {found}; run: pdfgc repair")
@@ -193,10 +223,10 @@ def recorded_digests(root: UPath) -> tuple[str, ...]:
         ValueError: the record is damaged.
     """
     path = root / CATALOG_FOLDER / DIGEST_NAME
-    try:
-        digests = tuple(read_bytes(path).decode("ascii", "replace").split("\n")[:-1])
-    except FileNotFoundError:
+    data = read_tagged(path)[0]
+    if data is None:
         return ()
+    digests = tuple(data.decode("ascii", "replace").split("\n")[:-1])
     if not digests or not all(SHA256.fullmatch(digest) for digest in digests):
         raise ValueError(f"{path} is damaged: it holds no sha256; run: pdfgc repair")
     return digests
@@ -262,28 +292,57 @@ def _batches_of(catalog: pa.Table) -> list[str]:
     return [batch for batch in catalog["batch"].to_pylist() if batch is not None]
 
 
-def save_catalog(root: UPath, catalog: pa.Table) -> None:
-    """Replace the catalog, its backup and the record of their sha256; killed anywhere, they fit together."""
+def save_catalog(root: UPath, catalog: pa.Table, tag: str | None = None) -> None:
+    """Replace the catalog, its backup and the record of their sha256; killed anywhere, they fit together.
+
+    Args:
+        root: the storage root.
+        catalog: the new one.
+        tag: of the catalog that it was made from; None: replace whatever is there.
+
+    Raises:
+        ChangedMeanwhileError: another machine replaced the catalog; nothing of it is lost.
+    """
     sink = pa.BufferOutputStream()
     pq.write_table(catalog, sink)
-    store_catalog(root, sink.getvalue().to_pybytes())
+    store_catalog(root, sink.getvalue().to_pybytes(), tag)
 
 
-def store_catalog(root: UPath, data: bytes) -> None:
-    """`save_catalog`, of a file's bytes."""
+def store_catalog(root: UPath, data: bytes, tag: str | None = None) -> None:
+    """`save_catalog`, of a file's bytes.
+
+    The catalog itself is replaced by a conditional put. Until then the record names its sha256 beside those
+    of others, who may be about to replace it too.
+    """
     folder = root / CATALOG_FOLDER
     new = hashlib.sha256(data).hexdigest()
-    try:
-        before = recorded_digests(root)
-    except ValueError:  # damaged: it names nothing worth keeping
-        before = ()
-    if before:  # else the record comes last: without one, a catalog counts as it is
-        _record_digests(root, (new, *(digest for digest in before if digest != new)))
-    write_bytes(folder / CATALOG_NAME, data)
+    if tag is None:
+        tag = read_tagged(folder / CATALOG_NAME)[1]
+    # Without a record a catalog counts as it is: then the record comes last.
+    own = _record_digest(root, new) if _digests_or_none(root) else ""
+    replace_bytes(folder / CATALOG_NAME, data, tag)
     write_bytes(folder / BACKUP_NAME, data)
-    _record_digests(root, (new,))
+    _record_digest(root, new, replacing=own)
 
 
-def _record_digests(root: UPath, digests: tuple[str, ...]) -> None:
-    text = "".join(f"{digest}\n" for digest in digests)
-    write_bytes(root / CATALOG_FOLDER / DIGEST_NAME, text.encode())
+def _digests_or_none(root: UPath) -> tuple[str, ...]:
+    try:
+        return recorded_digests(root)
+    except ValueError:  # damaged: it names nothing worth keeping
+        return ()
+
+
+def _record_digest(root: UPath, new: str, replacing: str | None = None) -> str:
+    """Record a catalog's sha256 before all others, or alone if the record has the tag `replacing`.
+
+    Returns the record's tag.
+    """
+    path = root / CATALOG_FOLDER / DIGEST_NAME
+    while True:
+        tag = read_tagged(path)[1]
+        others = () if tag == replacing else _digests_or_none(root)
+        text = "".join(f"{digest}\n" for digest in dict.fromkeys((new, *others)))
+        try:
+            return replace_bytes(path, text.encode(), tag)
+        except ChangedMeanwhileError:
+            continue

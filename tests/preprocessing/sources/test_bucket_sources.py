@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,18 +22,19 @@ from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
 from preprocessing.media.encoding import write_video
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.process_pool import Crashed
-from preprocessing.sources import reading
+from preprocessing.sources import reading, stored_catalog
 from preprocessing.sources import scan as catalog
 from preprocessing.sources.catalog import CatalogRow, rows_of
 from preprocessing.sources.discovery import Listing
 from preprocessing.sources.probe import ProbeSettings, SourceFacts
 from preprocessing.sources.remote import BucketPath, source_path
-from preprocessing.sources.scan import ScanSettings, scan
+from preprocessing.sources.scan import ScanResult, ScanSettings, scan
 from preprocessing.sources.stored_catalog import (
     SourceSettings,
     batch_keys,
     load_batch,
     load_catalog,
+    recorded_digests,
     scan_sources,
 )
 from storage.bucket import open_store
@@ -186,6 +188,31 @@ def test_video_moved_to_a_bucket_keeps_its_batch(bucket: str, tmp_path: Path, vi
     places = {video.relative_path: video.path for video in load_batch(root, key).videos}
     assert places == {"a/1.mp4": source_path(f"{bucket}/videos/a/1.mp4"), "b/2.mp4": folder / "b/2.mp4"}
     assert files_in(tmp_path / "root" / ".building") == [tmp_path / "root" / ".building" / "catalog.lock"]
+
+
+def test_scans_of_two_machines_keep_what_both_found(
+    bucket: str, tmp_path: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, video in zip(folders, videos, strict=True):
+        (folder / folder.name).mkdir(parents=True)
+        shutil.copyfile(video, folder / folder.name / "a.mp4")
+    root = open_root(f"{bucket}/root")
+
+    def scan_while_another_machine_does(*arguments: Any, **options: Any) -> ScanResult:
+        monkeypatch.setattr(stored_catalog, "scan", scan)
+        with monkeypatch.context() as patch:
+            patch.setenv("PDFGC_SCRATCH", str(tmp_path / "other machine"))
+            scan_sources(root, folders[:1], SourceSettings())
+        return scan(*arguments, **options)
+
+    monkeypatch.setattr(stored_catalog, "scan", scan_while_another_machine_does)
+    scan_sources(root, folders[1:], SourceSettings())
+    known = load_catalog(root)
+    assert known is not None
+    assert {row.identity for row in rows_of(known)} == {"first", "second"}
+    assert len(recorded_digests(root)) == 1
+    assert len(set(known["batch"].to_pylist())) == 2  # what the other machine dealt stays as it was dealt
 
 
 def test_scan_removes_copies_of_a_killed_scan(tmp_path: Path, videos: list[Path]) -> None:
