@@ -1,15 +1,14 @@
 """One video's frames in, candidate clips out: shots, tracks, continuity, and what no clip may hold."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from preprocessing.faces.candidates import Candidate, CandidateCutter
 from preprocessing.faces.continuity import DISSOLVE_FRAMES, FaceContinuity
+from preprocessing.faces.tflite.mesh import face_logit
 from preprocessing.faces.tracking import FaceTracker
 from preprocessing.media.decoding import VideoFrame
 from preprocessing.media.shots import ShotDetector
@@ -17,7 +16,6 @@ from preprocessing.media.shots import ShotDetector
 DAMAGED: Final = "damaged_pictures"
 DISSOLVE: Final = "dissolve"
 NOT_UPRIGHT: Final = "not_upright"
-UPRIGHT_MARGIN: Final = 0.15  # of the detector's score
 
 
 class CandidateCollector:
@@ -88,27 +86,21 @@ class CandidateCollector:
         return self._cutter.finish(self._frame_size, refused_frames=refused_frames, refused=DISSOLVE)
 
     def _upright(self, candidates: list[Candidate]) -> list[Candidate]:
-        return [refuse_unless_upright(candidate, self._tracker.face_score) for candidate in candidates]
+        return [refuse_unless_upright(candidate) for candidate in candidates]
 
 
-def refuse_unless_upright(
-    candidate: Candidate, face_score: Callable[[NDArray[np.uint8]], float]
-) -> Candidate:
-    """Drop the pictures of a candidate whose crop shows a face better when it is turned upside down.
+def refuse_unless_upright(candidate: Candidate) -> Candidate:
+    """Drop the pictures of a candidate whose crop is more of a face when it is turned upside down.
 
-    The mesh puts lips and brows on a face upside down as well; the detector tells them apart.
+    The mesh puts lips and brows on a face upside down as well; how sure it is of a face tells them apart.
 
     Args:
         candidate: aligned by its landmarks, so that the face should be upright.
-        face_score: the detector's best score in a picture [H, W, 3] RGB, 0 without a face.
     """
     if not candidate.frames_jpeg:
         return candidate
     middle = np.frombuffer(candidate.frames_jpeg[len(candidate.frames_jpeg) // 2], np.uint8)
     crop = np.asarray(cv2.cvtColor(cv2.imdecode(middle, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
-    upright = face_score(crop)
-    if upright + UPRIGHT_MARGIN >= 1.0:
-        return candidate  # no score is higher
-    if face_score(np.ascontiguousarray(crop[::-1, ::-1])) > upright + UPRIGHT_MARGIN:
+    if face_logit(np.ascontiguousarray(crop[::-1, ::-1])) > face_logit(crop):
         return replace(candidate, frames_jpeg=(), refused=NOT_UPRIGHT)
     return candidate

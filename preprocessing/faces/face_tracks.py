@@ -34,7 +34,7 @@ from weights.resolve import ResolvedWeights
 logger = logging.getLogger(__name__)
 
 LIMITS: Final = ("media", "worker")  # settings that do not change what is written of a video within them
-CODE_VERSION: Final = f"9+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"10+mediapipe{MEDIAPIPE_VERSION}"
 
 
 def make_face_tracks(

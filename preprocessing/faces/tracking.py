@@ -208,10 +208,6 @@ class FaceTracker:
                 views.append(view)
         return self._without_duplicates(views)
 
-    def face_score(self, image: NDArray[np.uint8]) -> float:
-        """The detector's best score in a picture [H, W, 3] RGB; 0 where it finds no face."""
-        return float(self._detector.find(image)[:, 4].max(initial=0.0))
-
     def close(self) -> None:
         """Free every graph."""
         self.begin_shot()

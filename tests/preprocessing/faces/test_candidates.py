@@ -11,7 +11,7 @@ from skimage.data import astronaut
 from preprocessing.faces.alignment import AlignmentSettings
 from preprocessing.faces.candidates import Candidate, CandidateCutter, CandidateSettings
 from preprocessing.faces.collecting import refuse_unless_upright
-from preprocessing.faces.tracking import FaceTracker, TrackedFace, TrackingSettings
+from preprocessing.faces.tracking import TrackedFace
 from preprocessing.media.jpeg import encode_jpeg
 from tests.preprocessing.faces.test_alignment import centre_of
 
@@ -105,9 +105,7 @@ def test_crop_that_is_upside_down_is_refused(turned: bool, refused: str) -> None
     crop = np.ascontiguousarray(crop[::-1, ::-1]) if turned else crop
     jpegs = tuple(encode_jpeg(crop, 95) for _ in range(3))
     piece = Candidate(0, 0, 0, jpegs, np.zeros((3, 478, 3), np.float32), np.zeros((3, 2, 3), np.float32), {})
-    tracker = FaceTracker(TrackingSettings())
-    judged = refuse_unless_upright(piece, tracker.face_score)
-    tracker.close()
+    judged = refuse_unless_upright(piece)
     assert (judged.refused, len(judged.frames_jpeg)) == (refused, 0 if turned else 3)
 
 
