@@ -11,10 +11,12 @@ from preprocessing.clips.speakers import (
     FaceMotion,
     SpeakerSettings,
     Speaking,
+    beside_unread_faces,
     candidates_in_company,
     face_motion,
     judge_speakers,
     main_tracks,
+    speaking_score,
 )
 from preprocessing.labellers.mouth_sound import Projection, load_projection
 from preprocessing.shards import decode_array
@@ -38,8 +40,7 @@ def choose_faces(
     for video_id, group in groupby(candidates, key=lambda row: row["video_id"]):
         rows = list(group)
         try:
-            motions = _motions(rows, face_tracks / video_id, projection)
-            verdicts = judge_speakers(motions, projection, settings)
+            verdicts = _judge(rows, face_tracks / video_id, projection, settings)
         except Exception as error:  # noqa: BLE001  (a video must not end the work on all others)
             errors[video_id], verdicts = error, {}
         main = main_tracks(rows, verdicts)
@@ -48,9 +49,26 @@ def choose_faces(
     return chosen, speaking, errors
 
 
+def _judge(
+    rows: Sequence[Mapping[str, Any]], video: Path, projection: Projection, settings: SpeakerSettings
+) -> dict[str, Speaking]:
+    """Who speaks in one video; beside a face that cannot be compared, nobody does for certain."""
+    unread = beside_unread_faces(rows)
+    in_company = {row["key"] for row in candidates_in_company(rows)} | unread
+    motions = _motions([row for row in rows if row["key"] in in_company], video, projection)
+    verdicts = judge_speakers(motions, projection, settings)
+    for each in motions:
+        if each.key in unread:
+            known = verdicts.get(each.key)
+            score = speaking_score(each.seen, each.heard, projection, settings)
+            if known is None or known.verdict == "speaks":
+                verdicts[each.key] = Speaking("speaker_unsure", score, 0.0)
+    return verdicts
+
+
 def _motions(rows: Sequence[Mapping[str, Any]], video: Path, projection: Projection) -> list[FaceMotion]:
     motions: list[FaceMotion] = []
-    for row in candidates_in_company(rows):
+    for row in rows:
         place = Place(row["offset_bytes"], row["size_bytes"])
         members = read_some_members(video / "candidates.tar", place, ("landmarks.npy",))
         landmarks_px = decode_array(row["key"], members, "landmarks.npy")

@@ -20,6 +20,7 @@ from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
 MINIMUM_OVERLAP_FRAMES: Final = 25  # of two faces; shorter overlaps are not compared
+RIVAL_SIZE_SHARE: Final = 0.5  # of a face's size: smaller ones of which no landmarks are kept do not compete
 
 Verdict = Literal["speaks", "not_the_speaker", "speaker_unsure"]
 
@@ -138,6 +139,31 @@ def candidates_in_company(candidates: Sequence[Mapping[str, Any]]) -> list[Mappi
             for other in shown[near]
         ):
             found.append(row)
+    return found
+
+
+def beside_unread_faces(candidates: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Keys of candidates beside which other faces are in the picture that cannot be compared.
+
+    Those are pieces without landmarks, too short or refused. They count where they are at least
+    `RIVAL_SIZE_SHARE` as large, and fill `MINIMUM_OVERLAP_FRAMES` of the candidate together: a speaker who is
+    lost again and again, or whose face is refused, is not the silent one beside.
+    """
+    unread = sorted(
+        (row for row in candidates if row["offset_bytes"] < 0), key=lambda row: row["first_frame"]
+    )
+    starts = [row["first_frame"] for row in unread]
+    found: set[str] = set()
+    for row in (each for each in candidates if each["offset_bytes"] >= 0):
+        first, size_px = row["first_frame"], RIVAL_SIZE_SHARE * row["face_size_px"]
+        near = slice(bisect(starts, first - MAXIMUM_CLIP_FRAMES), bisect(starts, first + row["frames"] - 1))
+        is_taken = np.zeros(row["frames"], bool)
+        for other in unread[near]:
+            if other["track"] != row["track"] and other["face_size_px"] >= size_px:
+                start = other["first_frame"] - first
+                is_taken[max(0, start) : max(0, start + other["frames"])] = True
+        if int(is_taken.sum()) >= MINIMUM_OVERLAP_FRAMES:
+            found.add(row["key"])
     return found
 
 

@@ -8,6 +8,7 @@ from preprocessing.clips.speakers import (
     FaceMotion,
     SpeakerSettings,
     Speaking,
+    beside_unread_faces,
     candidates_in_company,
     judge_speakers,
     main_tracks,
@@ -110,6 +111,20 @@ def test_only_candidates_in_company_are_read() -> None:
     rows.append(row(2, 300) | {"offset_bytes": -1})
     found = [each["key"] for each in candidates_in_company(rows)]
     assert found == ["t0-f0", "t1-f59", "t0-f60", "t1-f119"]
+
+
+def test_faces_without_landmarks_leave_it_open() -> None:
+    """A speaker whose face is lost again and again, one whose face is refused, a face far behind."""
+    lost = [unread(2 + number, 15 * number, 13) for number in range(4)]
+    refused = unread(1, 200, 60)
+    far = unread(1, 400, 60, size_px=30.0)
+    faces = [row(0, first) | {"face_size_px": 100.0} for first in (0, 100, 200, 400)]
+    assert beside_unread_faces([*faces, *lost, refused, far]) == {"t0-f0", "t0-f200"}
+    assert beside_unread_faces(faces) == set()
+
+
+def unread(track: int, first: int, frames: int, size_px: float = 80.0) -> dict[str, object]:
+    return row(track, first, frames) | {"offset_bytes": -1, "face_size_px": size_px}
 
 
 def test_clip_that_the_shot_contradicts_is_unsure() -> None:
