@@ -1,6 +1,6 @@
 """Changed videos through `face_tracks` and `clips`: is any clip wrong without a word?
 
-Parts of 2.5 s of VIDEOS (one folder a person) are changed as in `video_changes`. Each clip that is accepted is
+Parts of 2.5 s of VIDEOS (one folder a person) are changed as in `video_changes`. Each accepted clip is
 compared with the crops and the sound of the unchanged parts: it must show one person, picture by picture in
 step with that person's own sound, undamaged and in the right colours. What is refused is counted by reason.
 Findings and a contact sheet of every kind (of each clip the first, middle and last crop, and below them what
