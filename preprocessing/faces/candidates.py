@@ -165,8 +165,9 @@ class CandidateCutter:
         jpegs: list[bytes] = []
         sharpness: list[float] = []
         brightness: list[float] = []
-        for number, (view, transform) in enumerate(zip(views, transforms, strict=True)):
-            crop = _warp(view, transform)
+        size, flags = (CROP_SIDE_PX, CROP_SIDE_PX), cv2.INTER_LINEAR
+        for number, (view, to_crop) in enumerate(zip(views, _window_maps(views, transforms), strict=True)):
+            crop = np.asarray(cv2.warpAffine(view.window, to_crop, size, flags=flags), np.uint8)
             if number % SCORE_EVERY_FRAMES == 0:
                 grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
                 sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
@@ -178,11 +179,12 @@ class CandidateCutter:
         }
 
 
-def _warp(view: TrackedFace, transform: NDArray[np.float32]) -> NDArray[np.uint8]:
-    to_source = np.linalg.inv(np.vstack([view.window_transform, [0.0, 0.0, 1.0]]))
-    to_crop = np.vstack([transform.astype(np.float64), [0.0, 0.0, 1.0]]) @ to_source
-    size = (CROP_SIDE_PX, CROP_SIDE_PX)
-    return np.asarray(cv2.warpAffine(view.window, to_crop[:2], size, flags=cv2.INTER_LINEAR), np.uint8)
+def _window_maps(views: list[TrackedFace], transforms: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[T, 2, 3] maps from the pixels of each view's window to those of its crop."""
+    windows = np.stack([view.window_transform for view in views])
+    linear = transforms[:, :, :2].astype(np.float64) @ np.linalg.inv(windows[:, :, :2])
+    shift = transforms[:, :, 2:] - linear @ windows[:, :, 2:]
+    return np.concatenate([linear, shift], axis=2)
 
 
 def _face_size_px(landmarks_px: NDArray[np.float32]) -> float:

@@ -7,6 +7,7 @@ changes it slowly, but every frame of it is a mixture of its ends.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.faces.alignment import EYES_AND_MOUTH, OFFICIAL_TARGET_PX
-from preprocessing.faces.geometry import fit_similarity
+from preprocessing.faces.geometry import bounding_box, fit_similarity
 from preprocessing.faces.tracking import TrackedFace
 from preprocessing.media.source_picture import Picture
 from storage.settings import Settings
@@ -59,13 +60,27 @@ class ContinuitySettings(Settings):
     )
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A face with eyes and mouth at fixed places."""
+
+    pixels: NDArray[np.float32]  # [32, 32, 3]
+    halves: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]  # above and below the nose
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.float32]) -> "Thumbnail":
+        """Of pixels [32, 32, 3]."""
+        middle = THUMBNAIL_PX // 2
+        return cls(pixels, (_standardised(pixels[:middle]), _standardised(pixels[middle:])))
+
+
 class FaceContinuity:
     """Compares the faces of each frame with those of the frames before, in one shot after another."""
 
     def __init__(self, settings: ContinuitySettings) -> None:
         self._settings = settings
-        self._thumbnails: dict[int, list[NDArray[np.float32]]] = {}  # of the tracks that go on
-        self._newest: dict[int, tuple[TrackedFace, NDArray[np.float32]]] = {}  # with that of the next frame
+        self._thumbnails: dict[int, list[Thumbnail]] = {}  # of the tracks that go on
+        self._newest: dict[int, tuple[TrackedFace, Thumbnail]] = {}  # with that of the next frame
         self._image: Picture | None = None
 
     def begin_shot(self) -> None:
@@ -118,25 +133,23 @@ class FaceContinuity:
         usual = max((difference(a, b) for a, b in pairwise(before)), default=0.0)
         return change > settings.minimum_rise * max(usual, QUIET_CHANGE)
 
-    def _thumbnail(self, view: TrackedFace) -> NDArray[np.float32]:
+    def _thumbnail(self, view: TrackedFace) -> Thumbnail:
         newest = self._newest.get(view.track)
         if newest is None or newest[0] is not view:
             newest = self._newest[view.track] = (view, face_thumbnail(view))
         return newest[1]
 
 
-def is_mixture(
-    thumbnails: Sequence[NDArray[np.float32]], minimum_change: float, maximum_residual: float
-) -> bool:
+def is_mixture(thumbnails: Sequence[Thumbnail], minimum_change: float, maximum_residual: float) -> bool:
     """Whether thumbnails go from the first to the last as (1 - w) first + w last, with w rising."""
-    first, last = thumbnails[0], thumbnails[-1]
-    if difference(first, last) < minimum_change:
+    if difference(thumbnails[0], thumbnails[-1]) < minimum_change:
         return False
+    first, last = thumbnails[0].pixels, thumbnails[-1].pixels
     change = (last - first).ravel()
     power = float(change @ change)
     rising = -0.05
     for number, thumbnail in enumerate(thumbnails[1:-1], start=1):
-        moved = (thumbnail - first).ravel()
+        moved = (thumbnail.pixels - first).ravel()
         weight = float(moved @ change) / power
         residual = moved - weight * change
         if float(residual @ residual) > maximum_residual**2 * power:
@@ -148,8 +161,8 @@ def is_mixture(
     return True
 
 
-def face_thumbnail(view: TrackedFace) -> NDArray[np.float32]:
-    """[32, 32, 3] of a face: eyes and mouth at fixed places, without fine detail."""
+def face_thumbnail(view: TrackedFace) -> Thumbnail:
+    """Thumbnail of a face, without fine detail."""
     means = np.add.reduceat(view.landmarks_px[_EYES_AND_MOUTH, :2].astype(np.float64), _STARTS) / _COUNTS
     points = means @ view.window_transform[:, :2].T + view.window_transform[:, 2]
     target = (OFFICIAL_TARGET_PX - THUMBNAIL_CORNER_PX) * THUMBNAIL_ZOOM
@@ -161,7 +174,9 @@ def face_thumbnail(view: TrackedFace) -> NDArray[np.float32]:
         window, matrix = _cut_to_thumbnail(window, matrix, kernel + 2)
         window = cv2.blur(window, (kernel, kernel))
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
-    return np.asarray(cv2.warpAffine(window, matrix[:2], size, flags=cv2.INTER_LINEAR), np.float32)
+    return Thumbnail.of(
+        np.asarray(cv2.warpAffine(window, matrix[:2], size, flags=cv2.INTER_LINEAR), np.float32)
+    )
 
 
 def _cut_to_thumbnail(
@@ -179,28 +194,31 @@ def _cut_to_thumbnail(
     return part, np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ [left, top]])
 
 
-def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def difference(a: Thumbnail, b: Thumbnail) -> float:
     """How much two thumbnails differ above and below the nose, the smaller of both: 0 equal, 1 unrelated.
 
-    A blink changes the upper half only, an opened mouth the lower one.
+    A blink changes the upper half only, an opened mouth the lower one. Of each half: 1 less the correlation,
+    so 0 where the pictures are equal up to brightness and contrast, or one is uniform.
     """
-    middle = THUMBNAIL_PX // 2
-    return min(_uncorrelated(a[:middle], b[:middle]), _uncorrelated(a[middle:], b[middle:]))
+    return min(
+        0.0 if first is None or second is None else 1.0 - float(first @ second)
+        for first, second in zip(a.halves, b.halves, strict=True)
+    )
 
 
-def _uncorrelated(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """1 less the correlation: 0 where the pictures are equal up to brightness and contrast."""
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return 1.0 - float((a * b).sum()) / norm if norm > 0.0 else 0.0
+def _standardised(pixels: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The pixels less their mean as a vector of length 1; None where they are uniform."""
+    deviations = pixels.ravel() - pixels.mean()
+    norm = float(np.sqrt(deviations @ deviations))
+    return deviations / np.float32(norm) if norm > 0.0 else None
 
 
 def _is_repeated(before: Picture, image: Picture, view: TrackedFace) -> bool:
     """Whether the pixels of a face's box are those of the frame before, but for an encoder's noise."""
     if before is image:
         return True
-    low = np.maximum(view.landmarks_px[:, :2].min(axis=0), 0).astype(int)
-    high = view.landmarks_px[:, :2].max(axis=0).astype(int) + 1
+    box_px = bounding_box(view.landmarks_px)
+    low, high = np.maximum(box_px[:2], 0).astype(int), box_px[2:].astype(int) + 1
     step = max(1, int((high - low).max()) // SAMPLES_A_SIDE)
     box = (slice(low[1], max(high[1], 0), step), slice(low[0], max(high[0], 0), step))
     now, then = _pixels(image, box), _pixels(before, box)

@@ -1,4 +1,4 @@
-"""Geometry of point sets and boxes: the least-squares similarity, the overlap of two boxes."""
+"""Geometry of point sets and boxes: the least-squares similarity, bounding boxes and their overlap."""
 
 import math
 from typing import Any, NamedTuple
@@ -62,6 +62,12 @@ def _fit_in_plane(
     rotation = np.array([[cosine, -sine], [sine, cosine]])
     scale = length / spread
     return Similarity(rotation, scale, target_mean - scale * rotation @ source_mean)
+
+
+def bounding_box(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """[4] left, top, right, bottom of points [N, 2] or [N, 3]."""
+    plane = np.ascontiguousarray(points[:, :2].T)  # numpy reduces rows in a third of the time of columns
+    return np.concatenate([plane.min(axis=1), plane.max(axis=1)]).astype(np.float64)
 
 
 def intersection_over_union(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

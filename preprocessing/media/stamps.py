@@ -136,6 +136,7 @@ class DisplayOrder:
         self._stamps: list[Fraction] = []
         self._next = start  # for a picture without a stamp
         self._last: Fraction | None = None
+        self._last_duration: tuple[tuple[int, Fraction], Fraction] = ((0, Fraction(1)), Fraction(0))
         self.pictures = 0
         self.restamped_pictures = 0
         self.unsorted_pictures = 0
@@ -169,9 +170,12 @@ class DisplayOrder:
 
     def duration_of(self, frame: SourceFrame) -> Fraction:
         """Seconds that a picture is displayed: its own, or the stream's interval."""
-        if frame.duration and frame.time_base is not None:
-            return frame.duration * frame.time_base
-        return self._interval
+        if not frame.duration or frame.time_base is None:
+            return self._interval
+        duration = frame.duration, frame.time_base
+        if self._last_duration[0] != duration:  # fractions cost as much as decoding a small picture
+            self._last_duration = duration, frame.duration * frame.time_base
+        return self._last_duration[1]
 
     def _end_survey(self) -> Iterator[tuple[SourceFrame, Fraction]]:
         frames = [frame for frame, _ in self._survey]

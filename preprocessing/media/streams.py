@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -25,6 +25,7 @@ from preprocessing.media.container import (
 
 _AnyStream = TypeVar("_AnyStream", VideoStream, AudioStream)
 SURVEYED_SECONDS: Final = 60.0  # of each of several sound streams, and of a stereo one
+FRAMES_AT_ONCE: Final = 64
 SILENT_DBFS: Final = -60.0  # of the loudest packet
 # Uncorrelated channels, or one alone, lose 3 to 6 dB in a mono mix; out of phase, both lose nearly all.
 CANCELLED_DB: Final = 10.0
@@ -44,31 +45,53 @@ class SoundSurvey:
     """Takes decoded frames of one sound stream.
 
     Attributes:
-        loudest_dbfs: level of the loudest frame, all channels, relative to full scale; -inf without frames.
         seconds: of sound so far.
     """
 
     def __init__(self) -> None:
-        self.loudest_dbfs = -math.inf
         self.seconds = 0.0
+        self._loudest_dbfs = -math.inf
         self._energies = np.zeros(2)  # of both channels of stereo frames
         self._mixed = 0.0  # of their mean
+        self._waiting: list[NDArray[Any]] = []  # frames [channels, n] of one kind
+        self._kind: tuple[str, int, int] = ("", 0, 0)  # their format, channels, n
 
     def add(self, frame: AudioFrame) -> None:
         """Add the next frame."""
-        channels = _channels(frame)
-        if not channels.size:
+        samples = _channels(frame)
+        if not samples.size:
             return
         self.seconds += frame.samples / frame.sample_rate
-        level = 10.0 * math.log10(max(float((channels**2).mean()), 1e-12))
-        self.loudest_dbfs = max(self.loudest_dbfs, level)
-        if len(channels) == 2:
-            self._energies += (channels**2).sum(axis=1)
-            self._mixed += float((channels.mean(axis=0) ** 2).sum())
+        kind = frame.format.name, samples.shape[0], samples.shape[1]
+        if kind != self._kind or len(self._waiting) == FRAMES_AT_ONCE:
+            self._measure()
+        self._kind = kind
+        self._waiting.append(samples)
+
+    @property
+    def loudest_dbfs(self) -> float:
+        """Level of the loudest frame, all channels, relative to full scale; -inf without frames."""
+        self._measure()
+        return self._loudest_dbfs
+
+    def _measure(self) -> None:
+        """Measure the frames that wait, many at once: a call of numpy costs as much as a frame."""
+        if not self._waiting:
+            return
+        frames = _relative_to_full_scale(np.stack(self._waiting), self._kind[0])  # [F, channels, n]
+        self._waiting = []
+        powers = np.einsum("fcn,fcn->fc", frames, frames)
+        level = float(powers.sum(axis=1).max()) / (frames.shape[1] * frames.shape[2])
+        self._loudest_dbfs = max(self._loudest_dbfs, 10.0 * math.log10(max(level, 1e-12)))
+        if frames.shape[1] == 2:
+            self._energies += powers.sum(axis=0)
+            mixed = frames.mean(axis=1)
+            self._mixed += float(np.einsum("fn,fn->", mixed, mixed))
 
     @property
     def better_channel(self) -> int | None:
         """The louder channel of a stereo sound whose mono mix is lower by `CANCELLED_DB`; else None."""
+        self._measure()
         channel = int(np.argmax(self._energies))
         loudest = float(self._energies[channel])
         is_cancelled = loudest > 0.0 and self._mixed * 10.0 ** (CANCELLED_DB / 10.0) < loudest
@@ -147,13 +170,16 @@ def _survey(path: Path, indices: Sequence[int]) -> dict[int, SoundSurvey]:
     return surveys
 
 
-def _channels(frame: AudioFrame) -> NDArray[np.float64]:
-    """Samples of a decoded frame: [channels, n] relative to full scale; 0 where they are not finite."""
+def _channels(frame: AudioFrame) -> NDArray[Any]:
+    """Samples of a decoded frame, [channels, n]."""
     samples = np.asarray(frame.to_ndarray())
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(frame.layout.channels)).T
-    unsigned = frame.format.name.startswith("u8")
-    scale = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}.get(frame.format.name.removesuffix("p"), 1.0)
+    return samples if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels)).T
+
+
+def _relative_to_full_scale(samples: NDArray[Any], sound_format: str) -> NDArray[np.float64]:
+    """Samples of FFmpeg's format `sound_format` relative to full scale; 0 where they are not finite."""
+    unsigned = sound_format.startswith("u8")
+    scale = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}.get(sound_format.removesuffix("p"), 1.0)
     with np.errstate(invalid="ignore"):  # signalling NaNs of damaged files
         values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     return values / scale - (1.0 if unsigned else 0.0)
