@@ -5,8 +5,8 @@
 
 `talking_head` is a whole trained model and needs the project's packages; all others need torch alone.
 
-`preset` is `official` or `tiny` (SyncNet, L2CS-Net and EmoNet have none). Without `checkpoint` the weights
-are random. Networks are in evaluation mode, on the CPU.
+`preset` is `official` or `tiny` (SyncNet, L2CS-Net, EmoNet and the face mesh have none). Without `checkpoint`
+the weights are random. Networks are in evaluation mode, on the CPU.
 """
 
 import sys as _sys
@@ -22,6 +22,8 @@ from models.appearance import AppearanceEncoder as _AppearanceEncoder
 from models.audio import AudioEncoder as _AudioEncoder
 from models.checkpoint_file import OfficialFile as _OfficialFile
 from models.checkpoint_file import load_checkpoint as _load_checkpoint
+from models.external.attention_mesh import AttentionMesh as _AttentionMesh
+from models.external.attention_mesh import load_attention_mesh as _load_attention_mesh
 from models.external.emonet import EmoNet as _EmoNet
 from models.external.emonet import EmoNetConfig as _EmoNetConfig
 from models.external.emonet import emonet_file as _emonet_file
@@ -110,6 +112,14 @@ def emonet(expressions: int = 8, checkpoint: str | _Path | None = None) -> _EmoN
     """Face [B, 3, 256, 256] in [0, 1] -> `Emotion`: feature 256, 8 or 5 scores, valence, arousal."""
     config = _EmoNetConfig(expression_count=expressions)
     return _ready(_EmoNet(config), checkpoint, _emonet_file(expressions))
+
+
+def attention_mesh() -> _AttentionMesh:
+    """MediaPipe's face mesh: faces [B, 3, 192, 192] in [0, 1] -> points [B, 478, 3] px and logits [B].
+
+    Its weights are those of the installed MediaPipe wheel.
+    """
+    return _load_attention_mesh()
 
 
 def _ready(network: _Network, checkpoint: str | _Path | None, official: _OfficialFile) -> _Network:

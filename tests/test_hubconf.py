@@ -18,7 +18,7 @@ from tests.factories.models.weights import randomise
 
 NAMES = [
     "appearance", "motion", "audio", "generator", "deep3d_reconstruction", "syncnet", "syncnet_clip", "l2cs",
-    "emonet", "talking_head",
+    "emonet", "attention_mesh", "talking_head",
 ]  # fmt: skip
 
 

@@ -117,18 +117,25 @@ class FaceMeshNetworks(nn.Module):
         )
 
 
+def mediapipe_folder() -> Path:
+    """The installed MediaPipe package, which is not imported.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    spec = importlib.util.find_spec("mediapipe")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            "mediapipe is not installed: pip install mediapipe==0.10.21, or name a folder"
+        )
+    return Path(spec.origin).parent
+
+
 def load_face_mesh(folder: Path | None = None) -> FaceMeshNetworks:
     """The networks of the installed MediaPipe wheel, or of a folder with its files.
 
     Raises:
         FileNotFoundError: MediaPipe is not installed, or a file is missing.
     """
-    if folder is None:
-        spec = importlib.util.find_spec("mediapipe")  # finds the package without importing it
-        if spec is None or spec.origin is None:
-            raise FileNotFoundError(
-                "mediapipe is not installed: pip install mediapipe==0.10.21, or name a folder"
-            )
-        folder = Path(spec.origin).parent
-    networks = FaceMeshNetworks(folder).requires_grad_(requires_grad=False)
+    networks = FaceMeshNetworks(folder or mediapipe_folder()).requires_grad_(requires_grad=False)
     return networks.eval()

@@ -2,7 +2,7 @@
 
 Reads the few flatbuffer tables that plain convolutional networks use and runs the operators in torch, so that
 a loss can pass through the network into its input. Float16 weights, stored behind DEQUANTIZE, are converted
-to float32 once. Graphs with other operators are refused.
+to float32 once. Graphs with other operators are refused; parts of such graphs that lie between them are not.
 
 Shape letters: B samples, C channels, H, W rows and columns.
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from flatbuffers import number_types
+from flatbuffers import flexbuffers, number_types
 from flatbuffers.table import Table
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -101,23 +101,35 @@ OPTIONS: Final[dict[str, dict[str, tuple[int, Any, int]]]] = {
 }
 
 
-def read_graph(path: Path) -> Graph:
-    """Parse a TensorFlow Lite file with one subgraph.
+def read_graph(path: Path, inputs: Sequence[int] = (), outputs: Sequence[int] = ()) -> Graph:
+    """Parse a TensorFlow Lite file with one subgraph, or a part of it.
+
+    Args:
+        path: the file.
+        inputs: tensors that the part gets; those of the file if empty.
+        outputs: tensors that it computes from them; those of the file if empty.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a TensorFlow Lite file, or an operator or tensor type that is not supported.
+        ValueError: not a TensorFlow Lite file, an operator or tensor type that is not supported, or outputs
+            that depend on other inputs.
     """
-    data = path.read_bytes()
-    if data[4:8] != FILE_IDENTIFIER:
-        raise ValueError(f"{path}: not a TensorFlow Lite file")
-    model = Table(data, int.from_bytes(data[:4], "little"))
-    codes = [_operator_name(path, code) for code in _tables(model, 1)]
+    model = _read_model(path)
+    codes = _tables(model, 1)
     (subgraph,) = _tables(model, 2)
-    buffers = _tables(model, 4)
+    buffers, tensors = _tables(model, 4), _tables(subgraph, 0)
+    own = _integers(subgraph, 1)
+    given, wanted = tuple(inputs) or own, tuple(outputs) or _integers(subgraph, 2)
+    operators = _operators_between(_tables(subgraph, 3), given, wanted)
+    needed = {*given, *wanted}.union(
+        *(_integers(operator, field) for operator in operators for field in (1, 2))
+    )
+    if missing := needed & set(own) - set(given):
+        raise ValueError(f"{path}: tensors {list(wanted)} also depend on the inputs {sorted(missing)}")
     constants: dict[int, NDArray[Any]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
-    for number, tensor in enumerate(_tables(subgraph, 0)):
+    for number in sorted(needed - {-1}):
+        tensor = tensors[number]
         shapes[number] = _integers(tensor, 0)
         content = _bytes(buffers[_scalar(tensor, 2, number_types.Uint32Flags, 0)], 0)
         if len(content):
@@ -125,12 +137,50 @@ def read_graph(path: Path) -> Graph:
             if kind not in DTYPES:
                 raise ValueError(f"{path}: tensor {number} has the unsupported type {kind}")
             constants[number] = np.frombuffer(content, DTYPES[kind]).reshape(shapes[number])
-    operations = tuple(_operation(operator, codes) for operator in _tables(subgraph, 3))
-    return Graph(constants, shapes, operations, _integers(subgraph, 1), _integers(subgraph, 2))
+    operations = tuple(_operation(path, operator, codes) for operator in operators)
+    return Graph(constants, shapes, operations, given, wanted)
+
+
+def read_custom_options(path: Path, tensor: int) -> dict[str, Any]:
+    """The options of the custom operator that computes a tensor.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a TensorFlow Lite file, or no custom operator computes the tensor.
+    """
+    (subgraph,) = _tables(_read_model(path), 2)
+    for operator in _tables(subgraph, 3):
+        if tensor in _integers(operator, 2) and (content := _bytes(operator, 5)):
+            options = flexbuffers.Loads(content)
+            assert isinstance(options, dict)
+            return options
+    raise ValueError(f"{path}: no custom operator computes tensor {tensor}")
+
+
+def _read_model(path: Path) -> Table:
+    data = path.read_bytes()
+    if data[4:8] != FILE_IDENTIFIER:
+        raise ValueError(f"{path}: not a TensorFlow Lite file")
+    return Table(data, int.from_bytes(data[:4], "little"))
+
+
+def _operators_between(
+    operators: Sequence[Table], inputs: Sequence[int], outputs: Sequence[int]
+) -> list[Table]:
+    """The operators that compute the outputs from the inputs, in their order."""
+    wanted, kept = set(outputs), list[Table]()
+    for operator in reversed(operators):
+        made = set(_integers(operator, 2))
+        if made & wanted and not made & set(inputs):
+            kept.append(operator)
+            wanted |= set(_integers(operator, 1))
+    return kept[::-1]
 
 
 class TFLiteNetwork(nn.Module):
-    """A graph as a module: pictures [B, C, H, W] in, every output [B, ...] out, NHWC order where it has maps.
+    """A graph as a module: maps [B, C, H, W] in, one for each input, and every output [B, ...] out.
+
+    Vectors have the order of NHWC; maps are [B, C, H, W].
 
     Weights are buffers: the network is frozen, gradients reach its input only.
     """
@@ -160,9 +210,9 @@ class TFLiteNetwork(nn.Module):
         return self._shapes[self._inputs[0]][1]
 
     @override
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """Run the graph on a picture [B, C, H, W] in the value range that the network was trained on."""
-        values = {self._inputs[0]: picture, **self._paddings}
+    def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Run the graph on maps [B, C, H, W], pictures in the value range that the network was trained on."""
+        values = {**dict(zip(self._inputs, maps, strict=True)), **self._paddings}
         for step in self._operations:
             arguments = [
                 self.get_buffer(f"constant_{number}") if number in self._constants else values[number]
@@ -250,8 +300,8 @@ def _channels_last(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=torch.channels_last)
 
 
-def _operation(operator: Table, codes: Sequence[str]) -> Operation:
-    kind = codes[_scalar(operator, 0, number_types.Uint32Flags, 0)]
+def _operation(path: Path, operator: Table, codes: Sequence[Table]) -> Operation:
+    kind = _operator_name(path, codes[_scalar(operator, 0, number_types.Uint32Flags, 0)])
     offset = operator.Offset(_slot(4))
     options: dict[str, int] = {}
     if offset and kind in OPTIONS:

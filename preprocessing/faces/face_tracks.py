@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from preprocessing.common_failure import common_error, common_failure
+from preprocessing.faces.batched.videos import track_videos
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA, report_of_batch
 from preprocessing.faces.detectors import DetectorSettings
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION
@@ -18,12 +19,11 @@ from preprocessing.faces.video import (
     VideoTask,
     VideoToTrack,
     publish_refusal,
-    track_video,
 )
 from preprocessing.labellers.backend import write_labellers
 from preprocessing.media.container import RefusedVideo
 from preprocessing.orchestration.step import Step, StepRun, VideoBatch
-from preprocessing.process_pool import CRASHED, LONE_ATTEMPTS, Crashed, default_workers, map_in_processes
+from preprocessing.process_pool import CRASHED, LONE_ATTEMPTS, Crashed, default_workers
 from preprocessing.sources.lists.segments import spans_of
 from storage.atomic import remove, remove_dead_partials
 from storage.fingerprint import JsonValue
@@ -34,6 +34,7 @@ from weights.resolve import ResolvedWeights
 logger = logging.getLogger(__name__)
 
 LIMITS: Final = ("media", "worker")  # settings that do not change what is written of a video within them
+PLACES: Final = ("mesh_device", "videos_at_once")  # of the tracking: likewise
 CODE_VERSION: Final = f"10+mediapipe{MEDIAPIPE_VERSION}"
 
 
@@ -78,7 +79,7 @@ def make_face_tracks(
         for video in waiting
     ]
     workers = default_workers() if workers is None else workers
-    outcomes = map_in_processes(track_video, tasks, workers, settings.worker)
+    outcomes = track_videos(tasks, settings, workers)
     failures: list[str] = []
     for number, (task, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, Crashed):
@@ -125,7 +126,10 @@ def _detector_settings(settings: FaceTrackSettings) -> DetectorSettings:
 
 def _recipe_settings(settings: FaceTrackSettings) -> dict[str, Any]:
     tracking = dict(settings.tracking) | {"detector": settings.tracking.detector.deciding_settings()}
+    tracking = {name: value for name, value in tracking.items() if name not in PLACES}
     deciding = {name: value for name, value in dict(settings).items() if name not in LIMITS}
+    if settings.decode.hardware == "none":
+        deciding["decode"] = settings.decode.model_dump(exclude={"hardware"})
     return deciding | {"tracking": tracking}
 
 

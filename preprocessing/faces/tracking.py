@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from preprocessing.faces.batched.mesh import batched_mesh
 from preprocessing.faces.detectors import Detector, DetectorSettings, find_in_tiles
-from preprocessing.faces.geometry import intersection_over_union
+from preprocessing.faces.geometry import bounding_box, intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
 from preprocessing.faces.tflite.mesh import FaceFollower
@@ -42,9 +43,16 @@ class TrackingSettings(Settings):
         description="Frames between detections after one that found no new face; >= detect_every_frames",
     )
     detector: DetectorSettings = DetectorSettings()
-    mesh: Literal["mediapipe", "mediapipe_graph"] = Field(
+    mesh: Literal["mediapipe", "mediapipe_graph", "torch"] = Field(
         default="mediapipe",
-        description="Face mesh; mediapipe_graph: the same network, run by MediaPipe itself at twice the cost",
+        description="Face mesh; mediapipe_graph: the same network, run by MediaPipe itself at twice the "
+        "cost; torch: the same network for a GPU, on batches of faces of several videos",
+    )
+    mesh_device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where mesh torch runs; auto: a GPU if there is one"
+    )
+    videos_at_once: int = Field(
+        default=16, ge=1, le=256, description="Videos that a process reads at once with mesh torch"
     )
     tracking_confidence: float = Field(
         default=0.5, ge=0.0, le=1.0, description="Minimum score of the face mesh; below it, a track ends"
@@ -254,6 +262,9 @@ class FaceTracker:
         confidence = self._settings.tracking_confidence
         if self._settings.mesh == "mediapipe_graph":
             return FaceMesh(tracking=True, minimum_confidence=confidence)
+        if self._settings.mesh == "torch":
+            mesh = batched_mesh(self._settings.mesh_device)
+            return FaceFollower(minimum_confidence=confidence, mesh=mesh)
         return FaceFollower(minimum_confidence=confidence)
 
     def _release(self, face: _FollowedFace) -> None:
@@ -269,8 +280,7 @@ class FaceTracker:
         landmarks = refine_irises(window, mesh_px).astype(np.float64)
         landmarks[:, :2] -= transform[:, 2]
         landmarks /= zoom
-        low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
-        face.box = np.concatenate([low, high])
+        face.box = bounding_box(landmarks)
         if not face.window.follow(face.box, self._settings.window_scale):
             face.window = FaceWindow(*_window_of(face.box, self._settings.window_scale))
             face.mesh.forget()

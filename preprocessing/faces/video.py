@@ -7,14 +7,14 @@ short), `sound.flac` (16 kHz mono on the same timeline) and `video.json`. Folder
 
 import errno
 import json
+import threading
 import time
 import traceback
 from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import av.error
 import pyarrow as pa
@@ -99,9 +99,8 @@ def track_video(task: VideoTask) -> Outcome:
     Raises:
         OSError: not of the video, but of the folder or of the bucket.
     """
-    # Settings are hashable; static types of pydantic models do not say so. Opened first: a detector that does
-    # not work is nobody's row.
-    tracker = _tracker(cast("Hashable", task.settings.tracking), task.weights)
+    # Opened first: a detector that does not work is nobody's row.
+    tracker = _tracker(task.settings.tracking, task.weights)
     started = time.monotonic()
     trace = ""
     try:
@@ -118,7 +117,7 @@ def track_video(task: VideoTask) -> Outcome:
         if _is_of_output(error):
             raise
         refusal, trace = RefusedVideo(FAILED, failure(error)), traceback.format_exc()
-        _tracker.cache_clear()  # it may have stopped in the middle of a frame
+        _trackers.of_settings.clear()  # it may have stopped in the middle of a frame
     else:
         seconds = time.monotonic() - started
         return Outcome(
@@ -229,10 +228,22 @@ def frames_of_spans(
         current = span
 
 
-@cache
+class _Trackers(threading.local):
+    """One tracker a thread and settings: building its graphs costs as much as tracking fifty frames."""
+
+    def __init__(self) -> None:
+        self.of_settings: dict[Hashable, FaceTracker] = {}
+
+
+_trackers: Final = _Trackers()
+
+
 def _tracker(settings: TrackingSettings, weights: Path | None) -> FaceTracker:
-    """One tracker a process: building its graphs costs as much as tracking fifty frames."""
-    return FaceTracker(settings, weights)
+    # Settings are hashable; static types of pydantic models do not say so.
+    key = cast("Hashable", settings), weights
+    if key not in _trackers.of_settings:
+        _trackers.of_settings[key] = FaceTracker(settings, weights)
+    return _trackers.of_settings[key]
 
 
 def _write(

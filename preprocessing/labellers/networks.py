@@ -23,10 +23,24 @@ def load_from_hub(entry: str, checkpoint: Path) -> Any:
 
     if not checkpoint.is_file():
         raise FileNotFoundError(f"no weights at {checkpoint}")
+    return torch.hub.load(_hub_folder(), entry, source="local", checkpoint=checkpoint)
+
+
+def load_embedded(entry: str) -> Any:
+    """Load a network whose weights an installed package carries, as `load_from_hub`.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    import torch
+
+    return torch.hub.load(_hub_folder(), entry, source="local")
+
+
+def _hub_folder() -> str:
+    """Of `hubconf.py`: beside the packages in a checkout, inside `models` in an installed wheel."""
     project = Path(__file__).parents[2]
-    # Beside the packages in a checkout, inside `models` in an installed wheel.
-    folder = next(folder for folder in (project, project / "models") if (folder / "hubconf.py").is_file())
-    return torch.hub.load(str(folder), entry, source="local", checkpoint=checkpoint)
+    return str(next(folder for folder in (project, project / "models") if (folder / "hubconf.py").is_file()))
 
 
 def fastest_device() -> Any:

@@ -6,12 +6,14 @@ those files or the network. Two of FFmpeg's options prevent that: a whitelist of
 Reference movies of the mov demuxer (`dref`) are ignored by FFmpeg's default.
 """
 
+import logging
 import math
 import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,8 @@ import av
 import av.error
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec import Codec
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     AnyPacket = Packet[Stream]
 else:
     AnyPacket = Packet  # at run time PyAV's class takes no parameter
+
+logger = logging.getLogger(__name__)
 
 # Endings of files that are looked at, by FFmpeg's name of the demuxer that usually reads them. One demuxer is
 # "mov,mp4,m4a,3gp,3g2,mj2", one "matroska,webm"; "mpeg" is the MPEG program stream, "mpegvideo" the
@@ -133,8 +139,27 @@ def _display_matrix(frame: VideoFrame) -> tuple[bool, float]:
     return True, math.degrees(math.atan2(b, -a))
 
 
-def open_media(path: Path) -> InputContainer:
+@cache
+def cuda_decoder() -> HWAccel | None:
+    """NVDEC, through FFmpeg; None where this machine has no NVIDIA GPU.
+
+    Streams that it cannot decode are decoded on the CPU. Pictures are copied to the host's memory.
+    """
+    accelerator = HWAccel("cuda", allow_software_fallback=True)
+    try:
+        accelerator.create(Codec("h264", "r"))
+    except av.error.FFmpegError as error:
+        logger.info("Decoding on the CPU: no NVDEC (%s)", error.strerror)
+        return None
+    return HWAccel("cuda", allow_software_fallback=True)
+
+
+def open_media(path: Path, accelerator: HWAccel | None = None) -> InputContainer:
     """Open a local media file for reading, with both whitelists applied.
+
+    Args:
+        path: the file.
+        accelerator: of `cuda_decoder`; None decodes on the CPU.
 
     Raises:
         RefusedVideo: `not_a_file`, `zero_bytes`, `not_a_video`, `truncated` or `unreadable`.
@@ -147,7 +172,13 @@ def open_media(path: Path) -> InputContainer:
     whitelists = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
     try:
         # Absolute, so that no name is taken for a protocol ("concat:a|b", "http:...").
-        return av.open(str(path.absolute()), "r", container_options=whitelists, metadata_errors="replace")
+        return av.open(
+            str(path.absolute()),
+            "r",
+            container_options=whitelists,
+            metadata_errors="replace",
+            hwaccel=accelerator,
+        )
     except av.error.FFmpegError as error:
         raise _refusal_of_opening(path, error) from error
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -30,6 +30,7 @@ from preprocessing.media.container import (
     AnyPacket,
     DisplayGeometry,
     RefusedVideo,
+    cuda_decoder,
     decode_tolerantly,
     demux_tolerantly,
     display_geometry,
@@ -58,6 +59,9 @@ class DecodeSettings(Settings):
         ge=1,
         le=64,
         description="Decoder threads per video; many workers of one thread have the highest throughput",
+    )
+    hardware: Literal["none", "auto"] = Field(
+        default="none", description="Decoder of pictures; auto: the GPU's (NVDEC) if there is one"
     )
     maximum_gap_seconds: float = Field(
         default=600.0,
@@ -115,7 +119,7 @@ class DecodedVideo:
     ) -> None:
         self._settings = settings
         self._limits = limits
-        self._container = open_media(path)
+        self._container = open_media(path, cuda_decoder() if settings.hardware == "auto" else None)
         try:
             self._video, self._audio, channel = self._choose(may_be_silent)
             limits.check_headers(self._container, self._video)

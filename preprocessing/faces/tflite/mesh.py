@@ -8,14 +8,16 @@ irises. Between frames the region of interest follows the points, as in `face_la
 Points and regions are in pixels of a square image as MediaPipe measures them: 0 is the centre of the first.
 """
 
+import threading
 from dataclasses import dataclass
-from functools import cache
-from typing import Final
+from functools import cache, cached_property
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.faces.geometry import bounding_box
 from preprocessing.faces.tflite.detector import SHORT_RANGE, FaceBoxes
 from preprocessing.faces.tflite.graph import Network, custom_options, part_of_graph
 from preprocessing.schema import LANDMARK_COUNT
@@ -200,15 +202,27 @@ class AttentionMesh:
         return points
 
 
+class RegionMesh(Protocol):
+    """Finds the points of a face in a region: `AttentionMesh` or `faces.batched.mesh.BatchedMesh`."""
+
+    def find(
+        self, image: NDArray[np.uint8], region: Region, minimum_confidence: float
+    ) -> NDArray[np.float32] | None:
+        """As `AttentionMesh.find`."""
+        ...
+
+
 class FaceFollower:
     """478 landmarks of the only face in a square image, followed from call to call.
 
     Args:
         minimum_confidence: that the face is still there; below it, the whole image is searched.
+        mesh: None for this thread's `AttentionMesh`.
     """
 
-    def __init__(self, *, minimum_confidence: float = 0.5) -> None:
+    def __init__(self, *, minimum_confidence: float = 0.5, mesh: RegionMesh | None = None) -> None:
         self._minimum_confidence = minimum_confidence
+        self._mesh = mesh or _networks().mesh
         self._region: Region | None = None
         self._side_px = 0  # of the image with this region
 
@@ -232,12 +246,12 @@ class FaceFollower:
         if self._region is not None:
             # As in the graph, whose regions are shares of the image: its side may change.
             region = self._region.scaled(side_px / self._side_px)
-            landmarks = _mesh().find(image, region, self._minimum_confidence)
+            landmarks = self._mesh.find(image, region, self._minimum_confidence)
         if landmarks is None:
-            faces = _detector().find(image)
+            faces = _networks().detector.find(image)
             if len(faces):
                 region = _region(faces[0, :4], faces[0, 4:8].reshape(2, 2))
-                landmarks = _mesh().find(image, region, self._minimum_confidence)
+                landmarks = self._mesh.find(image, region, self._minimum_confidence)
         self._region = None if landmarks is None else region_of_landmarks(landmarks)
         self._side_px = side_px
         return landmarks
@@ -256,21 +270,27 @@ def face_logit(image: NDArray[np.uint8]) -> float:
     Of 253 real crops 19 to 40, turned upside down less by 10 to 35; scores of detectors do not tell.
     """
     side = float(len(image))
-    return _mesh().face_logit(image, Region(np.full(2, (side - 1.0) / 2), CROP_SHARE * side, 0.0))
+    return _networks().mesh.face_logit(image, Region(np.full(2, (side - 1.0) / 2), CROP_SHARE * side, 0.0))
+
+
+class _Networks(threading.local):
+    """Each thread's own: LiteRT's interpreters must not be shared."""
+
+    @cached_property
+    def mesh(self) -> AttentionMesh:
+        return AttentionMesh()
+
+    @cached_property
+    def detector(self) -> FaceBoxes:
+        return FaceBoxes(SHORT_RANGE, DETECTION_CONFIDENCE)
 
 
 @cache
-def _mesh() -> AttentionMesh:
-    return AttentionMesh()
-
-
-@cache
-def _detector() -> FaceBoxes:
-    return FaceBoxes(SHORT_RANGE, DETECTION_CONFIDENCE)
+def _networks() -> _Networks:
+    return _Networks()
 
 
 def region_of_landmarks(landmarks: NDArray[np.float32]) -> Region:
     """Where the face with these landmarks [478, 3] is looked for in the next frame."""
-    points = landmarks[:, :2].astype(np.float64)
-    box = np.concatenate([points.min(axis=0), points.max(axis=0)])
-    return _region(box, points[[IMAGE_LEFT_CORNER, IMAGE_RIGHT_CORNER]])
+    eyes = landmarks[[IMAGE_LEFT_CORNER, IMAGE_RIGHT_CORNER], :2].astype(np.float64)
+    return _region(bounding_box(landmarks), eyes)

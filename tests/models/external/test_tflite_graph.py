@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.external.tflite_graph import Operation, TFLiteNetwork, read_graph, run_operation
+from models.external.tflite_graph import (
+    Operation,
+    TFLiteNetwork,
+    read_custom_options,
+    read_graph,
+    run_operation,
+)
 
 MEDIAPIPE = Path(importlib.util.find_spec("mediapipe").origin or "").parent  # pyright: ignore[reportOptionalMemberAccess]
 FACE_LANDMARK = MEDIAPIPE / "modules" / "face_landmark"
@@ -65,6 +71,22 @@ def test_graphs_equal_tensorflow_lite(file: str) -> None:
 def test_other_operators_are_refused() -> None:
     with pytest.raises(ValueError, match=r"attention\.tflite: operator 18 is not supported; supported: ADD"):
         read_graph(FACE_LANDMARK / "face_landmark_with_attention.tflite")
+
+
+def test_part_of_a_graph_needs_its_inputs() -> None:
+    path = FACE_LANDMARK / "face_landmark_with_attention.tflite"
+    with pytest.raises(ValueError, match=r"tensors \[697\] also depend on the inputs \[0\]"):
+        read_graph(path, [200], [697])
+    assert read_graph(path, [199], [697]).inputs == (199,)
+
+
+def test_custom_options_are_those_of_the_operator() -> None:
+    path = FACE_LANDMARK / "face_landmark_with_attention.tflite"
+    options = read_custom_options(path, 197)
+    assert (options["left_rotation_idx"], options["right_rotation_idx"]) == (33, 133)
+    assert len(options["subset_idxs"]) == 71
+    with pytest.raises(ValueError, match="no custom operator computes tensor 35"):
+        read_custom_options(path, 35)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -286,6 +286,15 @@ def test_pictures_are_freed_without_the_garbage_collector(tmp_path: Path) -> Non
     assert 0 < kept < 8
 
 
+def test_hardware_decoding_falls_back_to_the_cpu(tmp_path: Path) -> None:
+    make_video(tmp_path / "video.mp4", Recipe(seconds=1.2))
+    pictures = decode(tmp_path / "video.mp4").frames
+    with open_video(tmp_path / "video.mp4", DecodeSettings(hardware="auto")) as decoded:
+        for expected, frame in zip(pictures, decoded, strict=True):
+            # Within rounding of the conversion to RGB where this machine has NVDEC.
+            np.testing.assert_allclose(frame.image.astype(int), expected.image, atol=4)
+
+
 def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:
     make_video(tmp_path / "plain.mp4", Recipe(output={"aspect": "2:1"}))
     source = ffmpeg.input(str(tmp_path / "plain.mp4"), display_rotation=90)
