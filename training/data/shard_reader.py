@@ -11,6 +11,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -108,21 +109,14 @@ class ShardReader:
     ) -> NDArray[np.float32]:
         """Rows `first` to `end` of an array member, which must be float32 of `shape`; [end - first, ...]."""
         offset, size = self._place(clip, member)
-        header = io.BytesIO(self._read_checked(clip, member, offset, min(size, _ARRAY_HEADER_BYTES)))
-        try:
-            if np.lib.format.read_magic(header) != (1, 0):
-                raise self.corrupt(clip, member, "is not of .npy version 1.0")
-            actual, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
-        except CorruptMemberError:
-            raise
-        except ValueError as error:
-            raise self.corrupt(clip, member, f"is not an array file: {error}") from error
-        if actual != shape or dtype != np.float32 or fortran_order:
-            raise self.corrupt(clip, member, f"is {dtype}{list(actual)}, need float32{list(shape)}")
-        row_bytes = _FLOAT_BYTES * int(np.prod(shape[1:]))
-        if header.tell() + shape[0] * row_bytes != size:
+        header = self._read_checked(clip, member, offset, min(size, _ARRAY_HEADER_BYTES))
+        usual = _usual_header(shape)
+        # Parsing it takes as long as decoding a tenth of a frame.
+        length = len(usual) if header.startswith(usual) else self._header_bytes(clip, member, header, shape)
+        row_bytes = _FLOAT_BYTES * math.prod(shape[1:])
+        if length + shape[0] * row_bytes != size:
             raise self.corrupt(clip, member, f"has {size} bytes, which is not float32{list(shape)}")
-        start = offset + header.tell() + first * row_bytes
+        start = offset + length + first * row_bytes
         data = self._read_checked(clip, member, start, (end - first) * row_bytes)
         values = np.frombuffer(data, np.float32).reshape(end - first, *shape[1:])
         # Minimum and maximum also show what is not finite; a reduction of a few labels is what costs time.
@@ -137,6 +131,21 @@ class ShardReader:
                 found = f"{lowest:g} to {highest:g}, need {low:g} to {high:g}"
                 raise self.corrupt(clip, member, f"rows {first} to {end} hold {found}")
         return values
+
+    def _header_bytes(self, clip: int, member: str, data: bytes, shape: tuple[int, ...]) -> int:
+        """Length of an array member's header, which must say float32 of `shape`."""
+        header = io.BytesIO(data)
+        try:
+            if np.lib.format.read_magic(header) != (1, 0):
+                raise self.corrupt(clip, member, "is not of .npy version 1.0")
+            actual, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
+        except CorruptMemberError:
+            raise
+        except ValueError as error:
+            raise self.corrupt(clip, member, f"is not an array file: {error}") from error
+        if actual != shape or dtype != np.float32 or fortran_order:
+            raise self.corrupt(clip, member, f"is {dtype}{list(actual)}, need float32{list(shape)}")
+        return header.tell()
 
     def json(self, clip: int, member: str) -> Any:
         """A JSON member."""
@@ -262,6 +271,15 @@ class ShardReader:
             f"shard {shard}, sample {key}: member {member} {reason}",
             CorruptMember(shard, key, member, reason),
         )
+
+
+@lru_cache(maxsize=1024)
+def _usual_header(shape: tuple[int, ...]) -> bytes:
+    """What numpy writes before a float32 array of a shape."""
+    header = io.BytesIO()
+    facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, facts)
+    return header.getvalue()
 
 
 def decode_image(data: bytes) -> Tensor:
