@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test chaos fuzz lint types format lock clean
+.PHONY: help setup demo dev test bench chaos fuzz lint types format lock clean
 
 BIN := .venv/bin
 # The root can be a bucket; Dagster's SQLite files then need a local DAGSTER_HOME.
@@ -30,6 +30,9 @@ dev: setup ## Dagster's UI on http://localhost:3000
 # The files stay in the order of tests/conftest.py, slow ones first.
 test: setup ## Run every test that needs no GPU
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+bench: setup ## Every speed ratio in one table, about 10 minutes: VIDEOS=<folder>, else rendered ones
+	@$(BIN)/python -m benchmarks.suite $${VIDEOS:+--videos "$$VIDEOS"}
 
 chaos: setup ## Kill, fill and disturb the whole graph in small; CHAOS="--kills 200 --seed 7"
 	@$(BIN)/python -m tests.chaos $(CHAOS)

@@ -36,19 +36,19 @@ def main(root: Path, runs: int, json_path: Path | None) -> None:
     loads = {name: median_of_runs(code, runs) for name, code in IMPORTS.items()}
     rows = [(name, cost.cpu_seconds, cost.wall_seconds) for name, cost in loads.items()]
     show("A fresh interpreter", ("", "CPU s", "wall s"), rows)
-    bare, run = cost_of_current_batch(root)
+    bare, run, events = cost_of_current_batch(root)
     rows = [
         ("the steps alone", bare.cpu_seconds, bare.wall_seconds),
         ("the job `preprocess`", run.cpu_seconds, run.wall_seconds),
     ]
-    show("One batch with nothing to do", ("", "CPU s", "wall s"), rows)
+    show(f"One batch with nothing to do, {events} events", ("", "CPU s", "wall s"), rows)
     results = {f"{name} wall seconds": cost.wall_seconds for name, cost in loads.items()}
     results |= {"steps wall seconds": bare.wall_seconds, "job wall seconds": run.wall_seconds}
     write_json(json_path, results)
 
 
-def cost_of_current_batch(root: Path) -> tuple[Cost, Cost]:
-    """Cost of the steps of the root's first batch as function calls, and as a Dagster job."""
+def cost_of_current_batch(root: Path) -> tuple[Cost, Cost, int]:
+    """Cost of the steps of the root's first batch as function calls, and as a Dagster job; its events."""
     from dagster import DagsterInstance
 
     from pipelines.definitions import definitions
@@ -74,9 +74,13 @@ def cost_of_current_batch(root: Path) -> tuple[Cost, Cost]:
             "loggers": {"plain": {"config": {"log_level": "ERROR"}}},
         }
         steps()
-        return cost_of(steps), cost_of(
-            lambda: job.execute_in_process(instance=instance, partition_key=key, run_config=config)
-        )
+        bare, events = cost_of(steps), list[int]()
+
+        def run() -> None:
+            result = job.execute_in_process(instance=instance, partition_key=key, run_config=config)
+            events.append(len(instance.all_logs(result.run_id)))
+
+        return bare, cost_of(run), events[0]
 
 
 if __name__ == "__main__":

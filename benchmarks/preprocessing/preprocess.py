@@ -114,8 +114,8 @@ def run_chain(videos: list[Path], root: Path, key: str) -> dict[str, Cost]:
     }
 
 
-def measure(videos: list[Path], rounds: int, folder: Path) -> tuple[int, dict[str, float]]:
-    """Frames, and CPU seconds of the floor, of every step and of the script, summed over the rounds."""
+def measure(videos: list[Path], rounds: int, folder: Path) -> tuple[int, list[dict[str, float]]]:
+    """Frames of a round; of each round, CPU seconds of floor, every step, all of them and the script."""
     from mediapipe.python.solutions.face_mesh import FaceMesh
 
     tracking = FaceMesh(max_num_faces=1, refine_landmarks=True)
@@ -125,11 +125,11 @@ def measure(videos: list[Path], rounds: int, folder: Path) -> tuple[int, dict[st
     run_floor(videos[:1], tracking)
     run_script(videos[:1], static, folder / "warm")
     frames = 0
-    seconds: dict[str, float] = {}
+    results: list[dict[str, float]] = []
 
     def floor() -> None:
         nonlocal frames
-        frames += run_floor(videos, tracking)
+        frames = run_floor(videos, tracking)
 
     for number in range(rounds):
         script_folder = folder / f"script{number}"
@@ -137,17 +137,18 @@ def measure(videos: list[Path], rounds: int, folder: Path) -> tuple[int, dict[st
         costs = {"floor": cost_of(floor)}
         costs |= run_chain(videos, folder / f"root{number}", "measured")
         costs["script"] = cost_of(lambda place=script_folder: run_script(videos, static, place))
-        for name, cost in costs.items():
-            seconds[name] = seconds.get(name, 0.0) + cost.cpu_seconds
-    return frames, seconds
+        seconds = {name: cost.cpu_seconds for name, cost in costs.items()}
+        results.append(seconds | {"chain": sum(seconds[name] for name in STEPS)})
+    return frames, results
 
 
 def compare(videos: list[Path], rounds: int, json_path: Path | None) -> None:
     """Run all three and print the tables."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        frames, seconds = measure(videos, rounds, Path(folder))
-    seconds["chain"] = sum(seconds[name] for name in STEPS)
+        frames, by_round = measure(videos, rounds, Path(folder))
+    frames *= rounds
+    seconds = {name: sum(each[name] for each in by_round) for name in by_round[0]}
     results = {f"{name}_ms_per_frame": 1000 * value / frames for name, value in seconds.items()}
     results |= {
         "frames": frames / rounds,

@@ -6,6 +6,7 @@ settings:
 * "float32": eager, no channels-last weights; the reference of every ratio
 * the preset's own precision and memory format; where both differ from the reference, also its precision alone
 * with `--compile` the preset's own under torch.compile as well
+* with `--bfloat16` the preset's memory format under bfloat16 autocast as well
 
 All variants start from the same weights, take batches from one loader, and are timed in turns of `--steps`
 steps, each round starting with another one. Before a turn is timed, prefetched batches are dropped and one
@@ -17,10 +18,10 @@ the batch, and bookkeeping (moving averages, sums of losses, the finite check, a
 GPU, images/s are those of steps as in training; the parts are measured in separate steps that wait for the
 GPU at every boundary, so that nothing overlaps: the share is an upper bound.
 
-Parents' weights come from a run of the same preset under ROOT. Threads are those of `pdfgc train`, unless
-OMP_NUM_THREADS is set.
+Parents' weights come from a run of the same preset under ROOT, or are random. Threads are those of
+`pdfgc train`, unless OMP_NUM_THREADS is set.
 
-    python -m benchmarks.training.train_step ROOT [--stage NAME ...] [--compile] [--json FILE]
+    python -m benchmarks.training.train_step ROOT [--stage NAME ...] [--compile] [--bfloat16] [--json FILE]
 """
 
 import dataclasses
@@ -41,6 +42,7 @@ from typing_extensions import override
 from upath import UPath
 
 from benchmarks.measuring import show, write_json
+from benchmarks.training.official_step import random_parents
 from pipelines.training.launch import thread_environment
 from storage.root import open_root
 from training.data.batches import Batch
@@ -158,13 +160,17 @@ class StepSpeed:
         return 1 - self.seconds["device"] / sum(self.seconds.values())
 
 
-def variants_of(preset: TrainerSettings, *, compiled: bool) -> dict[str, TrainerSettings]:
+def variants_of(
+    preset: TrainerSettings, *, compiled: bool, bfloat16: bool = False
+) -> dict[str, TrainerSettings]:
     """The compared settings by name, the reference first."""
     eager = preset.replace(compiled=False)
     plain = eager.replace(channels_last=False)
     variants = [plain.replace(precision="float32"), plain, eager, preset]
     if compiled:
         variants.append(preset.replace(compiled=True))
+    if bfloat16:
+        variants.append(eager.replace(precision="bfloat16"))
     return {name_of(settings): settings for settings in variants}
 
 
@@ -174,12 +180,21 @@ def name_of(settings: TrainerSettings) -> str:
     return f"{settings.precision}{layout}{', compiled' if settings.compiled else ''}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What `start` makes besides float32 and the preset's own settings."""
+
+    compiled: bool = False
+    bfloat16: bool = False
+    random_parents: bool = False  # no trained run is needed
+
+
 def start(
     root: UPath,
     stage: str,
     config: TrainingConfig,
     distributed: DistributedContext,
-    compiled: bool,
+    compared: Compared,
     work: Path,
 ) -> dict[str, TimedTrainer]:
     """A trainer for every variant, all from the same weights, each with a folder in `work`.
@@ -188,7 +203,10 @@ def start(
         ValueError: there are no such samples, or the parents' weights are of other networks.
     """
     plan = plan_stage(stage, config)
-    parents, index = read_parents(root, stage, config), open_current(root, "train")
+    is_random = compared.random_parents
+    parents = random_parents(plan.networks) if is_random else read_parents(root, stage, config)
+    index = open_current(root, "train")
+    variants = variants_of(plan.trainer, compiled=compared.compiled, bfloat16=compared.bfloat16)
     context = StageContext(plan.networks, parents, plan.pretrained)
     return {
         name: start_one(
@@ -199,7 +217,7 @@ def start(
             distributed,
             work / str(number),
         )
-        for number, (name, settings) in enumerate(variants_of(plan.trainer, compiled=compiled).items())
+        for number, (name, settings) in enumerate(variants.items())
     }
 
 
@@ -331,6 +349,10 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
 @click.option("--steps", default=10, help="Steps of a turn.", type=click.IntRange(1))
 @click.option("--rounds", default=3, help="Turns of every variant.", type=click.IntRange(1))
 @click.option("--compile", "compiled", is_flag=True, help="Also time the preset under torch.compile.")
+@click.option("--bfloat16", is_flag=True, help="Also time bfloat16 autocast.")
+@click.option(
+    "--random-parents", "with_random_parents", is_flag=True, help="Random weights of the earlier stages."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(
     root: Path,
@@ -342,26 +364,29 @@ def main(
     steps: int,
     rounds: int,
     compiled: bool,
+    bfloat16: bool,
+    with_random_parents: bool,
     json_path: Path | None,
 ) -> None:
     """Time the training steps of a preset's stages on the data set of ROOT."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(int(thread_environment(1)["OMP_NUM_THREADS"]))
     config = TrainingConfig(preset=preset, run=run, device=device)
+    compared = Compared(compiled, bfloat16, with_random_parents)
     place, load_before = open_root(str(root)), load_averages()
     results: dict[str, dict[str, dict[str, float]]] = {}
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
             distributed = stack.enter_context(join(device))
-            for stage in stages:  # check all parents before measuring anything
+            for stage in () if with_random_parents else stages:  # check all before measuring anything
                 stage_inputs(place, stage, config)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
         for stage in stages:
             (work / stage).mkdir()
             try:
-                trainers = start(place, stage, config, distributed, compiled, work / stage)
+                trainers = start(place, stage, config, distributed, compared, work / stage)
             except ValueError as error:
                 raise click.ClickException(str(error)) from error
             results[stage] = measure_stage(trainers, rounds, steps)
