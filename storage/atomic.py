@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,45 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder into another one, which need not exist.
+
+    The first error is raised as it is: that of `shutil.copytree` does not say whether the disk was full.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            copy_folder(path, target / path.name)
+        else:
+            shutil.copy2(path, target / path.name)
+
+
+def make_temporary_folder(name: str) -> Path:
+    """A new folder outside any root, for this user alone; removes those that killed processes left behind.
+
+    Args:
+        name: what it is for, in its name.
+    """
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"pdfgc-{name}{PARTIAL_MARK}*"):
+        owner = PARTIAL_OWNER.search(left.name)
+        if owner is not None and not is_alive(int(owner.group(1))):
+            shutil.rmtree(left, ignore_errors=True)  # it may be another user's
+    folder = partial_path(base / f"pdfgc-{name}")
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@contextmanager
+def temporary_folder(name: str) -> Generator[Path, None, None]:
+    """As `make_temporary_folder`, removed afterwards."""
+    folder = make_temporary_folder(name)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def flush_file(path: Path) -> None:

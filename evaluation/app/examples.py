@@ -1,7 +1,6 @@
 """Three examples for the page: rendered heads, so no real person's face, rendered when first asked for."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from threading import Lock
 from typing import Final
 
 from demo_corpus.corpus import CorpusSettings, make_corpus
+from storage.atomic import make_temporary_folder
 
 CORPUS: Final = CorpusSettings(people=3, videos=1, seconds_per_video=3.0, side_px=256, workers=0)
 PORTRAIT: Final = "portrait.png"
@@ -40,7 +40,7 @@ class ExampleFiles:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._folder = Path(tempfile.mkdtemp(prefix="pdfgc-examples-"))
+        self._folder = make_temporary_folder("examples")
 
     def path(self, name: str) -> Path | None:
         """A file of `FILES`; the first call renders all of them, which takes some seconds.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
@@ -24,6 +23,7 @@ from evaluation.report.tables import ReportTable, build_tables
 from evaluation.report.videos import GENERATED, ReportVideo, VideoPanel, VideoSettings, encode_panels
 from preprocessing.media.encoding import write_video
 from preprocessing.schema import FRAMES_PER_SECOND
+from storage.atomic import temporary_folder
 from storage.fingerprint import DIGEST_DIGITS, file_sha256
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def encode_row(media: RowMedia, settings: VideoSettings, framing: str, *, film: 
     The panels are the pictures that were measured, so that framing `aligned` shows what was cut out.
     """
     row = media.row
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with temporary_folder("referee") as folder:
         panels = [VideoPanel(GENERATED, framing, _written(folder / "generated.mp4", media, GENERATED))]
         if media.portrait is not None:
             portrait = folder / "portrait.png"

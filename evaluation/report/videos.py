@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import cv2
@@ -20,6 +19,7 @@ from evaluation.generation.reenactment import Reenactment
 from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLES_PER_FRAME
+from storage.atomic import temporary_folder
 from storage.settings import Settings
 
 GAP_PX: Final = 4
@@ -139,8 +139,8 @@ def encode_panels(
     limit = min(frames, int(settings.max_seconds * FRAMES_PER_SECOND))
     (generated,) = [panel for panel in panels if panel.title == GENERATED]
     sound = _read_audio(generated.path)
-    with TemporaryDirectory() as scratch:
-        path = Path(scratch) / "panels.mp4"
+    with temporary_folder("panels") as scratch:
+        path = scratch / "panels.mp4"
         pictures = list(itertools.islice(_side_by_side(panels, settings.panel_side_px), limit))
         cut = None if sound is None else sound[: len(pictures) * SAMPLES_PER_FRAME]
         write_video(path, pictures, FRAMES_PER_SECOND, cut, settings=encode)

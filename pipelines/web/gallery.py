@@ -95,6 +95,7 @@ class Gallery:
                 "labels": [{"name": one.name, "title": one.title, "unit": one.unit} for one in LABELS],
                 "bounds": {"clips": _bounds(clips), "anchors": _bounds(anchors)},
                 "drawing": drawing_constants(),
+                "damaged": self._index.damaged(),
             }
         )
 

@@ -1,7 +1,6 @@
 """Which videos of published face tracks are read again: those whose refusal does not judge their content."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from preprocessing.sources.catalog import FAILED
 from preprocessing.sources.local_files import file_state
 from preprocessing.sources.remote import BucketPath, SourcePath
 from preprocessing.worker_limits import OUT_OF_MEMORY, TOO_SLOW
-from storage.atomic import partial_path
+from storage.atomic import copy_folder, partial_path
 from storage.objects import read_bytes
 from storage.publishing import Published
 
@@ -68,6 +67,6 @@ def keep_read_videos(run: StepRun[Any]) -> dict[str, int]:
             attempts[video.video_id] = 0 if run.retry_all else facts.get("attempts", 1)
         elif not target.exists():
             partial = partial_path(target)
-            shutil.copytree(before, partial)
+            copy_folder(before, partial)
             partial.rename(target)
     return attempts

@@ -4,6 +4,7 @@ Each build's columns are read once, when they are first asked for, and kept as a
 is read again. A hundred thousand clips with twice as many anchors take about 190 MB.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,12 @@ from preprocessing.labels.tables import LABELS_TABLE
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.objects import entries, is_local
 from storage.pointer import read_pointer
+from storage.printable import printable
 from storage.publishing import ASSETS, Published, current
 
+logger = logging.getLogger(__name__)
+
+DAMAGED_SECONDS: Final = 10.0  # until a build that could not be read is tried again
 LOCAL_SECONDS: Final = 2.0  # between looks for changed builds
 BUCKET_SECONDS: Final = 60.0
 BUCKET_THREADS: Final = 32
@@ -132,7 +137,7 @@ ANCHOR_COLUMNS: Final = (
 
 
 class GalleryIndex:
-    """The clips and anchors of every batch below a root."""
+    """The clips and anchors of every batch below a root; unreadable builds are left out, and named."""
 
     def __init__(self, root: UPath) -> None:
         self.root = root
@@ -140,16 +145,22 @@ class GalleryIndex:
         self._seen: dict[str, tuple[float, dict[str, Published]]] = {}
         self._parts: dict[tuple[str, str], Any] = {}  # (what, location of a build) -> what was read of it
         self._joined: dict[str, tuple[tuple[str, ...], Any]] = {}  # what -> (locations, joined parts)
+        self._damaged: dict[tuple[str, str], tuple[float, str]] = {}  # (what, batch) -> (seen at, sentence)
 
     def builds(self, step: str) -> dict[str, Published]:
         """Batch -> its current build of a step; looked up again after some seconds."""
         with self._lock:
             seen, known = self._seen.get(step, (-math.inf, {}))
-            wait = LOCAL_SECONDS if is_local(self.root) else BUCKET_SECONDS
-            if time.monotonic() - seen >= wait:
+            if time.monotonic() - seen >= self._wait():
                 known = self._look_up(step, known)
                 self._seen[step] = (time.monotonic(), known)
             return known
+
+    def damaged(self) -> list[str]:
+        """A line for every build that could not be read when it was last tried, some seconds ago."""
+        oldest = time.monotonic() - 2 * max(DAMAGED_SECONDS, self._wait())
+        with self._lock:
+            return sorted({line for seen, line in self._damaged.values() if seen >= oldest})
 
     def clips(self) -> ScoredTable:
         """All candidates, accepted and refused, by batch and key."""
@@ -168,7 +179,7 @@ class GalleryIndex:
         with self._lock:
             keys = self.clips().columns["key"]
             ranges: pa.Table = self._joined_parts(
-                label.name, label.step, lambda build: _read_range(build, label), pa.concat_tables
+                label.name, label.step, lambda build: _read_range(build, label), _join_ranges
             )
             place = compute.index_in(keys, value_set=ranges["key"].combine_chunks())
             found = ranges.take(place)
@@ -183,16 +194,14 @@ class GalleryIndex:
     ) -> Any:
         """What was read of all builds of a step, in one; builds that are known are not read again."""
         with self._lock:
-            builds = self.builds(step)
-            made_of = tuple(build.location for build in builds.values())
+            parts = {
+                build.location: part
+                for build in self.builds(step).values()
+                if (part := self._part(what, build, read)) is not None
+            }
+            made_of = tuple(parts)
             known = self._joined.get(what)
             if known is None or known[0] != made_of:
-                parts = {
-                    build.location: self._parts[what, build.location]
-                    if (what, build.location) in self._parts
-                    else read(build)
-                    for build in builds.values()
-                }
                 joined = join([*parts.values()])
                 if isinstance(joined, ScoredTable):  # the parts become views of it: nothing is held twice
                     parts = dict(zip(parts, _split(joined, [*parts.values()]), strict=True))
@@ -201,16 +210,45 @@ class GalleryIndex:
                 self._joined[what] = known = (made_of, joined)
             return known[1]
 
+    def _part(self, what: str, build: Published, read: Callable[[Published], Any]) -> Any | None:
+        """What was read of a build, known or read now; None where it cannot be read."""
+        known = self._parts.get((what, build.location))
+        batch = build.manifest.partition
+        seen, _ = self._damaged.get((what, batch), (-math.inf, ""))
+        if known is not None or time.monotonic() - seen < DAMAGED_SECONDS:
+            return known
+        try:
+            part = read(build)
+        except (ValueError, OSError, KeyError) as error:  # also pyarrow's
+            self._note_damaged(what, batch, f"{printable(build.location)} cannot be read ({error})")
+            return None
+        self._damaged.pop((what, batch), None)
+        return part
+
+    def _note_damaged(self, what: str, batch: str, line: str) -> None:
+        if (what, batch) not in self._damaged:
+            logger.warning("Left out of the gallery: %s", line)
+        self._damaged[what, batch] = time.monotonic(), line
+
+    def _wait(self) -> float:
+        return LOCAL_SECONDS if is_local(self.root) else BUCKET_SECONDS
+
     def _look_up(self, step: str, known: Mapping[str, Published]) -> dict[str, Published]:
         location = f"{ASSETS}/{step}"
         names = [entry.name for entry in entries(self.root, location) if entry.is_directory]
 
         def look(batch: str) -> Published | None:
-            pointer = read_pointer(self.root / location / batch)
-            before = known.get(batch)
-            if before is not None and pointer is not None and pointer.directory == before.directory.name:
-                return before
-            return current(self.root, step, batch)
+            try:
+                pointer = read_pointer(self.root / location / batch)
+                before = known.get(batch)
+                if before is not None and pointer is not None and pointer.directory == before.directory.name:
+                    return before
+                build = current(self.root, step, batch)
+            except (ValueError, OSError) as error:
+                self._note_damaged(f"{step}/", batch, str(error))
+                return None
+            self._damaged.pop((f"{step}/", batch), None)
+            return build
 
         with ThreadPoolExecutor(1 if is_local(self.root) else BUCKET_THREADS) as pool:
             found = zip(names, pool.map(look, names), strict=True)
@@ -301,6 +339,11 @@ def _join(parts: Sequence[ScoredTable], bounds: tuple[Bound, ...], columns: Sequ
         pa.concat_tables([part.columns for part in parts]).combine_chunks(),
         *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
     )
+
+
+def _join_ranges(parts: list[pa.Table]) -> pa.Table:
+    kinds = {"key": pa.string(), "value_min": pa.float64(), "value_max": pa.float64()}
+    return pa.concat_tables(parts) if parts else pa.schema(kinds).empty_table()
 
 
 def _read_range(published: Published, label: LabelRange) -> pa.Table:

@@ -19,11 +19,14 @@ from evaluation.suites.lip_sync import run_lip_sync_evaluation
 from evaluation.suites.quality import run_quality_evaluation
 from pipelines.operations.maintenance.gc import run_gc
 from pipelines.operations.maintenance.gc_settings import GcSettings
+from pipelines.operations.maintenance.repair import RepairSettings, carry_out, examine, plan_repair
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.dataset.joining import DatasetSettings, run_dataset
 from preprocessing.dataset.splits import SplitSettings
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
+from preprocessing.sources.remote import source_path
 from preprocessing.sources.stored_catalog import SourceSettings, load_batches, scan_sources
+from storage.integrity.reading import Night
 from storage.root import open_root
 from tests.factories.training.toy_run import CONFIG as TOY_CONFIG
 from tests.factories.training.toy_run import STEPS as TOY_STEPS
@@ -92,6 +95,17 @@ def collect_garbage(root: UPath, place: Workplace) -> None:
     run_gc(root, GcSettings(keep_days=0.0), remove=True)
 
 
+def repair_root(root: UPath, place: Workplace) -> None:
+    """Verify every byte, set damaged builds aside and build them again, as `pdfgc repair` does."""
+    settings = RepairSettings(
+        place.settings, DATASET_SETTINGS, SourceSettings(), (source_path(str(place.videos)),), place.workers
+    )
+    found = examine(root, Night.of(1.0), threads=1)
+    failed = carry_out(root, plan_repair(root, found, settings), settings)
+    if failed:
+        raise RuntimeError(f"repair left {failed}")
+
+
 PREPROCESSING: Final[Mapping[str, Node]] = {
     "source_videos": _scan,
     **{name: _step(name) for name in STEPS},
@@ -109,6 +123,8 @@ EVALUATING: Final[Mapping[str, Node]] = {
 }
 NODES: Final[Mapping[str, Node]] = {**PREPROCESSING, **TRAINING, **EVALUATING}
 GARBAGE: Final[Mapping[str, Node]] = {"gc": collect_garbage}
+# What was made from damaged builds is built again by its own command.
+REPAIR: Final[Mapping[str, Node]] = {"repair": repair_root, **NODES}
 
 
 def run_nodes(place: Workplace, nodes: Mapping[str, Node]) -> None:

@@ -42,12 +42,15 @@ def outcome_of(folder: Path) -> Outcome:
             folders = [path for path in (folder / ASSETS / asset / partition).iterdir() if path.is_dir()]
             doubled += [str(path) for path in folders if path.name != published.directory.name]
     catalog = load_catalog(root)
+    digest = "" if catalog is None else fingerprint(catalog.to_pylist())
+    return Outcome(files, digest, damaged, doubled, leftovers_of(folder))
+
+
+def leftovers_of(folder: Path) -> list[str]:
+    """Partial files and work directories of a root."""
     leftovers = [str(path) for path in folder.rglob(f"*{PARTIAL_MARK}*")]
     # A cache with a limit of files, and the records of what was verified.
     kept = [folder / ".building" / name for name in (FEATURES_FOLDER, "verified")]
     building = [path for path in (folder / ".building").rglob("*") if path.is_file()]
     building = [path for path in building if not any(path.is_relative_to(place) for place in kept)]
-    leftovers += [str(path) for path in building if path.suffix != ".lock"]
-    return Outcome(
-        files, "" if catalog is None else fingerprint(catalog.to_pylist()), damaged, doubled, leftovers
-    )
+    return leftovers + [str(path) for path in building if path.suffix != ".lock"]

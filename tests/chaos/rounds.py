@@ -6,12 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.graph import EVALUATING, GARBAGE, PREPROCESSING, TRAINING, Node, Workplace
+from preprocessing.sources.stored_catalog import CATALOG_FOLDER, CATALOG_NAME
+from storage.manifest import MANIFEST_NAME
+from storage.publishing import ASSETS, current
+from storage.root import open_root
+from tests.chaos.graph import EVALUATING, GARBAGE, PREPROCESSING, REPAIR, TRAINING, Node, Workplace
 from tests.chaos.killing import Kill, Target, run, start, wait
 from tests.chaos.outcome import Outcome, outcome_of
 
@@ -20,6 +24,7 @@ PHASES: Final[Phases] = {
     "preprocessing": PREPROCESSING,
     "training": TRAINING,
     "evaluation": EVALUATING,
+    "repair": REPAIR,
     "gc": GARBAGE,
 }
 TARGETS: Final[tuple[Target, ...]] = (
@@ -30,8 +35,9 @@ TARGETS: Final[tuple[Target, ...]] = (
     "child",
     "all",
 )
-LARGEST_CHANGE: Final = 60  # a node makes about a dozen
+LARGEST_CHANGES: Final = (6, 20, 60)  # a node makes about a dozen
 LONGEST_SECONDS: Final = 6.0
+DEAD_PROCESS: Final = 2**22 + 1  # no process has this id: above the kernel's largest
 
 
 @dataclass
@@ -97,6 +103,8 @@ def disturbed(
             if sum(number for kind, number in counts.kills.items() if kind.startswith(name)) >= wanted:
                 break
             kill = _draw(rng)
+            if name in SPOILING:
+                SPOILING[name](place.root, rng)
             ended = run(place, nodes, kill, rng, log)
             counts.kills[f"{name}: {kill.target}"] += ended.killed
         for title, disturb in disturbances.items():
@@ -124,8 +132,39 @@ def compare(expected: Outcome, place: Workplace, counts: Counts, log: Path) -> l
 
 def _draw(rng: random.Random) -> Kill:
     target = rng.choice(TARGETS)
-    return Kill(target, rng.randrange(LARGEST_CHANGE), rng.uniform(0.0, LONGEST_SECONDS))
+    change = rng.randrange(rng.choice(LARGEST_CHANGES))
+    return Kill(target, change, rng.uniform(0.0, LONGEST_SECONDS))
 
+
+def damage(root: Path, rng: random.Random) -> None:
+    """Flip a byte of a published file, a manifest, a pointer or the catalog: something to repair."""
+    files = sorted(path for path in (root / ASSETS).rglob("*") if path.is_file() and path.stat().st_size)
+    path = rng.choice([*files, root / CATALOG_FOLDER / CATALOG_NAME])
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1
+    path.write_bytes(content)
+
+
+def litter(root: Path, rng: random.Random) -> None:
+    """Older builds of three partitions, and partial files of a process that is gone: something to collect."""
+    opened = open_root(str(root))
+    partitions = sorted(path.parent for path in (root / ASSETS).glob("*/*/current.json"))
+    for partition in rng.sample(partitions, min(3, len(partitions))):
+        published = current(opened, partition.parent.name, partition.name)
+        assert published is not None
+        older = replace(
+            published.manifest,
+            fingerprint=rng.randbytes(32).hex(),
+            finished_at="2020-01-01T00:00:00.000000+00:00",
+        )
+        name = f"{older.fingerprint[:16]}-{older.content_digest[:8]}"
+        shutil.copytree(partition / published.directory.name, partition / name)
+        (partition / name / MANIFEST_NAME).write_text(older.to_json())
+        (partition / f"current.partial-{DEAD_PROCESS}-{rng.randbytes(4).hex()}.json").write_text("{")
+
+
+SPOILING: Final[Mapping[str, Callable[[Path, random.Random], None]]] = {"repair": damage, "gc": litter}
+"""Phase -> what is done before each kill, so that there is work to kill."""
 
 Disturbance = Callable[[Workplace, str, Mapping[str, Node], Path], int]
 """(place, phase, its nodes, log) -> how often it was done."""

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.atomic import partial_path, remove_dead_partials, write_atomically
+from storage.atomic import (
+    copy_folder,
+    partial_path,
+    remove_dead_partials,
+    temporary_folder,
+    write_atomically,
+)
 
 
 def test_write_atomically_replaces_the_file_at_the_end(tmp_path: Path) -> None:
@@ -52,3 +58,31 @@ def test_remove_dead_partials_keeps_live_ones(tmp_path: Path) -> None:
 
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, "d.tar", "deep"])
     assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_copy_folder_copies_all_and_adds_to_what_is_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "deep").mkdir(parents=True)
+    (source / "a").write_bytes(b"1")
+    (source / "deep" / "b").write_bytes(b"2")
+    target.mkdir()
+    (target / "kept").write_bytes(b"3")
+    copy_folder(source, target)
+    found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    assert found == {"a": b"1", "deep/b": b"2", "kept": b"3"}
+
+
+def test_temporary_folder_removes_those_of_killed_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    finished = subprocess.Popen([sys.executable, "-c", ""])
+    finished.wait(timeout=60)
+    (tmp_path / f"pdfgc-panels.partial-{finished.pid}-0011aabb").mkdir()
+    (tmp_path / f"pdfgc-other.partial-{finished.pid}-0011aabb").mkdir()
+    with temporary_folder("panels") as first, temporary_folder("panels") as second:
+        assert first != second
+        assert first.is_dir()
+        assert first.stat().st_mode & 0o077 == 0
+        assert len(list(tmp_path.glob("pdfgc-panels*"))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [f"pdfgc-other.partial-{finished.pid}-0011aabb"]

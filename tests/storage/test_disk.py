@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from storage.atomic import write_atomically
-from storage.disk import DiskError, disk_error
+from storage.atomic import copy_folder, write_atomically
+from storage.disk import DiskError, disk_error, disk_errors_at
 from storage.gc.findings import Layout, RetentionWindow
 from storage.gc.removal import remove_findings
 from storage.gc.unreferenced import find_unreferenced
@@ -63,6 +63,14 @@ def test_build_on_a_full_disk_is_an_error_of_the_disk(disk: SmallDisk) -> None:
         materialise_small(root)
     assert caught.value.errno == errno.ENOSPC
     assert str(caught.value).startswith(f"{disk.path}/root/.building/clips/batch-0000/")
+
+
+def test_copied_folder_on_a_full_disk_is_an_error_of_the_disk(disk: SmallDisk, tmp_path: Path) -> None:
+    (tmp_path / "source" / "video").mkdir(parents=True)
+    (tmp_path / "source" / "video" / "sound.flac").write_bytes(bytes(100_000))
+    disk.fill(8192)
+    with pytest.raises(DiskError, match="no space left on the disk"), disk_errors_at(disk.path):
+        copy_folder(tmp_path / "source", disk.path / "copy")
 
 
 def test_rebuild_on_a_full_disk_keeps_the_current_build(disk: SmallDisk) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
-from storage.atomic import partial_path
+from storage.atomic import copy_folder, partial_path
 from storage.objects import is_local
 from storage.publishing import BuildReport, Published, current, materialise, setting_changes, verify
 from storage.root import local_copy
@@ -76,7 +76,7 @@ def run_stage(
         newest = newest_checkpoint(work / CHECKPOINTS_FOLDER)
         if newest is None:
             raise ValueError(f"{stage}: the job ended without a checkpoint in {work}")
-        shutil.copytree(newest, work / CHECKPOINT_FOLDER, dirs_exist_ok=True)
+        copy_folder(newest, work / CHECKPOINT_FOLDER)
         records = read_losses(work)
         speeds = sorted(record.images_per_second for record in records)
         counts = {"steps": records[-1].step, "images_per_second": round(speeds[len(speeds) // 2], 2)}
@@ -174,11 +174,11 @@ def _extend(root: UPath, stage: str, config: TrainingConfig, work: Path, configu
     shutil.copy(folder / METRICS_NAME, work)
     for name in (SAMPLES_FOLDER, "tensorboard"):
         if (folder / name).is_dir():  # not every stage generates images
-            shutil.copytree(folder / name, work / name, dirs_exist_ok=True)
+            copy_folder(folder / name, work / name)
     # Last, and by a rename: half a checkpoint would be read as a damaged one.
     target = work / CHECKPOINTS_FOLDER / f"step-{manifest['step']:08d}"
     partial = partial_path(target)
-    shutil.copytree(folder / CHECKPOINT_FOLDER, partial)
+    copy_folder(folder / CHECKPOINT_FOLDER, partial)
     partial.rename(target)
     logger.info("Extending %s from step %d to %d", stage, manifest["step"], steps)
     return True

@@ -13,11 +13,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
+
+from storage.atomic import temporary_folder
 
 RENDEZVOUS_VARIABLE: Final = "PDFGC_RENDEZVOUS"  # `init_method` of the process group
 LOOPBACK: Final = "lo"
@@ -55,8 +56,8 @@ def rank_environment(
 def run_ranks(command: Sequence[str], ranks: int) -> int:
     """Run a command once a rank on this machine: `run_until_ended`."""
     # A new folder, readable by this user alone; a file left by an earlier job would stall the rendezvous.
-    with tempfile.TemporaryDirectory(prefix="pdfgc-ranks-") as folder:
-        rendezvous = Path(folder) / "rendezvous"
+    with temporary_folder("ranks") as folder:
+        rendezvous = folder / "rendezvous"
         return run_until_ended(command, [rank_environment(rank, ranks, rendezvous) for rank in range(ranks)])
 
 

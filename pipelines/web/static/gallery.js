@@ -37,6 +37,7 @@ async function show() {
     overview ??= await api("overview");
     document.getElementById("totals").textContent =
       `${number(overview.accepted)} of ${number(overview.clips)} clips kept, ${hours(overview.hours * 3600)}, ${number(overview.anchors)} anchors`;
+    document.getElementById("damaged").replaceChildren(...overview.damaged.map((line) => h("p", { className: "error" }, line)));
     const pages = {
       clips: () => clipsPage(query),
       clip: () => showClip(overview, rest[0], rest[1], query.frame === undefined ? null : Number(query.frame)),

@@ -156,3 +156,27 @@ def test_index_sees_a_new_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     publish_gallery_root(root, minimum_sharpness=7.0)
     assert index.clips() is not before
     assert index.clips().thresholds[0, 1] == 7.0
+
+
+def test_damaged_build_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preprocessing.gallery.index.DAMAGED_SECONDS", 0.0)
+    monkeypatch.setattr("preprocessing.gallery.index.LOCAL_SECONDS", 0.0)
+    publish_gallery_root(UPath(tmp_path))
+    index = GalleryIndex(UPath(tmp_path))
+    (table,) = tmp_path.glob("assets/eye_anchors/*/*/anchors.parquet")
+    (manifest,) = tmp_path.glob("assets/pose_labels/*/*/manifest.json")
+    content, written = table.read_bytes(), manifest.read_text()
+    table.write_bytes(content[:-20])
+    manifest.write_text("{")
+    assert (len(index.clips()), len(index.anchors())) == (4, 0)
+    assert keys(index, Filter(label="yaw", low=20.0)) == []
+    monkeypatch.setattr("preprocessing.gallery.index.DAMAGED_SECONDS", 10.0)
+    lines = index.damaged()
+    assert len(lines) == 2
+    assert all(name in line for name, line in zip(("manifest.json", "eye_anchors"), lines, strict=True))
+    monkeypatch.setattr("preprocessing.gallery.index.DAMAGED_SECONDS", 0.0)
+    table.write_bytes(content)
+    manifest.write_text(written)
+    assert len(index.anchors()) == 2
+    assert keys(index, Filter(label="yaw", low=20.0)) == [SECOND]
+    assert index.damaged() == []
