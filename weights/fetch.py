@@ -1,10 +1,12 @@
 """Fetch pretrained weights into their folder: download, copy or unpack, verify, rename into place."""
 
+import lzma
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -32,8 +34,27 @@ from weights.licences import require_acceptance
 
 PART_SUFFIX: Final = ".part"
 COPY_BYTES: Final = 1 << 20  # copied at a time
-ARCHIVE_ERRORS: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
-"""What reading a damaged archive raises."""
+
+
+@dataclass(frozen=True)
+class UnpackLimit:
+    """What an archive may hold, far above any of the catalog."""
+
+    file_bytes: int = 16 << 30
+    archive_bytes: int = 64 << 30  # unpacked, of a tar, which is read from its start
+    members: int = 100_000
+
+
+UNPACK_LIMIT: Final = UnpackLimit()
+ARCHIVE_ERRORS: Final = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+)
+"""What reading a damaged or encrypted archive raises."""
 
 
 def fetch(
@@ -166,12 +187,15 @@ class _Fetch:
 
     def _unpack(self, missing: Sequence[WeightsFile], archive: Path, source: str) -> None:
         targets = {name: self._part(file) for file in missing for name in _names(file)}
-        for part in targets.values():
-            part.unlink(missing_ok=True)  # of a fetch that was killed
+        _remove(targets.values())  # of a fetch that was killed
         try:
             unpack(archive, targets)
         except ARCHIVE_ERRORS as error:
+            _remove(targets.values())
             raise ValueError(f"{source} cannot be unpacked: it is damaged or truncated ({error})") from error
+        except ValueError:
+            _remove(targets.values())
+            raise
         absent = [file.name for file in missing if not self._part(file).is_file()]
         if absent:
             raise ValueError(f"{source} does not contain {', '.join(absent)}")
@@ -209,33 +233,61 @@ class _Fetch:
         return self._home / f"{file.name}{PART_SUFFIX}"
 
 
-def unpack(archive: Path, targets: Mapping[str, Path]) -> None:
+def unpack(archive: Path, targets: Mapping[str, Path], limit: UnpackLimit = UNPACK_LIMIT) -> None:
     """Extract regular files of certain names, in whatever folder of the archive they are.
 
     Args:
         archive: zip or tar, compressed or not.
         targets: file name -> where its bytes go. Nothing else is written.
+        limit: of what is unpacked.
 
     Raises:
-        ValueError: the file is neither a zip nor a tar.
+        ValueError: the file is neither a zip nor a tar, or holds more than the limit.
     """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
-            for member in opened.infolist():
+            members = opened.infolist()
+            if len(members) > limit.members:
+                raise ValueError(f"{archive} has {len(members)} members, need at most {limit.members}")
+            for member in members:
                 target = targets.get(Path(member.filename).name)
                 if target is not None and not member.is_dir():
-                    with opened.open(member) as content, target.open("wb") as copy:
-                        shutil.copyfileobj(content, copy, COPY_BYTES)
+                    with opened.open(member) as content:
+                        _extract(content.read, target, limit)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as opened:
-            for member in opened:
+            for count, member in enumerate(opened, start=1):
+                # `tarfile` of Python 3.11 loops for ever on a negative size; what is skipped is unpacked too.
+                read_bytes = member.offset_data + member.size
+                if member.size < 0 or read_bytes > limit.archive_bytes or count > limit.members:
+                    raise ValueError(
+                        f"{archive}: member {count} ends at byte {read_bytes}, need at most "
+                        f"{limit.archive_bytes} bytes in {limit.members} members"
+                    )
                 target = targets.get(Path(member.name).name)
                 content = opened.extractfile(member) if target is not None and member.isfile() else None
                 if target is not None and content is not None:
-                    with content, target.open("wb") as copy:
-                        shutil.copyfileobj(content, copy, COPY_BYTES)
+                    with content:
+                        _extract(content.read, target, limit)
     else:
         raise ValueError(f"{archive} is neither a zip nor a tar")
+
+
+def _extract(read: Callable[[int], bytes], target: Path, limit: UnpackLimit) -> None:
+    """Copy a member by what it holds, whatever size it claims; where it holds too much, nothing is left."""
+    copied = 0
+    with target.open("wb") as copy:
+        while part := read(COPY_BYTES):
+            copied += len(part)
+            if copied > limit.file_bytes:
+                target.unlink()
+                raise ValueError(f"{target.name} unpacks to more than {limit.file_bytes} bytes")
+            copy.write(part)
+
+
+def _remove(parts: Iterable[Path]) -> None:
+    for part in parts:
+        part.unlink(missing_ok=True)
 
 
 def _names(file: WeightsFile) -> tuple[str, ...]:

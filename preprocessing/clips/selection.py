@@ -163,14 +163,14 @@ def make_clips(
                 recorded[candidate["video_id"]], candidate["first_frame"], candidate["frames"]
             )
             if candidate["offset_bytes"] >= 0:
-                try:
+                members: dict[str, bytes] = {}
+                with failed.caught(candidate["key"]):
                     clip, row = selection.select(candidate, row, source)
                     members = encode_clip(clip) if row["accepted"] else {}
-                except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
-                    failed.add(candidate["key"], error)
+                if candidate["key"] in failed:
                     row |= {"accepted": False, "reason": FAILED, "score": None, "threshold": None}
-                else:
-                    row |= asdict(archive.write(clip.key, members)) if members else {}
+                elif members:
+                    row |= asdict(archive.write(candidate["key"], members))
             rows.append(row)
     rows.sort(key=lambda row: row["key"])
     write_clip_table(folder, rows)

@@ -2,7 +2,8 @@
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,18 @@ class FailedClips:
     def __init__(self, work: str) -> None:
         self._work = work
         self._details: dict[str, str] = {}
+
+    @contextmanager
+    def caught(self, key: str) -> Generator[None]:
+        """Within, an exception is that of a clip: it is kept, and the block left.
+
+        Raises:
+            OSError: as `add`.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  (the one place of these steps: a clip must not end the work on others)
+            self.add(key, error)
 
     def add(self, key: str, error: Exception) -> None:
         """Log an exception of a clip, and keep it.

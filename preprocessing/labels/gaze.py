@@ -113,11 +113,8 @@ def _label_blinks(
     """Openness levels by identity, and blinks [T, 2] by clip key."""
     openness: dict[str, dict[str, NDArray[np.float32]]] = {}
     for clip in read_clips(clips):
-        try:
+        with failed.caught(clip.key):
             measured = blink_lids.measure_openness(clip.landmarks_px)
-        except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
-            failed.add(clip.key, error)
-        else:
             openness.setdefault(clip.identity, {})[clip.key] = measured
     levels = {
         identity: blink_lids.person_openness_levels(list(of_clips.values()), settings)
@@ -142,12 +139,11 @@ def _gaze_clips(
         if clip.key in failed:
             continue
         pose = poses[clip.key]
-        try:
+        gaze = None
+        with failed.caught(clip.key):
             gaze = gaze_iris.label_gaze(clip.landmarks_px, pose, blinks[clip.key], settings)
-        except Exception as error:  # noqa: BLE001  (a clip must not end the work on all others)
-            failed.add(clip.key, error)
-            continue
-        yield GazeClip(clip, pose, gaze, settings.reach_rad)
+        if gaze is not None:
+            yield GazeClip(clip, pose, gaze, settings.reach_rad)
 
 
 def _gaze_columns(gaze: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

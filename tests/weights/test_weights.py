@@ -20,7 +20,7 @@ from urllib3 import Retry
 
 from tests.factories.weights.server import Plan, proxy, served
 from weights.catalog import Commercial, Licence, PretrainedWeights, WeightsArchive, WeightsFile
-from weights.fetch import fetch
+from weights.fetch import UnpackLimit, fetch, unpack
 from weights.folder import VerifiedFile, find_files, read_record, weights_folder
 from weights.licences import ACCEPT_VARIABLE, accept, require_acceptance
 
@@ -293,6 +293,30 @@ def test_fetch_unpacks_files_from_any_archive_folder(tmp_path: Path) -> None:
     ]
     assert not list(tmp_path.rglob("evil*"))
     assert not list(tmp_path.rglob("*.part*"))
+
+
+def test_unpack_refuses_bombs_and_endless_headers(tmp_path: Path) -> None:
+    archive, target = tmp_path / "nets.zip", tmp_path / "net.pth"
+    limit = UnpackLimit(file_bytes=1000, archive_bytes=20_000, members=3)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("net.pth", bytes(100_000))
+    with pytest.raises(ValueError, match=r"net\.pth unpacks to more than 1000 bytes"):
+        unpack(archive, {"net.pth": target}, limit)
+    assert not target.exists()
+    archive.write_bytes(zip_of({str(number): b"" for number in range(4)}))
+    with pytest.raises(ValueError, match="has 4 members, need at most 3"):
+        unpack(archive, {"net.pth": target}, limit)
+    other = tarfile.TarInfo("other.bin")
+    other.size = 50_000
+    with tarfile.open(tmp_path / "skipped.tar.xz", "w:xz") as packed_tar:
+        packed_tar.addfile(other, io.BytesIO(bytes(50_000)))
+    with pytest.raises(ValueError, match="need at most 20000 bytes"):
+        unpack(tmp_path / "skipped.tar.xz", {"net.pth": target}, limit)
+    header = tarfile.TarInfo("net.pth")
+    header.size = -512
+    (tmp_path / "negative.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) * 2 + bytes(1024))
+    with pytest.raises(ValueError, match="member 1 ends at byte 0, need"):
+        unpack(tmp_path / "negative.tar", {"net.pth": target}, limit)
 
 
 def test_fetch_refuses_damaged_or_incomplete_archives(tmp_path: Path) -> None:
