@@ -5,6 +5,7 @@ obstore is imported only for a bucket.
 
 import logging
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -99,12 +100,30 @@ def _register_obstore() -> None:
 def scratch_directory(root: UPath) -> Path:
     """The local directory for builds in progress.
 
-    ``<root>/.building``, so that a rename publishes; for a bucket PDFGC_SCRATCH, else ``pdfgc`` in the
-    platform's temporary directory.
+    ``<root>/.building``, so that a rename publishes; for a bucket PDFGC_SCRATCH, else this user's
+    ``pdfgc-<user id>`` in the platform's temporary directory, which is created.
+
+    Raises:
+        ValueError: another user could write there.
     """
     if is_local(root):
         return local_path(root) / ".building"
-    return Path(os.environ.get(SCRATCH_VARIABLE) or Path(tempfile.gettempdir()) / "pdfgc").absolute()
+    given = os.environ.get(SCRATCH_VARIABLE)
+    return Path(given).absolute() if given else _own_temporary_directory()
+
+
+def _own_temporary_directory() -> Path:
+    """In a directory that all users share; whoever made it decides what is read from it."""
+    directory = Path(tempfile.gettempdir()).absolute() / f"pdfgc-{os.getuid()}"
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise ValueError(
+            f"{directory} is not a directory that this user alone can write to: remove it, or set "
+            f"{SCRATCH_VARIABLE}"
+        )
+    return directory
 
 
 def local_copy(directory: UPath, cache_directory: Path | None = None) -> Path:

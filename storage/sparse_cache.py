@@ -19,6 +19,7 @@ from typing import Final
 from filelock import FileLock
 from upath import UPath
 
+from storage.disk import disk_errors_at
 from storage.objects import read_range
 
 CACHE_VARIABLE: Final = "PDFGC_CACHE_GIB"
@@ -104,17 +105,30 @@ class SparseCopy:
             raise RemovedCopyError
         start = offset // ALIGNMENT_BYTES * ALIGNMENT_BYTES
         end = min(-(-(offset + size) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES, self._size_bytes)
-        os.pwrite(self.descriptor, read_range(self._remote, start, end), start)
-        os.pwrite(self._marks, b"\1", offset // MARK_BYTES)
+        with disk_errors_at(self._cache.folder):
+            _write_whole(self.descriptor, read_range(self._remote, start, end), start)
+            _write_whole(self._marks, b"\1", offset // MARK_BYTES)
         self._fetched_bytes += end - start
         if self._fetched_bytes >= CHECKED_SHARE * self._cache.limit_bytes:
             self._fetched_bytes = 0
             self._cache.trim()
 
+    def fetch_again(self, offset: int, size: int) -> None:
+        """Fetch a part anew: what is there of it is damaged. Raises as `require`."""
+        _write_whole(self._marks, b"\0", offset // MARK_BYTES)
+        self.require(offset, size)
+
     def close(self) -> None:
         """Close the files."""
         os.close(self.descriptor)
         os.close(self._marks)
+
+
+def _write_whole(file: int, data: bytes, offset: int) -> None:
+    """Write all bytes: on a disk that fills up `os.pwrite` writes a part of them, without an error."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(file, data[written:], offset + written)
 
 
 def cache_limit_bytes() -> int:

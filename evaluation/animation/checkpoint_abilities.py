@@ -5,6 +5,7 @@ Imports no torch: the app uses it.
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ DEFAULT_RUN: Final = "default"
 STARTER_FILE: Final = Path(weights.__file__).parent / STARTER_NAME / "starter.safetensors"
 EXPORTED_SUFFIX: Final = ".safetensors"
 MODEL_NAME: Final = "model.safetensors"  # in a folder of `pdfgc export RUN FOLDER`
+FACTS: Final = frozenset(("format", "run", "side_px", "networks", "windows", "weights"))
+LARGEST_SIZE: Final = 65_536  # of a network: the header of a stranger's file decides what is allocated
 FACTS_KEY: Final = "pdfgc"
 """The only key of an exported model's metadata, a JSON object: with several their order would vary."""
 
@@ -125,8 +128,27 @@ def exported_facts(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} cannot be read as weights: {error}") from error
     if FACTS_KEY not in metadata:
         raise ValueError(f"{file} is not an exported model: its metadata lacks {FACTS_KEY!r}")
-    facts: dict[str, Any] = json.loads(metadata[FACTS_KEY])
+    try:
+        facts: Any = json.loads(metadata[FACTS_KEY])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is not an exported model: {FACTS_KEY!r} is no JSON ({error})") from error
+    if not isinstance(facts, dict) or not facts.keys() >= FACTS:
+        raise ValueError(f"{file} is not an exported model: {FACTS_KEY!r} lacks {', '.join(sorted(FACTS))}")
+    side_px = facts["side_px"]
+    if not isinstance(side_px, int) or largest_size([facts["networks"], side_px]) > LARGEST_SIZE:
+        raise ValueError(f"{file}: a size of its networks is above {LARGEST_SIZE} or no number")
     return facts
+
+
+def largest_size(value: Any) -> float:
+    """The largest number and length of a list in a JSON value, without random seeds; infinite for NaN."""
+    if isinstance(value, dict):
+        return max((largest_size(item) for name, item in value.items() if name != "random_seed"), default=0)
+    if isinstance(value, list):
+        return max([len(value), *map(largest_size, value)])
+    if isinstance(value, int | float):
+        return math.inf if math.isnan(value) else abs(value)
+    return 0
 
 
 def separates_gaze_from_blinks(root: UPath, checkpoint: str) -> bool:

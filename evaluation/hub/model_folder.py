@@ -20,6 +20,7 @@ from evaluation.animation.exported_model import export_run
 from evaluation.report.judges import find_judges
 from evaluation.report.run_table import run_table
 from evaluation.report.summary import EVALUATION_REPORT, REPORT_PAGE
+from storage.disk import disk_errors_at
 from storage.publishing import current
 from storage.root import local_copy
 from training.jobs.config import STARTER_NAME
@@ -66,11 +67,25 @@ def export_folder(root: UPath, run: str, folder: Path) -> ExportedModel:
     Raises:
         FileNotFoundError: an exported model is missing.
         ValueError: the folder is not empty, or as `export_run`.
+        DiskError: the disk is full or read-only, or the user has no permission; nothing is left of it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose another")
     work = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
+    with disk_errors_at(folder):
+        try:
+            evaluated = _write_folder(root, run, work)
+            if folder.exists():
+                folder.rmdir()
+            work.rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return ExportedModel(folder, (folder / MODEL_NAME).stat().st_size, evaluated)
+
+
+def _write_folder(root: UPath, run: str, work: Path) -> bool:
+    """Write all files; returns whether there is an evaluation page."""
     work.mkdir(parents=True)
     known = exported_file(run)
     if known is None:
@@ -85,10 +100,7 @@ def export_folder(root: UPath, run: str, folder: Path) -> ExportedModel:
     if report is not None:
         shutil.copyfile(local_copy(report.directory) / REPORT_PAGE, work / REPORT_PAGE)
     (work / CARD_NAME).write_text(write_model_card(root, run, facts, evaluated=report is not None), "utf-8")
-    if folder.exists():
-        folder.rmdir()
-    work.rename(folder)
-    return ExportedModel(folder, (folder / MODEL_NAME).stat().st_size, report is not None)
+    return report is not None
 
 
 def write_model_card(root: UPath, run: str, facts: dict[str, Any], *, evaluated: bool) -> str:

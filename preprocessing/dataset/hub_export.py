@@ -34,7 +34,8 @@ from preprocessing.dataset.splits import SPLITS
 from preprocessing.schema import CROP_SIDE_PX, FRAMES_PER_SECOND, SCHEMA_VERSION
 from preprocessing.shards import decode_sample, encode_array, encode_json
 from preprocessing.table_schema import column, table_schema
-from storage.publishing import current
+from storage.disk import disk_errors_at
+from storage.publishing import Published, current
 from storage.root import local_copy, verified_copy
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def export_dataset(root: UPath, folder: Path, maximum_tar_mebibytes: int = 512) 
 
     Raises:
         ValueError: there is no data set, or the folder is not empty.
+        DiskError: the disk is full or read-only, or the user has no permission; nothing is left of it.
     """
     published = current(root, DATASET, WHOLE)
     if published is None:
@@ -103,6 +105,21 @@ def export_dataset(root: UPath, folder: Path, maximum_tar_mebibytes: int = 512) 
         raise ValueError(f"the data set under {root} has no samples: run pdfgc preprocess FOLDER first")
     work = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
+    with disk_errors_at(folder):
+        try:
+            return _write_folder(root, rows, published, work, folder, maximum_tar_mebibytes)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_folder(
+    root: UPath,
+    rows: Sequence[Mapping[str, Any]],
+    published: Published,
+    work: Path,
+    folder: Path,
+    maximum_tar_mebibytes: int,
+) -> ExportedDataset:
     for name in (DATA, INDEX):
         (work / name).mkdir(parents=True)
     optional, left_out = _optional_members(root, rows)

@@ -12,6 +12,7 @@ from preprocessing.orchestration.step import VideoBatch
 from preprocessing.orchestration.steps import STEPS
 from preprocessing.sources.batch_assignment import batch_key
 from preprocessing.sources.catalog import ACCEPTED, CatalogRow, rows_of
+from preprocessing.sources.lists.stored import LISTS_FOLDER, add_again, list_fault, recorded_lists
 from preprocessing.sources.remote import BucketPath, source_path
 from preprocessing.sources.stored_catalog import (
     BACKUP_NAME,
@@ -26,7 +27,7 @@ from storage.fingerprint import file_sha256, fingerprint
 from storage.integrity.builds import BuildsFound
 from storage.integrity.faults import NOTHING, Fault, sha256_text
 from storage.integrity.reading import Expectation
-from storage.objects import read_sha256
+from storage.objects import exists, read_sha256
 
 CATALOG: Final = f"{CATALOG_FOLDER}/{CATALOG_NAME}"
 BATCH_NUMBER: Final = re.compile(r"b(\d{5,})-[0-9a-f]{8}$")
@@ -90,6 +91,17 @@ def batch_names_its_videos(key: str, video_ids: Sequence[str]) -> bool:
     """Whether a batch has the name that its videos give it; True for names of another form."""
     number = BATCH_NUMBER.match(key)
     return number is None or batch_key(int(number[1]), video_ids) == key
+
+
+def check_lists(root: UPath) -> list[Fault]:
+    """The lists of videos against their record; the files have some tens of MB at most and are read whole."""
+    faults: list[Fault] = []
+    for name in recorded_lists(root):
+        path = f"{LISTS_FOLDER}/{name}.parquet"
+        found = read_sha256(root / path) if exists(root, path) else ""
+        if fault := list_fault(root, name, found):
+            faults.append(Fault("record", path, *fault, mend=add_again(name)))
+    return faults
 
 
 def check_sources(root: UPath) -> list[Fault]:

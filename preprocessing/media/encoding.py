@@ -5,7 +5,9 @@ ffmpeg build: no dates, no encoder version, a fixed number of threads.
 """
 
 import contextlib
+import errno
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -19,9 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from storage.disk import disk_errors_at
 from storage.settings import Settings
 
 STDERR_LINES_SHOWN = 15
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FULL_BELOW_BYTES = 64 * 1024
 
 
 class EncodeSettings(Settings):
@@ -60,6 +65,7 @@ def write_video(
         ValueError: no frame, odd or changing sizes, or another dtype.
         FileNotFoundError: there is no ffmpeg program.
         RuntimeError: ffmpeg fails; with its last lines.
+        DiskError: the disk is full or read-only, or the user has no permission.
     """
     stream = iter(frames)
     first = next(stream, None)
@@ -69,7 +75,8 @@ def write_video(
     if height % 2 or width % 2:
         raise ValueError(f"{path}: frames are {width} x {height}, H.264 in yuv420p needs even sides")
     checked = (_checked(frame, first.shape) for frame in itertools.chain([first], stream))
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem[:40]}.", dir=path.parent) as folder:
+    prefix = f".{path.stem[:40]}."
+    with disk_errors_at(path), tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
         part = Path(folder) / "video.mp4"
         inputs = [
             ffmpeg.input(
@@ -147,7 +154,13 @@ def _run(command: list[str], frames: Iterator[NDArray[np.uint8]], stderr_path: P
                 process.wait()
     if status != 0:
         lines = stderr_path.read_text("utf-8", "replace").splitlines()[-STDERR_LINES_SHOWN:]
-        raise RuntimeError(f"ffmpeg failed with exit status {status}: " + "\n".join(lines))
+        message = f"ffmpeg failed with exit status {status}: " + "\n".join(lines)
+        # On a full disk its own message may have found no room.
+        is_full = shutil.disk_usage(stderr_path.parent).free < FULL_BELOW_BYTES
+        for number in DISK_ERRORS:
+            if os.strerror(number) in message or (is_full and number == errno.ENOSPC):
+                raise OSError(number, os.strerror(number))
+        raise RuntimeError(message)
 
 
 def find_ffmpeg() -> str:

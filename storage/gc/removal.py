@@ -13,13 +13,22 @@ from upath import UPath
 from storage.atomic import partial_path, remove
 from storage.build_directory import inputs_path, lock_if_free
 from storage.gc.findings import Finding, Layout, RetentionWindow, Unreferenced
-from storage.gc.scratch import last_used
+from storage.gc.scratch import CACHE, last_used
 from storage.gc.survey import Build, take_survey
 from storage.gc.unreferenced import Roots, find_kept
-from storage.integrity.verified import memory_path
+from storage.integrity.verified import forget_verified, memory_path
 from storage.manifest import MANIFEST_NAME, Manifest
-from storage.objects import entries, extent, local_extent, remove_directory, remove_file
+from storage.objects import (
+    entries,
+    extent,
+    is_local,
+    local_extent,
+    local_path,
+    remove_directory,
+    remove_file,
+)
 from storage.printable import printable
+from storage.publishing import ASSETS
 from storage.root import scratch_directory
 
 logger = logging.getLogger(__name__)
@@ -64,6 +73,8 @@ def remove_findings(
         else:
             skipped.append((finding, reason))
             logger.info("Skipped %s: %s", printable(finding.location), reason)
+    scratch = scratch_directory(root)
+    forget_verified(scratch, local_path(root) / ASSETS if is_local(root) else None, scratch / CACHE)
     return Removal(tuple(removed), tuple(skipped))
 
 

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 VERIFIED: Final = "verified"  # folder in the scratch directory
 SHOWN_DIGITS: Final = 16
+DIGEST_DIGITS: Final = 8  # of the content digest, in a memory's name
 
 
 def memory_path(scratch: Path, manifest: Manifest, kind: str = "builds") -> Path:
@@ -30,7 +31,7 @@ def memory_path(scratch: Path, manifest: Manifest, kind: str = "builds") -> Path
         manifest: of the build.
         kind: "builds", or "copies" for local copies of a bucket's builds.
     """
-    name = f"{manifest.fingerprint[:16]}-{manifest.content_digest[:8]}.json"
+    name = f"{manifest.fingerprint[:16]}-{manifest.content_digest[:DIGEST_DIGITS]}.json"
     return scratch / VERIFIED / kind / manifest.asset / manifest.partition / name
 
 
@@ -68,6 +69,29 @@ def require_verified(folder: Path, manifest: Manifest, memory: Path) -> None:
 def remember_verified(folder: Path, manifest: Manifest, memory: Path) -> None:
     """Remember files that were hashed just now."""
     _write(memory, manifest, {name: _state(folder / name) for name in manifest.files})
+
+
+def forget_verified(scratch: Path, builds: Path | None, copies: Path) -> int:
+    """Remove the memories of builds and copies that are gone; returns their number.
+
+    Args:
+        scratch: from `storage.root.scratch_directory`.
+        builds: `assets/` of a local root; None for a bucket.
+        copies: folder of local copies of a bucket's builds, each named after its content digest.
+    """
+    forgotten = 0
+    there = {copy.name[:DIGEST_DIGITS] for copy in copies.glob("*")}
+    for memory in sorted((scratch / VERIFIED).glob("*/*/*/*.json")):
+        kind, asset, partition, name = memory.relative_to(scratch / VERIFIED).parts
+        build = name.removesuffix(".json")
+        if kind == "builds":
+            is_needed = builds is not None and (builds / asset / partition / build).is_dir()
+        else:
+            is_needed = build[-DIGEST_DIGITS:] in there
+        if not is_needed:
+            memory.unlink(missing_ok=True)
+            forgotten += 1
+    return forgotten
 
 
 def _state(path: Path) -> str:

@@ -50,3 +50,19 @@ def test_local_copy_of_a_local_directory_is_itself(tmp_path: Path) -> None:
 
 def test_scratch_directory_is_inside_a_local_root(tmp_path: Path) -> None:
     assert scratch_directory(UPath(tmp_path)) == tmp_path / ".building"
+
+
+def test_scratch_of_a_bucket_is_this_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PDFGC_SCRATCH", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    bucket = UPath("s3://bucket/root")
+    scratch = scratch_directory(bucket)
+    assert (scratch.parent, scratch.stat().st_mode & 0o777) == (tmp_path, 0o700)
+    scratch.chmod(0o777)
+    with pytest.raises(ValueError, match="this user alone can write to: remove it, or set PDFGC_SCRATCH"):
+        scratch_directory(bucket)
+    scratch.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    scratch.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="this user alone"):
+        scratch_directory(bucket)

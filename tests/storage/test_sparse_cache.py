@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from storage.disk import DiskError
 from storage.sparse_cache import CACHE_VARIABLE, RemovedCopyError, SparseCache, cache_limit_bytes
+from tests.factories.storage.small_disk import small_disk
 
 SIZE = 1 << 20
 BLOCK = 4096
@@ -75,3 +77,16 @@ def test_limit_is_a_positive_number_of_gib(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(CACHE_VARIABLE, wrong)
         with pytest.raises(ValueError, match=f"must be a number of GiB above 0, got '{wrong}'"):
             cache_limit_bytes()
+
+
+def test_part_that_found_no_room_is_fetched_once_there_is(tmp_path: Path, remote: UPath) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        copy = SparseCache(disk.path / "cache", SIZE).open(remote, "d", SIZE)
+        copy.require(0, 512)  # so that the file of marks has its block
+        disk.fill(3 * BLOCK)
+        with pytest.raises(DiskError, match="no space left on the disk"):
+            copy.require(BLOCK, 8 * BLOCK)
+        disk.clear()
+        copy.require(BLOCK, 8 * BLOCK)
+        assert os.pread(copy.descriptor, 8 * BLOCK, BLOCK) == remote.read_bytes()[BLOCK : 9 * BLOCK]
+        copy.close()

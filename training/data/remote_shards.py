@@ -51,6 +51,9 @@ class RemoteShards:
         try:
             copy.require(0, record.size_bytes)
             data = os.pread(copy.descriptor, record.size_bytes, 0)
+            if hashlib.sha256(data).hexdigest() != record.sha256:  # the copy, or the object itself
+                copy.fetch_again(0, record.size_bytes)
+                data = os.pread(copy.descriptor, record.size_bytes, 0)
         finally:
             copy.close()
         if hashlib.sha256(data).hexdigest() != record.sha256:

@@ -7,6 +7,7 @@ checksums of their blocks (`storage.integrity.block_checksums`), where the shard
 
 import io
 import json
+import logging
 import math
 import os
 from collections import OrderedDict
@@ -30,6 +31,8 @@ from storage.sparse_cache import RemovedCopyError, SparseCopy
 from storage.tar_header import TAR_BLOCK_BYTES, next_header, parse_tar_header, peek_tar_header
 from training.data.batches import CorruptMember
 from training.data.index import ClipIndex
+
+logger = logging.getLogger(__name__)
 
 _ARRAY_HEADER_BYTES: Final = 256  # more than np.save writes for our shapes (128)
 _FLOAT_BYTES: Final = 4
@@ -211,8 +214,23 @@ class ShardReader:
         try:
             data = read_checked(file, checksums, offset, size)
         except ValueError as error:
-            raise self.corrupt(clip, member, f"{error}; run: pdfgc repair") from error
+            copy = self._copies.get(shard)
+            if copy is None:
+                raise self.corrupt(clip, member, f"{error}; run: pdfgc repair") from error
+            data = self._read_again(clip, member, offset, size)
         return self._whole(clip, member, offset, size, data)
+
+    def _read_again(self, clip: int, member: str, offset: int, size: int) -> bytes:
+        """Read from a bucket's shard whose local copy is damaged, after its sample was fetched again."""
+        shard = int(self.index.shards[clip])
+        logger.warning("The local copy of %s is damaged: fetched again", self.index.shard_names[shard])
+        self._copies[shard].fetch_again(
+            int(self.index.offsets_bytes[clip]), int(self.index.sizes_bytes[clip])
+        )
+        try:
+            return read_checked(self._files[shard], self._checksums[shard] or (), offset, size)
+        except ValueError as error:
+            raise self.corrupt(clip, member, f"{error}; run: pdfgc repair") from error
 
     def _read(self, clip: int, member: str, offset: int, size: int) -> bytes:
         data = os.pread(self._file_with(clip), size, offset)

@@ -13,7 +13,7 @@ from evaluation.comparison.baseline_runs import check_baseline_runs
 from evaluation.generation.files import GENERATED_VIDEOS
 from evaluation.report.sources import EVALUATIONS
 from evaluation.report.summary import EVALUATION_REPORT
-from preprocessing.integrity.catalog import check_catalog, check_sources, expect_sources
+from preprocessing.integrity.catalog import check_catalog, check_lists, check_sources, expect_sources
 from preprocessing.integrity.dataset import check_dataset
 from preprocessing.orchestration.chosen_settings import check_chosen
 from preprocessing.orchestration.reprocessing import check_saved_plans
@@ -80,7 +80,7 @@ def verify_root(
     """
     found = examine_builds(root)
     faults = [*found.faults, *check_catalog(root, found), *check_dataset(root, found), *check_sources(root)]
-    faults += [*check_saved_plans(root), *check_chosen(root)]
+    faults += [*check_saved_plans(root), *check_chosen(root), *check_lists(root)]
     baseline_faults, expected = check_baseline_runs(root)
     scratch = scratch_directory(root)
     checkpoint_faults, checkpoints = check_checkpoints(scratch, lambda path: shown_location(root, path))

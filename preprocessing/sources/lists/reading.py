@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ Record = dict[str, Any]
 LIST_SUFFIXES: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 PARQUET_ROWS: Final = 8192
 FIELD_BYTES: Final = 2**20  # of a CSV's value
+LINE_CHARACTERS: Final = 2**24  # of a JSON line; a track of an hour has some 4 million
 
 
 def read_list(path: Path) -> Iterator[Record | RefusedRow]:
@@ -39,7 +40,10 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Record | RefusedRow]:
     # utf-8-sig: spreadsheets put a byte order mark in front.
     with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         lines = csv.reader(file, delimiter=delimiter)
-        names = [name.strip() for name in next(lines, [])]
+        try:
+            names = [name.strip() for name in next(lines, [])]
+        except csv.Error as error:
+            raise ValueError(f"{path}: the first line cannot be read: {error}") from error
         if len(set(names)) < len(names) or not {"path", "key"} & set(names):
             raise ValueError(
                 f"{path}: the first line must name columns, once each, with path or key: {names}"
@@ -64,8 +68,11 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[Record | RefusedRow]:
 
 def _read_json_lines(path: Path) -> Iterator[Record | RefusedRow]:
     with path.open(encoding="utf-8", errors="backslashreplace") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_lines(file), start=1):
             if not line.strip():
+                continue
+            if len(line) == LINE_CHARACTERS and not line.endswith("\n"):
+                yield RefusedRow("damaged_row", f"line {number} has more than {LINE_CHARACTERS} characters")
                 continue
             try:
                 record = json.loads(line)
@@ -76,6 +83,14 @@ def _read_json_lines(path: Path) -> Iterator[Record | RefusedRow]:
                 yield record
             else:
                 yield RefusedRow("damaged_row", f"line {number} is no JSON object")
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    """The lines of a file; of a longer one the first `LINE_CHARACTERS`."""
+    while line := file.readline(LINE_CHARACTERS):
+        yield line
+        while len(line) == LINE_CHARACTERS and not line.endswith("\n"):
+            line = file.readline(LINE_CHARACTERS)
 
 
 def _read_parquet(path: Path) -> Iterator[Record | RefusedRow]:

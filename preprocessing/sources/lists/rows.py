@@ -31,6 +31,9 @@ SPLIT_NAMES: Final = {
 }  # fmt: skip
 """Names of splits as corpora write them; VoxCeleb's `dev` is what it trains on."""
 TRACK_NUMBERS: Final = 5  # seconds, left, top, right, bottom
+CLOCK_PARTS: Final = 3  # hours, minutes, seconds
+MAXIMUM_SECONDS: Final = 1e7  # 116 days; larger times are no time of a video
+SHOWN_CHARACTERS: Final = 80
 MAXIMUM_TEXT: Final = 10_000  # characters of a value; longer ones are a damaged file
 
 LIST_SCHEMA: Final = table_schema(
@@ -102,6 +105,8 @@ def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     if value is None:
         return ""
+    if not isinstance(value, str | int | float):
+        raise RefusedRow("bad_value", f"{name} is a {type(value).__name__}, need a text")
     text = str(value).strip()
     if len(text) > MAXIMUM_TEXT:
         raise RefusedRow("bad_value", f"{name} has {len(text)} characters, at most {MAXIMUM_TEXT}")
@@ -114,10 +119,10 @@ def _number(record: Mapping[str, Any], name: str, reason: str) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise RefusedRow(reason, f"{name} is {value!r}, need a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise RefusedRow(reason, f"{name} is {_shown(value)}, need a number") from None
     if not math.isfinite(number):
-        raise RefusedRow(reason, f"{name} is {value!r}, need a finite number")
+        raise RefusedRow(reason, f"{name} is {_shown(value)}, need a finite number")
     return number
 
 
@@ -126,11 +131,13 @@ def _seconds(record: Mapping[str, Any], name: str) -> float | None:
     value = record.get(name)
     if isinstance(value, str) and ":" in value:
         parts = value.strip().split(":")
+        if len(parts) > CLOCK_PARTS:
+            raise RefusedRow("bad_time", f"{name} is {_shown(value)}, need [hours:]minutes:seconds")
         numbers = [_number({name: part}, name, "bad_time") or 0.0 for part in parts]
         record = {name: sum(number * 60**power for power, number in enumerate(reversed(numbers)))}
     seconds = _number(record, name, "bad_time")
-    if seconds is not None and seconds < 0.0:
-        raise RefusedRow("bad_time", f"{name} is {seconds:g} s, need at least 0")
+    if seconds is not None and not 0.0 <= seconds <= MAXIMUM_SECONDS:
+        raise RefusedRow("bad_time", f"{name} is {seconds:g} s, need 0 to {MAXIMUM_SECONDS:g}")
     return seconds
 
 
@@ -155,7 +162,7 @@ def _track(record: Mapping[str, Any]) -> str | None:
     try:
         boxes: Any = json.loads(value) if isinstance(value, str) else value
         numbers = [[float(number) for number in box] for box in boxes]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise RefusedRow(
             "bad_track", "the track is no JSON list of [seconds, left, top, right, bottom]"
         ) from None
@@ -165,17 +172,27 @@ def _track(record: Mapping[str, Any]) -> str | None:
 
 
 def _labels(record: Mapping[str, Any]) -> str:
-    kept = {
-        str(name): _plain(value)
-        for name, value in record.items()
-        if name not in KNOWN_COLUMNS and value not in (None, "")
-    }
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        kept = {
+            str(name): _plain(value)
+            for name, value in record.items()
+            if name not in KNOWN_COLUMNS and value not in (None, "")
+        }
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except RecursionError:
+        raise RefusedRow("bad_value", "the other columns are nested too deeply") from None
+    text = text.encode("utf-8", "replace").decode("utf-8")  # no table holds lone surrogates
     if len(text) > MAXIMUM_TEXT:
         raise RefusedRow(
             "bad_value", f"the other columns have {len(text)} characters, at most {MAXIMUM_TEXT}"
         )
     return text
+
+
+def _shown(value: Any) -> str:
+    """A value for a refusal, cut."""
+    text = str(value) if isinstance(value, str | float) else type(value).__name__
+    return repr(text[:SHOWN_CHARACTERS])
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,16 @@
-"""The lists under the root: `catalog/lists/<name>.parquet`, and what a scan and the batches read of them."""
+"""The lists under the root: `catalog/lists/<name>.parquet`, and what a scan and the batches read of them.
 
+The sha256 of each stands in `<name>.sha256`, a second one while the list is being replaced. Every reader
+checks it. A list of an earlier version has none.
+"""
+
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -19,11 +25,23 @@ from preprocessing.sources.lists.rows import ACCEPTED, LIST_SCHEMA, RefusedRow
 from preprocessing.sources.lists.segments import Segment, segment_of
 from preprocessing.sources.remote import SourcePath, source_path
 from storage.atomic import write_atomically
-from storage.objects import entries, is_local, local_path, read_bytes, remove_file, upload_file
+from storage.fingerprint import file_sha256
+from storage.integrity.faults import sha256_text
+from storage.objects import (
+    entries,
+    is_local,
+    local_path,
+    read_bytes,
+    remove_file,
+    upload_file,
+    write_bytes,
+)
 from storage.root import scratch_directory
 
 Split = Literal["train", "validation", "test"]  # as in `preprocessing.dataset.splits`
 LISTS_FOLDER: Final = "catalog/lists"
+DIGEST_SUFFIX: Final = ".sha256"
+LISTS_REMEMBERED: Final = 64
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -64,9 +82,13 @@ def save_list(
         report = add_rows(records, folder, partial)
         if not report.rows:
             raise ValueError(f"list {name} has no rows")
+        digest, before = file_sha256(partial), _recorded_digests(root, name)
+        if before:  # else the record comes last: without one, a list counts as it is
+            _record_digests(root, name, (digest, *before))
     if not is_local(root):
         upload_file(local, target)
         local.unlink()
+    _record_digests(root, name, (digest,))
     return report
 
 
@@ -83,6 +105,7 @@ def remove_list(root: UPath, name: str) -> None:
         ValueError: there is no such list.
     """
     _require(root, name)
+    remove_file(root, f"{LISTS_FOLDER}/{name}{DIGEST_SUFFIX}")
     remove_file(root, f"{LISTS_FOLDER}/{name}.parquet")
 
 
@@ -160,6 +183,50 @@ def _require(root: UPath, name: str) -> None:
 def _open(root: UPath, name: str) -> Generator[pq.ParquetFile, None, None]:
     _require(root, name)
     path = root / LISTS_FOLDER / f"{name}.parquet"
-    source = local_path(path) if is_local(root) else pa.BufferReader(read_bytes(path))
+    if is_local(root):
+        status = local_path(path).stat()
+        found = _file_digest(local_path(path), status.st_size, status.st_mtime_ns, status.st_ino)
+        source: Any = local_path(path)
+    else:
+        data = read_bytes(path)
+        found, source = hashlib.sha256(data).hexdigest(), pa.BufferReader(data)
+    if fault := list_fault(root, name, found):
+        raise ValueError(f"list {path} is damaged: {fault[1]} instead of {fault[0]}; {add_again(name)}")
     with pq.ParquetFile(source) as file:
         yield file
+
+
+def list_fault(root: UPath, name: str, found: str) -> tuple[str, str] | None:
+    """The sha256 that was recorded of a list and the one found, as texts; None if they agree."""
+    recorded = _recorded_digests(root, name)
+    return (sha256_text(recorded[0]), sha256_text(found)) if recorded and found not in recorded else None
+
+
+def recorded_lists(root: UPath) -> list[str]:
+    """The names of the lists that are there or have a recorded sha256."""
+    names = (entry.name.removesuffix(DIGEST_SUFFIX) for entry in entries(root, LISTS_FOLDER))
+    return sorted({*list_names(root), *(name for name in names if NAME.fullmatch(name))})
+
+
+def add_again(name: str) -> str:
+    """What to do about a damaged list."""
+    return f"add it again: pdfgc sources add LIST --name {name}"
+
+
+@lru_cache(LISTS_REMEMBERED)
+def _file_digest(path: Path, size_bytes: int, modified_ns: int, inode: int) -> str:
+    """sha256 of a file, once for each state of it: every batch reads the lists."""
+    del size_bytes, modified_ns, inode
+    return file_sha256(path)
+
+
+def _recorded_digests(root: UPath, name: str) -> tuple[str, ...]:
+    try:
+        return tuple(read_bytes(root / LISTS_FOLDER / f"{name}{DIGEST_SUFFIX}").decode().split())
+    except FileNotFoundError:
+        return ()
+
+
+def _record_digests(root: UPath, name: str, digests: tuple[str, ...]) -> None:
+    text = "".join(f"{digest}\n" for digest in digests)
+    write_bytes(root / LISTS_FOLDER / f"{name}{DIGEST_SUFFIX}", text.encode())

@@ -1,8 +1,10 @@
 """A run as one file: the same pictures, and the starter model wherever no run is named."""
 
+import json
 import logging
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from upath import UPath
 from evaluation.animation import checkpoint_abilities
 from evaluation.animation.checkpoint_abilities import (
     exported_facts,
+    find_checkpoint,
     resolve_checkpoint,
     separates_gaze_from_blinks,
 )
@@ -136,3 +139,25 @@ def test_missing_and_unfit_exports_are_one_line_errors(root: UPath, starter: Pat
         export_run(root, "mine", tmp_path / "mine.pth")
     with pytest.raises(ValueError, match="run must not be 'starter', the name of the starter model"):
         TrainingConfig(run="starter")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "lacks format, networks, run"),
+        ({"side_px": 10**9}, "a size of its networks is above 65536 or no number"),
+        ({"side_px": "96"}, "a size of its networks is above 65536 or no number"),
+        ({"networks": {"channels": [10**9]}}, "a size of its networks is above 65536"),
+        ({"networks": {"channels": [1] * 10**5}}, "a size of its networks is above 65536"),
+    ],
+)
+def test_hostile_header_is_refused(tmp_path: Path, text: str | dict[str, Any], message: str) -> None:
+    facts = dict.fromkeys(("format", "run", "networks", "windows", "weights"), 1) | {"side_px": 96}
+    header = text if isinstance(text, str) else json.dumps(facts | text)
+    file = tmp_path / "model.safetensors"
+    save_file({"a": torch.zeros(1)}, file, {"pdfgc": header})
+    with pytest.raises(ValueError, match=message):
+        exported_facts(file)
+    assert not find_checkpoint(UPath(tmp_path), str(file))

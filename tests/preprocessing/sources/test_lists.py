@@ -1,6 +1,7 @@
 """Lists: every row accepted or refused in order, and what scans, batches and splits make of them."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from preprocessing.integrity.catalog import check_lists
 from preprocessing.sources.lists.adding import add_rows
 from preprocessing.sources.lists.reading import read_list
 from preprocessing.sources.lists.rows import RefusedRow, check_row
@@ -23,6 +25,7 @@ from preprocessing.sources.lists.stored import (
     segments_of,
 )
 from tests.factories.preprocessing.corpora import touch_all
+from tests.factories.storage.flips import flipped_byte
 
 CSV = """path,start,end,identity,split,emotion,Note
 a/1.mp4,0:01,3.5,Ann,train,happy,"kept, as is"
@@ -174,3 +177,74 @@ def test_stored_list_names_files_segments_and_splits(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="list empty has no rows"):
         save_list(root, "empty", [], folder)
     assert list_names(root) == []
+
+
+HOSTILE = [
+    ({"start": ":" * 400}, "bad_time"),
+    ({"start": "1e308"}, "bad_time"),
+    ({"end": 10**400}, "bad_time"),
+    ({"face_x": 10**400, "face_y": 1}, "bad_face"),
+    ({"track": "[" * 100_000}, "bad_track"),
+    ({"track": [[10**400, 0, 0, 1, 1]]}, "bad_track"),
+    ({"key": {"a": 1}}, "bad_value"),
+    ({"identity": "a\x1b[2J"}, "bad_identity"),
+    ({"identity": "\ud800"}, "bad_identity"),
+    ({"path": "a/1.mp4\0"}, "not_a_video_ending"),
+    ({"path": "\ud800.mp4"}, "not_found"),
+    ({"path": "pipe.mp4"}, "not_found"),
+    ({"path": "folder.mp4"}, "not_found"),
+]
+
+
+def test_hostile_rows_harm_only_themselves(tmp_path: Path) -> None:
+    folder = videos_in(tmp_path / "videos")
+    (folder / "folder.mp4").mkdir()
+    os.mkfifo(folder / "pipe.mp4")
+    nested: Any = []
+    for _ in range(5000):
+        nested = [nested]
+    records = [{"path": "a/1.mp4", **record} for record, _ in HOSTILE]
+    records += [{"path": "a/1.mp4", "note": nested}, {"path": "a/1.mp4", "emotion": "\ud800"}]
+    rows = table_of(tmp_path / "list.parquet", records, folder)
+    assert [row["reason"] for row in rows] == [*(reason for _, reason in HOSTILE), "bad_value", ""]
+    assert json.loads(rows[-1]["labels"]) == {"emotion": "?"}
+    assert max(len(row["detail"]) for row in rows) < 300
+
+
+def test_long_lines_are_refused_and_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preprocessing.sources.lists.reading.LINE_CHARACTERS", 50)
+    lines = ['{"path": "a.mp4"}', json.dumps({"path": "x" * 200}), '{"path": "b.mp4"}']
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    first, refused, last = read_list(tmp_path / "list.jsonl")
+    assert (first, last) == ({"path": "a.mp4"}, {"path": "b.mp4"})
+    assert isinstance(refused, RefusedRow)
+    assert refused.detail == "line 2 has more than 50 characters"
+    (tmp_path / "list.csv").write_text("x" * (2**20 + 1))
+    with pytest.raises(ValueError, match="the first line cannot be read: field larger than"):
+        list(read_list(tmp_path / "list.csv"))
+
+
+def test_damaged_list_is_found_and_named(tmp_path: Path) -> None:
+    root, folder = UPath(tmp_path / "root"), videos_in(tmp_path / "videos")
+    save_list(root, "one", [{"path": "a/1.mp4"}], folder)
+    save_list(root, "one", [{"path": "a/1.mp4", "identity": "Ann"}], folder)
+    assert check_lists(root) == []
+    stored = tmp_path / "root" / "catalog" / "lists" / "one.parquet"
+    with flipped_byte(stored):
+        os.utime(stored)
+        (fault,) = check_lists(root)
+        assert (fault.path, fault.mend) == (
+            "catalog/lists/one.parquet",
+            "add it again: pdfgc sources add LIST --name one",
+        )
+        with pytest.raises(ValueError, match=r"one\.parquet is damaged: sha256 .* add it again"):
+            listed_files(root)
+    content = stored.read_bytes()
+    stored.unlink()
+    (fault,) = check_lists(root)
+    assert fault.found == "nothing"
+    stored.write_bytes(content)
+    assert list(listed_files(root).identities.values()) == ["Ann"]
+    remove_list(root, "one")
+    assert check_lists(root) == []
+    assert list(stored.parent.iterdir()) == []

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from itertools import count
 from pathlib import Path
@@ -241,3 +242,21 @@ def test_local_copies_of_inputs_being_read_are_kept(bucket: str) -> None:
     assert find(root, days=0).findings == ()
     materialise(root, index_recipe(published), build_other_content)
     assert locations(find(root, days=0)) == [str(copy)]
+
+
+def test_removal_forgets_what_was_verified_of_builds_that_are_gone(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    _, new = supersede(root)
+    memories = tmp_path / ".building" / "verified"
+    kept = memories / "builds" / "clips" / "batch-0000" / f"{new.directory.name}.json"
+    set_aside = kept.with_name(f"{'0' * 16}-{'1' * 8}.json")
+    copied = [memories / "copies" / "clips" / "b" / f"{'0' * 16}-{digit * 8}.json" for digit in "12"]
+    for path in (set_aside, *copied):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    copy = tmp_path / ".building" / "cache" / ("1" * 64)
+    copy.mkdir(parents=True)
+    used = time.time() + 30 * 86_400  # within the window, which is days from now
+    os.utime(copy, (used, used))
+    remove(root)
+    assert sorted(path for path in memories.rglob("*.json")) == sorted([kept, copied[0]])

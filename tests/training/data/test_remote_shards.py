@@ -66,6 +66,20 @@ def test_loader_workers_read_the_bucket(bucket: str, tmp_path: Path) -> None:
             assert all(map(torch.equal, remote_batch.tensors().values(), local_batch.tensors().values()))
 
 
+def test_damaged_copies_are_fetched_again(bucket: str, tmp_path: Path) -> None:
+    index = open_current(publish_remotely(bucket, tmp_path / "made"), "train")
+    assert index.remote is not None
+    reader = ShardReader(index, READER)
+    before = reader.frames(0, [1])[0]
+    reader.close()
+    for path in index.remote.cache.folder.glob("*.data"):
+        data = path.read_bytes()
+        path.write_bytes(bytes(value ^ 1 for value in data))  # also the checksums' own copy
+    reader = ShardReader(index, READER)
+    assert torch.equal(reader.frames(0, [1])[0], before)
+    reader.close()
+
+
 def test_changed_object_is_found_by_its_checksums(bucket: str, tmp_path: Path) -> None:
     root = publish_remotely(bucket, tmp_path / "made")
     index = open_current(root, "train")
