@@ -61,7 +61,7 @@ def read_everything(generated: GeneratedVideos, workers: int) -> VideoReadings[F
         workers: Processes; 0 reads in this reenactment.
 
     Raises:
-        ValueError: a video is shorter than its plan says.
+        ValueError: a video cannot be read, or is shorter than its plan says; names it.
         RuntimeError: a process died.
     """
     clips = _read_all(_read, _clips(generated), workers)
@@ -140,11 +140,17 @@ def _read_all(
 
 
 def _read(video: _Video) -> FaceReadings:
-    return _reader().read(_pictures(video), video.levels)
+    from evaluation.animation.media import errors_naming  # loads FFmpeg's libraries
+
+    with errors_naming(video.path):
+        return _reader().read(_pictures(video), video.levels)
 
 
 def _read_blendshapes(model: Path, video: _Video) -> BlendshapeReadings:
-    return _blendshape_reader(model).read(_pictures(video))
+    from evaluation.animation.media import errors_naming
+
+    with errors_naming(video.path):
+        return _blendshape_reader(model).read(_pictures(video))
 
 
 def _pictures(video: _Video) -> Pictures:

@@ -1,7 +1,9 @@
 """`pdfgc referee`: measures a list of videos, and writes the report page and its tables into a folder."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,9 @@ from evaluation.report.matrix import MATRIX_TABLE, read_matrix
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_TABLE
 from evaluation.suites.control import MATRIX_SCHEMA
 from preprocessing.schema import CROP_SIDE_PX
+from storage.atomic import partial_path, remove
+from storage.disk import disk_errors_at
+from storage.gc.scratch import dead_partials
 from weights.resolve import ResolvedWeights
 
 logger = logging.getLogger(__name__)
@@ -97,6 +102,12 @@ def referee(listed: Path, folder: Path, config: RefereeConfig, root: UPath) -> R
     files = resolve_files(config)
     scorers = load_scorers(config, files, root)
     metrics, missing = ready_metrics(files)
+    with disk_errors_at(folder):  # before hours of measuring
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in dead_partials([folder]):  # of a killed referee
+            remove(left)
+        with whole_files(folder):
+            pass
     suffix = ALIGNED_SUFFIX if framing == "aligned" else ""
     landmarker = files["face_landmarker_weights"]
     done: list[RefereeRow] = []
@@ -120,18 +131,31 @@ def referee(listed: Path, folder: Path, config: RefereeConfig, root: UPath) -> R
             name: [record for record in records if record.task in tasks] for name, records in missing.items()
         }
         measured = _with_suffix(measurer.finish(), of_tasks, suffix)
-    folder.mkdir(parents=True, exist_ok=True)
     records = [*measured.control.records, *measured.lip_sync, *measured.quality]
     results = derive_results(records)
     cells = pa.Table.from_pylist(measured.control.cells, schema=MATRIX_SCHEMA)
-    pq.write_table(cells, folder / MATRIX_TABLE)
-    figures = FigureBook(results, read_matrix(folder / MATRIX_TABLE), "", suffix).figures()
     left_out = sorted(refused, key=lambda one: one.line)
-    result = RefereeResult(folder, done, left_out, records, framing, figures)
-    write_records(folder / REPORT_TABLE, records)
-    write_summary(folder / SUMMARY_TABLE, results)
-    write_page(folder / REPORT_PAGE, listed, result, measured, films)
+    with disk_errors_at(folder), whole_files(folder) as work:
+        pq.write_table(cells, work / MATRIX_TABLE)
+        figures = FigureBook(results, read_matrix(work / MATRIX_TABLE), "", suffix).figures()
+        result = RefereeResult(folder, done, left_out, records, framing, figures)
+        write_records(work / REPORT_TABLE, records)
+        write_summary(work / SUMMARY_TABLE, results)
+        write_page(work / REPORT_PAGE, listed, result, measured, films)
     return result
+
+
+@contextmanager
+def whole_files(folder: Path) -> Generator[Path]:
+    """A folder within, whose files replace those of a folder at the end; on an error none of them."""
+    work = partial_path(folder / "files")
+    work.mkdir()
+    try:
+        yield work
+        for path in sorted(work.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 MAXIMUM_FILMS: Final = 12

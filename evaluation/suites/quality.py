@@ -92,13 +92,16 @@ def measure_quality(
     generated: GeneratedVideos, metrics: Sequence[Metric[Any, Any]], truth: CrossTruth
 ) -> list[MetricRecord]:
     """Records of all self and cross videos; the pictures of one reenactment are in memory at a time."""
+    from evaluation.animation.media import errors_naming  # loads FFmpeg's libraries
+
     records: list[MetricRecord] = []
     single = [metric for metric in metrics if not metric.over_all_videos]
     with ExitStack() as stack:
         landmarks = _Landmarks(stack)
         for task in TASKS:
             for reenactment in generated.plan.of_task(task):
-                records += _measure_reenactment(generated, reenactment, single, landmarks, truth)
+                with errors_naming(generated.video(reenactment.name)):
+                    records += _measure_reenactment(generated, reenactment, single, landmarks, truth)
     return records + _measure_sets(generated, [metric for metric in metrics if metric.over_all_videos])
 
 

@@ -162,7 +162,12 @@ class ShardReader:
 
     def _place(self, clip: int, member: str) -> tuple[int, int]:
         if clip not in self._directories:
-            self._directories[clip] = self._directory(clip)
+            try:
+                self._directories[clip] = self._directory(clip)
+            except CorruptMemberError:
+                if not self._fetch_again(clip):
+                    raise
+                self._directories[clip] = self._directory(clip)
             if len(self._directories) > self.settings.directories_kept:
                 self._directories.popitem(last=False)
         self._directories.move_to_end(clip)
@@ -171,7 +176,12 @@ class ShardReader:
             raise self.corrupt(clip, member, "is missing")
         offset, size, checked = place
         if not checked:
-            self._header(clip, offset - TAR_BLOCK_BYTES, parse_tar_header)
+            try:
+                self._header(clip, offset - TAR_BLOCK_BYTES, parse_tar_header)
+            except CorruptMemberError:
+                if not self._fetch_again(clip):
+                    raise
+                self._header(clip, offset - TAR_BLOCK_BYTES, parse_tar_header)
             self._directories[clip][member] = (offset, size, True)
         return offset, size
 
@@ -212,25 +222,25 @@ class ShardReader:
         if checksums is None:
             return self._read(clip, member, offset, size)
         try:
-            data = read_checked(file, checksums, offset, size)
-        except ValueError as error:
-            copy = self._copies.get(shard)
-            if copy is None:
-                raise self.corrupt(clip, member, f"{error}; run: pdfgc repair") from error
-            data = self._read_again(clip, member, offset, size)
-        return self._whole(clip, member, offset, size, data)
-
-    def _read_again(self, clip: int, member: str, offset: int, size: int) -> bytes:
-        """Read from a bucket's shard whose local copy is damaged, after its sample was fetched again."""
-        shard = int(self.index.shards[clip])
-        logger.warning("The local copy of %s is damaged: fetched again", self.index.shard_names[shard])
-        self._copies[shard].fetch_again(
-            int(self.index.offsets_bytes[clip]), int(self.index.sizes_bytes[clip])
-        )
-        try:
-            return read_checked(self._files[shard], self._checksums[shard] or (), offset, size)
+            try:
+                data = read_checked(file, checksums, offset, size)
+            except ValueError:
+                if not self._fetch_again(clip):
+                    raise
+                data = read_checked(file, checksums, offset, size)
         except ValueError as error:
             raise self.corrupt(clip, member, f"{error}; run: pdfgc repair") from error
+        return self._whole(clip, member, offset, size, data)
+
+    def _fetch_again(self, clip: int) -> bool:
+        """Fetch a sample again whose local copy is damaged; False if the shard is not in a bucket."""
+        shard = int(self.index.shards[clip])
+        if shard not in self._copies:
+            return False
+        logger.warning("The local copy of %s is damaged: fetched again", self.index.shard_names[shard])
+        place = int(self.index.offsets_bytes[clip]), int(self.index.sizes_bytes[clip])
+        self._copies[shard].fetch_again(*place)
+        return True
 
     def _read(self, clip: int, member: str, offset: int, size: int) -> bytes:
         data = os.pread(self._file_with(clip), size, offset)

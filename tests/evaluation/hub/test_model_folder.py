@@ -13,8 +13,10 @@ from upath import UPath
 from evaluation.animation.checkpoint_abilities import exported_file, find_checkpoint, is_released
 from evaluation.hub.hub_head import HubTalkingHead
 from evaluation.hub.model_folder import export_folder
+from storage.disk import DiskError
 from tests.conftest import REPOSITORY
 from tests.factories.evaluation.head_files import publish_toy_run
+from tests.factories.storage.small_disk import small_disk
 
 
 @pytest.fixture
@@ -49,6 +51,14 @@ def test_exported_folder_can_be_exported_again(root: UPath, tmp_path: Path) -> N
     first = export_folder(root, "mine", tmp_path / "out").folder
     second = export_folder(root, str(first), tmp_path / "again").folder
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+
+
+def test_full_disk_leaves_nothing(root: UPath, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        disk.fill(8192)
+        with pytest.raises(DiskError, match="no space left on the disk"):
+            export_folder(root, "mine", disk.path / "out")
+        assert [path.name for path in disk.path.iterdir()] == ["filler"]
 
 
 def test_folder_with_files_is_refused(root: UPath, tmp_path: Path) -> None:
