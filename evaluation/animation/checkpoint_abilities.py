@@ -140,7 +140,7 @@ def exported_facts(file: Path) -> dict[str, Any]:
     return facts
 
 
-def largest_size(value: Any) -> float:
+def largest_size(value: Any) -> int | float:
     """The largest number and length of a list in a JSON value, without random seeds; infinite for NaN."""
     if isinstance(value, dict):
         return max((largest_size(item) for name, item in value.items() if name != "random_seed"), default=0)

@@ -33,7 +33,7 @@ from tests.factories.training import toy_run
 
 CORPUS: Final = ("--people", "3", "--videos", "1", "--seconds-per-video", "1.2", "--side-px", "192")
 SCAN: Final = "source_videos"
-SHARES: Final = {"preprocessing": 0.25, "training": 0.25, "evaluation": 0.2, "repair": 0.15, "gc": 0.15}
+SHARES: Final = {"preprocessing": 0.2, "training": 0.2, "evaluation": 0.15, "repair": 0.2, "gc": 0.25}
 DISK_MEBIBYTES: Final = 400
 
 

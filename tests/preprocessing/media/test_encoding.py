@@ -13,6 +13,8 @@ from preprocessing.media import encoding
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.encoding import find_ffmpeg, write_video
 from preprocessing.sources.probe import ProbeSettings, probe
+from storage.disk import DiskError
+from tests.factories.storage.small_disk import small_disk
 
 COLOURS = ((200, 30, 40), (20, 180, 60), (30, 50, 210))
 
@@ -99,3 +101,18 @@ def test_find_ffmpeg_without_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", no_binary)
     with pytest.raises(FileNotFoundError, match="put ffmpeg on PATH"):
         find_ffmpeg()
+
+
+@pytest.mark.parametrize("free_bytes", [0, 16_384, 200_000])
+def test_full_disk_is_an_error_of_the_disk(tmp_path: Path, free_bytes: int) -> None:
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 255, (192, 256, 3), np.uint8) for _ in range(12)]
+    with small_disk(tmp_path / "disk", 2) as disk:
+        path = disk.path / "video.mp4"
+        disk.fill(free_bytes)
+        with pytest.raises(DiskError, match=r"video\.mp4: no space left on the disk"):
+            write_video(path, frames, 25, np.zeros(12 * 640, np.float32))
+        assert [left.name for left in disk.path.iterdir()] == ["filler"]
+        disk.clear()
+        write_video(path, frames, 25, np.zeros(12 * 640, np.float32))
+        assert path.is_file()
