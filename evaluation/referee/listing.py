@@ -27,11 +27,15 @@ from typing_extensions import override
 
 from evaluation.controls import CONTROLS, Control
 from evaluation.records import Task
+from storage.printable import display_text
 
 FILES: Final = ("generated", "truth", "portrait", *CONTROLS)
 COLUMNS: Final = ("name", *FILES)
 JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
-_BOX: Final = re.compile(r"(?P<file>.+)#xywh=(?:pixel:)?(?P<box>\d+,\d+,\d+,\d+)", re.DOTALL)
+LONGEST_NAME: Final = 200  # characters
+_BOX: Final = re.compile(
+    r"(?P<file>.+)#xywh=(?:pixel:)?(?P<box>[0-9]{1,6},[0-9]{1,6},[0-9]{1,6},[0-9]{1,6})", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class RefusedRow:
 
     def text(self, file: Path) -> str:
         """One line: file, line, column, value, way out."""
-        return f"{file} line {self.line}, {self.column}: {self.reason}"
+        return display_text(f"{file} line {self.line}, {self.column}: {self.reason}")
 
 
 class RefusedRowError(ValueError):
@@ -109,7 +113,7 @@ def read_list(file: Path) -> tuple[list[RefereeRow], list[RefusedRow]]:
         raise FileNotFoundError(f"no list {file}: a CSV file with the columns {', '.join(COLUMNS)}")
     rows: list[RefereeRow] = []
     refused: list[RefusedRow] = []
-    names: set[str] = set()
+    names: dict[str, int] = {}  # name -> how often its file's stem was met
     read = _read_json_lines if file.suffix.lower() in JSON_SUFFIXES else _read_csv
     for line, values in read(file):
         try:
@@ -117,7 +121,7 @@ def read_list(file: Path) -> tuple[list[RefereeRow], list[RefusedRow]]:
         except RefusedRowError as error:
             refused.append(RefusedRow(line, error.column, error.reason))
             continue
-        names.add(row.name)
+        names.setdefault(row.name, 1)
         rows.append(row)
     if not rows and not refused:
         raise ValueError(f"{file} has no rows; each names a video in the column generated")
@@ -141,7 +145,11 @@ def _read_csv(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _read_json_lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, text in enumerate(file.read_text("utf-8-sig").splitlines(), start=1):
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no file of JSON lines in UTF-8 ({error})") from error
+    for line, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         try:
@@ -162,7 +170,7 @@ def _check_columns(file: Path, columns: tuple[str | None, ...]) -> None:
         raise ValueError(f"{file}: {problem}; columns are {', '.join(COLUMNS)}")
 
 
-def _row(line: int, values: Mapping[str, Any], folder: Path, taken: set[str]) -> RefereeRow:
+def _row(line: int, values: Mapping[str, Any], folder: Path, taken: dict[str, int]) -> RefereeRow:
     if "_extra" in values:
         raise RefusedRowError("row", "more values than columns; put a path with a comma in double quotes")
     if "_text" in values:
@@ -175,14 +183,24 @@ def _row(line: int, values: Mapping[str, Any], folder: Path, taken: set[str]) ->
         control: part for control in CONTROLS if (part := parts[control]) is not None
     }
     name = str(values.get("name") or "").strip() or _free_name(generated.path.stem, taken)
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        raise RefusedRowError(
+            "name", f"{name[:60]!r} must be at most {LONGEST_NAME} printable characters; give the row a name"
+        )
     if name in taken:
         raise RefusedRowError("name", f"{name!r} is taken by an earlier row; give it another or none")
     return RefereeRow(line, name, generated, parts["truth"], parts["portrait"], drivers)
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
-    numbers = (f"{stem}-{number}" for number in range(2, len(taken) + 3))
-    return next(name for name in (stem, *numbers) if name not in taken)
+def _free_name(stem: str, taken: dict[str, int]) -> str:
+    """The file's stem, with a number if it is taken; looks no number up twice, for lists of one stem."""
+    name, number = stem, taken.get(stem, 1)
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    if stem in taken:
+        taken[stem] = number
+    return name
 
 
 def _part(column: str, value: object, folder: Path) -> MediaPart | None:
@@ -191,8 +209,12 @@ def _part(column: str, value: object, folder: Path) -> MediaPart | None:
     if not isinstance(value, str) or "\0" in value:
         raise RefusedRowError(column, f"{value!r} is no path; write a path in quotes, or leave it out")
     matched = _BOX.fullmatch(value.strip())
-    path = folder / Path(matched["file"] if matched else value.strip()).expanduser()
-    if not path.is_file():
+    path = folder / _home_expanded(Path(matched["file"] if matched else value.strip()))
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise RefusedRowError(column, f"{value[:60]!r}: {error.strerror}; correct the path") from error
+    if not is_file:
         if "#" in path.name and not matched:
             raise RefusedRowError(column, f"{value!r}: a part is written FILE#xywh=x,y,width,height in px")
         raise RefusedRowError(column, f"no file {path}; correct the path, or leave the value empty")
@@ -202,3 +224,11 @@ def _part(column: str, value: object, folder: Path) -> MediaPart | None:
     if not width or not height:
         raise RefusedRowError(column, f"{value!r} is an empty part; width and height must be above 0")
     return MediaPart(path, (left, top, width, height))
+
+
+def _home_expanded(path: Path) -> Path:
+    """A path with `~` replaced; as it is for an unknown user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

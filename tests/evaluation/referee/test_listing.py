@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,31 @@ def test_list_without_the_right_columns_raises(folder: Path, text: str, message:
 def test_missing_list_names_the_columns(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no list .*none\.csv: a CSV file with the columns name"):
         read_list(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"generated": "~nobody-of-this-name/a.mp4"}, "generated"),
+        ({"generated": "a" * 5000}, "generated"),
+        ({"generated": "a.mp4#xywh=1,2,3," + "9" * 5000}, "generated"),
+        ({"generated": "\ud800.mp4"}, "generated"),
+        ({"generated": "a.mp4", "name": "\ud800"}, "name"),
+        ({"generated": "a.mp4", "name": "a\x1b[2J"}, "name"),
+        ({"generated": "a.mp4", "name": "n" * 201}, "name"),
+        ({"generated": ["a.mp4"]}, "generated"),
+    ],
+)
+def test_hostile_row_harms_only_itself(folder: Path, row: dict[str, Any], column: str) -> None:
+    text = "\n".join(map(json.dumps, ({"generated": "b.mp4"}, row, {"generated": "a.mp4"})))
+    rows, refused = read_list(write(folder, text, "list.jsonl"))
+    assert [one.name for one in rows] == ["b", "a"]
+    assert [(one.line, one.column) for one in refused] == [(2, column)]
+
+
+def test_many_rows_of_one_stem_are_numbered(folder: Path) -> None:
+    rows, _ = read_list(
+        write(folder, "generated,name\n" + "a.mp4,\n" * 3 + "a.mp4,a-4\n" + "a.mp4,\n" * 20_000)
+    )
+    assert [row.name for row in rows[:6]] == ["a", "a-2", "a-3", "a-4", "a-5", "a-6"]
+    assert len({row.name for row in rows}) == 20_004
