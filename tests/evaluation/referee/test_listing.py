@@ -106,6 +106,7 @@ def test_hostile_row_harms_only_itself(folder: Path, row: dict[str, Any], column
     rows, refused = read_list(write(folder, text, "list.jsonl"))
     assert [one.name for one in rows] == ["b", "a"]
     assert [(one.line, one.column) for one in refused] == [(2, column)]
+    assert refused[0].text(folder / "list.jsonl").isascii()
 
 
 def test_many_rows_of_one_stem_are_numbered(folder: Path) -> None:
