@@ -108,11 +108,10 @@ def make_shards(
             if verdicts[row.key].refusal or row.key in failed:
                 continue
             samples.require_labels(row)
-            sample, encoded = None, dict[str, bytes]()
             with failed.caught(row.key):
                 sample = samples.read(row, verdicts[row.key].shift_frames)
                 encoded = encode_sample(sample)
-            if sample is None or row.key in failed:
+            if row.key in failed:
                 continue
             if writer is None:
                 name, shards = f"{batch}-{shards:03d}.tar", shards + 1

@@ -139,10 +139,9 @@ def _gaze_clips(
         if clip.key in failed:
             continue
         pose = poses[clip.key]
-        gaze = None
         with failed.caught(clip.key):
             gaze = gaze_iris.label_gaze(clip.landmarks_px, pose, blinks[clip.key], settings)
-        if gaze is not None:
+        if clip.key not in failed:
             yield GazeClip(clip, pose, gaze, settings.reach_rad)
 
 
