@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories.storage.faulty_store import FaultyStore, faulty_store
+
 AWS_VARIABLES = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ALLOW_HTTP",
@@ -39,8 +41,17 @@ def bucket(object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("PDFGC_SCRATCH", str(tmp_path / "scratch"))
     name = f"bucket-{secrets.token_hex(8)}"
-    connection = HTTPConnection(object_store.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(object_store.removeprefix("http://"), timeout=60)
     connection.request("PUT", f"/{name}")
     assert connection.getresponse().status == HTTPStatus.OK
     connection.close()
     return f"s3://{name}"
+
+
+@pytest.fixture
+def store(bucket: str, object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
+    """The store through which `bucket` is reached in this test."""
+    assert bucket
+    with faulty_store(object_store) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
+        yield store

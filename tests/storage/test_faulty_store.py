@@ -1,35 +1,17 @@
 """A bucket whose requests fail: nothing is lost, and nothing is published in part."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
-from storage import bucket as storage_bucket
-from storage import objects, pointer
+from storage import pointer
 from storage.objects import ChangedMeanwhileError, read_tagged, replace_bytes
 from storage.pointer import point_to, read_pointer
 from storage.publishing import BuildReport, current, materialise, staleness, verify
 from storage.root import local_copy, open_root
 from tests.factories.storage.builds import FILES, ClipSettings, build, files_below, materialise_small, recipe
-from tests.factories.storage.faulty_store import KINDS, Fault, FaultKind, FaultyStore, faulty_store
-
-PATIENT = storage_bucket.open_store
-
-
-@pytest.fixture
-def store(bucket: str, object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
-    """The store through which `bucket` is reached in this test."""
-    assert bucket
-    with faulty_store(object_store) as store:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
-        yield store
-
-
-def give_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer retries, so that a store that is down is found to be down within a second."""
-    monkeypatch.setattr(objects, "open_store", lambda location, **_: PATIENT(location, patient=False))
+from tests.factories.storage.faulty_store import KINDS, Fault, FaultKind, FaultyStore, give_up_early
 
 
 @pytest.mark.parametrize("kind", KINDS)

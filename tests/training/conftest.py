@@ -7,11 +7,11 @@ from upath import UPath
 from models.presets import PRESETS
 from tests.factories.training.stages import TOY
 from tests.factories.training.toy_run import MEASURED_FRAMES, TOY_RUN, make_root
-from tests.storage.conftest import bucket, object_store
+from tests.storage.conftest import bucket, object_store, store
 from training.jobs.plan import RUN_PRESETS
 from training.stages import stage1_motion, stage3_expression
 
-__all__ = ["bucket", "object_store"]
+__all__ = ["bucket", "object_store", "store"]
 
 
 @pytest.fixture(scope="session")

@@ -67,15 +67,20 @@ def restore_checkpoint(root: UPath, location: str, work: Path) -> None:
     partial = partial_path(target)
     partial.mkdir(parents=True)
     try:
-        for entry in entries(root, f"{location}/{newest}"):
-            with (partial / entry.name).open("wb") as file:
-                for chunk in read_remote_chunks(root / location / newest / entry.name):
-                    file.write(chunk)
+        _download(root / location / newest, MANIFEST_NAME, partial)
+        for name in (*read_manifest(partial)["files"], METRICS_NAME):  # a listing may be late
+            _download(root / location / newest, name, partial)
         (partial / METRICS_NAME).rename(work / METRICS_NAME)
         partial.rename(target)
     finally:
         remove(partial)
     logger.info("Downloaded checkpoint %s of an earlier machine", newest)
+
+
+def _download(source: UPath, name: str, target: Path) -> None:
+    with (target / name).open("wb") as file:
+        for chunk in read_remote_chunks(source / name):
+            file.write(chunk)
 
 
 def remove_copies(root: UPath, stage: str, run: str) -> None:

@@ -6,7 +6,6 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from training.engine.progress import HeldOutMetric
 from training.losses.decorrelation import standardised
@@ -28,6 +27,12 @@ class ReconstructionMetrics:
 
     def add(self, generated: Tensor, driving: Tensor, appearance: Tensor) -> None:
         """Add images [B, 3, S, S] in [-1, 1]."""
+        # Imported here: with SciPy and Matplotlib it takes two seconds in every process that trains.
+        from torchmetrics.functional.image import (
+            peak_signal_noise_ratio,
+            structural_similarity_index_measure,
+        )
+
         for name, images in (("generated", generated), ("copied", appearance)):
             psnr = peak_signal_noise_ratio(
                 images, driving, data_range=_DATA_RANGE, reduction="none", dim=(1, 2, 3)

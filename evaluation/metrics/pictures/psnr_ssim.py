@@ -10,7 +10,6 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from evaluation.metrics.metric import Measurement, Metric
 from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo, paired_batches
@@ -48,6 +47,8 @@ def measure_ssim(generated: PictureVideo, reference: PictureReference) -> Measur
     Raises:
         ValueError: as `measure_psnr`.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     similarity: list[Tensor] = []
     for batch, truth in paired_batches(generated.pictures, reference.true_pictures):
         ssim = structural_similarity_index_measure(

@@ -11,7 +11,11 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Literal
 
+import pytest
 from typing_extensions import override
+
+from storage import objects
+from storage.bucket import open_store
 
 FaultKind = Literal[
     "error",  # 500, nothing done
@@ -163,3 +167,8 @@ def faulty_store(upstream: str) -> Generator[FaultyStore]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def give_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer retries, so that a store that is down is found to be down within a second."""
+    monkeypatch.setattr(objects, "open_store", lambda location, **_: open_store(location, patient=False))

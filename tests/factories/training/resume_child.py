@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import torchmetrics.functional.image  # noqa: F401  (for held-out metrics; once, in the fork server)
+
 from tests.factories.training import toy_run
 from training.engine import checkpoint
 from training.engine.progress import TrainingProgress

@@ -7,6 +7,7 @@ import torch
 
 from preprocessing.schema import LANDMARK_COUNT
 from storage.objects import read_bytes, write_bytes
+from tests.factories.storage.faulty_store import FaultyStore
 from tests.factories.training.data import READER, key_of
 from tests.factories.training.remote_root import publish_remotely
 from training.data.index import ClipIndex, open_current, read_clip_index
@@ -40,6 +41,21 @@ def test_reader_fetches_what_it_reads(bucket: str, tmp_path: Path) -> None:
     assert 0 < cached_bytes(index) < sum(sizes) / 2
     assert index.local_shard(2).stat().st_size == sizes[int(index.shards[2])]
     reader.close()
+
+
+def test_reader_gives_the_same_through_a_faulty_store(
+    bucket: str, store: FaultyStore, tmp_path: Path
+) -> None:
+    index = open_current(publish_remotely(bucket, tmp_path / "made"), "train")
+    local = read_clip_index(tmp_path / "made/assets/dataset", tmp_path / "made", "train")
+    store.rate = 0.3
+    readers = [ShardReader(each, READER) for each in (index, local)]
+    for clip, frames in enumerate(local.frame_counts.tolist()):
+        remote_frames, local_frames = (reader.frames(clip, range(frames)) for reader in readers)
+        assert all(map(torch.equal, remote_frames, local_frames))
+    assert store.injected
+    for reader in readers:
+        reader.close()
 
 
 def test_removed_copies_are_fetched_again(bucket: str, tmp_path: Path) -> None:

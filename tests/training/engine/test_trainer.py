@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from training.data.batches import LabelledFrames
 from training.data.index import ClipIndex, open_current
 from training.data.sampling import World
 from training.data.sources import LabelledFrameSource
-from training.engine.checkpoint import UnfitCheckpointError, newest_checkpoint
+from training.engine.checkpoint import (
+    UnfitCheckpointError,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from training.engine.checkpoint_files import CHECKPOINTS_FOLDER
 from training.engine.distributed import DistributedContext
 from training.engine.ema import EMA
@@ -113,6 +119,34 @@ def test_trainer_also_saves_checkpoints_by_time(
     run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=3))
     saved = sorted(path.name for path in (tmp_path / "work" / CHECKPOINTS_FOLDER).iterdir())
     assert saved == ["step-00000001", "step-00000002", "step-00000003"]
+
+
+def test_trainer_resumes_a_run_of_more_processes(
+    tmp_path: Path,
+    toy_root: UPath,
+    set_logging: Callable[[LoggingConfig], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The checkpoint of one process is rewritten as that of two, which drew twice as many samples."""
+    set_logging(QUIET)
+    folder = tmp_path / "work" / CHECKPOINTS_FOLDER
+    run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=3))
+    newest = newest_checkpoint(folder)
+    assert newest is not None
+    alone = read_checkpoint(newest)
+    assert alone.ranks[0].cursor["position"] == 3 * 2
+    assert alone.ema is not None
+    rank = dataclasses.replace(alone.ranks[0], cursor=dict(alone.ranks[0].cursor) | {"position": 3 * 2 * 2})
+    facts = dataclasses.replace(alone.facts, ranks=2)
+    shutil.rmtree(newest)
+    write_checkpoint(folder, facts, alone.weights.tensors, alone.ema.tensors, alone.optimizers, [rank] * 2)
+    run(toy_root, tmp_path / "work", config=CONFIG.replace(steps=5))
+    assert "perception had 2 processes and now has 1: random state and memory banks start" in caplog.text
+    newest = newest_checkpoint(folder)
+    assert newest is not None
+    resumed = read_checkpoint(newest)
+    assert (resumed.facts.step, resumed.facts.ranks) == (5, 1)
+    assert resumed.ranks[0].cursor["position"] == 3 * 2 * 2 + 2 * 2
 
 
 def test_trainer_rejects_checkpoint_of_other_settings(
