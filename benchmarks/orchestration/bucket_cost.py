@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -100,7 +100,7 @@ def measured(location: str, clips: int, clip_bytes: int, store: FaultyStore) -> 
 
 
 @contextmanager
-def bucket_server() -> Iterator[FaultyStore]:
+def bucket_server() -> Generator[FaultyStore]:
     """A bucket `pdfgc` that the variables of this process lead to."""
     from moto.server import ThreadedMotoServer
 
