@@ -34,9 +34,13 @@ LIDS_WIDTH: Final = 2
 
 @dataclass(frozen=True)
 class MeshTrunkConfig:
-    """The side of its input; everything else is given by the networks."""
+    """The side of its input; everything else is given by the networks.
 
-    image_side_px: int = 64
+    It need not be that of the generated pictures: the networks read crops of any side, and at 64 px an iris
+    has three pixels.
+    """
+
+    image_side_px: int = 224
     kind: Literal["mesh"] = "mesh"
 
     @property
@@ -72,14 +76,16 @@ class MeshTrunk(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> Tensor:
-        """The motion feature [B, D] of images [B, 3, S, S], RGB in [-1, 1].
+        """The motion feature [B, D] of images [B, 3, S, S] of any side, RGB in [-1, 1].
 
         Raises:
             ValueError: the image has another shape.
         """
-        side_px = self.config.image_side_px
-        require_shape("image", image, 3, side_px, side_px)
-        reading: FaceReading = self.networks(image)
+        require_shape("image", image, 3, *[image.shape[-1]] * 2)
+        return self.feature(self.networks(image))
+
+    def feature(self, reading: FaceReading) -> Tensor:
+        """The motion feature [B, D] of what the networks read."""
         gaze, lids = eye_measures(reading)
         places = reading.mesh[:, list(POINTS)].flatten(1)
         return self.standardise(torch.cat([places, expression_distances(reading), gaze, lids], dim=1))

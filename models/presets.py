@@ -45,10 +45,14 @@ class NetworkPreset:
             "lip feature width": (self.motion.head_width, self.audio.feature_width),
             "map channels": (self.generator.channels[0], self.appearance.map_channels),
             "map side": (self.generator.start_side_px, self.appearance.map_side_px),
-            "image side of the motion encoder": (self.image_side_px, self.motion.trunk.image_side_px),
             "image side of the appearance encoder": (self.image_side_px, self.appearance.trunk.image_side_px),
-            "image side of the perception network": (self.image_side_px, self.perception.trunk.image_side_px),
         }
+        for name, trunk in (
+            ("motion encoder", self.motion.trunk),
+            ("perception network", self.perception.trunk),
+        ):
+            if not isinstance(trunk, MeshTrunkConfig):
+                pairs[f"image side of the {name}"] = (self.image_side_px, trunk.image_side_px)
         if self.generator.appearance_path == "warp":
             pairs |= {
                 "width of the appearance code": (
@@ -143,12 +147,13 @@ TINY: Final = NetworkPreset(
 )
 
 # Minutes of training on few people leave an alignment network of our own near a constant on new ones.
-TINY_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=64)
+# It reads the stored crops as they are: at 64 or 96 px it hardly sees glances up and down.
+MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=224)
 TINY_MESH: Final = dataclasses.replace(
     TINY,
-    motion=dataclasses.replace(TINY.motion, trunk=TINY_MESH_TRUNK),
-    generator=dataclasses.replace(TINY.generator, motion_feature_width=TINY_MESH_TRUNK.feature_width),
-    perception=PerceptionConfig(trunk=TINY_MESH_TRUNK),
+    motion=dataclasses.replace(TINY.motion, trunk=MESH_TRUNK),
+    generator=dataclasses.replace(TINY.generator, motion_feature_width=MESH_TRUNK.feature_width),
+    perception=PerceptionConfig(trunk=MESH_TRUNK),
 )
 
 SMALL_TRUNK: Final = dataclasses.replace(TINY_TRUNK, image_side_px=96)
@@ -169,12 +174,11 @@ SMALL: Final = dataclasses.replace(
     face_reconstruction=FaceReconstructionConfig(trunk=SMALL_TRUNK),
 )
 
-SMALL_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=96)
 SMALL_MESH: Final = dataclasses.replace(
     SMALL,
-    motion=dataclasses.replace(SMALL.motion, trunk=SMALL_MESH_TRUNK),
-    generator=dataclasses.replace(SMALL.generator, motion_feature_width=SMALL_MESH_TRUNK.feature_width),
-    perception=PerceptionConfig(trunk=SMALL_MESH_TRUNK),
+    motion=dataclasses.replace(SMALL.motion, trunk=MESH_TRUNK),
+    generator=dataclasses.replace(SMALL.generator, motion_feature_width=MESH_TRUNK.feature_width),
+    perception=PerceptionConfig(trunk=MESH_TRUNK),
 )
 
 OFFICIAL_WARP: Final = dataclasses.replace(

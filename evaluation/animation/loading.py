@@ -25,6 +25,7 @@ from models.motion import MotionCodes, MotionEncoder
 from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset, preset_named
 from models.style_vector import StyleVector
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from training.engine.stage_weights import StageWeights
 from training.jobs.config import STARTER_NAME
 from training.stage_catalog import RENDERING_STAGE
@@ -43,6 +44,7 @@ class TrainedNetworks(HeadNetworks):
         self.expression = nn.Sequential(motion.to_emo, motion.emo_embed)
         self.lip_code = motion.mouth_embed
         self.generator = Generator(networks.generator)
+        self.motion_side_px = networks.motion.trunk.image_side_px
         stage3.load_into("motion.to_emo", motion.to_emo)
         stage3.load_into("motion.emo_embed", motion.emo_embed)
         stage3.load_into("lip_code", self.lip_code)
@@ -51,13 +53,13 @@ class TrainedNetworks(HeadNetworks):
         stage3.load_into(CODE_SCALE_PART, self.code_scale)
 
     @override
-    def appearance_of(self, image: Tensor) -> EncodedPortrait:
+    def appearance_of(self, image: Tensor, motion_image: Tensor) -> EncodedPortrait:
         appearance: Appearance = self.encoders.appearance(image)
-        return EncodedPortrait(appearance.code, appearance.map, image, self.encoders.trunk(image))
+        return EncodedPortrait(appearance.code, appearance.map, image, self.encoders.trunk(motion_image))
 
     @override
-    def motion_of(self, image: Tensor) -> FaceMotion:
-        feature: Tensor = self.encoders.trunk(image)
+    def motion_of(self, motion_image: Tensor) -> FaceMotion:
+        feature: Tensor = self.encoders.trunk(motion_image)
         return FaceMotion(self.encoders.pose(feature), self.encoders.eye(feature), self.expression(feature))
 
     @override
@@ -78,15 +80,17 @@ class ReleasedNetworks(HeadNetworks):
         super().__init__()
         self.appearance, self.motion = networks.appearance, networks.motion
         self.audio, self.generator = networks.audio, networks.generator
+        self.motion_side_px = networks.motion.config.trunk.image_side_px
 
     @override
-    def appearance_of(self, image: Tensor) -> EncodedPortrait:
+    def appearance_of(self, image: Tensor, motion_image: Tensor) -> EncodedPortrait:
         appearance: Appearance = self.appearance(image)
-        return EncodedPortrait(appearance.code, appearance.map, image, self.motion.motion_feature(image))
+        motion_feature = self.motion.motion_feature(motion_image)
+        return EncodedPortrait(appearance.code, appearance.map, image, motion_feature)
 
     @override
-    def motion_of(self, image: Tensor) -> FaceMotion:
-        codes: MotionCodes = self.motion(image)
+    def motion_of(self, motion_image: Tensor) -> FaceMotion:
+        codes: MotionCodes = self.motion(motion_image)
         return FaceMotion(codes.pose, codes.eye, codes.expression)
 
     @override
@@ -149,6 +153,7 @@ def load_talking_head(
         eye_parts,
         place,
         weights.windows.window_from,
+        weights.windows.window_span_frames or MAXIMUM_CLIP_FRAMES,
     )
 
 

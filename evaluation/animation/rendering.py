@@ -22,7 +22,7 @@ from evaluation.animation.mel_windows import mel_windows, silent_window
 from evaluation.animation.request import Strengths
 from evaluation.animation.talking_head import FaceMotion, TalkingHead
 from models.style_vector import StyleVector
-from preprocessing.schema import MAXIMUM_CLIP_FRAMES, VideoSound
+from preprocessing.schema import VideoSound
 
 FACE_CONTROLS: Final = ("expression", "eye", "pose")
 CONTROLS: Final = ("lip", *FACE_CONTROLS)
@@ -173,7 +173,7 @@ def lip_codes(
 def mean_expressions(head: TalkingHead, codes: Iterable[Tensor]) -> Iterator[Tensor]:
     """Expression codes [D], each the mean over a window as wide as in the head's training."""
     if head.expression_window_from == "clip":
-        return span_mean(codes, MAXIMUM_CLIP_FRAMES)
+        return span_mean(codes, head.expression_span_frames)
     return windowed_mean(codes, (1.0,) * head.expression_window_frames, "shrink")
 
 

@@ -20,6 +20,7 @@ from evaluation.animation.postprocessing import PostprocessingConfig
 from models.generator import Generator
 from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
+from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from training.data.frames import to_network_input
 from training.data.sources import WindowFrom
 
@@ -48,17 +49,21 @@ class EncodedPortrait:
 
 
 class HeadNetworks(nn.Module, ABC):
-    """The networks behind a talking head; pictures are [N, 3, S, S] RGB in [-1, 1]."""
+    """The networks behind a talking head; pictures are [N, 3, S, S] RGB in [-1, 1].
+
+    motion_side_px: side of the pictures from which motion is read; S of the others is the generator's.
+    """
 
     generator: Generator
+    motion_side_px: int
 
     @abstractmethod
-    def appearance_of(self, image: Tensor) -> EncodedPortrait:
-        """Appearance code and map of a face, with the face itself."""
+    def appearance_of(self, image: Tensor, motion_image: Tensor) -> EncodedPortrait:
+        """Appearance code and map of a face, with the face itself; `motion_image` at `motion_side_px`."""
 
     @abstractmethod
-    def motion_of(self, image: Tensor) -> FaceMotion:
-        """Motion codes of each picture."""
+    def motion_of(self, motion_image: Tensor) -> FaceMotion:
+        """Motion codes of each picture, at `motion_side_px`."""
 
     def scaled(self, style: StyleVector) -> StyleVector:
         """The style with its codes in the generator's units; as it is, unless a run measured scales."""
@@ -77,8 +82,8 @@ class TalkingHead:
         side_px: S.
         postprocessing: Applied to the codes.
         expression_window_frames: K, the frames whose mean is a frame's expression, as in training.
-        expression_window_from: Whether they were consecutive or spread over a clip. Spread: the mean is over
-            as many frames as a clip has at most.
+        expression_window_from: Whether they were consecutive or spread over a clip.
+        expression_span_frames: If they were spread, over how many frames; the mean is over as many.
         eye_parts: Which parts of the eye code are gaze and blinks; None if they were not separated.
     """
 
@@ -91,11 +96,13 @@ class TalkingHead:
         eye_parts: EyeParts | None,
         device: torch.device,
         expression_window_from: WindowFrom = "consecutive",
+        expression_span_frames: int = MAXIMUM_CLIP_FRAMES,
     ) -> None:
         self.name = name
         self.postprocessing = postprocessing
         self.expression_window_frames = expression_window_frames
         self.expression_window_from: WindowFrom = expression_window_from
+        self.expression_span_frames = expression_span_frames
         self.eye_parts = eye_parts
         self._networks = networks.to(device).eval()
         self.device = device
@@ -104,12 +111,15 @@ class TalkingHead:
     @torch.inference_mode()
     def appearance(self, crop: NDArray[np.uint8]) -> EncodedPortrait:
         """Appearance of an aligned crop [H, W, 3]: code [1, D] and map [1, C, s, s]."""
-        return self._networks.appearance_of(self._input([crop]))
+        networks = self._networks
+        return networks.appearance_of(
+            self._input([crop], self.side_px), self._input([crop], networks.motion_side_px)
+        )
 
     @torch.inference_mode()
     def motion(self, crops: Sequence[NDArray[np.uint8]]) -> FaceMotion:
         """Codes of N aligned crops [H, W, 3], each by itself, with the postprocessing' gains."""
-        motion = self._networks.motion_of(self._input(crops))
+        motion = self._networks.motion_of(self._input(crops, self._networks.motion_side_px))
         return FaceMotion(
             pose=motion.pose,
             eye=self.postprocessing.eye_gain * motion.eye,
@@ -138,6 +148,6 @@ class TalkingHead:
         levels = ((pictures + 1.0) * 127.5).round().clamp(0.0, 255.0).to(torch.uint8)
         return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
-    def _input(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def _input(self, crops: Sequence[NDArray[np.uint8]], side_px: int) -> Tensor:
         frames = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        return to_network_input(frames.to(self.device), self.side_px)
+        return to_network_input(frames.to(self.device), side_px)

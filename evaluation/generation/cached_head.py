@@ -26,6 +26,7 @@ class CachedTalkingHead(TalkingHead):
         self.name, self.postprocessing, self.side_px = head.name, head.postprocessing, head.side_px
         self.expression_window_frames = head.expression_window_frames
         self.expression_window_from = head.expression_window_from
+        self.expression_span_frames = head.expression_span_frames
         self.eye_parts, self.device = head.eye_parts, head.device
         self._head = head
         self._motions: dict[bytes, FaceMotion] = {}

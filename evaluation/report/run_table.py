@@ -36,7 +36,8 @@ FOLLOWED: Final[Mapping[str, tuple[Control, str]]] = MappingProxyType(
 )
 """Row -> the control that drives it, and its measure."""
 FACES: Final = "frames with a face"
-LEAK: Final = "largest leak |r|"
+LEAK: Final = "largest leak"
+"""Of all measures that another control drives: the one of largest gain."""
 SCORE: Final = "control score"
 PSNR_SELF: Final = "PSNR self, dB"
 PSNR_CROSS: Final = "PSNR cross, dB"
@@ -162,11 +163,8 @@ def _method_cells(sources: RunSources, method: str) -> dict[str, str]:
         if (cell.method, cell.protocol, cell.scorer) == (method, FOLLOW, SCORER)
     ]
     by_place = {(cell.driver, cell.measure): cell for cell in matrix}
-    leaks = [
-        abs(cell.scored_correlation)
-        for cell in matrix
-        if not cell.own and cell.scored_correlation is not None
-    ]
+    leaks = [cell for cell in matrix if not cell.own and cell.scored_correlation is not None]
+    largest = max(leaks, key=lambda cell: abs(cell.gain or 0.0), default=None)
     side = sources.facts.side_px
 
     def mean(metric: str, tasks: Sequence[Task], places: int, scorer: str = SCORER) -> str:
@@ -179,7 +177,7 @@ def _method_cells(sources: RunSources, method: str) -> dict[str, str]:
     return {
         FACES: mean("face_found_share", ("cross", "self"), 2),
         **{row: _cell_text(by_place.get(place)) for row, place in FOLLOWED.items()},
-        LEAK: correlation_text(max(leaks, default=None)),
+        LEAK: _cell_text(largest),
         SCORE: correlation_text(build_matrices(matrix)[0].score if matrix else None),
         PSNR_SELF: mean(f"psnr_{side}px", ("self",), 1, "torchmetrics"),
         PSNR_CROSS: mean(f"psnr_cross_truth_{side}px", ("cross",), 1, "torchmetrics"),

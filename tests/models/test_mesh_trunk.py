@@ -60,3 +60,15 @@ def test_stored_settings_keep_the_kind_of_trunk() -> None:
         assert adapter.validate_json(stored) == config
     assert isinstance(build_trunk(SMALL.motion.trunk), LandmarkTrunk)
     assert isinstance(build_trunk(TINY_MESH.motion.trunk), MeshTrunk)
+
+
+def test_a_crop_of_another_side_gives_about_the_same_feature() -> None:
+    """The trunk reads stored crops, and the pictures that a smaller generator makes of them."""
+    torch.manual_seed(0)
+    small = torch.rand(1, 3, 8, 8) * 2 - 1
+    sides = [torch.nn.functional.interpolate(small, (side, side), mode="bilinear") for side in (64, 192)]
+    with torch.no_grad():
+        first, second = (MeshTrunk(CONFIG)(image)[0, : 3 * len(POINTS)] for image in sides)
+    assert (first - second).abs().mean() < 0.1 * (first - first.mean()).abs().mean()
+    with pytest.raises(ValueError, match="image must be"):
+        MeshTrunk(CONFIG)(torch.zeros(1, 3, 64, 32))

@@ -82,10 +82,22 @@ class ExpressionWindowSettings(PairSettings):
         description="clip: K frames spread over the whole clip; consecutive: K frames around the driving one",
     )
 
+    window_span_frames: int = Field(
+        default=0,
+        ge=0,
+        description="clip: frames around the driving one over which the K frames are spread, and over which "
+        "`animate` averages; 0: the whole clip",
+    )
+
     @model_validator(mode="after")
     def _check_window(self) -> "ExpressionWindowSettings":
         if self.window_frames % 2 == 0:
             raise ValueError(f"window_frames must be odd, got {self.window_frames}")
+        if 0 < self.window_span_frames < self.window_frames:
+            raise ValueError(
+                f"window_span_frames must be 0 or at least window_frames {self.window_frames}, "
+                f"got {self.window_span_frames}"
+            )
         return self
 
 
@@ -219,8 +231,15 @@ class ExpressionWindowSource(WholeClipSource):
             driving = self._pairs.driving(reader, clip, rng, margin_frames=count // 2)
             return list(range(driving - count // 2, driving + count // 2 + 1))
         driving = self._pairs.driving(reader, clip, rng)
-        others = draw_spread(self.frame_count(clip), driving, count, rng)
+        first, span = self.window_span(clip, driving)
+        others = [first + frame for frame in draw_spread(span, driving - first, count, rng)]
         return [*others[: count // 2], driving, *others[count // 2 :]]
+
+    def window_span(self, clip: int, driving: int) -> tuple[int, int]:
+        """First frame and number of the frames over which the window of a driving frame is spread."""
+        frames = self.frame_count(clip)
+        span = min(self.settings.window_span_frames or frames, frames)
+        return min(max(driving - span // 2, 0), frames - span), span
 
 
 def read_landmarks(reader: ShardReader, clip: int, frame: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Initialise a stage's networks with an exported model, such as the starter model, part by part."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from torch import nn
 
 import weights
 from models.generator import Generator
+from models.mesh_trunk import MeshTrunkConfig
 from models.perception import PerceptionNetwork
 from models.presets import NetworkPreset
 from training.engine.stage_weights import StageWeights, read_weights
@@ -46,6 +48,10 @@ def require_same_networks(file: Path, networks: NetworkPreset, preset: str) -> N
         given = TypeAdapter(NetworkPreset).validate_python(facts["networks"])
     except (SafetensorError, KeyError, ValueError, ValidationError) as error:
         raise ValueError(f"start_from: {file} is no exported model of this version (pdfgc export)") from error
+    given_trunk, trunk = given.motion.trunk, networks.motion.trunk
+    if isinstance(given_trunk, MeshTrunkConfig) and isinstance(trunk, MeshTrunkConfig):
+        # The side of the crops that it reads is no size of a network.
+        given = dataclasses.replace(given, motion=dataclasses.replace(given.motion, trunk=trunk))
     other = [name for name in USED_NETWORKS if getattr(given, name) != getattr(networks, name)]
     if other:
         raise ValueError(

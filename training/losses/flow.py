@@ -22,6 +22,7 @@ from preprocessing.faces.landmark_groups import (
 )
 from training.losses.distances import full_precision
 
+NOSE_BASE: Final = 2
 _MIDDLE: Final = slice(2, 5)  # of the seven points of a lid
 NEIGHBOURS: Final = (
     *zip(IMAGE_LEFT_UPPER_LID[_MIDDLE], IMAGE_LEFT_LOWER_LID[_MIDDLE], strict=True),
@@ -30,9 +31,13 @@ NEIGHBOURS: Final = (
     *((IMAGE_RIGHT_IRIS[0], point) for point in (*IMAGE_RIGHT_EYE_CORNERS, 386, 374)),
     *zip(INNER_LIP_UPPER_MIDDLE, INNER_LIP_LOWER_MIDDLE, strict=True),
     MOUTH_CORNERS,
+    *((corner, NOSE_BASE) for corner in MOUTH_CORNERS),
+    *((105, corner) for corner in IMAGE_LEFT_EYE_CORNERS),
+    *((334, corner) for corner in IMAGE_RIGHT_EYE_CORNERS),
 )
-"""Pairs of landmarks whose place relative to each other shows blinks, gaze or speech: upper and lower lid,
-iris and the eye's corners and lids, upper and lower lip, the mouth's corners."""
+"""Pairs of landmarks whose place relative to each other shows blinks, gaze, speech or expression: upper and
+lower lid, iris and the eye's corners and lids, upper and lower lip, the mouth's corners and the nose's base,
+brows and the eye's corners."""
 
 
 def landmark_flow_loss(

@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import override
 
 from models.style_vector import StyleVector
@@ -61,6 +61,10 @@ class CodeScale(nn.Module):
             share: float = getattr(shares, name)
             spread = math.sqrt(float(codes[name].var(dim=0, correction=0).sum()) / width)
             self.factors[number] = share / spread if share and spread > SMALLEST_SPREAD else 1.0
+
+    def factor(self, code: str) -> Tensor:
+        """The factor of one code, a scalar."""
+        return self.factors[MOTION_CODES.index(code)]
 
     def line(self) -> str:
         """The factors in one line of text."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.appearance import Appearance
-from models.external.face_mesh import load_face_mesh
+from models.external.face_mesh import FaceReading, load_face_mesh
 from models.generator import Generator, Synthesis
+from models.mesh_trunk import MeshTrunk
 from models.motion import MotionEncoder
 from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
@@ -161,6 +162,7 @@ class ExpressionModel(LossModule):
         networks, parents = context.networks, context.parents
         self._settings = settings
         self.side_px = networks.image_side_px
+        self.motion_side_px = networks.motion.trunk.image_side_px
         encoders = FrozenEncoders(context)
         self.encoders = encoders
         motion = MotionEncoder(networks.motion)
@@ -197,7 +199,7 @@ class ExpressionModel(LossModule):
         """The trunk's features [B, K, D] of the windows, cached or computed."""
         if batch.features is not None:
             return batch.features[:, 1:]
-        window = to_network_input(batch.window, self.side_px)
+        window = to_network_input(batch.window, self.motion_side_px)
         if augmented:
             window = augment_window(window, batch.facts.seeds, self._settings.augmentation)
         with torch.no_grad():
@@ -234,7 +236,8 @@ class ExpressionModel(LossModule):
             appearance: Appearance = self.encoders.appearance(appearance_image)
             audio_feature: Tensor = self.encoders.audio(batch.mels)
             if batch.features is None:
-                own, feature = self.encoders.trunk(torch.cat([appearance_image, driving])).chunk(2)
+                frames = torch.cat([batch.appearance, batch.driving])
+                own, feature = self.encoders.trunk(to_network_input(frames, self.motion_side_px)).chunk(2)
             else:
                 own, feature = batch.features[:, 0], batch.features[:, 1 + (batch.features.shape[1] - 1) // 2]
         style = self.style(appearance.code, feature, expression, audio_feature)
@@ -255,15 +258,29 @@ class ExpressionModel(LossModule):
         rows = self.encode(batch, augmented=True)
         synthesis = self.generate(rows)
         generated = synthesis.image.float()
-        losses = dict(self.picture_losses(synthesis, rows.driving, batch))
+        lip, reading = self._read_lips(generated)
+        losses = dict(self.picture_losses(synthesis, rows.driving, batch, reading))
         if self._settings.weights.decorrelation:
             losses["decorrelation"] = self._decorrelation(rows.expression, rows.audio_feature)
-        if self._settings.weights.lip:
-            read = self._settings.pictures.face_rows or len(generated)
-            lip = self.encoders.lip(self.encoders.trunk(generated[:read]))
-            losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[:read])
+        if lip is not None:
+            losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[: len(lip)])
         losses |= self._mixed_losses(rows)
         return StepResult(losses, real=rows.driving, generated=generated)
+
+    def _read_lips(self, generated: Tensor) -> tuple[Tensor | None, FaceReading | None]:
+        """Lip features of the first generated pictures, and the mesh's reading if it serves the losses too.
+
+        Where trunk and face reader are the same networks, they read each picture once: with a small
+        generator, reading costs more than generating.
+        """
+        if not self._settings.weights.lip:
+            return None, None
+        image = generated[: self._settings.pictures.face_rows or len(generated)]
+        trunk, mesh = self.encoders.trunk.network, self.picture_losses.mesh
+        if mesh is None or not isinstance(trunk, MeshTrunk):
+            return self.encoders.lip(trunk(image)), None
+        reading: FaceReading = mesh(image)
+        return self.encoders.lip(trunk.feature(reading)), reading
 
     def mix(self, rows: "EncodedRows", count: int) -> "MixedRows":
         """`count` rows whose controls come from different rows.

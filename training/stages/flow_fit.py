@@ -5,7 +5,7 @@ features and landmarks that are numbers, it sees hundreds of rows in the time of
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.portrait_warp import CoarseFlow
 from preprocessing.schema import CROP_SIDE_PX
@@ -40,6 +40,10 @@ class FlowFitSettings(Settings):
     local_weight: float = Field(
         default=1.0, ge=0, description="Weight of lids, irises and lips relative to their neighbours"
     )
+    expression: bool = Field(
+        default=False,
+        description="Stage 3: fit the expression head too, to brows and mouth corners of another window",
+    )
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,7 @@ class FlowRows:
     """Frames of training clips: N that drive and M that serve as portraits.
 
     Attributes:
-        motion: what drives the flow, by name in the style's order, [N, C_i] each. The columns that read
-            `expression` are left as they are: from it the flow would take speech and pose.
+        motion: what drives the flow, by name in the style's order, [N, C_i] each.
         driving_px: landmarks [N, 478, 3].
         identity: number of each driving frame's person, [N].
         portrait_feature: motion features [M, D].
@@ -62,6 +65,23 @@ class FlowRows:
     portrait_feature: Tensor
     portrait_px: Tensor
     portrait_identity: Tensor
+
+
+@dataclass(frozen=True)
+class ExpressionFit:
+    """An expression head that is fitted along with the flow, and the windows that it reads.
+
+    Attributes:
+        encode: motion features [B, K, D] of windows -> codes [B, C] as the flow gets them.
+        network: what `encode` trains.
+        features: of the windows of the N driving frames, [N, K, D].
+        mean_px: mean landmarks over the frames of each window's span, [N, 478, 3].
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    network: nn.Module
+    features: Tensor
+    mean_px: Tensor
 
 
 def flow_rows(
@@ -109,26 +129,32 @@ class _SamePerson:
 
 
 @torch.enable_grad()
-def fit_flow(flow: CoarseFlow, rows: FlowRows, settings: FlowFitSettings) -> None:
+def fit_flow(
+    flow: CoarseFlow, rows: FlowRows, settings: FlowFitSettings, expression: ExpressionFit | None = None
+) -> None:
     """Fit the coarse flow to landmarks of portraits and driving frames of the same person.
 
     If eye and lip codes are among what drives it, they come from two other frames of the person, and the
     landmarks are those of the composite (`composite_landmarks`): each control is learned alone, although
-    the codes of a frame go together.
+    the codes of a frame go together. With `expression`, so does the expression code, and its head is fitted
+    too; without, the columns that read it stay as they are: from it the flow would take speech and pose.
     """
     if not settings.steps:
         return
-    optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
+    trained = [*flow.parameters(), *([] if expression is None else expression.network.parameters())]
+    optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
+    if expression is not None:
+        expression.network.train()
     generator = torch.Generator().manual_seed(0)
     drivers, portraits = _SamePerson(rows.identity), _SamePerson(rows.portrait_identity)
-    untrained = _columns(rows.motion, EXPRESSION_CODE)
+    untrained = _columns(rows.motion, EXPRESSION_CODE) if expression is None else []
     loss = torch.zeros(())
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.learning_rate * min(1.0, 2 * (1 - step / settings.steps))
         head = torch.randint(len(rows.identity), (settings.batch_size,), generator=generator)
         head = head.to(rows.identity.device)
         people = rows.identity[head]
-        motion, driving_px = _composite(rows, head, drivers, people, generator)
+        motion, driving_px = _composite(rows, head, drivers, people, generator, expression)
         portrait = portraits.draw(people, generator)
         field = flow(motion, rows.portrait_feature[portrait])
         landmarks_px = rows.portrait_px[portrait], driving_px
@@ -140,6 +166,8 @@ def fit_flow(flow: CoarseFlow, rows: FlowRows, settings: FlowFitSettings) -> Non
         assert flow.from_motion.weight.grad is not None
         flow.from_motion.weight.grad[:, untrained] = 0.0
         optimizer.step()
+    if expression is not None:
+        expression.network.eval()
     logger.info(
         "Fitted the flow to %d rows in %d steps: loss %.4f",
         *(len(rows.identity), settings.steps, loss.item()),
@@ -153,12 +181,23 @@ def _columns(motion: Mapping[str, Tensor], name: str) -> list[int]:
 
 
 def _composite(
-    rows: FlowRows, head: Tensor, drivers: _SamePerson, people: Tensor, generator: torch.Generator
+    rows: FlowRows,
+    head: Tensor,
+    drivers: _SamePerson,
+    people: Tensor,
+    generator: torch.Generator,
+    expression: ExpressionFit | None,
 ) -> tuple[Tensor, Tensor]:
-    """Motion [B, C] and landmarks [B, 478, 3] of heads with eyes and mouths of the same people."""
+    """Motion [B, C] and landmarks [B, 478, 3] of heads with eyes, mouths, expressions of the same people."""
     if not {EYE_CODE, MOUTH_CODE} <= rows.motion.keys():
         return torch.cat([codes[head] for codes in rows.motion.values()], dim=1), rows.driving_px[head]
     source = {name: drivers.draw(people, generator) for name in (EYE_CODE, MOUTH_CODE)}
-    motion = torch.cat([codes[source.get(name, head)] for name, codes in rows.motion.items()], dim=1)
+    codes = {name: codes[source.get(name, head)] for name, codes in rows.motion.items()}
     eyes, mouth = source[EYE_CODE], source[MOUTH_CODE]
-    return motion, composite_landmarks(rows.driving_px[head], rows.driving_px[eyes], rows.driving_px[mouth])
+    means_px = None
+    if expression is not None:
+        window = drivers.draw(people, generator)
+        codes[EXPRESSION_CODE] = expression.encode(expression.features[window])
+        means_px = expression.mean_px[window], expression.mean_px[mouth]
+    places = (rows.driving_px[frame] for frame in (head, eyes, mouth))
+    return torch.cat([*codes.values()], dim=1), composite_landmarks(*places, means_px)

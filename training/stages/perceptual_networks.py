@@ -137,11 +137,14 @@ class MeshReader(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> PerceptualFeatures:
-        """Features of crops [B, 3, S, S], RGB in [-1, 1].
+        """Features of crops [B, 3, S, S], RGB in [-1, 1]."""
+        return self.features(self.networks(image))
+
+    def features(self, reading: FaceReading) -> PerceptualFeatures:
+        """Features of what the networks read.
 
         ψ consists of distances between points in space, so turning and moving the head leaves it unchanged.
         """
-        reading: FaceReading = self.networks(image)
         gaze, lids = eye_measures(reading)
         nose, cheeks = reading.mesh[:, NOSE_TIP, 0], reading.mesh[:, list(CHEEKS), 0]
         yaw = (nose - cheeks.mean(dim=1)) / (cheeks[:, 1] - cheeks[:, 0])
@@ -171,9 +174,15 @@ class PerceptualNetworks(nn.Module):
         self.deviation = nn.Buffer(torch.tensor(IMAGENET_DEVIATION)[:, None, None], persistent=False)
 
     @override
-    def forward(self, image: Tensor) -> PerceptualFeatures:
-        """Features of crops [B, 3, S, S], RGB in [-1, 1], S the preset's."""
-        read: PerceptualFeatures = self.reader(image)
+    def forward(self, image: Tensor, reading: FaceReading | None = None) -> PerceptualFeatures:
+        """Features of crops [B, 3, S, S], RGB in [-1, 1], S the preset's.
+
+        `reading`: of the same crops by the face mesh, where it has been read already; a `MeshReader` only.
+        """
+        if reading is not None and isinstance(self.reader, MeshReader):
+            read = self.reader.features(reading)
+        else:
+            read = self.reader(image)
         phi, psi, gaze = read.phi, read.psi, read.gaze
         if self.reconstruction is not None:
             side_px = self.reconstruction.config.trunk.image_side_px

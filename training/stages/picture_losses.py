@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
+from models.external.face_mesh import FaceMeshNetworks, FaceReading
 from models.external.vgg19 import VGG19Features
 from models.generator import Synthesis
 from preprocessing.schema import CROP_SIDE_PX
@@ -21,7 +22,12 @@ from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
 from training.losses.pixels import face_region_weights, weighted_edge_l1, weighted_l1
 from training.stages.adversary import Adversary, features, frozen_parameters, no_gradient_scores, scores
-from training.stages.perceptual_networks import FaceReader, PerceptualFeatures, build_perceptual_networks
+from training.stages.perceptual_networks import (
+    FaceReader,
+    MeshReader,
+    PerceptualFeatures,
+    build_perceptual_networks,
+)
 from training.stages.stage import FrozenNetwork, StageContext
 
 
@@ -117,7 +123,11 @@ class PictureLosses(nn.Module):
 
     @override
     def forward(
-        self, synthesis: Synthesis, driving: Tensor, batch: ClipPairs | ExpressionWindows
+        self,
+        synthesis: Synthesis,
+        driving: Tensor,
+        batch: ClipPairs | ExpressionWindows,
+        reading: FaceReading | None = None,
     ) -> Mapping[str, Tensor]:
         """Losses by name, unweighted; those of weight 0 are left out.
 
@@ -125,13 +135,14 @@ class PictureLosses(nn.Module):
             synthesis: generated images [B, 3, S, S] and their flow.
             driving: the frames that they reconstruct, [B, 3, S, S] in [-1, 1].
             batch: landmarks of appearance and driving frames.
+            reading: of the first `face_rows` generated images by the face mesh, if they were read already.
 
         Raises:
             ValueError: the flow has a weight, but the generator has none.
         """
         generated = synthesis.image.float()
-        losses = self._pixels(generated, driving, batch.landmarks_px) | self._faces(generated, driving)
-        losses |= self._flow(synthesis, batch)
+        losses = self._pixels(generated, driving, batch.landmarks_px)
+        losses |= self._faces(generated, driving, reading) | self._flow(synthesis, batch)
         if self.vgg is not None:
             with torch.no_grad():
                 target = self.vgg(driving)
@@ -166,13 +177,19 @@ class PictureLosses(nn.Module):
                 losses[name] = loss(synthesis.flow, *landmarks_px, CROP_SIDE_PX)
         return losses
 
-    def _faces(self, generated: Tensor, driving: Tensor) -> dict[str, Tensor]:
+    @property
+    def mesh(self) -> FaceMeshNetworks | None:
+        """The face mesh that reads faces; None where another network does."""
+        reader = None if self.perceptual is None else self.perceptual.network.reader
+        return reader.networks if isinstance(reader, MeshReader) else None
+
+    def _faces(self, generated: Tensor, driving: Tensor, reading: FaceReading | None) -> dict[str, Tensor]:
         if self.perceptual is None:
             return {}
         rows = self._settings.face_rows or len(generated)
         with torch.no_grad():
             target: PerceptualFeatures = self.perceptual(driving[:rows])
-        result: PerceptualFeatures = self.perceptual(generated[:rows])
+        result: PerceptualFeatures = self.perceptual(generated[:rows], reading)
         losses = {
             "phi": feature_distance(target.phi, result.phi),
             "psi": feature_distance(target.psi, result.psi),

@@ -99,9 +99,9 @@ class FrozenNetwork(nn.Module):
         return super().train(mode=False)
 
     @override
-    def forward(self, image: Tensor) -> Any:
+    def forward(self, image: Tensor, *inputs: Any) -> Any:
         """The network's output: a tensor, or its own dataclass of tensors."""
-        return self.network(image)
+        return self.network(image, *inputs)
 
 
 class Stage(ABC, Generic[AnyBatch]):

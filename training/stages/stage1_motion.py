@@ -112,6 +112,7 @@ class MotionModel(LossModule):
         self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
         self.classifier: nn.Linear | None = None
         self.side_px = networks.image_side_px
+        self.motion_side_px = networks.motion.trunk.image_side_px
         self._trunk_frozen = settings.trunk_rate_factor == 0
         if self._trunk_frozen:
             self.motion.requires_grad_(requires_grad=False)
@@ -130,14 +131,15 @@ class MotionModel(LossModule):
         self.classifier = nn.Linear(width, identities).to(next(self.parameters()).device)
         return self.classifier
 
-    def features(self, batch: ClipPairs) -> Tensor:
-        """The trunk's features [B, 2, D] of the appearance and the augmented driving frame."""
+    def features(self, batch: ClipPairs, *, augmented: bool = True) -> Tensor:
+        """The trunk's features [B, 2, D] of the appearance and the driving frame, which is augmented."""
         if batch.features is not None:
             return batch.features
         frames = torch.stack([batch.appearance, batch.driving], dim=1)
-        appearance, driving = to_network_input(frames, self.side_px).unbind(dim=1)
-        augmented = augment_motion(driving, batch.facts.seeds, self._settings.augmentation)
-        return torch.stack(self.motion(torch.cat([appearance, augmented])).chunk(2), dim=1)
+        appearance, driving = to_network_input(frames, self.motion_side_px).unbind(dim=1)
+        if augmented:
+            driving = augment_motion(driving, batch.facts.seeds, self._settings.augmentation)
+        return torch.stack(self.motion(torch.cat([appearance, driving])).chunk(2), dim=1)
 
     def reconstruct(
         self, appearance: Tensor, motion_feature: Tensor, appearance_feature: Tensor
@@ -158,9 +160,12 @@ class MotionModel(LossModule):
         style = torch.cat([encoded.code, motion_feature], dim=1)
         return self.generator.synthesise(style, encoded.map, portrait=portrait)
 
-    def reconstruct_from(self, appearance: Tensor, driving: Tensor) -> Synthesis:
-        """The driving frame reconstructed from two frames [B, 3, S, S]."""
-        return self.reconstruct(appearance, self.motion(driving), self.motion(appearance))
+    def reconstruct_batch(
+        self, batch: ClipPairs, appearance: Tensor, *, augmented: bool = False
+    ) -> Synthesis:
+        """The driving frames of a batch reconstructed from its appearance frames [B, 3, S, S]."""
+        own, feature = self.features(batch, augmented=augmented).unbind(dim=1)
+        return self.reconstruct(appearance, feature, own)
 
     @override
     def part_optimizers(self) -> Mapping[str, OptimizerSettings]:
@@ -223,7 +228,9 @@ class MotionStage(Stage[ClipPairs]):
         if self.settings.weights.identity:
             self._saved["classifier"] = model.add_classifier(len(indexes[0].training_identities))
         if self.settings.cache_features:
-            self._features = compute_stage_features(indexes, model.motion, model.side_px, settings.workers)
+            self._features = compute_stage_features(
+                indexes, model.motion, model.motion_side_px, settings.workers
+            )
         if model.generator.config.appearance_path == "warp":
             self._start_flow(indexes[0], settings)
 
@@ -256,10 +263,10 @@ class MotionStage(Stage[ClipPairs]):
         reconstruction = ReconstructionMetrics()
         for batch in batches:
             rows = real_rows(batch)
-            appearance = to_network_input(batch.appearance[rows], self._model.side_px)
+            appearance = to_network_input(batch.appearance, self._model.side_px)
             driving = to_network_input(batch.driving[rows], self._model.side_px)
-            generated = self._model.reconstruct_from(appearance, driving).image.float()
-            reconstruction.add(generated, driving, appearance)
+            generated = self._model.reconstruct_batch(batch, appearance).image.float()
+            reconstruction.add(generated[rows], driving, appearance[rows])
         return reconstruction.metrics()
 
     @override
@@ -270,7 +277,7 @@ class MotionStage(Stage[ClipPairs]):
         augmented = driving
         if not self.settings.cache_features:
             augmented = augment_motion(driving, batch.facts.seeds, self.settings.augmentation)
-        generated = self._model.reconstruct_from(appearance, augmented).image.float()
+        generated = self._model.reconstruct_batch(batch, appearance, augmented=True).image.float()
         return torch.stack([appearance, driving, augmented, generated], dim=1)
 
 

@@ -12,21 +12,26 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from models.style_vector import StyleVector
+from preprocessing.schema import LANDMARK_COUNT
 from training.data.batches import ExpressionWindows
 from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.index import ClipIndex
 from training.data.loader import LoaderSettings, first_batches
+from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import ExpressionWindowSource
 from training.engine.progress import HeldOutMetric
 from training.stages.adversary import Adversary
 from training.stages.code_scale import CODE_SCALE_PART
+from training.stages.composite_landmarks import aligned
 from training.stages.expression_model import EncodedRows, ExpressionModel, ExpressionStageSettings
-from training.stages.flow_fit import fit_flow, flow_rows
+from training.stages.flow_fit import EXPRESSION_CODE, ExpressionFit, fit_flow, flow_rows
 from training.stages.generator import (
     start_from_motion_feature,
 )
@@ -84,7 +89,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
         model = self._model
         if self.settings.cache_features:
             self._features = compute_stage_features(
-                indexes, model.encoders.trunk.network, model.side_px, settings.workers
+                indexes, model.encoders.trunk.network, model.motion_side_px, settings.workers
             )
         fits_flow = self.settings.flow_fit.steps and model.generator.config.appearance_path == "warp"
         if self.settings.measure_codes or fits_flow:
@@ -94,16 +99,21 @@ class ExpressionStage(Stage[ExpressionWindows]):
         """Measure the codes; set the columns that read them; fit the flow to landmarks."""
         model = self._model
         device = next(model.parameters()).device
-        keys, styles, numbers = list[str](), list[dict[str, Tensor]](), list[tuple[Tensor, ...]]()
+        keys, frames = list[str](), list[int]()
+        styles, numbers = list[dict[str, Tensor]](), list[tuple[Tensor, ...]]()
         for batch in first_batches(self.source(index), settings, MEASURED_FRAMES):
             moved = batch.to(device)
             rows = model.encode(moved)
             # Without their images, which take a gigabyte at 224 px.
             keys += batch.facts.keys
+            frames += batch.facts.frames
             styles.append(rows.style.codes())
             landmarks_px = moved.appearance_landmarks_px, moved.landmarks_px
-            numbers.append((rows.portrait.motion_feature, rows.feature, *landmarks_px))
-        own, features, appearance_px, driving_px = (torch.cat(part) for part in zip(*numbers, strict=True))
+            windows = model.window_features(moved, augmented=False)
+            numbers.append((rows.portrait.motion_feature, rows.feature, windows, *landmarks_px))
+        own, features, windows, appearance_px, driving_px = (
+            torch.cat(part) for part in zip(*numbers, strict=True)
+        )
         vectors = StyleVector(**{name: torch.cat([codes[name] for codes in styles]) for name in styles[0]})
         if self.settings.measure_codes:
             model.code_scale.measure(vectors, self.settings.code_shares)  # they were 1
@@ -120,7 +130,24 @@ class ExpressionStage(Stage[ExpressionWindows]):
                 model.generator.coarse_flow,
                 flow_rows(index, keys, (appearance_px, driving_px), motion, portraits),
                 self.settings.flow_fit,
+                self._expression_fit(index, (keys, frames), windows)
+                if self.settings.flow_fit.expression
+                else None,
             )
+
+    def _expression_fit(
+        self, index: ClipIndex, places: tuple[Sequence[str], Sequence[int]], windows: Tensor
+    ) -> ExpressionFit:
+        """The expression head with windows [N, K, D] around the frames of `places`: clips and numbers."""
+        model, source = self._model, ExpressionWindowSource(index, self.settings.windows)
+        head = nn.ModuleList([model.expression_head, model.expression_code])
+        factor = model.code_scale.factor(EXPRESSION_CODE)
+        return ExpressionFit(
+            lambda features: factor * model.expression(features),
+            head,
+            windows,
+            window_means_px(source, *places).to(windows),
+        )
 
     @override
     def source(self, index: ClipIndex) -> ExpressionWindowSource:
@@ -194,6 +221,20 @@ class ExpressionStage(Stage[ExpressionWindows]):
     def to(self, device: torch.device) -> None:
         super().to(device)
         self._model.move_banks(device)
+
+
+def window_means_px(source: ExpressionWindowSource, keys: Sequence[str], frames: Sequence[int]) -> Tensor:
+    """Mean landmarks [N, 478, 3] over the window's span around each frame, aligned to that frame."""
+    index, reader = source.index, ShardReader(source.index, ReaderSettings())
+    clips = pc.call_function("index_in", [pa.array(keys)], pc.SetLookupOptions(index.key_column)).to_pylist()
+    means = list[Tensor]()
+    for clip, frame in zip(clips, frames, strict=True):
+        first, span = source.window_span(clip, frame)
+        shape = (source.frame_count(clip), LANDMARK_COUNT, 3)
+        window = torch.from_numpy(reader.rows(clip, "landmarks.npy", shape, first, first + span).copy())
+        own = window[frame - first].expand_as(window)
+        means.append(aligned(window, own).mean(dim=0))
+    return torch.stack(means)
 
 
 STAGE: Final = ExpressionStage

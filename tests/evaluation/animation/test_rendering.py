@@ -97,14 +97,15 @@ def test_expression_window_shrinks_at_both_ends() -> None:
     assert shown(pictures, "expression")[:, 0].tolist() == [45, 70, 70, 75]
 
 
-def test_expression_of_spread_windows_is_the_mean_of_a_clip() -> None:
-    head, _ = pixel_head(window_from="clip")
+@pytest.mark.parametrize("span", [64, 25])
+def test_expression_of_spread_windows_is_the_mean_of_their_span(span: int) -> None:
+    head, _ = pixel_head(window_from="clip", span_frames=span)
     for frames in (10, 90):
         levels = [30 + 10 * (number % 7) for number in range(frames)]
         face = ColourFace(Path("a.mp4"), [(0, 0, level) for level in levels])
         pictures = list(render_frames(head, animation_inputs({"expression": face}, frames), Strengths(), 7))
-        firsts = [min(max(number - 32, 0), max(frames - 64, 0)) for number in range(frames)]
-        expected = [float(np.mean(levels[first : first + 64])) for first in firsts]
+        firsts = [min(max(number - span // 2, 0), max(frames - span, 0)) for number in range(frames)]
+        expected = [float(np.mean(levels[first : first + span])) for first in firsts]
         shown_levels = shown(pictures, "expression")[:, 0].astype(float)
         assert np.abs(shown_levels - expected).max() <= 0.51
 

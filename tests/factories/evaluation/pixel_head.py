@@ -49,17 +49,19 @@ class PixelNetworks(HeadNetworks):
     def __init__(self) -> None:
         super().__init__()
         self.generator = cast("Generator", PixelGenerator())
+        self.motion_side_px = SIDE_PX
         self.encoded = 0
 
     @override
-    def appearance_of(self, image: Tensor) -> EncodedPortrait:
+    def appearance_of(self, image: Tensor, motion_image: Tensor) -> EncodedPortrait:
+        del motion_image
         rows = len(image)
         return EncodedPortrait(torch.zeros(rows, 1), torch.zeros(rows, 1, 1, 1), image, torch.zeros(rows, 1))
 
     @override
-    def motion_of(self, image: Tensor) -> FaceMotion:
-        self.encoded += len(image)
-        red, green, blue = image.mean(dim=(2, 3)).T[:, :, None]
+    def motion_of(self, motion_image: Tensor) -> FaceMotion:
+        self.encoded += len(motion_image)
+        red, green, blue = motion_image.mean(dim=(2, 3)).T[:, :, None]
         return FaceMotion(red.expand(-1, 6), green.expand(-1, 6), blue.expand(-1, 2))
 
     @override
@@ -73,12 +75,15 @@ def pixel_head(
     *,
     window_frames: int = 1,
     window_from: WindowFrom = "consecutive",
+    span_frames: int = 64,
     eye_parts: EyeParts | None = None,
 ) -> tuple[TalkingHead, PixelNetworks]:
     networks = PixelNetworks()
     postprocessing = postprocessing or PostprocessingConfig()
     device = torch.device("cpu")
-    head = TalkingHead("pixels", networks, postprocessing, window_frames, eye_parts, device, window_from)
+    head = TalkingHead(
+        "pixels", networks, postprocessing, window_frames, eye_parts, device, window_from, span_frames
+    )
     return head, networks
 
 

@@ -229,6 +229,21 @@ def test_expression_windows_spread_over_the_clip(root: Path) -> None:
     assert len(driven & ends) > len(ends) // 2  # the driving frame may be any of the clip
 
 
+def test_expression_windows_of_a_span_stay_near_the_driving_frame(root: Path) -> None:
+    source = ExpressionWindowSource(
+        index_of(root), ExpressionWindowSettings(window_frames=3, window_span_frames=4)
+    )
+    for batch in itertools.islice(BatchStream(source, LOADER), 40):
+        for row, (clip, frame, _) in enumerate(driving(batch.facts)):
+            first = min(max(frame - 2, 0), CLIPS[clip].frames - 4)
+            shown = [at for _, at, _ in read_pictures(batch.window[row])]
+            assert first <= min(shown) <= max(shown) < first + 4
+            assert len(set(shown)) == 3
+            assert shown[1] == frame
+    with pytest.raises(ValueError, match="window_span_frames must be 0 or at least window_frames 5, got 4"):
+        ExpressionWindowSettings(window_frames=5, window_span_frames=4)
+
+
 def test_consecutive_expression_windows_are_centred(root: Path, decoded: list[int]) -> None:
     source = ExpressionWindowSource(
         index_of(root),

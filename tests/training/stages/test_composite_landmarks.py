@@ -8,6 +8,7 @@ from preprocessing.faces.mean_face import load_mean_face
 from training.stages.composite_landmarks import aligned, composite_landmarks
 
 LID, IRIS, LOWER_LIP, CHIN, FOREHEAD, BROW = 159, 468, 14, 152, 9, 105
+CORNER = 61  # of the mouth
 
 
 def make_face() -> Tensor:
@@ -58,3 +59,17 @@ def test_composite_takes_eyes_and_mouth_from_their_frames() -> None:
     assert change[[LID, IRIS]].tolist() == pytest.approx([3.0, 3.0])
     assert change[[LOWER_LIP, CHIN]].tolist() == pytest.approx([6.0, 6.0])
     assert change[[BROW, FOREHEAD, 10]].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_composite_takes_brows_and_mouth_corners_from_the_expression() -> None:
+    face = make_face()
+    head = shifted(face, BROW, down_px=9.0)
+    mouth = shifted(face, LOWER_LIP, CORNER, down_px=6.0)
+    smiling = moved(shifted(face, BROW, CORNER, LID, LOWER_LIP, down_px=-4.0))
+    # The mouth's corners are 6 px low in its frame, 2 px of which last.
+    around_mouth = shifted(face, CORNER, down_px=2.0)
+    change = (composite_landmarks(head, head, mouth, (smiling, around_mouth)) - face)[0, :, 1]
+    assert change[BROW].item() == pytest.approx(-4.0)
+    assert change[CORNER].item() == pytest.approx(6.0 - 4.0 - 2.0, abs=0.1)
+    assert change[LOWER_LIP].item() == pytest.approx(6.0, abs=0.1)  # speech's, in the mouth's middle
+    assert change[LID].item() == pytest.approx(0.0)

@@ -1,16 +1,17 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from upath import UPath
 
 from models.portrait_warp import CoarseFlow
+from preprocessing.faces.landmark_groups import IMAGE_LEFT_EYEBROW, IMAGE_RIGHT_EYEBROW
 from tests.training.stages.test_composite_landmarks import make_face
 from training.data.index import open_current
 from training.losses.flow import landmark_flow_loss
-from training.stages.flow_fit import FlowFitSettings, FlowRows, fit_flow, flow_rows
+from training.stages.flow_fit import ExpressionFit, FlowFitSettings, FlowRows, fit_flow, flow_rows
 
-LOWER_LIP, BELOW_LIP, SIDE_PX = 14, 17, 32
+LOWER_LIP, BELOW_LIP, BROW, SIDE_PX = 14, 17, 105, 32
 SETTINGS = FlowFitSettings(steps=200, batch_size=16)
 
 
@@ -80,6 +81,31 @@ def test_fit_flow_learns_the_mouth_from_the_lip_code_alone() -> None:
     # With the lip code of the widest frame, the lip that is 12 px lower comes from where it is at rest.
     assert by_lip == pytest.approx(-12.0, rel=0.2)
     assert [rest, by_pose] == pytest.approx([0.0, 0.0], abs=1.0)
+
+
+def test_fit_flow_learns_brows_from_the_expression_head() -> None:
+    """Of two features of a window, the brows follow the one that tells them; the pose code tells them as well."""
+    raised = torch.linspace(0.0, 1.0, 32)[:, None]
+    driving_px = make_face().float().repeat(32, 1, 1)
+    brows = [*IMAGE_LEFT_EYEBROW, *IMAGE_RIGHT_EYEBROW]
+    driving_px[:, brows, 1] -= 12 * raised
+    still = torch.zeros(32, 1)
+    rows = make_rows({"lip": still, "expression": still, "eye": still, "pose": raised}, driving_px)
+    noise = torch.rand(32, 3, 1, generator=torch.Generator().manual_seed(0))
+    windows = torch.cat([raised[:, None].expand(-1, 3, -1), noise], dim=2)
+    torch.manual_seed(0)
+    head, flow = nn.Linear(2, 1), make_flow(4)
+    fit = ExpressionFit(lambda features: head(features).mean(dim=1), head, windows, driving_px)
+    fit_flow(flow, rows, SETTINGS.replace(local_weight=0.0, steps=400), fit)
+    with torch.no_grad():
+        low, high = (head(torch.tensor([value, 0.5])).item() for value in (0.0, 1.0))
+    rest, by_head, by_pose = (
+        flow_at(flow, motion, BROW, down_px=-12.0)
+        for motion in ([0.0, low, 0.0, 0.0], [0.0, high, 0.0, 0.0], [0.0, low, 0.0, 1.0])
+    )
+    # Lids and forehead beside them stay, and the grid is coarse.
+    assert 3.0 < by_head - rest < 13.0
+    assert by_pose - rest == pytest.approx(0.0, abs=0.5)
 
 
 def test_fit_flow_without_steps_changes_nothing() -> None:

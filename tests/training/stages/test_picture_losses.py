@@ -56,6 +56,21 @@ def test_no_weights_give_no_losses() -> None:
     assert make_losses()(make_synthesis(1), make_images(2), make_pairs()) == {}
 
 
+def test_faces_that_were_read_already_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = PICTURES.replace(face_reader="mediapipe", face_rows=2)
+    losses = make_losses(settings, phi=1.0, psi=1.0, gaze=1.0, lids=1.0)
+    synthesis, driving = make_synthesis(1), make_images(2)
+    expected = losses(synthesis, driving, make_pairs())
+    assert losses.mesh is not None
+    reading = losses.mesh(synthesis.image[:2])
+    read = list[int]()
+    network = type(losses.mesh.face)
+    whole = network.forward
+    monkeypatch.setattr(network, "forward", lambda self, image: (read.append(len(image)), whole(self, image))[1])
+    torch.testing.assert_close(losses(synthesis, driving, make_pairs(), reading), expected)
+    assert read == [2, 2, 2]  # the driving frames' mesh and their two eyes
+
+
 def test_pixel_losses_weigh_eyes_and_mouth() -> None:
     settings = PICTURES.replace(eye_weight=6.0, mouth_weight=4.0)
     generated, driving, batch = make_images(1), make_images(2), make_pairs()

@@ -1,0 +1,52 @@
+"""Preset `starter_continued`: the starter model trained on, from an exported one.
+
+    pdfgc train all --preset starter_continued --start-from FORMER.safetensors --run NAME
+
+Data and figures: the model card, `weights/starter/README.md`.
+
+E_app stays as it was, since the generator knows it: one step of stage 1 serves only to publish it. The
+heads of stage 2 get used to the trunk's features, the flow is fitted again, and stage 3 goes on at smaller
+rates.
+"""
+
+import dataclasses
+from typing import Final
+
+from training.runs.preset import StageRun
+from training.runs.starter import RUN as STARTER
+from training.stages.flow_fit import FlowFitSettings
+
+
+def _stage(name: str, steps: int, **changes: object) -> StageRun:
+    run = STARTER.stages[name]
+    return StageRun(run.settings.replace(**changes), run.trainer.replace(steps=steps))
+
+
+_MOTION: Final = STARTER.stages["stage1_motion"].settings
+_LIP: Final = STARTER.stages["stage2_lip"].settings
+_EXPRESSION: Final = STARTER.stages["stage3_expression"].settings
+
+RUN: Final = dataclasses.replace(
+    STARTER,
+    stages={
+        **STARTER.stages,
+        "stage1_motion": _stage(
+            "stage1_motion",
+            1,
+            flow_fit=FlowFitSettings(),
+            optimizer=_MOTION.optimizer.replace(learning_rate=1e-6),
+            generator_optimizer=_MOTION.generator_optimizer.replace(learning_rate=1e-6),
+        ),
+        "stage2_lip": _stage(
+            "stage2_lip", 400, optimizer=_LIP.optimizer.replace(learning_rate=1e-3, decay_every_steps=150)
+        ),
+        "stage3_expression": _stage(
+            "stage3_expression",
+            1_000,
+            flow_fit=_EXPRESSION.flow_fit.replace(steps=1_200, local_weight=3.0),
+            generator_optimizer=_EXPRESSION.generator_optimizer.replace(
+                learning_rate=1.2e-3, decay_every_steps=250, decay_factor=0.5
+            ),
+        ),
+    },
+)
