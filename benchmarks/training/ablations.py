@@ -12,10 +12,13 @@ measures on the held-out people:
 "perception reads" trains with the network of the stage `perception` in the losses; "eye head untrained"
 replaces stage 2's eye head, which the eye-swap anchors trained, by random weights.
 
-    python -m benchmarks.training.ablations ROOT RUN [--preset tiny_cpu] [--steps 400] [--people 12]
+    python -m benchmarks.training.ablations ROOT RUN [--preset tiny_cpu] [--steps 400] [--json FILE]
+
+With --json, variants that the file has with as many steps are not trained again.
 """
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,8 +38,9 @@ from models.style_vector import StyleVector
 from storage.root import open_root
 from training.data.draws import read_mel_window
 from training.data.frames import to_network_input
-from training.data.index import ClipIndex, open_current
+from training.data.index import open_current
 from training.data.shard_reader import ReaderSettings, ShardReader
+from training.data.sources import ExpressionWindowSource
 from training.engine.distributed import join
 from training.engine.ema import ema_scope
 from training.engine.stage_weights import StageWeights, collect
@@ -51,7 +55,7 @@ from training.stages.stage import StageContext
 from training.stages.stage3_expression import ExpressionStage
 
 STAGE: Final = "stage3_expression"
-READINGS: Final = ("yaw", "mouth", "lids", "gaze")
+READINGS: Final = ("yaw", "mouth", "lids", "gaze", "gaze up and down", "brows", "smile")
 FRAMES_AT_ONCE: Final = 32
 
 Change = Callable[[ExpressionStageSettings], ExpressionStageSettings]
@@ -77,6 +81,12 @@ VARIANTS: Final[Mapping[str, Change]] = {
         settings.replace(flow_fit=FlowFitSettings())
     ),
     "control consistency": _weights(controls=1.0),
+    "expression not fitted": lambda settings: settings.replace(
+        flow_fit=settings.flow_fit.replace(expression=False)
+    ),
+    "whole clip's window": lambda settings: settings.replace(
+        windows=settings.windows.replace(window_span_frames=0)
+    ),
     "eye head untrained": lambda settings: settings,
 }
 
@@ -88,7 +98,7 @@ class EncodedClip:
     frames: Tensor  # [T, 3, S, S]
     feature: Tensor  # [T, D]
     audio: Tensor  # [T, D]
-    expression: Tensor  # [T, 30], the clip's mean
+    expression: Tensor  # [T, 30], each the mean over the window's span
 
 
 def without_eye_head(parents: Mapping[str, StageWeights], plan: StagePlan) -> dict[str, StageWeights]:
@@ -117,14 +127,16 @@ def train_variant(
         model = stage.model
         assert isinstance(model, ExpressionModel)
         with ema_scope(stage, trainer.ema, distributed.device):
-            return figures | cross_driven_figures(model, held_out, people)
+            return figures | cross_driven_figures(model, stage.source(held_out), people)
 
 
-def cross_driven_figures(model: ExpressionModel, index: ClipIndex, people: int) -> dict[str, float]:
+def cross_driven_figures(
+    model: ExpressionModel, source: ExpressionWindowSource, people: int
+) -> dict[str, float]:
     """R and gain of readings, by name; every code from the driver, or one alone."""
-    mesh = load_face_mesh()
+    index, mesh = source.index, load_face_mesh()
     first = {index.identity(clip): clip for clip in reversed(range(len(index)))}
-    clips = [encode_clip(model, index, clip) for clip in list(first.values())[:people]]
+    clips = [encode_clip(model, source, clip) for clip in list(first.values())[:people]]
     pairs: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for number, portrait in enumerate(clips):
         driver = clips[(number + 1) % len(clips)]
@@ -151,13 +163,20 @@ def cross_driven_figures(model: ExpressionModel, index: ClipIndex, people: int) 
     return figures
 
 
-def encode_clip(model: ExpressionModel, index: ClipIndex, clip: int) -> EncodedClip:
+def encode_clip(model: ExpressionModel, source: ExpressionWindowSource, clip: int) -> EncodedClip:
     """All frames of a clip as the generator's inputs."""
-    reader, count = ShardReader(index, ReaderSettings()), int(index.frame_counts[clip])
-    frames = to_network_input(torch.stack(reader.frames(clip, range(count))), model.side_px)
-    feature = torch.cat([model.encoders.trunk(part) for part in frames.split(FRAMES_AT_ONCE)])
+    index, count = source.index, source.frame_count(clip)
+    reader = ShardReader(index, ReaderSettings())
+    stored = torch.stack(reader.frames(clip, range(count)))
+    parts = stored.split(FRAMES_AT_ONCE)
+    feature = torch.cat(
+        [model.encoders.trunk(to_network_input(part, model.motion_side_px)) for part in parts]
+    )
     mels = torch.stack([read_mel_window(reader, clip, frame) for frame in range(count)])
-    expression = model.expression(feature[None]).expand(count, -1)
+    codes = model.expression(feature[:, None])
+    spans = (source.window_span(clip, frame) for frame in range(count))
+    expression = torch.stack([codes[first : first + span].mean(dim=0) for first, span in spans])
+    frames = to_network_input(stored, model.side_px)
     return EncodedClip(frames, feature, model.encoders.audio(mels), expression)
 
 
@@ -192,7 +211,7 @@ def render(model: ExpressionModel, portrait: EncodedClip, driver: EncodedClip, c
 
 
 def read(mesh: nn.Module, images: Tensor) -> Tensor:
-    """`READINGS` [N, 4] of images [N, 3, S, S]."""
+    """`READINGS` [N, 7] of images [N, 3, S, S]."""
     rows = list[Tensor]()
     for part in images.split(FRAMES_AT_ONCE):
         reading: FaceReading = mesh(part)
@@ -202,7 +221,13 @@ def read(mesh: nn.Module, images: Tensor) -> Tensor:
         yaw = (points[:, 1, 0] - cheeks.mean(dim=1)) / (cheeks[:, 1] - cheeks[:, 0])
         mouth = torch.linalg.vector_norm(points[:, 13] - points[:, 14], dim=1) / eyes
         gaze, lids = eye_measures(reading)
-        rows.append(torch.stack([yaw, mouth, lids.mean(dim=1), gaze[:, 0::2].mean(dim=1)], dim=1))
+        brows = points[:, [105, 334], 1] - points[:, [33, 263], 1]
+        smile = points[:, [61, 291], 1].mean(dim=1) - points[:, 2, 1]
+        measures = (
+            *(yaw, mouth, lids.mean(dim=1), gaze[:, 0::2].mean(dim=1), gaze[:, 1::2].mean(dim=1)),
+            *(brows.mean(dim=1) / eyes, smile / eyes),
+        )
+        rows.append(torch.stack(measures, dim=1))
     return torch.cat(rows)
 
 
@@ -229,11 +254,18 @@ def main(
     base = plan_stage(STAGE, config)
     parents = read_parents(opened, STAGE, config)
     results: dict[str, Any] = {}
+    if json_path is not None and json_path.is_file():
+        stored = json.loads(json_path.read_text("utf-8"))
+        if stored["steps"] == steps:
+            results |= stored["variants"]
     for name in variant or VARIANTS:
+        if name in results:
+            continue
         plan = dataclasses.replace(base, settings=VARIANTS[name](base.settings))
         chosen = without_eye_head(parents, plan) if name == "eye head untrained" else parents
         results[name] = train_variant(opened, config, plan, chosen, people)
         click.echo(f"{name}: {results[name]}")
+        write_json(json_path, {"steps": steps, "variants": results})
     columns = list(next(iter(results.values())))
     show(
         f"Stage 3 of run {run}, {steps} steps",
@@ -243,7 +275,6 @@ def main(
             for column in columns
         ],
     )
-    write_json(json_path, {"steps": steps, "variants": results})
 
 
 if __name__ == "__main__":
