@@ -20,17 +20,23 @@ MISSING = "the clips' ground truth is not known: they were not rendered"
 
 
 def cell(
-    method: str, driver: str, measure: str, correlation: float | None, *, still: bool = False
+    method: str,
+    driver: str,
+    measure: str,
+    correlation: float | None,
+    *,
+    gain: float = 0.5,
+    still: bool = False,
 ) -> MatrixCell:
-    gain = None if correlation is None else 0.5
-    return MatrixCell(method, "mediapipe_mesh", FOLLOW, driver, measure, correlation, gain, still, 3)
+    slope = None if correlation is None else gain
+    return MatrixCell(method, "mediapipe_mesh", FOLLOW, driver, measure, correlation, slope, still, 3)
 
 
 CELLS = [
     cell(MODEL, "pose", "yaw", 0.9),
     cell(MODEL, "lip", "mouth_opening", None, still=True),
     cell(MODEL, "lip", "smile", -0.42),
-    cell(MODEL, "eye", "yaw", 0.2),
+    cell(MODEL, "eye", "yaw", 0.2, gain=0.6),
     cell(COPY_PORTRAIT, "pose", "yaw", None, still=True),
 ]
 RECORDS: list[MetricRecord] = [
@@ -65,7 +71,7 @@ def test_run_table_fits_a_terminal_and_shows_both_runs(root: UPath) -> None:
     values = {label: [text.strip() for text in cells_of(lines, label) if text.strip()] for label in ROWS}
     assert values["yaw"] == [".90 (.50)", ".90 (.50)", "0", RELEASED_FIGURES["yaw"]]
     assert values["mouth by sound"] == ["0", "0", NO_VALUE, NO_VALUE]
-    assert values["largest leak |r|"] == [".42", ".42", NO_VALUE, ".57"]
+    assert values["largest leak"] == [".20 (.60)", ".20 (.60)", NO_VALUE, ".57 (.51)"]
     assert values["frames with a face"][:3] == ["0.75", "0.75", "1.00"]
     assert values["PSNR self, dB"] == ["19.0", "19.0", "15.1", NO_VALUE]
     assert values["control score"][0] == ".14"  # followed .45, leak .31
