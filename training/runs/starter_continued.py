@@ -24,6 +24,7 @@ def _stage(name: str, steps: int, **changes: object) -> StageRun:
 
 _MOTION: Final = STARTER.stages["stage1_motion"].settings
 _LIP: Final = STARTER.stages["stage2_lip"].settings
+_POSE: Final = STARTER.stages["stage2_pose"].settings
 _EXPRESSION: Final = STARTER.stages["stage3_expression"].settings
 
 RUN: Final = dataclasses.replace(
@@ -38,8 +39,9 @@ RUN: Final = dataclasses.replace(
             generator_optimizer=_MOTION.generator_optimizer.replace(learning_rate=1e-6),
         ),
         "stage2_lip": _stage(
-            "stage2_lip", 400, optimizer=_LIP.optimizer.replace(learning_rate=1e-3, decay_every_steps=150)
+            "stage2_lip", 100, optimizer=_LIP.optimizer.replace(learning_rate=5e-4, decay_every_steps=50)
         ),
+        "stage2_pose": _stage("stage2_pose", 500, optimizer=_POSE.optimizer.replace(decay_every_steps=150)),
         "stage3_expression": _stage(
             "stage3_expression",
             1_000,

@@ -199,5 +199,5 @@ def _composite(
         window = drivers.draw(people, generator)
         codes[EXPRESSION_CODE] = expression.encode(expression.features[window])
         means_px = expression.mean_px[window], expression.mean_px[mouth]
-    places = (rows.driving_px[frame] for frame in (head, eyes, mouth))
-    return torch.cat([*codes.values()], dim=1), composite_landmarks(*places, means_px)
+    head_px, eyes_px, mouth_px = (rows.driving_px[frame] for frame in (head, eyes, mouth))
+    return torch.cat([*codes.values()], dim=1), composite_landmarks(head_px, eyes_px, mouth_px, means_px)

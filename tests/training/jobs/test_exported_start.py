@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from upath import UPath
 
 from evaluation.animation.exported_model import export_run
-from models.presets import NetworkPreset
+from models.presets import SMALL_MESH, NetworkPreset
 from storage.root import local_copy
 from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run
 from tests.factories.training.stages import TOY
@@ -93,6 +93,13 @@ def test_other_networks_are_refused_in_one_line(exported: Path, tmp_path: Path) 
     (tmp_path / "text.safetensors").write_text("not a model")
     with pytest.raises(ValueError, match="no exported model"):
         require_same_networks(tmp_path / "text.safetensors", TOY, "toy")
+
+
+def test_side_that_a_mesh_trunk_reads_is_no_size() -> None:
+    for side_px in (96, 224):
+        trunk = dataclasses.replace(SMALL_MESH.motion.trunk, image_side_px=side_px)
+        networks = dataclasses.replace(SMALL_MESH, motion=dataclasses.replace(SMALL_MESH.motion, trunk=trunk))
+        require_same_networks(exported_start.STARTER_FILE, networks, "starter")
 
 
 def test_starter_model_fits_its_preset_and_no_other() -> None:

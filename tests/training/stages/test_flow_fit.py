@@ -84,7 +84,7 @@ def test_fit_flow_learns_the_mouth_from_the_lip_code_alone() -> None:
 
 
 def test_fit_flow_learns_brows_from_the_expression_head() -> None:
-    """Of two features of a window, the brows follow the one that tells them; the pose code tells them as well."""
+    """Of two features of a window, the brows follow the one that tells them; so would they the pose code."""
     raised = torch.linspace(0.0, 1.0, 32)[:, None]
     driving_px = make_face().float().repeat(32, 1, 1)
     brows = [*IMAGE_LEFT_EYEBROW, *IMAGE_RIGHT_EYEBROW]

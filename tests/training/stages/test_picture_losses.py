@@ -66,7 +66,9 @@ def test_faces_that_were_read_already_are_not_read_again(monkeypatch: pytest.Mon
     read = list[int]()
     network = type(losses.mesh.face)
     whole = network.forward
-    monkeypatch.setattr(network, "forward", lambda self, image: (read.append(len(image)), whole(self, image))[1])
+    monkeypatch.setattr(
+        network, "forward", lambda self, image: (read.append(len(image)), whole(self, image))[1]
+    )
     torch.testing.assert_close(losses(synthesis, driving, make_pairs(), reading), expected)
     assert read == [2, 2, 2]  # the driving frames' mesh and their two eyes
 
