@@ -10,7 +10,9 @@ measures on the held-out people:
   the head's turn with the expression alone
 
 "perception reads" trains with the network of the stage `perception` in the losses; "eye head untrained"
-replaces stage 2's eye head, which the eye-swap anchors trained, by random weights.
+replaces stage 2's eye head, which the eye-swap anchors trained, by random weights. "random VGG filters" and
+"EfficientNet-Lite0 filters" add a perceptual loss of weight 1 to the preset's losses, which have none
+(`benchmarks/training/perceptual_filters.py`; the second is left out where its packages are missing).
 
     python -m benchmarks.training.ablations ROOT RUN [--preset tiny_cpu] [--steps 400] [--json FILE]
 
@@ -30,6 +32,13 @@ from torch import Tensor, nn
 from upath import UPath
 
 from benchmarks.measuring import show, write_json
+from benchmarks.training.perceptual_filters import (
+    EFFICIENTNET,
+    RANDOM,
+    EfficientNetFeatures,
+    ScaledFeatures,
+    is_installed,
+)
 from models.external.face_mesh import FaceReading, load_face_mesh
 from models.external.mesh_measures import eye_measures
 from models.motion import MotionEncoder
@@ -38,7 +47,7 @@ from models.style_vector import StyleVector
 from storage.root import open_root
 from training.data.draws import read_mel_window
 from training.data.frames import to_network_input
-from training.data.index import open_current
+from training.data.index import ClipIndex, open_current
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import ExpressionWindowSource
 from training.engine.distributed import join
@@ -51,7 +60,8 @@ from training.jobs.worker import read_parents
 from training.stages.code_scale import UNSCALED
 from training.stages.expression_model import ExpressionModel, ExpressionStageSettings
 from training.stages.flow_fit import FlowFitSettings
-from training.stages.stage import StageContext
+from training.stages.picture_losses import PictureLosses
+from training.stages.stage import FrozenNetwork, StageContext
 from training.stages.stage3_expression import ExpressionStage
 
 STAGE: Final = "stage3_expression"
@@ -88,6 +98,8 @@ VARIANTS: Final[Mapping[str, Change]] = {
         windows=settings.windows.replace(window_span_frames=0)
     ),
     "eye head untrained": lambda settings: settings,
+    RANDOM: _weights(vgg=1.0),
+    EFFICIENTNET: _weights(vgg=1.0),
 }
 
 
@@ -112,14 +124,32 @@ def without_eye_head(parents: Mapping[str, StageWeights], plan: StagePlan) -> di
     return {**parents, "stage2_eye": StageWeights("a random eye head", collect(parts))}
 
 
+def scale_filters(stage: ExpressionStage, name: str, index: ClipIndex) -> None:
+    """Replace the filters of the perceptual loss by the variant's, scaled on held-out frames."""
+    losses = stage.model.get_submodule("picture_losses")
+    assert isinstance(losses, PictureLosses)
+    assert losses.vgg is not None
+    reader, clips = ShardReader(index, ReaderSettings()), range(min(FRAMES_AT_ONCE, len(index)))
+    frames = torch.stack([reader.frames(clip, [0])[0] for clip in clips])
+    network = EfficientNetFeatures() if name == EFFICIENTNET else losses.vgg.network
+    losses.vgg = FrozenNetwork(ScaledFeatures(network, to_network_input(frames, losses.side_px)))
+
+
 def train_variant(
-    root: UPath, config: TrainingConfig, plan: StagePlan, parents: Mapping[str, StageWeights], people: int
+    name: str,
+    root: UPath,
+    config: TrainingConfig,
+    plan: StagePlan,
+    parents: Mapping[str, StageWeights],
+    people: int,
 ) -> dict[str, float]:
     """Train one variant; returns its figures."""
     train, held_out = open_current(root, "train"), open_current(root, "validation")
     with join("cpu") as distributed, tempfile.TemporaryDirectory() as work:
         torch.manual_seed(plan.trainer.seed)
         stage = ExpressionStage(StageContext(plan.networks, parents, plan.pretrained), plan.settings)
+        if name in (RANDOM, EFFICIENTNET):
+            scale_filters(stage, name, held_out)
         logging = plan.logging.replace(checkpoint_every_steps=plan.trainer.steps)
         trainer_plan = TrainerPlan(plan.trainer, logging, Path(work), {"config": config.model_dump()})
         trainer = Trainer(stage, train, held_out, trainer_plan, distributed, lambda _: None)
@@ -259,11 +289,11 @@ def main(
         if stored["steps"] == steps:
             results |= stored["variants"]
     for name in variant or VARIANTS:
-        if name in results:
+        if name in results or (name == EFFICIENTNET and name not in variant and not is_installed()):
             continue
         plan = dataclasses.replace(base, settings=VARIANTS[name](base.settings))
         chosen = without_eye_head(parents, plan) if name == "eye head untrained" else parents
-        results[name] = train_variant(opened, config, plan, chosen, people)
+        results[name] = train_variant(name, opened, config, plan, chosen, people)
         click.echo(f"{name}: {results[name]}")
         write_json(json_path, {"steps": steps, "variants": results})
     columns = list(next(iter(results.values())))

@@ -29,6 +29,7 @@ _EXPRESSION: Final = STARTER.stages["stage3_expression"].settings
 
 RUN: Final = dataclasses.replace(
     STARTER,
+    logging=STARTER.logging.replace(held_out_every_steps=0, checkpoint_every_steps=160),
     stages={
         **STARTER.stages,
         "stage1_motion": _stage(
@@ -44,10 +45,10 @@ RUN: Final = dataclasses.replace(
         "stage2_pose": _stage("stage2_pose", 500, optimizer=_POSE.optimizer.replace(decay_every_steps=150)),
         "stage3_expression": _stage(
             "stage3_expression",
-            1_000,
+            640,
             flow_fit=_EXPRESSION.flow_fit.replace(steps=1_200, local_weight=3.0),
             generator_optimizer=_EXPRESSION.generator_optimizer.replace(
-                learning_rate=1.2e-3, decay_every_steps=250, decay_factor=0.5
+                learning_rate=1.2e-3, decay_every_steps=160, decay_factor=0.5
             ),
         ),
     },
