@@ -21,9 +21,8 @@ from training.stages.code_scale import CodeShares
 from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 800  # steps
-_STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
-    exclude={"controls", "codes"}
-)
+_EXPRESSION: Final = TINY_CPU.stages["stage3_expression"].settings
+_STAGE3_WEIGHTS: Final = _EXPRESSION.weights.model_dump(exclude={"controls", "codes"})
 
 
 def _longer(
@@ -62,8 +61,12 @@ RUN: Final = dataclasses.replace(
             changes={
                 "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0),
                 "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
-                # Expression is a mood that lasts for seconds here, with a code worth reading.
+                # Expression is a mood that lasts for seconds here, with a code worth reading: the mean of one
+                # second. What that leaves of the pose is no help, since the flow's fit draws each control from
+                # another frame.
                 "code_shares": CodeShares(eye=0.4, expression=0.2),
+                "windows": _EXPRESSION.windows.replace(window_span_frames=25),
+                "flow_fit": _EXPRESSION.flow_fit.replace(expression=True),
             },
             ema_decay=0.995,
         ),

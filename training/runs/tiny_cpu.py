@@ -117,12 +117,8 @@ RUN: Final = RunPreset(
                 pictures=_PICTURES,
                 generator_noise=False,
                 generator_optimizer=_GENERATOR,
-                flow_fit=_FLOW_FIT.replace(expression=True),
-                # A second: smiles and brows last for seconds, clips for two and a half. What the mean leaves
-                # of the pose is no help, since the flow's fit draws each control from another frame.
-                windows=ExpressionWindowSettings(
-                    minimum_gap_frames=_PAIRS.minimum_gap_frames, window_span_frames=25
-                ),
+                flow_fit=_FLOW_FIT,
+                windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
                 cache_features=True,
                 memory_rows=256,
                 optimizer=_QUICK,

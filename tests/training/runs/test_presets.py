@@ -44,7 +44,9 @@ def rates_and_decays(module: LossModule, step: OptimizerStep, prefix: str) -> se
 
 
 CHANGED_IN_STARTER = {
-    "stage3_expression": {"weights", "code_shares", "recolour", "generator_optimizer"},
+    "stage3_expression": {
+        *("weights", "code_shares", "recolour", "generator_optimizer", "windows", "flow_fit")
+    },
 }
 
 
