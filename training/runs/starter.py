@@ -61,9 +61,9 @@ RUN: Final = dataclasses.replace(
             changes={
                 "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0),
                 "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
-                # Expression is a mood that lasts for seconds here, with a code worth reading: the mean of one
-                # second. What that leaves of the pose is no help, since the flow's fit draws each control from
-                # another frame.
+                # Expression is a mood that lasts for seconds here, with a code worth reading: the mean of a
+                # second. What that leaves of the pose is no help, since the flow's fit draws each control
+                # from another frame.
                 "code_shares": CodeShares(eye=0.4, expression=0.2),
                 "windows": _EXPRESSION.windows.replace(window_span_frames=25),
                 "flow_fit": _EXPRESSION.flow_fit.replace(expression=True),
