@@ -58,7 +58,7 @@ def test_unknown_variable_is_refused_with_similar_names(monkeypatch: pytest.Monk
         (
             "PDFGC__TRAINING__PRESET",
             "huge",
-            "PRESET must be 'tiny_cpu', 'starter', 'starter_continued', 'small_gpu' or 'paper', got 'huge'",
+            "PRESET must be 'tiny_cpu', 'starter', 'small_gpu' or 'paper', got 'huge'",
         ),
         ("PDFGC__OPERATIONS__RETRAIN_SHARE", "2.5", "RETRAIN_SHARE must be <= 1, got 2.5"),
         ("PDFGC__PREPROCESSING__EYE_ANCHORS__MAXIMUM_BLINK_ERROR", "0.4", "EYE_ANCHORS: .* and 0.4"),

@@ -10,7 +10,7 @@ STARTER_NAME: Final = "starter"
 """Name of the model in `weights/starter`, which no training run can have."""
 EXPORTED_SUFFIX: Final = ".safetensors"
 """Of exported models, `pdfgc export`."""
-PresetName = Literal["tiny_cpu", "starter", "starter_continued", "small_gpu", "paper"]
+PresetName = Literal["tiny_cpu", "starter", "small_gpu", "paper"]
 
 
 class TrainingConfig(Settings):

@@ -15,7 +15,6 @@ from training.runs.paper import RUN as PAPER
 from training.runs.preset import RunPreset
 from training.runs.small_gpu import RUN as SMALL_GPU
 from training.runs.starter import RUN as STARTER
-from training.runs.starter_continued import RUN as STARTER_CONTINUED
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import APPEARANCE_SETTING, RELEASED_SETTING, stage_info
 from training.stages.code_scale import UNSCALED
@@ -32,7 +31,6 @@ FALLBACKS: Final[Mapping[str, str]] = {"vgg19_weights": "random"}
 RUN_PRESETS: Final[Mapping[str, RunPreset]] = {
     "tiny_cpu": TINY_CPU,
     "starter": STARTER,
-    "starter_continued": STARTER_CONTINUED,
     "small_gpu": SMALL_GPU,
     "paper": PAPER,
 }

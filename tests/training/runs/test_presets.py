@@ -11,7 +11,7 @@ GENERATOR_STAGES = ("stage1_motion", "stage3_expression")
 
 
 @pytest.mark.parametrize("stage_name", GENERATOR_STAGES)
-@pytest.mark.parametrize("preset", sorted(set(RUN_PRESETS) - {"starter_continued"}))
+@pytest.mark.parametrize("preset", RUN_PRESETS)
 def test_presets_move_unit_variance_weights(preset: str, stage_name: str) -> None:
     run = RUN_PRESETS[preset].stage(stage_name)
     stage = stage_class(stage_name)(StageContext(TOY, toy_parents()), run.settings)
@@ -70,19 +70,6 @@ def test_starter_is_tiny_cpu_at_96_px_with_more_steps() -> None:
             assert rate(run.trainer.steps - 1) == pytest.approx(0.4 * rate(0))
             shared = {"controls": 0.0, "codes": 0.0}
             assert run.settings.weights.replace(**shared) == base.settings.weights
-
-
-def test_continued_starter_moves_weights_less_and_keeps_the_appearance_encoder() -> None:
-    starter, continued = RUN_PRESETS["starter"], RUN_PRESETS["starter_continued"]
-    assert continued.network_preset == starter.network_preset
-    first, last = (continued.stage(name) for name in GENERATOR_STAGES)
-    assert first.trainer.steps * first.settings.optimizer.learning_rate <= 1e-6
-    assert first.settings.flow_fit.steps == 0
-    rates = [
-        run.settings.generator_optimizer.rate_at(0) for run in (last, starter.stage(GENERATOR_STAGES[1]))
-    ]
-    assert rates[0] < rates[1]
-    assert last.settings.weights == starter.stage(GENERATOR_STAGES[1]).settings.weights
 
 
 def test_default_settings_of_the_generator() -> None:
