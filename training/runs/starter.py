@@ -4,9 +4,9 @@
     pdfgc preprocess CORPUS
     pdfgc train all --preset starter --run starter-96
 
-Time and expected metrics: see the model card, `weights/starter/README.md`. The model that is shipped was trained
-before two changes: E_mot's trunk read 96 px, and the expression was the mean of a clip. Nobody has trained the
-present preset to its end.
+Time and expected metrics: see the model card, `weights/starter/README.md`. The model that is shipped was
+trained before two changes: E_mot's trunk read 96 px, and the expression was the mean of a clip. The present
+preset has not been trained to its end.
 
 `tiny_cpu` at 96 px with more steps; what its settings say of short runs holds here too. E_mot's trunk is
 MediaPipe's networks (`small_mesh`), which have seen real people; the rendered ones teach the generator.
