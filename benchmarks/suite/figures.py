@@ -14,6 +14,8 @@ from benchmarks.measuring import show
 
 PACKAGES: Final = ("torch", "numpy", "opencv-contrib-python-headless", "ai-edge-litert", "dagster", "av")
 
+TABLE_WIDTH: Final = 130
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -62,7 +64,7 @@ def show_figures(title: str, figures: Sequence[Figure]) -> None:
         )
         for figure in figures
     ]
-    show(title, ("", "ours", "beside", "its", "ratio", "spread", "aim", "met"), rows)
+    show(title, ("", "ours", "beside", "its", "ratio", "spread", "aim", "met"), rows, TABLE_WIDTH)
 
 
 def machine() -> dict[str, Any]:

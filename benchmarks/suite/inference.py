@@ -51,8 +51,8 @@ def official_head() -> TalkingHead:
 def animation(rounds: int) -> list[Figure]:
     """Frames per second from a portrait crop and sound, all cores; files are neither read nor written."""
     heads = {
-        "starter": (load_talking_head("starter", open_root(), "cpu"), 32),
-        "official layout": (official_head(), 4),
+        "starter": (load_talking_head("starter", open_root(), "cpu"), 16),
+        "official layout": (official_head(), 2),
     }
     rng = np.random.default_rng(0)
     portrait = rng.integers(0, 256, (224, 224, 3)).astype(np.uint8)
@@ -74,7 +74,7 @@ def _render(head: TalkingHead, inputs: AnimationInputs[Any]) -> list[NDArray[np.
 
 def scoring(rounds: int) -> list[Figure]:
     """Frames per second of LSE by whole clips over windows one by one, as the published program has them."""
-    frames, rng = 30, np.random.default_rng(0)
+    frames, rng = 16, np.random.default_rng(0)
     pictures = list(rng.integers(0, 256, (frames, 224, 224, 3)).astype(np.uint8))
     clip = DecodedInput(pictures, rng.normal(0.0, 0.1, frames * SAMPLES_PER_FRAME).astype(np.float32))
     network, device = SyncNet().eval(), torch.device("cpu")
