@@ -26,8 +26,8 @@ from benchmarks.measuring import write_json
 from benchmarks.suite import inference, orchestration, preprocessing, training
 from benchmarks.suite.figures import Figure, machine, show_figures
 
-AREAS: Final = ("chain", "mesh", "loading", "steps", "inference", "orchestration")
-NEED_A_ROOT: Final = frozenset({"loading", "steps", "orchestration"})
+AREAS: Final = ("chain", "mesh", "loading", "steps", "inference", "commands", "batch")
+NEED_A_ROOT: Final = frozenset({"loading", "steps", "commands", "batch"})
 RESULTS: Final = Path(__file__).parents[1] / "results.json"
 TURN_SECONDS: Final = 0.3  # of a loader
 STEPS_OF_A_TURN: Final = 2
@@ -94,7 +94,8 @@ def measurements(
         "loading": lambda: training.loading(root, rounds, TURN_SECONDS),
         "steps": lambda: training.steps(root, rounds, STEPS_OF_A_TURN),
         "inference": infer,
-        "orchestration": lambda: orchestration.orchestration(root, rounds),
+        "commands": lambda: orchestration.commands(root, rounds),
+        "batch": lambda: orchestration.batch(root),
     }
 
 

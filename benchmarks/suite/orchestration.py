@@ -12,21 +12,27 @@ from benchmarks.suite.figures import Figure
 
 COMMANDS: Final = {"--help": "<= .5", "status": "<= 2"}
 """Command -> aim in seconds."""
+UNIT: Final = "CPU s"
 
 
-def orchestration(root: Path, runs: int) -> list[Figure]:
-    """Loading the definitions, commands, and a batch that is up to date; CPU seconds."""
+def commands(root: Path, runs: int) -> list[Figure]:
+    """Loading the definitions, and commands, each in a new process; CPU seconds, median of the runs."""
     loads = {name: median_of_runs(code, runs).cpu_seconds for name, code in IMPORTS.items()}
     definitions, dagster = loads["load the definitions"], loads["import dagster"]
-    bare, job, events = cost_of_current_batch(root)
-    unit = "CPU s"
     return [
-        Figure("definitions", definitions, unit, "dagster alone", dagster, (definitions / dagster,)),
+        Figure("definitions", definitions, UNIT, "dagster alone", dagster, (definitions / dagster,)),
         *(
-            Figure(f"pdfgc {command}", _command(command, root, runs).cpu_seconds, unit, aim=aim)
+            Figure(f"pdfgc {command}", _command(command, root, runs).cpu_seconds, UNIT, aim=aim)
             for command, aim in COMMANDS.items()
         ),
-        Figure("job of a batch, up to date", job.cpu_seconds, unit, "its steps alone", bare.cpu_seconds),
+    ]
+
+
+def batch(root: Path) -> list[Figure]:
+    """What Dagster adds to a batch that is up to date."""
+    bare, job, events = cost_of_current_batch(root)
+    return [
+        Figure("job of a batch, up to date", job.cpu_seconds, UNIT, "its steps alone", bare.cpu_seconds),
         Figure("events of that job", events, "events"),
     ]
 
