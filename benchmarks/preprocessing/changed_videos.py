@@ -9,7 +9,6 @@ they should show) are written into OUT.
     python -m benchmarks.preprocessing.changed_videos VIDEOS OUT [--count 300] [--first 0] [--seed 0]
 """
 
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -123,12 +122,25 @@ def likeness(one: Array, other: Array) -> float:
 
 def place_in(crops: Sequence[Array], part: Part) -> tuple[float, int]:
     """Mean likeness at the best place of a clip in a part, and that place in frames."""
+    frames = sorted(part.crops)
+    if not frames:
+        return -1.0, 0
+    alike = np.full((len(crops), frames[-1] + 1), np.nan)
+    alike[:, frames] = _unit(crops) @ _unit([part.crops[frame] for frame in frames]).T
     best = (-1.0, 0)
-    for place in range(-len(crops) // 2, max(part.crops, default=0)):
-        pairs = [(c, part.crops[place + t]) for t, c in enumerate(crops) if place + t in part.crops]
-        if len(pairs) >= min(len(crops), 12):
-            best = max(best, (float(np.mean([likeness(*pair) for pair in pairs[::3]])), place))
+    for place in range(-len(crops) // 2, frames[-1] + 1):
+        along = np.diagonal(alike, place)
+        known = along[~np.isnan(along)]
+        if len(known) >= min(len(crops), 12):
+            best = max(best, (float(known.mean()), place))
     return best
+
+
+def _unit(crops: Sequence[Array]) -> Array:
+    """[N, D] grey levels of crops, of mean 0 and length 1."""
+    grey = np.stack([crop.mean(axis=2).ravel() for crop in crops])
+    grey -= grey.mean(axis=1, keepdims=True)
+    return np.asarray(grey / np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-6), np.float32)
 
 
 def sound_place(sound: Array, part: Part) -> tuple[float, float]:
@@ -238,9 +250,8 @@ def main(videos: Path, out: Path, count: int, first: int, seed: int) -> None:
         parts[path.stem] = Part(path.stem, path, crops, sound)
     whole = [path for path in paths if len(parts[path.stem].crops) >= MINIMUM_FRAMES]
     click.echo(f"{len(whole)} of {len(paths)} parts have clips to compare with")
-    made = write_changed(whole, out / "changed", range(first, first + count), seed)
-    shutil.rmtree(out / "chain", ignore_errors=True)
-    clips, said = through_chain([each[2].path for each in made.values()], out / "chain")
+    made = write_changed(whole, out / f"changed_{first}_{seed}", range(first, first + count), seed)
+    clips, said = through_chain([each[2].path for each in made.values()], out / f"chain_{first}_{seed}")
     report(made, clips, said, parts, out)
 
 

@@ -36,11 +36,16 @@ KEPT_SHARE: Final = 2  # one landmark of so many is kept, by its hash, of a soun
 SHORT_SECONDS: Final = 30.0
 TIME_SECONDS: Final = SPECTRA_A_STEP * HOP_SAMPLES / SAMPLE_RATE_HZ  # unit of a landmark's time
 
-LANDMARKS_TABLE: Final = "sound_landmarks.parquet"
+LANDMARKS_TABLE: Final = "recording_landmarks.parquet"
+MOTION_BIT: Final = 1 << 31  # of the hashes of `clips.motion_landmarks`, which are in the same table
 LANDMARKS_SCHEMA: Final = table_schema(
-    column("hash", pa.uint32(), "of three peaks of the spectrum; ascending"),
+    column(
+        "hash",
+        pa.uint32(),
+        "of three peaks of the spectrum, or of four events of a face; ascending",
+    ),
     column("video_id", pa.dictionary(pa.int32(), pa.string()), "first 16 hex digits of the source's sha256"),
-    column("time", pa.int32(), "of the first peak, in units of 32 ms"),
+    column("time", pa.int32(), "of the first peak, in units of 32 ms, or of the first event, in frames"),
 )
 
 

@@ -5,18 +5,21 @@ score and threshold.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.archive import ArchiveWriter
 from preprocessing.audio import sound_landmarks
 from preprocessing.audio.sound_landmarks import write_landmarks
+from preprocessing.clips import motion_landmarks
 from preprocessing.clips.bounds import BOUNDS, SPEECH
 from preprocessing.clips.choosing import choose_faces
 from preprocessing.clips.cutting import (
@@ -27,6 +30,7 @@ from preprocessing.clips.cutting import (
     sound_landmarks_of,
 )
 from preprocessing.clips.listed import SourceOfClips, facts_of_sources, find_segment, of_segment
+from preprocessing.clips.motion_landmarks import find_motion_landmarks, measure_motion
 from preprocessing.clips.speakers import (
     SpeakerSettings,
     Speaking,
@@ -55,7 +59,7 @@ from storage.settings import Settings
 
 CODE_VERSION: Final = (
     f"6+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
-    f"+{mouth_sound.NAME}{mouth_sound.VERSION}+landmarks{sound_landmarks.VERSION}"
+    f"+{mouth_sound.NAME}{mouth_sound.VERSION}+landmarks{sound_landmarks.VERSION}+{motion_landmarks.VERSION}"
 )
 TRACK_SCORES: Final = (
     "face_size_px",
@@ -145,9 +149,10 @@ def make_clips(
         face_tracks: folder that `make_face_tracks` wrote.
         crop_mode: of `face_tracks`; recorded with each clip.
         settings: thresholds.
-        folder: where `clips.tar`, `clips.parquet` and `sound_landmarks.parquet` are written.
+        folder: where `clips.tar`, `clips.parquet` and `recording_landmarks.parquet` are written.
     """
     rows: list[dict[str, Any]] = []
+    motion: dict[str, list[tuple[int, int, NDArray[np.float32]]]] = {}  # of the accepted clips
     failed = FailedClips("Selecting")
     recorded = {facts["video_id"]: facts["recorded_sound"] for facts in read_video_facts(face_tracks)}
     candidates, speaking, errors = choose_faces(
@@ -166,7 +171,10 @@ def make_clips(
                 members: dict[str, bytes] = {}
                 with failed.caught(candidate["key"]):
                     clip, row = selection.select(candidate, row, source)
-                    members = encode_clip(clip) if row["accepted"] else {}
+                    if row["accepted"]:
+                        members, moves = encode_clip(clip), measure_motion(clip.landmarks_px)
+                        pieces = motion.setdefault(candidate["video_id"], [])
+                        pieces.append((candidate["track"], candidate["first_frame"], moves))
                 if candidate["key"] in failed:
                     row |= {"accepted": False, "reason": FAILED, "score": None, "threshold": None}
                 elif members:
@@ -174,10 +182,19 @@ def make_clips(
             rows.append(row)
     rows.sort(key=lambda row: row["key"])
     write_clip_table(folder, rows)
-    shown = sorted({row["video_id"] for row in rows if row["accepted"]})
-    write_landmarks({video: sound_landmarks_of(face_tracks / video / SOUND_NAME) for video in shown}, folder)
+    of_videos = {each: _landmarks(face_tracks / each / SOUND_NAME, motion[each]) for each in sorted(motion)}
+    write_landmarks(of_videos, folder)
     failed.finish(folder, sum(row["reason"] != FAILED for row in rows))
     return _report(rows, face_tracks)
+
+
+def _landmarks(
+    sound: Path, motion: Sequence[tuple[int, int, NDArray[np.float32]]]
+) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    """Hashes, ascending, and times of a video's landmarks of sound and motion."""
+    of_both = [sound_landmarks_of(sound), find_motion_landmarks(motion)]
+    hashes, times = zip(*of_both, strict=True)
+    return np.concatenate(hashes), np.concatenate(times)
 
 
 class _Selection:

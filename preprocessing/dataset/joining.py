@@ -72,7 +72,7 @@ from storage.publishing import BuildReport, Published, Recipe, current, material
 from storage.root import local_copy, verified_copy
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"5+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
+CODE_VERSION: Final = f"6+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
 CARD_NAME: Final = "dataset_card.md"
 BUILT_IN: Final = "built in"
 """The labeller of samples that do not name one, where other samples do: the default face detector."""
@@ -216,10 +216,11 @@ def _linked(copies: Sequence[NearDuplicate], settings: SplitSettings) -> list[tu
     """The videos that must share a split."""
     for each in copies:
         logger.warning(
-            "Videos %s and %s hold the same recording for %.1f s",
+            "Videos %s and %s hold the same recording for %.1f s, by %s",
             each.video_id,
             each.other_video_id,
             each.seconds,
+            each.found_by,
         )
     return [(each.video_id, each.other_video_id) for each in copies] if settings.join_near_duplicates else []
 

@@ -1,36 +1,53 @@
-"""Videos that hold the same recording: found by the landmarks of their sound, kept in one split.
+"""Videos that hold the same recording: found by landmarks of their sound and of the motion of their faces.
 
-The landmarks of a batch (`sound_landmarks.parquet`, sorted by hash) are compared in passes over ranges of
+The landmarks of a batch (`recording_landmarks.parquet`, sorted by hash) are compared in passes over ranges of
 hashes, so that memory is bounded whatever the number of videos; the work grows with the number of landmarks,
-not with that of pairs of videos. A copy whose sound was replaced is not found.
+not with that of pairs of videos.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from preprocessing.audio.sound_landmarks import LANDMARKS_SCHEMA, TIME_SECONDS
+from preprocessing.audio.sound_landmarks import LANDMARKS_SCHEMA, MOTION_BIT, TIME_SECONDS
+from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.table_schema import column, table_schema
 
 NEAR_DUPLICATES_TABLE: Final = "near_duplicates.parquet"
 NEAR_DUPLICATES_SCHEMA: Final = table_schema(
     column("video_id", pa.string(), "first 16 hex digits of the source's sha256"),
     column("other_video_id", pa.string(), "the video that holds the same recording"),
+    column("found_by", pa.string(), "sound, or motion of the face where the sounds differ"),
     column("landmarks", pa.int64(), "landmarks that both have at this distance"),
     column("seconds", pa.float64(), "between the first and the last of them"),
     column("offset_seconds", pa.float64(), "of the first in the video less that in the other one"),
 )
 LANDMARKS_A_PASS: Final = 8_000_000  # about 200 MB
 MAXIMUM_OCCURRENCES: Final = 64  # of a hash; one that is more frequent tells nothing
-MINIMUM_LANDMARKS: Final = 6  # a word that one person says twice has up to 4
-MINIMUM_SECONDS: Final = 0.3  # from the first to the last: 2 s of a clip may hold little speech
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What one kind of landmarks needs to tell that two videos are of one recording."""
+
+    name: Literal["sound", "motion"]
+    minimum_landmarks: int
+    minimum_seconds: float  # from the first to the last
+    unit_seconds: float  # of their times
+
+
+# A word that one person says twice has up to 4; 2 s of a clip may hold little speech.
+SOUND: Final = _Evidence("sound", 6, 0.3, TIME_SECONDS)
+# Of 4,095 pairs of different videos up to 21 over less than .45 s, and up to 8 over more than .8 s.
+MOTION: Final = _Evidence("motion", 16, 0.8, 1.0 / FRAMES_PER_SECOND)
+_MOTION_PAIR: Final = 1 << 62  # marks a pair whose matches are motion
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class NearDuplicate:
 
     video_id: str
     other_video_id: str
+    found_by: Literal["sound", "motion"]
     landmarks: int
     seconds: float
     offset_seconds: float
@@ -48,7 +66,7 @@ class NearDuplicate:
 class _Matches:
     """Landmarks that two videos share."""
 
-    pair: NDArray[np.int64]  # [N] first * videos + second
+    pair: NDArray[np.int64]  # [N] first << 32 | second, with `_MOTION_PAIR` for motion
     offset: NDArray[np.int32]  # [N] time in the first video less that in the second
     time: NDArray[np.int32]  # [N] in the first
 
@@ -59,7 +77,7 @@ def find_near_duplicates(
     """Pairs of videos with the same recording, sorted by their ids.
 
     Args:
-        tables: `sound_landmarks.parquet` of every batch.
+        tables: `recording_landmarks.parquet` of every batch.
         landmarks_a_pass: about how many are held at once.
     """
     numbers: dict[str, int] = {}
@@ -74,20 +92,10 @@ def find_near_duplicates(
     time = np.concatenate([each.time for each in found])
     order = np.lexsort((time, offset, pair))
     names = {number: video_id for video_id, number in numbers.items()}
-    return sorted(
-        (
-            NearDuplicate(*_in_order(names[int(key >> 32)], names[int(key & 0xFFFFFFFF)], alike))
-            for key, alike in _aligned(_Matches(pair[order], offset[order], time[order]))
-        ),
-        key=lambda each: (each.video_id, each.other_video_id),
-    )
-
-
-def _in_order(first: str, second: str, alike: tuple[int, float, float]) -> tuple[str, str, int, float, float]:
-    landmarks, seconds, offset = alike
-    return (first, second, landmarks, seconds, offset) if first < second else (
-        second, first, landmarks, seconds, -offset
-    )  # fmt: skip
+    pairs: dict[tuple[str, str], NearDuplicate] = {}
+    for each in _aligned(_Matches(pair[order], offset[order], time[order]), names):
+        pairs.setdefault((each.video_id, each.other_video_id), each)  # by sound first
+    return [pairs[pair] for pair in sorted(pairs)]
 
 
 def near_duplicates_table(found: Sequence[NearDuplicate]) -> pa.Table:
@@ -138,7 +146,8 @@ def _matches(hashes: NDArray[np.uint32], videos: NDArray[np.int64], times: NDArr
         same = np.flatnonzero(is_same & (videos[step:] != videos[:-step]))
         one, other = videos[same], videos[same + step]
         offset = times[same] - times[same + step]
-        found.append(_Matches((one << 32) | other, offset, times[same]))
+        motion = np.where(hashes[same] >= MOTION_BIT, _MOTION_PAIR, 0)
+        found.append(_Matches((one << 32) | other | motion, offset, times[same]))
     return _Matches(
         np.concatenate([each.pair for each in found]),
         np.concatenate([each.offset for each in found]),
@@ -146,21 +155,25 @@ def _matches(hashes: NDArray[np.uint32], videos: NDArray[np.int64], times: NDArr
     )
 
 
-def _aligned(matches: _Matches) -> list[tuple[int, tuple[int, float, float]]]:
-    """Pairs with enough landmarks at one distance: their key; landmarks, seconds between them, the distance.
+def _aligned(matches: _Matches, names: Mapping[int, str]) -> list[NearDuplicate]:
+    """Pairs with enough landmarks at one distance, those by sound first.
 
-    A distance is uncertain by one unit, since the copy's spectra lie at other places.
+    A distance is uncertain by one unit, since the copy's spectra or pictures lie at other places.
     """
-    found: list[tuple[int, tuple[int, float, float]]] = []
+    found: list[NearDuplicate] = []
     pairs, starts, counts = np.unique(matches.pair, return_index=True, return_counts=True)
-    many = counts >= MINIMUM_LANDMARKS
+    many = counts >= min(SOUND.minimum_landmarks, MOTION.minimum_landmarks)
     for pair, start, count in zip(pairs[many], starts[many], counts[many], strict=True):
+        evidence = MOTION if int(pair) & _MOTION_PAIR else SOUND
         offset, time = matches.offset[start : start + count], matches.time[start : start + count]
         ends = np.searchsorted(offset, offset + 1, side="right")
         best = int((ends - np.arange(count)).argmax())
         alike = time[best : ends[best]]
-        seconds = float(alike.max() - alike.min()) * TIME_SECONDS
-        if len(alike) >= MINIMUM_LANDMARKS and seconds >= MINIMUM_SECONDS:
-            distance = float(np.median(offset[best : ends[best]])) * TIME_SECONDS
-            found.append((int(pair), (len(alike), seconds, distance)))
+        seconds = float(alike.max() - alike.min()) * evidence.unit_seconds
+        if len(alike) >= evidence.minimum_landmarks and seconds >= evidence.minimum_seconds:
+            distance = float(np.median(offset[best : ends[best]])) * evidence.unit_seconds
+            one, other = (names[(int(pair) & ~_MOTION_PAIR) >> 32], names[int(pair) & 0xFFFFFFFF])
+            if one > other:
+                one, other, distance = other, one, -distance
+            found.append(NearDuplicate(one, other, evidence.name, len(alike), seconds, distance))
     return found

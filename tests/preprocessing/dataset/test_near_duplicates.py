@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.audio.sound_landmarks import LANDMARKS_TABLE, TIME_SECONDS, write_landmarks
+from preprocessing.audio.sound_landmarks import LANDMARKS_TABLE, MOTION_BIT, TIME_SECONDS, write_landmarks
 from preprocessing.dataset.near_duplicates import MAXIMUM_OCCURRENCES, find_near_duplicates
 
 Landmarks = tuple[NDArray[np.uint32], NDArray[np.int32]]
@@ -47,6 +47,24 @@ def test_copies_are_found_within_and_across_batches(tmp_path: Path, landmarks_a_
     assert found[1].offset_seconds == pytest.approx(7 * TIME_SECONDS)
     assert found[2].landmarks == 200  # of what both have of their own
     assert found[0].seconds == pytest.approx(float(np.ptp(a[1][::4])) * TIME_SECONDS)
+
+
+def test_dubbed_copy_is_found_by_the_motion_of_its_face(tmp_path: Path) -> None:
+    face = landmarks(7, count=40)
+    moves = face[0] + np.uint32(MOTION_BIT), np.arange(40, dtype=np.int32) * 5
+    dubbed = moves[0], moves[1] + 10
+    spoken = landmarks(8), landmarks(9)
+    both = [
+        (np.concatenate([sound[0], motion[0]]), np.concatenate([sound[1], motion[1]]).astype(np.int32))
+        for sound, motion in zip(spoken, (moves, dubbed), strict=True)
+    ]
+    few = moves[0][:15], moves[1][:15]  # enough for sound
+    tables = [batch(tmp_path / "b0", a=both[0], c=few), batch(tmp_path / "b1", b=both[1])]
+    (found,) = find_near_duplicates(tables)
+    assert (found.video_id, found.other_video_id, found.found_by) == ("a", "b", "motion")
+    assert (found.landmarks, found.offset_seconds) == (40, pytest.approx(-0.4))
+    copy = batch(tmp_path / "b2", a=both[0], b=both[0])
+    assert [each.found_by for each in find_near_duplicates([copy])] == ["sound"]
 
 
 def test_few_or_close_or_scattered_landmarks_are_no_copy(tmp_path: Path) -> None:
