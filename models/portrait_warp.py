@@ -53,6 +53,11 @@ class Standardise(nn.Module):
         if to_unit_variance:
             self.factor.copy_(1.0 / rows.std(dim=0, correction=0).clamp_min(SMALLEST_DEVIATION))
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the buffers were set; before, rows stay as they are."""
+        return bool(self.mean.any()) or not bool((self.factor == 1).all())
+
     @override
     def forward(self, rows: Tensor) -> Tensor:
         """Standardise rows [B, D]."""

@@ -187,7 +187,7 @@ def cross_driven_figures(
             place = READINGS.index(name)
             product = float((x[:, place] * y[:, place]).mean())
             variances = [float(side[:, place].square().mean()) for side in (x, y)]
-            label = name if codes == "all" else f"{name} by {codes}"
+            label = f"cross-driven {name}" if codes == "all" else f"{name} by {codes}"
             figures[f"{label} r"] = product / max((variances[0] * variances[1]) ** 0.5, 1e-12)
             figures[f"{label} gain"] = product / max(variances[0], 1e-12)
     return figures

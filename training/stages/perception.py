@@ -118,18 +118,24 @@ class PerceptionStage(Stage[LabelledFrames]):
 
     @override
     def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
-        """Standardise the features of a mesh trunk on all training frames, and keep them where configured."""
+        """Standardise the features of a mesh trunk on all training frames, and keep them where configured.
+
+        A trunk that an exported model brought (`start_from`) is standardised already, as its heads expect.
+        """
         trunk = self._model.network.trunk
         if not isinstance(trunk, MeshTrunk):
             return
+        measured = trunk.standardise.is_measured
         features = compute_stage_features(indexes, trunk, self._model.side_px, settings.workers)
-        trunk.measure(features[indexes[0].split].values)
-        for index in indexes:
-            table = features[index.split]
-            standardised = dataclasses.replace(table, values=trunk.standardise(table.values))
-            keep_features(index, trunk, self._model.side_px, standardised)
-            if self.settings.cache_features:
-                self._features[index.split] = standardised
+        if not measured:
+            trunk.measure(features[indexes[0].split].values)
+            for index in indexes:
+                table = features[index.split]
+                standardised = dataclasses.replace(table, values=trunk.standardise(table.values))
+                keep_features(index, trunk, self._model.side_px, standardised)
+                features[index.split] = standardised
+        if self.settings.cache_features:
+            self._features |= features
 
     @override
     def source(self, index: ClipIndex) -> LabelledFrameSource:

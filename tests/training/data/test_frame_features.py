@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from models.mesh_trunk import MeshTrunkConfig
+from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from models.motion import MotionEncoder
 from models.perception import PerceptionNetwork
 from models.presets import NetworkPreset
@@ -242,6 +242,28 @@ def test_perception_standardises_a_mesh_trunk_on_the_training_frames_and_caches_
     assert cached is not None
     assert cached.values.mean(dim=0).abs().max() < 1e-3
     torch.testing.assert_close(cached.rows(0, [0, 1, 2, 3]), features, rtol=1e-3, atol=1e-3)
+
+
+def test_perception_keeps_the_scale_of_a_mesh_trunk_that_it_starts_from(toy_root: UPath) -> None:
+    """What the trunk computes is what its features were cached as, in the units that its heads expect."""
+    networks = with_mesh_trunk(TOY)
+    stage = PerceptionStage(StageContext(networks, {}), PerceptionStageSettings(cache_features=True))
+    network = stage.saved["perception"]
+    assert isinstance(network, PerceptionNetwork)
+    assert isinstance(network.trunk, MeshTrunk)
+    given = torch.linspace(-1.0, 1.0, networks.motion.trunk.feature_width)
+    network.trunk.standardise.mean.copy_(given)
+    network.trunk.standardise.factor.copy_(given + 2)
+    stage.model.eval()
+    with torch.no_grad():
+        stage.prepare([open_current(toy_root, split) for split in ("train", "validation")], LOADER)
+        frames = ShardReader(open_current(toy_root, "train"), ReaderSettings()).frames(0, range(2))
+        features = network.trunk(to_network_input(torch.stack(frames), TOY_SIDE_PX))
+    assert torch.equal(network.trunk.standardise.mean, given)
+    assert torch.equal(network.trunk.standardise.factor, given + 2)
+    cached = stage.source(open_current(toy_root, "train")).features
+    assert cached is not None
+    torch.testing.assert_close(cached.rows(0, [0, 1]), features, rtol=1e-3, atol=1e-3)
 
 
 def test_perception_caches_no_features_of_a_trunk_that_it_trains() -> None:
