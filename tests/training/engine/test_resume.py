@@ -26,11 +26,10 @@ from training.launch.signals import STOPPED_EXIT
 
 pytestmark = pytest.mark.slow
 TIMEOUT_SECONDS = 300.0
+Preset = Literal["tiny_cpu", "small_gpu"]
 
 
-def make_job(
-    folder: Path, root: UPath, stage: str, ranks: int, preset: Literal["tiny_cpu", "small_gpu"] = "tiny_cpu"
-) -> Path:
+def make_job(folder: Path, root: UPath, stage: str, ranks: int, preset: Preset = "tiny_cpu") -> Path:
     job = folder / "job.json"
     (folder / "work").mkdir(parents=True)
     base = WARP_CONFIG if preset == "small_gpu" else CONFIG
@@ -62,6 +61,25 @@ def train(job: Path, ranks: int) -> None:
     for process in start(job, ranks):
         process.join(TIMEOUT_SECONDS)
         assert process.exitcode == 0
+
+
+class UninterruptedRuns:
+    """Runs to compare with, each trained once."""
+
+    def __init__(self, folder: Path, root: UPath) -> None:
+        self._folder, self._root = folder, root
+
+    def trained(self, stage: str, ranks: int, preset: Preset = "tiny_cpu") -> Path:
+        """The folder of a finished run."""
+        folder = self._folder / f"{stage}-{ranks}-{preset}"
+        if not folder.exists():
+            train(make_job(folder, self._root, stage, ranks, preset), ranks)
+        return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_runs(tmp_path_factory: pytest.TempPathFactory, toy_root: UPath) -> UninterruptedRuns:
+    return UninterruptedRuns(tmp_path_factory.mktemp("uninterrupted"), toy_root)
 
 
 def kill_when(condition: Callable[[], bool], started: list[BaseProcess]) -> None:
@@ -112,10 +130,14 @@ def last_step(folder: Path) -> int:
     ],
 )
 def test_run_killed_at_any_step_resumes_bit_for_bit(
-    tmp_path: Path, toy_root: UPath, stage: str, ranks: int, preset: Literal["tiny_cpu", "small_gpu"]
+    tmp_path: Path,
+    toy_root: UPath,
+    uninterrupted_runs: UninterruptedRuns,
+    stage: str,
+    ranks: int,
+    preset: Preset,
 ) -> None:
-    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
-    train(make_job(uninterrupted, toy_root, stage, ranks, preset), ranks)
+    uninterrupted, killed = uninterrupted_runs.trained(stage, ranks, preset), tmp_path / "killed"
     job = make_job(killed, toy_root, stage, ranks, preset)
     at = random.choice([4, 5, 7])
     print(f"killed at step {at}")  # noqa: T201
@@ -133,9 +155,10 @@ def test_run_killed_at_any_step_resumes_bit_for_bit(
     assert steps == [list(range(1, STEPS + 1))] * 2
 
 
-def test_run_killed_in_a_checkpoint_resumes_from_the_previous(tmp_path: Path, toy_root: UPath) -> None:
-    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
-    train(make_job(uninterrupted, toy_root, "stage3_expression", 1), 1)
+def test_run_killed_in_a_checkpoint_resumes_from_the_previous(
+    tmp_path: Path, toy_root: UPath, uninterrupted_runs: UninterruptedRuns
+) -> None:
+    uninterrupted, killed = uninterrupted_runs.trained("stage3_expression", 1), tmp_path / "killed"
     job, checkpoints = make_job(killed, toy_root, "stage3_expression", 1), killed / "work" / ".checkpoints"
     kill_when(
         lambda: any(checkpoints.glob("step-00000006.partial-*/state.pt")),
