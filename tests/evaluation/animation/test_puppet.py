@@ -46,7 +46,7 @@ def test_head_turns_to_the_side_that_it_is_moved_to(puppet: Puppet) -> None:
 GAZE_PITCH = pytest.param(
     "gaze_pitch",
     marks=pytest.mark.xfail(
-        strict=True,
+        strict=False,  # the picture changes by 4 or 5 of 255, depending on the processor
         reason="the starter's eye code does not tell glances up and down, weights/starter/README.md",
     ),
 )
