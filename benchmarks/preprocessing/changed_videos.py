@@ -9,6 +9,7 @@ they should show) are written into OUT.
     python -m benchmarks.preprocessing.changed_videos VIDEOS OUT [--count 300] [--first 0] [--seed 0]
 """
 
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -82,7 +83,8 @@ def cut_parts(videos: Path, folder: Path) -> list[Path]:
 
 def through_chain(paths: Sequence[Path], folder: Path) -> tuple[dict[str, list[Clip]], dict[str, str]]:
     """Accepted clips by file, and what is said of every file."""
-    (folder / "tracks").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tracks").mkdir(parents=True)
     (folder / "clips").mkdir(exist_ok=True)
     said: dict[str, str] = {}
     names: dict[str, str] = {}

@@ -185,7 +185,7 @@ def together(layout: str) -> Change:
             "behind": "[b][a]hstack",
             "corner": "[b]scale=200:150[c];[a][c]overlay=270:10",
             "dissolve": f"[a][b]xfade=transition=fade:duration=0.6:offset={seconds:.2f}",
-            "cut": f"[a]trim=end={seconds:.2f},setpts=PTS-STARTPTS[d];"
+            "cut": f"[a]trim=end={seconds:.2f}[d];"
             f"[b]trim=start={seconds:.2f},setpts=PTS-STARTPTS[e];[d][e]concat",
         }[layout]
         options = ("-filter_complex", f"{same}{graph}[v]", "-map", "[v]", "-map", "0:a")
