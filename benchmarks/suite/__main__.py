@@ -85,7 +85,7 @@ def measurements(
     """The measurement of each area."""
 
     def infer() -> list[Figure]:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(1)
         return [*inference.animation(rounds), *inference.scoring(rounds)]
 
     return {
