@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 from preprocessing.schema import SAMPLE_RATE_HZ
 
@@ -39,6 +38,8 @@ def mfcc(samples: NDArray[np.float32] | NDArray[np.int16]) -> NDArray[np.float64
     Raises:
         ValueError: the samples are empty or of another shape or type.
     """
+    from scipy.fft import dct  # slow to import, and the settings forms load this module
+
     signal = int16_range(samples)
     emphasised = np.append(signal[0], signal[1:] - PRE_EMPHASIS * signal[:-1])
     power = np.abs(np.fft.rfft(framed(emphasised), FFT_SIZE)) ** 2 / FFT_SIZE
