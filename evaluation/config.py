@@ -6,6 +6,7 @@ from pydantic import Field
 
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
+from training.jobs.config import ADVANCED, PRETRAINED
 
 SplitChoice = Literal["auto", "test", "validation", "held_out_clips", "train"]
 
@@ -43,10 +44,11 @@ class EvaluationConfig(Settings):
     frames: int = Field(
         default=MAXIMUM_CLIP_FRAMES, ge=1, le=MAXIMUM_CLIP_FRAMES, description="Maximum frames per video"
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the drawn clips")
+    seed: int = Field(default=0, ge=0, description="Seed of the drawn clips", json_schema_extra=ADVANCED)
     plan_file: str = Field(
         default="",
         description="reenactment_plan.json of another evaluation to repeat; empty: draw a plan",
+        json_schema_extra=ADVANCED,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device; auto: the GPU if there is one"
@@ -55,25 +57,32 @@ class EvaluationConfig(Settings):
         default="",
         description="SyncNet for LSE: syncnet_v2 (of `pdfgc weights`) or its file; empty: the lip "
         "encoders alone",
+        json_schema_extra=PRETRAINED,
     )
     csim_weights: str = Field(
         default="",
         description="ArcFace for CSIM: buffalo_l (of `pdfgc weights`) or an ONNX file; empty: no CSIM",
+        json_schema_extra=PRETRAINED,
     )
     lpips_weights: str = Field(
-        default="", description="AlexNet for LPIPS: alexnet (of `pdfgc weights`) or its file; empty: no LPIPS"
+        default="",
+        description="AlexNet for LPIPS: alexnet (of `pdfgc weights`) or its file; empty: no LPIPS",
+        json_schema_extra=PRETRAINED,
     )
     fid_weights: str = Field(
         default="",
         description="Inception for FID: fid_inception (of `pdfgc weights`) or its file; empty: no FID",
+        json_schema_extra=PRETRAINED,
     )
     face_landmarker_weights: str = Field(
         default="",
         description="Blendshapes for expression: face_landmarker (of `pdfgc weights`) or its task file; "
         "empty: no such metrics",
+        json_schema_extra=PRETRAINED,
     )
     official_panels: str = Field(
         default="",
         description="Folder with the released model's published videos; empty: PDFGC_OFFICIAL_PANELS, "
         "else none",
+        json_schema_extra=PRETRAINED,
     )

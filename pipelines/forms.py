@@ -3,7 +3,8 @@
 Dagster builds launchpad forms from its own `Config` classes only, which take no tuples, paths or optional
 enumerations. These functions copy the fields of a settings class, with defaults and descriptions, to such a
 class. Bounds are not copied: `to_settings` builds the settings, which check them. An angle, `NAME_rad` in the
-settings, is `NAME_degrees` in a form made with `degrees`.
+settings, is `NAME_degrees` in a form made with `degrees`. Fields of one `form_group` stand together under its
+name, such as `pretrained:`, below the others.
 """
 
 import math
@@ -18,7 +19,7 @@ from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
 from pipelines.deployed_settings import SECTIONS, deployed
-from storage.settings import Settings, bounds_text, choices, nested_class, without_none
+from storage.settings import Settings, bounds_text, choices, form_group, nested_class, without_none
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -57,9 +58,24 @@ class SettingsResource(ConfigurableResource[Any], Generic[SettingsT]):
         return self.settings_class.model_validate(_values(self, self.settings_class))
 
 
-def config_class(kind: type[SettingsT], left_out: tuple[str, ...] = ()) -> type[SettingsConfig[SettingsT]]:
-    """A `SettingsConfig` with the fields of `kind`; fields `left_out` keep their defaults."""
-    return _form(kind, SettingsConfig, _deployed(kind), left_out)
+def config_class(
+    kind: type[SettingsT],
+    defaults: SettingsT | None = None,
+    left_out: tuple[str, ...] = (),
+    *,
+    degrees: bool = False,
+) -> type[SettingsConfig[SettingsT]]:
+    """A `SettingsConfig` with the fields of `kind`; fields `left_out` keep their defaults.
+
+    Args:
+        kind: the settings class.
+        defaults: what the form holds at first; None: the deployment's, of a class with a section.
+        left_out: fields without a line.
+        degrees: ask for angles in degrees.
+    """
+    return _form(
+        kind, SettingsConfig, _deployed(kind) if defaults is None else defaults, left_out, degrees=degrees
+    )
 
 
 def resource_class(
@@ -85,6 +101,15 @@ def in_degrees(values: Mapping[str, Any]) -> dict[str, Any]:
     return form
 
 
+def in_groups(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of settings of `kind` as its form takes them: those of a group under the group's name."""
+    form: dict[str, Any] = {}
+    for name, value in values.items():
+        group = form_group(kind.model_fields[name])
+        (form.setdefault(group, {}) if group else form)[name] = value
+    return form
+
+
 def _degrees_name(name: str) -> str:
     return name.removesuffix(RADIANS) + DEGREES
 
@@ -106,18 +131,25 @@ def _form(
     degrees: bool = False,
 ) -> Any:
     fields: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
     angles: dict[str, float] = {}
     for name, info in kind.model_fields.items():
-        if name not in left_out:
-            default = _default(info) if defaults is None else getattr(defaults, name)
-            if degrees and name.endswith(RADIANS):
-                angles[name] = default
-                field = Field(default=_degrees(default), description=_degrees_description(info))
-                fields[_degrees_name(name)] = (float, field)
-                continue
+        if name in left_out:
+            continue
+        default = _default(info) if defaults is None else getattr(defaults, name)
+        group = form_group(info)
+        target = groups.setdefault(group, {}) if group else fields
+        if degrees and name.endswith(RADIANS):
+            angles[name] = default
+            field = Field(default=_degrees(default), description=_degrees_description(info))
+            target[_degrees_name(name)] = (float, field)
+        else:
             form_type = _form_type(f"{kind.__name__}_{name}", info, default, degrees=degrees)
             field = Field(default=_form_default(form_type, default), description=_description(info))
-            fields[name] = (form_type, field)
+            target[name] = (form_type, field)
+    for group, members in groups.items():
+        inner = create_model(f"{kind.__name__}_{group}", __base__=Config, **members)
+        fields[group] = (inner, Field(default=inner(), description=f"Rarely changed: {', '.join(members)}"))
     form = create_model(f"{kind.__name__}Form", __base__=base, __doc__=kind.__doc__, **fields)
     form.settings_class = kind
     form.angles_rad = angles
@@ -181,16 +213,24 @@ def _degrees_description(info: FieldInfo) -> str:
 def _values(form: Any, kind: type[Settings]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, default in form.angles_rad.items():
-        shown = getattr(form, _degrees_name(name))
+        shown = getattr(_holder(form, kind, name), _degrees_name(name))
         # An angle that was left as it was is the same to the last bit, so that nothing is stale.
         values[name] = default if shown == _degrees(default) else math.radians(shown)
-    for name in kind.model_fields.keys() & type(form).model_fields.keys():
-        value, hint = getattr(form, name), kind.model_fields[name].annotation
+    for name, info in kind.model_fields.items():
+        holder = _holder(form, kind, name)
+        if name not in type(holder).model_fields:
+            continue
+        value = getattr(holder, name)
         if isinstance(value, SettingsConfig):
             values[name] = _values(value, value.settings_class)
-        elif without_none(hint) is Path:
+        elif without_none(info.annotation) is Path:
             if value:  # an empty line stands for the default
                 values[name] = Path(value).expanduser()
         else:
             values[name] = value.value if isinstance(value, Enum) else value
     return values
+
+
+def _holder(form: Any, kind: type[Settings], name: str) -> Any:
+    """The part of a form with a field: its group, or the form itself."""
+    return getattr(form, form_group(kind.model_fields[name]), form)

@@ -146,6 +146,12 @@ def choices(info: FieldInfo) -> tuple[str, ...]:
     return tuple(str(value) for value in values) if isinstance(values, (list, tuple)) else ()
 
 
+def form_group(info: FieldInfo) -> str:
+    """The group of a field in forms, ``json_schema_extra={"form_group": NAME}``; "" for none."""
+    extra = info.json_schema_extra
+    return str(extra.get("form_group", "")) if isinstance(extra, dict) else ""
+
+
 def bounds_text(info: FieldInfo) -> str:
     """The bounds of a field, such as "0 to 1", ">= 1" or "cpu, cuda"; "" if it has none."""
     if values := choices(info):

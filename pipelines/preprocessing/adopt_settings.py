@@ -1,15 +1,23 @@
 """The job `adopt_settings`: which settings of preprocessing count for all batches."""
 
-from typing import Final
+from typing import Any, Final
 
 from dagster import Config, MetadataValue, Nothing, OpExecutionContext, Out, job, op
 from pydantic import Field
+from upath import UPath
 
 from pipelines.deployed_settings import deployed
 from pipelines.metadata import changes_text
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.resources import PreprocessingResource, WorkspaceResource
-from preprocessing.orchestration.chosen_settings import ChosenSettings, adopt, changes_between
+from preprocessing.orchestration.chosen_settings import (
+    Changes,
+    ChosenSettings,
+    adopt,
+    apply_changes,
+    changes_between,
+    read_chosen,
+)
 from preprocessing.orchestration.reprocessing import read_saved_plan
 from preprocessing.orchestration.steps import PreprocessingSettings
 
@@ -20,6 +28,11 @@ class AdoptSettingsConfig(Config):
     """Which settings count for all batches from now on."""
 
     note: str = Field(default="", description="Why; shown in the history")
+    settings: dict[str, Any] = Field(
+        default={},
+        description="Settings by name, such as clips.minimum_sharpness: 10, angles in rad, in addition to "
+        "those adopted before; the deployment's value takes one back",
+    )
     forget: bool = Field(
         default=False, description="Return to the deployment's settings, for all batches; adopt nothing"
     )
@@ -35,18 +48,35 @@ def adopt_settings_op(
     """Adopt the changed settings of the launchpad; if there are none, those of the last plan."""
     with guarded_step(context):
         root, settings = workspace.open(), deployed(PreprocessingSettings)
-        changes = {} if config.forget else dict(changes_between(settings, preprocessing.to_settings()))
-        if not changes and not config.forget:
-            plan = read_saved_plan(root)
-            changes = {} if plan is None else dict(plan.changes)
-            if not changes:
-                raise ValueError(
-                    "nothing to adopt: change settings of the resource preprocessing in the launchpad, or "
-                    "set forget to return to the deployment's settings"
-                )
-        chosen = adopt(root, changes, context.run.run_id, config.note)
+        form = changes_between(settings, preprocessing.to_settings())
+        chosen = adopt(root, _adopted(root, settings, form, config), context.run.run_id, config.note)
+    changes = {} if chosen.adopted is None else chosen.adopted.changes
     context.log.info("Settings that count for all batches: %s", changes_text(changes) or "the deployment's")
     context.add_output_metadata({"settings that count": MetadataValue.md(chosen_text(chosen))})
+
+
+def _adopted(
+    root: UPath, deployed_settings: PreprocessingSettings, form: Changes, config: AdoptSettingsConfig
+) -> Changes:
+    """What differs from the deployment's settings from now on.
+
+    Raises:
+        ValueError: nothing was changed, or a setting is not one or out of its bounds.
+    """
+    if config.forget:
+        return {}
+    if config.settings:
+        before = read_chosen(root).adopted
+        named = {**({} if before is None else before.changes), **form, **config.settings}
+        return changes_between(deployed_settings, apply_changes(deployed_settings, named))
+    plan = None if form else read_saved_plan(root)
+    changes = form if plan is None else plan.changes
+    if not changes:
+        raise ValueError(
+            "nothing to adopt: change settings of the resource preprocessing in the launchpad, or "
+            "set forget to return to the deployment's settings"
+        )
+    return changes
 
 
 @job(

@@ -1,9 +1,10 @@
 """Runs of the job `preprocess` that sensors request, with a limit on batches in flight."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
@@ -13,6 +14,9 @@ from preprocessing.orchestration.chosen_settings import Changes, as_form
 
 PREPROCESS: Final = "preprocess"
 REASON_TAG: Final = "pdfgc/reason"
+SETTINGS_TAG: Final = "pdfgc/settings"
+"""Settings of a planned run, as JSON by dotted name: they count as written. Of a form only what differs from
+the deployment's counts, since the launchpad fills in all the rest."""
 PARTITION_TAG: Final = "dagster/partition"
 REASON_CHARACTERS: Final = 200  # the run's page shows a tag on one line; the plan holds the whole reason
 RETRIED_WITHIN: Final = timedelta(hours=1)  # the daemon starts retries every few seconds, if it runs
@@ -75,17 +79,24 @@ def next_requests(
     return requests, waiting
 
 
+def tagged_settings(tags: Mapping[str, str]) -> Changes:
+    """The settings that a plan gave a run."""
+    return json.loads(tags.get(SETTINGS_TAG, "{}"))
+
+
 def _request(work: BatchWork) -> RunRequest:
-    config = (
-        {"resources": {"preprocessing": {"config": in_degrees(as_form(work.changes))}}}
-        if work.changes
-        else {}
-    )
+    settings = {SETTINGS_TAG: json.dumps(dict(work.changes))} if work.changes else {}
     return RunRequest(
-        run_config=config,
+        run_config={"ops": _step_configs(work)} if work.changes else {},
         run_key=work.run_key,
         job_name=PREPROCESS,
         partition_key=work.batch,
         asset_selection=[AssetKey(step) for step in work.steps] or None,
-        tags={REASON_TAG: work.reason[:REASON_CHARACTERS]},
+        tags={REASON_TAG: work.reason[:REASON_CHARACTERS], **settings},
     )
+
+
+def _step_configs(work: BatchWork) -> dict[str, Any]:
+    """The changed settings in the forms of the steps that the run has."""
+    forms = in_degrees(as_form(work.changes))
+    return {step: {"config": form} for step, form in forms.items() if step in work.steps or not work.steps}

@@ -1,6 +1,6 @@
 """The assets `face_tracks` to `shards`: one per batch step of preprocessing."""
 
-from typing import Final
+from typing import Any, Final
 
 from dagster import (
     AssetExecutionContext,
@@ -11,6 +11,7 @@ from dagster import (
 
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
+from pipelines.forms import SettingsConfig, config_class
 from pipelines.metadata import (
     AssetResult,
     build_reason,
@@ -21,10 +22,11 @@ from pipelines.metadata import (
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import batches
 from pipelines.preprocessing.batch_builds import BatchBuilds
+from pipelines.preprocessing.batch_runs import tagged_settings
 from pipelines.preprocessing.checks import STEP_CHECKS
 from pipelines.preprocessing.pictures import step_pictures
 from pipelines.preprocessing.source_videos import source_videos
-from pipelines.resources import PreprocessingResource, WorkspaceResource
+from pipelines.resources import WorkspaceResource
 from pipelines.web.locations import gallery_link
 from preprocessing.orchestration.chosen_settings import changes_between, keep_for_batch, read_chosen
 from preprocessing.orchestration.refusals import refusals_of_build
@@ -37,11 +39,14 @@ from preprocessing.orchestration.steps import (
     step_settings,
 )
 from preprocessing.sources.stored_catalog import load_batch
+from storage.fingerprint import JsonValue
 from storage.printable import display_text
 
 
 def _step_asset(name: str) -> AssetsDefinition:
     step = step_named(name)
+    usual = step_settings(step, deployed(PreprocessingSettings))
+    form = config_class(type(usual), usual, degrees=True)
 
     @asset(
         name=name,
@@ -50,18 +55,20 @@ def _step_asset(name: str) -> AssetsDefinition:
         group_name=step.group,
         kinds=set(step.kinds),
         owners=["team:data"],
-        code_version=step.full_code_version(step_settings(step, deployed(PreprocessingSettings))),
+        code_version=step.full_code_version(usual),
         check_specs=check_specs(name, STEP_CHECKS.get(name, ())),
         description=step.description,
         metadata={"columns": column_schema(step.columns)},
     )
     def step_asset(
-        context: AssetExecutionContext, workspace: WorkspaceResource, preprocessing: PreprocessingResource
+        context: AssetExecutionContext,
+        workspace: WorkspaceResource,
+        config: form,  # pyright: ignore[reportInvalidTypeForm]  # made from the step's settings
     ) -> AssetResult:
         with guarded_step(context):
             root, key = workspace.open(), context.partition_key
             deployed_settings = deployed(PreprocessingSettings)
-            changes = changes_between(deployed_settings, preprocessing.to_settings())
+            changes = {**_form_changes(name, config), **tagged_settings(context.run.tags)}
             settings = read_chosen(root).of(key, deployed_settings, changes)
             batch = load_batch(root, key)
             published = run_step(
@@ -74,7 +81,7 @@ def _step_asset(name: str) -> AssetsDefinition:
                 workers=workspace.worker_count(),
             )
             if changes:
-                keep_for_batch(root, key, changes, context.run.run_id)
+                keep_for_batch(root, key, changes, context.run.run_id, deployed_settings)
         context.log.info("%s", build_reason(published))
         builds = BatchBuilds(root, key, settings)
         return AssetResult(
@@ -90,6 +97,12 @@ def _step_asset(name: str) -> AssetsDefinition:
         )
 
     return step_asset
+
+
+def _form_changes(name: str, form: SettingsConfig[Any]) -> dict[str, JsonValue]:
+    """What a step's form changes of the deployment's settings, by dotted name."""
+    usual = step_settings(step_named(name), deployed(PreprocessingSettings))
+    return {f"{name}.{key}": value for key, value in changes_between(usual, form.to_settings()).items()}
 
 
 step_assets: Final = [_step_asset(name) for name in STEPS]

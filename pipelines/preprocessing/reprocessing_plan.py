@@ -3,7 +3,7 @@
 The asset cannot be materialized: *Materialize all* must not start reprocessing.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from dagster import (
     AssetMaterialization,
@@ -56,6 +56,12 @@ class ReprocessingPlanConfig(Config):
         default=False, description="List stale batches only; otherwise the sensor planned_batches starts them"
     )
     batches: list[str] = Field(default=[], description="Batches to examine; empty: all")
+    settings: dict[str, Any] = Field(
+        default={},
+        description="Settings by name, such as clips.minimum_sharpness: 10, angles in rad. They count as "
+        "written, also the deployment's value, which takes a batch's own setting back; of the resource "
+        "preprocessing only what differs from the deployment's counts",
+    )
 
 
 @op(out=Out(Nothing), tags={"kind": "json"}, description="List stale batches; start their runs unless dry.")
@@ -68,7 +74,7 @@ def plan_reprocessing_op(
     """Examine the batches and save the plan, with the settings of the launchpad that its runs are given."""
     with guarded_step(context):
         root, settings = workspace.open(), deployed(PreprocessingSettings)
-        changes = changes_between(settings, preprocessing.to_settings())
+        changes = {**changes_between(settings, preprocessing.to_settings()), **config.settings}
         plan = plan_reprocessing(root, settings, config.batches, changes=changes)
         path = save_plan(root, context.run.run_id, plan, changes, dry_run=config.dry_run)
     estimate = {} if plan.seconds is None else {"estimated seconds": round(plan.seconds, 1)}

@@ -18,7 +18,6 @@ from starlette.routing import Mount, Route
 from upath import UPath
 
 from pipelines.deployed_settings import deployed
-from pipelines.forms import in_degrees
 from pipelines.web.gallery_runs import runs_below
 from pipelines.web.locations import GALLERY
 from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
@@ -30,21 +29,24 @@ from preprocessing.faces.landmark_groups import (
     INNER_LIP_LOWER_MIDDLE,
     INNER_LIP_UPPER_MIDDLE,
 )
-from preprocessing.gallery.index import LABELS, GalleryIndex, ScoredTable
+from preprocessing.gallery.index import LABELS, GalleryIndex
 from preprocessing.gallery.parts import anchor_jpeg, clip_facts, frame_jpeg, sound_wav
+from preprocessing.gallery.scored_tables import ScoredTable
 from preprocessing.gallery.selection import Filter, batch_titles, counts_of, select
 from preprocessing.gallery.thresholds import histograms, outcome
-from preprocessing.orchestration.chosen_settings import apply_changes, as_form, changes_between, read_chosen
+from preprocessing.orchestration.chosen_settings import Changes, apply_changes, changes_between, read_chosen
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.pictures.gaze_sheet import ARROW_LENGTH_CM, GAZE_COLOUR
 from preprocessing.pictures.mesh_sheet import BROW_COLOUR, BROWS, OUTLINES
 from preprocessing.pictures.pose_sheet import AXIS_COLOURS, AXIS_LENGTHS_CM
 from preprocessing.schema import CROP_SIDE_PX, FRAMES_PER_SECOND
+from storage.fingerprint import JsonValue
 
 STATIC: Final = Path(__file__).parent / "static"
 PAGES: Final = {path.name: path for path in sorted(STATIC.iterdir())}  # the only files that are sent
 ROWS: Final = 48
-TABLES: Final = {"clips": "clips", "anchors": "eye_anchors"}  # kind -> step, and section of its settings
+SECTIONS: Final = {"clips": "clips", "speakers": "clips", "lip_sync": "shards", "anchors": "eye_anchors"}
+"""Kind of thresholds -> the step whose settings have them."""
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'",
@@ -136,23 +138,32 @@ class Gallery:
         return _json([asdict(each) for each in histograms(self._table(request))])
 
     def _thresholds(self, request: Request) -> Response:
-        """Counts with moved thresholds, and the run config that makes them so."""
-        table, section = self._table(request), TABLES[request.path_params["kind"]]
+        """Counts with moved thresholds, and the settings of a run that makes them so."""
+        table, section = self._table(request), SECTIONS[request.path_params["kind"]]
         query = request.query_params
         moved = {name: float(value) for name, value in query.items() if name != "focus"}
         result = outcome(table, moved, query.get("focus", ""))
         units = {bound.setting: bound.unit for bound in table.bounds}
         changes = {f"{section}.{name}": _stored(value, units[name]) for name, value in moved.items()}
-        chosen = read_chosen(self._index.root).adopted
-        usual = apply_changes(deployed(PreprocessingSettings), {} if chosen is None else chosen.changes)
-        changed = changes_between(usual, apply_changes(usual, changes))
-        return _json(asdict(result) | {"changes": changed, "form": in_degrees(as_form(changed))})
+        return _json(asdict(result) | {"changes": self._effective(changes)})
+
+    def _effective(self, changes: Changes) -> dict[str, JsonValue]:
+        """Those that some batch is not given anyway: it has its own setting, or all have another."""
+        chosen, settings = read_chosen(self._index.root), deployed(PreprocessingSettings)
+        usual = chosen.of("", settings)
+        moved = apply_changes(usual, changes)  # refuses values out of their bounds
+        own = {name for choice in chosen.batches.values() for name in choice.changes}
+        differing = changes_between(usual, moved)
+        return {name: value for name, value in changes.items() if name in differing or name in own}
 
     def _table(self, request: Request) -> ScoredTable:
-        kind = request.path_params["kind"]
-        if kind not in TABLES:
-            raise KeyError(kind)
-        return self._index.clips() if kind == "clips" else self._index.anchors()
+        tables = {
+            "clips": self._index.clips,
+            "speakers": self._index.speakers,
+            "lip_sync": self._index.lip_sync,
+            "anchors": self._index.anchors,
+        }
+        return tables[request.path_params["kind"]]()
 
     def _runs(self, _: Request) -> Response:
         return _json(runs_below(self._index.root))

@@ -33,6 +33,24 @@ class Bound:
         return float(value)
 
 
+SPEAKER_REASONS: Final = ("not_the_speaker", "speaker_unsure")
+SPEAKER_BOUNDS: Final = (
+    Bound(
+        "speaker_unsure",
+        "speaking_score",
+        "speakers.minimum_score",
+        "Mouth with the sound",
+        "correlation",
+    ),
+    Bound(
+        "not_the_speaker",
+        "speaking_margin",
+        "speakers.minimum_margin",
+        "Ahead of other faces",
+        "difference of correlations",
+    ),
+)
+"""Of clips with other faces in the picture. Where a clip leaves it open, its whole shot may decide."""
 MISSING_SPEECH: Final = ("no_speech", "music", "noise")  # reasons of one bound, by what else is heard
 SPEECH: Final = Bound("no_speech", "speech_share", "speech.minimum_share", "Speech", "of the frames")
 BOUNDS: Final = (

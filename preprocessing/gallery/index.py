@@ -7,26 +7,33 @@ is read again. A hundred thousand clips with twice as many anchors take about 19
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 from upath import UPath
 
 from preprocessing.anchors.bounds import ANCHOR_BOUNDS
-from preprocessing.anchors.eye_anchors import ANCHORS_TABLE
-from preprocessing.clips.bounds import BOUND_OF_REASON, BOUNDS, Bound
-from preprocessing.clips.store import CLIPS_TABLE
+from preprocessing.clips.bounds import BOUNDS, SPEAKER_BOUNDS
+from preprocessing.gallery.scored_tables import (
+    ANCHOR_COLUMNS,
+    CLIP_COLUMNS,
+    LIP_SYNC_BOUNDS,
+    Floats,
+    ScoredTable,
+    join,
+    read_anchors,
+    read_clips,
+    read_lip_sync,
+    read_speakers,
+    split,
+)
 from preprocessing.gallery.tables import compute, read_columns
 from preprocessing.labels.lip_sync import SCORES_TABLE
 from preprocessing.labels.tables import LABELS_TABLE
-from preprocessing.schema import FRAMES_PER_SECOND
 from storage.objects import entries, is_local
 from storage.pointer import read_pointer
 from storage.printable import printable
@@ -38,42 +45,6 @@ DAMAGED_SECONDS: Final = 10.0  # until a build that could not be read is tried a
 LOCAL_SECONDS: Final = 2.0  # between looks for changed builds
 BUCKET_SECONDS: Final = 60.0
 BUCKET_THREADS: Final = 32
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class ScoredTable:
-    """Rows with scores of a kind: clips, or composites of anchors; of one build or of several.
-
-    Attributes:
-        bounds: B thresholds that rows are judged by.
-        columns: [N] rows of what is shown: `key`, `identity`, `batch`, `reason` and others.
-        accepted: [N]
-        judged: [N] whether the bounds decide; other reasons, such as too few frames, cannot be moved.
-        scores: [N, B] NaN where there is none.
-        thresholds: [N, B] that the rows were judged by; NaN where none.
-        seconds: [N] duration.
-    """
-
-    bounds: tuple[Bound, ...]
-    columns: pa.Table = field(repr=False)
-    accepted: Bools = field(repr=False)
-    judged: Bools = field(repr=False)
-    scores: Floats = field(repr=False)
-    thresholds: Floats = field(repr=False)
-    seconds: Floats = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.accepted)
-
-    def failed(self, place: int, threshold: float | None = None) -> Bools:
-        """[N] whether each row fails a bound: its own threshold, or another."""
-        score = self.scores[:, place]
-        limit = self.thresholds[:, place] if threshold is None else threshold
-        # Comparisons with NaN are false: a score that is missing fails nothing.
-        return score < limit if self.bounds[place].is_minimum else score > limit
 
 
 @dataclass(frozen=True)
@@ -105,35 +76,6 @@ LABELS: Final = (
     LabelRange("offset", "lip sync offset", "frames", "lip_sync_scores", SCORES_TABLE, ("offset_frames",)),
 )
 LABEL_NAMED: Final[Mapping[str, LabelRange]] = {label.name: label for label in LABELS}
-_ARRAYS: Final = ("accepted", "judged", "scores", "thresholds", "seconds")
-CLIP_COLUMNS: Final = (
-    "batch",
-    "key",
-    "identity",
-    "relative_path",
-    "first_frame",
-    "frames",
-    "reason",
-    "score",
-    "threshold",
-    "video_id",
-    "offset_bytes",
-    "size_bytes",
-)
-ANCHOR_COLUMNS: Final = (
-    "batch",
-    "place",  # row of its build's table
-    "key",
-    "base_frame",
-    "identity",
-    "eyes_key",
-    "eyes_frame",
-    "eyes_identity",
-    "reason",
-    "gaze_error_rad",
-    "blink_error",
-    "rest_error_px",
-)
 
 
 class GalleryIndex:
@@ -165,13 +107,30 @@ class GalleryIndex:
     def clips(self) -> ScoredTable:
         """All candidates, accepted and refused, by batch and key."""
         return self._joined_parts(
-            "clips", "clips", _read_clips, lambda parts: _join(parts, BOUNDS, CLIP_COLUMNS)
+            "clips", "clips", read_clips, lambda parts: join(parts, BOUNDS, CLIP_COLUMNS)
         )
 
     def anchors(self) -> ScoredTable:
         """All composites that were measured, by batch and clip."""
         return self._joined_parts(
-            "anchors", "eye_anchors", _read_anchors, lambda parts: _join(parts, ANCHOR_BOUNDS, ANCHOR_COLUMNS)
+            "anchors", "eye_anchors", read_anchors, lambda parts: join(parts, ANCHOR_BOUNDS, ANCHOR_COLUMNS)
+        )
+
+    def speakers(self) -> ScoredTable:
+        """Clips with other faces in the picture, by batch and key."""
+        return self._joined_parts(
+            "speakers", "clips", read_speakers, lambda parts: join(parts, SPEAKER_BOUNDS, CLIP_COLUMNS)
+        )
+
+    def lip_sync(self) -> ScoredTable:
+        """Accepted clips of the batches that have shards, by batch and key."""
+        clips = self.builds("clips")
+
+        def read(shards: Published) -> ScoredTable:
+            return read_lip_sync(shards, clips[shards.manifest.partition])
+
+        return self._joined_parts(
+            "lip_sync", "shards", read, lambda parts: join(parts, LIP_SYNC_BOUNDS, CLIP_COLUMNS)
         )
 
     def label_range(self, label: LabelRange) -> tuple[Floats, Floats]:
@@ -204,7 +163,7 @@ class GalleryIndex:
             if known is None or known[0] != made_of:
                 joined = join([*parts.values()])
                 if isinstance(joined, ScoredTable):  # the parts become views of it: nothing is held twice
-                    parts = dict(zip(parts, _split(joined, [*parts.values()]), strict=True))
+                    parts = dict(zip(parts, split(joined, [*parts.values()]), strict=True))
                 self._parts = {name: part for name, part in self._parts.items() if name[0] != what}
                 self._parts |= {(what, location): part for location, part in parts.items()}
                 self._joined[what] = known = (made_of, joined)
@@ -253,92 +212,6 @@ class GalleryIndex:
         with ThreadPoolExecutor(1 if is_local(self.root) else BUCKET_THREADS) as pool:
             found = zip(names, pool.map(look, names), strict=True)
             return {batch: build for batch, build in found if build is not None}
-
-
-def _read_clips(published: Published) -> ScoredTable:
-    scores = list(dict.fromkeys(bound.score for bound in BOUNDS))
-    shown = [name for name in CLIP_COLUMNS if name != "batch"]
-    table = read_columns(published, CLIPS_TABLE, list(dict.fromkeys((*shown, "accepted", *scores))))
-    accepted = table["accepted"].to_numpy()
-    own_reasons = pa.array([*BOUND_OF_REASON])
-    return ScoredTable(
-        BOUNDS,
-        _with_batch(table, published, CLIP_COLUMNS),
-        accepted,
-        accepted | compute.is_in(table["reason"], value_set=own_reasons).to_numpy(),
-        _floats(table, BOUNDS),
-        _thresholds(published, BOUNDS, table.num_rows),
-        table["frames"].to_numpy() / FRAMES_PER_SECOND,
-    )
-
-
-def _read_anchors(published: Published) -> ScoredTable:
-    shown = [name for name in ANCHOR_COLUMNS if name not in ("batch", "place")]
-    table = read_columns(published, ANCHORS_TABLE, [*shown, "accepted"])
-    table = table.append_column("place", pa.array(np.arange(table.num_rows, dtype=np.int64)))
-    table = table.filter(pc.field("rest_error_px").is_valid())
-    return ScoredTable(
-        ANCHOR_BOUNDS,
-        _with_batch(table, published, ANCHOR_COLUMNS),
-        table["accepted"].to_numpy(),
-        np.ones(table.num_rows, np.bool_),
-        _floats(table, ANCHOR_BOUNDS),
-        _thresholds(published, ANCHOR_BOUNDS, table.num_rows),
-        np.zeros(table.num_rows),
-    )
-
-
-def _with_batch(table: pa.Table, published: Published, columns: Sequence[str]) -> pa.Table:
-    batch = pa.array([published.manifest.partition] * table.num_rows, pa.string())
-    return table.append_column("batch", batch).select(list(columns))
-
-
-def _floats(table: pa.Table, bounds: Sequence[Bound]) -> Floats:
-    columns = [
-        compute.fill_null(table[bound.score].cast(pa.float64()), math.nan).to_numpy() for bound in bounds
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _thresholds(published: Published, bounds: Sequence[Bound], rows: int) -> Floats:
-    """The thresholds that a build was made with; NaN where its settings lack one."""
-    settings = published.manifest.settings
-    row = [threshold_of(bound, settings) for bound in bounds]
-    return np.tile(np.array(row, np.float64), (rows, 1))
-
-
-def threshold_of(bound: Bound, settings: Mapping[str, Any]) -> float:
-    """A threshold from settings as a manifest holds them; NaN where they lack it."""
-    try:
-        return bound.threshold(settings)
-    except KeyError:
-        return math.nan
-
-
-def _split(joined: ScoredTable, parts: Sequence[ScoredTable]) -> list[ScoredTable]:
-    """Views of a joined table, of the lengths of its parts."""
-    ends = np.cumsum([len(part) for part in parts]).tolist()
-    spans = [slice(end - len(part), end) for end, part in zip(ends, parts, strict=True)]
-    return [
-        ScoredTable(
-            joined.bounds,
-            joined.columns.slice(span.start, span.stop - span.start),
-            *(getattr(joined, name)[span] for name in _ARRAYS),
-        )
-        for span in spans
-    ]
-
-
-def _join(parts: Sequence[ScoredTable], bounds: tuple[Bound, ...], columns: Sequence[str]) -> ScoredTable:
-    if not parts:
-        no_columns = pa.table({name: pa.array([], pa.string()) for name in columns})
-        no_rows, no_scores = np.zeros(0, np.bool_), np.zeros((0, len(bounds)))
-        return ScoredTable(bounds, no_columns, no_rows, no_rows, no_scores, no_scores, np.zeros(0))
-    return ScoredTable(
-        bounds,
-        pa.concat_tables([part.columns for part in parts]).combine_chunks(),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
-    )
 
 
 def _join_ranges(parts: list[pa.Table]) -> pa.Table:

@@ -20,7 +20,8 @@ from preprocessing.clips.bounds import BOUNDS
 from preprocessing.clips.cutting import SOUND_NAME
 from preprocessing.clips.store import CLIPS_TAR
 from preprocessing.dataset.packing import SHARD_INDEX_TABLE
-from preprocessing.gallery.index import GalleryIndex, threshold_of
+from preprocessing.gallery.index import GalleryIndex
+from preprocessing.gallery.scored_tables import threshold_of
 from preprocessing.gallery.selection import find, rows_at
 from preprocessing.gallery.tables import open_table, rows_of_key
 from preprocessing.labels.lip_sync import SCORES_TABLE

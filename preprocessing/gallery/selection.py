@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from preprocessing.gallery.index import LABEL_NAMED, Bools, GalleryIndex, ScoredTable
+from preprocessing.gallery.index import LABEL_NAMED, GalleryIndex
+from preprocessing.gallery.scored_tables import Bools, ScoredTable
 from preprocessing.gallery.tables import compute
 from preprocessing.orchestration.step import people_text
 

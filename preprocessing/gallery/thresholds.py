@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from preprocessing.gallery.index import Bools, Floats, ScoredTable
+from preprocessing.gallery.scored_tables import Bools, Floats, ScoredTable
 from preprocessing.gallery.selection import rows_at
 
 BINS: Final = 60
@@ -73,6 +73,7 @@ def outcome(table: ScoredTable, moved: Mapping[str, float], focus: str = "") -> 
         kept &= ~failed
         if bound.setting != focus:
             others &= ~failed
+    kept |= table.accepted & ~table.judged  # what other rules decided stays
     lost, gained = table.accepted & ~kept, kept & ~table.accepted
     sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     if focus in places:

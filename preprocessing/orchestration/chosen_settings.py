@@ -7,8 +7,9 @@ For a batch these settings count, each over the next:
 3. the deployment's settings.
 
 The data set has a choice of its own: what it was last materialized with by hand; automatic runs use it.
-Only the settings that differ from the deployment's are stored, by dotted name. Every run looks them up, so a
-nightly run does not undo a reprocessing with other settings.
+Settings are stored by dotted name, for a batch only those that differ from what counts for all. Every run
+looks them up, so a nightly run does not undo a reprocessing with other settings. A batch that is built with
+a setting of all batches on purpose has no setting of its own there any more.
 """
 
 import json
@@ -119,7 +120,7 @@ def check_chosen(root: UPath) -> list[Fault]:
 
 
 def adopt(root: UPath, changes: Changes, run: str, note: str) -> ChosenSettings:
-    """Let these settings count for all batches; batches have none of their own any more."""
+    """Let settings that differ from the deployment's count for all batches; none has its own any more."""
     with _changing(root):
         adopted = choice(changes, run, note) if changes else None
         chosen = ChosenSettings(adopted, dataset=read_chosen(root).dataset)
@@ -127,16 +128,21 @@ def adopt(root: UPath, changes: Changes, run: str, note: str) -> ChosenSettings:
     return chosen
 
 
-def keep_for_batch(root: UPath, batch: str, changes: Changes, run: str) -> None:
-    """Let these settings count for one batch, if they are not those that count already."""
+def keep_for_batch(
+    root: UPath, batch: str, changes: Changes, run: str, deployed: PreprocessingSettings
+) -> None:
+    """Let these settings count for one batch; those that count for all anyway are not its own any more."""
     with _changing(root):
         chosen = read_chosen(root)
-        known = chosen.changes_of(batch)
-        if all(name in known and known[name] == value for name, value in changes.items()):
-            return
         own = chosen.batches.get(batch)
-        merged = {**({} if own is None else own.changes), **changes}
-        _write(root, replace(chosen, batches={**chosen.batches, batch: choice(merged, run)}))
+        before = {} if own is None else dict(own.changes)
+        usual = _flatten(to_json_value(chosen.of("", deployed)))
+        after = {name: value for name, value in {**before, **changes}.items() if usual.get(name) != value}
+        if after == before:
+            return
+        others = {key: known for key, known in chosen.batches.items() if key != batch}
+        batches = {**others, batch: choice(after, run)} if after else others
+        _write(root, replace(chosen, batches=batches))
 
 
 def keep_for_dataset(root: UPath, changes: Changes, run: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 from dagster import DagsterInvalidConfigError, Definitions, asset, define_asset_job
 from pydantic import Field, model_validator
 
-from pipelines.forms import config_class, in_degrees, resource_class
+from pipelines.definitions import definitions
+from pipelines.forms import config_class, in_degrees, in_groups, resource_class
 from pipelines.resources import PreprocessingResource, SourcesResource, TrainingResource
 from preprocessing.orchestration.steps import PreprocessingSettings
 from preprocessing.sources.stored_catalog import SourceSettings
@@ -85,6 +86,25 @@ def test_form_shows_description_bounds_and_choices() -> None:
     assert config_class(Inner).model_fields["size"].description == "Side in px (>= 1)"
     device = TrainingResource.model_fields["device"].description
     assert device == "Device; auto: the GPU if there is one (auto, cpu, cuda)"
+
+
+def test_grouped_fields_stand_under_the_name_of_their_group() -> None:
+    form = TrainingResource.model_validate({"pretrained": {"vgg19_weights": "random"}, "steps": 7})
+    assert form.to_config("a") == TrainingConfig(run="a", steps=7, vgg19_weights="random")
+    assert not {"vgg19_weights", "precision"} & set(TrainingResource.model_fields)
+    config = TrainingConfig(seed=3, steps=7)
+    values = in_groups(TrainingConfig, config.model_dump(exclude={"run"}))
+    assert values["advanced"]["seed"] == 3
+    assert TrainingResource.model_validate(values).to_config("default") == config
+
+
+def test_each_step_s_form_has_the_step_s_own_settings() -> None:
+    schema: Any = definitions.resolve_job_def("preprocess").run_config_schema.config_type
+    config = schema.fields["ops"].config_type
+    fields = config.fields["clips"].config_type.fields["config"].config_type.fields
+    assert set(fields) >= {"minimum_face_size_px", "maximum_head_angle_degrees"}
+    assert "tracking" not in fields
+    assert "tracking" in config.fields["face_tracks"].config_type.fields["config"].config_type.fields
 
 
 def test_settings_refuse_form_values_by_path() -> None:

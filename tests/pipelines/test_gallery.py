@@ -12,6 +12,8 @@ from upath import UPath
 from pipelines.operations.settings import OperationsSettings
 from pipelines.web.gallery import PAGES
 from pipelines.webserver import guarded
+from preprocessing.orchestration.chosen_settings import adopt, keep_for_batch
+from preprocessing.orchestration.steps import PreprocessingSettings
 from storage.root import open_root
 from tests.factories.evaluation.asgi import LOCAL, send_request
 from tests.factories.preprocessing.gallery_root import BATCH, FIRST, REFUSED, publish_gallery_root
@@ -66,16 +68,26 @@ def test_clip_is_played_by_the_range_that_its_facts_name(app: ASGIApp) -> None:
     assert send_request(app, "GET", f"/gallery/api/sound/{BATCH}/{REFUSED}").body.startswith(b"RIFF")
 
 
+def test_threshold_moved_back_takes_a_batch_s_own_setting_back(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    publish_gallery_root(root)
+    app = guarded(Starlette(), OperationsSettings(), root)
+    keep_for_batch(root, BATCH, {"clips.minimum_sharpness": 12.0}, "run", PreprocessingSettings())
+    assert get(app, "thresholds/clips?minimum_sharpness=8")["changes"] == {"clips.minimum_sharpness": 8}
+    adopt(root, {"clips.minimum_sharpness": 12.0}, "run", "")
+    assert get(app, "thresholds/clips?minimum_sharpness=8")["changes"] == {"clips.minimum_sharpness": 8}
+    assert get(app, "thresholds/clips?minimum_sharpness=12")["changes"] == {}
+
+
 def test_thresholds_become_settings_of_a_run(app: ASGIApp) -> None:
     moved = get(
         app, "thresholds/clips?minimum_sharpness=12&maximum_standing_frames=9&focus=minimum_sharpness"
     )
     assert (moved["kept"], moved["lost"]) == (1, 1)
-    assert moved["form"] == {"clips": {"maximum_standing_frames": 9, "minimum_sharpness": 12}}
+    assert moved["changes"] == {"clips.maximum_standing_frames": 9, "clips.minimum_sharpness": 12}
     angle = get(app, "thresholds/anchors?maximum_gaze_error_rad=4")
     assert angle["changes"] == {"eye_anchors.maximum_gaze_error_rad": pytest.approx(0.0698132)}
-    assert angle["form"] == {"eye_anchors": {"maximum_gaze_error_degrees": 4.0}}
-    assert get(app, "thresholds/clips?minimum_sharpness=8")["form"] == {}  # as it is
+    assert get(app, "thresholds/clips?minimum_sharpness=8")["changes"] == {}  # as it is
     refused = send_request(app, "GET", "/gallery/api/thresholds/clips?maximum_brightness=300")
     assert refused.status == 400
     assert json.loads(refused.body)["error"].startswith("clips.maximum_brightness must be <= 255")

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from storage.settings import Settings
 
@@ -10,6 +10,8 @@ STARTER_NAME: Final = "starter"
 """Name of the model in `weights/starter`, which no training run can have."""
 EXPORTED_SUFFIX: Final = ".safetensors"
 """Of exported models, `pdfgc export`."""
+PRETRAINED: Final[dict[str, JsonValue]] = {"form_group": "pretrained"}
+ADVANCED: Final[dict[str, JsonValue]] = {"form_group": "advanced"}
 PresetName = Literal["tiny_cpu", "starter", "small_gpu", "paper"]
 
 
@@ -28,54 +30,72 @@ class TrainingConfig(Settings):
     parents_run: str = Field(
         default="", description="Run whose earlier stages to start from; empty: the same run"
     )
-    steps: int = Field(default=0, ge=0, description="Training steps; 0: the preset's")
-    batch_size: int = Field(default=0, ge=0, description="Samples per process and step; 0: the preset's")
+    steps: int | None = Field(default=None, ge=0, description="Training steps; empty or 0: the preset's")
+    batch_size: int | None = Field(
+        default=None, ge=0, description="Samples per process and step; empty or 0: the preset's"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device; auto: the GPU if there is one"
     )
     processes: int = Field(
-        default=0, ge=0, description="Training processes (DDP); 0: one per GPU, or one on the CPU"
+        default=0,
+        ge=0,
+        description="Training processes (DDP); 0: one per GPU, or one on the CPU",
+        json_schema_extra=ADVANCED,
     )
-    workers: int = Field(
-        default=-1, ge=-1, description="Data loader workers per training process; -1: the preset's"
+    workers: int | None = Field(
+        default=None,
+        ge=-1,
+        description="Data loader workers per training process; empty or -1: the preset's",
+        json_schema_extra=ADVANCED,
     )
     precision: Literal["preset", "float32", "bfloat16"] = Field(
-        default="preset", description="Precision of the networks (autocast)"
+        default="preset",
+        description="Precision of the networks (autocast)",
+        json_schema_extra=ADVANCED,
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, sample order and noise")
     appearance_path: Literal["preset", "map", "warp"] = Field(
         default="preset",
         description="How identity reaches the generator. map: an appearance map and code, as released; warp: "
         "also the portrait itself, warped (ours); preset: paper map, the others warp",
+        json_schema_extra=ADVANCED,
     )
     decorrelation: bool = Field(
-        default=True, description="Stage 3: decorrelate lips and expression (L_decor)"
+        default=True,
+        description="Stage 3: decorrelate lips and expression (L_decor)",
+        json_schema_extra=ADVANCED,
     )
     vgg19_weights: str = Field(
         default="",
         description="VGG-19 of the perceptual loss: vgg19 (of `pdfgc weights`) or torchvision's file; "
         "random: fixed random filters, with tiny_cpu also if empty; small_gpu and paper need a value",
+        json_schema_extra=PRETRAINED,
     )
     deep3d_weights: str = Field(
         default="",
         description="φ (3D face) in the losses of stages 1 and 3: deep3d_facerecon (of `pdfgc weights`) "
         "or its file; empty: the stage's face reader",
+        json_schema_extra=PRETRAINED,
     )
     emonet_weights: str = Field(
         default="",
         description="ψ (emotion) in the losses of stages 1 and 3: emonet_8 or emonet_5 (of `pdfgc "
         "weights`) or its file; empty: the stage's face reader",
+        json_schema_extra=PRETRAINED,
     )
     l2cs_weights: str = Field(
         default="",
         description="Gaze estimator in the losses of stage 3: l2cs_gaze360 (of `pdfgc weights`) or its "
         "file; empty: the stage's face reader",
+        json_schema_extra=PRETRAINED,
     )
     appearance_weights: str = Field(
         default="",
         description="Initial trunk of stage 1's appearance encoder (presets small_gpu, paper): resnext50 (of "
         "`pdfgc weights`) or torchvision's file; empty: random. Unverified: the official code's left-over "
         "configuration has one, of which network is unknown",
+        json_schema_extra=PRETRAINED,
     )
     start_from: str = Field(
         default="",
@@ -83,12 +103,18 @@ class TrainingConfig(Settings):
         "with the preset that it was trained with (starter, for the starter model). pdfgc_official (of "
         "`pdfgc weights`) or a folder with the four released files: of stages 1 to 3, with presets "
         "small_gpu and paper. Empty: random, or the earlier stages",
+        json_schema_extra=PRETRAINED,
     )
     maximum_corrupt_clips: int = Field(
-        default=0, ge=0, description="Unreadable clips that a process skips before it fails"
+        default=0,
+        ge=0,
+        description="Unreadable clips that a process skips before it fails",
+        json_schema_extra=ADVANCED,
     )
     allow_mixed_labellers: bool = Field(
-        default=False, description="Train even if the labels that a stage reads come from different labellers"
+        default=False,
+        description="Train even if the labels that a stage reads come from different labellers",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")

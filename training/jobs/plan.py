@@ -83,7 +83,7 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
         maximum_corrupt_clips=config.maximum_corrupt_clips,
     )
     logging = preset.logging
-    if config.workers >= 0:
+    if config.workers is not None and config.workers >= 0:
         logging = logging.replace(workers=config.workers)
     settings = run.settings
     if isinstance(settings, ExpressionStageSettings) and not config.decorrelation:

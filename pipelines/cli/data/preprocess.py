@@ -74,7 +74,7 @@ class PreprocessRequest:
     folders: tuple[SourcePath, ...]  # in addition to those of the catalog
     force: bool = False
     workers: int = 0  # 0: one per core
-    settings: Mapping[str, Any] | None = None  # of the resource `preprocessing`, as in the launchpad
+    settings: Mapping[str, Any] | None = None  # of steps by their names, as in the launchpad
     dataset_settings: Mapping[str, Any] | None = None  # of the resource `dataset_config`
     with_summary: bool = True  # print a table at the end
     retry: bool = False  # videos that failed or could not be read
@@ -113,9 +113,9 @@ def run_preprocessing(request: PreprocessRequest, console: "Console") -> None:
         keys = batch_keys(root)
         for key in keys:
             console.print(f"[bold]Batch {key}[/bold]")
-            settings = {"preprocessing": {"config": dict(request.settings or {})}}
+            steps = {step: {"config": form} for step, form in (request.settings or {}).items()}
             try:
-                run_job("preprocess", instance, workspace | settings, partition_key=key)
+                run_job("preprocess", instance, workspace, steps, partition_key=key)
             except JobFailedError as error:
                 console.print(display_lines(error), markup=False, soft_wrap=True)
                 failed.append(f"batch {key}: {error}")

@@ -62,6 +62,7 @@ def evaluate_run(root: "UPath", config: EvaluationConfig, *, force: bool = False
     from dagster import DagsterInstance
 
     from pipelines.evaluation.baseline_run import NO_REGRESSION
+    from pipelines.forms import in_groups
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.runs.local_runs import JobFailedError, run_job
     from pipelines.partitions import add_training_run
@@ -74,7 +75,9 @@ def evaluate_run(root: "UPath", config: EvaluationConfig, *, force: bool = False
         require_current(root, RENDERING_STAGE, config.run)
     resources = {
         "workspace": {"config": {"force": force}},
-        "evaluation_config": {"config": config.model_dump(mode="json", exclude={"run"})},
+        "evaluation_config": {
+            "config": in_groups(EvaluationConfig, config.model_dump(mode="json", exclude={"run"}))
+        },
     }
     with DagsterInstance.get() as instance:
         add_training_run(instance, config.run)

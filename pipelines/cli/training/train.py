@@ -47,6 +47,7 @@ def run_training(
     """
     from dagster import DagsterInstance
 
+    from pipelines.forms import in_groups
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.runs.local_runs import run_job
     from pipelines.partitions import add_training_run
@@ -56,7 +57,9 @@ def run_training(
     ensure_dagster_home()
     resources = {
         "workspace": {"config": {"force": force}},
-        "training_config": {"config": config.model_dump(mode="json", exclude={"run"})},
+        "training_config": {
+            "config": in_groups(TrainingConfig, config.model_dump(mode="json", exclude={"run"}))
+        },
     }
     root = open_root()
     stages = STAGE_NAMES if stage == ALL else (stage,)

@@ -6,6 +6,12 @@ import { api, clipHash, graphql, h, hours, inkOf, number, sharp, thumbnail, word
 const HEIGHT = 130;
 const WAIT_MS = 40; // between two requests while a line is dragged
 const POLL_MS = 1000;
+const KINDS = {
+  clips: ["Clips", "clips", ""],
+  speakers: ["Speakers", "clips", "Clips with other faces in the picture. Where a clip leaves it open, its whole shot decided; such clips stay as they are, and counts are estimates."],
+  lip_sync: ["Lip sync", "clips", "Accepted clips; the filter of shards drops those below. What it drops for the offset of a whole video stays dropped."],
+  anchors: ["Anchors", "anchors", ""],
+};
 const NARROW = "(max-width: 1000px)";
 const LAUNCH = `mutation Launch($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -21,7 +27,7 @@ const PLAN = `{ assetOrError(assetKey: {path: ["reprocessing_plan"]}) { ... on A
   label ... on TextMetadataEntry { text } ... on IntMetadataEntry { intRepr } ... on FloatMetadataEntry { floatValue } } } } } }`;
 
 export async function thresholdsPage(overview, query) {
-  const kind = query.kind === "anchors" ? "anchors" : "clips";
+  const kind = query.kind in KINDS ? query.kind : "clips";
   const explorer = new Explorer(overview, kind, await api(`histograms/${kind}`));
   await explorer.update();
   return { elements: explorer.elements, leave: () => { explorer.closed = true; } };
@@ -34,10 +40,10 @@ class Explorer {
     this.near = h("div", { className: "near" });
     this.panels = histograms.map((histogram) => new Panel(this, histogram));
     this.actions = this.makeActions();
-    const other = kind === "clips" ? ["anchors", "Bounds of the anchors"] : ["clips", "Thresholds of the clips"];
+    const tabs = Object.entries(KINDS).map(([name, [title]]) => h("a", { href: `#thresholds?kind=${name}`, className: name === kind ? "here" : "" }, title));
     this.elements = [
-      h("p", {}, h("a", { href: `#thresholds?kind=${other[0]}` }, other[1]),
-        h("span", { className: "faint" }, " Drag a line or type a number. Green: accepted now, red: refused now.")),
+      h("p", { className: "links" }, tabs),
+      h("p", { className: "faint" }, `Drag a line or type a number. Green: accepted now, red: refused now. ${KINDS[kind][2]}`),
       h("div", { className: "bar" }, this.summary, this.actions),
       h("div", { className: "explorer" }, h("div", { className: "panels" }, this.panels.map((panel) => panel.element)), this.near),
     ];
@@ -60,14 +66,14 @@ class Explorer {
       const result = await api(`thresholds/${this.kind}`, { ...this.moved, focus: this.focus });
       if (mine === this.asked && !this.closed) this.show(result);
     } catch (error) {
-      if (mine === this.asked) { this.form = null; this.summary.replaceChildren(h("b", { className: "bad" }, error.message)); this.enable(); }
+      if (mine === this.asked) { this.settings = {}; this.summary.replaceChildren(h("b", { className: "bad" }, error.message)); this.enable(); }
     }
   }
 
   show(result) {
-    this.form = result.form;
-    const what = this.kind === "clips" ? "clips" : "anchors";
-    const time = (value) => (this.kind === "clips" ? ` (${hours(value * 3600)})` : "");
+    this.settings = result.changes;
+    const what = KINDS[this.kind][1];
+    const time = (value) => (what === "clips" ? ` (${hours(value * 3600)})` : "");
     this.summary.replaceChildren(
       h("b", {}, `${result.kept.toLocaleString("en")} ${what} kept${time(result.kept_hours)}`),
       h("span", { className: result.lost ? "bad" : "faint" }, `−${result.lost.toLocaleString("en")}${time(result.lost_hours)} lost`),
@@ -80,7 +86,7 @@ class Explorer {
 
   showChanges(changes) {
     const lines = Object.entries(changes).map(([name, value]) => `${name}: ${number(value, 5)}`);
-    this.changes.textContent = lines.length ? `Settings of the run: ${lines.join(", ")}` : "No setting differs from those that count for all batches.";
+    this.changes.textContent = lines.length ? `Settings of the run: ${lines.join(", ")}` : "Nothing to change: these settings count for all batches.";
   }
 
   showNear(result) {
@@ -90,8 +96,8 @@ class Explorer {
     const card = (row) => h("a", { className: "card", href: clipHash(row) }, thumbnail(row),
       h("b", {}, number(row.shown_score)), h("span", { className: "faint" }, `${row.identity}, ${row.accepted ? "accepted now" : words(row.reason)}`));
     const side = (title, rows, make) => h("section", {}, h("h3", {}, title),
-      rows.length ? h("div", { className: this.kind === "clips" ? "grid small" : "triples" }, rows.map(make)) : h("p", { className: "faint" }, "none"));
-    const make = this.kind === "clips" ? card : (row) => anchorTriple(this.overview.bounds.anchors, row);
+      rows.length ? h("div", { className: this.kind === "anchors" ? "triples" : "grid small" }, rows.map(make)) : h("p", { className: "faint" }, "none"));
+    const make = this.kind !== "anchors" ? card : (row) => anchorTriple(this.overview.bounds.anchors, row);
     this.near.replaceChildren(h("h2", {}, `Nearest to the line of ${panel.histogram.title.toLowerCase()}`),
       side("Just kept", result.kept_side, make), side("Just refused", result.refused_side, make));
   }
@@ -108,21 +114,19 @@ class Explorer {
   }
 
   enable() {
-    const usable = Boolean(this.form) && Object.keys(this.form).length > 0 && !this.running;
+    const usable = Object.keys(this.settings || {}).length > 0 && !this.running;
     for (const button of Object.values(this.buttons)) button.disabled = !usable;
   }
-
-  resources() { return { preprocessing: { config: this.form } }; }
 
   plan(dry) {
     const question = "Reprocess all stale batches with these settings? Earlier builds stay until they are collected.";
     if (!dry && !window.confirm(question)) return;
-    this.launch("reprocess_stale", { resources: this.resources(), ops: { reprocessing_plan: { config: { dry_run: dry } } } });
+    this.launch("reprocess_stale", { ops: { reprocessing_plan: { config: { dry_run: dry, settings: this.settings } } } });
   }
 
   adopt() {
     if (!window.confirm("Let these settings count for all batches from now on?")) return;
-    this.launch("adopt_settings", { resources: this.resources(), ops: { adopt_settings: { config: { note: "threshold explorer" } } } });
+    this.launch("adopt_settings", { ops: { adopt_settings: { config: { note: "threshold explorer", settings: this.settings } } } });
   }
 
   async launch(job, config) {

@@ -13,11 +13,13 @@ from upath import UPath
 
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TAR, EyeAnchorSettings
 from preprocessing.archive import ArchiveWriter
+from preprocessing.audio.lip_sync_filter import VERDICTS_SCHEMA, VERDICTS_TABLE
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.clips.store import CLIPS_TABLE, CLIPS_TAR, write_clip_table
+from preprocessing.dataset.packing import ShardSettings
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
-from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip
+from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip, ClipSample
 from preprocessing.shards import encode_array, encode_clip
 from storage.publishing import BuildReport, Published, Recipe, materialise
 from tests.factories.preprocessing.published_steps import (
@@ -61,7 +63,7 @@ def publish_gallery_root(root: UPath, *, file: str = "ann/a.mp4", minimum_sharpn
     _publish(root, "face_tracks", {}, lambda folder: _write_tracks(folder, refused))
     rows = [
         _row(clips[0], file, sharpness=20.0),
-        _row(clips[1], "bob/b.mp4", sharpness=10.0),
+        {**_row(clips[1], "bob/b.mp4", sharpness=10.0), "speaking_score": 0.4, "speaking_margin": 0.1},
         _row(refused, "bob/b.mp4", sharpness=6.0, refusal=("blurred", 6.0, minimum_sharpness)),
         {**_row(refused, "bob/b.mp4", refusal=("too_short", 4.0, 25.0)), "key": SHORT, "sharpness": None},
     ]
@@ -78,7 +80,16 @@ def publish_gallery_root(root: UPath, *, file: str = "ann/a.mp4", minimum_sharpn
     _write_table(root, "lip_sync_scores", {}, SCORES_TABLE, pa.Table.from_pylist(sync, schema=SCORES_SCHEMA))
     _publish(root, "eye_anchors", EyeAnchorSettings(), _write_anchors)
     sample = make_sample(clips[0])
-    _publish(root, "shards", {}, lambda folder: _moved(publish_shard(folder / "made", "s.tar", [sample])))
+    _publish(root, "shards", ShardSettings(), lambda folder: _write_shards(folder, sample, [*yaws]))
+
+
+def _write_shards(folder: Path, sample: ClipSample, keys: list[str]) -> None:
+    _moved(publish_shard(folder / "made", "s.tar", [sample]))
+    verdicts = [
+        {"key": key, "video_id": ANN, "confidence": confidence, "refusal": ""}
+        for key, confidence in zip(keys, (0.5, None), strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(verdicts, schema=VERDICTS_SCHEMA), folder / VERDICTS_TABLE)
 
 
 def _row(

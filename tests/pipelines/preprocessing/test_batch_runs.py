@@ -3,7 +3,13 @@
 from dagster import DagsterInstance, DagsterRunStatus, RunRequest
 from dagster._core.test_utils import create_run_for_test
 
-from pipelines.preprocessing.batch_runs import BatchWork, batches_in_flight, is_unfinished, next_requests
+from pipelines.preprocessing.batch_runs import (
+    BatchWork,
+    batches_in_flight,
+    is_unfinished,
+    next_requests,
+    tagged_settings,
+)
 from pipelines.preprocessing.planned_batches import PlanCursor
 from preprocessing.orchestration.reprocessing import PlannedBatch, SavedPlan
 
@@ -41,6 +47,15 @@ def test_request_selects_the_stale_steps_and_names_the_reason() -> None:
     assert [key.to_user_string() for key in request.asset_selection] == ["gaze_labels", "shards"]
     assert request.tags["pdfgc/reason"] == "gaze_labels: code version 1 -> 2"
     assert request.run_key == "plan:a"
+
+
+def test_request_gives_each_step_its_own_settings_and_tags_them_all() -> None:
+    changes = {"clips.maximum_head_angle_rad": 0.0, "shards.lip_sync.minimum_frames": 30}
+    item = BatchWork("a", "settings", "plan:a", ("clips",), changes)
+    request = next_requests([item], set(), 1)[0][0]
+    assert request.run_config == {"ops": {"clips": {"config": {"maximum_head_angle_degrees": 0.0}}}}
+    assert tagged_settings(request.tags) == changes
+    assert tagged_settings({}) == {}
 
 
 def test_batches_in_flight_include_failed_runs_until_they_are_retried() -> None:

@@ -1,8 +1,10 @@
 """The gallery's index: filters, ranges of labels, moved thresholds, and where a clip's bytes lie."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from upath import UPath
@@ -94,6 +96,24 @@ def test_outcome_of_angles_is_in_degrees(index: GalleryIndex) -> None:
     assert outcome(index.clips(), {"maximum_head_angle_rad": angle + 0.1}).kept == 2
     assert outcome(index.clips(), {"maximum_head_angle_rad": angle - 0.1}).kept == 0
     assert outcome(index.anchors(), {"maximum_rest_error_px": 3.0}).gained == 1
+
+
+def test_outcome_of_speakers_and_lip_sync(index: GalleryIndex) -> None:
+    speakers = index.speakers()
+    assert len(speakers) == 1  # with other faces in the picture
+    assert outcome(speakers, {"speakers.minimum_margin": 0.2}).lost == 1
+    assert outcome(speakers, {"speakers.minimum_score": 0.3}).lost == 0
+    sync = index.lip_sync()
+    assert outcome(sync, {}).kept == 2  # 0: no filter
+    strict = outcome(sync, {"lip_sync.minimum_confidence": 0.2}, "lip_sync.minimum_confidence")
+    assert (strict.kept, strict.lost) == (1, 1)
+    assert [(row["key"], row["shown_score"]) for row in strict.refused_side] == [(SECOND, 0.0)]
+
+
+def test_rows_that_other_rules_decided_stay_as_they_are(index: GalleryIndex) -> None:
+    speakers = index.speakers()
+    by_the_shot = replace(speakers, judged=np.zeros(len(speakers), np.bool_))
+    assert outcome(by_the_shot, {"speakers.minimum_score": 0.9}).kept == 1
 
 
 def test_histograms_hold_every_judged_row(index: GalleryIndex) -> None:

@@ -35,8 +35,8 @@ def test_own_settings_count_over_adopted_ones(tmp_path: Path) -> None:
     root = open_root(str(tmp_path))
     assert read_chosen(root).of("b1", DEPLOYED) == DEPLOYED
     adopt(root, {SIZE: 100}, "run1", "sharper")
-    keep_for_batch(root, "b1", {SIZE: 200}, "run2")
-    keep_for_batch(root, "b2", {SIZE: 100}, "run3")  # what counts already is not kept
+    keep_for_batch(root, "b1", {SIZE: 200}, "run2", DEPLOYED)
+    keep_for_batch(root, "b2", {SIZE: 100}, "run3", DEPLOYED)  # what counts already is not kept
     chosen = read_chosen(root)
     assert list(chosen.batches) == ["b1"]
     assert chosen.of("b1", DEPLOYED) == LARGE
@@ -44,6 +44,18 @@ def test_own_settings_count_over_adopted_ones(tmp_path: Path) -> None:
     assert chosen.of("b1", DEPLOYED, {SIZE: 50}).clips.minimum_face_size_px == 50
     adopt(root, {}, "run4", "")
     assert read_chosen(root).of("b1", DEPLOYED) == DEPLOYED
+
+
+def test_setting_of_all_batches_takes_a_batch_s_own_back(tmp_path: Path) -> None:
+    root, usual = open_root(str(tmp_path)), DEPLOYED.clips.minimum_face_size_px
+    keep_for_batch(root, "b1", {SIZE: 200, "clips.minimum_sharpness": 9}, "run1", DEPLOYED)
+    keep_for_batch(root, "b1", {SIZE: usual}, "run2", DEPLOYED)
+    assert read_chosen(root).changes_of("b1") == {"clips.minimum_sharpness": 9}
+    adopt(root, {SIZE: 100}, "run3", "")
+    keep_for_batch(root, "b1", {SIZE: usual}, "run4", DEPLOYED)  # the deployment's, over the adopted one
+    assert read_chosen(root).of("b1", DEPLOYED) == DEPLOYED
+    keep_for_batch(root, "b1", {SIZE: 100}, "run5", DEPLOYED)
+    assert read_chosen(root).batches == {}
 
 
 def test_unknown_setting_names_the_file(tmp_path: Path) -> None:

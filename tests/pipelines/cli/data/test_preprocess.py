@@ -222,9 +222,12 @@ def test_reprocess_stale_rebuilds_with_its_settings_and_no_run_undoes_it(root: U
         assert isinstance(again, SkipReason)
         before = {name: current(root, name, batch_keys(root)[0]) for name in STEPS}
         job = definitions.resolve_job_def("preprocess").get_subset(asset_selection=set(steps))
-        assert request.run_config == {"resources": resources}
+        assert request.run_config == {"ops": {"eye_anchors": {"config": form["eye_anchors"]}}}
         done = job.execute_in_process(
-            instance=instance, partition_key=request.partition_key, run_config=request.run_config
+            instance=instance,
+            partition_key=request.partition_key,
+            run_config=request.run_config,
+            tags=request.tags,
         )
         assert done.success
         shown = done.asset_materializations_for_node("eye_anchors")[0].metadata["settings"].value
@@ -238,6 +241,17 @@ def test_reprocess_stale_rebuilds_with_its_settings_and_no_run_undoes_it(root: U
         assert chosen.adopted is not None
         assert (chosen.adopted.changes, chosen.batches) == ({"eye_anchors.swap.colour_spread": 0.4}, {})
         assert plan_reprocessing(root, PreprocessingSettings()).stale == ()
+        # The deployment's value is told from a form that was left as it was, and takes a choice back.
+        named = {"settings": {"eye_anchors.swap.colour_spread": 0.35}}
+        config = {"ops": {"reprocessing_plan": {"config": named}}}
+        assert definitions.resolve_job_def("reprocess_stale").execute_in_process(config, instance).success
+        result = sensor_result(instance)
+        assert isinstance(result, SensorResult)
+        (request,) = result.run_requests or []
+        assert request.tags["pdfgc/settings"] == '{"eye_anchors.swap.colour_spread": 0.35}'
+        config = {"ops": {"adopt_settings": {"config": named}}}
+        assert job.execute_in_process(config, instance).success
+        assert read_chosen(root).adopted is None
         ops = {"adopt_settings": {"config": {"forget": True}}}
         assert job.execute_in_process(instance=instance, run_config={"ops": ops}).success
         (stale,) = plan_reprocessing(root, PreprocessingSettings()).stale
