@@ -144,16 +144,28 @@ def load_talking_head(
         )
     exported = exported_file(checkpoint)
     weights = read_run(root, checkpoint) if exported is None else read_exported(exported)
+    return build_head(checkpoint_label(checkpoint), weights, place, postprocessing)
+
+
+def build_head(
+    name: str, weights: RunWeights, device: torch.device, postprocessing: PostprocessingConfig | None = None
+) -> TalkingHead:
+    """A talking head of a run's weights.
+
+    Raises:
+        ValueError: weights are missing or do not fit.
+    """
     trained, eye_parts = load_run(weights)
+    windows = weights.windows
     return TalkingHead(
-        checkpoint_label(checkpoint),
+        name,
         trained,
-        postprocessing,
-        weights.windows.window_frames,
+        postprocessing or PostprocessingConfig(),
+        windows.window_frames,
         eye_parts,
-        place,
-        weights.windows.window_from,
-        weights.windows.window_span_frames or MAXIMUM_CLIP_FRAMES,
+        device,
+        windows.window_from,
+        windows.window_span_frames or MAXIMUM_CLIP_FRAMES,
     )
 
 

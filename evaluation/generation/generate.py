@@ -114,12 +114,12 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
         keys = [index.key(clip) for clip in range(len(index))]
         require_clips(plan, keys, f"the data set's split {plan.split}")
         return index, plan
-    index = _open_split(root, config.split)
+    index = open_split(root, config.split)
     counts = VideoCounts(config.self_videos, config.cross_videos, config.control_bases, config.frames)
     return index, draw_plan(index, digest, config.seed, index.split, counts)
 
 
-def _open_split(root: UPath, choice: SplitChoice) -> ClipIndex:
+def open_split(root: UPath, choice: SplitChoice) -> ClipIndex:
     """The clips of a split; of the first that has any for "auto".
 
     Raises:
@@ -180,12 +180,30 @@ def _generate(
 ) -> BuildReport:
     from evaluation.animation.loading import load_talking_head
     from evaluation.animation.sheets import draw_reenactment_sheets
+
+    generated = render_videos(load_talking_head(config.run, root, config.device), index, plan, work)
+    (work / CONTACT_SHEET).write_bytes(draw_reenactment_sheets(generated))
+    frames = sum(reenactment.frames for reenactment in plan.reenactments)
+    tasks = {f"{task}_videos": len(plan.of_task(task)) for task in TASKS}
+    counts = {"videos": len(plan.reenactments), **tasks, "clips": len(generated.facts.clips)}
+    return BuildReport(counts={**counts, "frames": frames}, refusals={})
+
+
+def render_videos(talking_head: Any, index: ClipIndex, plan: ReenactmentPlan, work: Path) -> GeneratedVideos:
+    """Render the videos of a plan that are not there yet, and write what the evaluations read.
+
+    Args:
+        talking_head: `TalkingHead`, whose module imports torch.
+        index: with the clips of the plan.
+        plan: the videos.
+        work: folder that is filled.
+    """
     from evaluation.generation.cached_head import CachedTalkingHead
     from evaluation.generation.driving_clips import ClipReader
 
     for name in ("videos", "clips", "portraits"):
         (work / name).mkdir(exist_ok=True)
-    head = CachedTalkingHead(load_talking_head(config.run, root, config.device))
+    head = CachedTalkingHead(talking_head)
     renderer = _Renderer(head, ClipReader(index), work)
     count = len(plan.reenactments)
     logger.info("Rendering %d videos of %d clips by %s", count, len(plan.clips()), head.name)
@@ -199,10 +217,7 @@ def _generate(
     facts = VideoFacts(head.name, head.side_px, clips)
     facts.write(work / FACTS_NAME)
     write_plan(work / PLAN_NAME, plan)
-    (work / CONTACT_SHEET).write_bytes(draw_reenactment_sheets(GeneratedVideos(work, plan, facts)))
-    frames = sum(reenactment.frames for reenactment in plan.reenactments)
-    tasks = {f"{task}_videos": len(plan.of_task(task)) for task in TASKS}
-    return BuildReport(counts={"videos": count, **tasks, "clips": len(clips), "frames": frames}, refusals={})
+    return GeneratedVideos(work, plan, facts)
 
 
 def _write_clip(renderer: _Renderer, key: str) -> ClipFacts:

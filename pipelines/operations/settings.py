@@ -63,6 +63,11 @@ class OperationsSettings(Settings):
         ge=1.0,
         description="Interval of pictures of losses and samples on a stage's asset page, about 50 KB each",
     )
+    training_film: bool = Field(
+        default=True,
+        description="Render one held-out person at every checkpoint of the last stage, and read its control "
+        "matrix: some seconds each",
+    )
     webhook: SecretStr = Field(
         default=SecretStr(""),
         description="URL that receives {text, run, job, url} as JSON for every failed run; empty: none. "

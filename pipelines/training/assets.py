@@ -11,6 +11,7 @@ from dagster import (
 )
 from upath import UPath
 
+from evaluation.film.film import FILM_FOLDER, FILM_NAME, PICTURE_NAME
 from pipelines.checks import check_specs, run_checks
 from pipelines.deployed_settings import deployed
 from pipelines.metadata import AssetResult, build_reason
@@ -30,6 +31,9 @@ from training.engine.progress import newest_sample, read_held_out_metrics, read_
 from training.jobs.stage_run import run_stage
 from training.launch.launchers import LaunchSettings
 from training.stage_catalog import STAGES, StageInfo
+
+RUN_TAG: Final = "pdfgc/run"
+PRESET_TAG: Final = "pdfgc/preset"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def _stage_asset(info: StageInfo) -> AssetsDefinition:
         with guarded_step(context):
             root, run = workspace.open(), context.partition_key
             config = training_config.to_config(run)
+            context.instance.add_run_tags(context.run_id, {RUN_TAG: run, PRESET_TAG: config.preset})
             published = run_stage(
                 root,
                 info.name,
@@ -93,6 +98,11 @@ def _metadata(root: UPath, result: _StageResult) -> dict[str, Any]:
     folder, manifest = result.trained.folder, result.published.manifest
     records, sample = read_losses(folder), newest_sample(folder)
     metadata: dict[str, Any] = {}
+    if f"{FILM_FOLDER}/{PICTURE_NAME}" in manifest.files:
+        metadata["picture: film"] = picture_at(
+            build_location(result.published, f"{FILM_FOLDER}/{PICTURE_NAME}")
+        )
+        metadata["film"] = build_link(result.published, f"{FILM_FOLDER}/{FILM_NAME}")
     if sample is not None:
         location = build_location(result.published, sample.relative_to(folder).as_posix())
         metadata["picture: samples"] = picture_at(location)

@@ -21,6 +21,7 @@ from dagster import (
 )
 from upath import UPath
 
+from evaluation.film.film import FILM_FOLDER, PICTURE_NAME
 from pipelines.training.pictures import draw_losses
 from pipelines.web.locations import store_picture
 from training.engine.progress import newest_sample, read_losses
@@ -93,6 +94,9 @@ class ProgressMonitor:
         sample = newest_sample(self._work)
         if sample is not None:
             metadata["picture: samples"] = self._picture("samples", sample.read_bytes())
+        film = self._work / FILM_FOLDER / PICTURE_NAME
+        if film.is_file():
+            metadata["picture: film"] = self._picture("film", film.read_bytes())
         self._context.log_event(
             AssetObservation(
                 self._context.asset_key,

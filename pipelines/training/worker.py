@@ -8,15 +8,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
+from pipelines.deployed_settings import deployed
 from pipelines.logs import log_to
+from pipelines.operations.settings import OperationsSettings
+from storage.root import open_root
 from training.engine.progress import TrainingProgress
 from training.jobs.job import TrainingJob
 from training.launch.signals import STOPPED_EXIT, die_with_parent
+from training.stage_catalog import RENDERING_STAGE
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +44,21 @@ class PipesProgress:
             self._pipes.report_custom_message({"progress": progress.line(), "step": progress.step})
 
 
+def film_checkpoint(job: TrainingJob, checkpoint: Path) -> None:
+    """Add a checkpoint of the stage that renders to its film, if `operations.training_film` is on."""
+    if job.stage != RENDERING_STAGE or not deployed(OperationsSettings).training_film:
+        return
+    from evaluation.film.film import write_film
+    from evaluation.film.scenes import add_scene
+
+    try:
+        add_scene(open_root(job.root), job, checkpoint)
+    except ValueError as error:  # such as a data set without a clip that is long enough
+        logger.warning("No scene of the training film: %s", error)
+    else:
+        write_film(job.work)
+
+
 def main() -> None:
     """Train a job; rank 0 reports to Dagster, also the error that ends training."""
     die_with_parent()
@@ -55,7 +75,7 @@ def main() -> None:
     is_stopped = False
     with open_dagster_pipes() as pipes, log_to(pipes.log.handlers):
         try:
-            train(job, PipesProgress(pipes))
+            train(job, PipesProgress(pipes), partial(film_checkpoint, job))
         except TrainingStoppedError as stopped:
             logger.info("%s", stopped)
             pipes.report_custom_message({"stopped": str(stopped)})

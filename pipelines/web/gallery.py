@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from upath import UPath
 
+from evaluation.comparison.run_list import draw_run_curves, run_curves
 from pipelines.deployed_settings import deployed
 from pipelines.web.gallery_runs import runs_below
 from pipelines.web.locations import GALLERY
@@ -41,6 +42,8 @@ from preprocessing.pictures.mesh_sheet import BROW_COLOUR, BROWS, OUTLINES
 from preprocessing.pictures.pose_sheet import AXIS_COLOURS, AXIS_LENGTHS_CM
 from preprocessing.schema import CROP_SIDE_PX, FRAMES_PER_SECOND
 from storage.fingerprint import JsonValue
+from storage.publishing import published_partitions
+from training.stage_catalog import STAGE_NAMES
 
 STATIC: Final = Path(__file__).parent / "static"
 PAGES: Final = {path.name: path for path in sorted(STATIC.iterdir())}  # the only files that are sent
@@ -77,6 +80,7 @@ class Gallery:
             "/api/histograms/{kind}": self._histograms,
             "/api/thresholds/{kind}": self._thresholds,
             "/api/runs": self._runs,
+            "/api/curves/{stage}": self._curves,
             "/static/{name}": _static,
         }
         routes = [Route(path, _guarded(answer), methods=["GET"]) for path, answer in answers.items()]
@@ -167,6 +171,14 @@ class Gallery:
 
     def _runs(self, _: Request) -> Response:
         return _json(runs_below(self._index.root))
+
+    def _curves(self, request: Request) -> Response:
+        """A PNG with the loss curves of every run that has trained a stage."""
+        root, stage = self._index.root, request.path_params["stage"]
+        if stage not in STAGE_NAMES:
+            raise KeyError(stage)
+        curves = run_curves(root, published_partitions(root, stage), stage)
+        return Response(draw_run_curves(curves, stage), 200, HEADERS, "image/png")
 
 
 def drawing_constants() -> dict[str, Any]:

@@ -5,11 +5,14 @@ from typing import Any, Final
 
 from upath import UPath
 
+from evaluation.comparison.run_list import as_json_object, list_runs
+from evaluation.film.film import FILM_FOLDER, FILM_NAME
 from pipelines.web.locations import file_url, tensorboard_link
 from storage.publishing import Published, current, published_partitions
 from training.stage_catalog import STAGE_NAMES
 
 SAMPLE: Final = re.compile(r"samples/step-(\d+)\.jpg")
+FILM: Final = f"{FILM_FOLDER}/{FILM_NAME}"
 EVALUATIONS: Final = ("generated_videos", "lip_sync_evaluation", "control_evaluation", "quality_evaluation")
 REPORT: Final = ("evaluation_report", "report.html")
 
@@ -17,9 +20,12 @@ REPORT: Final = ("evaluation_report", "report.html")
 def runs_below(root: UPath) -> list[dict[str, Any]]:
     """Every run that has trained a stage, the latest first, as JSON values."""
     stages = {stage: published_partitions(root, stage) for stage in STAGE_NAMES}
-    names = {run for runs in stages.values() for run in runs}
-    runs = [_run(root, name, [stage for stage in STAGE_NAMES if name in stages[stage]]) for name in names]
-    return sorted(runs, key=lambda run: run["finished_at"], reverse=True)
+    listed = as_json_object(list_runs(root))
+    return [
+        _run(root, run["run"], [stage for stage in STAGE_NAMES if run["run"] in stages[stage]])
+        | {name: run[name] for name in ("preset", "figures", "is_baseline")}
+        for run in listed
+    ]
 
 
 def _run(root: UPath, name: str, stages: list[str]) -> dict[str, Any]:
@@ -53,6 +59,7 @@ def _stage(build: Published) -> dict[str, Any]:
         "seconds": manifest.seconds,
         "finished_at": manifest.finished_at,
         "folder": file_url(f"{build.location}/"),
+        "film": file_url(f"{build.location}/{FILM}") if FILM in manifest.files else None,
         "samples": [{"step": step, "url": file_url(f"{build.location}/{name}")} for step, name in samples],
     }
 

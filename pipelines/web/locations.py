@@ -21,6 +21,7 @@ PICTURES: Final = "pictures"
 FILES: Final = "/files"
 TENSORBOARD: Final = "/tensorboard"
 GALLERY: Final = "/gallery"
+SUFFIXES: Final = {b"\x89PNG": "png", b"RIFF": "webp"}
 BUILD_PARTS: Final = 4  # assets/<asset>/<partition>/<build>
 
 
@@ -61,14 +62,14 @@ def picture_at(location: str) -> MarkdownMetadataValue:
 
 
 def store_picture(root: UPath, name: str, data: bytes) -> MarkdownMetadataValue:
-    """Write a JPEG or PNG below the root's pictures, once for each content, and show it.
+    """Write a JPEG, PNG or WebP below the root's pictures, once for each content, and show it.
 
     Args:
         root: from `open_root`.
         name: path below the pictures, without digest and suffix.
         data: of the file.
     """
-    suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
+    suffix = next((name for start, name in SUFFIXES.items() if data.startswith(start)), "jpg")
     location = f"{PICTURES}/{name}-{hashlib.sha256(data).hexdigest()[:DIGEST_DIGITS]}.{suffix}"
     if not (root / location).exists():
         write_bytes(root / location, data)

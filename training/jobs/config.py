@@ -54,7 +54,12 @@ class TrainingConfig(Settings):
         description="Precision of the networks (autocast)",
         json_schema_extra=ADVANCED,
     )
-    seed: int = Field(default=0, ge=0, description="Seed of weights, sample order and noise")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="Seed of weights, sample order and noise",
+        json_schema_extra=ADVANCED,
+    )
     appearance_path: Literal["preset", "map", "warp"] = Field(
         default="preset",
         description="How identity reaches the generator. map: an appearance map and code, as released; warp: "

@@ -46,10 +46,15 @@ def log_progress(progress: TrainingProgress) -> None:
     logger.info("%s", progress.line())
 
 
-def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = log_progress) -> None:
+def train(
+    job: TrainingJob,
+    on_progress: Callable[[TrainingProgress], None] = log_progress,
+    on_checkpoint: Callable[[Path], None] = lambda _: None,
+) -> None:
     """Train a job's stage in this process, together with the job's other processes.
 
-    Fills `job.work` and resumes from what an interrupted run left there. `on_progress` is called on rank 0.
+    Fills `job.work` and resumes from what an interrupted run left there. Both functions are called on rank 0;
+    `on_checkpoint` with the folder of each checkpoint, and without effect on the random numbers of training.
 
     Raises:
         ValueError: data, parents' weights or an earlier checkpoint do not fit.
@@ -61,13 +66,14 @@ def train(job: TrainingJob, on_progress: Callable[[TrainingProgress], None] = lo
     with stop_requests() as stop_requested, disk_errors_at(job.work), join(job.config.device) as distributed:
         # In a function of its own, so that DDP is destroyed before the process group. The last owner destroys
         # the group, and from within DDP that waits, with the GIL, for a thread that needs it (torch 2.11).
-        _train_stage(job, distributed, on_progress, stop_requested)
+        _train_stage(job, distributed, on_progress, on_checkpoint, stop_requested)
 
 
 def _train_stage(
     job: TrainingJob,
     distributed: DistributedContext,
     on_progress: Callable[[TrainingProgress], None],
+    on_checkpoint: Callable[[Path], None],
     stop_requested: Callable[[], bool],
 ) -> None:
     root = open_root(job.root)
@@ -90,7 +96,6 @@ def _train_stage(
     train_index, held_out_index = _indexes(root, distributed)
     configuration = run_configuration(root, job.stage, job.config)
     trainer_plan = TrainerPlan(plan.trainer, plan.logging, job.work, configuration)
-    on_checkpoint = partial(_copy_checkpoint, root, job)
     if not is_local(root) and distributed.is_first_on_node:
         restore_checkpoint(root, _copies(job), job.work)
     distributed.barrier()
@@ -102,7 +107,7 @@ def _train_stage(
         distributed,
         on_progress,
         stop_requested,
-        on_checkpoint,
+        partial(_after_checkpoint, root, job, distributed.device, on_checkpoint),
     )
     metrics = trainer.run()
     if distributed.is_first:
@@ -114,9 +119,18 @@ def _copies(job: TrainingJob) -> str:
     return copies_location(job.stage, job.config.run, job.work)
 
 
-def _copy_checkpoint(root: UPath, job: TrainingJob, checkpoint: Path) -> None:
+def _after_checkpoint(
+    root: UPath,
+    job: TrainingJob,
+    device: torch.device,
+    on_checkpoint: Callable[[Path], None],
+    checkpoint: Path,
+) -> None:
+    """Copy it to the bucket, if the root is one; then call the hook with the random state restored."""
     if not is_local(root):
         copy_checkpoint(root, _copies(job), checkpoint, job.work)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        on_checkpoint(checkpoint)
 
 
 def read_parents(root: UPath, stage: str, config: TrainingConfig) -> dict[str, StageWeights]:

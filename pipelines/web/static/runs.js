@@ -7,7 +7,18 @@ const SECONDS_A_PICTURE = 0.6;
 export async function runsPage() {
   const runs = await api("runs");
   if (!runs.length) return { elements: [h("p", {}, "No run has trained a stage yet.")] };
-  return { elements: runs.map(runCard) };
+  return { elements: [curves(runs), ...runs.map(runCard)] };
+}
+
+/* The loss curves of all runs of a stage in one picture. */
+function curves(runs) {
+  const stages = [...new Set(runs.flatMap((run) => run.stages.map((stage) => stage.stage)))];
+  const picture = h("img", { className: "film", alt: "loss curves" });
+  const show = (stage) => { picture.src = `api/curves/${stage}`; };
+  const choice = h("select", { ariaLabel: "Stage of the curves", onchange: () => show(choice.value) }, stages.map((stage) => h("option", { value: stage }, words(stage))));
+  choice.value = stages.at(-1);
+  return h("details", { className: "run", ontoggle: (event) => { if (event.target.open && !picture.src) show(choice.value); } },
+    h("summary", {}, `Loss curves of ${runs.length === 1 ? "the run" : `all ${runs.length} runs`} in one picture`), h("p", {}, choice), picture);
 }
 
 function runCard(run) {
@@ -25,10 +36,15 @@ function runCard(run) {
       h("td", { className: "figure" }, hours(stage.seconds)),
       h("td", {}, stage.finished_at.slice(0, 16).replace("T", " ")),
       h("td", {}, stage.samples.length ? h("a", { href: `#film/${pathOf(run.run, stage.stage)}` }, `${stage.samples.length} grids`) : ""))));
+  const training = run.stages.filter((stage) => stage.film).map((stage) => h("figure", {},
+    h("video", { src: stage.film, controls: true, autoplay: true, muted: true, preload: "metadata", loop: true, playsInline: true, className: "wide" }),
+    h("figcaption", { className: "faint" }, `One held-out person at every checkpoint of ${words(stage.stage)}, the same drivers, and the control matrix`)));
   const films = run.videos.slice(0, 4).map((src) => h("video", { src, controls: true, preload: "metadata", loop: true, playsInline: true }));
   return h("section", { className: "run" },
-    h("h2", {}, run.run), h("p", { className: "links" }, links),
-    h("div", { className: "scroll" }, stages), h("div", { className: "films" }, films));
+    h("h2", {}, run.run, h("span", { className: "faint" }, ` ${run.preset}${run.is_baseline ? ", baseline" : ""}`)),
+    Object.keys(run.figures).length ? h("p", { className: "facts" }, Object.entries(run.figures).map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value)))) : null,
+    h("p", { className: "links" }, links),
+    training, h("div", { className: "scroll" }, stages), h("div", { className: "films" }, films));
 }
 
 export async function filmPage(name, stageName) {
