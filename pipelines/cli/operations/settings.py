@@ -59,6 +59,8 @@ def _value(row: "SettingRow") -> str:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "empty"
     return f"{value:.6g}" if isinstance(value, float) else repr(value) if value == "" else printable(value)
 
 
