@@ -106,6 +106,8 @@ def test_thresholds_become_settings_of_a_run(app: ASGIApp) -> None:
         (f"api/anchor/{BATCH}/99", 404),
         ("api/anchor/b9/0", 404),
         ("api/thresholds/x", 404),
+        ("api/curves/x", 404),
+        ("api/curves/stage1_motion", 400),  # no run has trained it
         ("api/clips?offset=-1", 400),
         ("api/clips?limit=1e9", 400),
         ("api/clips?label=yaw&low=nan", 400),

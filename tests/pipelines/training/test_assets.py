@@ -112,7 +112,9 @@ def test_loss_curves_of_a_long_run_are_a_small_png() -> None:
 
 def test_resource_returns_the_config_of_the_form() -> None:
     assert TrainingResource().to_config("a") == TrainingConfig(run="a")
-    changed = TrainingResource.model_validate({"preset": "small_gpu", "steps": 7, "decorrelation": False})
+    changed = TrainingResource.model_validate(
+        {"preset": "small_gpu", "steps": 7, "advanced": {"decorrelation": False}}
+    )
     assert changed.to_config("a") == TrainingConfig(run="a", preset="small_gpu", steps=7, decorrelation=False)
 
 
