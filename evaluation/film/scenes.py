@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from upath import UPath
 
+from evaluation.config import SplitChoice
 from evaluation.generation.files import GeneratedVideos
 from evaluation.generation.generate import open_split, render_videos
-from evaluation.generation.reenactment import Reenactment, VideoCounts, draw_plan
+from evaluation.generation.reenactment import Reenactment, ReenactmentPlan, VideoCounts, draw_plan
 from evaluation.metrics.control.matrix import CHANGE
 from evaluation.readings.face import SCORER
 from evaluation.records import MODEL
@@ -29,6 +30,7 @@ from preprocessing.media.encoding import EncodeSettings, write_video
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.atomic import write_atomically
 from storage.publishing import require_current
+from training.data.index import ClipIndex
 from training.jobs.job import TrainingJob
 from training.stage_catalog import RENDERING_STAGE
 
@@ -37,6 +39,7 @@ SCENES_NAME: Final = "scenes.json"
 PANEL_PX: Final = 160
 COUNTS: Final = VideoCounts(self_videos=1, cross_videos=0, control_bases=1, frames=24)
 SEED: Final = 0
+SPLITS: Final[tuple[SplitChoice, ...]] = ("test", "validation", "held_out_clips", "auto")
 ENCODING: Final = EncodeSettings(constant_rate_factor=12)
 
 logger = logging.getLogger(__name__)
@@ -70,9 +73,7 @@ def add_scene(root: UPath, job: TrainingJob, checkpoint: Path) -> None:
     from training.jobs.plan import plan_stage
 
     step = int(checkpoint.name.removeprefix("step-"))
-    index = open_split(root, "auto")
-    dataset = require_current(root, "dataset", "whole").manifest.content_digest
-    plan = draw_plan(index, dataset, SEED, index.split, COUNTS)
+    index, plan = _open_plan(root)
     head = _head_of(root, job, checkpoint)
     folder = job.work / FILM_FOLDER
     folder.mkdir(exist_ok=True)
@@ -102,6 +103,22 @@ def read_scenes(work: Path) -> list[Scene]:
 def scene_path(work: Path, step: int) -> Path:
     """The pictures of a scene."""
     return work / FILM_FOLDER / f"step-{step:08d}.mp4"
+
+
+def _open_plan(root: UPath) -> tuple[ClipIndex, ReenactmentPlan]:
+    """Clips and videos of the first split with a second clip, which the matrix needs, else of the last."""
+    dataset = require_current(root, "dataset", "whole").manifest.content_digest
+    for choice in SPLITS:
+        try:
+            index = open_split(root, choice)
+            plan = draw_plan(index, dataset, SEED, index.split, COUNTS)
+        except ValueError:  # no clips, or none that is long enough
+            if choice == SPLITS[-1]:
+                raise
+            continue
+        if plan.of_task("control") or choice == SPLITS[-1]:
+            return index, plan
+    raise AssertionError("unreachable: the last choice returns or raises")
 
 
 def _head_of(root: UPath, job: TrainingJob, checkpoint: Path) -> Any:
