@@ -110,6 +110,8 @@ def _disturbances(folder: Path, mount: bool, stack: ExitStack) -> dict[str, Dist
     if mount:
         disk = stack.enter_context(small_disk(folder, DISK_MEBIBYTES))
         disturbances["full disk"] = full_disk(disk.fill, disk.clear)
+    else:
+        folder.mkdir()
     return disturbances | {"two operators": two_operators}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from preprocessing.sources.stored_catalog import load_catalog
 from storage.atomic import PARTIAL_MARK
 from storage.fingerprint import fingerprint
+from storage.integrity.quarantine import QUARANTINE
 from storage.publishing import ASSETS, current, published_partitions, verify
 from storage.root import open_root
 from training.data.index import FEATURES_FOLDER
@@ -47,8 +48,9 @@ def outcome_of(folder: Path) -> Outcome:
 
 
 def leftovers_of(folder: Path) -> list[str]:
-    """Partial files and work directories of a root."""
-    leftovers = [str(path) for path in folder.rglob(f"*{PARTIAL_MARK}*")]
+    """Partial files and work directories of a root; what was set aside lies there as it was."""
+    partials = folder.rglob(f"*{PARTIAL_MARK}*")
+    leftovers = [str(path) for path in partials if not path.is_relative_to(folder / QUARANTINE)]
     # A cache with a limit of files, and the records of what was verified.
     kept = [folder / ".building" / name for name in (FEATURES_FOLDER, "verified")]
     building = [path for path in (folder / ".building").rglob("*") if path.is_file()]
