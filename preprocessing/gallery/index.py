@@ -124,10 +124,11 @@ class GalleryIndex:
 
     def lip_sync(self) -> ScoredTable:
         """Accepted clips of the batches that have shards, by batch and key."""
-        clips = self.builds("clips")
+        clips, scores = self.builds("clips"), self.builds("lip_sync_scores")
 
         def read(shards: Published) -> ScoredTable:
-            return read_lip_sync(shards, clips[shards.manifest.partition])
+            batch = shards.manifest.partition
+            return read_lip_sync(shards, clips[batch], scores[batch])
 
         return self._joined_parts(
             "lip_sync", "shards", read, lambda parts: join(parts, LIP_SYNC_BOUNDS, CLIP_COLUMNS)

@@ -16,6 +16,7 @@ from preprocessing.audio.lip_sync_filter import VERDICTS_TABLE
 from preprocessing.clips.bounds import BOUND_OF_REASON, BOUNDS, SPEAKER_BOUNDS, SPEAKER_REASONS, Bound
 from preprocessing.clips.store import CLIPS_TABLE
 from preprocessing.gallery.tables import compute, read_columns
+from preprocessing.labels.lip_sync import SCORES_TABLE
 from preprocessing.schema import FRAMES_PER_SECOND
 from storage.publishing import Published
 
@@ -139,19 +140,21 @@ def read_speakers(published: Published) -> ScoredTable:
     )
 
 
-def read_lip_sync(shards: Published, clips: Published) -> ScoredTable:
+def read_lip_sync(shards: Published, clips: Published, scores: Published) -> ScoredTable:
     """The accepted clips of a batch by their lip sync confidence, which the filter of `shards` reads.
 
     A clip that was not scored has 0. One that the filter dropped for its video's offset stays as it is.
     """
     shown = [name for name in CLIP_COLUMNS if name != "batch"]
     table = read_columns(clips, CLIPS_TABLE, [*shown, "accepted"]).filter(pc.field("accepted"))
-    verdicts = read_columns(shards, VERDICTS_TABLE, ["key", "confidence", "refusal"])
-    found = verdicts.take(compute.index_in(table["key"], value_set=verdicts["key"].combine_chunks()))
-    dropped = compute.fill_null(found["refusal"], "")
+    scored = _rows_of(table, read_columns(scores, SCORES_TABLE, ["key", "confidence"]))
+    dropped = pa.chunked_array([pa.array([""] * table.num_rows, pa.string())])
+    if VERDICTS_TABLE in shards.manifest.files:  # written by a filter that is on
+        verdicts = _rows_of(table, read_columns(shards, VERDICTS_TABLE, ["key", "refusal"]))
+        dropped = compute.fill_null(verdicts["refusal"], "")
     place = table.column_names.index("reason")
     table = table.set_column(place, "reason", dropped)
-    confidence = compute.fill_null(found["confidence"], 0.0).to_numpy()
+    confidence = compute.fill_null(scored["confidence"].cast(pa.float64()), 0.0).to_numpy()
     return ScoredTable(
         LIP_SYNC_BOUNDS,
         _with_batch(table, shards, CLIP_COLUMNS),
@@ -161,6 +164,11 @@ def read_lip_sync(shards: Published, clips: Published) -> ScoredTable:
         _thresholds(shards, LIP_SYNC_BOUNDS, table.num_rows),
         table["frames"].to_numpy() / FRAMES_PER_SECOND,
     )
+
+
+def _rows_of(table: pa.Table, other: pa.Table) -> pa.Table:
+    """The rows of another table with the keys of a table, in its order; nulls where there is none."""
+    return other.take(compute.index_in(table["key"], value_set=other["key"].combine_chunks()))
 
 
 def read_anchors(published: Published) -> ScoredTable:

@@ -13,13 +13,12 @@ from upath import UPath
 
 from preprocessing.anchors.eye_anchors import ANCHORS_SCHEMA, ANCHORS_TAR, EyeAnchorSettings
 from preprocessing.archive import ArchiveWriter
-from preprocessing.audio.lip_sync_filter import VERDICTS_SCHEMA, VERDICTS_TABLE
 from preprocessing.clips.selection import ClipSettings
 from preprocessing.clips.store import CLIPS_TABLE, CLIPS_TAR, write_clip_table
 from preprocessing.dataset.packing import ShardSettings
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
 from preprocessing.labels.lip_sync import SCORES_SCHEMA, SCORES_TABLE
-from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip, ClipSample
+from preprocessing.schema import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Clip
 from preprocessing.shards import encode_array, encode_clip
 from storage.publishing import BuildReport, Published, Recipe, materialise
 from tests.factories.preprocessing.published_steps import (
@@ -76,20 +75,16 @@ def publish_gallery_root(root: UPath, *, file: str = "ann/a.mp4", minimum_sharpn
     eyes = {key: np.zeros((FRAMES, 4), np.float32) for key in yaws}
     _publish(root, "pose_labels", {}, lambda folder: _moved(publish_poses(folder / "made", poses)))
     _publish(root, "gaze_labels", {}, lambda folder: _moved(publish_gazes(folder / "made", eyes)))
-    sync = [{"key": key, "scorer": "s 1", "confidence": 0.5, "offset_frames": 1.0} for key in yaws]
+    sync = [{"key": FIRST, "scorer": "s 1", "confidence": 0.5, "offset_frames": 1.0}]
     _write_table(root, "lip_sync_scores", {}, SCORES_TABLE, pa.Table.from_pylist(sync, schema=SCORES_SCHEMA))
     _publish(root, "eye_anchors", EyeAnchorSettings(), _write_anchors)
     sample = make_sample(clips[0])
-    _publish(root, "shards", ShardSettings(), lambda folder: _write_shards(folder, sample, [*yaws]))
-
-
-def _write_shards(folder: Path, sample: ClipSample, keys: list[str]) -> None:
-    _moved(publish_shard(folder / "made", "s.tar", [sample]))
-    verdicts = [
-        {"key": key, "video_id": ANN, "confidence": confidence, "refusal": ""}
-        for key, confidence in zip(keys, (0.5, None), strict=True)
-    ]
-    pq.write_table(pa.Table.from_pylist(verdicts, schema=VERDICTS_SCHEMA), folder / VERDICTS_TABLE)
+    _publish(
+        root,
+        "shards",
+        ShardSettings(),
+        lambda folder: _moved(publish_shard(folder / "made", "s.tar", [sample])),
+    )
 
 
 def _row(
