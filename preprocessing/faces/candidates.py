@@ -122,14 +122,24 @@ class CandidateCutter:
             refused: why not.
         """
         done: list[Candidate] = []
-        for run in self._runs.values():
-            kept = max(0, len(run.views) - refused_frames)
-            tail = _Run(run.shot, run.first_frame + kept, run.views[kept:], refused, run.is_repeated[kept:])
-            run.views, run.is_repeated = run.views[:kept], run.is_repeated[:kept]
-            for piece in (run, tail):
-                if piece.views:
-                    done += self._finish(piece, frame_size)
-        self._runs = {}
+        for track in list(self._runs):
+            done += self.end_track(track, frame_size, refused_frames, refused)
+        return done
+
+    def end_track(
+        self, track: int, frame_size: tuple[int, int], refused_frames: int, refused: str
+    ) -> list[Candidate]:
+        """End one track, as `finish` ends all; nothing for one that has no frames left."""
+        run = self._runs.pop(track, None)
+        if run is None:
+            return []
+        done: list[Candidate] = []
+        kept = max(0, len(run.views) - refused_frames)
+        tail = _Run(run.shot, run.first_frame + kept, run.views[kept:], refused, run.is_repeated[kept:])
+        run.views, run.is_repeated = run.views[:kept], run.is_repeated[:kept]
+        for piece in (run, tail):
+            if piece.views:
+                done += self._finish(piece, frame_size)
         return done
 
     def _finish(self, run: _Run, frame_size: tuple[int, int]) -> list[Candidate]:

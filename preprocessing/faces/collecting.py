@@ -9,7 +9,7 @@ import numpy as np
 from preprocessing.faces.candidates import Candidate, CandidateCutter
 from preprocessing.faces.continuity import DISSOLVE_FRAMES, FaceContinuity
 from preprocessing.faces.tflite.mesh import face_logit
-from preprocessing.faces.tracking import FaceTracker
+from preprocessing.faces.tracking import FaceTracker, TrackedFace
 from preprocessing.media.decoding import VideoFrame
 from preprocessing.media.shots import ShotDetector
 
@@ -59,8 +59,11 @@ class CandidateCollector:
         is_cut = self._detector.begins_shot(frame.picture) or frame.begins_part or begins_shot
         views = [] if is_cut else self._tracker.step(frame.picture)
         if is_cut or self._continuity.is_broken(frame.picture, views):
+            done += self._end_faded([])
             done += self._begin_shot()
             views = self._tracker.step(frame.picture)
+        else:
+            done += self._end_faded(views)
         self._frame_size = (frame.picture.shape[0], frame.picture.shape[1])  # it may change with the shot
         repeated = self._continuity.add(frame.picture, views)
         self._after_dissolve = max(0, self._after_dissolve - 1)
@@ -78,6 +81,15 @@ class CandidateCollector:
     def finish(self) -> list[Candidate]:
         """End the last shot."""
         return self._upright(self._cutter.finish(self._frame_size))
+
+    def _end_faded(self, views: list[TrackedFace]) -> list[Candidate]:
+        """End the tracks that have faded and do not go on in the next frame, without their last frames."""
+        done: list[Candidate] = []
+        for track in self._continuity.faded(views):
+            done += self._cutter.end_track(track, self._frame_size, DISSOLVE_FRAMES, DISSOLVE)
+            if not views:  # what comes next may be mixed with it
+                self._after_dissolve = DISSOLVE_FRAMES
+        return done
 
     def _begin_shot(self, refused_frames: int = 0) -> list[Candidate]:
         self._shot += self.frames > 0

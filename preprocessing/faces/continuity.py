@@ -30,6 +30,7 @@ CHANGE_LEVELS: Final = 4  # of 255: below it is what an encoder does to a pictur
 SAMPLES_A_SIDE: Final = 64
 MINIMUM_CHANGED_SHARE: Final = 0.002
 QUIET_CHANGE: Final = 0.008  # of a speaking face from frame to frame; measured on 16 videos: at most .03
+FADED: Final = 0.3  # from the first to the last of the frames below, where a track ends
 DISSOLVE_FRAMES: Final = 16  # compared as a whole; longer dissolves are found in their middle
 
 _EYES_AND_MOUTH: Final = np.concatenate(EYES_AND_MOUTH)
@@ -124,6 +125,15 @@ class FaceContinuity:
             )
             for thumbnails in self._thumbnails.values()
         )
+
+    def faded(self, views: list[TrackedFace]) -> set[int]:
+        """Tracks that do not go on in the next frame and whose face changed before, as in a dissolve."""
+        ended = set(self._thumbnails) - {view.track for view in views}
+        return {
+            track
+            for track in ended
+            if difference(self._thumbnails[track][0], self._thumbnails[track][-1]) > FADED
+        }
 
     def _is_another(self, view: TrackedFace) -> bool:
         settings, before = self._settings, self._thumbnails[view.track][-4:]

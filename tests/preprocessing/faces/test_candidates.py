@@ -171,3 +171,15 @@ def test_crop_and_landmarks_agree() -> None:
 def test_candidate_settings_refuse_values_out_of_range(minimum: int, quality: int, error: str) -> None:
     with pytest.raises(ValueError, match=error):
         CandidateSettings(minimum_frames=minimum, jpeg_quality=quality)
+
+
+def test_one_track_ends_without_its_last_frames_and_the_others_go_on() -> None:
+    cutter = CandidateCutter(CandidateSettings(), SQUARE)
+    for index in range(45):
+        cutter.add(index, 0, [view(0), view(1, left=170.0)], SIZE)
+    kept, refused = cutter.end_track(0, SIZE, 16, "dissolve")
+    assert (kept.frame_count, kept.refused, len(kept.frames_jpeg)) == (29, "", 29)
+    assert (refused.first_frame, refused.frame_count, refused.refused) == (29, 16, "dissolve")
+    assert cutter.end_track(0, SIZE, 16, "dissolve") == []
+    (other,) = cutter.finish(SIZE)
+    assert (other.track, other.frame_count) == (1, 45)

@@ -101,3 +101,12 @@ def test_standing_pictures_are_told_from_still_people() -> None:
     assert repeats(one) == {3}
     assert repeats(one + 0.5 * noise[0]) == {3}  # what an encoder does to a picture that it repeats
     assert repeats(one + 4.0 * noise[1]) == set()  # a camera's noise
+
+
+def test_face_that_fades_before_its_track_ends_is_told_from_one_that_leaves() -> None:
+    one, other = person(1), person(2)
+    for last, expected in ((0.8, {0}), (0.05, set())):
+        continuity = FaceContinuity(SETTINGS)
+        feed(continuity, [(1 - w) * one + w * other for w in np.linspace(0.0, last, DISSOLVE_FRAMES)])
+        assert continuity.faded([face(one)]) == set()  # it goes on
+        assert continuity.faded([face(one, track=1)]) == expected
