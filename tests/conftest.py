@@ -4,7 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch  # noqa: F401  (before the import hooks, which would compile it anew without its bytecode)
+
+# Before the import hooks, which would compile it anew without its bytecode.
+import torch  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from beartype import BeartypeConf
 from beartype.claw import beartype_packages
 from jaxtyping import install_import_hook

@@ -12,7 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import torchmetrics.functional.image  # noqa: F401  (for held-out metrics; once, in the fork server)
+# For held-out metrics; once, in the fork server.
+import torchmetrics.functional.image  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 from tests.factories.training import toy_run
 from training.engine import checkpoint

@@ -17,8 +17,8 @@ import pytest
 import soundfile
 
 from preprocessing.archive import Place, read_members
-from preprocessing.faces import face_tracks
 from preprocessing.faces import video as video_module
+from preprocessing.faces.batched import videos as batched
 from preprocessing.faces.candidate_tables import (
     CANDIDATES_SCHEMA,
     mark_main_faces,
@@ -228,7 +228,7 @@ def die(_: object) -> str:
 def test_video_that_kills_its_reader_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face_tracks, "track_video", die)
+    monkeypatch.setattr(batched, "track_video", die)
     report = make_face_tracks([to_track(folder / "cut.mp4")], SETTINGS, tmp_path, workers=1)
     assert dict(report.refusals) == {"reader_crashed": 1}
 

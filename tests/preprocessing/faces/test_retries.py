@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from preprocessing.faces import face_tracks
 from preprocessing.faces import video as video_module
+from preprocessing.faces.batched import videos as batched
 from preprocessing.faces.face_tracks import STEP
 from preprocessing.media.encoding import write_video
 from preprocessing.orchestration.step import VideoBatch
@@ -41,13 +41,13 @@ def root(tmp_path: Path) -> UPath:
 def tracked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the videos that are read."""
     names: list[str] = []
-    track = face_tracks.track_video
+    track = batched.track_video
 
     def track_and_note(task: Any) -> object:
         names.append(task.video.path.name)
         return track(task)
 
-    monkeypatch.setattr(face_tracks, "track_video", track_and_note)
+    monkeypatch.setattr(batched, "track_video", track_and_note)
     return names
 
 
@@ -110,7 +110,7 @@ def test_video_whose_reader_dies_is_tried_in_three_runs(
             yield task, Crashed("killed") if is_bad else function(task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(face_tracks, "map_in_processes", kill)
+        patch.setattr(batched, "map_in_processes", kill)
         builds = [track(root, batch) for _ in range(4)]
         assert [build.built for build in builds] == [True, True, True, False]
         (row,) = (row for row in facts(builds[-1], batch) if row["video_id"] == bad.video_id)
