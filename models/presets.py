@@ -147,13 +147,13 @@ TINY: Final = NetworkPreset(
 )
 
 # Minutes of training on few people leave an alignment network of our own near a constant on new ones.
-# It reads the stored crops as they are: at 64 or 96 px it hardly sees glances up and down.
-MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=224)
+# It reads the stored crops as they are: at 64 px it hardly sees glances up and down.
+TINY_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=224)
 TINY_MESH: Final = dataclasses.replace(
     TINY,
-    motion=dataclasses.replace(TINY.motion, trunk=MESH_TRUNK),
-    generator=dataclasses.replace(TINY.generator, motion_feature_width=MESH_TRUNK.feature_width),
-    perception=PerceptionConfig(trunk=MESH_TRUNK),
+    motion=dataclasses.replace(TINY.motion, trunk=TINY_MESH_TRUNK),
+    generator=dataclasses.replace(TINY.generator, motion_feature_width=TINY_MESH_TRUNK.feature_width),
+    perception=PerceptionConfig(trunk=TINY_MESH_TRUNK),
 )
 
 SMALL_TRUNK: Final = dataclasses.replace(TINY_TRUNK, image_side_px=96)
@@ -174,11 +174,12 @@ SMALL: Final = dataclasses.replace(
     face_reconstruction=FaceReconstructionConfig(trunk=SMALL_TRUNK),
 )
 
+SMALL_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=96)  # as in the starter model
 SMALL_MESH: Final = dataclasses.replace(
     SMALL,
-    motion=dataclasses.replace(SMALL.motion, trunk=MESH_TRUNK),
-    generator=dataclasses.replace(SMALL.generator, motion_feature_width=MESH_TRUNK.feature_width),
-    perception=PerceptionConfig(trunk=MESH_TRUNK),
+    motion=dataclasses.replace(SMALL.motion, trunk=SMALL_MESH_TRUNK),
+    generator=dataclasses.replace(SMALL.generator, motion_feature_width=SMALL_MESH_TRUNK.feature_width),
+    perception=PerceptionConfig(trunk=SMALL_MESH_TRUNK),
 )
 
 OFFICIAL_WARP: Final = dataclasses.replace(

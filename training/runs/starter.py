@@ -4,9 +4,7 @@
     pdfgc preprocess CORPUS
     pdfgc train all --preset starter --run starter-96
 
-Time and expected metrics: see the model card, `weights/starter/README.md`. The model that is shipped was
-trained before two changes: E_mot's trunk read 96 px, and the expression was the mean of a clip. The present
-preset has not been trained to its end.
+Time and expected metrics: see the model card, `weights/starter/README.md`.
 
 `tiny_cpu` at 96 px with more steps; what its settings say of short runs holds here too. E_mot's trunk is
 MediaPipe's networks (`small_mesh`), which have seen real people; the rendered ones teach the generator.
@@ -23,8 +21,9 @@ from training.stages.code_scale import CodeShares
 from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 800  # steps
-_EXPRESSION: Final = TINY_CPU.stages["stage3_expression"].settings
-_STAGE3_WEIGHTS: Final = _EXPRESSION.weights.model_dump(exclude={"controls", "codes"})
+_STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
+    exclude={"controls", "codes"}
+)
 
 
 def _longer(
@@ -63,12 +62,8 @@ RUN: Final = dataclasses.replace(
             changes={
                 "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0),
                 "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
-                # Expression is a mood that lasts for seconds here, with a code worth reading: the mean of a
-                # second. What that leaves of the pose is no help, since the flow's fit draws each control
-                # from another frame.
+                # Expression is a mood that lasts for seconds here, with a code worth reading.
                 "code_shares": CodeShares(eye=0.4, expression=0.2),
-                "windows": _EXPRESSION.windows.replace(window_span_frames=25),
-                "flow_fit": _EXPRESSION.flow_fit.replace(expression=True),
             },
             ema_decay=0.995,
         ),
