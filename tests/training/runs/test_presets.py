@@ -44,9 +44,7 @@ def rates_and_decays(module: LossModule, step: OptimizerStep, prefix: str) -> se
 
 
 CHANGED_IN_STARTER = {
-    "stage3_expression": {
-        *("weights", "code_shares", "recolour", "generator_optimizer", "windows", "flow_fit")
-    },
+    "stage3_expression": {"weights", "code_shares", "recolour", "generator_optimizer"},
 }
 
 
