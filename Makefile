@@ -12,8 +12,7 @@ export PDFGC_ROOT ?= $(CURDIR)/pdfgc-root
 # Exported and read by the shell as variables, so that names with spaces and quotes stay intact.
 export VIDEOS
 export FORCE PYTHON
-# One more than two cores: many tests wait for programs that they started.
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 2
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
