@@ -5,6 +5,7 @@
 const LARGEST = { yaw: 30, pitch: 25, gaze_yaw: 30, gaze_pitch: 25 };  // degrees at a pad's edge
 const position = { yaw: 0, pitch: 0, roll: 0, gaze_yaw: 0, gaze_pitch: 0, lids: 0, strength: 1 };
 const frameTimes = [];
+let framesDrawn = 0;
 let puppetIsBusy = false;
 let positionIsNew = false;
 
@@ -18,6 +19,7 @@ async function startPuppet() {
     const body = JSON.stringify({ file: await upload(portrait), checkpoint: checkpoint() });
     const started = await request("/puppet", { method: "POST", headers: { "content-type": "application/json" }, body });
     setVisible("puppet-stage", true);
+    framesDrawn = 0;
     byId("puppet-rate").textContent = `${started.side_px} × ${started.side_px} px: drag on the pads`;
     movePuppet({});
   } catch (error) {
@@ -61,7 +63,10 @@ async function drawFrame(blob) {
   const now = performance.now();
   frameTimes.push(now);
   while (frameTimes[0] < now - 1000) frameTimes.shift();
-  if (frameTimes.length > 3) byId("puppet-rate").textContent = `${frameTimes.length} frames in the last second`;
+  framesDrawn += 1;
+  if (framesDrawn === 1) return;  // the portrait before it moves
+  const count = frameTimes.length;
+  byId("puppet-rate").textContent = `${count} ${count === 1 ? "frame" : "frames"} in the last second`;
 }
 
 function addPad(id, horizontal, vertical) {

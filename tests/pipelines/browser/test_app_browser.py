@@ -150,7 +150,7 @@ def test_portrait_moves_as_the_pads_are_dragged(tmp_path: Path, app: AppClient, 
     for step in range(30):
         page.mouse.move(box["x"] + box["width"] * (0.5 + step / 60), box["y"] + box["height"] / 2)
     page.mouse.up()
-    expect(page.locator("#puppet-rate")).to_contain_text("frames in the last second")
+    expect(page.locator("#puppet-rate")).to_contain_text("in the last second", timeout=RENDER_TIMEOUT_MS)
     assert page.locator("#puppet").evaluate("(canvas) => canvas.toDataURL()") != before
     expect(page.get_by_role("alert")).to_be_hidden()
     assert errors == []

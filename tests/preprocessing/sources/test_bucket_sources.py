@@ -15,7 +15,7 @@ import pytest
 from upath import UPath
 
 from preprocessing.clips.selection import ClipSettings
-from preprocessing.faces import face_tracks
+from preprocessing.faces.batched import videos as batched
 from preprocessing.faces.candidate_tables import read_video_facts
 from preprocessing.faces.face_tracks import make_face_tracks
 from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
@@ -310,7 +310,7 @@ def test_copy_of_a_dead_reader_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     def crash(_: object, tasks: list[object], __: int, ___: object) -> list[tuple[object, Crashed]]:
         return [(task, Crashed("as if")) for task in tasks]
 
-    monkeypatch.setattr(face_tracks, "map_in_processes", crash)
+    monkeypatch.setattr(batched, "map_in_processes", crash)
     assert tracked([VideoToTrack("a" * 16, BucketPath("bucket", "a.mp4"))], tmp_path) == {
         "a" * 16: "reader_crashed"
     }
