@@ -62,7 +62,7 @@ def test_build_on_a_full_disk_is_an_error_of_the_disk(disk: SmallDisk) -> None:
     with pytest.raises(DiskError) as caught:
         materialise_small(root)
     assert caught.value.errno == errno.ENOSPC
-    assert str(caught.value).startswith(f"{disk.path}/root/.building/clips/batch-0000/")
+    assert str(caught.value).startswith(f"{root / '.building' / 'clips' / 'batch-0000'}/")
 
 
 def test_copied_folder_on_a_full_disk_is_an_error_of_the_disk(disk: SmallDisk, tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_reprocess_stale_rebuilds_with_its_settings_and_no_run_undoes_it(root: U
         assert chosen.adopted is not None
         assert (chosen.adopted.changes, chosen.batches) == ({"eye_anchors.swap.colour_spread": 0.4}, {})
         assert plan_reprocessing(root, PreprocessingSettings()).stale == ()
-        # The deployment's value is told from a form that was left as it was, and takes a choice back.
+        # The deployment's value differs from a form that was left as it was, and takes a choice back.
         named = {"settings": {"eye_anchors.swap.colour_spread": 0.35}}
         config = {"ops": {"reprocessing_plan": {"config": named}}}
         assert definitions.resolve_job_def("reprocess_stale").execute_in_process(config, instance).success
