@@ -26,8 +26,8 @@ from storage.disk import disk_errors_at
 from storage.fingerprint import JsonValue, canonical_json, fingerprint, to_json_value
 from storage.integrity.suspect import clear_suspect
 from storage.integrity.verified import memory_path, remember_verified, require_verified
-from storage.manifest import Input, Manifest
-from storage.objects import entries, is_local, local_path, read_sha256
+from storage.manifest import MANIFEST_NAME, Input, Manifest
+from storage.objects import entries, is_local, local_path, read_sha256, write_bytes
 from storage.peak_memory import measured_memory
 from storage.pointer import point_to, read_pointer
 from storage.root import scratch_directory
@@ -311,7 +311,11 @@ def _publish(root: UPath, manifest: Manifest, work: Path, reason: str) -> Publis
     directory = _partition_directory(root, manifest.asset, manifest.partition) / name
     existing = _read(directory)
     if existing is not None and existing.manifest.files == manifest.files and not verify(existing):
-        published = replace(existing, built=True, reason=reason)
+        # Of the same digests, but perhaps of other builds: gc would keep the old ones for it.
+        renewed = replace(existing.manifest, inputs=manifest.inputs, inputs_verified=True)
+        if renewed != existing.manifest:
+            write_bytes(directory / MANIFEST_NAME, renewed.to_json().encode())
+        published = Published(renewed, directory, built=True, reason=reason)
         remove(work)
     elif is_local(root):
         place_locally(work, manifest, local_path(directory))

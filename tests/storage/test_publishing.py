@@ -146,6 +146,20 @@ def test_force_builds_from_an_empty_directory(tmp_path: Path) -> None:
     assert not work.exists()
 
 
+def test_build_again_with_the_same_files_names_its_new_inputs(tmp_path: Path) -> None:
+    def inputs(location: str) -> Recipe:
+        return replace(recipe(), inputs={"tracks": Input("abc", location)})
+
+    first = materialise(UPath(tmp_path), inputs("assets/tracks/batch-0000/old"), build)
+    again = materialise(UPath(tmp_path), inputs("assets/tracks/batch-0000/new"), build, force=True)
+    assert again.directory == first.directory
+    assert again.manifest.finished_at == first.manifest.finished_at
+    published = current(UPath(tmp_path), "clips", "batch-0000")
+    assert published is not None
+    assert published.manifest == again.manifest
+    assert published.manifest.inputs == {"tracks": Input("abc", "assets/tracks/batch-0000/new")}
+
+
 def test_build_resumes_in_the_work_directory(tmp_path: Path) -> None:
     root = UPath(tmp_path)
 
