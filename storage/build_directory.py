@@ -63,7 +63,7 @@ def lock_if_free(work: Path) -> Generator[bool, None, None]:
 
 
 def lock_path(work: Path) -> Path:
-    """Path of the lock file. It is never removed: a waiting process would lock a deleted file."""
+    """Path of the lock file. It stays when it is released; `storage.gc.removal` removes it, held."""
     return work.with_name(work.name + ".lock")
 
 

@@ -6,14 +6,15 @@ published and is found by the next search. Local files and directories are renam
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from upath import UPath
 
 from storage.atomic import partial_path, remove
-from storage.build_directory import inputs_path, lock_if_free
+from storage.build_directory import inputs_path, lock_if_free, lock_path
 from storage.gc.findings import Finding, Layout, RetentionWindow, Unreferenced
-from storage.gc.scratch import CACHE, last_used
+from storage.gc.scratch import CACHE, WORK_NAME, last_used
 from storage.gc.survey import Build, take_survey
 from storage.gc.unreferenced import Roots, find_kept
 from storage.integrity.verified import forget_verified, memory_path
@@ -75,7 +76,30 @@ def remove_findings(
             logger.info("Skipped %s: %s", printable(finding.location), reason)
     scratch = scratch_directory(root)
     forget_verified(scratch, local_path(root) / ASSETS if is_local(root) else None, scratch / CACHE)
+    _remove_locks(scratch, window)
     return Removal(tuple(removed), tuple(skipped))
+
+
+def _remove_locks(scratch: Path, window: RetentionWindow) -> None:
+    """Remove lock files without a work directory that are as old as builds must be.
+
+    Each while it is held: who has opened it meanwhile finds that it has no name any more, and opens it again
+    (filelock does).
+    """
+    for path in sorted(scratch.glob("*/*/*.lock")):
+        work = path.with_suffix("")
+        recent = window.is_recent(local_extent(path).newest)
+        if WORK_NAME.fullmatch(work.name) is None or work.exists() or recent:
+            continue
+        with lock_if_free(work) as free:
+            if free:
+                _remove_lock(work)
+
+
+def _remove_lock(work: Path) -> None:
+    """Remove the lock file of a work directory that is gone; the caller holds it."""
+    if not work.exists():
+        lock_path(work).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -116,6 +140,7 @@ class _BuildCheck:
                 self.manifests.pop(build.location, None)
                 if manifest is not None:
                     memory_path(scratch_directory(self.root), manifest).unlink(missing_ok=True)
+                _remove_lock(work)
             return reason
 
 
@@ -137,6 +162,7 @@ def _remove_local(finding: Finding, window: RetentionWindow) -> str | None:
         reason = _remove_path(finding, window)
         if reason is None:
             inputs_path(finding.work).unlink(missing_ok=True)
+            _remove_lock(finding.work)
         return reason
 
 

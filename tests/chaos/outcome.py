@@ -55,4 +55,6 @@ def leftovers_of(folder: Path) -> list[str]:
     kept = [folder / ".building" / name for name in (FEATURES_FOLDER, "verified")]
     building = [path for path in (folder / ".building").rglob("*") if path.is_file()]
     building = [path for path in building if not any(path.is_relative_to(place) for place in kept)]
-    return leftovers + [str(path) for path in building if path.suffix != ".lock"]
+    # Locks of builds are removed by gc; the catalog's is one file.
+    locks = ("catalog.lock",)
+    return leftovers + [str(path) for path in building if path.name not in locks]

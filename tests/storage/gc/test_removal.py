@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from upath import UPath
 
+from storage.build_directory import building_lock, lock_path
 from storage.gc.findings import Layout
 from storage.gc.removal import Removal, remove_findings
 from storage.gc.unreferenced import no_roots
@@ -70,7 +71,7 @@ def test_removal_of_every_kind_of_leftover(tmp_path: Path) -> None:
     assert [finding.kind for finding in removal.removed] == ["work", "record", "picture"]
     assert find(root, layout=layout).findings == ()
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    assert names == {"sheet-bbbb.jpg", f"{OLD.fingerprint[:16]}.lock"}
+    assert names == {"sheet-bbbb.jpg"}
 
 
 def test_removal_skips_builds_needed_meanwhile(tmp_path: Path) -> None:
@@ -112,6 +113,51 @@ def test_removal_skips_work_resumed_meanwhile(tmp_path: Path) -> None:
     (work / "part.bin").write_bytes(b"more of it")
     ((_, reason),) = remove_findings(root, unreferenced, no_roots, EMPTY, window_in(0)).skipped
     assert reason == "it has changed since it was found"
+
+
+def test_old_locks_without_work_are_removed(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    old, new = supersede(root)
+    folder = tmp_path / ".building" / "clips" / "batch-0000"
+    held, kept = folder / ("1" * 16), folder / ("2" * 16)
+    kept.mkdir()
+    lock_path(kept).touch()
+    assert lock_path(folder / old.manifest.fingerprint[:16]).is_file()
+    remove_findings(root, find(root, days=0), no_roots, EMPTY, window_in(0))
+    assert len(list(folder.glob("*.lock"))) == 3  # recent
+    with building_lock(held):
+        remove_findings(root, find(root), no_roots, EMPTY, window_in(8))
+        assert sorted(folder.glob("*.lock")) == [lock_path(held)]
+    assert is_current(new, root)
+
+
+def test_removed_locks_exclude_all_the_same(tmp_path: Path) -> None:
+    work = tmp_path / ".building" / "clips" / "batch-0000" / ("3" * 16)
+    inside: list[int] = []
+    together: list[int] = []
+    ended = Event()
+
+    def build_again_and_again() -> None:
+        for _ in range(25):
+            with building_lock(work):
+                inside.append(1)
+                together.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
+
+    def collect() -> None:
+        while not ended.is_set():
+            remove_findings(UPath(tmp_path), find(UPath(tmp_path)), no_roots, EMPTY, window_in(8))
+
+    builders = [Thread(target=build_again_and_again) for _ in range(4)]
+    collector = Thread(target=collect)
+    for thread in (*builders, collector):
+        thread.start()
+    for thread in builders:
+        thread.join()
+    ended.set()
+    collector.join()
+    assert together == [1] * 100
 
 
 def test_removal_skips_what_is_being_built(tmp_path: Path) -> None:
@@ -161,8 +207,8 @@ def test_removal_killed_anywhere_is_finished_by_the_next(
         remove(root)
         assert {path.name for path in partition.iterdir()} == {new_name, "current.json"}
         assert verify(current_now) == []
-    # Manifest, three files, two directories, what is remembered of its verification.
-    assert outcomes == [True, False, False, False, False, False, False]
+    # Manifest, three files, two directories, what is remembered of its verification, both builds' locks.
+    assert outcomes == [True, *[False] * 8]
 
 
 def killed_at_removal(number: int, root: UPath) -> bool:
