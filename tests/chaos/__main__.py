@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -59,17 +60,38 @@ def main() -> int:
             counts = Counts()
             with ExitStack() as stack:
                 disturbances = _disturbances(disk, options.mount, stack)
+                kept = stack.enter_context(_kept_after_a_fault(place.root, log, options.kept, seed + number))
                 _seed_root(place, phases)
                 kills = {phase: max(1, round(SHARES[phase] * wanted)) for phase in phases}
                 counts = disturbed(place, phases, kills, seed + number, log, disturbances)
-                for line in compare(expected, place, counts, log):
+                lines = compare(expected, place, counts, log)
+                for line in lines:
                     _say(f"seed {seed + number}: {line}")
+                kept.wanted = bool(lines)
             total.add(counts)
             number += 1
             _say(f"round {number}: {counts.kills.total()} kills; {time.monotonic() - started:.0f} s in all")
     for line in total.lines():
         _say(line)
     return 0 if total.is_clean else 1
+
+
+@dataclass
+class _Kept:
+    wanted: bool = True  # also after an error
+
+
+@contextmanager
+def _kept_after_a_fault(root: Path, log: Path, folder: Path | None, seed: int) -> Generator[_Kept]:
+    """Copy a round's root and the log into a folder of the seed, unless all is well."""
+    kept = _Kept()
+    try:
+        yield kept
+    finally:
+        if folder is not None and kept.wanted and root.is_dir():
+            shutil.copytree(root, folder / f"{seed}" / "root", dirs_exist_ok=True)
+            shutil.copy(log, folder / f"{seed}")
+            _say(f"seed {seed}: kept in {folder / str(seed)}")
 
 
 def _undisturbed(place: Workplace, log: Path, phases: Phases, kept: Path | None) -> Outcome:
@@ -125,6 +147,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mount", action=argparse.BooleanOptionalAction, default=True, help="a disk to fill")
     parser.add_argument("--videos", type=Path, help="folder of the rendered clips, made once")
     parser.add_argument("--outcome", type=Path, help="file of the undisturbed end, made once for --videos")
+    parser.add_argument("--kept", type=Path, help="folder for the roots of rounds that end with a fault")
     parser.add_argument("--log", type=Path, help="what the operators print")
     return parser.parse_args()
 

@@ -104,11 +104,14 @@ def disturbed(
                 break
             kill = _draw(rng)
             if name in SPOILING:
-                SPOILING[name](place.root, rng)
+                _note(log, f"{name}: {SPOILING[name](place.root, rng)}")
+            _note(log, f"{name}: {kill}")
             ended = run(place, nodes, kill, rng, log)
             counts.kills[f"{name}: {kill.target}"] += ended.killed
         for title, disturb in disturbances.items():
+            _note(log, f"{name}: {title}")
             counts.disturbances[title] += disturb(place, name, nodes, log)
+        _note(log, f"{name}: undisturbed")
         if not run(place, nodes, None, rng, log).succeeded:
             raise RuntimeError(f"{name} fails after {counts.kills.total()} kills, seed {seed}, see {log}")
     return counts
@@ -130,26 +133,42 @@ def compare(expected: Outcome, place: Workplace, counts: Counts, log: Path) -> l
     return [*lost, *changed, *actual.damaged, *actual.doubled, *actual.leftovers]
 
 
+def _note(log: Path, line: str) -> None:
+    """Write what is done into the log, between what the operators print."""
+    with log.open("a") as file:
+        file.write(f"--- {line}\n")
+
+
 def _draw(rng: random.Random) -> Kill:
     target = rng.choice(TARGETS)
     change = rng.randrange(rng.choice(LARGEST_CHANGES))
     return Kill(target, change, rng.uniform(0.0, LONGEST_SECONDS))
 
 
-def damage(root: Path, rng: random.Random) -> None:
-    """Flip a byte of a published file, a manifest, a pointer or the catalog: something to repair."""
+def damage(root: Path, rng: random.Random) -> str:
+    """Flip a byte of a published file, a manifest, a pointer or the catalog: something to repair.
+
+    Returns:
+        What was done, for the log.
+    """
     files = sorted(path for path in (root / ASSETS).rglob("*") if path.is_file() and path.stat().st_size)
     path = rng.choice([*files, root / CATALOG_FOLDER / CATALOG_NAME])
     content = bytearray(path.read_bytes())
     content[rng.randrange(len(content))] ^= 1
     path.write_bytes(content)
+    return f"a byte of {path.relative_to(root)} is flipped"
 
 
-def litter(root: Path, rng: random.Random) -> None:
-    """Older builds of three partitions, and partial files of a process that is gone: something to collect."""
+def litter(root: Path, rng: random.Random) -> str:
+    """Older builds of three partitions, and partial files of a process that is gone: something to collect.
+
+    Returns:
+        What was done, for the log.
+    """
     opened = open_root(str(root))
     partitions = sorted(path.parent for path in (root / ASSETS).glob("*/*/current.json"))
-    for partition in rng.sample(partitions, min(3, len(partitions))):
+    partitions = rng.sample(partitions, min(3, len(partitions)))
+    for partition in partitions:
         published = current(opened, partition.parent.name, partition.name)
         assert published is not None
         older = replace(
@@ -161,9 +180,10 @@ def litter(root: Path, rng: random.Random) -> None:
         shutil.copytree(partition / published.directory.name, partition / name)
         (partition / name / MANIFEST_NAME).write_text(older.to_json())
         (partition / f"current.partial-{DEAD_PROCESS}-{rng.randbytes(4).hex()}.json").write_text("{")
+    return f"older builds of {[str(each.relative_to(root)) for each in partitions]}"
 
 
-SPOILING: Final[Mapping[str, Callable[[Path, random.Random], None]]] = {"repair": damage, "gc": litter}
+SPOILING: Final[Mapping[str, Callable[[Path, random.Random], str]]] = {"repair": damage, "gc": litter}
 """Phase -> what is done before each kill, so that there is work to kill."""
 
 Disturbance = Callable[[Workplace, str, Mapping[str, Node], Path], int]
