@@ -5,12 +5,13 @@ import multiprocessing
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from preprocessing.worker_limits import (
     LOOK_SECONDS,
@@ -146,12 +147,17 @@ def _run_alone(
     return outcome
 
 
+def ignore(_: int) -> None:
+    """Look at nothing."""
+
+
 class _Worker(Generic[Item, Result]):
     """One process. Spawned, not forked: MediaPipe and torch hold threads that a fork would leave behind."""
 
     def __init__(self, limits: WorkerLimits | None) -> None:
         context = multiprocessing.get_context("spawn")
         self._watch = None if limits is None else WorkerWatch(limits, context)
+        self.has_ended = False
         self._executor = ProcessPoolExecutor(
             1,
             mp_context=context,
@@ -159,8 +165,13 @@ class _Worker(Generic[Item, Result]):
             initargs=(limits, self._watch and self._watch.shared),
         )
 
-    def run(self, function: Callable[[Item], Result], item: Item) -> Result | Crashed:
-        """Result of the item, or why its process ended; it is of no use after that."""
+    def run(
+        self, function: Callable[[Item], Result], item: Item, on_look: Callable[[int], None] = ignore
+    ) -> Result | Crashed:
+        """Result of the item, or why its process ended; it is of no use after that.
+
+        `on_look` as in `LimitedProcess.call`.
+        """
         exceeded: tuple[str, str] | None = None
         try:
             future = self._executor.submit(function, item)
@@ -168,16 +179,68 @@ class _Worker(Generic[Item, Result]):
                 self._watch.begin()
                 while exceeded is None and not wait([future], LOOK_SECONDS).done:
                     exceeded = self._watch.end_if_over()
+                    self._look(self._watch, on_look)
             return future.result()
         except BrokenProcessPool as error:
+            self.has_ended = True
             if exceeded is None:
                 return Crashed(str(error))
             reason, detail = exceeded
             return Crashed(detail, reason)
 
+    def _look(self, watch: WorkerWatch, on_look: Callable[[int], None]) -> None:
+        try:
+            on_look(watch.done)
+        except BaseException:
+            self.has_ended = True
+            while not watch.end():
+                time.sleep(LOOK_SECONDS)  # until it has started
+            raise
+
     def close(self) -> None:
         """End the process."""
         self._executor.shutdown()
+
+
+class LimitedProcess:
+    """A process with limits for one call after the other, replaced when it ended; thread-safe.
+
+    It starts with the first call and is kept, so that libraries are loaded once.
+    """
+
+    def __init__(self, limits: WorkerLimits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._worker: _Worker[Any, Any] | None = None
+
+    def call(
+        self, function: Callable[[Item], Result], item: Item, on_look: Callable[[int], None] = ignore
+    ) -> Result | Crashed:
+        """The result of a function, or why its process ended.
+
+        Args:
+            function: a module-level function; exceptions that it raises are raised here.
+            item: picklable.
+            on_look: called a few times a second with the count of `worker_limits.note_done`. What it raises
+                ends the process and is raised here.
+        """
+        with self._lock:
+            worker = self._worker = self._worker or _Worker(self._limits)
+            try:
+                return worker.run(function, item, on_look)
+            finally:
+                if worker.has_ended:
+                    self._close()
+
+    def close(self) -> None:
+        """End the process after its call; the next one would start another."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
 
 WORKERS_VARIABLE: Final = "PDFGC_WORKERS"

@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+from contextlib import suppress
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,7 @@ OUT_OF_MEMORY: Final = "out_of_memory"
 TOO_SLOW: Final = "too_slow"
 LOOK_SECONDS: Final = 0.2
 KERNEL_SHARE: Final = 1.25  # of the memory limit: the kernel's limit acts where a look comes too late
-_PID, _PROGRESS = 0, 1
+_PID, _PROGRESS, _DONE = range(3)
 
 _shared: SharedCounters | None = None
 
@@ -58,6 +59,12 @@ def note_progress() -> None:
         _shared[_PROGRESS] += 1
 
 
+def note_done(count: int) -> None:
+    """Say how much of the item is done, for whoever waits; outside of a limited worker it does nothing."""
+    if _shared is not None:
+        _shared[_DONE] = count
+
+
 def limit_this_process(limits: WorkerLimits, shared: SharedCounters) -> None:
     """Called once in the worker."""
     global _shared  # noqa: PLW0603  (a process has one parent that watches it)
@@ -75,13 +82,14 @@ class WorkerWatch:
 
     def __init__(self, limits: WorkerLimits, context: BaseContext) -> None:
         self.limits = limits
-        self.shared: SharedCounters = context.RawArray(ctypes.c_int64, 2)
+        self.shared: SharedCounters = context.RawArray(ctypes.c_int64, 3)
         self._began = self._stalled_since = 0.0  # CPU seconds of the worker
         self._progress = -1
 
     def begin(self) -> None:
         """An item begins."""
         self._progress = -1
+        self.shared[_DONE] = 0
         cpu = self._cpu_seconds()
         self._began = self._stalled_since = 0.0 if cpu is None else cpu
 
@@ -95,8 +103,20 @@ class WorkerWatch:
             return None
         exceeded = self._exceeded()
         if exceeded is not None:
-            os.kill(self.shared[_PID], signal.SIGKILL)
+            self.end()
         return exceeded
+
+    def end(self) -> bool:
+        """Kill the worker; False if it has not started yet."""
+        if self.shared[_PID]:
+            with suppress(ProcessLookupError):
+                os.kill(self.shared[_PID], signal.SIGKILL)
+        return bool(self.shared[_PID])
+
+    @property
+    def done(self) -> int:
+        """The count of the last `note_done`, 0 before."""
+        return self.shared[_DONE]
 
     def _exceeded(self) -> tuple[str, str] | None:
         limits = self.limits

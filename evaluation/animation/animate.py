@@ -7,6 +7,7 @@ imports torch, MediaPipe and FFmpeg.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from evaluation.animation.drivers import FaceDriver, FaceFollower
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.animation.loading import load_talking_head
 from evaluation.animation.media import read_pictures, read_sound
 from evaluation.animation.rendering import AnimationInputs, Face, eye_strength, render_frames
@@ -41,7 +43,10 @@ def no_progress(_: AnimateProgress) -> None:
 
 
 def animate(
-    request: AnimateRequest, progress: Progress = no_progress, root: UPath | None = None
+    request: AnimateRequest,
+    progress: Progress = no_progress,
+    root: UPath | None = None,
+    limited: LimitedReader | None = None,
 ) -> AnimateReport:
     """Write the requested video; it appears complete or not at all, and no input is changed.
 
@@ -49,6 +54,7 @@ def animate(
         request: Portrait, drivers and output.
         progress: Called as frames are read and rendered.
         root: Of training runs; default `open_root()`.
+        limited: Reads the inputs, which may be anybody's; None: this process does.
 
     Raises:
         FileNotFoundError: an input does not exist.
@@ -57,17 +63,20 @@ def animate(
     started = time.monotonic()
     _require_files(request)
     head = _load(request, root)
-    return replace(animate_with(head, request, progress), wall_seconds=time.monotonic() - started)
+    return replace(animate_with(head, request, progress, limited), wall_seconds=time.monotonic() - started)
 
 
 def animate_with(
-    head: TalkingHead, request: AnimateRequest, progress: Progress = no_progress
+    head: TalkingHead,
+    request: AnimateRequest,
+    progress: Progress = no_progress,
+    limited: LimitedReader | None = None,
 ) -> AnimateReport:
     """`animate` with a talking head that is loaded; the request's checkpoint is not read."""
     started = time.monotonic()
     _require_files(request)
     eye_strength(head, request.strengths)  # fail before any work
-    inputs = read_inputs(request, progress)
+    inputs = read_inputs(request, progress, limited)
     pictures = render_frames(head, inputs, request.strengths, request.frames_at_once)
     sound = None if inputs.sound is None else fit_sound(inputs.sound, inputs.frames)
     _write(request.output, _with_progress(pictures, "rendering frames", inputs.frames, progress), sound)
@@ -92,17 +101,22 @@ def _require_files(request: AnimateRequest) -> None:
             raise FileNotFoundError(f"no file {path}")
 
 
-def read_inputs(request: AnimateRequest, progress: Progress = no_progress) -> AnimationInputs[FaceDriver]:
+def read_inputs(
+    request: AnimateRequest, progress: Progress = no_progress, limited: LimitedReader | None = None
+) -> AnimationInputs[FaceDriver]:
     """Read the sound and follow every face; each file is read once, up to the length of the video.
+
+    `limited` as in `animate`.
 
     Raises:
         ValueError: a file cannot be used, or the length of the video is not determined.
     """
-    sound = None if request.lip is None else read_sound(request.lip)
+    hear = read_sound if limited is None else limited.read_sound
+    sound = None if request.lip is None else hear(request.lip)
     known = known_frames(request.seconds, sound)
     followed: dict[Path, FaceDriver] = {}
-    with FaceFollower() as follower:
-        portrait = next(follower.follow(request.appearance, maximum_frames=FRAMES_PER_SECOND).crops(1))
+    with FaceFollower() if limited is None else nullcontext(limited) as follower:
+        portrait = follower.crop(request.appearance)
         for path in dict.fromkeys(request.face_drivers().values()):
             step = f"following the face of {path.name}"
 

@@ -31,7 +31,7 @@ from preprocessing.faces.alignment import (
 from preprocessing.faces.geometry import fit_similarity
 from preprocessing.faces.tracking import FaceTracker, FaceWindow, TrackedFace, TrackingSettings
 from preprocessing.media.shots import ShotDetector, ShotSettings
-from preprocessing.schema import CROP_SIDE_PX
+from preprocessing.schema import CROP_SIDE_PX, FRAMES_PER_SECOND
 from storage.settings import Settings
 
 STILL_REPEATS: Final = 5  # tracker steps on a still, until its window has settled on the face
@@ -210,6 +210,13 @@ class FaceFollower:
         return FaceDriver(
             path, self.settings, survey.first_index, tuple(survey.places), is_still=still is not None
         )
+
+    def crop(self, path: Path) -> NDArray[np.uint8]:
+        """The first crop [224, 224, 3] RGB of a portrait: a still, or the first second of a video.
+
+        Raises as `follow`.
+        """
+        return next(self.follow(path, maximum_frames=FRAMES_PER_SECOND).crops(1))
 
     def _survey(
         self, path: Path, maximum_frames: int | None, progress: Callable[[int], None] | None

@@ -29,6 +29,7 @@ from evaluation.animation.checkpoint_abilities import (
     separates_gaze_from_blinks,
     side_px_of,
 )
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.animation.request import (
     LARGEST_STRENGTH,
     AnimateRequest,
@@ -36,13 +37,13 @@ from evaluation.animation.request import (
     OfficialNetworkPreset,
     Strengths,
 )
-from evaluation.app.crops import face_crop
 from evaluation.app.examples import EXAMPLES, ExampleFiles
 from evaluation.app.parsing import PAGE_HEADER, RequestError, json_object, page_id, upload_ids_by_role
-from evaluation.app.puppets import NoPuppetError, PuppetStage
+from evaluation.app.puppets import NoPuppetError, PuppetStage, jpeg_of
 from evaluation.app.same_origin import SameOriginMiddleware
 from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
 from evaluation.app.worker import ForeignJobError, RenderJob, RenderWorker, WorkerBusyError, one_line_error
+from preprocessing.worker_limits import WorkerLimits
 from storage.printable import display_text, printable
 
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
@@ -53,6 +54,8 @@ STATIC_FILES: Final = {
     "/puppet.js": "puppet.js",
 }
 LONGEST_NAME_BYTES: Final = 200  # of a stored file; file systems allow 255
+QUALITY: Final = 88  # of the JPEG of a crop
+READING: Final = WorkerLimits(cpu_hours=2.0)
 LONGEST_SWEEP_SECONDS: Final = 30.0  # between two removals of expired uploads
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:",
@@ -70,6 +73,7 @@ class AppSettings:
     device: Device = "auto"
     official_networks: OfficialNetworkPreset = "official"
     limits: UploadLimits = UploadLimits()
+    reading: WorkerLimits = READING
 
 
 class AppHandlers:
@@ -77,9 +81,10 @@ class AppHandlers:
 
     def __init__(self, settings: AppSettings, uploads: UploadStore) -> None:
         self._settings, self._uploads = settings, uploads
-        self.worker = RenderWorker(settings.root)
+        self.worker = RenderWorker(settings.root, settings.reading)
         self.examples = ExampleFiles()
-        self._puppets = PuppetStage(settings.root, settings.device)
+        self.reader = LimitedReader(settings.reading)
+        self._puppets = PuppetStage(settings.root, settings.device, self.reader)
 
     async def static_file(self, request: Request) -> Response:
         """Send the page, its script or its style sheet."""
@@ -151,10 +156,10 @@ class AppHandlers:
         except FileNotFoundError as error:
             raise RequestError(str(error), 404) from error
         try:
-            jpeg = await run_in_threadpool(face_crop, path)
+            crop = await run_in_threadpool(self.reader.crop, path)
         except (ValueError, OSError) as error:
             raise RequestError(one_line_error(error, [path.parent])) from error
-        return Response(jpeg, media_type="image/jpeg", headers=HEADERS)
+        return Response(jpeg_of(crop, QUALITY), media_type="image/jpeg", headers=HEADERS)
 
     async def example_file(self, request: Request) -> Response:
         """Send a file of the examples, rendered at the first request."""
@@ -279,6 +284,7 @@ def build_app(settings: AppSettings) -> Starlette:
         with suppress(asyncio.CancelledError):
             await sweep
         handlers.worker.close()
+        handlers.reader.close()
         handlers.examples.close()
         uploads.close()
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from upath import UPath
 
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.animation.request import Device
-from evaluation.app.crops import FACE_READERS
 
 if TYPE_CHECKING:
     from evaluation.animation.puppet import Puppet
@@ -28,8 +30,8 @@ class NoPuppetError(Exception):
 class PuppetStage:
     """Holds the newest puppet; thread-safe. Torch is imported when the first one starts."""
 
-    def __init__(self, root: UPath, device: Device) -> None:
-        self._root = root
+    def __init__(self, root: UPath, device: Device, reader: LimitedReader) -> None:
+        self._root, self._reader = root, reader
         self._device: Device = device
         self._lock = Lock()
         self._puppet: Puppet | None = None
@@ -42,12 +44,10 @@ class PuppetStage:
             FileNotFoundError: there is no such checkpoint or file.
             ValueError: the portrait shows no face, or the checkpoint cannot move one; one line.
         """
-        from evaluation.animation.drivers import FaceFollower
         from evaluation.animation.loading import load_talking_head
         from evaluation.animation.puppet import Puppet
 
-        with FACE_READERS, FaceFollower() as follower:
-            crop = next(follower.follow(portrait, maximum_frames=1).crops(1))
+        crop = self._reader.crop(portrait)
         with self._lock:
             self._puppet = None  # its checkpoint is freed before the next one is loaded
             head = load_talking_head(checkpoint, self._root, self._device)
@@ -61,8 +61,6 @@ class PuppetStage:
             NoPuppetError: the page has none.
             ValueError: a value is not within its bounds.
         """
-        from PIL import Image
-
         from evaluation.animation.puppet import PuppetPosition
 
         wanted = PuppetPosition.model_validate(position)
@@ -70,6 +68,13 @@ class PuppetStage:
             if self._puppet is None or self._page != page:
                 raise NoPuppetError("no puppet on this page, or another page has started one: start it again")
             picture = self._puppet.render(wanted)
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY)
-        return buffer.getvalue()
+        return jpeg_of(picture, QUALITY)
+
+
+def jpeg_of(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """A picture [H, W, 3] RGB as JPEG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -11,8 +11,9 @@ from typing import Final, Literal
 
 from upath import UPath
 
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest
-from evaluation.app.crops import FACE_READERS
+from preprocessing.worker_limits import WorkerLimits
 from storage.printable import display_text
 
 JobState = Literal["running", "done", "failed", "cancelled"]
@@ -47,8 +48,9 @@ class ForeignJobError(Exception):
 class RenderWorker:
     """Runs one `RenderJob` at a time and keeps the state of all of them; thread-safe."""
 
-    def __init__(self, root: UPath) -> None:
+    def __init__(self, root: UPath, limits: WorkerLimits) -> None:
         self._root = root
+        self._reader = LimitedReader(limits)  # of its own: pages go on looking at portraits meanwhile
         self._lock = Lock()
         self._cancel = Event()
         self._jobs: dict[str, RenderJob] = {}
@@ -103,6 +105,7 @@ class RenderWorker:
         self._cancel.set()
         if self._thread is not None:
             self._thread.join(CANCEL_TIMEOUT_SECONDS)
+        self._reader.close()
 
     def _run(self, job: RenderJob, request: AnimateRequest, on_end: Callable[[], None]) -> None:
         # An unexpected exception is printed by the thread; the job still has to end for the page.
@@ -111,8 +114,9 @@ class RenderWorker:
             from evaluation.animation.animate import animate
 
             self._update(job.name, AnimateProgress("loading networks", 0, None))
-            with FACE_READERS:
-                report = animate(request, lambda progress: self._update(job.name, progress), self._root)
+            report = animate(
+                request, lambda progress: self._update(job.name, progress), self._root, self._reader
+            )
             result = replace(job, state="done", report=report)
         except JobCancelledError:
             result = replace(job, state="cancelled")

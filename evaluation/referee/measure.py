@@ -23,8 +23,8 @@ from evaluation.metrics.pictures.inputs import PictureReference, PictureVideo
 from evaluation.readings.face import FaceReadings
 from evaluation.readings.measures import AnyReadings
 from evaluation.records import ALL_VIDEOS, COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, MetricRecord
-from evaluation.referee.listing import MediaPart, RefereeRow, RefusedRowError
-from evaluation.referee.reading import MediaPictures, MediaReader, Picture
+from evaluation.referee.listing import RefereeRow, RefusedRowError
+from evaluation.referee.reading import MediaPictures, MediaReader, Picture, has_pictures
 from evaluation.suites.control import ControlTable
 from evaluation.suites.lip_sync import score_pictures
 from preprocessing.schema import SAMPLES_PER_FRAME
@@ -87,7 +87,7 @@ def read_row(row: RefereeRow, reader: MediaReader) -> RowMedia:
     drivers: dict[Control, MediaPictures] = {}
     for control in CONTROLS:
         part = row.drivers.get(control)
-        if part is not None and (control != "lip" or has_pictures(part)):
+        if part is not None and (control != "lip" or has_pictures(part, reader.limited)):
             drivers[control] = reader.pictures(control, part).held(frames)
         elif row.task == "self":
             assert truth is not None  # so the row's task says
@@ -102,16 +102,6 @@ def read_row(row: RefereeRow, reader: MediaReader) -> RowMedia:
     if lip is not None and sound is None and "lip" not in drivers:
         raise RefusedRowError("lip", f"{lip} has neither pictures nor sound; replace it, or leave it empty")
     return RowMedia(row, generated, truth, portrait, drivers, sound)
-
-
-def has_pictures(part: MediaPart) -> bool:
-    """Whether a file is a picture or a video that can be read."""
-    from evaluation.animation.media import read_pictures, read_still
-
-    try:
-        return read_still(part.path) is not None or next(read_pictures(part.path), None) is not None
-    except ValueError:
-        return False
 
 
 def _cut(media: MediaPictures, frames: int) -> MediaPictures:
@@ -155,7 +145,10 @@ class RowMeasurer:
         self.measured = Measured()
         self._reader, self._scorers, self._metrics = reader, scorers, metrics
         self._mesh, self._landmarker = mesh, landmarker
-        self._sets: list[RowMedia] = []
+        # For metrics over all rows; their pictures stay in memory, .1 MiB a frame and method.
+        self._sets: list[RowMedia] | None = None
+        if any(metric.over_all_videos for metric in metrics["quality"]):
+            self._sets = []
         self._scores: dict[str, list[tuple[Score, Score]]] = {}
 
     def add(self, media: RowMedia) -> None:
@@ -168,7 +161,7 @@ class RowMeasurer:
         self._measure_pictures(media)
         for protocol, scorer in self._scorers.items():
             self._measure_lips(media, protocol, scorer)
-        if media.row.task == "self":
+        if media.row.task == "self" and self._sets is not None:
             self._sets.append(media)
 
     def finish(self) -> Measured:
@@ -177,7 +170,7 @@ class RowMeasurer:
             self.measured.control.add_matrix(control_follow(videos), "cross", method, scorer)
         for metric in self._metrics["quality"]:
             if metric.over_all_videos and self._sets:
-                self.measured.quality += list(self._over_sets(metric))
+                self.measured.quality += list(self._over_sets(metric, self._sets))
         self._add_overall_lips()
         return self.measured
 
@@ -261,12 +254,12 @@ class RowMeasurer:
                     video = MeasuredVideo(known, MODEL, self._scorers[protocol].name, ALL_VIDEOS)
                     self.measured.lip_sync += metric.records([(video, generated, truths)])
 
-    def _over_sets(self, metric: Metric[Any, Any]) -> Iterator[MetricRecord]:
-        frames = sum(len(media.generated.pictures) for media in self._sets)
+    def _over_sets(self, metric: Metric[Any, Any], sets: Sequence[RowMedia]) -> Iterator[MetricRecord]:
+        frames = sum(len(media.generated.pictures) for media in sets)
         for method in (MODEL, COPY_PORTRAIT):
             video = MeasuredVideo("self", method, metric.scorer, f"{frames} pictures against {frames}")
-            pictures = (p for media in self._sets for p in media.outputs[method].pictures)
-            truths = (p for media in self._sets for p in media.outputs[GROUND_TRUTH].pictures)
+            pictures = (p for media in sets for p in media.outputs[method].pictures)
+            truths = (p for media in sets for p in media.outputs[GROUND_TRUTH].pictures)
             yield from metric.records([(video, pictures, truths)])
 
 

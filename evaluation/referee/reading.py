@@ -8,6 +8,7 @@ the data set; frames without a face repeat the previous crop and count as frames
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.animation.drivers import FaceFollower
-from evaluation.animation.media import read_pictures, read_sound, read_still
+from evaluation.animation.limited_reading import LimitedReader, worker_follower
+from evaluation.animation.media import read_pictures, read_still
 from evaluation.readings.blendshapes import BlendshapeReader, BlendshapeReadings
 from evaluation.readings.face import FaceReader, FaceReadings, readings_of_landmarks
 from evaluation.referee.config import Framing
@@ -52,8 +53,12 @@ class MediaPictures:
         return MediaPictures([self.pictures[0]] * frames, np.repeat(self.found[:1], frames), True)
 
 
-def choose_framing(rows: Sequence[RefereeRow], framing: Framing) -> Literal["whole", "aligned"]:
+def choose_framing(
+    rows: Sequence[RefereeRow], framing: Framing, limited: LimitedReader
+) -> Literal["whole", "aligned"]:
     """The framing of a list: one for all of its rows, so that its values compare.
+
+    `limited` reads the files.
 
     Raises:
         ValueError: `aligned` with a part of pictures.
@@ -65,18 +70,29 @@ def choose_framing(rows: Sequence[RefereeRow], framing: Framing) -> Literal["who
         return framing
     if boxed:
         return "whole"
-    square = all(_is_square(part.path) for row in rows for part in row.parts())
+    square = all(_shape(part.path, limited) in (None, "square") for row in rows for part in row.parts())
     return "whole" if square else "aligned"
 
 
-def _is_square(path: Path) -> bool:
-    """Whether the first picture is square; True for what has no pictures or cannot be read."""
+def has_pictures(part: MediaPart, limited: LimitedReader) -> bool:
+    """Whether a file is a picture or a video that can be read."""
+    return _shape(part.path, limited) is not None
+
+
+def _shape(path: Path, limited: LimitedReader) -> str | None:
+    """`square` or `wide` by the first picture; None for what has no pictures or cannot be read."""
     try:
-        still = read_still(path)
-        image = next((frame.image for frame in read_pictures(path)), None) if still is None else still
+        return limited.call(path, _read_shape, path)
     except ValueError:
-        return True
-    return image is None or image.shape[0] == image.shape[1]
+        return None
+
+
+def _read_shape(path: Path) -> str | None:
+    still = read_still(path)
+    image = next((frame.image for frame in read_pictures(path)), None) if still is None else still
+    if image is None:
+        return None
+    return "square" if image.shape[0] == image.shape[1] else "wide"
 
 
 class MediaReader:
@@ -86,13 +102,20 @@ class MediaReader:
         framing: Of all files.
         seconds: What is read of each, from its beginning.
         landmarker: Task file of the FaceLandmarker; None: no blendshapes.
+        limited: Opens the files, which may be anybody's.
     """
 
-    def __init__(self, framing: Literal["whole", "aligned"], seconds: float, landmarker: Path | None) -> None:
+    def __init__(
+        self,
+        framing: Literal["whole", "aligned"],
+        seconds: float,
+        landmarker: Path | None,
+        limited: LimitedReader,
+    ) -> None:
         self._framing, self._frames = framing, round(seconds * FRAMES_PER_SECOND)
+        self.limited = limited
         self._stack = ExitStack()
         self._faces = self._stack.enter_context(FaceReader())
-        self._follower = self._stack.enter_context(FaceFollower()) if framing == "aligned" else None
         self._landmarker = None
         if landmarker is not None:
             self._landmarker = self._stack.enter_context(BlendshapeReader(landmarker))
@@ -112,10 +135,9 @@ class MediaReader:
             RefusedRowError: it cannot be read, is not square, shows no face, or is too short.
         """
         try:
-            read = self._aligned(part) if self._follower is not None else self._whole(part)
+            reader = _read_aligned if self._framing == "aligned" else _read_whole
+            read = self.limited.call(part.path, partial(reader, frames=self._frames), part)
         except ValueError as error:
-            if isinstance(error, RefusedRowError):
-                raise
             raise RefusedRowError(column, f"{error}; replace the file, or leave the value empty") from error
         if not read.is_still and len(read.pictures) < MINIMUM_FRAMES:
             raise RefusedRowError(
@@ -149,25 +171,26 @@ class MediaReader:
     def sound(self, part: MediaPart) -> NDArray[np.float32] | None:
         """[n] mono at 16 kHz; None if there is none or it is silent."""
         try:
-            return read_sound(part.path)
+            return self.limited.read_sound(part.path)
         except ValueError:
             return None
 
-    def _whole(self, part: MediaPart) -> MediaPictures:
-        still = read_still(part.path)
-        images = (frame.image for frame in read_pictures(part.path)) if still is None else iter([still])
-        pictures = [_square(part, image) for image in islice(images, self._frames)]
-        if not pictures:
-            raise ValueError(f"{part}: has no pictures")
-        return MediaPictures(pictures, np.ones(len(pictures), np.bool_), still is not None)
 
-    def _aligned(self, part: MediaPart) -> MediaPictures:
-        assert self._follower is not None  # the caller looked
-        driver = self._follower.follow(part.path, self._frames)
-        frames = 1 if driver.is_still else min(driver.frames, self._frames)
-        lost = [place is None for place in driver.places]
-        found = ~np.array([*[False] * driver.first_index, *lost][:frames], np.bool_)
-        return MediaPictures(list(driver.crops(frames)), found, driver.is_still)
+def _read_whole(part: MediaPart, frames: int) -> MediaPictures:
+    still = read_still(part.path)
+    images = (frame.image for frame in read_pictures(part.path)) if still is None else iter([still])
+    pictures = [_square(part, image) for image in islice(images, frames)]
+    if not pictures:
+        raise ValueError(f"{part}: has no pictures")
+    return MediaPictures(pictures, np.ones(len(pictures), np.bool_), still is not None)
+
+
+def _read_aligned(part: MediaPart, frames: int) -> MediaPictures:
+    driver = worker_follower().follow(part.path, frames)
+    frames = 1 if driver.is_still else min(driver.frames, frames)
+    lost = [place is None for place in driver.places]
+    found = ~np.array([*[False] * driver.first_index, *lost][:frames], np.bool_)
+    return MediaPictures(list(driver.crops(frames)), found, driver.is_still)
 
 
 def _square(part: MediaPart, image: Picture) -> Picture:

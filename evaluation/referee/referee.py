@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.config import EvaluationConfig
 from evaluation.metrics import table
 from evaluation.metrics.lip_sync.distance import LipSyncScorer
@@ -27,6 +28,7 @@ from evaluation.report.matrix import MATRIX_TABLE, read_matrix
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_TABLE
 from evaluation.suites.control import MATRIX_SCHEMA
 from preprocessing.schema import CROP_SIDE_PX
+from preprocessing.worker_limits import WorkerLimits
 from storage.atomic import partial_path, remove
 from storage.disk import disk_errors_at
 from storage.gc.scratch import dead_partials
@@ -34,6 +36,8 @@ from weights.resolve import ResolvedWeights
 
 logger = logging.getLogger(__name__)
 
+READING: Final = WorkerLimits(cpu_hours=2.0)
+"""Of the process that opens a file."""
 ALIGNED_SUFFIX: Final = " of aligned faces"
 """Of the scorers' names in framing `aligned`: never in one column with values of whole pictures."""
 WEIGHTS: Final = (
@@ -98,7 +102,8 @@ def referee(listed: Path, folder: Path, config: RefereeConfig, root: UPath) -> R
 
     rows, refused = read_list(listed)
     _require_rows(listed, rows, refused)
-    framing = choose_framing(rows, config.framing)
+    with LimitedReader(READING) as limited:
+        framing = choose_framing(rows, config.framing, limited)
     files = resolve_files(config)
     scorers = load_scorers(config, files, root)
     metrics, missing = ready_metrics(files)
@@ -112,7 +117,11 @@ def referee(listed: Path, folder: Path, config: RefereeConfig, root: UPath) -> R
     landmarker = files["face_landmarker_weights"]
     done: list[RefereeRow] = []
     films: list[RowMedia] = []
-    with MediaReader(framing, config.seconds, None if landmarker is None else landmarker.path) as reader:
+    task_file = None if landmarker is None else landmarker.path
+    with (
+        LimitedReader(READING) as limited,
+        MediaReader(framing, config.seconds, task_file, limited) as reader,
+    ):
         name = "" if landmarker is None else scorer_name("face_landmarker", landmarker)
         measurer = RowMeasurer(reader, scorers, metrics, SCORER, name)
         for row in rows:

@@ -1,12 +1,14 @@
 """Limits of worker processes: memory, CPU time without progress, CPU time in all."""
 
 import os
+import signal
 import time
 
 import numpy as np
+import pytest
 
-from preprocessing.process_pool import Crashed, map_in_processes
-from preprocessing.worker_limits import WorkerLimits, note_progress
+from preprocessing.process_pool import CRASHED, Crashed, LimitedProcess, map_in_processes
+from preprocessing.worker_limits import WorkerLimits, note_done, note_progress
 
 MEBIBYTE = 2**20
 
@@ -60,3 +62,49 @@ def test_cpu_time_in_all_is_limited() -> None:
     limits = WorkerLimits(cpu_hours=1 / 3600)
     ((_, outcome),) = map_in_processes(work, [30.0], 1, limits)
     assert outcome == Crashed("reading took more than 0.000277778 CPU hours", "too_slow")
+
+
+def process_id(_: None) -> int:
+    return os.getpid()
+
+
+def die(_: None) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(text: str) -> None:
+    raise ValueError(text)
+
+
+def count_to(last: int) -> int:
+    for number in range(last + 1):
+        note_done(number)
+    time.sleep(1.0)
+    return last
+
+
+def stop_at_three(done: int) -> None:
+    if done == 3:
+        raise KeyError(done)
+
+
+def test_a_limited_process_is_kept_and_replaced_when_it_ended() -> None:
+    process = LimitedProcess(WorkerLimits())
+    try:
+        first = process.call(process_id, None)
+        with pytest.raises(ValueError, match="not this one"):
+            process.call(refuse, "not this one")
+        assert process.call(process_id, None) == first
+        ended = process.call(die, None)
+        assert isinstance(ended, Crashed)
+        assert ended.reason == CRASHED
+        second = process.call(process_id, None)
+        assert second not in (first, ended)
+        with pytest.raises(KeyError):
+            process.call(count_to, 3, stop_at_three)
+        seen: list[int] = []
+        assert process.call(count_to, 5, seen.append) == 5
+        assert seen[-1] == 5
+        assert process.call(process_id, None) not in (first, second)
+    finally:
+        process.close()

@@ -15,6 +15,7 @@ from upath import UPath
 
 from evaluation.animation import animate, checkpoint_abilities
 from evaluation.animation.checkpoint_abilities import list_checkpoints
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.animation.request import AnimateProgress, AnimateReport, AnimateRequest, Strengths
 from evaluation.app import examples
 from evaluation.app.handlers import STATIC_FOLDER, AppSettings, free_output_path
@@ -22,6 +23,7 @@ from evaluation.app.parsing import ROLES
 from evaluation.app.server import bind
 from evaluation.app.uploads import MIB, UploadLimits, UploadRefusedError, UploadStore
 from evaluation.app.worker import UNEXPECTED_ERROR
+from preprocessing.worker_limits import WorkerLimits
 from storage.root import open_root
 from tests.factories.evaluation.app_server import AppClient, HttpResponse, serve_app
 from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run, write_released_tiny
@@ -52,8 +54,10 @@ def files_in(folder: Path) -> list[str]:
 
 
 def fake_animate(monkeypatch: pytest.MonkeyPatch, body: Callable[[AnimateRequest, Progress], None]) -> None:
-    def fake(request: AnimateRequest, progress: Progress, root: UPath | None = None) -> AnimateReport:
-        del root
+    def fake(
+        request: AnimateRequest, progress: Progress, root: UPath, limited: LimitedReader
+    ) -> AnimateReport:
+        del root, limited
         body(request, progress)
         request.output.parent.mkdir(exist_ok=True)
         request.output.write_bytes(b"0123456789")
@@ -257,11 +261,15 @@ def test_checkpoint_tells_nothing_about_other_files(tmp_path: Path, app: AppClie
     }
 
 
-def test_crop_of_an_upload_is_what_the_networks_see(app: AppClient) -> None:
+def a_face() -> bytes:
     (face,) = face_pictures(1)
     buffer = io.BytesIO()
     Image.fromarray(face).save(buffer, "PNG")
-    response = app.request("GET", f"/files/{app.upload('face.png', buffer.getvalue())}/crop")
+    return buffer.getvalue()
+
+
+def test_crop_of_an_upload_is_what_the_networks_see(app: AppClient) -> None:
+    response = app.request("GET", f"/files/{app.upload('face.png', a_face())}/crop")
     assert (response.status, response.headers["content-type"]) == (200, "image/jpeg")
     assert Image.open(io.BytesIO(response.body)).size == (224, 224)
 
@@ -270,6 +278,27 @@ def test_crop_of_a_file_without_a_face_says_why(app: AppClient) -> None:
     response = app.request("GET", f"/files/{app.upload('notes.avi', b'no video')}/crop")
     assert response.status == 400
     assert response.json["error"].startswith("notes.avi: its content is in none of the supported formats")
+
+
+def test_files_that_take_too_much_end_neither_the_app_nor_its_reader(tmp_path: Path, uploads: Path) -> None:
+    del uploads
+    settings = AppSettings(
+        open_root(str(tmp_path / "root")),
+        tmp_path / "videos",
+        "cpu",
+        reading=WorkerLimits(cpu_hours=1e-6),
+    )
+    with serve_app(settings) as app:
+        for _ in range(2):
+            response = app.request("GET", f"/files/{app.upload('face.png', a_face())}/crop")
+            assert response.status == 400
+            assert response.json["error"].startswith("face.png: reading it was ended: reading took more")
+        puppet = post(app, "/puppet", file=app.upload("face.png", a_face()), checkpoint="starter")
+        assert puppet.json["error"].startswith("face.png: reading it was ended")
+        files = {"appearance": app.upload("face.png", a_face())}
+        name = app.create_video(files=files, checkpoint="starter", seconds=1.0).json["name"]
+        assert app.wait(name)["error"].startswith("face.png: reading it was ended")
+    assert not list(tmp_path.glob("videos/*"))
 
 
 def test_crop_is_for_the_page_that_uploaded(app: AppClient) -> None:
@@ -296,10 +325,7 @@ def test_examples_are_rendered_when_asked_for(
 
 
 def test_puppet_renders_the_latest_portrait_of_its_page(app: AppClient) -> None:
-    (face,) = face_pictures(1)
-    buffer = io.BytesIO()
-    Image.fromarray(face).save(buffer, "PNG")
-    started = post(app, "/puppet", file=app.upload("face.png", buffer.getvalue()), checkpoint="starter")
+    started = post(app, "/puppet", file=app.upload("face.png", a_face()), checkpoint="starter")
     assert (started.status, started.json) == (200, {"side_px": 96})
     pictures = [post(app, "/puppet/frame", yaw=yaw) for yaw in (0, 20, 0)]
     assert Image.open(io.BytesIO(pictures[0].body)).size == (96, 96)

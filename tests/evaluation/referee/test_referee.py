@@ -1,5 +1,6 @@
 """Figures of rendered heads whose control is perfect: the same to the last digit on two runs."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from demo_corpus.corpus import CorpusSettings, make_corpus
 from demo_corpus.people import load_person
 from demo_corpus.scene import render_cross_driven
 from demo_corpus.truth import CONTROL_COLUMNS, filming_camera, read_truth
+from evaluation.animation.limited_reading import LimitedReader
 from evaluation.records import COPY_PORTRAIT, MODEL, read_records
 from evaluation.referee.config import RefereeConfig
 from evaluation.referee.listing import MediaPart, RefusedRowError, read_list
@@ -20,6 +22,7 @@ from evaluation.report.matrix import MATRIX_TABLE, build_matrices, read_matrix
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_TABLE
 from preprocessing.media.decoding import DecodeSettings, decode_sound
 from preprocessing.media.encoding import write_video
+from preprocessing.worker_limits import WorkerLimits
 
 FRAMES = 20
 GOLDEN = {
@@ -118,25 +121,41 @@ def test_list_without_a_usable_row_raises(tmp_path: Path) -> None:
         referee(tmp_path / "bad.csv", tmp_path / "out", RefereeConfig(), UPath(tmp_path))
 
 
-def test_pictures_that_are_not_square_are_aligned(listed: Path) -> None:
+@pytest.fixture
+def limited() -> Generator[LimitedReader]:
+    with LimitedReader(WorkerLimits()) as reader:
+        yield reader
+
+
+def test_pictures_that_are_not_square_are_aligned(listed: Path, limited: LimitedReader) -> None:
     rows, _ = read_list(listed)
-    assert choose_framing(rows[:2], "auto") == "whole"
+    assert choose_framing(rows[:2], "auto", limited) == "whole"
     wide = listed.parent / "wide.mp4"
     write_video(wide, (np.zeros((64, 96, 3), np.uint8) for _ in range(10)), 25, None)
     row = replace(rows[0], generated=MediaPart(wide))
-    assert choose_framing([*rows[:2], row], "auto") == "aligned"
+    assert choose_framing([*rows[:2], row], "auto", limited) == "aligned"
     with (
-        MediaReader("whole", 10.0, None) as reader,
+        MediaReader("whole", 10.0, None, limited) as reader,
         pytest.raises(RefusedRowError, match="96 x 64 px, not"),
     ):
         reader.pictures("generated", row.generated)
     boxed = MediaPart(wide, (16, 0, 64, 64))
-    with MediaReader("whole", 10.0, None) as reader:
+    with MediaReader("whole", 10.0, None, limited) as reader:
         assert len(reader.pictures("generated", boxed).pictures) == 10
         with pytest.raises(RefusedRowError, match="the part is outside of its 96 x 64 px"):
             reader.pictures("generated", MediaPart(wide, (64, 0, 64, 64)))
     with pytest.raises(ValueError, match="a part of pictures needs --framing whole"):
-        choose_framing([replace(row, generated=boxed)], "aligned")
+        choose_framing([replace(row, generated=boxed)], "aligned", limited)
+
+
+def test_a_file_that_takes_too_much_is_its_row(listed: Path) -> None:
+    rows, _ = read_list(listed)
+    with (
+        LimitedReader(WorkerLimits(cpu_hours=1e-6)) as reader,
+        MediaReader("whole", 10.0, None, reader) as media,
+        pytest.raises(RefusedRowError, match="reading it was ended: reading took more than"),
+    ):
+        media.pictures("generated", rows[0].generated)
 
 
 def test_aligned_framing_names_every_scorer(listed: Path) -> None:
