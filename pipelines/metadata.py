@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import pyarrow as pa
 from dagster import MaterializeResult, MetadataValue, TableColumn, TableSchema
 
-from pipelines.web.locations import build_link
+from pipelines.web.locations import build_link, clip_address
 from preprocessing.orchestration.chosen_settings import Changes
 from preprocessing.orchestration.costs import StepCost, step_cost
 from preprocessing.orchestration.refusals import Refusal
@@ -27,6 +27,7 @@ else:
 
 REASONS_SHOWN: Final = 4
 REFUSED_SHOWN: Final = 20
+NAME_CHARACTERS: Final = 26  # of a file in a table: a longer one would be cut off at 1440 px
 ROWS: Final = {
     "face_tracks": "candidates",
     "clips": "candidates",
@@ -125,23 +126,40 @@ def refusal_table(refusals: Mapping[str, int]) -> MetadataValue:
 
 
 def first_refused(refused: Iterable[Refusal]) -> dict[str, MetadataValue]:
-    """A table of the first refused: file, time, reason, score against the bound."""
+    """A table of the first refused: reason, score against the bound, file and time."""
     first = [*islice(refused, REFUSED_SHOWN)]
     if not first:
         return {}
     lines = [
-        f"| {_cell(each.reason)} | {_number(each.score)} | {_number(each.bound)} | {_time(each)} | "
-        f"{_cell(each.file)} | {_cell(each.unit or each.detail)} |"
+        f"| {_cell(each.reason)} | {_number(each.score)} | {_bound(each)} | {_place(each)} |"
         for each in first
     ]
-    head = ["| reason | score | bound | at | file | |", "|---|---:|---:|---:|---|---|"]
+    head = ["| reason | score | bound | where |", "|---|---:|---:|---|"]
     all_of_them = f"pdfgc refused --step {first[0].step}"
     more = [f"\nThe first {REFUSED_SHOWN}; all: `{all_of_them}`."] if len(first) == REFUSED_SHOWN else []
     return {"refused, the first": MetadataValue.md("\n".join([*head, *lines, *more]))}
 
 
-def _time(refusal: Refusal) -> str:
-    return "" if refusal.start_seconds is None else f"{refusal.start_seconds:.2f} s"
+def _bound(refusal: Refusal) -> str:
+    """The bound with its unit, or the unit of a score that has none."""
+    return f"{_number(refusal.bound)} {_cell(refusal.unit)}".strip()
+
+
+def _place(refusal: Refusal) -> str:
+    """File, time and explanation; the file of a clip is a link to the gallery."""
+    name = _cell(shortened(refusal.file, NAME_CHARACTERS))
+    if refusal.key:
+        name = f"[{name}]({clip_address(refusal.batch, refusal.key)})"
+    time = "" if refusal.start_seconds is None else f" at {refusal.start_seconds:.2f} s"
+    return f"{name}{time}{f'; {_cell(refusal.detail)}' if refusal.detail else ''}"
+
+
+def shortened(text: str, characters: int) -> str:
+    """A text of at most so many characters, with its middle left out: a table in the UI is narrow."""
+    if len(text) <= characters:
+        return text
+    start = (characters - 1) // 2
+    return f"{text[:start]}…{text[len(text) - characters + 1 + start :]}"
 
 
 def _number(value: float | None) -> str:

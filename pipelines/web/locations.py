@@ -87,6 +87,11 @@ def gallery_link(page: str, **query: str) -> UrlMetadataValue:
     return MetadataValue.url(f"{path_prefix()}{GALLERY}/#{page}?{urlencode(query)}")
 
 
+def clip_address(batch: str, key: str) -> str:
+    """Address of a clip in the gallery."""
+    return f"{path_prefix()}{GALLERY}/#clip/{quote(batch)}/{quote(key)}"
+
+
 def tensorboard_link(run: str) -> UrlMetadataValue:
     """A link to the curves of all stages of a run."""
     return MetadataValue.url(f"{path_prefix()}{TENSORBOARD}/{quote(run)}/")

@@ -112,7 +112,8 @@ def _edges(scores: Floats, threshold: float | None) -> Floats:
         seen += np.quantile(scores, [TAIL, 1.0 - TAIL]).tolist()
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
     margin = 0.05 * (high - low) or 0.5
-    return np.linspace(low - margin, high + margin, BINS + 1)
+    least = 0.0 if low >= 0.0 else -np.inf  # a score that is never negative has no negative axis
+    return np.linspace(max(low - margin, least), high + margin, BINS + 1)
 
 
 def most_frequent(values: Floats) -> float | None:

@@ -28,7 +28,7 @@ class UnseenSettings(Settings):
         ge=0,
         description="Skip files modified more recently than this: they may still be uploading",
     )
-    names_told: int = Field(default=5, ge=0, description="Number of new files listed by name")
+    names_shown: int = Field(default=5, ge=0, description="Number of new files listed by name")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def unseen_files(root: UPath, folders: Sequence[SourcePath], settings: UnseenSet
         settled=len(settled),
         fresh=len(fresh),
         digest=_digest([settled[path] for path in paths]),
-        names=tuple(paths[: settings.names_told]),
+        names=tuple(paths[: settings.names_shown]),
         unreadable_folders=tuple(unreadable),
         folders=len(listed),
     )

@@ -31,16 +31,22 @@ def dev(arguments: tuple[str, ...]) -> None:
 
     ARGUMENTS are passed to `dg dev`, such as --port 3001.
     """
+    from dagster import DagsterInstance
+
     from pipelines.console import use_one_thread
     from pipelines.operations.instance import ensure_dagster_home
     from pipelines.operations.runs.dead_runs import prepare_instance
+    from pipelines.preprocessing.first_scan import ensure_batches
 
     workspace = ensure_dagster_home() / WORKSPACE
     workspace.write_text(WORKSPACE_TEXT)
     port = option(arguments, "--port", "-p") or DEFAULT_PORT
     os.environ.setdefault(WEBSERVER_VARIABLE, f"http://localhost:{port}")  # links of failure messages
-    prepare_instance()
     use_one_thread()
+    prepare_instance()
+    with DagsterInstance.get() as instance:
+        if scanned := ensure_batches(instance):
+            click.echo(f"First scan: {scanned}")
     click.echo(FIRST_STEPS.format(url=os.environ[WEBSERVER_VARIABLE].rstrip("/")))
     # Dagster 1.13 supersedes `dagster dev` by `dg dev`. Replacing this process passes Ctrl-C on directly.
     command = [sys.executable, "-m", "pipelines.cli.operations.dev", "dev", "-w", str(workspace), *arguments]

@@ -119,7 +119,7 @@ function verdict(row) {
   if (row.accepted) return h("span", { className: "good" }, "accepted");
   const bound = limits.get(row.reason);
   const scale = bound ? bound.scale : 1;
-  const against = row.threshold === null || row.threshold === undefined ? "" : `: ${number(row.score * scale)} of ${number(row.threshold * scale)}`;
+  const against = row.threshold === null || row.threshold === undefined ? "" : `: ${number(row.score * scale)}, bound ${number(row.threshold * scale)}`;
   return h("span", { className: "bad" }, `${words(row.reason)}${against}`);
 }
 

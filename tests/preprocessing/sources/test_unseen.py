@@ -48,7 +48,7 @@ def test_unseen_without_a_catalog_is_every_file(root: UPath, folder: Path) -> No
         f"{path}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}\0"
         for path in (folder / "a/1.mp4", folder / "b/2.mp4")
     ]
-    assert unseen_files(root, [folder], UnseenSettings(names_told=1)) == UnseenFiles(
+    assert unseen_files(root, [folder], UnseenSettings(names_shown=1)) == UnseenFiles(
         settled=2,
         fresh=0,
         digest=hashlib.sha256("".join(lines).encode()).hexdigest(),

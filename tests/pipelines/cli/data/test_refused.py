@@ -43,7 +43,15 @@ def test_first_refused_reads_no_further_and_escapes() -> None:
     metadata = first_refused(many())
     text = str(metadata["refused, the first"].value)
     assert len(taken) == 20
-    assert text.count("| blurred | 5.5 | 8 |") == 20
-    assert r"| 2.00 s | &lt;img src=x&gt;\|\_a\_.mp4 | variance |" in text
+    assert text.count("| blurred | 5.5 | 8 variance |") == 20
+    assert r"| [&lt;img src=x&gt;\|\_a\_.mp4](/gallery/#clip/b0/k1) at 2.00 s |" in text
     assert text.endswith("all: `pdfgc refused --step clips`.")
     assert first_refused([]) == {}
+
+
+def test_first_refused_shortens_names_and_explains() -> None:
+    listed = Refusal(
+        "source_videos", "", f"person/{30 * 'a'}.mp4", None, "not_a_video", detail="no moov atom"
+    )
+    text = str(first_refused([listed])["refused, the first"].value)
+    assert text.splitlines()[-1] == f"| not\\_a\\_video |  |  | person/aaaaa…{9 * 'a'}.mp4; no moov atom |"
