@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar, get_args, get_origin
 
-from dagster import Config, ConfigurableResource
+from dagster import Bool, Config, ConfigurableResource, Int, String
+from dagster._config.pythonic_config import conversion_utils
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
@@ -25,6 +26,12 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 RADIANS: Final = "_rad"
 DEGREES: Final = "_degrees"
+# Dagster would put a variable of the environment in place of `{env: NAME}`: whoever may launch a run could read
+# passwords in its error. There is no option; forms are converted by these names.
+conversion_utils.StringSource = String  # pyright: ignore[reportPrivateImportUsage]
+conversion_utils.IntSource = Int  # pyright: ignore[reportPrivateImportUsage]
+conversion_utils.BoolSource = Bool  # pyright: ignore[reportPrivateImportUsage]
+
 DEGREE_DIGITS: Final = 9  # after the point: 4 degrees are read back as the same radians
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import pytest
-from dagster import DagsterInvalidConfigError, Definitions, asset, define_asset_job
+from dagster import DagsterInvalidConfigError, Definitions, asset, define_asset_job, job, op
 from pydantic import Field, model_validator
 
 from pipelines.definitions import definitions
@@ -164,6 +164,41 @@ def test_dagster_offers_choices_and_passes_values() -> None:
     assert seen == [Outer(mode="fast", inner=Inner(size=4))]
     with pytest.raises(DagsterInvalidConfigError, match="not in enum type Outer_mode"):
         run({"mode": "huge"})
+
+
+class Login(Settings):
+    name: str = "a"
+    port: int = 1
+    is_open: bool = False
+
+
+class LoginResource(resource_class(Login)):
+    """A resource with the fields of Login."""
+
+
+LoginConfig = config_class(Login)
+
+
+@pytest.mark.parametrize("field", ["name", "port", "is_open"])
+@pytest.mark.parametrize("place", ["resources", "ops"])
+def test_forms_take_nothing_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, field: str, place: str
+) -> None:
+    monkeypatch.setenv("A_PASSWORD", "hunter2")
+
+    @op
+    def look(login: LoginResource, config: LoginConfig) -> None:  # type: ignore[valid-type]
+        raise AssertionError(f"{login} {config}")
+
+    @job(resource_defs={"login": LoginResource()})
+    def read() -> None:
+        look()
+
+    name = {"resources": "login", "ops": "look"}[place]
+    values = {place: {name: {"config": {field: {"env": "A_PASSWORD"}}}}}
+    with pytest.raises(DagsterInvalidConfigError, match="is not valid for expected type") as error:
+        read.execute_in_process(run_config=values)
+    assert "hunter2" not in str(error.value)
 
 
 def test_partitioned_resource_takes_the_run_from_the_partition() -> None:
