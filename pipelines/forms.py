@@ -26,8 +26,8 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 RADIANS: Final = "_rad"
 DEGREES: Final = "_degrees"
-# Dagster would put a variable of the environment in place of `{env: NAME}`: whoever may launch a run could read
-# passwords in its error. There is no option; forms are converted by these names.
+# Dagster would put a variable of the environment in place of `{env: NAME}`: whoever may launch a run could
+# read passwords in its error. There is no option; forms are converted by these names.
 conversion_utils.StringSource = String  # pyright: ignore[reportPrivateImportUsage]
 conversion_utils.IntSource = Int  # pyright: ignore[reportPrivateImportUsage]
 conversion_utils.BoolSource = Bool  # pyright: ignore[reportPrivateImportUsage]

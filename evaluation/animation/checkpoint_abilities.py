@@ -33,6 +33,7 @@ EXPORTED_SUFFIX: Final = ".safetensors"
 MODEL_NAME: Final = "model.safetensors"  # in a folder of `pdfgc export RUN FOLDER`
 FACTS: Final = frozenset(("format", "run", "side_px", "networks", "windows", "weights"))
 LARGEST_SIZE: Final = 65_536  # of a network: the header of a stranger's file decides what is allocated
+LONGEST_LIST: Final = 256  # such as channels, one layer each
 FACTS_KEY: Final = "pdfgc"
 """The only key of an exported model's metadata, a JSON object: with several their order would vary."""
 
@@ -141,11 +142,11 @@ def exported_facts(file: Path) -> dict[str, Any]:
 
 
 def largest_size(value: Any) -> int | float:
-    """The largest number and length of a list in a JSON value, without random seeds; infinite for NaN."""
+    """The largest number in a JSON value, without random seeds; infinite for NaN and long lists."""
     if isinstance(value, dict):
         return max((largest_size(item) for name, item in value.items() if name != "random_seed"), default=0)
     if isinstance(value, list):
-        return max([len(value), *map(largest_size, value)])
+        return math.inf if len(value) > LONGEST_LIST else max(map(largest_size, value), default=0)
     if isinstance(value, int | float):
         return math.inf if math.isnan(value) else abs(value)
     return 0

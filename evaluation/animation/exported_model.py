@@ -13,11 +13,16 @@ from typing import Final
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 from upath import UPath
 
 from evaluation.animation.checkpoint_abilities import EXPORTED_SUFFIX, FACTS_KEY, exported_facts
 from evaluation.animation.run_weights import RunWeights, read_run
+from models.appearance import AppearanceEncoder
+from models.audio import AudioEncoder
+from models.generator import Generator
+from models.mesh_trunk import MeshTrunkConfig
+from models.motion import MotionEncoder
 from models.presets import NetworkPreset
 from storage.fingerprint import to_json_value
 from storage.publishing import require_current
@@ -37,6 +42,9 @@ LEFT_OUT: Final[Mapping[str, tuple[str, ...]]] = {
     RENDERING_STAGE: ("discriminator",),
 }
 """Stage -> the parts of its weights that a talking head does not use; the names of others are unique."""
+
+SLACK: Final = 2
+"""Networks may have so many times the weights of their file: heads of single stages are left out of it."""
 
 FULL_PRECISION_PARTS: Final = (EYE_AXES_PART, CODE_SCALE_PART)
 
@@ -93,8 +101,26 @@ def read_exported(file: Path) -> RunWeights:
         name: value.float() if value.dtype == torch.float16 else value
         for name, value in read_weights(file).tensors.items()
     }
+    _require_weights_for(networks, tensors, file)
     weights = StageWeights(str(file), tensors)  # names of parts are unique, so every stage reads the same
     return RunWeights(networks, dict.fromkeys(STAGES, weights), windows)
+
+
+def _require_weights_for(networks: NetworkPreset, tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse a header that describes more than the file holds, before memory is taken for it.
+
+    Raises:
+        ValueError: the networks have more weights than the file can hold.
+    """
+    held = sum(value.numel() for value in tensors.values())
+    with torch.device("meta"):  # shapes without memory
+        described: list[nn.Module] = [Generator(networks.generator)]
+        described += [AppearanceEncoder(networks.appearance), AudioEncoder(networks.audio)]
+        if not isinstance(networks.motion.trunk, MeshTrunkConfig):  # whose weights are MediaPipe's
+            described.append(MotionEncoder(networks.motion))
+    needed = sum(value.numel() for part in described for value in part.parameters())
+    if needed > SLACK * held:
+        raise ValueError(f"{file}: its header describes networks of {needed:,} weights, it holds {held:,}")
 
 
 def _half(name: str, value: Tensor, origin: str) -> Tensor:

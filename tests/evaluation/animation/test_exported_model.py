@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from upath import UPath
 
@@ -141,6 +142,15 @@ def test_missing_and_unfit_exports_are_one_line_errors(root: UPath, starter: Pat
         TrainingConfig(run="starter")
 
 
+def test_header_that_describes_more_than_the_file_holds_is_refused(root: UPath, starter: Path) -> None:
+    with safe_open(starter, framework="np") as opened:
+        facts = json.loads(opened.metadata()["pdfgc"])
+    facts["networks"]["generator"]["channels"][1] = 60_000
+    save_file(load_file(starter), starter, {"pdfgc": json.dumps(facts)})
+    with pytest.raises(ValueError, match=r"its header describes networks of [\d,]+ weights, it holds"):
+        load_talking_head("starter", root)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -150,7 +160,7 @@ def test_missing_and_unfit_exports_are_one_line_errors(root: UPath, starter: Pat
         ({"side_px": 10**9}, "a size of its networks is above 65536 or no number"),
         ({"side_px": "96"}, "a size of its networks is above 65536 or no number"),
         ({"networks": {"channels": [10**9]}}, "a size of its networks is above 65536"),
-        ({"networks": {"channels": [1] * 10**5}}, "a size of its networks is above 65536"),
+        ({"networks": {"channels": [1] * 300}}, "a size of its networks is above 65536"),
     ],
 )
 def test_hostile_header_is_refused(tmp_path: Path, text: str | dict[str, Any], message: str) -> None:
