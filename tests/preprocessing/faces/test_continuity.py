@@ -1,5 +1,7 @@
 """Faces that go on, faces that are cut or dissolved, and pictures that stand still."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from preprocessing.faces.continuity import (
     FaceContinuity,
     difference,
     face_thumbnail,
+    is_mixture,
+    is_turn,
 )
 from preprocessing.faces.frame_of_reference import project_to_crop
 from preprocessing.faces.mean_face import load_mean_face
@@ -86,6 +90,28 @@ def test_dissolve_is_found(frames: int) -> None:
 def test_motion_is_no_dissolve() -> None:
     decisions = feed(FaceContinuity(SETTINGS), [moved(person(1), 2.0 * n) for n in range(40)])
     assert not any(is_dissolve for _, is_dissolve in decisions)
+
+
+def turned(picture: NDArray[np.float32], narrower: float) -> TrackedFace:
+    """The face seen from a little more to the side: picture and landmarks are narrower."""
+    squeeze = np.array([[1.0 - narrower, 0.0, narrower * SIDE / 2], [0.0, 1.0, 0.0]])
+    seen = cv2.warpAffine(picture, squeeze, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+    view = face(np.asarray(seen, np.float32))
+    landmarks = view.landmarks_px.copy()
+    landmarks[:, 0] = (1.0 - narrower) * landmarks[:, 0] + narrower * SIDE / 2
+    return replace(view, landmarks_px=landmarks)
+
+
+def test_slow_turn_is_no_dissolve() -> None:
+    views = [turned(person(1), 0.014 * n) for n in range(DISSOLVE_FRAMES + 1)]
+    thumbnails = [face_thumbnail(view) for view in views]
+    assert is_mixture(thumbnails, SETTINGS.minimum_change, SETTINGS.maximum_dissolve_residual)
+    assert is_turn(thumbnails[0], thumbnails[-1], SETTINGS.minimum_change)
+    assert not is_turn(thumbnails[0], face_thumbnail(face(person(2))), SETTINGS.minimum_change)
+    continuity = FaceContinuity(SETTINGS)
+    for view in views:
+        continuity.add(view.window, [view])
+    assert not continuity.is_dissolve()
 
 
 def test_standing_pictures_are_told_from_still_people() -> None:
