@@ -1,8 +1,7 @@
 """Run a command so that none of its processes outlives the caller. Imports no torch and no Dagster.
 
 - The caller is interrupted, fails or is killed: the pipe to the supervisor closes, and the supervisor ends
-all
-  its descendants.
+  all its descendants.
 - The supervisor is killed: the kernel kills its child and the workers that called `die_with_parent`; the
   caller ends the rest, recognised by a variable in their environment.
 - The command ends by itself: the supervisor ends what it left running.
@@ -14,18 +13,24 @@ import re
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import IO, Final
 
 import psutil
 
+from storage.atomic import temporary_folder
 from training.launch.signals import remembered_signals
 
 MARK_VARIABLE: Final = "PDFGC_COMMAND"  # a random value per call, in the environment of all descendants
+INDUCTOR_CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"  # of compiled code, kept from run to run
+LONGEST_FOLDER_BYTES: Final = 70  # multiprocessing adds /pymp-12345678/listener-12345678
 LINES_KEPT: Final = 400
 LINES_SHOWN: Final = 15
 EXTRA_SECONDS: Final = 20.0  # beyond the grace period: a process inside a driver call can be slow to end
@@ -69,7 +74,36 @@ def run_command(
         CommandFailedError: its exit code was not 0; the message starts with the exception of the first
             traceback on standard error that is not the launcher's own report.
     """
-    ending = ending or Ending()
+    with _own_temporary_folder() as variables:
+        _run(
+            command, {**variables, **(environment or {})}, ending or Ending(), while_running, interval_seconds
+        )
+
+
+@contextmanager
+def _own_temporary_folder() -> Generator[Mapping[str, str]]:
+    """Variables by which a command's processes put their temporary files into a folder that goes with them.
+
+    What killed processes leave, such as multiprocessing's folders of sockets, would stay for ever. If this
+    process is killed, the next command removes the folder. Compiled code and Ray's sessions stay where they
+    were. A socket's path is at most 107 bytes long.
+    """
+    common = tempfile.gettempdir()
+    compiled = str(Path(common) / f"torchinductor_{os.getuid()}")
+    kept = {INDUCTOR_CACHE: compiled, "RAY_TMPDIR": common}
+    kept = {name: os.environ.get(name) or default for name, default in kept.items()}
+    with temporary_folder("run") as folder:
+        has_room = len(os.fsencode(folder)) <= LONGEST_FOLDER_BYTES
+        yield {"TMPDIR": str(folder), **kept} if has_room else {}
+
+
+def _run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    ending: Ending,
+    while_running: Callable[[], None],
+    interval_seconds: float,
+) -> None:
     mark = secrets.token_hex(8)
     supervisor = subprocess.Popen(
         [
@@ -78,7 +112,7 @@ def run_command(
         ],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, **(environment or {}), MARK_VARIABLE: mark},
+        env={**os.environ, **environment, MARK_VARIABLE: mark},
         start_new_session=True,  # Ctrl-C in a terminal reaches the caller only, which then ends the rest
     )
     assert supervisor.stdin is not None

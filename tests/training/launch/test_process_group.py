@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,40 @@ def supervisor_of(folder: Path) -> psutil.Process:
             if "training.launch.supervisor" in ancestor.cmdline():
                 return ancestor
     raise AssertionError("no supervisor")
+
+
+LEAVES_A_FOLDER = """
+import os, pathlib, sys, tempfile
+left, kept = tempfile.mkdtemp(prefix="pymp-"), os.environ["TORCHINDUCTOR_CACHE_DIR"]
+pathlib.Path(sys.argv[1]).write_text(left + "\\n" + kept)
+os._exit(0)
+"""
+
+
+def run_that_leaves_a_folder(answer: Path) -> tuple[Path, Path]:
+    """What the command left, and where it would keep compiled code."""
+    run_command([sys.executable, "-c", LEAVES_A_FOLDER, str(answer)], ending=ENDING)
+    left, kept = answer.read_text().split("\n")
+    return Path(left), Path(kept)
+
+
+def test_temporary_files_of_a_command_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="t-") as name:
+        folder = Path(name)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        left, kept = run_that_leaves_a_folder(tmp_path / "answer")
+        assert left.is_relative_to(folder)
+        assert list(folder.iterdir()) == []
+        assert kept.parent == folder
+        long = folder / ("x" * 60)
+        long.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(long))
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/kept")
+        left, kept = run_that_leaves_a_folder(tmp_path / "answer")
+        assert left.parent == folder  # a socket's path in the command's own folder would be too long
+        assert kept == Path("/kept")
 
 
 @pytest.fixture
