@@ -190,7 +190,7 @@ def _default(info: FieldInfo) -> Any:
 
 def _form_default(form_type: Any, value: Any) -> Any:
     if value is ...:
-        return ...
+        return "" if form_type is str else ...  # an empty line to fill in; `to_settings` refuses it
     if isinstance(form_type, type) and issubclass(form_type, Config):
         return form_type()
     if isinstance(form_type, type) and issubclass(form_type, Enum):

@@ -1,6 +1,6 @@
 """The training film: the scenes of all checkpoints in order, and the control matrix that grows beside them.
 
-`film/film.mp4`, and `film/film.webp`, which pages show without a player.
+`film/film.mp4`, and `film/film.webp`, which pages show without a player: narrower, with the matrix below.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ HEAD_PX: Final = 40
 NAME_PX: Final = 70  # of a row of the matrix
 CELL_PX: Final = (38, 24)
 MATRIX_PX: Final = NAME_PX + 9 * CELL_PX[0] + 12
+HEADING_PX: Final = 10  # a line; a column is too narrow for two words beside each other
 CURVE_PX: Final = 44
 INK: Final = (30, 30, 30)
 FAINT: Final = (120, 120, 120)
@@ -36,6 +37,7 @@ LEAKS: Final = (196, 58, 49)  # and where it does not
 PICTURE_EVERY: Final = 2  # frames of the animated picture
 SCENES_IN_PICTURE: Final = 12
 PICTURE_QUALITY: Final = 60
+NARROW_PX: Final = 476
 
 
 def write_film(work: Path) -> None:
@@ -49,9 +51,7 @@ def write_film(work: Path) -> None:
         raise ValueError(f"no scenes in {work / FILM_FOLDER}")
     write_video(work / FILM_FOLDER / FILM_NAME, _frames(work, scenes, scenes), FRAMES_PER_SECOND)
     shown = [scenes[place] for place in sorted({*_spread(len(scenes), SCENES_IN_PICTURE)})]
-    pictures = [
-        Image.fromarray(frame) for frame in islice(_frames(work, shown, scenes), 0, None, PICTURE_EVERY)
-    ]
+    pictures = [narrowed(frame) for frame in islice(_frames(work, shown, scenes), 0, None, PICTURE_EVERY)]
     with write_atomically(work / FILM_FOLDER / PICTURE_NAME) as partial:
         pictures[0].save(
             partial,
@@ -62,6 +62,17 @@ def write_film(work: Path) -> None:
             loop=0,
             quality=PICTURE_QUALITY,
         )
+
+
+def narrowed(frame: NDArray[np.uint8]) -> Image.Image:
+    """A frame of the film as wide as a table of the UI: its pictures above, the matrix below."""
+    panels = Image.fromarray(frame[:, : len(TITLES) * PANEL_PX])
+    matrix = Image.fromarray(frame[:, len(TITLES) * PANEL_PX :])
+    height = round(panels.height * NARROW_PX / panels.width)
+    page = Image.new("RGB", (NARROW_PX, height + matrix.height), "white")
+    page.paste(panels.resize((NARROW_PX, height), Image.Resampling.LANCZOS))
+    page.paste(matrix, (0, height))
+    return page
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -92,8 +103,8 @@ def draw_page(scene: Scene, past: Sequence[Scene]) -> NDArray[np.uint8]:
     draw = ImageDraw.Draw(page)
     draw.text((6, 3), f"step {scene.step:,} of {scene.steps:,}", fill=INK, font=font(15))
     for place, title in enumerate(TITLES):
-        draw.text((place * PANEL_PX + 6, HEAD_PX - 16), title, fill=FAINT, font=font(11))
-    draw.text((6, HEAD_PX + PANEL_PX + 3), scene.driver, fill=FAINT, font=font(11))
+        draw.text((place * PANEL_PX + 6, HEAD_PX - 17), title, fill=FAINT, font=font(13))
+    draw.text((6, HEAD_PX + PANEL_PX + 2), scene.driver, fill=FAINT, font=font(13))
     left = len(TITLES) * PANEL_PX + 6
     _draw_matrix(draw, (left, 3), scene)
     _draw_curve(draw, (left, height - CURVE_PX - 4), past)
@@ -112,9 +123,10 @@ def _draw_matrix(draw: ImageDraw.ImageDraw, place: tuple[int, int], scene: Scene
     top += 18
     for column, measure in enumerate(measures):
         x = left + NAME_PX + column * CELL_PX[0]
-        draw.text((x + 1, top), _short(measure), fill=FAINT, font=font(9))
+        for line, word in enumerate(reversed(_short(measure).split(" "))):
+            draw.text((x + 1, top + HEADING_PX * (1 - line)), word, fill=FAINT, font=font(9))
     for row, driver in enumerate(CONTROLS):
-        y = top + 14 + row * CELL_PX[1]
+        y = top + 2 * HEADING_PX + 4 + row * CELL_PX[1]
         draw.text((left, y + 5), driver, fill=INK, font=font(11))
         for column, measure in enumerate(measures):
             x = left + NAME_PX + column * CELL_PX[0]

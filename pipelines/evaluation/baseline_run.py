@@ -29,6 +29,7 @@ from evaluation.comparison.text import check_text, markdown_table, regression_li
 from evaluation.records import SCHEMA
 from evaluation.report.summary import EVALUATION_REPORT
 from pipelines.checks import check_result
+from pipelines.deployed_settings import deployed
 from pipelines.metadata import column_schema
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import training_runs
@@ -37,6 +38,7 @@ from pipelines.web.locations import root_link
 from storage.checks import CheckOutcome
 from storage.fingerprint import DIGEST_DIGITS
 from storage.publishing import require_current
+from training.jobs.config import TrainingConfig
 
 NO_REGRESSION: Final = "no_regression_against_baseline"
 
@@ -60,8 +62,10 @@ baseline_run: Final = AssetSpec(
 class SetBaselineConfig(Config):
     """Which run is set as baseline and why, and whether regressions are allowed."""
 
-    run: str = Field(description="Training run, or starter; its report must exist")
-    note: str = Field(description="Why this run is set as the baseline; shown in the history")
+    run: str = Field(
+        default=deployed(TrainingConfig).run, description="Training run, or starter; its report must exist"
+    )
+    note: str = Field(default="", description="Why this run is set as the baseline; shown in the history")
     allow_regression: bool = Field(
         default=False, description="Set it even if it is worse than the current baseline run"
     )

@@ -60,8 +60,8 @@ def dataset(
         published = run_dataset(root, settings, force=workspace.force)
         keep_for_dataset(root, changes, context.run.run_id)
     return AssetResult(
-        metadata={"card": build_link(published, "dataset_card.md")}
-        | dataset_pictures(published)
+        metadata=dataset_pictures(published)
+        | {"card": build_link(published, "dataset_card.md")}
         | published_metadata(published)
         | settings_metadata(changes),
         data_version=DataVersion(published.manifest.content_digest),

@@ -19,6 +19,7 @@ from dagster import (
 from pydantic import Field
 from upath import UPath
 
+from pipelines.deployed_settings import deployed
 from pipelines.metadata import AssetResult, column_schema, first_refused, refusal_table
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import add_batches
@@ -31,6 +32,7 @@ from preprocessing.sources.stored_catalog import (
     CATALOG_FOLDER,
     CATALOG_NAME,
     SourceReport,
+    SourceSettings,
     accepted_identities,
     batch_keys,
     folders_to_scan,
@@ -91,23 +93,21 @@ class AddVideosConfig(Config):
     """A folder of videos."""
 
     folder: str = Field(
+        default="",
         description="Folder of videos, or s3://bucket/prefix. Its first level of folders names the person: "
-        "FOLDER/person/.../clip.mp4"
+        "FOLDER/person/.../clip.mp4",
     )
 
 
 @op(out=Out(Nothing), tags={"kind": "video"}, description="Scan a folder of videos and watch it from now on.")
-def add_videos_op(
-    context: OpExecutionContext,
-    config: AddVideosConfig,
-    workspace: WorkspaceResource,
-    sources: SourcesResource,
-) -> None:
-    """Scan one more folder."""
+def add_videos_op(context: OpExecutionContext, config: AddVideosConfig) -> None:
+    """Scan one more folder, with the deployment's settings: the form has one line."""
     with guarded_step(context):
-        root, folder = workspace.open(), source_path(config.folder)
+        if not config.folder.strip():
+            raise ValueError("folder is empty: enter a folder of videos, or s3://bucket/prefix")
+        root, folder = WorkspaceResource().open(), source_path(config.folder.strip())
         require_folder(folder)
-        report = scan_sources(root, [folder], sources.to_settings(), retry_failed=workspace.retry)
+        report = scan_sources(root, [folder], deployed(SourceSettings))
     metadata = scan_metadata(context.instance, root, report)
     context.log_event(AssetMaterialization("source_videos", metadata=metadata))
 

@@ -9,14 +9,14 @@ from dagster import MetadataValue
 
 from training.engine.progress import HeldOutMetric, LossRecord
 
-COLUMNS: Final = 3
-PANEL_INCHES: Final = (4.4, 2.8)
-DOTS_PER_INCH: Final = 80
+COLUMNS: Final = 2
+PANEL_INCHES: Final = (2.95, 2.2)
+DOTS_PER_INCH: Final = 80  # as wide as a value in a table of the UI
 POINTS: Final = 400  # limits the size of the picture
 
 
 def draw_losses(records: Sequence[LossRecord]) -> bytes:
-    """Draw a PNG with one panel per loss, because their scales differ; the weighted total comes first.
+    """Draw a PNG with one panel per loss, because their scales differ; the weighted total has the first row.
 
     Raises:
         ValueError: there are no records.
@@ -26,21 +26,21 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(name for record in records for name in record.losses))
-    rows = math.ceil((len(names) + 1) / COLUMNS)
+    rows = 1 + math.ceil(len(names) / COLUMNS)
     size = (PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows)
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     shown = records[:: math.ceil(len(records) / POINTS)]
     for place, name in enumerate(["weighted total", *names]):
-        axes = figure.add_subplot(rows, COLUMNS, place + 1)
+        axes = figure.add_subplot(rows, COLUMNS, place + COLUMNS) if place else figure.add_subplot(rows, 1, 1)
         values = [record.losses.get(name, math.nan) if place else record.total for record in shown]
         # With markers, because a single record draws no line.
         axes.plot(
             [record.step for record in shown], values, linewidth=1, marker="." if len(shown) < 9 else ""
         )
-        axes.set_title(name, fontsize=11)
-        axes.set_xlabel("step", fontsize=9)
-        axes.set_ylabel("mean since the last report", fontsize=9)
-        axes.tick_params(labelsize=8)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("step", fontsize=7)
+        axes.set_ylabel("mean since last report", fontsize=7)
+        axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
     data = io.BytesIO()
     figure.savefig(data, format="png")

@@ -21,6 +21,7 @@ PICTURES: Final = "pictures"
 FILES: Final = "/files"
 TENSORBOARD: Final = "/tensorboard"
 GALLERY: Final = "/gallery"
+INLINE: Final = "inline"  # of an address: a picture as wide as the UI's tables are
 SUFFIXES: Final = {b"\x89PNG": "png", b"RIFF": "webp"}
 BUILD_PARTS: Final = 4  # assets/<asset>/<partition>/<build>
 
@@ -57,8 +58,9 @@ def root_location(root: UPath, path: UPath | Path) -> str | None:
 
 
 def picture_at(location: str) -> MarkdownMetadataValue:
-    """A picture below the root, which the UI shows inline; the event holds its address alone."""
-    return MetadataValue.md(f"![picture]({file_url(location)})")
+    """A picture below the root, which the UI shows, and a click in full size; the event holds its address."""
+    address = file_url(location)
+    return MetadataValue.md(f"[![picture]({address}?{INLINE})]({address})")
 
 
 def store_picture(root: UPath, name: str, data: bytes) -> MarkdownMetadataValue:

@@ -2,10 +2,12 @@
 
 Mounted under `/files` in the web server of Dagster's UI, behind its guard. Only the folders in `SERVED` are
 reachable: not Dagster's home, and nothing whose name starts with a dot. A link is followed only to a file in
-them. Pages run no scripts, since they share their origin with the UI.
+them. Pages run no scripts, since they share their origin with the UI. A picture with `?inline` is no wider
+than a table of the UI, which would cut it off.
 """
 
 import html
+import io
 import mimetypes
 import re
 from collections.abc import Iterable
@@ -22,7 +24,7 @@ from upath import UPath
 from evaluation.comparison.baseline_runs import BASELINES_FOLDER
 from pipelines.cli.evaluation.app import OUTPUTS_NAME
 from pipelines.cli.operations.demo import DEMO_FOLDER
-from pipelines.web.locations import FILES, PICTURES
+from pipelines.web.locations import FILES, INLINE, PICTURES
 from preprocessing.orchestration.reprocessing import PLAN_FOLDER
 from preprocessing.sources.stored_catalog import CATALOG_FOLDER
 from storage.objects import Entry, entries, is_local, local_path, read_bytes, read_range, size_bytes
@@ -38,6 +40,9 @@ SERVED: Final = (
     DEMO_FOLDER,
 )
 NAMES_LISTED: Final = 2000
+PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".webp"})
+INLINE_WIDTH_PX: Final = 476  # of a value in the table of an asset's page at 1440 px
+INLINE_QUALITY: Final = 90
 TEXT_SUFFIXES: Final = frozenset({".json", ".jsonl", ".txt", ".log", ".csv", ".yaml"})
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self' data:; "
@@ -79,7 +84,8 @@ class RootFiles:
     def _response(self, location: str, request: Request) -> Response:
         parts = require_served(location)
         if not is_local(self._root):
-            return self._from_bucket(location, request.headers.get("range", ""))
+            inline = INLINE in request.query_params
+            return self._from_bucket(location, request.headers.get("range", ""), inline=inline)
         path = self._resolved(parts)
         if path.is_dir():
             if not request.url.path.endswith("/"):
@@ -87,6 +93,8 @@ class RootFiles:
             return _listing(location, entries(self._root, location) if parts else self._folders())
         if path.suffix == ".md":
             return _markdown_page(path.name, path.read_bytes())
+        if INLINE in request.query_params and path.suffix in PICTURE_SUFFIXES:
+            return _inline_picture(path.name, path.read_bytes())
         return FileResponse(path, headers=HEADERS, media_type=media_type(path.name))
 
     def _folders(self) -> list[Entry]:
@@ -104,13 +112,15 @@ class RootFiles:
             raise NoSuchFileError
         return path
 
-    def _from_bucket(self, location: str, wanted: str) -> Response:
+    def _from_bucket(self, location: str, wanted: str, *, inline: bool) -> Response:
         found = entries(self._root, location)
         if found or not location:
             return _listing(location, found if location else self._folders())
         path, name = self._root / location, location.rpartition("/")[2]
         if name.endswith(".md"):
             return _markdown_page(name, read_bytes(path))
+        if inline and Path(name).suffix in PICTURE_SUFFIXES:
+            return _inline_picture(name, read_bytes(path))
         return _part(path, wanted, media_type(name))
 
 
@@ -148,6 +158,20 @@ def _part(path: UPath, wanted: str, kind: str) -> Response:
         return Response(b"", 416, headers | {"Content-Range": f"bytes */{size}"})
     part = headers | {"Content-Range": f"bytes {first}-{last}/{size}"}
     return Response(read_range(path, first, last + 1), 206, part, kind)
+
+
+def _inline_picture(name: str, data: bytes) -> Response:
+    """A picture scaled to `INLINE_WIDTH_PX` where it is wider; an animated one is sent as it is."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as picture:
+        if picture.width > INLINE_WIDTH_PX and not getattr(picture, "is_animated", False):
+            height = round(picture.height * INLINE_WIDTH_PX / picture.width)
+            scaled = picture.convert("RGB").resize((INLINE_WIDTH_PX, height), Image.Resampling.LANCZOS)
+            output = io.BytesIO()
+            scaled.save(output, picture.format, quality=INLINE_QUALITY)
+            data = output.getvalue()
+    return Response(data, 200, HEADERS, media_type(name))
 
 
 def _listing(location: str, found: Iterable[Entry]) -> Response:

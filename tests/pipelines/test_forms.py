@@ -134,7 +134,7 @@ def test_form_lists_the_choices_of_a_table() -> None:
 
 def test_form_takes_paths_as_text() -> None:
     required = {name: field.is_required() for name, field in FilesConfig.model_fields.items()}
-    assert required == {"source": True, "target": False, "mode": False}
+    assert not any(required.values())  # the launchpad shows only lines with a default
     filled = FilesConfig.model_validate({"source": "~/a.mp4", "target": "b.mp4", "mode": "fast"})
     assert filled.to_settings() == Files(source=Path.home() / "a.mp4", target=Path("b.mp4"), mode="fast")
     with pytest.raises(ValueError, match=r"^source is required$"):

@@ -1,9 +1,11 @@
 """Files below the root, served beside Dagster's UI: what is reachable, and how."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -50,6 +52,26 @@ def test_video_is_served_in_parts(app: ASGIApp) -> None:
     assert (part.status, part.body) == (206, bytes([100, 101, 102, 103]))
     assert part.headers["content-range"] == "bytes 100-103/200"
     assert send_request(app, "HEAD", f"/files/{BUILD}/link.mp4").body == b""
+
+
+@pytest.mark.parametrize("name", ["wide.png", "wide.jpg", "wide.webp"])
+def test_inline_picture_is_as_wide_as_a_table(app: ASGIApp, root: Path, name: str) -> None:
+    Image.new("RGB", (952, 100), "red").save(root / BUILD / name)
+    address = f"/files/{BUILD}/{name}"
+    whole, inline = send_request(app, "GET", address), send_request(app, "GET", f"{address}?inline")
+    assert inline.headers["content-type"] == whole.headers["content-type"]
+    sizes = [Image.open(io.BytesIO(each.body)).size for each in (whole, inline)]
+    assert sizes == [(952, 100), (476, 50)]
+
+
+def test_inline_picture_is_not_enlarged_and_animation_is_kept(app: ASGIApp, root: Path) -> None:
+    small, second = Image.new("RGB", (40, 10), "red"), Image.new("RGB", (952, 10), "blue")
+    small.save(root / BUILD / "small.png")
+    Image.new("RGB", (952, 10), "red").save(root / BUILD / "film.webp", save_all=True, append_images=[second])
+    for name in ("small.png", "film.webp"):
+        address = f"/files/{BUILD}/{name}"
+        inline = send_request(app, "GET", f"{address}?inline")
+        assert inline.body == send_request(app, "GET", address).body
 
 
 def test_pages_run_no_scripts(app: ASGIApp) -> None:

@@ -28,23 +28,31 @@ function runCard(run) {
     ...Object.entries(run.builds).map(([asset, url]) => h("a", { href: url }, words(asset))),
   ];
   const stages = h("table", {},
-    h("tr", {}, ["Stage", "steps", "img/s", "time", "finished", "film"].map((title) => h("th", {}, title))),
+    h("tr", {}, ["Stage", "steps", "img/s", "time", "finished", "samples"].map((title) => h("th", {}, title))),
     run.stages.map((stage) => h("tr", {},
       h("td", {}, h("a", { href: stage.folder }, words(stage.stage))),
       h("td", { className: "figure" }, number(stage.steps)),
       h("td", { className: "figure" }, number(stage.images_per_second)),
       h("td", { className: "figure" }, hours(stage.seconds)),
       h("td", {}, stage.finished_at.slice(0, 16).replace("T", " ")),
-      h("td", {}, stage.samples.length ? h("a", { href: `#film/${pathOf(run.run, stage.stage)}` }, `${stage.samples.length} grids`) : ""))));
+      h("td", {}, stage.samples.length ? h("a", { href: `#film/${pathOf(run.run, stage.stage)}` }, `${stage.samples.length} ${stage.samples.length === 1 ? "grid" : "grids"}`) : ""))));
   const training = run.stages.filter((stage) => stage.film).map((stage) => h("figure", {},
-    h("video", { src: stage.film, controls: true, autoplay: true, muted: true, preload: "metadata", loop: true, playsInline: true, className: "wide" }),
+    filmOf(stage),
     h("figcaption", { className: "faint" }, `One held-out person at every checkpoint of ${words(stage.stage)}, the same drivers, and the control matrix`)));
-  const films = run.videos.slice(0, 4).map((src) => h("video", { src, controls: true, preload: "metadata", loop: true, playsInline: true }));
+  const films = run.videos.slice(0, 4).map((src) => h("figure", {},
+    h("video", { src, controls: true, preload: "metadata", loop: true, playsInline: true }),
+    h("figcaption", {}, decodeURIComponent(src.split("/").at(-1)).replace(/\.mp4$/, ""))));
   return h("section", { className: "run" },
     h("h2", {}, run.run, h("span", { className: "faint" }, ` ${run.preset}${run.is_baseline ? ", baseline" : ""}`)),
-    Object.keys(run.figures).length ? h("p", { className: "facts" }, Object.entries(run.figures).map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value)))) : null,
+    Object.keys(run.figures).length ? h("p", { className: "facts" }, Object.entries(run.figures).map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value))), h("span", { className: "faint" }, "controls: r with the driver (gain)")) : null,
     h("p", { className: "links" }, links),
     training, h("div", { className: "scroll" }, stages), h("div", { className: "films" }, films));
+}
+
+/* The film with the matrix beside it; on a narrow page the animated picture, which has it below. */
+function filmOf(stage) {
+  if (window.matchMedia("(max-width: 760px)").matches) return h("img", { src: stage.film.replace(/mp4$/, "webp"), alt: "training film", className: "wide" });
+  return h("video", { src: stage.film, controls: true, autoplay: true, muted: true, preload: "metadata", loop: true, playsInline: true, className: "wide" });
 }
 
 export async function filmPage(name, stageName) {

@@ -6,11 +6,11 @@ import { api, clipHash, graphql, h, hours, inkOf, number, sharp, thumbnail, word
 const HEIGHT = 130;
 const WAIT_MS = 40; // between two requests while a line is dragged
 const POLL_MS = 1000;
-const KINDS = {
-  clips: ["Clips", "clips", ""],
-  speakers: ["Speakers", "clips", "Clips with other faces in the picture. Where a clip leaves it open, its whole shot decided; such clips stay as they are, and counts are estimates."],
-  lip_sync: ["Lip sync", "clips", "Accepted clips; the filter of shards drops those below. What it drops for the offset of a whole video stays dropped."],
-  anchors: ["Anchors", "anchors", ""],
+const KINDS = { // title, what is counted, explanation, what is said where nothing was scored
+  clips: ["Clips", "clips", "", "There are no clips yet."],
+  speakers: ["Speakers", "clips", "Clips with other faces in the picture. Where a clip leaves it open, its whole shot decided; such clips stay as they are, and counts are estimates.", "No clip has another face in its picture."],
+  lip_sync: ["Lip sync", "clips", "Accepted clips; the filter of shards drops those below. What it drops for the offset of a whole video stays dropped.", "No accepted clip has a lip sync score."],
+  anchors: ["Anchors", "anchors", "", "There are no anchors yet."],
 };
 const NARROW = "(max-width: 1000px)";
 const LAUNCH = `mutation Launch($params: ExecutionParams!) {
@@ -40,13 +40,13 @@ class Explorer {
     this.near = h("div", { className: "near" });
     this.panels = histograms.map((histogram) => new Panel(this, histogram));
     this.actions = this.makeActions();
+    const scored = histograms.some(({ accepted, refused }) => [...accepted, ...refused].some((count) => count));
     const tabs = Object.entries(KINDS).map(([name, [title]]) => h("a", { href: `#thresholds?kind=${name}`, className: name === kind ? "here" : "" }, title));
-    this.elements = [
-      h("p", { className: "links" }, tabs),
+    this.elements = [h("p", { className: "links" }, tabs), ...(scored ? [
       h("p", { className: "faint" }, `Drag a line or type a number. Green: accepted now, red: refused now. ${KINDS[kind][2]}`),
       h("div", { className: "bar" }, this.summary, this.actions),
       h("div", { className: "explorer" }, h("div", { className: "panels" }, this.panels.map((panel) => panel.element)), this.near),
-    ];
+    ] : [h("p", {}, KINDS[kind][3])])];
     requestAnimationFrame(() => this.panels.forEach((panel) => panel.draw()));
     window.addEventListener("resize", () => { if (!this.closed) this.panels.forEach((panel) => panel.draw()); });
   }

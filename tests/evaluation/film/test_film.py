@@ -11,7 +11,16 @@ from PIL import Image
 
 import evaluation.film.scenes as scenes_module
 from evaluation.animation.media import read_pictures
-from evaluation.film.film import FILM_FOLDER, FILM_NAME, FOLLOWS, PICTURE_NAME, draw_page, write_film
+from evaluation.film.film import (
+    FILM_FOLDER,
+    FILM_NAME,
+    FOLLOWS,
+    NARROW_PX,
+    PICTURE_NAME,
+    draw_page,
+    narrowed,
+    write_film,
+)
 from evaluation.film.scenes import SCENES_NAME, Scene, add_scene, read_scenes, scene_path
 from storage.publishing import require_current
 from storage.root import local_copy
@@ -49,6 +58,14 @@ def test_film_has_a_scene_of_every_checkpoint(tmp_path: Path, monkeypatch: pytes
     assert film[0].shape == draw_page(SCENE, [SCENE]).shape
     with Image.open(job.work / FILM_FOLDER / PICTURE_NAME) as picture:
         assert (picture.format, getattr(picture, "n_frames", 1) > 2) == ("WEBP", True)
+        assert picture.width == NARROW_PX
+
+
+def test_narrow_frame_keeps_the_matrix() -> None:
+    page = draw_page(SCENE, [SCENE])
+    narrow = np.asarray(narrowed(page))
+    assert narrow.shape[1] == NARROW_PX
+    assert (np.all(narrow == FOLLOWS, axis=-1).sum()) == np.all(page == FOLLOWS, axis=-1).sum()
 
 
 def test_page_colours_what_follows_and_draws_the_scores_so_far() -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -83,7 +84,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Generator[Page]:
 def test_clips_are_filtered_and_one_is_opened(page: Page, url: str) -> None:
     page.goto(url)
     expect(page.locator(".card")).to_have_count(4)
-    expect(page.get_by_text("blurred: 6 of 8")).to_be_visible()
+    expect(page.get_by_text("blurred: 6, bound 8")).to_be_visible()
     page.get_by_label("State").select_option("accepted")
     expect(page.locator(".card")).to_have_count(2)
     expect(page.get_by_text(FILE)).to_be_visible()  # as text
@@ -132,6 +133,15 @@ def test_moved_threshold_shows_what_it_keeps(page: Page, url: str) -> None:
     page.locator("[data-setting=maximum_brightness] input").fill("300")
     expect(summary).to_contain_text("maximum_brightness must be <= 255")
     expect(page.get_by_role("button", name="Reprocess")).to_be_disabled()
+
+
+def test_thresholds_without_scores_say_so(page: Page, tmp_path: Path) -> None:
+    with served(UPath(tmp_path)) as url:
+        page.goto(f"{url}/gallery/#thresholds")
+        expect(page.get_by_text("There are no clips yet.")).to_be_visible()
+        page.get_by_role("link", name="Speakers").click()
+        expect(page.get_by_text("No clip has another face in its picture.")).to_be_visible()
+        expect(page.locator(".panel")).to_have_count(0)
 
 
 def test_anchors_stand_beside_their_sources(page: Page, url: str) -> None:

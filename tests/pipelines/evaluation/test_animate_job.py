@@ -52,7 +52,9 @@ def test_the_form_has_the_commands_fields_with_descriptions() -> None:
     form = AnimateConfig.model_fields
     assert set(form) == asked
     assert all(entry.description for entry in form.values())
-    assert {name for name, entry in form.items() if entry.is_required()} == {"appearance", "output"}
+    assert not any(entry.is_required() for entry in form.values())  # every line is shown
+    with pytest.raises(ValueError, match=r"^appearance is required; output is required$"):
+        AnimateConfig().to_settings()
 
 
 def test_a_filled_form_is_an_order_and_an_empty_path_is_none() -> None:
@@ -88,7 +90,7 @@ def test_job_shows_the_video_its_sheet_and_notes(tmp_path: Path, inputs: dict[st
     assert shown["duration (s)"].value == 0.24
     assert "frames per second" in shown
     assert shown["notes"].value == "- no driver for pose, eye, expression: neutral"
-    assert str(shown["picture: contact sheet"].value).startswith("![picture](/files/pictures/animate/")
+    assert str(shown["picture: contact sheet"].value).startswith("[![picture](/files/pictures/animate/")
 
 
 @pytest.mark.parametrize(

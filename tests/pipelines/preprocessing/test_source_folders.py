@@ -1,12 +1,13 @@
 """How folders and buckets of videos are named: the variable, the launchpad, the command line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.main import main
-from pipelines.preprocessing.source_videos import require_folder
+from pipelines.preprocessing.source_videos import add_videos_job, require_folder
 from pipelines.resources import SourcesResource
 from preprocessing.sources.remote import BucketPath
 
@@ -65,3 +66,16 @@ def test_missing_folder_names_its_nearest_neighbour(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"vidoes.*; .* has no vidoes; did you mean videos\?$"):
         require_folder(tmp_path / "vidoes" / "person-a")
     require_folder(tmp_path / "videos")
+
+
+def test_form_of_add_videos_has_one_line(root: Path) -> None:
+    config_type: Any = add_videos_job.run_config_schema.config_type
+    fields = config_type.fields
+    assert fields["ops"].default_value == {"add_videos": {"config": {"folder": ""}}}
+    assert set(fields["resources"].default_value) <= {"io_manager"}
+    result = add_videos_job.execute_in_process(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    assert data.description == "folder is empty: enter a folder of videos, or s3://bucket/prefix"
+    assert not root.exists()

@@ -156,5 +156,5 @@ def test_running_stage_reports_losses_and_time_left(fake_run: FakeRun) -> None:
     observation = records[0].asset_observation
     assert observation is not None
     assert str(observation.metadata["picture: losses"].value).startswith(
-        "![picture](/files/pictures/training/run/fake_stage/losses-"
+        "[![picture](/files/pictures/training/run/fake_stage/losses-"
     )

@@ -95,7 +95,7 @@ def test_dagster_has_the_partition_and_its_metadata(root: UPath) -> None:
         assert materialization.partition == key
         assert materialization.metadata["clips"].value == 3
         shown = str(materialization.metadata["picture: contact sheet"].value)
-        assert shown.startswith(f"![picture](/files/pictures/clips/{key}/contact_sheet-")
+        assert shown.startswith(f"[![picture](/files/pictures/clips/{key}/contact_sheet-")
 
 
 def test_changed_threshold_makes_one_step_stale(root: UPath) -> None:
