@@ -65,11 +65,16 @@ def to_rgb(
 ) -> NDArray[np.uint8]:
     """[height_px, width_px, 3] 8-bit RGB of a decoded picture, mapped to BT.709 where `Colour.is_mapped`."""
     colour = colour_of(frame)
-    pixels = "rgb48le" if colour.is_mapped else "rgb24"
-    converted = reformatter.reformat(frame, width=width_px, height=height_px, format=pixels, threads=threads)
-    if colour.is_mapped:
-        return map_to_bt709(np.asarray(converted.to_ndarray(), np.uint16), colour)
-    return np.asarray(converted.to_ndarray(), np.uint8)
+    if not colour.is_mapped:
+        plain = reformatter.reformat(frame, width=width_px, height=height_px, format="rgb24", threads=threads)
+        return np.asarray(plain.to_ndarray(), np.uint8)
+    # swscale gives other colours at 16 bits and an odd width.
+    even_px = width_px + width_px % 2
+    deep = reformatter.reformat(frame, width=even_px, height=height_px, format="rgb48le", threads=threads)
+    mapped = map_to_bt709(np.asarray(deep.to_ndarray(), np.uint16), colour)
+    if even_px == width_px:
+        return mapped
+    return np.asarray(cv2.resize(mapped, (width_px, height_px), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def map_to_bt709(image: NDArray[np.uint16], colour: Colour) -> NDArray[np.uint8]:
