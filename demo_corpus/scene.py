@@ -15,8 +15,10 @@ from demo_corpus.motion import NECK_PIVOT_CM, HeadMotion, draw_motion
 from demo_corpus.render import Placement, render_frame
 from demo_corpus.speech import (
     Voice,
+    draw_room,
     draw_syllables,
     mouth_at,
+    recorded,
     synthesise,
 )
 from demo_corpus.topology import LOWER_OUTER_LIP
@@ -55,6 +57,7 @@ def draw_scene(seed: int, voice: Voice, seconds: float) -> Scene:
     syllables = draw_syllables(speech_rng, seconds)
     opening, spread = mouth_at(syllables, times)
     sound = synthesise(sound_rng, voice, syllables, len(times) / FRAMES_PER_SECOND)
+    sound = recorded(sound_rng, sound, draw_room(sound_rng))
     return Scene(motion, opening, spread, sound)
 
 

@@ -174,7 +174,7 @@ SMALL: Final = dataclasses.replace(
     face_reconstruction=FaceReconstructionConfig(trunk=SMALL_TRUNK),
 )
 
-SMALL_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=96)  # as in the starter model
+SMALL_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=224)
 SMALL_MESH: Final = dataclasses.replace(
     SMALL,
     motion=dataclasses.replace(SMALL.motion, trunk=SMALL_MESH_TRUNK),

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from benchmarks.measuring import show
 from evaluation.animation.loading import load_talking_head
-from evaluation.readings.expression import measure_expression
 from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
+from preprocessing.faces.expression import measure_expression
 from preprocessing.schema import LANDMARK_COUNT
 from storage.root import open_root
 from training.data.frames import to_network_input

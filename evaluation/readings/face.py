@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.controls import Control
-from evaluation.readings.expression import measure_expression
+from preprocessing.faces.expression import measure_expression
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
 from preprocessing.labellers.blink_lids import (
@@ -61,7 +61,7 @@ class FaceReadings:
         pose_rad: [T, 3] pitch, yaw, roll in the crop camera (`preprocessing.faces.frame_of_reference`).
         gaze_rad: [T, 2] pitch, yaw in head coordinates; NaN also where both eyes are shut.
         blink: [T, 2] image-left eye, image-right eye; 0 open to 1 shut.
-        brow_raise, smile: [T] cm, see `evaluation.readings.expression`.
+        brow_raise, smile: [T] cm, see `preprocessing.faces.expression`.
         levels: Openness that counts as open and as shut; None if no face was found.
     """
 

@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 
 from demo_corpus.speech import (
     LARGEST_OPENING_CM,
     SAMPLE_RATE_HZ,
+    Room,
     Syllable,
     Voice,
     draw_syllables,
     mouth_at,
+    recorded,
     synthesise,
 )
 
@@ -50,3 +54,37 @@ def test_spread_vowel_raises_the_second_formant() -> None:
         return float((power * hertz)[band].sum() / power[band].sum())
 
     assert centroid(1.0) > centroid(-1.0) + 300
+
+
+def test_lips_meet_for_a_closed_consonant() -> None:
+    first, second = Syllable(0.2, 0.3, 1.0, 0.0, 0.0), Syllable(0.5, 0.3, 1.0, 0.0, 0.0)
+    times = np.arange(0, 1, 0.01)
+    near = np.abs(times - 0.5) < 0.02
+    open_lips, _ = mouth_at((first, second), times)
+    closed, _ = mouth_at((first, replace(second, closed=True)), times)
+    assert open_lips[near].min() > 0.15
+    assert closed[near].max() < 0.05
+    assert np.allclose(closed[times < 0.4], open_lips[times < 0.4], atol=1e-3)
+
+
+def test_a_nasal_is_heard_through_shut_lips() -> None:
+    syllable = Syllable(0.5, 0.3, 1.0, 0.0, 0.0, closed=True, hum=1.0)
+    sound = synthesise(np.random.default_rng(0), VOICE, (syllable,), 1.0)
+    opening, _ = mouth_at((syllable,), np.arange(len(sound)) / SAMPLE_RATE_HZ)
+    shut = opening < 0.01
+    assert np.abs(sound[shut]).max() > 0.1 * np.abs(sound).max()
+
+
+def test_a_room_echoes_and_hisses() -> None:
+    sound = synthesise(np.random.default_rng(0), VOICE, (Syllable(0.0, 0.3, 1.0, 0.0, 0.0),), 1.0)
+    end = slice(int(0.45 * SAMPLE_RATE_HZ), int(0.6 * SAMPLE_RATE_HZ))
+
+    def loudness(room: Room) -> float:
+        heard = recorded(np.random.default_rng(1), sound, room)
+        assert heard.shape == sound.shape
+        assert np.abs(heard).max() <= 0.601
+        return float(np.sqrt((heard[end] ** 2).mean()))
+
+    assert loudness(Room()) < 1e-4
+    assert loudness(Room(echo_seconds=0.5, echo=0.3)) > 1e-3
+    assert 0.003 < loudness(Room(noise=0.01)) < 0.01

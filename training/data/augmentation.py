@@ -99,7 +99,7 @@ def augment_motion(frames: Tensor, seeds: Sequence[int], settings: MotionAugment
 
 
 def augment_window(frames: Tensor, seeds: Sequence[int], settings: WindowAugmentation) -> Tensor:
-    """OptimizerStep, scale and recolour the frames of windows.
+    """Rotate, scale and recolour the frames of windows.
 
     Args:
         frames: float [B, K, 3, H, W] RGB in [-1, 1].

@@ -107,6 +107,9 @@ class EyeAnchors(Batch):
     base: Tensor  # v2, the negative: uint8 [B, 3, H, W]
     anchor: Tensor  # v_a: uint8 [B, 3, H, W]
     features: Tensor | None = None  # float32 [B, 3, D] of v1, v2 and v_a
+    # For the label readout, T other frames of v2's clip: uint8 [B, T, 3, H, W], or features [B, T, D]
+    labelled: Tensor | None = None
+    eye_labels: Tensor | None = None  # float32 [B, T, 4]: gaze pitch and yaw rad, blink left and right
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class ExpressionWindows(Batch):
     landmarks_px: Tensor  # the same of the driving frame
     # float32 [B, 1 + K, D] of the appearance frame and the window, which then holds the driving frame only
     features: Tensor | None = None
+    expression_labels: Tensor | None = None  # float32 [B, K, 2] of the window: smile and brow raise, cm
 
     @property
     def driving(self) -> Tensor:

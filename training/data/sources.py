@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from preprocessing.faces.expression import measure_expression
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import Settings
 from training.data.batches import (
@@ -192,13 +193,19 @@ class LabelledFrameSource(WholeClipSource):
 
 
 class ExpressionWindowSource(WholeClipSource):
-    """One window of K frames per clip."""
+    """One window of K frames per clip; `labelled`: with smile and brows of its frames."""
 
     def __init__(
-        self, index: ClipIndex, settings: ExpressionWindowSettings, features: FrameFeatures | None = None
+        self,
+        index: ClipIndex,
+        settings: ExpressionWindowSettings,
+        features: FrameFeatures | None = None,
+        *,
+        labelled: bool = False,
     ) -> None:
         super().__init__(index, minimum_frames=max(2, settings.window_frames), features=features)
         self.settings = settings
+        self._labelled = labelled
         self._pairs = PairDraws(index, settings)
 
     def read(
@@ -222,7 +229,17 @@ class ExpressionWindowSource(WholeClipSource):
             appearance_landmarks_px=read_landmarks(reader, clip, appearance),
             landmarks_px=read_landmarks(reader, item, driving),
             features=features,
+            expression_labels=self._expression_labels(reader, item, window) if self._labelled else None,
         )
+
+    def _expression_labels(self, reader: ShardReader, clip: int, window: list[int]) -> Tensor:
+        """Smile and brow raise [1, K, 2], cm."""
+        count, first, end = self.frame_count(clip), min(window), max(window) + 1
+        landmarks = reader.rows(clip, "landmarks.npy", (count, LANDMARK_COUNT, 3), first, end)
+        pose = reader.rows(clip, "pose.npy", (count, 6), first, end)
+        frames = [frame - first for frame in window]
+        expression = measure_expression(landmarks[frames], pose[frames])
+        return torch.from_numpy(np.stack([expression.smile, expression.brow_raise], axis=1))[None]
 
     def _draw_window(self, reader: ShardReader, clip: int, rng: np.random.Generator) -> list[int]:
         """K different frames, the driving one in the middle."""

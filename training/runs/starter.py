@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from training.data.augmentation import ColourJitter
+from training.data.sound_augmentation import SoundAugmentation
 from training.runs.preset import StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages.code_scale import CodeShares
@@ -22,7 +23,7 @@ from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 800  # steps
 _STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
-    exclude={"controls", "codes"}
+    exclude={"controls", "expression_readout"}
 )
 
 
@@ -53,14 +54,22 @@ RUN: Final = dataclasses.replace(
     stages={
         "perception": _longer("perception", 400, decay_every_steps=160),
         "stage1_motion": _longer("stage1_motion", 500),
-        "stage2_lip": _longer("stage2_lip", 1_200, decay_every_steps=400),
+        # All voices of the corpus are synthetic: only what such changes leave can serve real ones.
+        "stage2_lip": _longer(
+            "stage2_lip", 1_600, decay_every_steps=500, changes={"sound_augmentation": SoundAugmentation()}
+        ),
         "stage2_eye": _longer("stage2_eye", 1_000, decay_every_steps=375),
         "stage2_pose": _longer("stage2_pose", 2_000, decay_every_steps=700),
         "stage3_expression": _longer(
             "stage3_expression",
             1_600,
             changes={
-                "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0),
+                "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0, expression_readout=1.0),
+                "sound_augmentation": SoundAugmentation(),
+                # Moods last for two to four seconds.
+                "windows": TINY_CPU.stages["stage3_expression"].settings.windows.replace(
+                    window_span_frames=50
+                ),
                 "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
                 # Expression is a mood that lasts for seconds here, with a code worth reading.
                 "code_shares": CodeShares(eye=0.4, expression=0.2),

@@ -104,7 +104,8 @@ RUN: Final = RunPreset(
             TrainerSettings(steps=400, batch_size=16),
         ),
         "stage2_eye": StageRun(
-            EyeStageSettings(temperature=0.1, cache_features=True, optimizer=_HEAD),
+            # Sideways glances and blinks are enough to tell v1 from v2: L_eye alone omits those up and down.
+            EyeStageSettings(temperature=0.1, readout=1.0, cache_features=True, optimizer=_HEAD),
             TrainerSettings(steps=400, batch_size=16),
         ),
         "stage2_pose": StageRun(
@@ -127,5 +128,5 @@ RUN: Final = RunPreset(
         ),
     },
     default_trainer=TrainerSettings(steps=100, batch_size=8),
-    logging=LoggingConfig(checkpoint_every_steps=100, samples_every_steps=100, held_out_rows=256, workers=1),
+    logging=LoggingConfig(checkpoint_every_steps=150, samples_every_steps=150, held_out_rows=256, workers=1),
 )

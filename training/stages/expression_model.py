@@ -21,6 +21,7 @@ from storage.settings import Settings
 from training.data.augmentation import ColourJitter, WindowAugmentation, augment_window, recolour_alike
 from training.data.batches import ExpressionWindows
 from training.data.frames import to_network_input
+from training.data.sound_augmentation import SoundAugmentation, augment_sound
 from training.data.sources import ExpressionWindowSettings
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
 from training.losses.consistency import lip_consistency_loss
@@ -30,11 +31,12 @@ from training.losses.control_consistency import (
     control_consistency_loss,
 )
 from training.losses.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
+from training.losses.label_readout import label_readout_loss
 from training.losses.memory_bank import MemoryBank
 from training.stages.adversary import Adversary, AdversarySettings
 from training.stages.code_scale import CodeScale, CodeShares
 from training.stages.control_readings import ControlReadings
-from training.stages.encoders import FrozenEncoders
+from training.stages.encoders import FrozenEncoders, never_compiled
 from training.stages.flow_fit import FlowFitSettings
 from training.stages.generator import (
     freeze_noise,
@@ -49,6 +51,8 @@ from training.stages.stage import (
     StepResult,
 )
 
+EXPRESSION_SCALES_CM: Final = (0.12, 0.12)
+"""Change of smile and brow raise that counts as 1 in the expression readout; ours."""
 READING_OF: Final = {"pose": "pose", "mouth": "lip", "gaze": "eye", "lids": "eye"}
 """Reading of control consistency -> the code that drives it."""
 
@@ -65,6 +69,12 @@ class ExpressionWeights(PictureWeights):
         ge=0,
         description="Control consistency: pose and eyes of two other rows, every control read in the picture "
         "by the face mesh and compared with its driver; ours, off in the paper's method",
+    )
+    expression_readout: float = Field(
+        default=0.0,
+        ge=0,
+        description="Label readout: the expression code's first two dimensions follow smile and brows "
+        "within a window; ours, off in the paper's method",
     )
     codes: float = Field(
         default=0.0,
@@ -86,6 +96,9 @@ class ExpressionStageSettings(Settings):
         default=None,
         description="Changes the colour of a row's appearance and driving frame alike: skins and lights that "
         "no person of the data has; ours. None: no change",
+    )
+    sound_augmentation: SoundAugmentation | None = Field(
+        default=None, description="Changes the sound of the rows, as in the lip stage; ours. None: no change"
     )
     memory_rows: int = Field(default=4096, ge=1, description="M, rows of each of the two memory banks")
     dimension_pairs: DimensionPairs = "all"
@@ -130,6 +143,7 @@ class EncodedRows:
     feature: Tensor  # [B, D], the driving frame's unified motion feature
     expression: Tensor  # F̄_e [B, 30]
     audio_feature: Tensor  # F_a [B, 512]
+    frame_expressions: Tensor  # F_e [B, K, 30]
 
     def select(self, rows: list[int]) -> "EncodedRows":
         """Some of the rows."""
@@ -141,6 +155,7 @@ class EncodedRows:
             self.feature[rows],
             self.expression[rows],
             self.audio_feature[rows],
+            self.frame_expressions[rows],
         )
 
 
@@ -192,8 +207,12 @@ class ExpressionModel(LossModule):
 
     def expression(self, features: Tensor) -> Tensor:
         """F̄_e [B, 30] of the motion features [B, K, D] of windows: the mean of the frames' codes."""
+        return in_window_mean(self.frame_expressions(features))
+
+    def frame_expressions(self, features: Tensor) -> Tensor:
+        """F_e [B, K, 30] of the motion features [B, K, D] of windows."""
         codes: Tensor = self.expression_code(self.expression_head(features.flatten(0, 1)))
-        return in_window_mean(codes.unflatten(0, features.shape[:2]))
+        return codes.unflatten(0, features.shape[:2])
 
     def window_features(self, batch: ExpressionWindows, *, augmented: bool) -> Tensor:
         """The trunk's features [B, K, D] of the windows, cached or computed."""
@@ -231,10 +250,11 @@ class ExpressionModel(LossModule):
         if augmented and recolour is not None:
             both = torch.stack([appearance_image, driving], dim=1)
             appearance_image, driving = recolour_alike(both, batch.facts.seeds, recolour).unbind(dim=1)
-        expression = self.expression(self.window_features(batch, augmented=augmented))
+        frame_codes = self.frame_expressions(self.window_features(batch, augmented=augmented))
+        expression = in_window_mean(frame_codes)
         with torch.no_grad():
             appearance: Appearance = self.encoders.appearance(appearance_image)
-            audio_feature: Tensor = self.encoders.audio(batch.mels)
+            audio_feature: Tensor = self.encoders.audio(self._mels(batch, augmented=augmented))
             if batch.features is None:
                 frames = torch.cat([batch.appearance, batch.driving])
                 own, feature = self.encoders.trunk(to_network_input(frames, self.motion_side_px)).chunk(2)
@@ -242,7 +262,14 @@ class ExpressionModel(LossModule):
                 own, feature = batch.features[:, 0], batch.features[:, 1 + (batch.features.shape[1] - 1) // 2]
         style = self.style(appearance.code, feature, expression, audio_feature)
         portrait = Portrait(appearance_image, own)
-        return EncodedRows(style, appearance.map, portrait, driving, feature, expression, audio_feature)
+        return EncodedRows(
+            style, appearance.map, portrait, driving, feature, expression, audio_feature, frame_codes
+        )
+
+    @never_compiled
+    def _mels(self, batch: ExpressionWindows, *, augmented: bool) -> Tensor:
+        change = self._settings.sound_augmentation
+        return augment_sound(batch.mels, batch.facts.seeds, change) if augmented and change else batch.mels
 
     def generate(self, rows: "EncodedRows") -> Synthesis:
         """I_f, the driving frames reconstructed."""
@@ -265,6 +292,12 @@ class ExpressionModel(LossModule):
         if lip is not None:
             losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[: len(lip)])
         losses |= self._mixed_losses(rows)
+        if self._settings.weights.expression_readout:
+            assert batch.expression_labels is not None
+            codes = rows.frame_expressions[..., : len(EXPRESSION_SCALES_CM)]
+            losses["expression_readout"] = label_readout_loss(
+                codes, batch.expression_labels, EXPRESSION_SCALES_CM
+            )
         return StepResult(losses, real=rows.driving, generated=generated)
 
     def _read_lips(self, generated: Tensor) -> tuple[Tensor | None, FaceReading | None]:

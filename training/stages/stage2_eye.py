@@ -5,7 +5,7 @@ directions of the code are gaze and which are blinks: `finish` measures that.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from training.data.batches import EyeAnchors, LabelledFrames
-from training.data.eye_anchors import EyeAnchorSource
+from training.data.eye_anchors import EyeAnchorReading, EyeAnchorSource
+from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.index import ClipIndex
 from training.data.loader import BatchStream, LoaderSettings, single_pass
 from training.data.shard_reader import ReaderSettings, ShardReader
@@ -25,6 +26,7 @@ from training.engine.settings import OptimizerSettings
 from training.losses.contrastive import FORMULA_TEMPERATURE
 from training.losses.distances import cosine_similarity
 from training.losses.eye_contrastive import eye_contrastive_loss
+from training.losses.label_readout import label_readout_loss
 from training.stage_catalog import EYE_AXES_PART
 from training.stages.encoders import CachedTrunkSettings, MotionFeature, motion_encoder_on_stage1
 from training.stages.eye_axes import EyeAxes, eye_labels
@@ -36,6 +38,10 @@ AXES_FRAMES: Final = 512
 """Frames on which the eye axes are fitted. Ours: one or two seconds with preset tiny_cpu on a CPU."""
 
 ANCHORS_AT_ONCE: Final = 32  # when their features are cached
+READOUT_DIMENSIONS: Final = (2, 3, 0, 1)
+"""Of the code, for gaze pitch and yaw, and the blinks of both eyes: those of the released network."""
+READOUT_SCALES: Final = (0.1, 0.1, 0.3, 0.3)
+"""Change of each label that counts as 1: rad, rad, fractions of a blink. Ours: about a standard deviation."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +54,13 @@ class EyeStageSettings(CachedTrunkSettings):
     """
 
     temperature: float = Field(default=FORMULA_TEMPERATURE, gt=0)
+    readout: float = Field(
+        default=0.0,
+        ge=0,
+        description="Loss weight of the label readout: dimensions 0 and 1 of the code follow the blinks, "
+        "2 and 3 gaze pitch and yaw, as in the released network; ours, off in the paper's method",
+    )
+    readout_frames: int = Field(default=4, ge=2, description="Frames of a clip that the readout compares")
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
@@ -92,12 +105,21 @@ class EyeModel(LossModule):
 
     @override
     def forward(self, batch: EyeAnchors) -> StepResult:
-        """L_eye."""
+        """L_eye, and the readout where it has a weight."""
         codes = self.codes(batch)
         temperature = self.settings.temperature
-        return StepResult(
-            {"eye": eye_contrastive_loss(codes.f_1, codes.f_2, codes.f_a, temperature=temperature)}
-        )
+        losses = {"eye": eye_contrastive_loss(codes.f_1, codes.f_2, codes.f_a, temperature=temperature)}
+        if self.settings.readout:
+            losses["readout"] = self._readout(batch)
+        return StepResult(losses)
+
+    def _readout(self, batch: EyeAnchors) -> Tensor:
+        assert batch.labelled is not None
+        assert batch.eye_labels is not None
+        cached = batch.labelled.dim() == 3
+        feature = batch.labelled if cached else self.motion_feature(batch.labelled, batch.facts)
+        codes = self.eye_embed(self.to_eye(feature.flatten(0, 1))).unflatten(0, feature.shape[:2])
+        return label_readout_loss(codes[..., list(READOUT_DIMENSIONS)], batch.eye_labels, READOUT_SCALES)
 
 
 class EyeStage(Stage[EyeAnchors]):
@@ -110,8 +132,9 @@ class EyeStage(Stage[EyeAnchors]):
     def __init__(self, context: StageContext, settings: EyeStageSettings) -> None:
         self.settings = settings
         self.model = self.eye_model = EyeModel(context, settings)
-        self.loss_weights = {"eye": 1.0}
+        self.loss_weights = {"eye": 1.0} | ({"readout": settings.readout} if settings.readout else {})
         self.optimizer = settings.optimizer
+        self._frame_features: dict[str, FrameFeatures] = {}  # for the readout, where they are cached
         self._features: dict[str, Tensor] = {}  # of the anchors of each split, where they are cached
         self.axes = EyeAxes(context.networks.motion.eye_width)
         self.saved = {
@@ -123,12 +146,23 @@ class EyeStage(Stage[EyeAnchors]):
     @override
     def source(self, index: ClipIndex) -> EyeAnchorSource:
         """The split's anchors."""
-        source = EyeAnchorSource(index, ShardReader(index, ReaderSettings()))
-        if self.settings.cache_features:
+        settings = self.settings
+        reading = EyeAnchorReading(labelled_frames=settings.readout_frames if settings.readout else 0)
+        source = EyeAnchorSource(index, ShardReader(index, ReaderSettings()), reading)
+        if settings.cache_features:
+            source.frame_features = self._frame_features.get(index.split)
             if index.split not in self._features:
                 self._features[index.split] = self._anchor_features(source)
             source.features = self._features[index.split]
         return source
+
+    @override
+    def prepare(self, indexes: Sequence[ClipIndex], settings: LoaderSettings) -> None:
+        if self.settings.cache_features and self.settings.readout:
+            motion = self.eye_model.motion_feature
+            self._frame_features = compute_stage_features(
+                indexes, motion.trunk.network, motion.side_px, settings.workers
+            )
 
     @torch.no_grad()
     def _anchor_features(self, source: EyeAnchorSource) -> Tensor:
@@ -136,7 +170,9 @@ class EyeStage(Stage[EyeAnchors]):
         motion_feature = self.eye_model.motion_feature
         device, rows = next(self.eye_model.eye_embed.parameters()).device, list[Tensor]()
         settings = LoaderSettings(batch_size=min(ANCHORS_AT_ONCE, len(source.clips)), workers=0)
-        for batch in single_pass(source, settings):
+        for batch in single_pass(
+            EyeAnchorSource(source.index, ShardReader(source.index, ReaderSettings())), settings
+        ):
             frames = torch.stack([batch.eyes, batch.base, batch.anchor], dim=1).to(device)
             rows.append(motion_feature(frames, batch.facts)[real_rows(batch)].cpu())
         return torch.cat(rows)

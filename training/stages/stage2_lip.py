@@ -21,12 +21,19 @@ from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.index import ClipIndex
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
 from training.data.loader import LoaderSettings
+from training.data.sound_augmentation import SoundAugmentation, augment_sound
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
 from training.losses.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
 from training.losses.distances import cosine_similarity
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.stages.encoders import CachedTrunkSettings, MotionFeature, motion_encoder_on_stage1
+from training.stages.encoders import (
+    CachedTrunkSettings,
+    MotionFeature,
+    frame_seeds,
+    motion_encoder_on_stage1,
+    never_compiled,
+)
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 TIE: Final = 1e-6
@@ -54,6 +61,9 @@ class LipStageSettings(CachedTrunkSettings):
     audio_to_video_weight: float = Field(default=1.0, ge=0)
     video_to_audio_weight: float = Field(default=1.0, ge=0)
     negatives_from_batch: bool = False
+    sound_augmentation: SoundAugmentation | None = Field(
+        default=None, description="Changes the sound of every window, in training; ours. None: no change"
+    )
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
@@ -84,8 +94,16 @@ class LipModel(LossModule):
             frames = torch.cat([batch.frames[:, None], batch.negative_frames], dim=1)
             feature = self.motion_feature(frames, batch.facts)
         video = self.to_mouth(feature.flatten(0, 1))
-        audio = self.audio(mels.flatten(0, 1))
+        audio = self.audio(self._heard(mels, batch.facts.seeds))
         return LipFeatures(*(side.unflatten(0, mels.shape[:2]) for side in (video, audio)))
+
+    @never_compiled
+    def _heard(self, mels: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Mel windows [B, W, 1, 80, 20] as the audio encoder gets them, [B W, 1, 80, 20]."""
+        flat, change = mels.flatten(0, 1), self.settings.sound_augmentation
+        if not self.training or change is None:
+            return flat
+        return augment_sound(flat, frame_seeds(seeds, mels.shape[1]), change)
 
     @override
     def forward(self, batch: LipWindows) -> StepResult:

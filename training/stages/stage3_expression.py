@@ -151,7 +151,10 @@ class ExpressionStage(Stage[ExpressionWindows]):
 
     @override
     def source(self, index: ClipIndex) -> ExpressionWindowSource:
-        return ExpressionWindowSource(index, self.settings.windows, self._features.get(index.split))
+        labelled = bool(self.settings.weights.expression_readout)
+        return ExpressionWindowSource(
+            index, self.settings.windows, self._features.get(index.split), labelled=labelled
+        )
 
     @override
     def held_out(self, batches: Iterable[ExpressionWindows]) -> list[HeldOutMetric]:

@@ -1,5 +1,9 @@
 """The command `pdfgc demo`: videos to shards, every training stage, a table of figures and a talking head."""
 
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,7 +114,6 @@ def train_and_show(console: "Console", *, force: bool) -> None:
     """Train all stages of run `default`, evaluate it beside the starter model, animate, print the table."""
     from evaluation.animation.checkpoint_abilities import exported_file
     from evaluation.report.run_table import run_table
-    from pipelines.cli.evaluation.evaluate import evaluate_run
     from pipelines.cli.training.train import ALL, run_training
     from storage.root import open_root
 
@@ -123,15 +126,52 @@ def train_and_show(console: "Console", *, force: bool) -> None:
         runs.append(STARTER_NAME)
     else:
         console.print("The starter model (weights/starter) is not installed: no column for it in the table.")
-    for run in runs:
-        console.print(f"[bold]Evaluating[/bold] {run}")
-        evaluate_run(root, EVALUATION.replace(run=run), force=force)
+    evaluate_at_once(root, runs, console, force=force)
     console.print(f"[bold]Animating[/bold] a portrait with three drivers by {runs[-1]}")
     report = animate_portrait(root, runs[-1])
     lines = run_table(root, runs)
     page = write_page(root, report, lines, runs)
     for line in ["", *lines, "", f"Video: {report.output}", f"Page: {page}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def evaluate_at_once(root: "UPath", runs: list[str], console: "Console", *, force: bool) -> None:
+    """Evaluate the first run here and each other one in a process of its own, whose output goes to a file.
+
+    Raises:
+        JobFailedError: an evaluation failed.
+    """
+    from pipelines.cli.evaluation.evaluate import evaluate_run
+
+    console.print(f"[bold]Evaluating[/bold] {' and '.join(runs)}")
+    first, *others = runs
+    spawn = get_context("spawn")
+    with ExitStack() as stack:
+        waiting = list[Future[None]]()
+        for run in others:
+            log = demo_folder(root) / f"evaluation_of_{run}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            console.print(f"  {run}: in a process of its own, which writes {log}", markup=False)
+            pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=print_to, initargs=(log,))
+            waiting.append(stack.enter_context(pool).submit(evaluate_alone, run, force=force))
+        evaluate_run(root, EVALUATION.replace(run=first), force=force)
+        for evaluation in waiting:
+            evaluation.result()
+
+
+def evaluate_alone(run: str, *, force: bool) -> None:
+    """Evaluate one run, in a worker process."""
+    from pipelines.cli.evaluation.evaluate import evaluate_run
+    from storage.root import open_root
+
+    evaluate_run(open_root(), EVALUATION.replace(run=run), force=force)
+
+
+def print_to(log: Path) -> None:
+    """Send what this process prints to a file."""
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
 
 def animate_portrait(root: "UPath", run: str) -> "AnimateReport":

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from preprocessing.faces.expression import measure_expression
 from tests.factories.training.data import (
     CLIPS,
     COMPOSITE,
@@ -19,7 +20,7 @@ from tests.factories.training.data import (
 from training.data import shard_reader as data_shards
 from training.data.batches import RowFacts
 from training.data.draws import draw_other
-from training.data.eye_anchors import EyeAnchorSource
+from training.data.eye_anchors import EyeAnchorReading, EyeAnchorSource
 from training.data.index import ClipIndex, Split, read_clip_index
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
 from training.data.loader import BatchStream, LoaderSettings
@@ -198,6 +199,19 @@ def test_eye_anchors_of_one_identity(tmp_path: Path) -> None:
     assert source.other_split_count == 1
 
 
+def test_eye_anchors_bring_labelled_frames_of_their_clip(root: Path) -> None:
+    index = index_of(root)
+    source = EyeAnchorSource(index, ShardReader(index, READER), EyeAnchorReading(labelled_frames=3))
+    for batch in itertools.islice(BatchStream(source, LOADER), 4):
+        assert batch.labelled is not None
+        assert batch.eye_labels is not None
+        for row, (base, _, _) in enumerate(driving(batch.facts)):
+            shown = read_pictures(batch.labelled[row])
+            assert {clip for clip, _, _ in shown} == {base}
+            labels = [[at / 64] * 2 + [at / 128] * 2 for _, at, _ in shown]
+            assert batch.eye_labels[row].tolist() == labels
+
+
 def test_labelled_frames_have_the_frames_labels(root: Path, decoded: list[int]) -> None:
     for batch in itertools.islice(BatchStream(LabelledFrameSource(index_of(root)), LOADER), 4):
         assert read_pictures(batch.frames) == driving(batch.facts)
@@ -260,6 +274,23 @@ def test_consecutive_expression_windows_are_centred(root: Path, decoded: list[in
             assert appearance != frame
             assert torch.equal(batch.mels[row], mel_of(frame))
     assert 6 * 5 * 5 <= len(decoded) <= 6 * 5 * 6  # an appearance within the window is decoded once
+
+
+def test_expression_windows_can_bring_labels(root: Path) -> None:
+    source = ExpressionWindowSource(index_of(root), ExpressionWindowSettings(window_frames=3), labelled=True)
+    reader = ShardReader(source.index, READER)
+    for batch in itertools.islice(BatchStream(source, LOADER), 4):
+        assert batch.expression_labels is not None
+        for row, (clip, _, _) in enumerate(driving(batch.facts)):
+            frames = [at for _, at, _ in read_pictures(batch.window[row])]
+            place, count = (
+                source.index.key_column.to_pylist().index(batch.facts.keys[row]),
+                CLIPS[clip].frames,
+            )
+            landmarks = reader.rows(place, "landmarks.npy", (count, 478, 3), 0, count)
+            known = measure_expression(landmarks, reader.rows(place, "pose.npy", (count, 6), 0, count))
+            expected = np.stack([known.smile, known.brow_raise], axis=1)[frames]
+            np.testing.assert_array_equal(batch.expression_labels[row].numpy(), expected)
 
 
 def test_clip_shorter_than_the_window_is_rejected(root: Path) -> None:

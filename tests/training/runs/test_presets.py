@@ -44,7 +44,10 @@ def rates_and_decays(module: LossModule, step: OptimizerStep, prefix: str) -> se
 
 
 CHANGED_IN_STARTER = {
-    "stage3_expression": {"weights", "code_shares", "recolour", "generator_optimizer"},
+    "stage2_lip": {"sound_augmentation"},
+    "stage3_expression": {
+        *("weights", "windows", "code_shares", "recolour", "sound_augmentation", "generator_optimizer"),
+    },
 }
 
 
@@ -66,7 +69,7 @@ def test_starter_is_tiny_cpu_at_96_px_with_more_steps() -> None:
             rate = run.settings.generator_optimizer.rate_at
             assert rate(0) == base.settings.generator_optimizer.rate_at(0)
             assert rate(run.trainer.steps - 1) == pytest.approx(0.4 * rate(0))
-            shared = {"controls": 0.0, "codes": 0.0}
+            shared = {"controls": 0.0, "expression_readout": 0.0}
             assert run.settings.weights.replace(**shared) == base.settings.weights
 
 

@@ -139,3 +139,27 @@ def test_eye_stage_loss_decreases() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_eye_readout_trains_the_released_dimensions() -> None:
+    stage = make_stage(EyeStageSettings(readout=1.0))
+    frames = random_frames(ROWS, 3, seed=4)
+    labels = torch.rand(ROWS, 3, 4, generator=torch.Generator().manual_seed(5))
+    batch = dataclasses.replace(make_batch(), labelled=frames, eye_labels=labels)
+    result = stage.model.train()(batch)
+    assert set(result.losses) == set(stage.loss_weights)
+    result.losses["readout"].backward()
+    (weight,) = (layer.weight for layer in stage.eye_model.eye_embed if isinstance(layer, nn.Linear))
+    assert weight.grad is not None
+    assert (weight.grad.abs().amax(dim=1) > 0).tolist() == [True] * 4 + [False] * 2
+
+
+def test_eye_readout_reads_cached_features_alike() -> None:
+    stage = make_stage(EyeStageSettings(readout=1.0))
+    frames = random_frames(ROWS, 3, seed=4)
+    labels = torch.rand(ROWS, 3, 4, generator=torch.Generator().manual_seed(5))
+    batch = dataclasses.replace(make_batch(), labelled=frames, eye_labels=labels)
+    model = stage.eye_model.eval()
+    features = model.motion_feature(frames, batch.facts)
+    cached = dataclasses.replace(batch, labelled=features)
+    torch.testing.assert_close(model(cached).losses["readout"], model(batch).losses["readout"])

@@ -18,6 +18,7 @@ from training.data.augmentation import MotionAugmentation
 from training.data.batches import LipWindows, RowFacts
 from training.data.index import read_clip_index
 from training.data.lip_windows import LipWindowSettings
+from training.data.sound_augmentation import SoundAugmentation
 from training.engine.stage_weights import collect
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.stages.stage2_lip import LipStage, LipStageSettings, are_near, retrieves_own
@@ -264,3 +265,14 @@ def test_lip_stage_losses_decrease() -> None:
         optimizer.step()
         totals.append(total.item())
     assert totals[-1] < 0.5 * totals[0]
+
+
+def test_lip_stage_changes_the_sound_in_training_alone() -> None:
+    stage = make_stage(LipStageSettings(sound_augmentation=SoundAugmentation(probability=1.0)))
+    plain, batch = make_stage(LipStageSettings()), make_batch()
+    torch.testing.assert_close(
+        stage.lip_model.eval().features(batch).audio, plain.lip_model.eval().features(batch).audio
+    )
+    changed, same = stage.lip_model.train().features(batch), plain.lip_model.train().features(batch)
+    torch.testing.assert_close(changed.video, same.video)
+    assert not torch.allclose(changed.audio, same.audio, atol=1e-3)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -107,6 +109,20 @@ def test_stage3_frozen_networks_do_not_change() -> None:
         step.step(number, make_batch(number))
     assert not any(part.training for part in frozen.values())
     torch.testing.assert_close(collect(frozen), before, rtol=0, atol=0)
+
+
+def test_stage3_readout_reaches_two_dimensions_of_the_expression_code() -> None:
+    weights = ExpressionWeights(**ALL_PICTURE_WEIGHTS, expression_readout=1.0)
+    stage = make_stage(SETTINGS.replace(weights=weights))
+    labels = torch.rand(ROWS, FRAMES, 2, generator=torch.Generator().manual_seed(2))
+    result = stage.model.train()(dataclasses.replace(make_batch(), expression_labels=labels))
+    result.losses["expression_readout"].backward()
+    assert parts_with_gradients(stage.model) == {"expression_head", "expression_code"}
+    (weight,) = (
+        layer.weight for layer in model_of(stage).expression_code.modules() if isinstance(layer, nn.Linear)
+    )
+    assert weight.grad is not None
+    assert (weight.grad.abs().amax(dim=1) > 0).tolist() == [True, True, False, False, False]
 
 
 def test_stage3_decorrelation_reaches_expression_only() -> None:
