@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from evaluation.comparison.regressions import BaselineSettings
+from evaluation.comparison.baseline_settings import BaselineSettings
 from evaluation.config import EvaluationConfig
 from pipelines.operations.cluster_resources import ClusterResources
 from pipelines.operations.maintenance.gc_settings import GcSettings

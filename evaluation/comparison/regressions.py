@@ -20,38 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pydantic import Field
 from upath import UPath
 
 from evaluation.comparison.baseline_runs import BaselineRun, current_baseline_run, read_baseline_run
+from evaluation.comparison.baseline_settings import BaselineSettings
 from evaluation.comparison.compare import find_obstacles
 from evaluation.comparison.differences import Regression, paired_regression, unpaired_regression
 from evaluation.comparison.evaluated_run import EvaluatedRun, read_evaluated_run
 from evaluation.records import MODEL, MetricRecord, RecordKey, Summary, summarise
 from evaluation.report.matrix import is_matrix_cell
-from storage.settings import Settings
 
 FALSE_DISCOVERY_RATE: Final = 0.05
-
-
-class BaselineSettings(Settings):
-    """What counts as a regression against the baseline run."""
-
-    tolerance: float = Field(
-        default=0.05,
-        ge=0.0,
-        le=10.0,
-        description="How much worse a mean may be, relative to the baseline run's mean",
-    )
-    metrics: str = Field(
-        default="",
-        description="Metrics to compare, separated by commas; empty: all that both runs have",
-    )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the compared metrics; empty: all."""
-        return tuple(name.strip() for name in self.metrics.split(",") if name.strip())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dagster import (
 from pydantic import Field
 
 from pipelines.deployed_settings import deployed
+from pipelines.durations import duration
 from pipelines.metadata import changes_text
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.preprocessing.adopt_settings import chosen_text
@@ -128,12 +129,3 @@ def held_back_table(held: tuple[HeldBack, ...]) -> str:
     ]
     head = ["| batch | why face_tracks is stale | missing videos |", "|---|---|---:|"]
     return "\n".join([*head, *rows]) if rows else "none"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds, minutes or hours; None has never been measured."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

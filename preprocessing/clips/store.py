@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from preprocessing.archive import Place, read_members
@@ -67,7 +66,7 @@ class ClipRow:
 def accepted_clips(folder: Path) -> list[ClipRow]:
     """The accepted clips of a batch, by key."""
     table = read_clip_table(folder)
-    rows = table.filter(pc.field("accepted")).to_pylist()
+    rows = table.filter(table["accepted"]).to_pylist()
     return [
         ClipRow(
             row["key"],

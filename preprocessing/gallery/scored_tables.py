@@ -18,6 +18,7 @@ from preprocessing.clips.store import CLIPS_TABLE
 from preprocessing.gallery.tables import compute, read_columns
 from preprocessing.labels.lip_sync import SCORES_TABLE
 from preprocessing.schema import FRAMES_PER_SECOND
+from preprocessing.table_filters import rows_valid
 from storage.publishing import Published
 
 Floats = NDArray[np.float64]
@@ -176,7 +177,7 @@ def read_anchors(published: Published) -> ScoredTable:
     shown = [name for name in ANCHOR_COLUMNS if name not in ("batch", "place")]
     table = read_columns(published, ANCHORS_TABLE, [*shown, "accepted"])
     table = table.append_column("place", pa.array(np.arange(table.num_rows, dtype=np.int64)))
-    table = table.filter(pc.field("rest_error_px").is_valid())
+    table = rows_valid(table, "rest_error_px")
     return ScoredTable(
         ANCHOR_BOUNDS,
         _with_batch(table, published, ANCHOR_COLUMNS),

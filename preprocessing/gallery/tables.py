@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from preprocessing.table_filters import rows_equal
 from storage.objects import is_local, local_path, read_bytes
 from storage.publishing import Published
 
@@ -35,7 +36,7 @@ def rows_of_key(
         names = [*columns] or file.schema_arrow.names
         for group in _groups(file, key):
             table = file.read_row_group(group, columns=names if "key" in names else ["key", *names])
-            wanted += table.filter(pc.field("key") == key).to_pylist()
+            wanted += rows_equal(table, "key", key).to_pylist()
     return wanted
 
 

@@ -25,6 +25,7 @@ from preprocessing.labels.lip_sync import SCORES_TABLE
 from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.sources.catalog import ACCEPTED, FAILED
 from preprocessing.sources.stored_catalog import batch_keys, load_catalog
+from preprocessing.table_filters import rows_unequal
 from storage.objects import is_local, local_path, read_bytes
 from storage.publishing import Published, current
 
@@ -114,7 +115,7 @@ def _of_catalog(root: UPath, batches: Sequence[str]) -> Iterator[Refusal]:
     catalog = load_catalog(root)
     if catalog is None:
         return
-    refused = catalog.filter(pc.field("status") != ACCEPTED)
+    refused = rows_unequal(catalog, "status", ACCEPTED)
     for part in refused.select(["batch", "relative_path", "reason", "detail"]).to_batches(ROWS_AT_ONCE):
         for row in part.to_pylist():
             if not batches or row["batch"] in batches:

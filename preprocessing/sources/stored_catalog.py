@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
@@ -30,6 +29,7 @@ from preprocessing.sources.lists.segments import Segment
 from preprocessing.sources.lists.stored import list_folders, list_names, listed_files, segments_of
 from preprocessing.sources.remote import BucketPath, SourcePath, source_path
 from preprocessing.sources.scan import ScanResult, ScanSettings, scan
+from preprocessing.table_filters import rows_equal, rows_unequal, rows_valid
 from storage.atomic import remove_dead_partials
 from storage.disk import disk_errors_at
 from storage.objects import ChangedMeanwhileError, entries, read_tagged, replace_bytes, write_bytes
@@ -69,7 +69,7 @@ class SourceReport:
     @property
     def refusals(self) -> dict[str, int]:
         """Refused files by reason."""
-        refused = self.catalog.filter(pc.field("status") != ACCEPTED)
+        refused = rows_unequal(self.catalog, "status", ACCEPTED)
         return dict(Counter(refused["reason"].to_pylist()))
 
 
@@ -177,7 +177,7 @@ def folders_to_scan(known: pa.Table | None, folders: Sequence[SourcePath]) -> li
 
 def accepted_identities(catalog: pa.Table) -> set[str]:
     """The identities with at least one accepted video."""
-    return set(catalog.filter(pc.field("status") == ACCEPTED)["identity"].to_pylist())
+    return set(rows_equal(catalog, "status", ACCEPTED)["identity"].to_pylist())
 
 
 def source_paths(root: UPath) -> dict[str, Path]:
@@ -185,7 +185,7 @@ def source_paths(root: UPath) -> dict[str, Path]:
     catalog = load_catalog(root)
     if catalog is None:
         return {}
-    accepted = catalog.filter(pc.field("status") == ACCEPTED).select(["video_id", "path"]).to_pylist()
+    accepted = rows_equal(catalog, "status", ACCEPTED).select(["video_id", "path"]).to_pylist()
     paths = {entry["video_id"]: source_path(entry["path"]) for entry in accepted}
     return {video_id: path for video_id, path in paths.items() if isinstance(path, Path)}
 
@@ -245,7 +245,7 @@ def load_batch(root: UPath, key: str) -> VideoBatch:
         ValueError: the catalog has no such batch.
     """
     catalog = load_catalog(root)
-    rows = [] if catalog is None else catalog.filter(pc.field("batch") == key).to_pylist()
+    rows = [] if catalog is None else rows_equal(catalog, "batch", key).to_pylist()
     if not rows:
         raise ValueError(f"the catalog under {root} has no batch {key!r}; materialise source_videos first")
     return _batch(key, rows, segments_of(root, {row["path"] for row in rows}))
@@ -255,7 +255,7 @@ def load_batches(root: UPath) -> list[VideoBatch]:
     """Every batch, in order, reading the catalog once."""
     catalog = load_catalog(root)
     rows_of_batch: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in [] if catalog is None else catalog.filter(pc.field("batch").is_valid()).to_pylist():
+    for row in [] if catalog is None else rows_valid(catalog, "batch").to_pylist():
         rows_of_batch[row["batch"]].append(row)
     paths = {row["path"] for rows in rows_of_batch.values() for row in rows}
     segments = segments_of(root, paths)
@@ -267,7 +267,7 @@ def count_missing(root: UPath) -> dict[str, int]:
     catalog = load_catalog(root)
     if catalog is None:
         return {}
-    missing = catalog.filter(pc.field("batch").is_valid() & ~pc.field("present"))
+    missing = rows_equal(rows_valid(catalog, "batch"), "present", value=False)
     return dict(Counter(missing["batch"].to_pylist()))
 
 

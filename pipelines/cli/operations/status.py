@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipelines.durations import duration
 from storage.printable import display_text
 
 if TYPE_CHECKING:
@@ -144,8 +145,6 @@ def _step_table(status: Status) -> "Table":
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from pipelines.preprocessing.reprocessing_plan import duration
-
     table = Table(title=f"Steps (batches: {status.batches})", box=SIMPLE, collapse_padding=True)
     table.add_column("step", no_wrap=True)
     for name in ("built", "time", "frames\n/s", "CPU ms\n/frame", "peak\nMiB", "refused", "last built"):
@@ -167,8 +166,6 @@ def _step_table(status: Status) -> "Table":
 def _print_stale(plan: "ReprocessingPlan", console: "Console", shown: int) -> None:
     from rich.table import Table
     from rich.text import Text
-
-    from pipelines.preprocessing.reprocessing_plan import duration
 
     if not plan.stale:
         console.print("stale: none")

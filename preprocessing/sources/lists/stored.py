@@ -145,8 +145,11 @@ def listed_files(root: UPath) -> ListedFiles:
 def segments_of(root: UPath, paths: Collection[str]) -> dict[str, tuple[Segment, ...]]:
     """The segments of some videos by path, in the order of their rows; videos that are whole are left out."""
     found: dict[str, list[Segment]] = defaultdict(list)
+    names = list_names(root)
+    if not names:
+        return {}
     wanted = pa.array(sorted(paths), pa.string())
-    for name in list_names(root):
+    for name in names:
         with _open(root, name) as file:
             for batch in file.iter_batches(columns=[name for name in LIST_SCHEMA.names if name != "detail"]):
                 table = pa.Table.from_batches([batch])
