@@ -21,7 +21,7 @@ from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages.code_scale import CodeShares
 from training.stages.expression_model import ExpressionWeights
 
-_STAGE3_DECAY: Final = 800  # steps
+_STAGE3_DECAY: Final = 1_200  # steps
 _STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
     exclude={"controls", "expression_readout"}
 )
@@ -62,10 +62,11 @@ RUN: Final = dataclasses.replace(
         "stage2_pose": _longer("stage2_pose", 2_000, decay_every_steps=700),
         "stage3_expression": _longer(
             "stage3_expression",
-            1_600,
+            2_400,
             changes={
                 "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0, expression_readout=1.0),
                 "sound_augmentation": SoundAugmentation(),
+                "flow_fit": TINY_CPU.stages["stage3_expression"].settings.flow_fit.replace(expression=True),
                 # Moods last for two to four seconds.
                 "windows": TINY_CPU.stages["stage3_expression"].settings.windows.replace(
                     window_span_frames=50

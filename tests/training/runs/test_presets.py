@@ -46,7 +46,15 @@ def rates_and_decays(module: LossModule, step: OptimizerStep, prefix: str) -> se
 CHANGED_IN_STARTER = {
     "stage2_lip": {"sound_augmentation"},
     "stage3_expression": {
-        *("weights", "windows", "code_shares", "recolour", "sound_augmentation", "generator_optimizer"),
+        *(
+            "weights",
+            "windows",
+            "flow_fit",
+            "code_shares",
+            "recolour",
+            "sound_augmentation",
+            "generator_optimizer",
+        ),
     },
 }
 
