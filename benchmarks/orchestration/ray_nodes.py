@@ -1,4 +1,4 @@
-"""The same batches on one and two Ray nodes of a core each: throughput, and what a run costs beside its steps.
+"""The same batches on one and on two Ray nodes of a core each: throughput, and what a run costs beside steps.
 
 Starts PostgreSQL, a Ray cluster and the processes of `deploy/` with `dagster.ray.yaml` on this machine, as
 `tests/pipelines/test_ray.py` does; every batch is one rendered video. With two cores, Dagster's daemon and
