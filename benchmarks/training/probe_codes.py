@@ -1,14 +1,16 @@
 """What MediaPipe's trunk, and a run's codes, tell of new people: linear probes against the labels.
 
-A ridge regression is fitted on training clips of ROOT and read on clips of its validation split, every third
-frame, each clip centred: r of the predicted with the labelled value. The trunk reads the stored crops resized
-to each `--side`; `--run` adds the eye, expression and pose codes of a run, or of `starter`.
+A ridge regression is fitted on training clips of ROOT and read on clips of its validation split, or of the
+test split of `--other`, every third frame, each clip centred: r of the predicted with the labelled value. The
+trunk reads the stored crops resized to each `--side`; `--run` adds the eye, expression and pose codes of a
+run, or of `starter`, and the lip code that it hears.
 
     python -m benchmarks.training.probe_codes ROOT [--side 64 --side 96 --side 224] [--run NAME] [--clips 36]
+        [--other ROOT]
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 import numpy as np
@@ -22,6 +24,7 @@ from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from preprocessing.faces.expression import measure_expression
 from preprocessing.schema import LANDMARK_COUNT
 from storage.root import open_root
+from training.data.draws import read_mel_window
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex, open_current
 from training.data.pairs import mouth_opening
@@ -37,9 +40,16 @@ RIDGE: Final = 0.01  # of the features' mean variance
 CODES: Final = ("eye", "expression", "pose")
 
 
-def read_clips(index: ClipIndex, count: int) -> tuple[list[Tensor], list[Array]]:
-    """Frames uint8 [T, 3, H, W] and `LABELS` [T, 9] of clips, spread over the index."""
-    reader, frames, labels = ShardReader(index, ReaderSettings()), list[Tensor](), list[Array]()
+class Clip(NamedTuple):
+    """Frames uint8 [T, 3, H, W] of a clip, and their sound [T, 1, 80, 20]."""
+
+    frames: Tensor
+    mels: Tensor
+
+
+def read_clips(index: ClipIndex, count: int) -> tuple[list[Clip], list[Array]]:
+    """Clips, spread over the index, and their `LABELS` [T, 9]."""
+    reader, clips, labels = ShardReader(index, ReaderSettings()), list[Clip](), list[Array]()
     for clip in np.unique(np.linspace(0, len(index) - 1, count).astype(int)).tolist():
         length = int(index.frame_counts[clip])
         shown = list(range(0, length, EVERY))
@@ -54,9 +64,10 @@ def read_clips(index: ClipIndex, count: int) -> tuple[list[Tensor], list[Array]]
             mouth_opening(landmarks)[:, None],
             np.stack([expression.smile, expression.brow_raise], axis=1),
         )
-        frames.append(torch.stack(reader.frames(clip, shown)))
+        mels = [read_mel_window(reader, clip, frame) for frame in shown]
+        clips.append(Clip(torch.stack(reader.frames(clip, shown)), torch.stack(mels)))
         labels.append(centred(np.concatenate(columns, axis=1)))
-    return frames, labels
+    return clips, labels
 
 
 def centred(rows: NDArray[Any]) -> Array:
@@ -78,10 +89,10 @@ def probe(train: tuple[Array, Array], held_out: tuple[Array, Array]) -> list[str
     ]
 
 
-def measured(encode: Callable[[Tensor], Tensor], clips: Sequence[Tensor]) -> Array:
+def measured(encode: Callable[[Clip], Tensor], clips: Sequence[Clip]) -> Array:
     """Features of all clips, each centred."""
     with torch.no_grad():
-        return np.concatenate([centred(encode(frames).numpy()) for frames in clips])
+        return np.concatenate([centred(encode(clip).numpy()) for clip in clips])
 
 
 @click.command(help=__doc__)
@@ -89,34 +100,40 @@ def measured(encode: Callable[[Tensor], Tensor], clips: Sequence[Tensor]) -> Arr
 @click.option("--side", "sides_px", multiple=True, default=(64, 96, 224), show_default=True)
 @click.option("--run", default="", help="Run, or starter, whose codes are read too.")
 @click.option("--clips", default=36, show_default=True, help="Training clips; a third as many held-out ones.")
-def main(root: str, sides_px: tuple[int, ...], run: str, clips: int) -> None:
+@click.option("--other", default="", help="Root on whose test clips the probes are read.")
+def main(root: str, sides_px: tuple[int, ...], run: str, clips: int, other: str) -> None:
     """Fit and read the probes."""
     opened = open_root(root)
+    held_out = open_current(open_root(other), "test") if other else open_current(opened, "validation")
     splits = [
         read_clips(open_current(opened, "train"), clips),
-        read_clips(open_current(opened, "validation"), max(1, clips // 3)),
+        read_clips(held_out, max(1, clips if other else clips // 3)),
     ]
     labels = [np.concatenate(of_split) for _, of_split in splits]
     trunk = MeshTrunk(MeshTrunkConfig()).eval()
     rows = list[tuple[str, ...]]()
 
-    def add(name: str, encode: Callable[[Tensor], Tensor]) -> None:
-        train, held_out = (measured(encode, frames) for frames, _ in splits)
+    def add(name: str, encode: Callable[[Clip], Tensor]) -> None:
+        train, held_out = (measured(encode, of_split) for of_split, _ in splits)
         scale = 1 / np.maximum(train.std(axis=0), 1e-6)
         rows.append((name, *probe((train * scale, labels[0]), (held_out * scale, labels[1]))))
 
     for side_px in sides_px:
-        add(f"trunk, {side_px} px", lambda frames, side_px=side_px: trunk(to_network_input(frames, side_px)))
+        add(
+            f"trunk, {side_px} px",
+            lambda clip, side_px=side_px: trunk(to_network_input(clip.frames, side_px)),
+        )
     if run:
         head = load_talking_head(run, opened, "cpu")
         for code in CODES:
 
-            def encode(frames: Tensor, code: str = code) -> Tensor:
-                motion = head.motion([frame.permute(1, 2, 0).numpy() for frame in frames])
+            def encode(clip: Clip, code: str = code) -> Tensor:
+                motion = head.motion([frame.permute(1, 2, 0).numpy() for frame in clip.frames])
                 tensor: Tensor = getattr(motion, code)
                 return tensor.clone()
 
             add(f"{run}'s {code} code", encode)
+        add(f"{run}'s lip code", lambda clip: head.lip(clip.mels.numpy()).clone())
     show(f"r on {len(labels[1])} frames of new people", ("", *LABELS), rows)
 
 

@@ -19,7 +19,7 @@ from models.portrait_warp import CoarseFlow
 from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import Settings
 from training.data.index import ClipIndex
-from training.losses.flow import landmark_flow_loss, local_flow_loss
+from training.losses.flow import bending_energy, landmark_flow_loss, local_flow_loss
 from training.stages.composite_landmarks import composite_landmarks
 
 EYE_CODE: Final = "eye"
@@ -39,6 +39,11 @@ class FlowFitSettings(Settings):
     )
     local_weight: float = Field(
         default=1.0, ge=0, description="Weight of lids, irises and lips relative to their neighbours"
+    )
+    bending_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the flow's bending energy, which holds what has no landmarks",
     )
     expression: bool = Field(
         default=False,
@@ -161,6 +166,8 @@ def fit_flow(
         loss = landmark_flow_loss(field, *landmarks_px, CROP_SIDE_PX)
         if settings.local_weight:
             loss = loss + settings.local_weight * local_flow_loss(field, *landmarks_px, CROP_SIDE_PX)
+        if settings.bending_weight:
+            loss = loss + settings.bending_weight * bending_energy(field)
         optimizer.zero_grad()
         loss.backward()
         assert flow.from_motion.weight.grad is not None

@@ -17,7 +17,7 @@ from training.losses.adversarial import generator_hinge_loss
 from training.losses.consistency import gaze_consistency_loss
 from training.losses.distances import mean_absolute_difference
 from training.losses.feature_matching import feature_matching_loss
-from training.losses.flow import landmark_flow_loss, local_flow_loss
+from training.losses.flow import bending_energy, landmark_flow_loss, local_flow_loss
 from training.losses.motion_reconstruction import feature_distance
 from training.losses.perceptual import PC_AVS_LAYER_WEIGHTS, perceptual_loss
 from training.losses.pixels import face_region_weights, weighted_edge_l1, weighted_l1
@@ -69,6 +69,10 @@ class PictureWeights(Settings):
         default=0.0,
         ge=0,
         description="The same for lids, irises and lips relative to their neighbours; ours",
+    )
+
+    flow_bending: float = Field(
+        default=0.0, ge=0, description="Bending energy of the same flow: outlines that do not tear; ours"
     )
 
     @property
@@ -171,11 +175,17 @@ class PictureLosses(nn.Module):
         losses: dict[str, Tensor] = {}
         for name, loss in terms.items():
             if getattr(self._weights, name):
-                if synthesis.flow is None:
-                    raise ValueError(f"the loss `{name}` needs a generator with the appearance path 'warp'")
                 landmarks_px = batch.appearance_landmarks_px, batch.landmarks_px
-                losses[name] = loss(synthesis.flow, *landmarks_px, CROP_SIDE_PX)
+                losses[name] = loss(self._require_flow(synthesis, name), *landmarks_px, CROP_SIDE_PX)
+        if self._weights.flow_bending:
+            losses["flow_bending"] = bending_energy(self._require_flow(synthesis, "flow_bending"))
         return losses
+
+    @staticmethod
+    def _require_flow(synthesis: Synthesis, name: str) -> Tensor:
+        if synthesis.flow is None:
+            raise ValueError(f"the loss `{name}` needs a generator with the appearance path 'warp'")
+        return synthesis.flow
 
     @property
     def mesh(self) -> FaceMeshNetworks | None:

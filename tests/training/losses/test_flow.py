@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses.flow import NEIGHBOURS, landmark_flow_loss, local_flow_loss
+from training.losses.flow import NEIGHBOURS, bending_energy, landmark_flow_loss, local_flow_loss
 
 SIDE_PX = 8  # of the flow
 CROP_PX = 224
@@ -79,3 +79,17 @@ def test_local_flow_counts_lids_that_should_move() -> None:
     assert loss.item() == pytest.approx(4 / 26 * 0.1 / 2, rel=1e-4)
     mean = landmark_flow_loss(uniform_flow(0.0, 0.0), moved, driving, CROP_PX)
     assert mean.item() == pytest.approx(2 / 478 * 0.1 / 2, rel=1e-4)
+
+
+def test_straight_flows_do_not_bend() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    straight = torch.stack([0.1 + 0.02 * rows - 0.03 * columns, 0.05 * columns])[None]
+    assert bending_energy(straight).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_bending_energy_is_that_of_second_differences() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    half = 8 / 2  # px per unit of the flow
+    for curved, energy in ((0.5 * columns**2, 1.0), (0.5 * rows**2, 1.0), (rows * columns, 2.0)):
+        flow = torch.stack([curved / half, torch.zeros(8, 8)])[None]
+        assert bending_energy(flow).item() == pytest.approx(energy / 2)  # of x; y has none
