@@ -87,7 +87,7 @@ VARIANTS: Final[Mapping[str, Change]] = {
     ),
     "no face is read": _weights(phi=0.0, psi=0.0, gaze=0.0, lids=0.0),
     "flow not fitted": lambda settings: settings.replace(flow_fit=FlowFitSettings()),
-    "without L_flow": lambda settings: _weights(flow=0.0, flow_local=0.0)(
+    "without L_flow": lambda settings: _weights(flow=0.0, flow_local=0.0, flow_bending=0.0)(
         settings.replace(flow_fit=FlowFitSettings())
     ),
     "control consistency": _weights(controls=1.0),

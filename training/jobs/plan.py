@@ -19,6 +19,7 @@ from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import APPEARANCE_SETTING, RELEASED_SETTING, stage_info
 from training.stages.code_scale import UNSCALED
 from training.stages.expression_model import ExpressionStageSettings
+from training.stages.picture_losses import FLOW_LOSSES
 from training.stages.stage import PretrainedFiles
 from training.stages.stage1_motion import MotionStageSettings
 from weights.catalog import files_for_setting, taken_by_setting
@@ -100,7 +101,8 @@ def plan_stage(stage: str, config: TrainingConfig) -> StagePlan:
     if networks.generator.appearance_path == "map" and isinstance(
         settings, MotionStageSettings | ExpressionStageSettings
     ):
-        settings = settings.replace(weights=settings.weights.replace(flow=0.0, flow_local=0.0))  # no flow
+        off = dict.fromkeys(FLOW_LOSSES, 0.0)  # there is no flow
+        settings = settings.replace(weights=settings.weights.replace(**off))
     if any(file.setting == "vgg19_weights" for file in files):
         # Pretrained VGG19 has its own widths, whatever the preset's.
         vgg19 = dataclasses.replace(networks.vgg19, block_channels=VGG19_CHANNELS)

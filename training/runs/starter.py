@@ -1,6 +1,6 @@
 """Preset `starter`: the model that is shipped in `weights/starter/`, 96 px, trained on rendered heads.
 
-    pdfgc corpus CORPUS --people 140 --videos 1 --seed 1 --seconds-per-video 4 --side-px 320
+    pdfgc corpus CORPUS --people 200 --videos 1 --seed 1 --seconds-per-video 4 --side-px 320
     pdfgc preprocess CORPUS
     pdfgc train all --preset starter --run starter-96
 

@@ -1,6 +1,7 @@
 """Losses of a generated picture against the driving frame, shared by stages 1 and 3."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from pydantic import Field
@@ -29,6 +30,9 @@ from training.stages.perceptual_networks import (
     build_perceptual_networks,
 )
 from training.stages.stage import FrozenNetwork, StageContext
+
+FLOW_LOSSES: Final = ("flow", "flow_local", "flow_bending")
+"""Losses of the flow, which networks with the appearance path `warp` alone have."""
 
 
 class PictureWeights(Settings):

@@ -43,16 +43,7 @@ def test_head_turns_to_the_side_that_it_is_moved_to(puppet: Puppet) -> None:
     assert np.degrees(readings[1] - readings[0]) > 10  # of 40, in a face far from those it was trained on
 
 
-GAZE_PITCH = pytest.param(
-    "gaze_pitch",
-    marks=pytest.mark.xfail(
-        strict=False,  # the picture changes by 4 or 5 of 255, depending on the processor
-        reason="the starter's eye code does not tell glances up and down, weights/starter/README.md",
-    ),
-)
-
-
-@pytest.mark.parametrize("name", ["pitch", "roll", GAZE_PITCH, "gaze_yaw", "lids"])
+@pytest.mark.parametrize("name", ["pitch", "roll", "gaze_pitch", "gaze_yaw", "lids"])
 def test_every_control_changes_the_picture(puppet: Puppet, name: str) -> None:
     change = 1.0 if name == "lids" else 20.0
     still = puppet.render(PuppetPosition()).astype(int)

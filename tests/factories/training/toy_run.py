@@ -75,6 +75,7 @@ ALL_PICTURE_WEIGHTS: Final = {
     "lids": 1.0,
     "flow": 5.0,  # of networks with the appearance path `warp`
     "flow_local": 5.0,
+    "flow_bending": 1.0,
 }
 TOY_RUN: Final = dataclasses.replace(
     TINY_CPU,

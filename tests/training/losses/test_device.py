@@ -16,7 +16,8 @@ from training.losses.contrastive import in_batch_contrastive_loss
 from training.losses.decorrelation import decorrelation_loss, in_window_mean
 from training.losses.eye_contrastive import eye_contrastive_loss
 from training.losses.feature_matching import feature_matching_loss
-from training.losses.flow import landmark_flow_loss, local_flow_loss
+from training.losses.flow import bending_energy, landmark_flow_loss, local_flow_loss
+from training.losses.label_readout import label_readout_loss
 from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.losses.memory_bank import MemoryBank
 from training.losses.motion_reconstruction import feature_distance
@@ -66,6 +67,8 @@ LOSSES: dict[str, Loss] = {
     "flow_local": lambda f, m: local_flow_loss(
         m.expand(-1, 2, -1, -1), landmarks_of(f), landmarks_of(f), 224
     ),
+    "flow_bending": lambda _, m: bending_energy(m.expand(-1, 2, -1, -1)),
+    "label readout": lambda f, _: label_readout_loss(f[None], f[None].detach(), (1.0,) * 6),
     "pixels": lambda f, m: in_regions(weighted_l1, f, m),
     "edges": lambda f, m: in_regions(weighted_edge_l1, f, m),
 }
