@@ -15,7 +15,7 @@ from pydantic import Field
 
 from demo_corpus.people import Person, Source, build_person, draw_person, write_people
 from demo_corpus.portraits import BUNDLED
-from preprocessing.faces.mean_face import TABLE_PATH
+from preprocessing.faces.shape.mean_face import TABLE_PATH
 from preprocessing.process_pool import Crashed, default_workers, map_in_processes
 from storage.fingerprint import file_sha256, fingerprint
 from storage.settings import Settings

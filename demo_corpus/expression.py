@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo_corpus.head import Head
-from demo_corpus.topology import (
+from demo_corpus.rendering.topology import (
     BROWS,
     CHEEKS,
     CHIN_POINTS,
@@ -28,8 +28,8 @@ from demo_corpus.topology import (
     UPPER_INNER_LIP,
     UPPER_OUTER_LIP,
 )
-from preprocessing.faces.landmark_groups import FACE_OVAL
-from preprocessing.faces.mean_face import EYEBALL_RADIUS_CM
+from preprocessing.faces.shape.landmark_groups import FACE_OVAL
+from preprocessing.faces.shape.mean_face import EYEBALL_RADIUS_CM
 
 LID_THICKNESS_CM: Final = 0.08
 EYELIDS: Final = (

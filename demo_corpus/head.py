@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from demo_corpus.camera import FIELD_CM, HEAD_REST_CM, Camera
-from demo_corpus.look import Look
 from demo_corpus.mixing import Layout, mix_textures
 from demo_corpus.portraits import Portrait
-from demo_corpus.texture import TEXTURE_SIDE_PX, frontal_texture
-from demo_corpus.topology import (
+from demo_corpus.rendering.camera import FIELD_CM, HEAD_REST_CM, Camera
+from demo_corpus.rendering.look import Look
+from demo_corpus.rendering.texture import TEXTURE_SIDE_PX, frontal_texture
+from demo_corpus.rendering.topology import (
     FACE_VERTICES,
     LOWER_INNER_LIP,
     LOWER_OUTER_LIP,
@@ -28,10 +28,10 @@ from demo_corpus.topology import (
     UPPER_OUTER_LIP,
     face_triangles,
 )
-from preprocessing.faces.frame_of_reference import angles_from_rotation, rotation_from_angles
-from preprocessing.faces.geometry import fit_similarity
-from preprocessing.faces.landmark_groups import FACE_OVAL
-from preprocessing.faces.mean_face import MeanFace, load_mean_face
+from preprocessing.faces.shape.frame_of_reference import angles_from_rotation, rotation_from_angles
+from preprocessing.faces.shape.geometry import fit_similarity
+from preprocessing.faces.shape.landmark_groups import FACE_OVAL
+from preprocessing.faces.shape.mean_face import MeanFace, load_mean_face
 
 RINGS: Final = 9
 RING_STEPS: Final = (0.035, 0.08, 0.13, 0.2, 0.28, 0.37, 0.48, 0.65, 1.0)  # oval 0 .. border 1

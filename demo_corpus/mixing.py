@@ -11,16 +11,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from demo_corpus.look import REGIONS, Look
-from demo_corpus.raster import dense_map
-from demo_corpus.texture import PX_PER_CM, TEXTURE_SIDE_PX, soft_inside
-from demo_corpus.topology import (
+from demo_corpus.rendering.look import REGIONS, Look
+from demo_corpus.rendering.raster import dense_map
+from demo_corpus.rendering.texture import PX_PER_CM, TEXTURE_SIDE_PX, soft_inside
+from demo_corpus.rendering.topology import (
     BROWS,
     LOWER_OUTER_LIP,
     UPPER_OUTER_LIP,
     closed_loop,
 )
-from preprocessing.faces.landmark_groups import FACE_OVAL, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
+from preprocessing.faces.shape.landmark_groups import FACE_OVAL, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
 
 REGION_POINTS: Final[dict[str, tuple[int, ...]]] = {
     "forehead": (151, 104, 333),

@@ -14,8 +14,8 @@ import numpy as np
 
 from demo_corpus.expression import FaceRig, build_rig
 from demo_corpus.head import build_head
-from demo_corpus.look import draw_look
 from demo_corpus.portraits import BUNDLED, Portrait, PortraitPlace, load_bundled, load_portrait
+from demo_corpus.rendering.look import draw_look
 from storage.atomic import write_atomically
 
 PEOPLE_FILE: Final = "people.json"

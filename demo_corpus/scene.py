@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from demo_corpus.camera import HEAD_REST_CM, Camera
 from demo_corpus.expression import Controls, FaceRig
 from demo_corpus.motion import NECK_PIVOT_CM, HeadMotion, draw_motion
-from demo_corpus.render import Placement, render_frame
+from demo_corpus.rendering.camera import HEAD_REST_CM, Camera
+from demo_corpus.rendering.render import Placement, render_frame
+from demo_corpus.rendering.topology import LOWER_OUTER_LIP
 from demo_corpus.speech import (
     Voice,
     draw_room,
@@ -21,7 +22,6 @@ from demo_corpus.speech import (
     recorded,
     synthesise,
 )
-from demo_corpus.topology import LOWER_OUTER_LIP
 from demo_corpus.truth import (
     CONTROL_COLUMNS,
     GAZE_COLUMNS,
@@ -30,7 +30,7 @@ from demo_corpus.truth import (
     rotation_and_position,
     write_truth,
 )
-from preprocessing.faces.frame_of_reference import rotation_from_angles
+from preprocessing.faces.shape.frame_of_reference import rotation_from_angles
 from preprocessing.media.encoding import write_video
 from preprocessing.schema import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from demo_corpus.camera import Camera
-from preprocessing.faces.frame_of_reference import (
+from demo_corpus.rendering.camera import Camera
+from preprocessing.faces.shape.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
@@ -90,7 +90,7 @@ def rotation_and_position(pose: NDArray[np.floating[Any]]) -> tuple[NDArray[np.f
 def pose_in_crop(
     poses: NDArray[np.floating[Any]], crop_transforms: NDArray[np.floating[Any]], camera: Camera
 ) -> NDArray[np.float64]:
-    """The truth in the crop camera of `preprocessing.faces.frame_of_reference`.
+    """The truth in the crop camera of `preprocessing.faces.shape.frame_of_reference`.
 
     Args:
         poses: [T, 6] of the truth table.

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from models.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 from models.shapes import require_shape
+from models.trunks.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from typing_extensions import override
 
-from models.landmark_trunk import LandmarkTrunkConfig
-from models.mesh_trunk import TrunkConfig, build_trunk
+from models.trunks.landmark_trunk import LandmarkTrunkConfig
+from models.trunks.mesh_trunk import TrunkConfig, build_trunk
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from models.landmark_trunk import LandmarkTrunkConfig
-from models.mesh_trunk import TrunkConfig, build_trunk
+from models.trunks.landmark_trunk import LandmarkTrunkConfig
+from models.trunks.mesh_trunk import TrunkConfig, build_trunk
 
 
 @dataclass(frozen=True)

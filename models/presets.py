@@ -13,12 +13,12 @@ from models.discriminator import DiscriminatorConfig
 from models.external.face_reconstruction import FaceReconstructionConfig
 from models.external.vgg19 import VGG19Config
 from models.generator import GeneratorConfig
-from models.landmark_trunk import LandmarkTrunkConfig
-from models.mesh_trunk import MeshTrunkConfig
 from models.motion import MotionConfig
 from models.perception import PerceptionConfig
-from models.residual_trunk import ResidualTrunkConfig
 from models.style_vector import StyleWidths
+from models.trunks.landmark_trunk import LandmarkTrunkConfig
+from models.trunks.mesh_trunk import MeshTrunkConfig
+from models.trunks.residual_trunk import ResidualTrunkConfig
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class ClipLabels:
-    """Labels of a clip, one row a frame. Frame of reference: `preprocessing.faces.frame_of_reference`."""
+    """Labels of a clip, one row a frame, in the frame of `preprocessing.faces.shape.frame_of_reference`."""
 
     pose: NDArray[np.float32] = field(repr=False)  # [T, 6] pitch, yaw, roll rad; x, y, z cm
     gaze: NDArray[np.float32] = field(repr=False)  # [T, 2] pitch, yaw rad, head coordinates

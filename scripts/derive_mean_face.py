@@ -1,6 +1,6 @@
-"""Derive the mean face `preprocessing/faces/mean_face_478.csv` from videos and stills of many people.
+"""Derive the mean face `preprocessing/faces/shape/mean_face_478.csv` from videos and stills of many people.
 
-    python scripts/derive_mean_face.py --videos FOLDER... --out preprocessing/faces/mean_face_478.csv
+    python scripts/derive_mean_face.py --videos FOLDER... --out preprocessing/faces/shape/mean_face_478.csv
 
 A folder holds one sub-folder per person, or files named `person__anything`. The portraits that
 scikit-image and insightface contain are added. Every person has the same weight.
@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
-from preprocessing.faces import landmark_groups as groups
-from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
-from preprocessing.faces.geometry import fit_similarity
-from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
+from preprocessing.faces.shape import landmark_groups as groups
+from preprocessing.faces.shape.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from preprocessing.faces.shape.geometry import fit_similarity
+from preprocessing.faces.shape.mean_face import EYEBALL_IRIS_RADIUS_CM, IRIS_DIAMETER_CM
 from preprocessing.labellers.pose_deep3d import MODEL_POINTS
 from preprocessing.labellers.pose_mean_face import PoseSettings, fit_rigid_points
 from preprocessing.media.container import VIDEO_SUFFIXES

@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING
 from upath import UPath
 
 from storage.atomic import flush_directory, write_atomically
-from storage.bucket import find_object, get_bytes, list_directory, list_objects, open_store, read_chunks
 from storage.fingerprint import file_sha256
+from storage.remote.bucket import (
+    find_object,
+    get_bytes,
+    list_directory,
+    list_objects,
+    open_store,
+    read_chunks,
+)
 
 if TYPE_CHECKING:
     import obstore.store

@@ -30,8 +30,8 @@ from storage.manifest import MANIFEST_NAME, Input, Manifest
 from storage.objects import entries, is_local, local_path, read_sha256, write_bytes
 from storage.peak_memory import measured_memory
 from storage.pointer import point_to, read_pointer
+from storage.remote.transfer import damage, read_manifest, upload
 from storage.root import scratch_directory
-from storage.transfer import damage, read_manifest, upload
 
 ASSETS: Final = "assets"
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")  # safe as a file name and in a URL

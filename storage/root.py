@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from upath import UPath
 
 from storage.atomic import partial_path, remove, remove_dead_partials
-from storage.bucket import allows_http, endpoint_url, open_store, reason_of, refuse_user
 from storage.integrity.verified import memory_path, remember_verified, require_verified
 from storage.manifest import MANIFEST_NAME, Manifest
 from storage.objects import is_local, local_path
-from storage.transfer import damage, download, read_manifest
+from storage.remote.bucket import allows_http, endpoint_url, open_store, reason_of, refuse_user
+from storage.remote.transfer import damage, download, read_manifest
 
 logger = logging.getLogger(__name__)
 

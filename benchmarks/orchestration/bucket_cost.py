@@ -23,8 +23,8 @@ from upath import UPath
 
 from benchmarks.measuring import cpu_seconds, show
 from storage.publishing import BuildReport, Published, Recipe, materialise, require_current
+from storage.remote.sparse_cache import GIB, SparseCache
 from storage.root import open_root, verified_copy
-from storage.sparse_cache import GIB, SparseCache
 from tests.factories.storage.faulty_store import FaultyStore, faulty_store
 
 CLIPS_PER_SHARD: Final = 25

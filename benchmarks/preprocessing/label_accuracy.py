@@ -26,8 +26,8 @@ from demo_corpus.truth import (
     read_truth,
 )
 from preprocessing.clips.store import read_clips
-from preprocessing.faces.frame_of_reference import direction_from_gaze
-from preprocessing.labellers.mouth_opening import measure_mouth_opening
+from preprocessing.faces.shape.frame_of_reference import direction_from_gaze
+from preprocessing.labellers.lip_sync.mouth_opening import measure_mouth_opening
 from preprocessing.labels.tables import BLINK_NAMES, GAZE_NAMES, POSE_NAMES, read_labels
 from preprocessing.schema import Clip
 from preprocessing.sources.stored_catalog import batch_keys, load_batch

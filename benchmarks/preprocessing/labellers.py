@@ -27,7 +27,7 @@ from preprocessing.labellers.backend import ClipLabeller
 from preprocessing.labellers.face_landmarker import DecodedClip, FaceLandmarker, FaceLandmarkerPose
 from preprocessing.labellers.gaze_iris import GazeClip, GazeLabels
 from preprocessing.labellers.gaze_l2cs import INPUT_SIDE_PX, L2CSGaze
-from preprocessing.labellers.lip_sync_syncnet import SyncNetScores
+from preprocessing.labellers.lip_sync.syncnet import SyncNetScores
 from preprocessing.labellers.networks import load_from_hub
 from preprocessing.labellers.pose_deep3d import Deep3DPose
 from preprocessing.schema import Clip

@@ -17,7 +17,7 @@ from scipy.optimize import least_squares
 from benchmarks.measuring import cpu_seconds, show, write_json
 from benchmarks.preprocessing.label_accuracy import labelled_clips, truth_of
 from demo_corpus.truth import read_truth
-from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from preprocessing.faces.shape.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, CAMERA_FOCAL_PX, FaceLandmarker
 from preprocessing.labellers.pose_mean_face import label_pose
 from preprocessing.media.jpeg import decode_jpeg

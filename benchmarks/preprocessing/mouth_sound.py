@@ -1,4 +1,4 @@
-"""Fit `preprocessing/labellers/mouth_sound_projection.csv`, and measure it on people it is not fitted to.
+"""Fit `mouth_sound_projection.csv` of `preprocessing/labellers/lip_sync/`, and measure it on other people.
 
 VIDEOS holds one folder a person. Each video is tracked. Each person's figures come from a projection that was
 fitted to the others:
@@ -29,8 +29,8 @@ from preprocessing.clips.speakers import SpeakerSettings, speaking_score
 from preprocessing.faces.candidate_tables import read_candidates
 from preprocessing.faces.face_tracks import make_face_tracks
 from preprocessing.faces.video import FaceTrackSettings, VideoToTrack
-from preprocessing.labellers.mouth_opening import measure_mouth_opening
-from preprocessing.labellers.mouth_sound import (
+from preprocessing.labellers.lip_sync.mouth_opening import measure_mouth_opening
+from preprocessing.labellers.lip_sync.mouth_sound import (
     Example,
     Projection,
     correlation_by_shift,

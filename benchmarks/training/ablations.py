@@ -57,10 +57,10 @@ from training.engine.trainer import Trainer, TrainerPlan
 from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import StagePlan, plan_stage
 from training.jobs.worker import read_parents
-from training.stages.code_scale import UNSCALED
+from training.stages.codes.code_scale import UNSCALED
 from training.stages.expression_model import ExpressionModel, ExpressionStageSettings
-from training.stages.flow_fit import FlowFitSettings
-from training.stages.picture_losses import PictureLosses
+from training.stages.pictures.flow_fit import FlowFitSettings
+from training.stages.pictures.picture_losses import PictureLosses
 from training.stages.stage import FrozenNetwork, StageContext
 from training.stages.stage3_expression import ExpressionStage
 

@@ -44,7 +44,7 @@ from training.engine.stage_weights import StageWeights, collect
 from training.jobs.config import PresetName, TrainingConfig
 from training.jobs.plan import RUN_PRESETS, StagePlan, plan_stage
 from training.stages.expression_model import ExpressionModel, ExpressionStageSettings
-from training.stages.generator import first_generator_config
+from training.stages.pictures.generator import first_generator_config
 from training.stages.stage import LossModule, Stage, StageContext, stage_class
 
 GENERATOR_STAGES: Final = ("stage1_motion", "stage3_expression")

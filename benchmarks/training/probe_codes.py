@@ -20,8 +20,8 @@ from torch import Tensor
 
 from benchmarks.measuring import show
 from evaluation.animation.loading import load_talking_head
-from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
-from preprocessing.faces.expression import measure_expression
+from models.trunks.mesh_trunk import MeshTrunk, MeshTrunkConfig
+from preprocessing.faces.shape.expression import measure_expression
 from preprocessing.schema import LANDMARK_COUNT
 from storage.root import open_root
 from training.data.draws import read_mel_window

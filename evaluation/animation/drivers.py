@@ -28,7 +28,7 @@ from preprocessing.faces.alignment import (
     OFFICIAL_SMOOTHING,
     OFFICIAL_TARGET_PX,
 )
-from preprocessing.faces.geometry import fit_similarity
+from preprocessing.faces.shape.geometry import fit_similarity
 from preprocessing.faces.tracking import FaceTracker, FaceWindow, TrackedFace, TrackingSettings
 from preprocessing.media.shots import ShotDetector, ShotSettings
 from preprocessing.schema import CROP_SIDE_PX, FRAMES_PER_SECOND

@@ -21,9 +21,9 @@ from evaluation.animation.run_weights import RunWeights, read_run
 from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.generator import Generator
-from models.mesh_trunk import MeshTrunkConfig
 from models.motion import MotionEncoder
 from models.presets import NetworkPreset
+from models.trunks.mesh_trunk import MeshTrunkConfig
 from storage.fingerprint import to_json_value
 from storage.publishing import require_current
 from storage.settings import settings_error
@@ -31,7 +31,7 @@ from training.data.sources import ExpressionWindowSettings
 from training.engine.stage_weights import StageWeights, read_weights, write_weights
 from training.engine.weights_digest import weights_digest
 from training.stage_catalog import EYE_AXES_PART, RENDERING_STAGE, stage_info
-from training.stages.code_scale import CODE_SCALE_PART
+from training.stages.codes.code_scale import CODE_SCALE_PART
 
 FORMAT: Final = 1
 STAGES: Final = tuple(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.engine.stage_weights import StageWeights
 from training.stage_catalog import EYE_AXES_PART
-from training.stages.eye_axes import BLINK, GAZE, EyeAxes
+from training.stages.codes.eye_axes import BLINK, GAZE, EyeAxes
 
 
 @dataclass(frozen=True, eq=False)

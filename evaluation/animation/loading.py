@@ -29,7 +29,7 @@ from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from training.engine.stage_weights import StageWeights
 from training.jobs.config import STARTER_NAME
 from training.stage_catalog import RENDERING_STAGE
-from training.stages.code_scale import CODE_SCALE_PART, CodeScale
+from training.stages.codes.code_scale import CODE_SCALE_PART, CodeScale
 from training.stages.encoders import FrozenEncoders
 from weights.resolve import weights_path
 

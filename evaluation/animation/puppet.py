@@ -1,8 +1,8 @@
 """A portrait moved by hand: encoded once, then only the generator runs for each position.
 
-The pose code of a run is the pose in units of its own (`training.losses.pose.PoseScale`). The unit of its
-angles is measured on the portrait, turned in the picture by a known angle; head angles are then added to the
-portrait's code. Gaze and lids are added along the directions of the eye code that the run's eye stage
+The pose code of a run is the pose in units of its own (`training.losses.codes.pose.PoseScale`). The unit of
+its angles is measured on the portrait, turned in the picture by a known angle; head angles are then added to
+the portrait's code. Gaze and lids are added along the directions of the eye code that the run's eye stage
 measured (`EyeParts.moves`).
 """
 
@@ -29,7 +29,7 @@ FEWEST_UNITS: Final = 0.2
 class PuppetPosition(Settings):
     """Where the head and the eyes are moved to, relative to the portrait.
 
-    Signs as in `preprocessing.faces.frame_of_reference`.
+    Signs as in `preprocessing.faces.shape.frame_of_reference`.
 
     Raises:
         ValueError: a value is not within its bounds.

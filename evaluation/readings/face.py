@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.controls import Control
-from preprocessing.faces.expression import measure_expression
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
+from preprocessing.faces.shape.expression import measure_expression
 from preprocessing.labellers.blink_lids import (
     OpennessLevels,
     label_blink,
@@ -27,7 +27,7 @@ from preprocessing.labellers.blink_lids import (
     person_openness_levels,
 )
 from preprocessing.labellers.gaze_iris import label_gaze
-from preprocessing.labellers.mouth_opening import measure_mouth_opening
+from preprocessing.labellers.lip_sync.mouth_opening import measure_mouth_opening
 from preprocessing.labellers.pose_mean_face import label_pose
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 
@@ -58,10 +58,10 @@ class FaceReadings:
         found: [T] whether a face was found.
         landmarks_px: [T, 478, 3] in the 224 px crop; all NaN if the readings are not from a mesh.
         mouth_opening: [T] gap of the inner lips over the eyes' distance.
-        pose_rad: [T, 3] pitch, yaw, roll in the crop camera (`preprocessing.faces.frame_of_reference`).
+        pose_rad: [T, 3] pitch, yaw, roll in the crop camera (`preprocessing.faces.shape.frame_of_reference`).
         gaze_rad: [T, 2] pitch, yaw in head coordinates; NaN also where both eyes are shut.
         blink: [T, 2] image-left eye, image-right eye; 0 open to 1 shut.
-        brow_raise, smile: [T] cm, see `preprocessing.faces.expression`.
+        brow_raise, smile: [T] cm, see `preprocessing.faces.shape.expression`.
         levels: Openness that counts as open and as shut; None if no face was found.
     """
 

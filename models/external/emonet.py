@@ -18,8 +18,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.checkpoint_file import OfficialFile, load_checkpoint, read_state_dict
-from models.landmark_trunk import LandmarkBlock
 from models.shapes import require_shape
+from models.trunks.landmark_trunk import LandmarkBlock
 
 _LAST_BIAS: Final = "emo_fc_2.3.bias"
 

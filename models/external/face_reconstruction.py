@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from models.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 from models.shapes import require_shape
+from models.trunks.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 
 FINAL_LAYER_WIDTHS = (80, 64, 80, 3, 27, 2, 1)
 """identity, expression, texture, angles, lighting, translation x y, translation z: 257 in all."""

@@ -24,8 +24,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from models.checkpoint_file import OfficialFile, load_checkpoint
-from models.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 from models.shapes import require_shape
+from models.trunks.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 
 BIN_COUNT: Final = 90
 BIN_WIDTH_DEGREES: Final = 4.0

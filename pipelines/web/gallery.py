@@ -21,8 +21,8 @@ from evaluation.comparison.run_list import draw_run_curves, run_curves
 from pipelines.deployed_settings import deployed
 from pipelines.web.gallery_runs import runs_below
 from pipelines.web.locations import GALLERY
-from preprocessing.faces.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.frame_of_reference import CROP_CENTRE_PX, CROP_FOCAL_PX, REFERENCE_DISTANCE_CM
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_LEFT_IRIS,
     IMAGE_RIGHT_EYE_CORNERS,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.faces.geometry import fit_similarity
-from preprocessing.faces.landmark_groups import EYE_REGION_POINTS, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
+from preprocessing.faces.shape.geometry import fit_similarity
+from preprocessing.faces.shape.landmark_groups import EYE_REGION_POINTS, IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
 from storage.settings import Settings
 
 OUTER_CORNERS: Final = (33, 263)

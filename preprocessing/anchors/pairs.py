@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.faces.frame_of_reference import REFERENCE_DISTANCE_CM
+from preprocessing.faces.shape.frame_of_reference import REFERENCE_DISTANCE_CM
 from storage.settings import Settings
 
 UNSURE, OPEN, SHUT = 0, 1, 2

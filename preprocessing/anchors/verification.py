@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.faces.iris_refinement import refine_irises
-from preprocessing.faces.landmark_groups import EYE_REGION_POINTS
+from preprocessing.faces.shape.landmark_groups import EYE_REGION_POINTS
 from preprocessing.faces.tflite.mesh import FaceFollower
 from preprocessing.labellers import blink_lids, gaze_iris
 from preprocessing.labellers.blink_lids import OpennessLevels

@@ -18,7 +18,7 @@ from preprocessing.clips.speakers import (
     main_tracks,
     speaking_score,
 )
-from preprocessing.labellers.mouth_sound import Projection, load_projection
+from preprocessing.labellers.lip_sync.mouth_sound import Projection, load_projection
 from preprocessing.shards import decode_array
 
 

@@ -13,7 +13,8 @@ from preprocessing.archive import Place, read_some_members
 from preprocessing.audio.sound_landmarks import find_landmarks
 from preprocessing.clips.listed import SourceOfClips
 from preprocessing.faces.alignment import CropMode
-from preprocessing.labellers import mouth_opening, pose_mean_face
+from preprocessing.labellers import pose_mean_face
+from preprocessing.labellers.lip_sync import mouth_opening
 from preprocessing.labels.speech import SpeechSettings, loudest_second_dbfs, speech_scores
 from preprocessing.schema import FRAMES_AFTER, FRAMES_BEFORE, SAMPLES_PER_FRAME, Clip, ClipSource, VideoSound
 from preprocessing.shards import decode_array

@@ -38,9 +38,10 @@ from preprocessing.clips.speakers import (
 from preprocessing.clips.store import CLIPS_SCHEMA, CLIPS_TAR, write_clip_table
 from preprocessing.faces.alignment import CropMode
 from preprocessing.faces.candidate_tables import read_candidates, read_video_facts
-from preprocessing.labellers import mouth_sound, pose_mean_face
+from preprocessing.labellers import pose_mean_face
 from preprocessing.labellers.backend import read_labellers, write_labellers
 from preprocessing.labellers.failed_clips import FailedClips
+from preprocessing.labellers.lip_sync import mouth_sound
 from preprocessing.labels.speech import (
     SpeechDetector,
     SpeechSettings,

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.labellers.mouth_opening import measure_mouth_opening
-from preprocessing.labellers.mouth_sound import Projection, correlate, mouth_features, sound_features
+from preprocessing.labellers.lip_sync.mouth_opening import measure_mouth_opening
+from preprocessing.labellers.lip_sync.mouth_sound import Projection, correlate, mouth_features, sound_features
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 

@@ -99,7 +99,7 @@ def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
         ).rstrip(),
         "## Labels\n\n" + _labellers_table(statistics["labellers"]),
         _LABELLERS.rstrip(),
-        "Frames of reference and signs: `preprocessing/faces/frame_of_reference.py`.",
+        "Frames of reference and signs: `preprocessing/faces/shape/frame_of_reference.py`.",
         "## Statistics\n\n" + _distributions_table(statistics["distributions"]),
         f"![Distributions of labels and scores]({DISTRIBUTIONS_PICTURE})",
         _LOADING.rstrip(),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.faces.geometry import fit_similarity
+from preprocessing.faces.shape.geometry import fit_similarity
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 from storage.settings import Settings
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from preprocessing.faces.alignment import EYES_AND_MOUTH, OFFICIAL_TARGET_PX
-from preprocessing.faces.geometry import bounding_box, fit_similarity
+from preprocessing.faces.shape.geometry import bounding_box, fit_similarity
 from preprocessing.faces.tracking import TrackedFace
 from preprocessing.media.source_picture import Picture
 from storage.settings import Settings

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.faces.geometry import intersection_over_union
 from preprocessing.faces.mesh import MEDIAPIPE_VERSION, FaceDetector
+from preprocessing.faces.shape.geometry import intersection_over_union
 from preprocessing.faces.tflite.detector import FullRangeDetector
 from preprocessing.labellers import faces_insightface
 from preprocessing.labellers.backend import Backend, BackendSettings

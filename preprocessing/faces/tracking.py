@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 
 from preprocessing.faces.batched.mesh import batched_mesh
 from preprocessing.faces.detectors import Detector, DetectorSettings, find_in_tiles
-from preprocessing.faces.geometry import bounding_box, intersection_over_union
 from preprocessing.faces.iris_refinement import refine_irises
 from preprocessing.faces.mesh import FaceMesh
+from preprocessing.faces.shape.geometry import bounding_box, intersection_over_union
 from preprocessing.faces.tflite.mesh import FaceFollower
 from preprocessing.media.source_picture import Picture
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES

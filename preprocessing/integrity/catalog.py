@@ -22,12 +22,12 @@ from preprocessing.sources.stored_catalog import (
     load_catalog,
     recorded_digests,
 )
-from storage.bucket import find_object, open_store, read_chunks
 from storage.fingerprint import file_sha256, fingerprint
 from storage.integrity.builds import BuildsFound
 from storage.integrity.faults import NOTHING, Fault, sha256_text
 from storage.integrity.reading import Expectation
 from storage.objects import exists, read_sha256
+from storage.remote.bucket import find_object, open_store, read_chunks
 
 CATALOG: Final = f"{CATALOG_FOLDER}/{CATALOG_NAME}"
 BATCH_NUMBER: Final = re.compile(r"b(\d{5,})-[0-9a-f]{8}$")

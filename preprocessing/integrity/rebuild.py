@@ -24,8 +24,8 @@ from storage.integrity.quarantine import QUARANTINE
 from storage.manifest import Manifest
 from storage.objects import entries, is_local, local_path, read_sha256
 from storage.publishing import ASSETS, Published, current
+from storage.remote.transfer import read_manifest
 from storage.settings import Settings
-from storage.transfer import read_manifest
 from weights.resolve import ResolvedWeights
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.faces.geometry import fit_similarity
-from preprocessing.faces.landmark_groups import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS, MOUTH_CORNERS, NOSE_TIP
+from preprocessing.faces.shape.geometry import fit_similarity
+from preprocessing.faces.shape.landmark_groups import (
+    IMAGE_LEFT_IRIS,
+    IMAGE_RIGHT_IRIS,
+    MOUTH_CORNERS,
+    NOSE_TIP,
+)
 from preprocessing.schema import CROP_SIDE_PX
 
 FACE_SIDE_PX: Final = 112

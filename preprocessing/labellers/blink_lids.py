@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_LEFT_LOWER_LID,
     IMAGE_LEFT_UPPER_LID,

@@ -14,7 +14,7 @@ crop. On the demo corpus the pitch is 1.0° too low (the face seems to look up).
 In frames without a detected face the pose is interpolated between the neighbouring frames; a clip without any
 detected face is labelled by the mean face. Both are counted as `frames_bridged`.
 
-Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
+Frame of reference, angles and signs: `preprocessing.faces.shape.frame_of_reference`.
 """
 
 import zipfile
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
     angles_from_rotation,

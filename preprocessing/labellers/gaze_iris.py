@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
@@ -30,13 +30,13 @@ from preprocessing.faces.frame_of_reference import (
     project_to_crop,
     rotation_from_angles,
 )
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_LEFT_IRIS,
     IMAGE_RIGHT_EYE_CORNERS,
     IMAGE_RIGHT_IRIS,
 )
-from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
+from preprocessing.faces.shape.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
 from preprocessing.labellers.backend import Backend, ClipLabeller
 from preprocessing.schema import LANDMARK_COUNT, Clip
 from storage.settings import Settings

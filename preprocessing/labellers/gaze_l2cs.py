@@ -5,7 +5,7 @@ with ImageNet's mean and deviation. The box is that of the landmarks; theirs is 
 
 The output is the gaze relative to the line from the camera to the face (`models.external.l2cs`), pitch and
 yaw with our signs. The head's position gives that line; rotated by it and back by the head's rotation, the
-gaze is in head coordinates (`preprocessing.faces.frame_of_reference`).
+gaze is in head coordinates (`preprocessing.faces.shape.frame_of_reference`).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     direction_from_gaze,
     gaze_from_direction,
     rotation_from_angles,

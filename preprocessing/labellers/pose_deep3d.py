@@ -4,7 +4,7 @@ Deep3DFaceRecon_pytorch fits five points of a face to five of its model by a cam
 least squares), scales the picture so that one unit of the model is 102 px, and crops it around the model's
 origin. Its camera stands 10 units in front, with a focal length of 1015 px at 224 px and the principal point
 at 112; x to the right, y up, z towards the camera; R = Rz Ry Rx applied to column vectors. Axes, order and
-signs of the angles are those of `preprocessing.faces.frame_of_reference`.
+signs of the angles are those of `preprocessing.faces.shape.frame_of_reference`.
 
 `pose_from_coefficients` converts its output to the crop camera. *Unit and origin*: the mean face's five
 points fitted to the model's (both have the same orientation: zero pitch of the mean face was chosen that way)
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typing_extensions import override
 
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
@@ -35,13 +35,13 @@ from preprocessing.faces.frame_of_reference import (
     rotation_from_angles,
     turn_to_camera,
 )
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_RIGHT_EYE_CORNERS,
     MOUTH_CORNERS,
     NOSE_TIP,
 )
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.labellers.backend import Backend, ClipLabeller, WeightsRequest
 from preprocessing.labellers.networks import fastest_device, load_from_hub
 from preprocessing.labellers.pose_mean_face import PoseLabels, mean_face_residual_px

@@ -1,15 +1,14 @@
 """Backend `mean_face` of `pose_labels`, the default: the mean face's rigid points fitted to the landmarks.
 
 The face mesh's own depth is biased towards a frontal face, so only its image points are used: for every
-frame, find the rotation and translation that project the rigid points of `preprocessing.faces.mean_face` onto
-the landmarks in perspective. Huber weights limit the pull of outliers, all frames are solved at once, and
-nothing is smoothed over time.
+frame, find the rotation and translation that project the rigid points of the mean face
+(`preprocessing.faces.shape.mean_face`) onto the landmarks in perspective. Huber weights limit the pull of
+outliers, all frames are solved at once, and nothing is smoothed over time.
 
 Limit: the mesh lags behind a nodding head. On the demo corpus it follows 0.95 of the yaw but 0.75 of the
-    pitch,
-even when the true shape is fitted instead of the mean face.
+pitch, even when the true shape is fitted instead of the mean face.
 
-Frame of reference, angles and signs: `preprocessing.faces.frame_of_reference`.
+Frame of reference, angles and signs: `preprocessing.faces.shape.frame_of_reference`.
 """
 
 from typing import Final, NamedTuple
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     CROP_CENTRE_PX,
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
@@ -27,8 +26,8 @@ from preprocessing.faces.frame_of_reference import (
     project_to_crop,
     rotation_from_angles,
 )
-from preprocessing.faces.landmark_groups import POSE_POINTS
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.landmark_groups import POSE_POINTS
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.labellers.backend import Backend, ClipLabeller
 from preprocessing.schema import LANDMARK_COUNT, Clip
 from storage.settings import Settings

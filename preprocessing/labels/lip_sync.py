@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from preprocessing.clips.store import read_clips
-from preprocessing.labellers import lip_sync_canonical, lip_sync_energy, lip_sync_syncnet, mouth_opening
 from preprocessing.labellers.backend import (
     Backend,
     BackendSettings,
@@ -19,6 +18,10 @@ from preprocessing.labellers.backend import (
     write_labellers,
 )
 from preprocessing.labellers.failed_clips import FailedClips
+from preprocessing.labellers.lip_sync import canonical as lip_sync_canonical
+from preprocessing.labellers.lip_sync import energy as lip_sync_energy
+from preprocessing.labellers.lip_sync import mouth_opening
+from preprocessing.labellers.lip_sync import syncnet as lip_sync_syncnet
 from preprocessing.orchestration.step import Step, StepRun
 from preprocessing.schema import Clip
 from preprocessing.table_schema import column, table_schema

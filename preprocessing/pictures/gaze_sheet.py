@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     CROP_FOCAL_PX,
     REFERENCE_DISTANCE_CM,
     direction_from_gaze,
     rotation_from_angles,
 )
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_LEFT_IRIS,
     IMAGE_RIGHT_EYE_CORNERS,

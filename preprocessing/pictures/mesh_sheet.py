@@ -13,7 +13,7 @@ from PIL import Image
 from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import accepted_clips, read_clip
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,
     IMAGE_LEFT_EYEBROW,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocessing.clips.store import ClipRow, accepted_clips, read_clip
-from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.shape.frame_of_reference import project_to_crop, rotation_from_angles
 from preprocessing.labels.tables import POSE_NAMES, read_labels
 from preprocessing.pictures.drawing import (
     FAINT_INK,

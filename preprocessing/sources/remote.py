@@ -16,9 +16,9 @@ from typing import Final
 from preprocessing.media.container import RefusedVideo
 from preprocessing.worker_limits import note_progress
 from storage.atomic import partial_path
-from storage.bucket import find_object, open_store, read_chunks, reason_of, refuse_user
-from storage.bucket import list_objects as list_bucket
 from storage.printable import without_secrets
+from storage.remote.bucket import find_object, open_store, read_chunks, reason_of, refuse_user
+from storage.remote.bucket import list_objects as list_bucket
 
 URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 ENTRY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^:]*|[^:]+")

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from demo_corpus.camera import Camera
 from demo_corpus.corpus import CorpusSettings, make_corpus
 from demo_corpus.expression import FaceRig
-from demo_corpus.look import draw_look
 from demo_corpus.people import (
     Person,
     build_person,
@@ -17,6 +15,8 @@ from demo_corpus.people import (
     split_of,
 )
 from demo_corpus.portraits import BUNDLED
+from demo_corpus.rendering.camera import Camera
+from demo_corpus.rendering.look import draw_look
 from demo_corpus.scene import draw_scene, render_cross_driven, render_frames, scene_truth
 from demo_corpus.speech import Voice
 from demo_corpus.truth import CONTROL_COLUMNS, filming_camera, read_truth, write_truth

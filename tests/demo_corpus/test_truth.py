@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from demo_corpus.camera import Camera
+from demo_corpus.rendering.camera import Camera
 from demo_corpus.truth import apparent_pose, pose_in_crop
-from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.shape.frame_of_reference import project_to_crop, rotation_from_angles
 
 CAMERA = Camera(384)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from preprocessing.archive import ArchiveWriter, read_members, read_some_members
 from preprocessing.dataset.splits import SplitSettings, assign_splits
 from preprocessing.faces.alignment import AlignmentSettings, crop_transforms, transform_landmarks
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.schema import check_array
 from preprocessing.shards import decode_array, decode_sample, encode_array, encode_sample
 from storage.fingerprint import fingerprint

@@ -5,7 +5,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from models.appearance import AppearanceEncoder
 from models.presets import OFFICIAL, TINY
-from models.residual_trunk import ResidualTrunk, ResidualTrunkConfig
+from models.trunks.residual_trunk import ResidualTrunk, ResidualTrunkConfig
 from tests.factories.models.weights import randomise
 
 

@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.landmark_trunk import Hourglass, LandmarkTrunk, LandmarkTrunkConfig
 from models.motion import MotionEncoder
 from models.presets import OFFICIAL, TINY, TINY_LANDMARK_TRUNK
+from models.trunks.landmark_trunk import Hourglass, LandmarkTrunk, LandmarkTrunkConfig
 from tests.factories.models.weights import randomise
 
 Weights = dict[str, Tensor]

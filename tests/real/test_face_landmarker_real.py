@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from demo_corpus.camera import HEAD_REST_CM, Camera
 from demo_corpus.expression import Controls, FaceRig
 from demo_corpus.people import build_person, draw_person
 from demo_corpus.portraits import BUNDLED
-from demo_corpus.render import place, render_frame
+from demo_corpus.rendering.camera import HEAD_REST_CM, Camera
+from demo_corpus.rendering.render import place, render_frame
 from demo_corpus.truth import apparent_pose, pose_in_crop
 from evaluation.readings.blendshapes import BlendshapeReader
 from preprocessing.clips.store import read_clips
-from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, REFERENCE_DISTANCE_CM, rotation_from_angles
+from preprocessing.faces.shape.frame_of_reference import (
+    CROP_FOCAL_PX,
+    REFERENCE_DISTANCE_CM,
+    rotation_from_angles,
+)
 from preprocessing.labellers.face_landmarker import BLENDSHAPES, FaceLandmarker, FaceLandmarks
 from preprocessing.labels.tables import BLINK_NAMES, POSE_NAMES, read_labels
 from preprocessing.media.jpeg import decode_jpeg

@@ -9,7 +9,8 @@ import pytest
 from preprocessing.archive import Place, read_members
 from preprocessing.audio.lip_sync_filter import LipSyncFilter
 from preprocessing.dataset.packing import ShardSettings, read_shard_index
-from preprocessing.labellers import lip_sync_energy, mouth_opening
+from preprocessing.labellers.lip_sync import energy as lip_sync_energy
+from preprocessing.labellers.lip_sync import mouth_opening
 from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.schema import ClipSample

@@ -16,7 +16,8 @@ from preprocessing.archive import Place, read_members
 from preprocessing.clips.store import read_clip_table, read_clips
 from preprocessing.dataset.packing import read_shard_index
 from preprocessing.faces.tracking import FaceTracker, TrackingSettings
-from preprocessing.labellers import lip_sync_energy, mouth_opening
+from preprocessing.labellers.lip_sync import energy as lip_sync_energy
+from preprocessing.labellers.lip_sync import mouth_opening
 from preprocessing.orchestration.step import SourceVideo, VideoBatch
 from preprocessing.orchestration.steps import STEPS, PreprocessingSettings, run_step
 from preprocessing.schema import Clip

@@ -109,7 +109,7 @@ def test_local_copy_needs_a_manifest(bucket: str) -> None:
 def test_objects_of_any_length_and_name_round_trip(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.bucket.CHUNK_BYTES", 7)
+    monkeypatch.setattr("storage.remote.bucket.CHUNK_BYTES", 7)
     files = {
         "empty": b"",
         "seven": b"1234567",

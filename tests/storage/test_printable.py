@@ -2,8 +2,8 @@
 
 import pytest
 
-from storage.bucket import endpoint_url, reason_of
 from storage.printable import display_lines, display_text, printable, without_secrets
+from storage.remote.bucket import endpoint_url, reason_of
 from storage.root import open_root
 
 

@@ -12,7 +12,7 @@ from models.external.l2cs import L2CS_FILE
 from models.external.syncnet import SYNCNET_FILE
 from models.external.vgg19 import TORCHVISION_FILE
 from models.official import APPEARANCE_FILE, AUDIO_FILE, FACE_RECONSTRUCTION_FILE, GENERATOR_FILE, MOTION_FILE
-from models.residual_trunk import RESNEXT50_FILE
+from models.trunks.residual_trunk import RESNEXT50_FILE
 from weights.catalog import ALL_WEIGHTS, PRETRAINED, files_for_setting, pretrained_named
 
 

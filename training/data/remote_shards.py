@@ -12,9 +12,9 @@ from upath import UPath
 
 from storage.integrity.block_checksums import CHECKSUMS_SUFFIX, parse_checksums
 from storage.manifest import FileRecord, Manifest
+from storage.remote.sparse_cache import CACHE_VARIABLE, GIB, SparseCache, SparseCopy, cache_limit_bytes
+from storage.remote.transfer import damage, read_manifest
 from storage.root import scratch_directory
-from storage.sparse_cache import CACHE_VARIABLE, GIB, SparseCache, SparseCopy, cache_limit_bytes
-from storage.transfer import damage, read_manifest
 
 CACHE_FOLDER: Final = "shard_cache"  # of the scratch directory
 REQUESTS_AT_ONCE: Final = 16

@@ -26,8 +26,8 @@ from typing_extensions import override
 from preprocessing.schema import MEL_BANDS
 from preprocessing.shards import jpeg_size
 from storage.integrity.block_checksums import read_checked, read_checksums
+from storage.remote.sparse_cache import RemovedCopyError, SparseCopy
 from storage.settings import Settings
-from storage.sparse_cache import RemovedCopyError, SparseCopy
 from storage.tar_header import TAR_BLOCK_BYTES, next_header, parse_tar_header, peek_tar_header
 from training.data.batches import CorruptMember
 from training.data.index import ClipIndex

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from preprocessing.faces.expression import measure_expression
+from preprocessing.faces.shape.expression import measure_expression
 from preprocessing.schema import LANDMARK_COUNT
 from storage.settings import Settings
 from training.data.batches import (

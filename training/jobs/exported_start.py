@@ -11,13 +11,13 @@ from torch import nn
 
 import weights
 from models.generator import Generator
-from models.mesh_trunk import MeshTrunkConfig
 from models.perception import PerceptionNetwork
 from models.presets import NetworkPreset
+from models.trunks.mesh_trunk import MeshTrunkConfig
 from training.engine.stage_weights import StageWeights, read_weights
 from training.jobs.config import EXPORTED_SUFFIX, STARTER_NAME
 from training.stage_catalog import EYE_AXES_PART
-from training.stages.generator import start_from_first
+from training.stages.pictures.generator import start_from_first
 from training.stages.stage import Stage
 from training.stages.stage1_motion import MotionStage
 

@@ -17,9 +17,9 @@ from training.runs.small_gpu import RUN as SMALL_GPU
 from training.runs.starter import RUN as STARTER
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stage_catalog import APPEARANCE_SETTING, RELEASED_SETTING, stage_info
-from training.stages.code_scale import UNSCALED
+from training.stages.codes.code_scale import UNSCALED
 from training.stages.expression_model import ExpressionStageSettings
-from training.stages.picture_losses import FLOW_LOSSES
+from training.stages.pictures.picture_losses import FLOW_LOSSES
 from training.stages.stage import PretrainedFiles
 from training.stages.stage1_motion import MotionStageSettings
 from weights.catalog import files_for_setting, taken_by_setting

@@ -10,7 +10,7 @@ from models.generator import Generator
 from models.official import OfficialNetworks, load_official
 from models.presets import NetworkPreset
 from training.engine.stage_weights import StageWeights, collect
-from training.stages.generator import start_from_first
+from training.stages.pictures.generator import start_from_first
 from training.stages.stage import Stage
 
 

@@ -16,7 +16,7 @@ from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSe
 from training.runs.paper import RUN as PAPER
 from training.runs.preset import StageRun
 from training.stages.expression_model import ExpressionWeights
-from training.stages.flow_fit import FlowFitSettings
+from training.stages.pictures.flow_fit import FlowFitSettings
 from training.stages.stage1_motion import MotionWeights
 
 _QUICK: Final = OptimizerSettings(learning_rate=2e-4, betas=(0.0, 0.99), weight_decay=0.0)

@@ -14,11 +14,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-from training.data.augmentation import ColourJitter
-from training.data.sound_augmentation import SoundAugmentation
+from training.data.augmentation.pictures import ColourJitter
+from training.data.augmentation.sound import SoundAugmentation
 from training.runs.preset import StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
-from training.stages.code_scale import CodeShares
+from training.stages.codes.code_scale import CodeShares
 from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 1_200  # steps

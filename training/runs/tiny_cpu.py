@@ -18,12 +18,12 @@ from typing import Final
 from training.data.lip_windows import LipWindowSettings
 from training.data.sources import ClipPairSettings, ExpressionWindowSettings
 from training.engine.settings import LoggingConfig, OptimizerSettings, TrainerSettings
-from training.losses.pose import PoseScale
+from training.losses.codes.pose import PoseScale
 from training.runs.preset import RunPreset, StageRun
 from training.stages.expression_model import ExpressionStageSettings, ExpressionWeights
-from training.stages.flow_fit import FlowFitSettings
 from training.stages.perception import PerceptionStageSettings, PerceptionWeights
-from training.stages.picture_losses import PictureSettings
+from training.stages.pictures.flow_fit import FlowFitSettings
+from training.stages.pictures.picture_losses import PictureSettings
 from training.stages.stage1_motion import MotionStageSettings, MotionWeights
 from training.stages.stage2_eye import EyeStageSettings
 from training.stages.stage2_lip import LipStageSettings

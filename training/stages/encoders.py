@@ -12,7 +12,7 @@ from models.appearance import AppearanceEncoder
 from models.audio import AudioEncoder
 from models.motion import MotionEncoder
 from storage.settings import Settings
-from training.data.augmentation import MotionAugmentation, augment_motion
+from training.data.augmentation.pictures import MotionAugmentation, augment_motion
 from training.data.batches import RowFacts
 from training.data.frames import to_network_input
 from training.stages.stage import FrozenNetwork, StageContext

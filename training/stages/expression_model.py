@@ -13,37 +13,42 @@ from typing_extensions import override
 from models.appearance import Appearance
 from models.external.face_mesh import FaceReading, load_face_mesh
 from models.generator import Generator, Synthesis
-from models.mesh_trunk import MeshTrunk
 from models.motion import MotionEncoder
 from models.portrait_warp import Portrait
 from models.style_vector import StyleVector
+from models.trunks.mesh_trunk import MeshTrunk
 from storage.settings import Settings
-from training.data.augmentation import ColourJitter, WindowAugmentation, augment_window, recolour_alike
+from training.data.augmentation.pictures import (
+    ColourJitter,
+    WindowAugmentation,
+    augment_window,
+    recolour_alike,
+)
+from training.data.augmentation.sound import SoundAugmentation, augment_sound
 from training.data.batches import ExpressionWindows
 from training.data.frames import to_network_input
-from training.data.sound_augmentation import SoundAugmentation, augment_sound
 from training.data.sources import ExpressionWindowSettings
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
-from training.losses.consistency import lip_consistency_loss
-from training.losses.control_consistency import (
+from training.losses.codes.consistency import lip_consistency_loss
+from training.losses.codes.control_consistency import (
     CodesRead,
     code_consistency_loss,
     control_consistency_loss,
 )
-from training.losses.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
-from training.losses.label_readout import label_readout_loss
-from training.losses.memory_bank import MemoryBank
-from training.stages.adversary import Adversary, AdversarySettings
-from training.stages.code_scale import CodeScale, CodeShares
-from training.stages.control_readings import ControlReadings
+from training.losses.codes.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
+from training.losses.codes.label_readout import label_readout_loss
+from training.losses.codes.memory_bank import MemoryBank
+from training.stages.codes.code_scale import CodeScale, CodeShares
+from training.stages.codes.control_readings import ControlReadings
 from training.stages.encoders import FrozenEncoders, never_compiled
-from training.stages.flow_fit import FlowFitSettings
-from training.stages.generator import (
+from training.stages.pictures.adversary import Adversary, AdversarySettings
+from training.stages.pictures.flow_fit import FlowFitSettings
+from training.stages.pictures.generator import (
     freeze_noise,
     generator_optimizers,
     start_from_first,
 )
-from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
+from training.stages.pictures.picture_losses import PictureLosses, PictureSettings, PictureWeights
 from training.stages.stage import (
     FrozenNetwork,
     LossModule,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.engine.progress import HeldOutMetric
-from training.losses.decorrelation import standardised
+from training.losses.codes.decorrelation import standardised
 
 _DATA_RANGE: Final = 2.0  # of images in [-1, 1]
 _SHIFTS: Final = 8
@@ -144,7 +144,7 @@ class ControlFollowing:
     _drivers: list[Tensor] = field(default_factory=list)
 
     def add(self, generated: Mapping[str, Tensor], drivers: Mapping[str, Tensor]) -> None:
-        """Add readings of `training.stages.control_readings`, [B, D] each."""
+        """Add readings of `training.stages.codes.control_readings`, [B, D] each."""
         self._generated.append(_followed_columns(generated))
         self._drivers.append(_followed_columns(drivers))
 

@@ -10,22 +10,22 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from models.perception import Perceived, PerceptionConfig, PerceptionNetwork
+from models.trunks.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import Settings
-from training.data.augmentation import ColourJitter, MotionAugmentation, augment_motion
+from training.data.augmentation.mirroring import mirror_half
+from training.data.augmentation.pictures import ColourJitter, MotionAugmentation, augment_motion
 from training.data.batches import LabelledFrames
 from training.data.frame_features import FrameFeatures, compute_stage_features, keep_features
 from training.data.frames import to_network_input
 from training.data.index import ClipIndex
 from training.data.loader import LoaderSettings
-from training.data.mirroring import mirror_half
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
+from training.losses.codes.pose import PoseScale, pose_in_rad_cm, pose_loss
 from training.losses.distances import mean_absolute_difference
-from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 

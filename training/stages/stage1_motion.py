@@ -15,12 +15,12 @@ from typing_extensions import override
 from models.appearance import Appearance, AppearanceEncoder
 from models.checkpoint_file import load_checkpoint
 from models.generator import Generator, Synthesis
-from models.mesh_trunk import MeshTrunk, build_trunk
 from models.perception import PerceptionNetwork
 from models.portrait_warp import Portrait
-from models.residual_trunk import RESNEXT50_FILE
+from models.trunks.mesh_trunk import MeshTrunk, build_trunk
+from models.trunks.residual_trunk import RESNEXT50_FILE
 from storage.settings import Settings
-from training.data.augmentation import MotionAugmentation, augment_motion
+from training.data.augmentation.pictures import MotionAugmentation, augment_motion
 from training.data.batches import ClipPairs
 from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.frames import to_network_input
@@ -29,12 +29,12 @@ from training.data.loader import LoaderSettings, first_batches
 from training.data.sources import ClipPairSettings, ClipPairSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
-from training.losses.identity import identity_loss
-from training.stages.adversary import Adversary, AdversarySettings
-from training.stages.flow_fit import FlowFitSettings, fit_flow, flow_rows
-from training.stages.generator import first_generator_config, freeze_noise, generator_optimizers
+from training.losses.pictures.identity import identity_loss
 from training.stages.held_out_metrics import ReconstructionMetrics
-from training.stages.picture_losses import PictureLosses, PictureSettings, PictureWeights
+from training.stages.pictures.adversary import Adversary, AdversarySettings
+from training.stages.pictures.flow_fit import FlowFitSettings, fit_flow, flow_rows
+from training.stages.pictures.generator import first_generator_config, freeze_noise, generator_optimizers
+from training.stages.pictures.picture_losses import PictureLosses, PictureSettings, PictureWeights
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 MEASURED_FRAMES: Final = 1024

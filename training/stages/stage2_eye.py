@@ -23,13 +23,13 @@ from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
-from training.losses.contrastive import FORMULA_TEMPERATURE
+from training.losses.codes.contrastive import FORMULA_TEMPERATURE
+from training.losses.codes.eye_contrastive import eye_contrastive_loss
+from training.losses.codes.label_readout import label_readout_loss
 from training.losses.distances import cosine_similarity
-from training.losses.eye_contrastive import eye_contrastive_loss
-from training.losses.label_readout import label_readout_loss
 from training.stage_catalog import EYE_AXES_PART
+from training.stages.codes.eye_axes import EyeAxes, eye_labels
 from training.stages.encoders import CachedTrunkSettings, MotionFeature, motion_encoder_on_stage1
-from training.stages.eye_axes import EyeAxes, eye_labels
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
 TIE: Final = 1e-6

@@ -16,17 +16,17 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.audio import AudioEncoder
+from training.data.augmentation.sound import SoundAugmentation, augment_sound
 from training.data.batches import LipWindows
 from training.data.frame_features import FrameFeatures, compute_stage_features
 from training.data.index import ClipIndex
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
 from training.data.loader import LoaderSettings
-from training.data.sound_augmentation import SoundAugmentation, augment_sound
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
-from training.losses.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
+from training.losses.codes.contrastive import FORMULA_TEMPERATURE, in_batch_contrastive_loss
+from training.losses.codes.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.losses.distances import cosine_similarity
-from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.stages.encoders import (
     CachedTrunkSettings,
     MotionFeature,

@@ -19,7 +19,7 @@ from training.data.loader import LoaderSettings
 from training.data.sources import LabelledFrameSource
 from training.engine.progress import HeldOutMetric
 from training.engine.settings import OptimizerSettings
-from training.losses.pose import PoseScale, pose_in_rad_cm, pose_loss
+from training.losses.codes.pose import PoseScale, pose_in_rad_cm, pose_loss
 from training.stages.encoders import MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 

@@ -27,21 +27,21 @@ from training.data.loader import LoaderSettings, first_batches
 from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import ExpressionWindowSource
 from training.engine.progress import HeldOutMetric
-from training.stages.adversary import Adversary
-from training.stages.code_scale import CODE_SCALE_PART
-from training.stages.composite_landmarks import aligned
+from training.stages.codes.code_scale import CODE_SCALE_PART
 from training.stages.expression_model import EncodedRows, ExpressionModel, ExpressionStageSettings
-from training.stages.flow_fit import EXPRESSION_CODE, ExpressionFit, fit_flow, flow_rows
-from training.stages.generator import (
-    start_from_motion_feature,
-)
 from training.stages.held_out_metrics import (
     ControlFollowing,
     CorrelationMetric,
     ReconstructionMetrics,
     YawLeakage,
 )
-from training.stages.perceptual_networks import PerceptualFeatures
+from training.stages.pictures.adversary import Adversary
+from training.stages.pictures.composite_landmarks import aligned
+from training.stages.pictures.flow_fit import EXPRESSION_CODE, ExpressionFit, fit_flow, flow_rows
+from training.stages.pictures.generator import (
+    start_from_motion_feature,
+)
+from training.stages.pictures.perceptual_networks import PerceptualFeatures
 from training.stages.stage import (
     Stage,
     StageContext,

@@ -21,7 +21,7 @@ from evaluation.metrics.metric import Measurement, Metric, MetricWeights
 from evaluation.readings.blendshapes import BLENDSHAPE_MEASURES
 from evaluation.readings.face import MEASURES, FaceReadings
 from evaluation.readings.measures import ALL_MEASURES, AnyReadings, Readings
-from preprocessing.faces.frame_of_reference import direction_from_gaze
+from preprocessing.faces.shape.frame_of_reference import direction_from_gaze
 
 PROTOCOL: Final = "frame t against frame t of the driver"
 POSE_ANGLES: Final = ("pitch", "yaw", "roll")

@@ -21,7 +21,7 @@ from evaluation.metrics.control.following import ControlReference
 from evaluation.metrics.control.series import MINIMUM_FRAMES
 from evaluation.metrics.metric import Measurement, Metric
 from evaluation.readings.face import FaceReadings
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYE,
     IMAGE_LEFT_EYEBROW,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import medfilt
 
 from evaluation.metrics.lip_sync.distance import VIDEO_SIDE_PX
-from preprocessing.faces.geometry import intersection_over_union
+from preprocessing.faces.shape.geometry import intersection_over_union
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from training.engine.weights_digest import weights_digest
 from training.jobs.job import TrainingJob
 from training.jobs.stage_run import JOB_NAME, read_settings
 from training.jobs.worker import read_parents
-from training.losses.contrastive import unit_length
+from training.losses.codes.contrastive import unit_length
 from training.stages.stage import FrozenNetwork, StageContext
 
 NAME: Final = "lip_encoders"

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.faces.geometry import bounding_box
+from preprocessing.faces.shape.geometry import bounding_box
 from preprocessing.faces.tflite.detector import SHORT_RANGE, FaceBoxes
 from preprocessing.faces.tflite.graph import Network, custom_options, part_of_graph
 from preprocessing.schema import LANDMARK_COUNT

@@ -12,7 +12,7 @@ from evaluation.animation.request import Strengths
 from tests.factories.evaluation.head_files import fitted_axes, publish_toy_run
 from tests.factories.evaluation.pixel_head import pixel_head
 from training.engine.stage_weights import StageWeights
-from training.stages.eye_axes import EyeAxes
+from training.stages.codes.eye_axes import EyeAxes
 
 OBLIQUE = EyeParts(  # gaze along (1, 0, 0), blinks along (1, 1, 0)
     gaze=torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]),

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from demo_corpus.camera import Camera
 from demo_corpus.corpus import CorpusSettings, make_corpus
 from demo_corpus.expression import FaceRig
+from demo_corpus.rendering.camera import Camera
 from demo_corpus.truth import read_truth
 from evaluation.controls import CONTROLS, Control
 from evaluation.generation.files import ClipFacts, GeneratedVideos, VideoFacts, video_frames

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from demo_corpus.camera import Camera
+from demo_corpus.rendering.camera import Camera
 from demo_corpus.truth import TRUTH_SCHEMA, write_truth
 from evaluation.readings.demo_truth import true_readings, truth_path
 from preprocessing.schema import ClipSource

@@ -23,8 +23,8 @@ from training.jobs.job import TrainingJob
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import JOB_NAME
 from training.stage_catalog import EYE_AXES_PART
-from training.stages.code_scale import CODE_SCALE_PART, CodeScale
-from training.stages.eye_axes import EyeAxes
+from training.stages.codes.code_scale import CODE_SCALE_PART, CodeScale
+from training.stages.codes.eye_axes import EyeAxes
 
 
 def write_released_tiny(folder: Path) -> None:

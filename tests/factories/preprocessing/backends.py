@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from preprocessing.archive import ArchiveWriter
 from preprocessing.audio.sound_landmarks import write_landmarks
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
-from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.media.jpeg import encode_jpeg
 from preprocessing.schema import Clip, ClipSource
 from preprocessing.shards import encode_clip

@@ -15,8 +15,8 @@ from preprocessing.archive import ArchiveWriter
 from preprocessing.audio.sound_landmarks import write_landmarks
 from preprocessing.clips.store import CLIPS_TAR, write_clip_table
 from preprocessing.dataset import packing
-from preprocessing.faces.frame_of_reference import project_to_crop
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import project_to_crop
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.labels.gaze import IRIS_TABLE
 from preprocessing.labels.tables import GAZE_SCHEMA, IRIS_SCHEMA, POSE_NAMES, POSE_SCHEMA, write_labels
 from preprocessing.schema import SAMPLES_PER_FRAME, Clip, ClipLabels, ClipSample, ClipSource, EyeAnchor

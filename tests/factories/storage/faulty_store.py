@@ -15,7 +15,7 @@ import pytest
 from typing_extensions import override
 
 from storage import objects
-from storage.bucket import open_store
+from storage.remote.bucket import open_store
 
 FaultKind = Literal[
     "error",  # 500, nothing done

@@ -13,11 +13,11 @@ from models.discriminator import DiscriminatorConfig
 from models.external.face_reconstruction import FaceReconstructionConfig
 from models.external.vgg19 import VGG19Config
 from models.generator import Generator, GeneratorConfig
-from models.landmark_trunk import LandmarkTrunkConfig
 from models.motion import MotionConfig, MotionEncoder
 from models.perception import PerceptionConfig
 from models.presets import NetworkPreset
-from models.residual_trunk import ResidualTrunkConfig
+from models.trunks.landmark_trunk import LandmarkTrunkConfig
+from models.trunks.residual_trunk import ResidualTrunkConfig
 from preprocessing.schema import CROP_SIDE_PX, LANDMARK_COUNT
 from training.data.batches import RowFacts
 from training.engine.stage_weights import StageWeights, collect

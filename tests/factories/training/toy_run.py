@@ -42,9 +42,9 @@ from training.runs.preset import RunPreset, StageRun
 from training.runs.tiny_cpu import RUN as TINY_CPU
 from training.stages import stage1_motion, stage3_expression
 from training.stages.expression_model import ExpressionWeights
-from training.stages.flow_fit import FlowFitSettings
-from training.stages.generator import first_generator_config
-from training.stages.picture_losses import PictureSettings
+from training.stages.pictures.flow_fit import FlowFitSettings
+from training.stages.pictures.generator import first_generator_config
+from training.stages.pictures.picture_losses import PictureSettings
 from training.stages.stage1_motion import MotionWeights
 
 STEPS: Final = 8

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from models.external.l2cs import L2CS, L2CSConfig, expected_angle_rad, load_l2cs
-from models.residual_trunk import ResidualTrunkConfig
-from preprocessing.faces.frame_of_reference import direction_from_gaze
+from models.trunks.residual_trunk import ResidualTrunkConfig
+from preprocessing.faces.shape.frame_of_reference import direction_from_gaze
 from tests.factories.models.weights import randomise
 
 TINY = L2CSConfig(ResidualTrunkConfig(image_side_px=32, stem_channels=4, block_counts=(1, 1, 1, 1)))

@@ -3,9 +3,9 @@ import pytest
 from numpy.typing import NDArray
 
 from preprocessing.anchors.eye_swap import EyeSwapSettings, swap_eyes
-from preprocessing.faces.frame_of_reference import project_to_crop
-from preprocessing.faces.landmark_groups import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import project_to_crop
+from preprocessing.faces.shape.landmark_groups import IMAGE_LEFT_EYE, IMAGE_RIGHT_EYE
+from preprocessing.faces.shape.mean_face import load_mean_face
 
 SIDE_PX = 224
 SETTINGS = EyeSwapSettings()

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from preprocessing.audio.sound_landmarks import MOTION_BIT
 from preprocessing.clips.motion_landmarks import find_motion_landmarks, measure_motion
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE_CORNERS,
     IMAGE_RIGHT_EYE_CORNERS,
     INNER_LIP_LOWER_MIDDLE,

@@ -19,9 +19,9 @@ from preprocessing.clips.selection import ClipSettings, make_clips
 from preprocessing.clips.speakers import SpeakerSettings
 from preprocessing.clips.store import accepted_clips, read_clip, read_clip_table, read_clips
 from preprocessing.faces.candidate_tables import CANDIDATES_SCHEMA
-from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
-from preprocessing.faces.landmark_groups import CHIN, INNER_LIP_LOWER_MIDDLE, LIPS_OUTER
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.shape.landmark_groups import CHIN, INNER_LIP_LOWER_MIDDLE, LIPS_OUTER
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.labellers.failed_clips import read_failed
 from preprocessing.labels.speech import SpeechSettings
 from preprocessing.shards import encode_array

@@ -13,7 +13,7 @@ from preprocessing.clips.speakers import (
     judge_speakers,
     main_tracks,
 )
-from preprocessing.labellers.mouth_sound import Projection
+from preprocessing.labellers.lip_sync.mouth_sound import Projection
 
 FRAMES = 60
 SETTINGS = SpeakerSettings()

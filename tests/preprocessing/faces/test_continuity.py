@@ -16,8 +16,8 @@ from preprocessing.faces.continuity import (
     is_mixture,
     is_turn,
 )
-from preprocessing.faces.frame_of_reference import project_to_crop
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import project_to_crop
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.faces.tracking import TrackedFace
 
 SETTINGS = ContinuitySettings()

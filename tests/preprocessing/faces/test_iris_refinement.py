@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from preprocessing.faces.iris_refinement import IrisSettings, mesh_iris_radius_px, refine_irises
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.landmark_groups import (
     IMAGE_LEFT_EYE,
     IMAGE_LEFT_IRIS,
     IMAGE_RIGHT_EYE,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.faces import landmark_groups as face_points
-from preprocessing.faces.frame_of_reference import rotation_from_angles
+from preprocessing.faces.shape import landmark_groups as face_points
+from preprocessing.faces.shape.frame_of_reference import rotation_from_angles
 from preprocessing.labellers.blink_lids import (
     BlinkSettings,
     OpennessLevels,

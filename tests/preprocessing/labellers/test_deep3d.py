@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from models.external.face_reconstruction import FaceReconstruction
 from models.presets import preset_named
-from preprocessing.faces.frame_of_reference import angles_from_rotation, rotation_from_angles
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import angles_from_rotation, rotation_from_angles
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.labellers.backend import read_labellers
 from preprocessing.labellers.pose_deep3d import (
     ANGLES,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.faces.frame_of_reference import CROP_FOCAL_PX, project_to_crop, rotation_from_angles
+from preprocessing.faces.shape.frame_of_reference import CROP_FOCAL_PX, project_to_crop, rotation_from_angles
 from preprocessing.labellers.face_landmarker import (
     BLENDSHAPES,
     CAMERA_FOCAL_PX,

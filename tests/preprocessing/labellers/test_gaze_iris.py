@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.faces.frame_of_reference import direction_from_gaze, project_to_crop, rotation_from_angles
-from preprocessing.faces.landmark_groups import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS
-from preprocessing.faces.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
+from preprocessing.faces.shape.frame_of_reference import (
+    direction_from_gaze,
+    project_to_crop,
+    rotation_from_angles,
+)
+from preprocessing.faces.shape.landmark_groups import IMAGE_LEFT_IRIS, IMAGE_RIGHT_IRIS
+from preprocessing.faces.shape.mean_face import EYEBALL_IRIS_RADIUS_CM, load_mean_face
 from preprocessing.labellers.gaze_iris import GazeSettings, label_gaze
 
 GEOMETRY = GazeSettings(vertical_gain=1.0, horizontal_gain=1.0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from models.external.l2cs import L2CS, L2CSConfig
-from preprocessing.faces.frame_of_reference import (
+from preprocessing.faces.shape.frame_of_reference import (
     direction_from_gaze,
     gaze_from_direction,
     rotation_from_angles,

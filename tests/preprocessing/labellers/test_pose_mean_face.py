@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.faces.frame_of_reference import project_to_crop, rotation_from_angles
-from preprocessing.faces.landmark_groups import NOSE_TIP
-from preprocessing.faces.mean_face import load_mean_face
+from preprocessing.faces.shape.frame_of_reference import project_to_crop, rotation_from_angles
+from preprocessing.faces.shape.landmark_groups import NOSE_TIP
+from preprocessing.faces.shape.mean_face import load_mean_face
 from preprocessing.labellers.pose_mean_face import label_pose
 
 

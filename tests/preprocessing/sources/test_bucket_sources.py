@@ -37,7 +37,7 @@ from preprocessing.sources.stored_catalog import (
     recorded_digests,
     scan_sources,
 )
-from storage.bucket import open_store
+from storage.remote.bucket import open_store
 from storage.root import open_root
 from tests.factories.preprocessing.videos import video_id, write_face_video
 

@@ -13,7 +13,7 @@ from preprocessing.sources.remote import (
     source_path,
     split_folders,
 )
-from storage.bucket import open_store
+from storage.remote.bucket import open_store
 
 NAMES = ("videos/a/1.mp4", "videos/b b/ä #1?.mp4", "videos2/c.mp4")
 
@@ -115,7 +115,7 @@ def test_plain_http_to_another_machine_is_refused(bucket: str, monkeypatch: pyte
 def test_fetched_copy_exists_during_the_block(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
 ) -> None:
-    monkeypatch.setattr("storage.bucket.CHUNK_BYTES", 7)
+    monkeypatch.setattr("storage.remote.bucket.CHUNK_BYTES", 7)
     content = bytes(range(size_bytes))
     place = put(bucket, NAMES[1], content)
     with fetched(place, tmp_path / "copies" / "video.mp4") as (copy, fetched_object):
@@ -135,14 +135,14 @@ def test_fetched_copy_is_removed_after_an_error(bucket: str, tmp_path: Path) -> 
 def test_fetched_refuses_an_object_replaced_meanwhile(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.bucket.CHUNK_BYTES", 4)
+    monkeypatch.setattr("storage.remote.bucket.CHUNK_BYTES", 4)
     place = put(bucket, "a.mp4", b"old bytes")
 
     def pieces(start: int, end: int, step: int) -> range:  # called once the size is known
         put(bucket, "a.mp4", b"new bytes")
         return range(start, end, step)
 
-    monkeypatch.setattr("storage.bucket.range", pieces, raising=False)
+    monkeypatch.setattr("storage.remote.bucket.range", pieces, raising=False)
     with (
         pytest.raises(RefusedVideo, match="still_changing: the object was replaced"),
         fetched(place, tmp_path / "a.mp4"),

@@ -15,7 +15,7 @@ from preprocessing.sources.remote import BucketPath
 from preprocessing.sources.scan import ScanSettings
 from preprocessing.sources.stored_catalog import SourceSettings, scan_sources
 from preprocessing.sources.unseen import UnseenFiles, UnseenSettings, unseen_files
-from storage.bucket import open_store
+from storage.remote.bucket import open_store
 
 NOTHING = UnseenFiles(settled=0, fresh=0, digest="", names=(), unreadable_folders=())
 SETTINGS = UnseenSettings()

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from models.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from models.motion import MotionEncoder
 from models.perception import PerceptionNetwork
 from models.presets import NetworkPreset
+from models.trunks.mesh_trunk import MeshTrunk, MeshTrunkConfig
 from tests.factories.training.stages import TOY, TOY_SIDE_PX, TOY_WARP
 from tests.factories.training.toy_run import TOY_CACHED_RUN, TOY_RUN, toy_parents
-from training.data.augmentation import MotionAugmentation
+from training.data.augmentation.pictures import MotionAugmentation
 from training.data.batches import Batch
 from training.data.frame_features import (
     FILES_KEPT,

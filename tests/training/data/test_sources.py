@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing.faces.expression import measure_expression
+from preprocessing.faces.shape.expression import measure_expression
 from tests.factories.training.data import (
     CLIPS,
     COMPOSITE,

@@ -8,7 +8,7 @@ import torch
 from torchvision.models import resnext50_32x4d
 
 from models.appearance import AppearanceConfig, AppearanceEncoder
-from models.residual_trunk import ResidualTrunk
+from models.trunks.residual_trunk import ResidualTrunk
 from tests.factories.models.weights import randomise
 from tests.factories.training.stages import TOY
 from tests.factories.training.toy_run import toy_parents

@@ -24,7 +24,7 @@ from training.jobs.plan import RUN_PRESETS, plan_stage, training_weights
 from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import reload_stage, run_stage
 from training.jobs.worker import train
-from training.stages.code_scale import CODE_SCALE_PART
+from training.stages.codes.code_scale import CODE_SCALE_PART
 from training.stages.stage import Stage, StageContext, stage_class
 
 

@@ -13,7 +13,7 @@ from storage.fingerprint import file_sha256
 from storage.root import local_copy, open_root
 from tests.factories.training.data import make_data_set
 from tests.factories.training.toy_run import CONFIG, LOGGING, TOY_RUN
-from tests.training.stages.test_perceptual_networks import toy_emonet, toy_l2cs, toy_reconstruction
+from tests.training.stages.pictures.test_perceptual_networks import toy_emonet, toy_l2cs, toy_reconstruction
 from training.jobs.config import TrainingConfig
 from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS, plan_stage, require_named_weights
@@ -21,8 +21,8 @@ from training.jobs.recipe import stage_settings
 from training.jobs.stage_run import reload_stage, run_stage
 from training.jobs.worker import train
 from training.stage_catalog import STAGE_NAMES, stage_info
-from training.stages import perceptual_networks
-from training.stages.code_scale import UNSCALED, CodeShares
+from training.stages.codes.code_scale import UNSCALED, CodeShares
+from training.stages.pictures import perceptual_networks
 from weights.resolve import resolve_config, resolve_files
 
 WITHOUT_WEIGHTS = {"networks", "stage", "trainer", "processes"}

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from training.losses.adversarial import discriminator_hinge_loss, generator_hinge_loss
-from training.losses.consistency import gaze_consistency_loss, lip_consistency_loss
-from training.losses.contrastive import in_batch_contrastive_loss
-from training.losses.decorrelation import decorrelation_loss, in_window_mean
-from training.losses.eye_contrastive import eye_contrastive_loss
-from training.losses.feature_matching import feature_matching_loss
-from training.losses.flow import bending_energy, landmark_flow_loss, local_flow_loss
-from training.losses.label_readout import label_readout_loss
-from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
-from training.losses.memory_bank import MemoryBank
-from training.losses.motion_reconstruction import feature_distance
-from training.losses.perceptual import perceptual_loss
-from training.losses.pixels import face_region_weights, weighted_edge_l1, weighted_l1
-from training.losses.pose import PoseScale, pose_loss
-from training.losses.r1_penalty import r1_penalty
+from training.losses.codes.consistency import gaze_consistency_loss, lip_consistency_loss
+from training.losses.codes.contrastive import in_batch_contrastive_loss
+from training.losses.codes.decorrelation import decorrelation_loss, in_window_mean
+from training.losses.codes.eye_contrastive import eye_contrastive_loss
+from training.losses.codes.label_readout import label_readout_loss
+from training.losses.codes.lip_contrastive import audio_to_video_loss, video_to_audio_loss
+from training.losses.codes.memory_bank import MemoryBank
+from training.losses.codes.pose import PoseScale, pose_loss
+from training.losses.pictures.adversarial import discriminator_hinge_loss, generator_hinge_loss
+from training.losses.pictures.feature_matching import feature_matching_loss
+from training.losses.pictures.flow import bending_energy, landmark_flow_loss, local_flow_loss
+from training.losses.pictures.motion_reconstruction import feature_distance
+from training.losses.pictures.perceptual import perceptual_loss
+from training.losses.pictures.pixels import face_region_weights, weighted_edge_l1, weighted_l1
+from training.losses.pictures.r1_penalty import r1_penalty
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

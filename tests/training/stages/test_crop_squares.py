@@ -12,15 +12,15 @@ from preprocessing.faces.alignment import (
     crop_transforms,
     transform_landmarks,
 )
-from preprocessing.faces.frame_of_reference import project_to_crop
-from preprocessing.faces.landmark_groups import (
+from preprocessing.faces.shape.frame_of_reference import project_to_crop
+from preprocessing.faces.shape.landmark_groups import (
     FACE_OVAL,
     IMAGE_LEFT_EYEBROW,
     IMAGE_RIGHT_EYEBROW,
     MOUTH_CORNERS,
 )
-from preprocessing.faces.mean_face import load_mean_face
-from training.stages.perceptual_networks import (
+from preprocessing.faces.shape.mean_face import load_mean_face
+from training.stages.pictures.perceptual_networks import (
     DEEP3D_SQUARE,
     EMONET_SQUARE,
     L2CS_SQUARE,

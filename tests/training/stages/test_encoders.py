@@ -11,7 +11,7 @@ from tests.factories.training.stages import (
     row_facts,
     toy_weights,
 )
-from training.data.augmentation import MotionAugmentation, augment_motion
+from training.data.augmentation.pictures import MotionAugmentation, augment_motion
 from training.data.frames import to_network_input
 from training.stages.encoders import MotionFeature, frame_seeds, motion_encoder_on_stage1
 

@@ -22,7 +22,7 @@ from training.jobs.job import TrainingJob
 from training.jobs.plan import RUN_PRESETS
 from training.jobs.stage_run import reload_stage, run_stage
 from training.jobs.worker import train
-from training.losses.identity import identity_loss
+from training.losses.pictures.identity import identity_loss
 from training.runs.preset import RunPreset
 from training.stages.stage import StageContext
 from training.stages.stage1_motion import MotionModel, MotionStage, MotionStageSettings, MotionWeights

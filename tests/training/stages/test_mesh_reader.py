@@ -8,19 +8,19 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from demo_corpus.camera import HEAD_REST_CM, Camera
 from demo_corpus.expression import Controls
 from demo_corpus.people import build_person, draw_person
 from demo_corpus.portraits import BUNDLED, crop_square
-from demo_corpus.render import place, project_head, render_frame
+from demo_corpus.rendering.camera import HEAD_REST_CM, Camera
+from demo_corpus.rendering.render import place, project_head, render_frame
 from models.external.face_mesh import EYE_CORNERS, MESH_POINTS, FaceReading, load_face_mesh
 from models.external.mesh_measures import EXPRESSION_DISTANCES, LOWER_LID, UPPER_LID, eye_measures
-from preprocessing.faces.frame_of_reference import rotation_from_angles
+from preprocessing.faces.shape.frame_of_reference import rotation_from_angles
 from tests.factories.training.stages import TOY
 from tests.factories.training.toy_run import toy_parents
 from tests.training.stages.test_stage1_motion import make_batch
 from training.engine.optimizer import weighted_total
-from training.stages.perceptual_networks import MeshReader, PerceptualFeatures
+from training.stages.pictures.perceptual_networks import MeshReader, PerceptualFeatures
 from training.stages.stage import StageContext
 from training.stages.stage1_motion import MotionStage, MotionStageSettings, MotionWeights
 

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from models.perception import Perceived, PerceptionNetwork
 from tests.factories.training.stages import TOY, TOY_SIDE_PX, random_frames, row_facts
-from training.data.augmentation import ColourJitter, MotionAugmentation
+from training.data.augmentation.pictures import ColourJitter, MotionAugmentation
 from training.data.batches import LabelledFrames
-from training.losses.pose import PoseScale
+from training.losses.codes.pose import PoseScale
 from training.stages.perception import PerceptionStage, PerceptionStageSettings, distance_to_mean
 from training.stages.stage import StageContext
 

@@ -22,7 +22,7 @@ from training.data.batches import ClipPairs
 from training.engine.optimizer import OptimizerStep, weighted_total
 from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
-from training.stages.adversary import AdversarySettings
+from training.stages.pictures.adversary import AdversarySettings
 from training.stages.stage import StageContext
 from training.stages.stage1_motion import MotionModel, MotionStage, MotionStageSettings, MotionWeights
 

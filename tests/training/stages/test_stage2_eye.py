@@ -12,10 +12,10 @@ from tests.factories.training.stages import (
     random_frames,
     row_facts,
 )
-from training.data.augmentation import MotionAugmentation
+from training.data.augmentation.pictures import MotionAugmentation
 from training.data.batches import EyeAnchors, RowFacts
 from training.engine.stage_weights import collect
-from training.losses.eye_contrastive import eye_contrastive_loss
+from training.losses.codes.eye_contrastive import eye_contrastive_loss
 from training.stages.stage2_eye import EyeStage, EyeStageSettings
 
 ROWS = 4

@@ -14,13 +14,13 @@ from tests.factories.training.stages import (
     random_frames,
     row_facts,
 )
-from training.data.augmentation import MotionAugmentation
+from training.data.augmentation.pictures import MotionAugmentation
+from training.data.augmentation.sound import SoundAugmentation
 from training.data.batches import LipWindows, RowFacts
 from training.data.index import read_clip_index
 from training.data.lip_windows import LipWindowSettings
-from training.data.sound_augmentation import SoundAugmentation
 from training.engine.stage_weights import collect
-from training.losses.lip_contrastive import audio_to_video_loss, video_to_audio_loss
+from training.losses.codes.lip_contrastive import audio_to_video_loss, video_to_audio_loss
 from training.stages.stage2_lip import LipStage, LipStageSettings, are_near, retrieves_own
 
 ROWS, NEGATIVES = 4, 3

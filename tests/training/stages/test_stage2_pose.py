@@ -14,7 +14,7 @@ from tests.factories.training.stages import (
 )
 from training.data.batches import LabelledFrames, RowFacts
 from training.engine.stage_weights import collect
-from training.losses.pose import PoseScale, pose_loss
+from training.losses.codes.pose import PoseScale, pose_loss
 from training.stages.stage2_pose import PoseStage, PoseStageSettings
 
 ROWS = 4

@@ -19,7 +19,7 @@ from training.engine.optimizer import OptimizerStep, weighted_total
 from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.jobs.plan import RUN_PRESETS
-from training.losses.decorrelation import decorrelation_loss
+from training.losses.codes.decorrelation import decorrelation_loss
 from training.stages.expression_model import ExpressionModel, ExpressionStageSettings, ExpressionWeights
 from training.stages.held_out_metrics import CorrelationMetric, YawLeakage
 from training.stages.stage import FrozenNetwork, StageContext
