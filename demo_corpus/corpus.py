@@ -20,7 +20,7 @@ from preprocessing.process_pool import Crashed, default_workers, map_in_processe
 from storage.fingerprint import file_sha256, fingerprint
 from storage.settings import Settings
 
-CORPUS_VERSION: Final = 5  # of the rendering: raise it when the same settings give other videos
+CORPUS_VERSION: Final = 6  # of the rendering: raise it when the same settings give other videos
 
 logger = logging.getLogger(__name__)
 

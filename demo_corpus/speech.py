@@ -16,7 +16,8 @@ from preprocessing.schema import SAMPLE_RATE_HZ
 
 BLOCK_SAMPLES: Final = 80  # 5 ms: the formants' time resolution
 LARGEST_OPENING_CM: Final = 1.4
-CLOSURE_SECONDS: Final = 0.08
+CLOSURE_SECONDS: Final = 0.08  # of a nasal's hum
+CLOSING_SECONDS: Final = 0.035  # lips take about three times as long to shut
 FRICATIVE_NARROWING: Final = 0.7
 NASAL_HZ: Final = (260.0, 1100.0)  # resonances of the nose
 
@@ -133,9 +134,8 @@ def mouth_at(
         spread += shape * syllable.spread
         weight += shape
     for syllable in syllables:
-        opening *= 1 - _narrowing(syllable) * _pulse(
-            times_seconds, syllable.start_seconds, max(CLOSURE_SECONDS, syllable.hiss_seconds)
-        )
+        since = (times_seconds - syllable.start_seconds) / (CLOSING_SECONDS + syllable.hiss_seconds / 2)
+        opening *= 1 - _narrowing(syllable) * np.exp(-0.5 * since**2)
     return opening, spread / np.maximum(weight, 0.5)
 
 

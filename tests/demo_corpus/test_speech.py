@@ -64,7 +64,7 @@ def test_lips_meet_for_a_closed_consonant() -> None:
     closed, _ = mouth_at((first, replace(second, closed=True)), times)
     assert open_lips[near].min() > 0.15
     assert closed[near].max() < 0.05
-    assert np.allclose(closed[times < 0.4], open_lips[times < 0.4], atol=1e-3)
+    assert np.allclose(closed[times < 0.3], open_lips[times < 0.3], atol=1e-3)
 
 
 def test_a_nasal_is_heard_through_shut_lips() -> None:
