@@ -31,7 +31,7 @@ GOLDEN = {
     "yaw_correlation cross": 0.99107,
     "roll_correlation cross": 0.99357,
     "gaze_yaw_correlation cross": 0.86704,
-    "mouth_opening_correlation cross": 0.78819,
+    "mouth_opening_correlation cross": 0.80488,
     "yaw_error cross": 1.42017,
     "blur_effect_224px cross": 0.44698,
     "psnr_224px self": 21.5,
@@ -96,7 +96,7 @@ def test_files_hold_what_was_measured(result: RefereeResult) -> None:
         matrix.method: matrix.score for matrix in build_matrices(read_matrix(result.folder / MATRIX_TABLE))
     }
     assert scores[COPY_PORTRAIT] == 0.0
-    assert scores[MODEL] == pytest.approx(0.27, abs=0.02)  # by chance: in 20 frames two drivers move alike
+    assert scores[MODEL] == pytest.approx(0.24, abs=0.02)  # by chance: in 20 frames two drivers move alike
 
 
 def test_rows_left_out_are_in_the_result_and_on_the_page(listed: Path, result: RefereeResult) -> None:
