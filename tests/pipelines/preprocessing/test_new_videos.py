@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,21 +20,6 @@ from pipelines.preprocessing.new_videos import new_videos, scan_requests
 from preprocessing.sources.unseen import UnseenFiles
 
 UNSEEN = UnseenFiles(settled=2, fresh=1, digest="d1", names=("a.mp4",), unreadable_folders=())
-
-
-@pytest.fixture
-def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    monkeypatch.setenv("PDFGC_ROOT", str(tmp_path / "root"))
-    monkeypatch.setenv("PDFGC_VIDEOS", str(folder))
-    return folder
-
-
-@pytest.fixture
-def instance() -> Iterator[DagsterInstance]:
-    with DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def tick(instance: DagsterInstance) -> list[RunRequest]:
