@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -49,12 +50,13 @@ def read_still(path: Path) -> NDArray[np.uint8] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours, and smaller
-            opened = Image.open(path, formats=STILL_FORMATS)
+            opened = Image.open(path, formats=_heif_format() if _is_heic(path) else STILL_FORMATS)
         with opened:
             MediaLimits().check_size(*opened.size)  # in the header: nothing is decoded yet
             return _to_rgb(ImageOps.exif_transpose(opened))
-    except UnidentifiedImageError:
-        _refuse_heic(path)
+    except UnidentifiedImageError as error:
+        if _is_heic(path):
+            raise UnusableInputError(f"{path}: this picture cannot be read: damaged HEIC") from error
         return None
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UnusableInputError(f"{path}: this picture cannot be read: {error}") from error
@@ -76,11 +78,20 @@ def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(picture.convert("RGB"), np.uint8)
 
 
-def _refuse_heic(path: Path) -> None:
+def _is_heic(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        raise UnusableInputError(f"{path}: HEIC pictures are not taken; save it as JPEG or PNG")
+    return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS
+
+
+@cache
+def _heif_format() -> tuple[str]:
+    """Pillow's name of HEIF, which a package of libheif and libde265 adds (no encoder, LGPL-3.0)."""
+    import pi_heif
+
+    # What else a phone's file holds may be damaged without harm.
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    return ("HEIF",)
 
 
 def read_pictures(path: Path) -> Iterator[VideoFrame]:

@@ -74,3 +74,14 @@ def test_every_still_of_one_person_is_a_portrait(shared_clips: Path) -> None:
         for picture in sorted((shared_clips / "stills").glob("person-*.jpg")):
             crop = next(follower.follow(picture).crops(1))
             assert crop.std() > 20, picture.name
+
+
+@pytest.mark.parametrize("name", ["grid.heic", "gray16.png"])
+def test_portrait_as_a_phone_or_scanner_writes_it(name: str, shared_clips: Path) -> None:
+    picture = shared_clips.parent / "cases" / "pictures" / name
+    if not picture.is_file():
+        pytest.skip("no cases beside the real clips")
+    with FaceFollower() as follower:
+        crop = follower.crop(picture)
+    assert crop.shape == (224, 224, 3)
+    assert 60 < crop.mean() < 200

@@ -14,6 +14,7 @@ from PIL import Image
 from evaluation.animation.media import read_pictures, read_sound, read_still
 from preprocessing.media.decoding import DecodeSettings, open_video
 from preprocessing.media.encoding import write_video
+from tests.factories.evaluation.heic import write_heic
 from tests.factories.preprocessing.media import Recipe, draw_picture, make_video, read_number, run_ffmpeg
 
 
@@ -68,10 +69,28 @@ def test_transparent_background_is_a_plain_grey(tmp_path: Path) -> None:
     np.testing.assert_array_equal(still[:, 8:], np.full((16, 8, 3), (200, 40, 90)))
 
 
-def test_heic_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
-    with pytest.raises(ValueError, match=r"phone\.heic: HEIC pictures are not taken"):
-        read_still(tmp_path / "phone.heic")
+@pytest.mark.parametrize("quarter_turns", [0, 1, 3])
+def test_heic_grid_is_read_upright(quarter_turns: int, tmp_path: Path) -> None:
+    picture = np.zeros((140, 100, 3), np.uint8)  # of 3 x 2 tiles, the last ones cut
+    picture[20:60, 10:40] = (220, 60, 40)
+    picture[70:130, 50:100] = (40, 90, 200)
+    write_heic(tmp_path / "phone.heic", picture, quarter_turns)
+    still = read_still(tmp_path / "phone.heic")
+    assert still is not None
+    expected = np.rot90(picture, quarter_turns)
+    assert still.shape == expected.shape
+    assert float(np.abs(still.astype(float) - expected).mean()) < 2.0
+
+
+def test_damaged_heic_is_refused(tmp_path: Path) -> None:
+    write_heic(
+        tmp_path / "whole.heic", np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    )
+    data = (tmp_path / "whole.heic").read_bytes()
+    for name, part in (("cut.heic", data[: len(data) // 2]), ("empty.heic", data[:24] + bytes(64))):
+        (tmp_path / name).write_bytes(part)
+        with pytest.raises(ValueError, match=rf"{name}: this picture cannot be read"):
+            read_still(tmp_path / name)
 
 
 def test_unusable_sound_is_a_one_line_error(tmp_path: Path) -> None:
