@@ -209,15 +209,17 @@ def sheet_of(findings: Sequence[tuple[str, Finding]], path: Path) -> None:
 
 
 def write_changed(
-    sources: Sequence[Path], folder: Path, numbers: range, seed: int
+    sources: Sequence[Path], folder: Path, numbers: range, seed: int, chosen: Sequence[str] = ()
 ) -> dict[str, tuple[str, str, Changed, tuple[Path, Path]]]:
-    """Changed files by stem: group, kind, file, source and other person's."""
+    """Changed files by stem: group, kind, file, source and other person's; of the chosen kinds, if any."""
     kinds = [(group, kind, change) for group, of in CHANGES.items() for kind, change in of.items()]
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[str, tuple[str, str, Changed, tuple[Path, Path]]] = {}
     for number in numbers:
         rng = np.random.default_rng([seed, number])
         group, kind, change = kinds[number % len(kinds)]
+        if chosen and kind not in chosen:
+            continue
         source = sources[int(rng.integers(len(sources)))]
         person = source.name[: source.name.index("-", 7)]
         others = [each for each in sources if not each.name.startswith(f"{person}-")]
@@ -237,7 +239,8 @@ def write_changed(
 @click.option("--count", default=300, show_default=True, help="How many.")
 @click.option("--first", default=0, show_default=True, help="Number of the first; each has its own seed.")
 @click.option("--seed", default=0, show_default=True)
-def main(videos: Path, out: Path, count: int, first: int, seed: int) -> None:
+@click.option("--kind", "kinds", multiple=True, help="Only changes of this kind, under the same numbers.")
+def main(videos: Path, out: Path, count: int, first: int, seed: int, kinds: tuple[str, ...]) -> None:
     """Change parts of VIDEOS and say what becomes of them; exits with 1 where an accepted clip is wrong."""
     paths = cut_parts(videos, out / "parts")
     clean, _ = through_chain(paths, out / "clean")
@@ -252,7 +255,7 @@ def main(videos: Path, out: Path, count: int, first: int, seed: int) -> None:
         parts[path.stem] = Part(path.stem, path, crops, sound)
     whole = [path for path in paths if len(parts[path.stem].crops) >= MINIMUM_FRAMES]
     click.echo(f"{len(whole)} of {len(paths)} parts have clips to compare with")
-    made = write_changed(whole, out / f"changed_{first}_{seed}", range(first, first + count), seed)
+    made = write_changed(whole, out / f"changed_{first}_{seed}", range(first, first + count), seed, kinds)
     clips, said = through_chain([each[2].path for each in made.values()], out / f"chain_{first}_{seed}")
     report(made, clips, said, parts, out)
 

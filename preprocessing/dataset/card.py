@@ -13,6 +13,7 @@ PICTURES: Final = "pictures"
 SAMPLES_PICTURE: Final = f"{PICTURES}/samples.jpg"
 DISTRIBUTIONS_PICTURE: Final = f"{PICTURES}/distributions.png"
 PANEL_BINS: Final = 50
+COPIES_SHOWN: Final = 20
 
 # A test runs both snippets in the folder of a card.
 LOAD_WITH_WEBDATASET: Final = """\
@@ -77,12 +78,15 @@ anything in this folder, including the pictures of this card.
 """
 
 
-def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
+def write_card(
+    statistics: Mapping[str, Any], settings: SplitSettings, copies: Sequence[tuple[str, str, float]] = ()
+) -> str:
     """The card in Markdown.
 
     Args:
         statistics: the content of `statistics.json`.
         settings: of the splits.
+        copies: two videos, each with its identity, and the seconds of the recording that they share.
     """
     parts = [
         "# Talking-head data set",
@@ -97,6 +101,7 @@ def write_card(statistics: Mapping[str, Any], settings: SplitSettings) -> str:
             minimum=settings.minimum_identities,
             named=_named_splits(settings),
         ).rstrip(),
+        *_copies(copies, settings),
         "## Labels\n\n" + _labellers_table(statistics["labellers"]),
         _LABELLERS.rstrip(),
         "Frames of reference and signs: `preprocessing/faces/shape/frame_of_reference.py`.",
@@ -127,6 +132,25 @@ def panel_of_distribution(distribution: Distribution) -> Histogram:
 def _named_splits(settings: SplitSettings) -> str:
     patterns = (("validation", settings.validation_pattern), ("test", settings.test_pattern))
     return "".join(f" Identities `{pattern}` are {split}." for split, pattern in patterns if pattern)
+
+
+def _copies(copies: Sequence[tuple[str, str, float]], settings: SplitSettings) -> list[str]:
+    """The section on videos of one recording; [] if there are none."""
+    if not copies:
+        return []
+    number = "1 pair of videos holds" if len(copies) == 1 else f"{len(copies)} pairs of videos hold"
+    kept = (
+        "Each pair is in one split."
+        if settings.join_near_duplicates
+        else "They may be in two splits (`join_near_duplicates` is off)."
+    )
+    text = (
+        f"## Copies\n\n{number} the same recording (`near_duplicates.parquet`). "
+        f"{kept} Remove one of two files to have it once; name both people in `splits.one_person` "
+        "(`anna = a.smith`) if they are one person."
+    )
+    rows = [(one, other, f"{seconds:.1f}") for one, other, seconds in copies[:COPIES_SHOWN]]
+    return [text, _table(("video", "of the same recording as", "seconds"), rows)]
 
 
 def _splits_table(splits: Mapping[str, Mapping[str, Any]]) -> str:

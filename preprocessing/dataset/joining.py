@@ -48,6 +48,7 @@ from preprocessing.dataset.near_duplicates import (
     NEAR_DUPLICATES_TABLE,
     NearDuplicate,
     find_near_duplicates,
+    named_copies,
     near_duplicates_table,
 )
 from preprocessing.dataset.splits import (
@@ -72,7 +73,7 @@ from storage.publishing import BuildReport, Published, Recipe, current, material
 from storage.root import local_copy, verified_copy
 from storage.settings import Settings
 
-CODE_VERSION: Final = f"6+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
+CODE_VERSION: Final = f"7+schema{SCHEMA_VERSION}+landmarks{sound_landmarks.VERSION}"
 CARD_NAME: Final = "dataset_card.md"
 BUILT_IN: Final = "built in"
 """The labeller of samples that do not name one, where other samples do: the default face detector."""
@@ -200,7 +201,8 @@ def make_dataset(
     pq.write_table(near_duplicates_table(copies), folder / NEAR_DUPLICATES_TABLE)
     text = json.dumps(statistics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / STATISTICS_NAME).write_text(text + "\n", "utf-8")
-    (folder / CARD_NAME).write_text(dataset_card.write_card(statistics, settings.splits), "utf-8")
+    card = dataset_card.write_card(statistics, settings.splits, named_copies(copies, index))
+    (folder / CARD_NAME).write_text(card, "utf-8")
     _draw_pictures(index, shards, facts.labels, settings.pictured_samples, folder)
     samples = {f"samples_{split}": counts["samples"] for split, counts in by_split.items()}
     labelled = {

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from preprocessing.audio.sound_landmarks import LANDMARKS_SCHEMA, MOTION_BIT, TIME_SECONDS
+from preprocessing.dataset.index import main_identity
 from preprocessing.schema import FRAMES_PER_SECOND
 from preprocessing.table_schema import column, table_schema
 
@@ -101,6 +102,20 @@ def find_near_duplicates(
 def near_duplicates_table(found: Sequence[NearDuplicate]) -> pa.Table:
     """A row for each pair."""
     return pa.Table.from_pylist([asdict(each) for each in found], schema=NEAR_DUPLICATES_SCHEMA)
+
+
+def named_copies(found: Sequence[NearDuplicate], index: pa.Table) -> list[tuple[str, str, float]]:
+    """Both videos of each pair in the data set's index, with their main identities, and the seconds."""
+    columns = (index[name].to_pylist() for name in ("video_id", "identity", "key"))
+    names = {
+        video_id: f"{video_id} ({main_identity(identity, key)})"
+        for video_id, identity, key in zip(*columns, strict=True)
+    }
+    return [
+        (names[each.video_id], names[each.other_video_id], each.seconds)
+        for each in found
+        if each.video_id in names and each.other_video_id in names
+    ]
 
 
 def _no_matches() -> _Matches:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from pipelines.deployed_settings import SettingRow
+    from preprocessing.dataset.mixed_identities import Finding
     from preprocessing.orchestration.chosen_settings import ChosenSettings
     from preprocessing.orchestration.costs import StepTotal
     from preprocessing.orchestration.reprocessing import ReprocessingPlan
@@ -31,7 +32,7 @@ FAILURES_SHOWN: Final = 5
 @click.option("--all", "all_batches", is_flag=True, help="List every stale batch, not only the first 20.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(all_batches: bool, as_json: bool) -> None:
-    """Show costs, stale batches with reasons, and failed runs."""
+    """Show costs, mixed-up identities, stale batches with reasons, and failed runs."""
     from rich.console import Console
 
     from pipelines.logs import log_to_terminal
@@ -57,6 +58,7 @@ class Status:
     batches: int
     steps: "list[StepTotal]"
     dataset: "Manifest | None"
+    identities: "list[Finding]"  # who may be mixed up
     plan: "ReprocessingPlan"
     changed_settings: "list[SettingRow]"
     chosen: "ChosenSettings"  # settings that count over the deployment's
@@ -67,6 +69,7 @@ def read_status(root: "UPath") -> Status:
     """Read manifests, compare fingerprints and read the log of failed runs."""
     from pipelines.deployed_settings import deployed, setting_rows
     from preprocessing.dataset.index import DATASET, WHOLE
+    from preprocessing.dataset.mixed_identities import read_findings
     from preprocessing.orchestration.chosen_settings import read_chosen
     from preprocessing.orchestration.costs import step_totals
     from preprocessing.orchestration.reprocessing import plan_reprocessing
@@ -81,6 +84,7 @@ def read_status(root: "UPath") -> Status:
         batches=len(keys),
         steps=step_totals(root, keys),
         dataset=None if dataset is None else dataset.manifest,
+        identities=read_findings(root),
         plan=plan_reprocessing(root, settings),
         changed_settings=[row for row in setting_rows() if row.value != row.default],
         chosen=read_chosen(root),
@@ -96,6 +100,7 @@ def as_json_object(status: Status) -> dict[str, Any]:
         "dataset": None
         if status.dataset is None
         else {"counts": dict(status.dataset.counts), "finished_at": status.dataset.finished_at},
+        "mixed_identities": [asdict(finding) for finding in status.identities],
         "stale": [asdict(batch) for batch in status.plan.stale],
         "stale_seconds": status.plan.seconds,
         "held_back": [asdict(batch) for batch in status.plan.held_back],
@@ -116,6 +121,8 @@ def print_status(status: Status, console: "Console", *, all_batches: bool = Fals
             f"data set: {counts['samples']:g} samples, {counts['identities']:g} identities, "
             f"{counts['batches']:g} of {status.batches} batches, built {finished}"
         )
+    for line in finding_lines(status.identities):
+        console.print(display_text(line), soft_wrap=True, markup=False)
     _print_stale(status.plan, console, len(status.plan.stale) if all_batches else STALE_SHOWN)
     for batch in status.plan.held_back:
         missing = f"{batch.missing_videos} of {batch.videos} videos are missing"
@@ -128,6 +135,16 @@ def print_status(status: Status, console: "Console", *, all_batches: bool = Fals
         console.print(display_text(line), soft_wrap=True, markup=False)
     for line in status.failures:
         console.print(f"failed: {display_text(line)}", soft_wrap=True, markup=False)
+
+
+def finding_lines(findings: "list[Finding]") -> list[str]:
+    """What was found of who may be mixed up, with examples and what to do."""
+    lines: list[str] = []
+    for finding in findings:
+        lines.append(f"identities: {finding.title}")
+        lines += [f"  {example}" for example in finding.examples]
+        lines.append(f"  {finding.remedy}.")
+    return lines
 
 
 def chosen_lines(chosen: "ChosenSettings") -> list[str]:

@@ -211,6 +211,10 @@ def test_copies_of_a_recording_share_a_split(tmp_path: Path) -> None:
     (row,) = pq.read_table(joined / NEAR_DUPLICATES_TABLE).to_pylist()
     assert (row["video_id"], row["other_video_id"], row["landmarks"]) == ("videoa", "videob", 6)
     assert check_dataset(joined) == []
+    card = (joined / CARD_NAME).read_text("utf-8")
+    assert "1 pair of videos holds the same recording" in card
+    assert "Each pair is in one split." in card
+    assert f"| videoa (a) | videob (b) | {row['seconds']:.1f} |" in card
     parted = dataset(tmp_path, shards, splits={**split["splits"], "join_near_duplicates": False})
     assert read_splits(parted)["b"] == "train"
     assert check_dataset(parted) == [
