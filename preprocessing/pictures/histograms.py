@@ -6,6 +6,7 @@ imported when something is drawn.
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ DOTS_PER_INCH: Final = 96
 FILL: Final = "#5b8db8"
 REFUSED_FILL: Final = "#c46b5c"
 THRESHOLD: Final = "#c42820"
+TITLE_POINTS: Final = 9.0
+TITLE_LETTERS: Final = 29  # that fit beside the next panel's; longer titles are smaller
+UNIT_LETTERS: Final = 36  # that fit below a panel
 PALETTE_COLOURS: Final = (128, 48, 16)  # a PNG with fewer colours is smaller
 
 
@@ -218,9 +222,9 @@ def draw_histograms(
         left=0.45 / width,
         right=1 - 0.1 / width,
         top=1 - (HEAD_INCHES + 0.3) / height,
-        bottom=0.45 / height,
+        bottom=0.58 / height,
         wspace=0.22,
-        hspace=0.62,
+        hspace=0.75,
     )
     for axes, histogram in zip(grid, histograms, strict=False):
         _draw_histogram(axes, histogram)
@@ -235,8 +239,9 @@ def _draw_histogram(axes: Any, histogram: Histogram) -> None:
         _draw_threshold(axes, histogram.minimum, "at least", to_the_right=True)
     if histogram.maximum is not None:
         _draw_threshold(axes, histogram.maximum, "at most", to_the_right=False)
-    axes.set_title(histogram.title, loc="left", fontsize=9)
-    axes.set_xlabel(histogram.unit, fontsize=8)
+    points = TITLE_POINTS * min(1.0, TITLE_LETTERS / max(len(histogram.title), 1))
+    axes.set_title(histogram.title, loc="left", fontsize=points)
+    axes.set_xlabel(textwrap.fill(histogram.unit, UNIT_LETTERS), fontsize=8)
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="y", nbins=4, integer=True)
     axes.spines[["top", "right"]].set_visible(b=False)

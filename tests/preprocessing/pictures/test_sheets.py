@@ -22,6 +22,7 @@ from preprocessing.pictures.gaze_sheet import draw_gaze_sheet, gaze_arrow_px
 from preprocessing.pictures.histograms import (
     draw_clip_scores,
     draw_gaze_angles,
+    draw_histograms,
     draw_lip_sync,
     draw_pose_angles,
     draw_refusals,
@@ -84,6 +85,15 @@ def test_histogram_skips_missing_values() -> None:
     panel = histogram_of("x", "px", [1.0, None, math.nan, 3.0], minimum=0.0)
     assert panel.counts.sum() == 2
     assert (panel.edges[0], panel.edges[-1]) == (0.0, 3.0)
+
+
+def test_long_titles_and_units_are_not_cut() -> None:
+    titles = ["Gaze pitch in the head (+ looks down)", "Lip-sync offset (+ the sound comes late)"] * 2
+    panels = [histogram_of(title, "the scorer's own, by canonical 1 mouth_sound 1", [1.0]) for title in titles]
+    picture = np.asarray(Image.open(io.BytesIO(draw_histograms("Labels", panels))).convert("L"))
+    assert (picture[:, -2:] > 250).all()
+    assert (picture[-2:] > 250).all()
+    assert (picture[30:52, 228:268] > 250).all()  # between the titles of two panels
 
 
 def published(tmp_path: Path, names: list[str]) -> dict[str, Path]:
