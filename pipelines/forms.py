@@ -151,7 +151,7 @@ def _form(
             field = Field(default=_degrees(default), description=_degrees_description(info))
             target[_degrees_name(name)] = (float, field)
         else:
-            form_type = _form_type(f"{kind.__name__}_{name}", info, default, degrees=degrees)
+            form_type = _form_type(name, info, default, degrees=degrees)
             field = Field(default=_form_default(form_type, default), description=_description(info))
             target[name] = (form_type, field)
     for group, members in groups.items():
@@ -181,7 +181,8 @@ def _form_type(name: str, info: FieldInfo, default: Any, *, degrees: bool) -> An
 
 @cache  # Dagster refuses two enumerations of one name
 def _enumeration(name: str, values: tuple[str, ...]) -> Any:
-    return Enum(name, {value: value for value in values})
+    # Dagster's error of a wrong choice is "… not in enum type NAME got VALUE".
+    return Enum(f"{name} ({', '.join(values)})", {value: value for value in values})
 
 
 def _default(info: FieldInfo) -> Any:

@@ -118,7 +118,7 @@ def test_form_names_a_field_that_dagster_cannot_show() -> None:
     class Odd(Settings):
         what: bytes = b""
 
-    with pytest.raises(TypeError, match="Odd_what: Dagster has no form for"):
+    with pytest.raises(TypeError, match="what: Dagster has no form for"):
         config_class(Odd)
 
 
@@ -162,7 +162,7 @@ def test_dagster_offers_choices_and_passes_values() -> None:
 
     run({"mode": "fast", "inner": {"size": 4}})
     assert seen == [Outer(mode="fast", inner=Inner(size=4))]
-    with pytest.raises(DagsterInvalidConfigError, match="not in enum type Outer_mode"):
+    with pytest.raises(DagsterInvalidConfigError, match=r"not in enum type mode \(fast, good\) got huge"):
         run({"mode": "huge"})
 
 

@@ -30,9 +30,10 @@ class TrainingConfig(Settings):
     parents_run: str = Field(
         default="", description="Run whose earlier stages to start from; empty: the same run"
     )
-    steps: int | None = Field(default=None, ge=0, description="Training steps; empty or 0: the preset's")
+    # Numbers, not None, which the launchpad would leave out.
+    steps: int | None = Field(default=0, ge=0, description="Training steps; 0: the preset's")
     batch_size: int | None = Field(
-        default=None, ge=0, description="Samples per process and step; empty or 0: the preset's"
+        default=0, ge=0, description="Samples per process and step; 0: the preset's"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device; auto: the GPU if there is one"
@@ -44,9 +45,9 @@ class TrainingConfig(Settings):
         json_schema_extra=ADVANCED,
     )
     workers: int | None = Field(
-        default=None,
+        default=-1,
         ge=-1,
-        description="Data loader workers per training process; empty or -1: the preset's",
+        description="Data loader workers per training process; -1: the preset's",
         json_schema_extra=ADVANCED,
     )
     precision: Literal["preset", "float32", "bfloat16"] = Field(

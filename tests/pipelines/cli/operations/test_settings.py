@@ -26,8 +26,8 @@ def test_settings_lists_value_default_bounds_and_description(monkeypatch: pytest
     monkeypatch.setenv(STEPS, "5")
     assert output("training", "steps").splitlines() == [
         "PDFGC__TRAINING__",
-        "  STEPS = 5  (default empty, >= 0)",
-        "      Training steps; empty or 0: the preset's",
+        "  STEPS = 5  (default 0, >= 0)",
+        "      Training steps; 0: the preset's",
         "1 settings",
     ]
     assert output("--changed").splitlines()[-1] == "1 settings"
@@ -50,7 +50,7 @@ def test_invalid_settings_do_not_show_passwords(monkeypatch: pytest.MonkeyPatch)
 
 def test_settings_prints_json() -> None:
     (entry,) = json.loads(output("training", "steps", "--json"))
-    assert (entry["variable"], entry["value"], entry["bounds"]) == (STEPS, None, ">= 0")
+    assert (entry["variable"], entry["value"], entry["bounds"]) == (STEPS, 0, ">= 0")
 
 
 def test_settings_refuses_an_invalid_variable(monkeypatch: pytest.MonkeyPatch) -> None:
