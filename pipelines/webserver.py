@@ -6,10 +6,12 @@ as launching a run, for any web page that a browser shows, also by GET. Here eve
 root (`pipelines.web.root_files`), so that links in the UI open them.
 """
 
+from collections.abc import Mapping
 from functools import wraps
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from dagster._core.remote_representation.code_location import CodeLocation
 from dagster_webserver import cli
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -20,12 +22,17 @@ from evaluation.app.same_origin import SameOriginMiddleware, refuse
 from pipelines.deployed_settings import deployed
 from pipelines.operations.settings import OperationsSettings
 from pipelines.web.gallery import Gallery
-from pipelines.web.locations import TENSORBOARD
+from pipelines.web.locations import GALLERY, LOCATION, TENSORBOARD
 from pipelines.web.root_files import RootFiles
 from pipelines.web.tensorboard import TensorBoards
 from storage.root import open_root
 
 GRAPHQL: Final = "/graphql"
+START: Final = {
+    "start here": "Jobs, add_videos, Launchpad: enter a folder of videos, Launch Run",
+    "then": "Lineage, Materialize all: shards, a training run, its report",
+    "gallery": f"{GALLERY}/: clips, anchors, thresholds, runs",
+}
 HOW_TO_ALLOW: Final = ": add its name to PDFGC__OPERATIONS__ALLOWED_HOSTS (names separated by commas)"
 
 
@@ -73,10 +80,25 @@ def allowed_names(settings: OperationsSettings) -> list[str]:
     return [name for name in (*names, urlsplit(settings.webserver).hostname or "") if name]
 
 
+def show_start() -> None:
+    """Let the page of the code location (*Deployment* → *pdfgc*) say where to start.
+
+    Dagster shows what is known of the server there, and takes no description.
+    """
+    shown = CodeLocation.get_display_metadata
+
+    def with_start(self: CodeLocation) -> Mapping[str, str]:
+        return {**(START if self.name == LOCATION else {}), **shown(self)}
+
+    CodeLocation.get_display_metadata = with_start
+
+
 def main() -> None:
     """Run `dagster-webserver` with a guarded application."""
     settings = deployed(OperationsSettings)
     build_app = cli.create_app_from_workspace_process_context  # pyright: ignore[reportPrivateImportUsage]
+
+    show_start()
 
     @wraps(build_app)
     def build_guarded_app(*arguments: Any, **options: Any) -> Starlette:

@@ -1,7 +1,7 @@
 """The asset `source_videos`, the catalog of all videos, and the job `add_videos` that adds a folder to it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dagster import (
     AssetExecutionContext,
@@ -24,7 +24,7 @@ from pipelines.metadata import AssetResult, column_schema, first_refused, refusa
 from pipelines.operations.runs.guarded_step import guarded_step
 from pipelines.partitions import add_batches
 from pipelines.resources import SourcesResource, WorkspaceResource
-from pipelines.web.locations import root_link
+from pipelines.web.locations import launchpad_url, root_link
 from preprocessing.orchestration.refusals import catalog_refusals
 from preprocessing.sources.catalog import CATALOG_SCHEMA
 from preprocessing.sources.remote import SourcePath, is_folder, source_path
@@ -41,21 +41,26 @@ from preprocessing.sources.stored_catalog import (
 from storage.printable import display_text
 from storage.settings import near_names
 
+ADD_VIDEOS: Final = "add_videos"
+DESCRIPTION: Final = f"""**Start here: [add a folder of videos]({launchpad_url(ADD_VIDEOS)})**,
+the job `{ADD_VIDEOS}`.
+
+Catalog of all talking videos. Materializing it scans the watched folders for new files. New videos are
+grouped into batches of whole identities. Each batch is a partition of the assets `face_tracks` to
+`shards`."""
+
 
 @asset(
     group_name="sources",
     kinds={"video", "parquet"},
     owners=["team:data"],
+    description=DESCRIPTION,
     metadata={"columns": column_schema(CATALOG_SCHEMA)},
 )
 def source_videos(
     context: AssetExecutionContext, workspace: WorkspaceResource, sources: SourcesResource
 ) -> AssetResult:
-    """Catalog of all talking videos. Materializing it scans the watched folders for new files.
-
-    To add a folder, launch the job `add_videos`. New videos are grouped into batches of whole identities.
-    Each batch is a partition of the assets `face_tracks` to `shards`.
-    """
+    """Catalog of all talking videos."""
     with guarded_step(context):
         root = workspace.open()
         settings = sources.to_settings()
@@ -113,13 +118,13 @@ def add_videos_op(context: OpExecutionContext, config: AddVideosConfig) -> None:
 
 
 @job(
-    name="add_videos",
+    name=ADD_VIDEOS,
     description="Start here: scan a folder of videos. The sensor new_videos then preprocesses its batches "
     "and watches the folder for further videos.",
 )
 def add_videos_job() -> None:
     """A job with one op."""
-    add_videos_op.alias("add_videos")()
+    add_videos_op.alias(ADD_VIDEOS)()
 
 
 def require_folder(folder: SourcePath) -> None:

@@ -3,11 +3,14 @@
 import io
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dagster import MetadataValue
 
 from training.engine.progress import HeldOutMetric, LossRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS: Final = 2
 PANEL_INCHES: Final = (2.95, 2.2)
@@ -21,6 +24,13 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
     Raises:
         ValueError: there are no records.
     """
+    data = io.BytesIO()
+    loss_figure(records).savefig(data, format="png")
+    return data.getvalue()
+
+
+def loss_figure(records: Sequence[LossRecord]) -> "Figure":
+    """The figure that `draw_losses` writes."""
     if not records:
         raise ValueError("no loss records to draw")
     from matplotlib.figure import Figure
@@ -29,9 +39,11 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
     rows = 1 + math.ceil(len(names) / COLUMNS)
     size = (PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows)
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
+    grid = figure.add_gridspec(rows, COLUMNS)  # one for all: the layout keeps panels of several apart only so
     shown = records[:: math.ceil(len(records) / POINTS)]
     for place, name in enumerate(["weighted total", *names]):
-        axes = figure.add_subplot(rows, COLUMNS, place + COLUMNS) if place else figure.add_subplot(rows, 1, 1)
+        row, column = divmod(place + COLUMNS - 1, COLUMNS)
+        axes = figure.add_subplot(grid[row, column] if place else grid[0, :])
         values = [record.losses.get(name, math.nan) if place else record.total for record in shown]
         # With markers, because a single record draws no line.
         axes.plot(
@@ -42,9 +54,7 @@ def draw_losses(records: Sequence[LossRecord]) -> bytes:
         axes.set_ylabel("mean since last report", fontsize=7)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
-    data = io.BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
+    return figure
 
 
 def metric_table(metrics: Sequence[HeldOutMetric]) -> MetadataValue:

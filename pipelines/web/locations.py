@@ -23,6 +23,7 @@ TENSORBOARD: Final = "/tensorboard"
 GALLERY: Final = "/gallery"
 INLINE: Final = "inline"  # of an address: a picture as wide as the UI's tables are
 SUFFIXES: Final = {b"\x89PNG": "png", b"RIFF": "webp"}
+LOCATION: Final = "pdfgc"  # of the code, in workspace.yaml
 BUILD_PARTS: Final = 4  # assets/<asset>/<partition>/<build>
 
 
@@ -33,6 +34,11 @@ def file_url(location: str) -> str:
         location: relative to the root, with forward slashes.
     """
     return f"{path_prefix()}{FILES}/{quote(location)}"
+
+
+def launchpad_url(job: str) -> str:
+    """URL of a job's launchpad, such as ``/locations/pdfgc/jobs/add_videos/playground``."""
+    return f"{path_prefix()}/locations/{LOCATION}/jobs/{quote(job)}/playground"
 
 
 def path_prefix() -> str:

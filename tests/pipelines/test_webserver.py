@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvicorn
 from dagster._cli import dev as dagster_dev
+from dagster._core.remote_representation.code_location import CodeLocation
 from dagster_webserver import cli
 from starlette.types import ASGIApp
 
@@ -31,6 +33,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
         patch.setenv("PDFGC__OPERATIONS__ALLOWED_HOSTS", "pdfgc.example.org, gpu1")
         build = cli.create_app_from_workspace_process_context  # pyright: ignore[reportPrivateImportUsage]
         patch.setattr(cli, "create_app_from_workspace_process_context", build)  # restored afterwards
+        patch.setattr(CodeLocation, "get_display_metadata", CodeLocation.get_display_metadata)  # likewise
         patch.setattr(uvicorn, "run", lambda app, **_: served.append(app))
         patch.setattr("sys.argv", ["pipelines.webserver", "--empty-workspace", "--port", "3000"])
         with pytest.raises(SystemExit) as end:
@@ -94,6 +97,18 @@ def test_subscriptions_of_other_origins_are_refused(app: ASGIApp) -> None:
     assert open_websocket(app, "/graphql", LOCAL | {"origin": "http://localhost:3000"}).status == 101
     assert open_websocket(app, "/graphql", LOCAL | {"origin": "https://attacker.example"}).status == 0
     assert open_websocket(app, "/graphql", {"host": "attacker.example"}).status == 0
+
+
+def test_page_of_the_code_location_says_where_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CodeLocation, "get_display_metadata", lambda _: {"module_name": "m"})
+    webserver.show_start()
+    ours, other = (
+        CodeLocation.get_display_metadata(cast("CodeLocation", SimpleNamespace(name=name)))
+        for name in ("pdfgc", "theirs")
+    )
+    assert "add_videos" in ours["start here"]
+    assert ours["module_name"] == "m"
+    assert other == {"module_name": "m"}
 
 
 def test_dev_starts_the_guarded_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

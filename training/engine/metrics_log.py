@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 from torchvision.io import encode_jpeg
@@ -27,6 +29,9 @@ TABLE_NAME: Final = "metrics.parquet"
 TENSORBOARD_FOLDER: Final = "tensorboard"
 _GRID_ROWS: Final = 8
 _JPEG_QUALITY: Final = 90
+_PADDING_PX: Final = 2  # of a grid's images
+_HEADING_PX: Final = 16  # height of a line
+_FONT_PX: Final = 11
 
 
 class Meter:
@@ -101,15 +106,19 @@ class MetricsLog:
         for metric in metrics:
             self._board.add_scalar(f"held out/{metric.name}", metric.value, step)
 
-    def sample_grid(self, step: int, rows: Tensor) -> None:
+    def sample_grid(self, step: int, rows: Tensor, columns: Sequence[str] = ()) -> None:
         """Write a grid of images as JPEG, and to TensorBoard.
 
         Args:
             step: that it is of.
             rows: [rows, columns, 3, S, S] RGB in [-1, 1]; the first eight rows are shown.
+            columns: titles of the columns.
         """
         images = (rows[:_GRID_ROWS].flatten(0, 1).float().cpu() + 1) * 127.5
-        grid = make_grid(images, nrow=rows.shape[1], padding=2).round().clamp(0, 255).to(torch.uint8)
+        grid = (
+            make_grid(images, nrow=rows.shape[1], padding=_PADDING_PX).round().clamp(0, 255).to(torch.uint8)
+        )
+        grid = torch.cat([_heading(step, columns, rows.shape[-1] + _PADDING_PX, grid.shape[2]), grid], dim=1)
         jpeg = encode_jpeg(grid, quality=_JPEG_QUALITY)
         assert isinstance(jpeg, Tensor)
         with write_atomically(self._folder / SAMPLES_FOLDER / f"step-{step:08d}.jpg") as file:
@@ -132,6 +141,16 @@ class MetricsLog:
     def _append(self, line: Mapping[str, Any]) -> None:
         with self._file.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
+
+
+def _heading(step: int, columns: Sequence[str], column_px: int, width_px: int) -> Tensor:
+    """Two lines of text, the step and the columns' titles, as a picture [3, height, width] uint8."""
+    picture = Image.new("RGB", (width_px, 2 * _HEADING_PX), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_FONT_PX)
+    draw.text((_PADDING_PX, 2), f"step {step:,}", fill="black", font=font)
+    for place, title in enumerate(columns):
+        draw.text((_PADDING_PX + place * column_px, _HEADING_PX), title, fill="dimgray", font=font)
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
 
 
 def _columns(line: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:

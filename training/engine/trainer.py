@@ -295,7 +295,7 @@ class Trainer(Generic[AnyBatch]):
         with ema_scope(self.stage, self.ema, self.distributed.device):
             rows = self.stage.sample_grid(batch.to(self.distributed.device))
         if rows is not None:
-            self._log.sample_grid(self.step, rows)
+            self._log.sample_grid(self.step, rows, self.stage.sample_columns)
 
     def _build_optimizers(self) -> dict[str, OptimizerStep]:
         stage, wrap, settings = self.stage, self.distributed.wrap, self.plan.settings

@@ -115,6 +115,7 @@ class Stage(ABC, Generic[AnyBatch]):
 
     name: ClassVar[str]  # as in the catalog
     version: ClassVar[str]  # raise it when the same settings train something else
+    sample_columns: ClassVar[tuple[str, ...]] = ()  # titles of a sample grid's columns
     settings_type: ClassVar[type[Any]]  # its defaults serve presets that do not list the stage
 
     model: LossModule
@@ -153,7 +154,10 @@ class Stage(ABC, Generic[AnyBatch]):
         """
 
     def sample_grid(self, batch: AnyBatch) -> Tensor | None:
-        """Images generated for a batch: [rows, columns, 3, S, S] RGB in [-1, 1]; None: no grid."""
+        """Images generated for a batch: [rows, columns, 3, S, S] RGB in [-1, 1]; None: no grid.
+
+        `sample_columns` are the titles of the columns.
+        """
         del batch
         return None
 

@@ -197,6 +197,7 @@ class MotionStage(Stage[ClipPairs]):
     name = "stage1_motion"
     version = "3"
     settings_type = MotionStageSettings
+    sample_columns = ("portrait", "driver", "augmented", "generated")
 
     def __init__(self, context: StageContext, settings: MotionStageSettings) -> None:
         self.settings = settings
@@ -271,7 +272,7 @@ class MotionStage(Stage[ClipPairs]):
 
     @override
     def sample_grid(self, batch: ClipPairs) -> Tensor:
-        """Columns: appearance, driving frame, its augmented view, generated frame."""
+        """The columns are `sample_columns`; the third is the augmented view of the driving frame."""
         appearance = to_network_input(batch.appearance, self._model.side_px)
         driving = to_network_input(batch.driving, self._model.side_px)
         augmented = driving

@@ -60,6 +60,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
     name = "stage3_expression"
     version = "2"
     settings_type = ExpressionStageSettings
+    sample_columns = ("portrait", "driver", "generated")
 
     def __init__(self, context: StageContext, settings: ExpressionStageSettings) -> None:
         self.settings = settings
@@ -200,7 +201,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
 
     @override
     def sample_grid(self, batch: ExpressionWindows) -> Tensor:
-        """Columns: appearance, driving frame, generated frame."""
+        """The columns are `sample_columns`."""
         rows = self._model.encode(batch)
         generated = self._model.generate(rows).image.float()
         return torch.stack([rows.portrait.image, rows.driving, generated], dim=1)

@@ -188,7 +188,7 @@ async function updateCheckpoint() {
   byId("checkpoint-info").textContent = !isFolder ? `${name === "starter" ? "Starter model" : "Training run"}${gaze}`
     : selected.released ? `Folder${gaze}` : name ? "Folder not found" : "Folder with the four released files";
   const side = selected.side_px;
-  byId("before").textContent = side ? `${side} × ${side} px by ${name === "starter" ? "the starter model" : name}` : "";
+  byId("before").textContent = side ? `${side} × ${side} px by ${name === "starter" ? "the starter model" : `run ${name}`}` : "";
   showStrengths();
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from pipelines.options import options_from
 from pipelines.resources import TrainingResource
 from pipelines.training.checks import check_beats_chance, check_finite, check_loss_decreased
-from pipelines.training.pictures import draw_losses, metric_table
+from pipelines.training.pictures import draw_losses, loss_figure, metric_table
 from training.engine.progress import (
     HeldOutMetric,
     LossRecord,
@@ -108,6 +109,15 @@ def test_loss_curves_of_a_long_run_are_a_small_png() -> None:
     assert len(data) < 150_000
     with pytest.raises(ValueError, match="no loss records"):
         draw_losses([])
+
+
+def test_panels_of_loss_curves_do_not_overlap() -> None:
+    losses = {f"loss {number}": 0.1 for number in range(9)}
+    figure = loss_figure([record(step, 5.0 / step, **losses) for step in (10, 20, 30, 40)])
+    figure.draw_without_rendering()
+    boxes = [box for axes in figure.axes if (box := axes.get_tightbbox()) is not None]
+    assert len(boxes) == 10
+    assert not [(one, other) for one, other in combinations(boxes, 2) if one.overlaps(other)]
 
 
 def test_resource_returns_the_config_of_the_form() -> None:

@@ -89,7 +89,9 @@ def test_histogram_skips_missing_values() -> None:
 
 def test_long_titles_and_units_are_not_cut() -> None:
     titles = ["Gaze pitch in the head (+ looks down)", "Lip-sync offset (+ the sound comes late)"] * 2
-    panels = [histogram_of(title, "the scorer's own, by canonical 1 mouth_sound 1", [1.0]) for title in titles]
+    panels = [
+        histogram_of(title, "the scorer's own, by canonical 1 mouth_sound 1", [1.0]) for title in titles
+    ]
     picture = np.asarray(Image.open(io.BytesIO(draw_histograms("Labels", panels))).convert("L"))
     assert (picture[:, -2:] > 250).all()
     assert (picture[-2:] > 250).all()

@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+import torch
+from PIL import Image
 
 from training.engine.metrics_log import TABLE_NAME, MetricsLog
 from training.engine.progress import METRICS_NAME, HeldOutMetric, TrainingProgress, read_metrics
@@ -83,3 +86,20 @@ def test_metrics_table_has_every_value(tmp_path: Path) -> None:
 
 def test_read_metrics_of_missing_file_is_empty(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / METRICS_NAME) == []
+
+
+def test_sample_grid_is_headed_by_step_and_columns(tmp_path: Path) -> None:
+    log, white = MetricsLog(tmp_path, 0), torch.ones(1, 2, 3, 64, 64)
+    log.sample_grid(2, white, ("portrait", "generated"))
+    log.sample_grid(4, white)
+    log.close()
+    with_titles, without = (
+        np.asarray(Image.open(tmp_path / "samples" / f"step-{step:08d}.jpg").convert("L")) for step in (2, 4)
+    )
+    assert with_titles.shape == (32 + 64 + 4, 2 * 64 + 6)
+    assert [bool((line < 128).any()) for line in (with_titles[:16], without[:16])] == [True, True]
+    assert [bool((with_titles[16:32, half] < 160).any()) for half in (slice(0, 66), slice(68, 134))] == [
+        True,
+        True,
+    ]
+    assert (without[18:30] > 200).all()
