@@ -26,7 +26,7 @@ class EvaluationConfig(Settings):
         default="auto",
         description="Clips to draw from: people held out for test or validation, held-out clips of people "
         "that were trained on (where no person is held out), or training clips; auto: the first of these "
-        "that exists",
+        "with two clips",
     )
     self_videos: int = Field(
         default=6, ge=0, description="Self-reenactment videos: a clip drives its own first frame"

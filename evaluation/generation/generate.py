@@ -120,18 +120,29 @@ def open_or_draw_plan(root: UPath, config: EvaluationConfig) -> tuple[ClipIndex,
 
 
 def open_split(root: UPath, choice: SplitChoice) -> ClipIndex:
-    """The clips of a split; of the first that has any for "auto".
+    """The clips of a split; for "auto" of the first that has two, so that one can drive another.
+
+    A split with one clip comes before the training clips.
 
     Raises:
         ValueError: there are no clips.
     """
     errors: list[NoSamplesError] = []
+    single: ClipIndex | None = None
     splits: tuple[Split, ...] = AUTO_SPLITS if choice == "auto" else (choice,)
     for split in splits:
+        if single is not None and split == "train":
+            break
         try:
-            return open_current(root, split)
+            index = open_current(root, split)
         except NoSamplesError as error:
             errors.append(error)
+            continue
+        if len(index) > 1:
+            return index
+        single = single or index
+    if single is not None:
+        return single
     raise ValueError(
         f"no clips to evaluate: {errors[0]}. Choose another split, or add people: splits are by person"
     ) from errors[0]

@@ -16,7 +16,7 @@ from evaluation.config import EvaluationConfig
 from evaluation.generation.cached_head import CachedTalkingHead
 from evaluation.generation.driving_clips import ClipReader, DrivingClip
 from evaluation.generation.files import CONTACT_SHEET, GeneratedVideos, open_generated
-from evaluation.generation.generate import open_or_draw_plan, run_generated_videos
+from evaluation.generation.generate import open_or_draw_plan, open_split, run_generated_videos
 from evaluation.generation.reenactment import write_plan
 from evaluation.metrics.lip_sync.lip_encoders import load_lip_encoders
 from evaluation.records import (
@@ -31,7 +31,9 @@ from storage.publishing import Published
 from storage.root import open_root
 from tests.factories.evaluation.evaluation_root import TOY_EVALUATION, evaluation_root
 from tests.factories.evaluation.pixel_head import colour, pixel_head
-from training.data.index import open_current
+from tests.factories.training.data import MadeClip
+from tests.factories.training.toy_run import publish_data_set
+from training.data.index import Split, open_current
 
 
 def run(root: UPath, config: EvaluationConfig = TOY_EVALUATION) -> Published:
@@ -92,6 +94,20 @@ def test_auto_split_takes_held_out_people_first(root: UPath) -> None:
     # The toy data set has no test people, and two of validation.
     plan = open_or_draw_plan(root, TOY_EVALUATION.replace(split="auto"))[1]
     assert (plan.split, plan.where) == ("validation", "validation split, people never trained on")
+
+
+@pytest.mark.parametrize(
+    ("splits", "taken"),
+    [
+        (["train", "test", "validation", "validation"], "validation"),  # the one of test drives nothing
+        (["train", "train", "test"], "test"),  # rather than what was trained on
+    ],
+)
+def test_auto_split_takes_clips_that_can_drive_each_other(
+    tmp_path: Path, splits: list[Split], taken: str
+) -> None:
+    clips = [MadeClip(f"person {number}", split, 0, 10) for number, split in enumerate(splits)]
+    assert open_split(publish_data_set(tmp_path / "root", clips), "auto").split == taken
 
 
 def test_unusable_weights_fail_before_rendering(root: UPath) -> None:

@@ -7,7 +7,7 @@ appearance path `map` unless the configuration asks for `warp`, whose parents ar
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 from unittest import mock
@@ -30,7 +30,7 @@ from preprocessing.schema import INDEX_TABLE, STATISTICS_NAME
 from storage.publishing import BuildReport, Recipe, materialise
 from storage.root import open_root
 from tests.factories.training import data as data_makers
-from tests.factories.training.data import make_data_set
+from tests.factories.training.data import CLIPS, MadeClip, make_data_set
 from tests.factories.training.stages import TOY, TOY_WARP, trained_flow
 from training.data.sources import ExpressionWindowSettings
 from training.engine.checkpoint import WEIGHTS_NAME
@@ -140,11 +140,9 @@ def install() -> None:
         vars(stage)["MEASURED_FRAMES"] = MEASURED_FRAMES
 
 
-def make_root(folder: Path) -> UPath:
-    """A root with a data set of textured 224 px crops and the parents of every stage."""
-    root = open_root(str(folder))
-    with mock.patch.object(data_makers, "made_jpeg", textured_jpeg):
-        data_set = make_data_set(folder)
+def publish_data_set(folder: Path, clips: Sequence[MadeClip] = CLIPS) -> UPath:
+    """A root with a data set of these clips."""
+    root, data_set = open_root(str(folder)), make_data_set(folder, clips)
 
     def copy(work: Path) -> BuildReport:
         for name in (INDEX_TABLE, STATISTICS_NAME):
@@ -152,6 +150,13 @@ def make_root(folder: Path) -> UPath:
         return BuildReport({}, {})
 
     materialise(root, Recipe("dataset", "whole", "1", {}, {}), copy)
+    return root
+
+
+def make_root(folder: Path) -> UPath:
+    """A root with a data set of textured 224 px crops and the parents of every stage."""
+    with mock.patch.object(data_makers, "made_jpeg", textured_jpeg):
+        root = publish_data_set(folder)
     for config, networks in ((CONFIG, TOY), (WARP_CONFIG, TOY_WARP)):
         for stage, parts in parent_parts(networks).items():
             publish_weights(root, stage, config.run, parts)
