@@ -29,7 +29,7 @@ from storage.root import open_root
 
 GRAPHQL: Final = "/graphql"
 START: Final = {
-    "start here": "Jobs, add_videos, Launchpad: enter a folder of videos, Launch Run",
+    "start_here": "Jobs, add_videos, Launchpad: enter a folder of videos, Launch Run",
     "then": "Lineage, Materialize all: shards, a training run, its report",
     "gallery": f"{GALLERY}/: clips, anchors, thresholds, runs",
 }

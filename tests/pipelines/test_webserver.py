@@ -106,7 +106,7 @@ def test_page_of_the_code_location_says_where_to_start(monkeypatch: pytest.Monke
         CodeLocation.get_display_metadata(cast("CodeLocation", SimpleNamespace(name=name)))
         for name in ("pdfgc", "theirs")
     )
-    assert "add_videos" in ours["start here"]
+    assert "add_videos" in ours["start_here"]
     assert ours["module_name"] == "m"
     assert other == {"module_name": "m"}
 
