@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from benchmarks.measuring import show, write_json
 from benchmarks.preprocessing.mouth_sound import Fits, landmarks_of, read_talks, speaks
 from preprocessing.archive import Place, read_some_members
+from preprocessing.clips.company import candidates_in_company
 from preprocessing.clips.cutting import SOUND_NAME, cut_sound
 from preprocessing.clips.speakers import (
     FaceMotion,
     SpeakerSettings,
     Speaking,
-    candidates_in_company,
     face_motion,
     judge_speakers,
 )

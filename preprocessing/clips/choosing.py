@@ -1,22 +1,22 @@
 """Whose face each clip of a batch may show, of those in the picture at the same time."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from preprocessing.archive import Place, read_some_members
+from preprocessing.clips.company import alone_after_company, beside_unread_faces, candidates_in_company
 from preprocessing.clips.cutting import SOUND_NAME, cut_sound
 from preprocessing.clips.speakers import (
     FaceMotion,
     SpeakerSettings,
     Speaking,
-    beside_unread_faces,
-    candidates_in_company,
     face_motion,
+    judge_alone,
     judge_speakers,
     main_tracks,
-    speaking_score,
 )
 from preprocessing.labellers.lip_sync.mouth_sound import Projection, load_projection
 from preprocessing.shards import decode_array
@@ -52,17 +52,18 @@ def choose_faces(
 def _judge(
     rows: Sequence[Mapping[str, Any]], video: Path, projection: Projection, settings: SpeakerSettings
 ) -> dict[str, Speaking]:
-    """Who speaks in one video; beside a face that cannot be compared, nobody does for certain."""
-    unread = beside_unread_faces(rows)
-    in_company = {row["key"] for row in candidates_in_company(rows)} | unread
+    """Who speaks in one video: the better of faces that can be compared, and good enough beside others."""
+    unread, alone = beside_unread_faces(rows), alone_after_company(rows)
+    in_company = {row["key"] for row in candidates_in_company(rows)} | unread | alone
     motions = _motions([row for row in rows if row["key"] in in_company], video, projection)
     verdicts = judge_speakers(motions, projection, settings)
     for each in motions:
-        if each.key in unread:
-            known = verdicts.get(each.key)
-            score = speaking_score(each.seen, each.heard, projection, settings)
-            if known is None or known.verdict == "speaks":
-                verdicts[each.key] = Speaking("speaker_unsure", score, 0.0)
+        known = verdicts.get(each.key)
+        if known is None and each.key in unread | alone:
+            verdicts[each.key] = judge_alone(each, projection, settings)
+        elif known is not None and known.verdict == "speaks" and each.key in unread:
+            by_itself = judge_alone(each, projection, settings)
+            verdicts[each.key] = replace(by_itself, margin=known.margin)
     return verdicts
 
 

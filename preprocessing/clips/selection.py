@@ -59,7 +59,7 @@ from storage.publishing import BuildReport
 from storage.settings import Settings
 
 CODE_VERSION: Final = (
-    f"6+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
+    f"7+schema{SCHEMA_VERSION}+{pose_mean_face.NAME}{pose_mean_face.VERSION}"
     f"+{mouth_sound.NAME}{mouth_sound.VERSION}+landmarks{sound_landmarks.VERSION}+{motion_landmarks.VERSION}"
 )
 TRACK_SCORES: Final = (

@@ -8,19 +8,17 @@ from bisect import bisect
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from preprocessing.clips.company import MINIMUM_OVERLAP_FRAMES
 from preprocessing.labellers.lip_sync.mouth_opening import measure_mouth_opening
 from preprocessing.labellers.lip_sync.mouth_sound import Projection, correlate, mouth_features, sound_features
 from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
-
-MINIMUM_OVERLAP_FRAMES: Final = 25  # of two faces; shorter overlaps are not compared
-RIVAL_SIZE_SHARE: Final = 0.5  # of a face's size: smaller ones of which no landmarks are kept do not compete
 
 Verdict = Literal["speaks", "not_the_speaker", "speaker_unsure"]
 
@@ -46,6 +44,13 @@ class SpeakerSettings(Settings):
         ge=0.0,
         le=1.0,
         description="Minimum difference by which a clip shows a speaker whom the rest of its shot does not",
+    )
+    lone_score: float = Field(
+        default=2.1,
+        ge=0.0,
+        le=100.0,
+        description="Minimum correlation, times the square root of the frames, of a mouth with the sound "
+        "where a face was seen that cannot be compared",
     )
     maximum_shift_frames: int = Field(
         default=8, ge=0, le=12, description="Maximum shift between lips and audio, in either direction"
@@ -87,12 +92,16 @@ class Speaking:
 
     verdict: Verdict
     score: float  # correlation of its mouth with the sound, less the penalty of the best shift
-    margin: float  # its score less that of the best of the other faces
+    margin: float  # its score less that of the best of the other faces; 0 where none can be compared
+    needed_score: float | None = None  # of a face beside one that cannot be compared
 
     def refusal(self, settings: SpeakerSettings) -> dict[str, Any] | None:
         """Why no clip may show this face with this sound, as columns; None if one may."""
         if self.verdict == "speaks":
             return None
+        if self.needed_score is not None:
+            refusal = {"accepted": False, "reason": self.verdict}
+            return refusal | {"score": self.score, "threshold": self.needed_score}
         score, bound = self.margin, settings.minimum_margin
         if self.margin >= settings.minimum_margin:  # no other mouth goes better, and this one not well
             score, bound = self.score, settings.minimum_score
@@ -124,47 +133,14 @@ def face_motion(
     )
 
 
-def candidates_in_company(candidates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The candidates of one video, with pictures, beside which another track has such candidates."""
-    shown = sorted(
-        (row for row in candidates if row["offset_bytes"] >= 0), key=lambda row: row["first_frame"]
-    )
-    starts = [row["first_frame"] for row in shown]
-    found: list[Mapping[str, Any]] = []
-    for row in shown:
-        first, end = row["first_frame"], row["first_frame"] + row["frames"]
-        near = slice(bisect(starts, first - MAXIMUM_CLIP_FRAMES), bisect(starts, end - 1))
-        if any(
-            other["track"] != row["track"] and other["first_frame"] + other["frames"] > first
-            for other in shown[near]
-        ):
-            found.append(row)
-    return found
+def judge_alone(face: FaceMotion, projection: Projection, settings: SpeakerSettings) -> Speaking:
+    """Whether a face speaks without another one to compare it with, in whose company it was seen.
 
-
-def beside_unread_faces(candidates: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Keys of candidates beside which other faces are in the picture that cannot be compared.
-
-    Those are pieces without landmarks, too short or refused. They count where they are at least
-    `RIVAL_SIZE_SHARE` as large, and fill `MINIMUM_OVERLAP_FRAMES` of the candidate together: a speaker who is
-    lost again and again, or whose face is refused, is not the silent one beside.
+    Of people who speak other words, one in a hundred has `lone_score` by chance, whatever the length.
     """
-    unread = sorted(
-        (row for row in candidates if row["offset_bytes"] < 0), key=lambda row: row["first_frame"]
-    )
-    starts = [row["first_frame"] for row in unread]
-    found: set[str] = set()
-    for row in (each for each in candidates if each["offset_bytes"] >= 0):
-        first, size_px = row["first_frame"], RIVAL_SIZE_SHARE * row["face_size_px"]
-        near = slice(bisect(starts, first - MAXIMUM_CLIP_FRAMES), bisect(starts, first + row["frames"] - 1))
-        is_taken = np.zeros(row["frames"], bool)
-        for other in unread[near]:
-            if other["track"] != row["track"] and other["face_size_px"] >= size_px:
-                start = other["first_frame"] - first
-                is_taken[max(0, start) : max(0, start + other["frames"])] = True
-        if int(is_taken.sum()) >= MINIMUM_OVERLAP_FRAMES:
-            found.add(row["key"])
-    return found
+    score = speaking_score(face.seen, face.heard, projection, settings)
+    needed = settings.lone_score / len(face.seen) ** 0.5
+    return Speaking("speaks" if score >= needed else "speaker_unsure", score, 0.0, needed)
 
 
 def speaking_score(

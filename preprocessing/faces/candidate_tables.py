@@ -32,6 +32,7 @@ CANDIDATES_SCHEMA: Final = table_schema(
     column("refused", pa.string(), "why the pictures are not kept; empty if they are, or are too few"),
     column("repeated_share", pa.float64(), "share of frames whose face is that of the frame before"),
     column("standing_frames", pa.float64(), "longest run of such frames"),
+    column("unread_frames", pa.float64(), "frames with a face beside it that is seen and cannot be tracked"),
     column("sharpness", pa.float64(), "variance of the crop's Laplacian, median"),
     column("brightness", pa.float64(), "mean grey level of the crop, 0 to 255, median"),
 )
@@ -45,7 +46,7 @@ NUMBERS: Final = (
     "damaged_frames",
     "restamped_pictures",
     "parts",
-)  # of video.json  # of video.json
+)  # of video.json
 
 
 def candidate_key(video_id: str, track: int, first_frame: int) -> str:

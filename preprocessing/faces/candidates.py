@@ -25,6 +25,7 @@ from storage.settings import Settings
 
 SCORE_EVERY_FRAMES: Final = 8  # sharpness and brightness change slowly
 OUTSIDE_EVERY_FRAMES: Final = 4  # a face takes time to leave the picture
+RIVAL_SIZE_SHARE: Final = 0.5  # of a face's size: smaller ones of which no landmarks are kept do not compete
 
 
 class CandidateSettings(Settings):
@@ -64,6 +65,7 @@ class _Run:
     views: list[TrackedFace]
     refused: str  # reason, of all its frames
     is_repeated: list[bool]  # for each view: shows the picture of the frame before it
+    is_unread_beside: list[bool]  # for each view: a face that cannot be tracked is beside it
 
 
 class CandidateCutter:
@@ -83,6 +85,7 @@ class CandidateCutter:
         *,
         refused: str = "",
         repeated: Collection[int] = (),
+        unread_face_px: float = 0.0,
     ) -> list[Candidate]:
         """Add the faces of one frame; returns the candidates that this completes.
 
@@ -95,6 +98,7 @@ class CandidateCutter:
             frame_size: (height, width) of the source in pixels.
             refused: why no clip may hold this picture, e.g. `damaged_pictures`; empty if one may.
             repeated: tracks whose faces are those of the frame before, pixel by pixel.
+            unread_face_px: side of the largest face that is in the picture and not tracked; 0 without one.
         """
         present = {view.track for view in views}
         done: list[Candidate] = []
@@ -103,9 +107,11 @@ class CandidateCutter:
         ]:
             done += self._finish(self._runs.pop(track), frame_size)
         for view in views:
-            run = self._runs.setdefault(view.track, _Run(shot, index, [], refused, []))
+            run = self._runs.setdefault(view.track, _Run(shot, index, [], refused, [], []))
             run.views.append(view)
             run.is_repeated.append(view.track in repeated)
+            side_px = float(np.ptp(view.landmarks_px[:, :2], axis=0).max())
+            run.is_unread_beside.append(unread_face_px >= RIVAL_SIZE_SHARE * side_px)
             # With fewer than 64 + minimum frames left, the rest can be split without losing a frame.
             if len(run.views) == MAXIMUM_CLIP_FRAMES + self._settings.minimum_frames:
                 done.append(self._cut(run, MAXIMUM_CLIP_FRAMES, frame_size))
@@ -135,8 +141,16 @@ class CandidateCutter:
             return []
         done: list[Candidate] = []
         kept = max(0, len(run.views) - refused_frames)
-        tail = _Run(run.shot, run.first_frame + kept, run.views[kept:], refused, run.is_repeated[kept:])
+        tail = _Run(
+            run.shot,
+            run.first_frame + kept,
+            run.views[kept:],
+            refused,
+            run.is_repeated[kept:],
+            run.is_unread_beside[kept:],
+        )
         run.views, run.is_repeated = run.views[:kept], run.is_repeated[:kept]
+        run.is_unread_beside = run.is_unread_beside[:kept]
         for piece in (run, tail):
             if piece.views:
                 done += self._finish(piece, frame_size)
@@ -152,6 +166,7 @@ class CandidateCutter:
     def _cut(self, run: _Run, frames: int, frame_size: tuple[int, int]) -> Candidate:
         views, run.views = run.views[:frames], run.views[frames:]
         repeated, run.is_repeated = run.is_repeated[:frames], run.is_repeated[frames:]
+        unread, run.is_unread_beside = run.is_unread_beside[:frames], run.is_unread_beside[frames:]
         first_frame, run.first_frame = run.first_frame, run.first_frame + frames
         landmarks_px = np.stack([view.landmarks_px for view in views])
         transforms = crop_transforms(landmarks_px, self._alignment)
@@ -161,6 +176,7 @@ class CandidateCutter:
             "outside_share": _outside_share(views, transforms, frame_size),
             "repeated_share": float(np.mean(repeated)),
             "standing_frames": float(_longest_run(repeated)),
+            "unread_frames": float(sum(unread)),
         }
         jpegs: tuple[bytes, ...] = ()
         if not run.refused and frames >= self._settings.minimum_frames:

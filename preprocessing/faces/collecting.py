@@ -69,7 +69,13 @@ class CandidateCollector:
         self._after_dissolve = max(0, self._after_dissolve - 1)
         refused = DAMAGED if frame.is_damaged else DISSOLVE if self._after_dissolve else ""
         done += self._cutter.add(
-            frame.index, self._shot, views, self._frame_size, refused=refused, repeated=repeated
+            frame.index,
+            self._shot,
+            views,
+            self._frame_size,
+            refused=refused,
+            repeated=repeated,
+            unread_face_px=self._tracker.unread_face_px,
         )
         self.frames += 1
         self.damaged_frames += frame.is_damaged

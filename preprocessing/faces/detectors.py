@@ -41,6 +41,8 @@ BACKENDS: Final[Mapping[str, Backend[Detector]]] = {
 
 TILE_SIDE_PX: Final = 640  # a face of 64 px is a tenth of it; detectors find a twentieth
 TILE_STEP_PX: Final = 480  # so that a face of up to 160 px is whole in a tile; larger ones need none
+# A face of 64 px is a sixteenth of it by the detector's box: smaller ones beside a larger face are missed.
+LARGEST_WHOLE_PX: Final = 800
 
 
 def find_in_tiles(detector: Detector, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -51,17 +53,20 @@ def find_in_tiles(detector: Detector, image: NDArray[np.uint8]) -> NDArray[np.fl
         image: [H, W, 3] RGB.
 
     Returns:
-        As `Detector.find`; a face in two tiles is there once. Nothing for pictures of one tile.
+        As `Detector.find`, at most as large as two tiles overlap; a face in two tiles is there once. Nothing
+        for pictures of at most `LARGEST_WHOLE_PX`.
     """
     height, width = image.shape[:2]
-    if max(height, width) <= 2 * TILE_SIDE_PX:
+    if max(height, width) <= LARGEST_WHOLE_PX:
         return np.zeros((0, 5), np.float32)
     found: list[NDArray[np.float32]] = []
     for top in _tile_starts(height):
         for left in _tile_starts(width):
             tile = np.ascontiguousarray(image[top : top + TILE_SIDE_PX, left : left + TILE_SIDE_PX])
             shift = np.array([left, top, left, top, 0], np.float32)
-            found += [box + shift for box in detector.find(tile)]
+            boxes = detector.find(tile)
+            is_small = (boxes[:, 2:4] - boxes[:, :2]).max(axis=1, initial=0.0) <= TILE_SIDE_PX - TILE_STEP_PX
+            found += [box + shift for box in boxes[is_small]]
     kept: list[NDArray[np.float32]] = []
     for box in sorted(found, key=lambda box: -box[4]):
         corners = box[:4].astype(np.float64)

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 LIMITS: Final = ("media", "worker")  # settings that do not change what is written of a video within them
 PLACES: Final = ("mesh_device", "videos_at_once")  # of the tracking: likewise
-CODE_VERSION: Final = f"13+mediapipe{MEDIAPIPE_VERSION}"
+CODE_VERSION: Final = f"14+mediapipe{MEDIAPIPE_VERSION}"
 
 
 def make_face_tracks(

@@ -1,7 +1,8 @@
 """Track every face of a shot from frame to frame.
 
-A detector searches the whole picture at the start of a shot, at intervals, and when a face is lost; a large
-picture in which it finds none is searched in tiles.
+A detector searches the whole picture at the start of a shot, at intervals, and when a face is lost. A large
+picture in which it finds none, and one in which a face beside a larger one may be too small for it, are
+searched in tiles as well.
 Between, each face has its own face mesh on a square window that follows it, so that small faces in large
 pictures are measured at full size and a frame costs one mesh per face. The mesh is MediaPipe's with every
 detector.
@@ -27,6 +28,7 @@ from preprocessing.schema import MAXIMUM_CLIP_FRAMES
 from storage.settings import Settings
 
 RETRY_FRAMES: Final = 5  # a fifth of a second: shorter tracks are of no use
+TILE_FRAMES: Final = 200  # between searches in tiles where there are faces: a small one may come into a shot
 
 
 class TrackingSettings(Settings):
@@ -155,6 +157,7 @@ class _FollowedFace:
     track: int
     window: FaceWindow
     mesh: FaceMesh | FaceFollower
+    detected: NDArray[np.float64]  # the detector's box
     box: NDArray[np.float64]
     frames: int = 0  # in which the mesh found it
 
@@ -165,6 +168,10 @@ class FaceTracker:
     Args:
         settings: of detection, tracking and windows.
         weights: of the detector, where it needs any.
+
+    Attributes:
+        unread_face_px: side of the largest face that the last detection found and that is not tracked: the
+            mesh cannot read it, as it is covered or turned away, or there are too many; 0 without one.
 
     Raises:
         FileNotFoundError, ValueError: as `Backend.open`.
@@ -179,6 +186,8 @@ class FaceTracker:
         self._since_detection = 0
         self._detection_interval = settings.detect_every_frames
         self._detect_now = True
+        self._until_tiles = 0
+        self.unread_face_px = 0.0
 
     def begin_video(self) -> None:
         """Start a video: tracks are numbered from 0 again."""
@@ -191,6 +200,8 @@ class FaceTracker:
             self._release(face)
         self._faces = []
         self._detect_now = True
+        self._until_tiles = 0
+        self.unread_face_px = 0.0
 
     def step(self, image: Picture) -> list[TrackedFace]:
         """Track every face into the next frame.
@@ -202,12 +213,15 @@ class FaceTracker:
             The faces of this frame, in the order of their tracks; a track that is missing has ended.
         """
         self._since_detection += 1
+        self._until_tiles -= 1
         if self._detect_now or self._since_detection >= self._detection_interval:
             self._detect_new_faces(image)
         views = []
         for face in list(self._faces):
             view = self._follow(face, image)
             if view is None:
+                if not face.frames:
+                    self._note_unread(face.detected)
                 self._faces.remove(face)
                 self._release(face)
                 self._schedule_detection(face.frames)
@@ -240,23 +254,35 @@ class FaceTracker:
         settled = bool(self._faces) and not self._detect_now
         self._since_detection = 0
         self._detect_now = False
-        whole = np.asarray(image)
-        found = self._detector.find(whole)
-        if not len(found) and not self._faces:
-            found = find_in_tiles(self._detector, whole)
-        for box in found[:, :4].astype(np.float64):
-            known = any(intersection_over_union(box, face.box) > 0.2 for face in self._faces)
-            if known or len(self._faces) == self._settings.maximum_faces:
+        self.unread_face_px = 0.0
+        for box in self._detect(np.asarray(image)):
+            if any(_is_same(box, face.box) for face in self._faces):
+                continue
+            if len(self._faces) == self._settings.maximum_faces:
+                self._note_unread(box)
+                settled = False
                 continue
             centre, side = _window_of(box, self._detector.mesh_over_box * self._settings.window_scale)
             mesh = self._idle.pop() if self._idle else self._new_mesh()
-            self._faces.append(_FollowedFace(self._next_track, FaceWindow(centre, side), mesh, box))
+            self._faces.append(_FollowedFace(self._next_track, FaceWindow(centre, side), mesh, box, box))
             self._next_track += 1
             settled = False
         settings = self._settings
         self._detection_interval = (
             settings.detect_every_steady_frames if settled else settings.detect_every_frames
         )
+
+    def _detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """[N, 4] boxes of faces, those of the whole picture first."""
+        found = self._detector.find(image)[:, :4]
+        if self._until_tiles <= 0 or not (len(found) or self._faces):
+            self._until_tiles = TILE_FRAMES
+            found = np.concatenate([found, find_in_tiles(self._detector, image)[:, :4]])
+        return found.astype(np.float64)
+
+    def _note_unread(self, box: NDArray[np.float64]) -> None:
+        side = self._detector.mesh_over_box * float((box[2:] - box[:2]).max())
+        self.unread_face_px = max(self.unread_face_px, side)
 
     def _new_mesh(self) -> FaceMesh | FaceFollower:
         confidence = self._settings.tracking_confidence
@@ -287,17 +313,29 @@ class FaceTracker:
         return TrackedFace(face.track, landmarks.astype(np.float32), window, transform)
 
     def _without_duplicates(self, views: list[TrackedFace]) -> list[TrackedFace]:
-        """Where two meshes have moved onto one face, end the newer track."""
+        """Where two meshes have moved onto one face, end the newer track.
+
+        A mesh that begins on another face than the detector's could not read that one.
+        """
         kept: list[TrackedFace] = []
         boxes: dict[int, NDArray[np.float64]] = {face.track: face.box for face in self._faces}
         for view in sorted(views, key=lambda view: view.track):
             if any(intersection_over_union(boxes[view.track], boxes[other.track]) > 0.5 for other in kept):
                 duplicate = next(face for face in self._faces if face.track == view.track)
+                if duplicate.frames == 1 and not _is_same(duplicate.detected, duplicate.box):
+                    self._note_unread(duplicate.detected)
                 self._faces.remove(duplicate)
                 self._release(duplicate)
             else:
                 kept.append(view)
         return kept
+
+
+def _is_same(box: NDArray[np.float64], face_box: NDArray[np.float64]) -> bool:
+    """Whether a detector's box is of a face that is tracked; a tile may hold only a part of it."""
+    centre = (box[:2] + box[2:]) / 2
+    is_inside = bool((face_box[:2] < centre).all() and (centre < face_box[2:]).all())
+    return is_inside or intersection_over_union(box, face_box) > 0.2
 
 
 def _resize(picture: NDArray[np.uint8], side: int, interpolation: int) -> NDArray[np.uint8]:

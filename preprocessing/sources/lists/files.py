@@ -43,6 +43,8 @@ class VideoFinder:
         return location.removeprefix(self._prefix)
 
     def _locate_path(self, path: str) -> str:
+        if path.startswith(("http://", "https://")):
+            raise RefusedRow("not_found", f"{path} is an address: download it, and give the file's path")
         text = path.replace("\\", "/") if "\\" in path and "/" not in path else path
         location = self._absolute(text)
         if not location.startswith(self._prefix):

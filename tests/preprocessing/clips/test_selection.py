@@ -45,6 +45,7 @@ GOOD = {
     "refused": "",
     "repeated_share": 0.1,
     "standing_frames": 1.0,
+    "unread_frames": 0.0,
     "sharpness": 50.0,
     "brightness": 120.0,
 }
@@ -268,6 +269,19 @@ def test_face_that_speaks_is_kept_whatever_its_size(tmp_path: Path) -> None:
 def test_faces_with_one_mouth_motion_are_refused_as_unsure(tmp_path: Path) -> None:
     _, rows = run(tmp_path, [GOOD, GOOD | {"track": 3, "main_face": False}])
     assert [(row["reason"], row["score"]) for row in rows] == [("speaker_unsure", 0.0)] * 2
+
+
+def test_lone_face_beside_one_that_is_not_tracked_needs_lips_that_go_with_the_sound(tmp_path: Path) -> None:
+    beside = GOOD | {"unread_frames": float(FRAMES)}
+    faces = {0: talking_with(voice(100))}
+    _, (silent,) = run(tmp_path / "silent", [beside])
+    assert (silent["reason"], silent["score"]) == ("speaker_unsure", silent["speaking_score"])
+    assert silent["score"] < silent["threshold"] == pytest.approx(2.1 / FRAMES**0.5)
+    lower = ClipSettings(speakers=SpeakerSettings(lone_score=0.6))
+    _, (speaker,) = run(tmp_path / "speaker", [beside], lower, of_tracks=faces)
+    assert (speaker["accepted"], speaker["speaking_score"] > 0.12) == (True, True)
+    _, (alone,) = run(tmp_path / "alone", [GOOD])
+    assert (alone["accepted"], alone["speaking_score"]) == (True, None)
 
 
 def test_without_speech_the_sound_is_the_reason(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from preprocessing.clips.company import alone_after_company, beside_unread_faces, candidates_in_company
 from preprocessing.clips.speakers import (
     FaceMotion,
     SpeakerSettings,
     Speaking,
-    beside_unread_faces,
-    candidates_in_company,
+    judge_alone,
     judge_speakers,
     main_tracks,
 )
@@ -93,7 +93,7 @@ def row(track: int, first: int, frames: int = 60, *, main_face: bool = False) ->
     key = f"t{track}-f{first}"
     return {
         "key": key, "track": track, "first_frame": first, "frames": frames,
-        "main_face": main_face, "offset_bytes": 0,
+        "main_face": main_face, "offset_bytes": 0, "unread_frames": 0.0, "video_id": "v", "shot": 0,
     }  # fmt: skip
 
 
@@ -121,6 +121,33 @@ def test_faces_without_landmarks_leave_it_open() -> None:
     faces = [row(0, first) | {"face_size_px": 100.0} for first in (0, 100, 200, 400)]
     assert beside_unread_faces([*faces, *lost, refused, far]) == {"t0-f0", "t0-f200"}
     assert beside_unread_faces(faces) == set()
+
+
+def test_face_that_is_never_tracked_leaves_it_open() -> None:
+    covered = row(0, 0) | {"face_size_px": 100.0, "unread_frames": 25.0}
+    assert beside_unread_faces([covered, covered | {"key": "t0-f60", "unread_frames": 24.0}]) == {"t0-f0"}
+
+
+def test_face_alone_after_company_in_one_shot() -> None:
+    """Of whom one leaves the picture; small ones, short ones and other shots do not count."""
+    tracks = [(0, 0), (0, 60), (0, 120), (1, 20), (2, 300), (3, 310), (2, 360), (4, 500), (5, 500), (4, 560)]
+    rows = [row(*each) | {"shot": each[1] // 300} for each in tracks]
+    for each in rows:
+        each["face_size_px"] = {5: 40.0}.get(each["track"], 100.0)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    rows[5] |= {"frames": 20, "offset_bytes": -1}
+    assert alone_after_company(rows) == {"t0-f60", "t0-f120"}
+    assert alone_after_company([each | {"shot": each["first_frame"]} for each in rows]) == set()
+
+
+def test_face_by_itself_needs_a_score_by_its_length() -> None:
+    face = motion(0, 0.5, first=0)
+    speaking = judge_alone(face, PROJECTION, SETTINGS)
+    assert speaking.needed_score == pytest.approx(2.1 / 60**0.5)
+    assert speaking.verdict == "speaks"
+    silent = judge_alone(motion(0, 0.0), PROJECTION, SETTINGS)
+    refusal = silent.refusal(SETTINGS) or {}
+    assert (refusal["reason"], refusal["score"]) == ("speaker_unsure", silent.score)
+    assert refusal["threshold"] == silent.needed_score
 
 
 def unread(track: int, first: int, frames: int, size_px: float = 80.0) -> dict[str, object]:

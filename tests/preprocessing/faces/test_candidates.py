@@ -72,7 +72,7 @@ def test_short_piece_has_no_pictures() -> None:
     (short,) = cut(24)
     assert (short.frame_count, short.frames_jpeg, short.first_frame) == (24, (), 7)
     names = {"face_size_px", "largest_step", "outside_share", "repeated_share", "standing_frames"}
-    assert set(short.scores) == names
+    assert set(short.scores) == names | {"unread_frames"}
 
 
 def test_refused_pictures_are_pieces_of_their_own() -> None:
@@ -97,6 +97,15 @@ def test_repeats_are_counted_per_piece() -> None:
     (piece,) = cutter.finish(SIZE)
     assert piece.scores["repeated_share"] == pytest.approx(7 / 30)  # 0, 10 to 15, and 15 again
     assert piece.scores["standing_frames"] == 6
+
+
+def test_frames_beside_a_face_that_is_not_tracked_are_counted() -> None:
+    cutter = CandidateCutter(CandidateSettings(), SQUARE)
+    for index in range(60):  # of 50 px itself
+        beside = 26.0 if index < 20 else 24.0 if index < 40 else 0.0
+        cutter.add(index, 0, [view()], SIZE, unread_face_px=beside)
+    (piece, tail) = cutter.finish(SIZE, refused_frames=5, refused="dissolve")
+    assert (piece.scores["unread_frames"], tail.scores["unread_frames"]) == (20.0, 0.0)
 
 
 @pytest.mark.parametrize(("turned", "refused"), [(False, ""), (True, "not_upright")])

@@ -149,6 +149,61 @@ def test_maximum_faces_bounds_the_tracks(fake: FakeFaces) -> None:
     assert fake.meshes == 2
 
 
+@pytest.mark.parametrize("maximum_faces", [1, 4])
+def test_face_that_is_not_tracked_is_noted(
+    maximum_faces: int, fake: FakeFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too many, or one that the mesh cannot read."""
+
+    def find(_: FaceFollower, image: Picture) -> NDArray[np.float32] | None:
+        is_covered = maximum_faces > 1 and (image[..., 0] == 200).any()
+        return None if is_covered else fake.find(image)
+
+    monkeypatch.setattr(FaceFollower, "find", find)
+    tracker = FaceTracker(TrackingSettings(maximum_faces=maximum_faces, detect_every_frames=5))
+    both = picture_of((100, 100, 80), (400, 200, 200))
+    seen: list[float] = []
+    for index in range(20):
+        assert tracks(tracker.step(both if index < 10 else picture_of((100, 100, 80)))) == [0]
+        seen.append(tracker.unread_face_px)
+    assert seen == pytest.approx([59 * 1.25] * 10 + [0.0] * 10)  # until the next detection
+    tracker.step(both)
+    tracker.begin_shot()
+    assert tracker.unread_face_px == 0.0
+
+
+@pytest.mark.usefixtures("fake")
+def test_mesh_that_begins_on_another_face_leaves_one_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector sees two faces; the mesh finds the second one in the windows of both."""
+    boxes = np.array([[170, 100, 230, 160, 1.0], [80, 100, 160, 180, 1.0]], np.float32)
+    monkeypatch.setattr(FullRangeDetector, "find", lambda *_: boxes)
+
+    def find(_: FaceFollower, image: Picture) -> NDArray[np.float32]:
+        left, top, *_ = box_of(image, 80)
+        side = np.linspace(0, FACE_PX - 1, 478)
+        return np.stack([left + side, top + side, np.zeros(478)], axis=1).astype(np.float32)
+
+    monkeypatch.setattr(FaceFollower, "find", find)
+    tracker = FaceTracker(TrackingSettings())
+    assert tracks(tracker.step(picture_of((170, 100, 80)))) == [0]
+    assert tracker.unread_face_px == pytest.approx(80 * 1.25)
+
+
+def test_small_face_is_found_beside_a_large_one(tracker: FaceTracker) -> None:
+    """Of 70 px beside one of 240, in a picture of 1440 x 540."""
+    large = np.asarray(cv2.resize(astronaut()[0:240, 110:350], (540, 540)), np.uint8)
+    small = np.asarray(cv2.resize(astronaut()[0:240, 110:350], (150, 150)), np.uint8)
+    picture = np.full((540, 1440, 3), 128, np.uint8)
+    picture[:, :540] = large
+    picture[200:350, 1200:1350] = small
+    (first, *_, last) = follow(tracker, [picture] * 3)
+    sizes = sorted(float(np.ptp(each[:, :2], axis=0).max()) for each in first.values())
+    assert len(sizes) == 2
+    assert 64 < sizes[0] < 75
+    assert 230 < sizes[1] < 260
+    assert first.keys() == last.keys()
+
+
 def test_new_shot_and_new_video_end_tracks(fake: FakeFaces) -> None:
     tracker = FaceTracker(TrackingSettings())
     picture = picture_of((100, 100, 80))

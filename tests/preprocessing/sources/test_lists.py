@@ -106,6 +106,13 @@ def test_keys_find_videos_by_name(tmp_path: Path) -> None:
     assert [row["path"].rpartition("videos/")[2] for row in rows[:2]] == ["a/one.mp4", "a/two.mp4"]
 
 
+def test_address_is_refused_as_one(tmp_path: Path) -> None:
+    folder = videos_in(tmp_path / "videos")
+    (row,) = table_of(tmp_path / "list", [{"path": "https://example.org/v.mp4"}], folder)
+    wanted = "https://example.org/v.mp4 is an address: download it, and give the file's path"
+    assert (row["reason"], row["detail"]) == ("not_found", wanted)
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
