@@ -179,7 +179,7 @@ def test_mesh_that_begins_on_another_face_leaves_one_unread(monkeypatch: pytest.
     monkeypatch.setattr(FullRangeDetector, "find", lambda *_: boxes)
 
     def find(_: FaceFollower, image: Picture) -> NDArray[np.float32]:
-        left, top, *_ = box_of(image, 80)
+        left, top = box_of(image, 80)[:2]
         side = np.linspace(0, FACE_PX - 1, 478)
         return np.stack([left + side, top + side, np.zeros(478)], axis=1).astype(np.float32)
 
