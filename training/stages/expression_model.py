@@ -29,6 +29,7 @@ from training.data.batches import ExpressionWindows
 from training.data.frames import to_network_input
 from training.data.sources import ExpressionWindowSettings
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
+from training.losses.codes.code_response import code_response_loss
 from training.losses.codes.consistency import lip_consistency_loss
 from training.losses.codes.control_consistency import (
     CodesRead,
@@ -39,7 +40,8 @@ from training.losses.codes.decorrelation import DimensionPairs, Reduction, decor
 from training.losses.codes.label_readout import label_readout_loss
 from training.losses.codes.memory_bank import MemoryBank
 from training.stages.codes.code_scale import CodeScale, CodeShares
-from training.stages.codes.control_readings import ControlReadings
+from training.stages.codes.control_readings import READ_SHARES, ControlReadings
+from training.stages.codes.readouts import EXPRESSION_SCALES_CM, EYE_DIMENSIONS, EYE_SCALES
 from training.stages.encoders import FrozenEncoders, never_compiled
 from training.stages.pictures.adversary import Adversary, AdversarySettings
 from training.stages.pictures.flow_fit import FlowFitSettings
@@ -56,8 +58,11 @@ from training.stages.stage import (
     StepResult,
 )
 
-EXPRESSION_SCALES_CM: Final = (0.12, 0.12)
-"""Change of smile and brow raise that counts as 1 in the expression readout; ours."""
+RESPONSE_SCALES: Final = tuple(
+    scale * share
+    for scale, share in zip((*EYE_SCALES[:2], *EXPRESSION_SCALES_CM), READ_SHARES, strict=True)
+)
+"""What the readings of gaze pitch and yaw, rad, smile and brow raise, cm, change with a code's change by 1."""
 READING_OF: Final = {"pose": "pose", "mouth": "lip", "gaze": "eye", "lids": "eye"}
 """Reading of control consistency -> the code that drives it."""
 
@@ -81,11 +86,23 @@ class ExpressionWeights(PictureWeights):
         description="Label readout: the expression code's first two dimensions follow smile and brows "
         "within a window; ours, off in the paper's method",
     )
+    responses: float = Field(
+        default=0.0,
+        ge=0,
+        description="Code response: on the rows of `controls`, gaze, smile and brows change as the label "
+        "readouts of the codes do; needs the eye stage's `readout` and `expression_readout`; ours, off in "
+        "the paper's method",
+    )
     codes: float = Field(
         default=0.0,
         ge=0,
         description="The same pictures encoded again: pose, eye and lip codes of their drivers; ours",
     )
+
+    @property
+    def reads_controls(self) -> bool:
+        """Whether any loss reads the controls in generated pictures."""
+        return max(self.controls, self.responses) > 0
 
 
 class ExpressionStageSettings(Settings):
@@ -113,7 +130,7 @@ class ExpressionStageSettings(Settings):
     adversary: AdversarySettings = AdversarySettings()
     pictures: PictureSettings = PictureSettings()
     mixed_rows: int = Field(
-        default=2, ge=1, description="Rows of a batch whose pictures `controls` and `codes` compare"
+        default=2, ge=1, description="Rows of a batch whose pictures `controls`, `responses`, `codes` compare"
     )
     code_shares: CodeShares = CodeShares()
     cache_features: bool = Field(
@@ -199,7 +216,7 @@ class ExpressionModel(LossModule):
         self.code_scale = CodeScale()
         self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
         self.controls = (
-            FrozenNetwork(ControlReadings(load_face_mesh())) if settings.weights.controls else None
+            FrozenNetwork(ControlReadings(load_face_mesh())) if settings.weights.reads_controls else None
         )
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
@@ -296,7 +313,7 @@ class ExpressionModel(LossModule):
             losses["decorrelation"] = self._decorrelation(rows.expression, rows.audio_feature)
         if lip is not None:
             losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[: len(lip)])
-        losses |= self._mixed_losses(rows)
+        losses |= self._mixed_losses(rows, generated, reading)
         if self._settings.weights.expression_readout:
             assert batch.expression_labels is not None
             codes = rows.frame_expressions[..., : len(EXPRESSION_SCALES_CM)]
@@ -323,27 +340,35 @@ class ExpressionModel(LossModule):
     def mix(self, rows: "EncodedRows", count: int) -> "MixedRows":
         """`count` rows whose controls come from different rows.
 
-        Row i takes the pose from row i + 1 and the eyes from i + 2, of the first `count` + 1; sound and
-        expression are its own.
+        Row i takes the pose from row i + 1, the eyes from i + 2 and, with `responses`, the expression from
+        i + 3, of the first rows; the sound is its own.
         """
-        among = min(count + 1, len(rows.driving))
+        among = min(count + (2 if self._settings.weights.responses else 1), len(rows.driving))
         own = list(range(count))
-        pose, eye = ([(row + step) % among for row in own] for step in (1, 2))
+        pose, eye, expression = ([(row + step) % among for row in own] for step in (1, 2, 3))
+        if not self._settings.weights.responses:
+            expression = own
         codes = rows.style.codes()
         kept = rows.select(own)
-        style = dataclasses.replace(kept.style, pose=codes["pose"][pose], eye=codes["eye"][eye])
-        return MixedRows(dataclasses.replace(kept, style=style), {"pose": pose, "eye": eye, "lip": own})
+        style = dataclasses.replace(
+            kept.style,
+            pose=codes["pose"][pose],
+            eye=codes["eye"][eye],
+            expression=codes["expression"][expression],
+        )
+        sources = {"pose": pose, "eye": eye, "expression": expression, "lip": own}
+        return MixedRows(dataclasses.replace(kept, style=style), sources)
 
     def mixed_readings(
-        self, mixed: "MixedRows", image: Tensor, rows: "EncodedRows"
+        self, mixed: "MixedRows", reading: FaceReading, rows: "EncodedRows"
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """Readings of mixed rows' pictures, and those of the frames that drive each control."""
-        assert self.controls is not None
-        read: dict[str, Tensor] = self.controls(image)
+        controls = self.control_readings
+        read = controls.measure(reading)
         with torch.no_grad():
             # Each driver is read once.
-            drivers = sorted({place for source in mixed.sources.values() for place in source})
-            known: dict[str, Tensor] = self.controls(rows.driving[drivers])
+            drivers = sorted({place for name in READING_OF.values() for place in mixed.sources[name]})
+            known: dict[str, Tensor] = controls(rows.driving[drivers])
         order = {place: number for number, place in enumerate(drivers)}
         wanted = {
             name: known[name][[order[place] for place in mixed.sources[control]]]
@@ -351,16 +376,63 @@ class ExpressionModel(LossModule):
         }
         return read, wanted
 
-    def _mixed_losses(self, rows: "EncodedRows") -> dict[str, Tensor]:
-        """Losses of pictures that no frame shows; those of weight 0 are left out."""
+    @property
+    def control_readings(self) -> ControlReadings:
+        """What reads the controls; only where a loss needs it."""
+        assert self.controls is not None
+        network = self.controls.network
+        assert isinstance(network, ControlReadings)
+        return network
+
+    def read_responses(
+        self, mixed: "MixedRows", reading: FaceReading, own: FaceReading, rows: "EncodedRows"
+    ) -> tuple[Tensor, Tensor]:
+        """Change of gaze, smile and brows [B, 4] from the rows' own pictures to the mixed ones.
+
+        Args:
+            mixed: the first B rows, mixed.
+            reading: of the mixed pictures.
+            own: of the rows' own pictures, of at least B.
+            rows: the batch.
+
+        Returns:
+            As read, and as the codes say; both in units of the codes.
+        """
+        count, measures = len(mixed.rows.driving), self.control_readings.readout_measures
+        changes = measures(reading) - measures(own)[:count]
+        with torch.no_grad():
+            eye: Tensor = self.encoders.eye(rows.feature)
+            says = torch.cat([eye[:, list(EYE_DIMENSIONS[:2])], rows.expression[:, :2]], dim=1)
+            gaze, mood = (says[mixed.sources[name]] for name in ("eye", "expression"))
+            said = torch.cat([gaze[:, :2], mood[:, 2:]], dim=1) - says[:count]
+        return changes / changes.new_tensor(RESPONSE_SCALES), said
+
+    def _mixed_losses(
+        self, rows: "EncodedRows", generated: Tensor, own: FaceReading | None
+    ) -> dict[str, Tensor]:
+        """Losses of pictures that no frame shows; those of weight 0 are left out.
+
+        Args:
+            rows: the batch.
+            generated: the pictures of its own codes.
+            own: readings of the first of them, if they were read already.
+        """
         weights = self._settings.weights
-        if not (weights.controls or weights.codes):
+        if not (weights.reads_controls or weights.codes):
             return {}
-        mixed = self.mix(rows, min(self._settings.mixed_rows, len(rows.driving)))
+        count = min(self._settings.mixed_rows, len(rows.driving))
+        if own is not None and len(own.mesh) < count:
+            own = None
+        mixed = self.mix(rows, count)
         image = self.generate(mixed.rows).image.float()
         losses = dict[str, Tensor]()
-        if weights.controls:
-            losses["controls"] = control_consistency_loss(*self.mixed_readings(mixed, image, rows))
+        if weights.reads_controls:
+            reading: FaceReading = self.control_readings.networks(image)
+            if weights.controls:
+                losses["controls"] = control_consistency_loss(*self.mixed_readings(mixed, reading, rows))
+            if weights.responses:
+                before: FaceReading = own or self.control_readings.networks(generated[:count])
+                losses["responses"] = code_response_loss(*self.read_responses(mixed, reading, before, rows))
         if weights.codes:
             losses["codes"] = self._code_consistency(mixed, image, rows)
         return losses

@@ -29,6 +29,7 @@ from training.losses.codes.label_readout import label_readout_loss
 from training.losses.distances import cosine_similarity
 from training.stage_catalog import EYE_AXES_PART
 from training.stages.codes.eye_axes import EyeAxes, eye_labels
+from training.stages.codes.readouts import EYE_DIMENSIONS, EYE_SCALES
 from training.stages.encoders import CachedTrunkSettings, MotionFeature, motion_encoder_on_stage1
 from training.stages.stage import LossModule, Stage, StageContext, StepResult, real_rows
 
@@ -38,10 +39,6 @@ AXES_FRAMES: Final = 512
 """Frames on which the eye axes are fitted. Ours: one or two seconds with preset tiny_cpu on a CPU."""
 
 ANCHORS_AT_ONCE: Final = 32  # when their features are cached
-READOUT_DIMENSIONS: Final = (2, 3, 0, 1)
-"""Of the code, for gaze pitch and yaw, and the blinks of both eyes: those of the released network."""
-READOUT_SCALES: Final = (0.1, 0.1, 0.3, 0.3)
-"""Change of each label that counts as 1: rad, rad, fractions of a blink. Ours: about a standard deviation."""
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +116,7 @@ class EyeModel(LossModule):
         cached = batch.labelled.dim() == 3
         feature = batch.labelled if cached else self.motion_feature(batch.labelled, batch.facts)
         codes = self.eye_embed(self.to_eye(feature.flatten(0, 1))).unflatten(0, feature.shape[:2])
-        return label_readout_loss(codes[..., list(READOUT_DIMENSIONS)], batch.eye_labels, READOUT_SCALES)
+        return label_readout_loss(codes[..., list(EYE_DIMENSIONS)], batch.eye_labels, EYE_SCALES)
 
 
 class EyeStage(Stage[EyeAnchors]):

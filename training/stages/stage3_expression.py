@@ -171,7 +171,8 @@ class ExpressionStage(Stage[ExpressionWindows]):
             if self._model.controls is not None:
                 mixed = self._model.mix(rows, len(rows.driving))
                 image = self._model.generate(mixed.rows).image.float()
-                following.add(*self._model.mixed_readings(mixed, image, rows))
+                reading = self._model.control_readings.networks(image)
+                following.add(*self._model.mixed_readings(mixed, reading, rows))
         return [
             *reconstruction.metrics(),
             correlation.metric(),
