@@ -4,16 +4,17 @@ Only the folder of `generated_videos` is read. MediaPipe is imported in the proc
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Generic
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from evaluation.generation.files import GeneratedVideos, Pictures, resize_roundtrip, video_frames
 from evaluation.generation.reenactment import Reenactment
 from evaluation.readings.blendshapes import BlendshapeReader, BlendshapeReadings
+from evaluation.readings.cross_truth import CrossTruth
 from evaluation.readings.face import FaceReader, FaceReadings
 from evaluation.readings.measures import AnyReadings
 from preprocessing.labellers.blink_lids import OpennessLevels
@@ -32,6 +33,23 @@ class _Video:
 
 
 @dataclass(frozen=True)
+class _CrossVideo:
+    """A cross or control video whose true pictures the renderer draws."""
+
+    name: str
+    reenactment: Reenactment
+    levels: OpennessLevels | None
+
+    @property
+    def path(self) -> str:
+        """For messages."""
+        return f"the true pictures of {self.name}"
+
+
+AnyVideo = TypeVar("AnyVideo", _Video, _CrossVideo)
+
+
+@dataclass(frozen=True)
 class VideoReadings(Generic[AnyReadings]):
     """Readings of all videos of the control evaluation.
 
@@ -40,12 +58,14 @@ class VideoReadings(Generic[AnyReadings]):
         resized: By key, the same clips at the networks' side, as baselines and ground truth are measured.
         rendered: By reenactment, the model's videos.
         portraits: By reenactment, one frame at the networks' side.
+        truths: By reenactment, the renderer's pictures at the networks' side; empty if they are unknown.
     """
 
     clips: Mapping[str, AnyReadings]
     resized: Mapping[str, AnyReadings]
     rendered: Mapping[str, AnyReadings]
     portraits: Mapping[str, AnyReadings]
+    truths: Mapping[str, AnyReadings] = field(default_factory=dict)
 
     def still(self, reenactment: Reenactment) -> AnyReadings:
         """The portrait held for the whole video; read once, so that jitter does not look like motion."""
@@ -53,12 +73,15 @@ class VideoReadings(Generic[AnyReadings]):
         return portrait.at(np.zeros(reenactment.frames, np.int64))
 
 
-def read_everything(generated: GeneratedVideos, workers: int) -> VideoReadings[FaceReadings]:
+def read_everything(
+    generated: GeneratedVideos, workers: int, truth: CrossTruth | None = None
+) -> VideoReadings[FaceReadings]:
     """Readings of all videos and clips; levels of a person's eyes come from that person's clip.
 
     Args:
         generated: The videos.
-        workers: Processes; 0 reads in this reenactment.
+        workers: Processes; 0 reads in this process.
+        truth: Renders the true pictures of cross and control videos; None: they are not read.
 
     Raises:
         ValueError: a video cannot be read, or is shorter than its plan says; names it.
@@ -66,8 +89,17 @@ def read_everything(generated: GeneratedVideos, workers: int) -> VideoReadings[F
     """
     clips = _read_all(_read, _clips(generated), workers)
     # How open the eyes are is relative to the true clip of the portrait's person.
-    rest = _rest(generated, {key: readings.levels for key, readings in clips.items()})
-    return _gathered(generated, clips, _read_all(_read, rest, workers))
+    levels = {key: readings.levels for key, readings in clips.items()}
+    read = _gathered(generated, clips, _read_all(_read, _rest(generated, levels), workers))
+    if truth is None or truth.missing_because:
+        return read
+    crossed = [
+        _CrossVideo(reenactment.name, reenactment, levels[reenactment.portrait])
+        for task in ("cross", "control")
+        for reenactment in generated.plan.of_task(task)
+    ]
+    true = partial(_read_truth, truth, generated.facts.side_px)
+    return replace(read, truths=_read_all(true, crossed, workers))
 
 
 def read_blendshapes(
@@ -129,7 +161,7 @@ def _gathered(
 
 
 def _read_all(
-    read: Callable[[_Video], AnyReadings], videos: Sequence[_Video], workers: int
+    read: Callable[[AnyVideo], AnyReadings], videos: Sequence[AnyVideo], workers: int
 ) -> dict[str, AnyReadings]:
     by_name: dict[str, AnyReadings] = {}
     for video, readings in map_in_processes(read, videos, min(workers, len(videos))):
@@ -144,6 +176,11 @@ def _read(video: _Video) -> FaceReadings:
 
     with errors_naming(video.path):
         return _reader().read(_pictures(video), video.levels)
+
+
+def _read_truth(truth: CrossTruth, side_px: int, video: _CrossVideo) -> FaceReadings:
+    pictures = (resize_roundtrip(crop, side_px) for crop in truth.crops(video.reenactment))
+    return _reader().read(pictures, video.levels)
 
 
 def _read_blendshapes(model: Path, video: _Video) -> BlendshapeReadings:

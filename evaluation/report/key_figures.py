@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from evaluation.metrics.control.matrix import CHANGE, FOLLOW
 from evaluation.readings.face import MEASURES, SCORER
-from evaluation.records import COPY_PORTRAIT, COPY_TARGET, MODEL, RecordKey, Summary
+from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, RecordKey, Summary
 from evaluation.report.matrix import MatrixCell, build_matrices
 from evaluation.report.numbers import MINUS, NO_VALUE, correlation_text, number
 from evaluation.report.results import Results
@@ -35,6 +35,7 @@ EVERY_FRAME: Final = 0.995
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 TRAIN_LONGER: Final = ": train longer"
 METHODS: Final = (MODEL, COPY_PORTRAIT, COPY_TARGET)
+"""Always shown; the ground truth where its control matrix was measured, as the bound of what can be read."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class FigureBook:
     ) -> None:
         self._summaries, self._suffix = results.summaries, scorer_suffix
         self._cells = [cell for cell in cells if cell.scorer == SCORER + scorer_suffix]
+        bounded = any(cell.method == GROUND_TRUTH for cell in self._cells)
+        self._methods = (MODEL, GROUND_TRUTH, *METHODS[1:]) if bounded else METHODS
         self._advice = advice
 
     def figures(self) -> tuple[KeyFigure, ...]:
@@ -104,7 +107,7 @@ class FigureBook:
 
     def _face(self) -> KeyFigure:
         tasks = ("cross", "self", "control")
-        found = {method: self._summary("face_found_share", tasks, method) for method in METHODS}
+        found = {method: self._summary("face_found_share", tasks, method) for method in self._methods}
         texts = {
             method: NO_VALUE if one is None or one.mean is None else f"{100 * one.mean:.0f} %"
             for method, one in found.items()
@@ -124,7 +127,7 @@ class FigureBook:
         return f"no face is found in {missing:.0f} % of frames{self._advice}", tone
 
     def _followed(self, measure: str) -> KeyFigure:
-        agreements = {method: self._agreement(measure, method) for method in METHODS}
+        agreements = {method: self._agreement(measure, method) for method in self._methods}
         texts = {method: one.text for method, one in agreements.items()}
         protocol = f"r {TIMES}gain, {MEASURES[measure]} driver"
         meaning, tone = self._following_meaning(agreements[MODEL])
@@ -144,7 +147,7 @@ class FigureBook:
         return how, "good" if r >= FOLLOWS else "fair"
 
     def _leak(self) -> KeyFigure:
-        worst = {method: self._worst_leak(method) for method in METHODS}
+        worst = {method: self._worst_leak(method) for method in self._methods}
         texts = {
             method: correlation_text(None if cell is None else abs(_correlation(cell)))
             for method, cell in worst.items()
@@ -161,7 +164,7 @@ class FigureBook:
         return KeyFigure(name, protocol, texts, f"the {cell.driver} driver also moves {measure}", tone)
 
     def _score(self) -> KeyFigure:
-        scores = {method: self._control_score(method) for method in METHODS}
+        scores = {method: self._control_score(method) for method in self._methods}
         texts = {method: correlation_text(score) for method, score in scores.items()}
         name, protocol = "control score", f"follow {MINUS} leak; 1 best, 0 a still picture"
         score, baseline = scores[MODEL], scores[COPY_PORTRAIT] or 0.0
@@ -176,7 +179,7 @@ class FigureBook:
     def _psnr(self) -> KeyFigure:
         metrics = [key.metric for key in self._summaries if key.metric.startswith("psnr_")]
         metric = next((name for name in metrics if "cross_truth" not in name), "psnr")
-        found = {method: self._summary(metric, ("self",), method, "torchmetrics") for method in METHODS}
+        found = {method: self._summary(metric, ("self",), method, "torchmetrics") for method in self._methods}
         means = {method: None if one is None else one.mean for method, one in found.items()}
         texts = {
             method: NO_VALUE if mean is None else f"{number(mean, 1)} dB" for method, mean in means.items()

@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 from evaluation.records import COPY_PORTRAIT, COPY_TARGET, GROUND_TRUTH, MODEL, OFFICIAL_PUBLISHED, Summary
 from evaluation.report.first_screen import FirstScreen
-from evaluation.report.key_figures import METHODS as FIRST_METHODS
 from evaluation.report.matrix import ReportMatrix
 from evaluation.report.numbers import (
     ARROWS,
@@ -177,7 +176,7 @@ def render(page: ReportPage) -> str:
         legend_marker=_legend_marker,
         ahead_marks=(BEATS, AHEAD),
         upper_bound=UPPER_BOUND,
-        first_methods=FIRST_METHODS,
+        first_methods=list(page.first.figures[0].texts),
     )
 
 

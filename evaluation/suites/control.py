@@ -2,8 +2,9 @@
 
 For self and cross videos errors and correlations of following, landmark distances if there is a true video,
 and the control matrix of protocol `control_follow`; for control videos the matrix of `control_change`. If the
-clips are the demo corpus's, the same against its ground truth, under a scorer's name of its own; if
-MediaPipe's FaceLandmarker is given, expression also by its blendshapes.
+clips are the demo corpus's, the same against its ground truth, under a scorer's name of its own, and of the
+renderer's pictures of cross and control videos, which are the method "ground truth" there: what the reader
+sees in perfect pictures. If MediaPipe's FaceLandmarker is given, expression also by its blendshapes.
 """
 
 import logging
@@ -36,6 +37,7 @@ from evaluation.metrics.metric import (
     resolve_metric_weights,
     scorer_name,
 )
+from evaluation.readings.cross_truth import open_cross_truth
 from evaluation.readings.demo_truth import SCORER as DEMO_TRUTH
 from evaluation.readings.demo_truth import read_truth_of_clips, sources_with_truth
 from evaluation.readings.face import SCORER, FaceReader
@@ -63,7 +65,7 @@ from weights.resolve import ResolvedWeights, write_pretrained_weights
 logger = logging.getLogger(__name__)
 
 CONTROL_EVALUATION: Final = "control_evaluation"
-CODE_VERSION: Final = "3"
+CODE_VERSION: Final = "4"
 MATRIX_TABLE: Final = "control_matrix.parquet"
 AGAINST_TRUTH: Final = f"{SCORER} against {DEMO_TRUTH}"
 """Videos are read as usual, drivers are what the demo corpus was rendered with: gains have no unit."""
@@ -177,7 +179,7 @@ def _measure_faces(
 
     metrics = (*table.FACE_METRICS, *table.LANDMARK_METRICS)
     logger.info("Reading the faces of %d videos", len(generated.plan.reenactments))
-    readings = read_everything(generated, workers)
+    readings = read_everything(generated, workers, open_cross_truth(root, generated))
     add_records(results, generated.plan, readings, metrics, SCORER)
     add_matrices(results, generated.plan, readings, SCORER)
     if sources:
@@ -272,7 +274,8 @@ def add_matrices(
     for reenactment in plan.of_task("control"):
         assert reenactment.base is not None
         groups.setdefault(reenactment.base, []).append(reenactment)
-    for method in (MODEL, COPY_PORTRAIT, COPY_TARGET) if groups else ():
+    methods = (MODEL, *([GROUND_TRUTH] if readings.truths else []), COPY_PORTRAIT, COPY_TARGET)
+    for method in methods if groups else ():
         pairs = [
             _pair(plan.named(base), changed, readings, drivers, method) for base, changed in groups.items()
         ]
@@ -284,11 +287,13 @@ def _drivers(reenactment: Reenactment, clips: Mapping[str, AnyReadings]) -> dict
 
 
 def _outputs(reenactment: Reenactment, readings: VideoReadings[AnyReadings]) -> dict[str, AnyReadings]:
-    """Readings of a reenactment's videos by method; only a self video has a true one."""
+    """Readings of a reenactment's videos by method; a cross video has a true one if it can be rendered."""
     frames = reenactment.frames
     outputs = {MODEL: readings.rendered[reenactment.name]}
     if reenactment.task == "self":
         outputs[GROUND_TRUTH] = cut(readings.resized[reenactment.portrait], frames)
+    elif reenactment.name in readings.truths:
+        outputs[GROUND_TRUTH] = readings.truths[reenactment.name]
     outputs[COPY_PORTRAIT] = readings.still(reenactment)
     outputs[COPY_TARGET] = cut(readings.resized[reenactment.drivers["pose"]], frames)
     return outputs

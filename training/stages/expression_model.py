@@ -59,8 +59,7 @@ from training.stages.stage import (
 )
 
 RESPONSE_SCALES: Final = tuple(
-    scale * share
-    for scale, share in zip((*EYE_SCALES[:2], *EXPRESSION_SCALES_CM), READ_SHARES, strict=True)
+    scale * share for scale, share in zip((*EYE_SCALES[:2], *EXPRESSION_SCALES_CM), READ_SHARES, strict=True)
 )
 """What the readings of gaze pitch and yaw, rad, smile and brow raise, cm, change with a code's change by 1."""
 READING_OF: Final = {"pose": "pose", "mouth": "lip", "gaze": "eye", "lids": "eye"}

@@ -35,17 +35,18 @@ def referee(listed: Path, output: Path | None, config: RefereeConfig) -> None:
     with without_chatter(), log_to_terminal():
         from evaluation.referee.referee import REPORT_PAGE
         from evaluation.referee.referee import referee as measure
-        from evaluation.report.key_figures import METHODS, verdict
+        from evaluation.report.key_figures import verdict
         from storage.root import open_root
 
         folder = output or listed.with_name(f"{listed.stem}-referee")
         result = measure(listed, folder, config, open_root())
     console = Console()
+    methods = list(result.figures[0].texts)
     printed = Table(
-        "figure", *METHODS, "what it means", title=f"{len(result.rows)} videos, {result.framing} pictures"
+        "figure", *methods, "what it means", title=f"{len(result.rows)} videos, {result.framing} pictures"
     )
     for figure in result.figures:
-        printed.add_row(figure.name, *(figure.texts[method] for method in METHODS), figure.meaning)
+        printed.add_row(figure.name, *(figure.texts[method] for method in methods), figure.meaning)
     console.print(printed)
     console.print(verdict(result.figures), markup=False, highlight=False)
     for row in result.refused:
