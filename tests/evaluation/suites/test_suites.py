@@ -1,7 +1,7 @@
 """Records of the suites on known readings, pictures and embeddings."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -82,6 +82,20 @@ def test_matrices_are_written_in_long_form_with_scores() -> None:
     assert cells["control_change", COPY_PORTRAIT, "pose", "yaw"] is None
     assert {cell["scorer"] for cell in table.cells} == {"mediapipe_mesh"}
     assert {name.split()[0] for name in table.scores} <= {"control_change", "control_follow"}
+
+
+def test_rendered_truth_of_cross_and_control_videos_is_a_method() -> None:
+    read, table = perfect(), ControlTable()
+    truths = {one.name: CLIPS[one.drivers["pose"]] for one in videos().reenactments if one.task != "self"}
+    # A model that holds still, beside the renderer, which follows.
+    still = replace(read, rendered={one.name: read.still(one) for one in videos().reenactments}, truths=truths)
+    add_records(table, videos(), still, CONTROL_METRICS, SCORER)
+    add_matrices(table, videos(), still, SCORER)
+    assert value(table.records, "yaw_error", "cross", GROUND_TRUTH) == pytest.approx(0.0, abs=1e-4)
+    cells = {(cell["protocol"], cell["method"], cell["driver"], cell["measure"]): cell for cell in table.cells}
+    for protocol in ("control_follow", "control_change"):
+        assert cells[protocol, GROUND_TRUTH, "pose", "yaw"]["correlation"] == pytest.approx(1.0), protocol
+        assert cells[protocol, MODEL, "pose", "yaw"]["still"], protocol
 
 
 def test_records_against_the_truth_have_their_own_scorer() -> None:
