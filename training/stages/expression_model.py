@@ -1,9 +1,6 @@
 """The networks of stage 3 and its losses: `stage3_expression` trains them."""
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
 
 import torch
 from pydantic import Field
@@ -11,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from models.appearance import Appearance
-from models.external.face_mesh import FaceReading, load_face_mesh
+from models.external.face_mesh import FaceReading
 from models.generator import Generator, Synthesis
 from models.motion import MotionEncoder
 from models.portrait_warp import Portrait
@@ -29,20 +26,14 @@ from training.data.batches import ExpressionWindows
 from training.data.frames import to_network_input
 from training.data.sources import ExpressionWindowSettings
 from training.engine.settings import DISCRIMINATOR_OPTIMIZER, GENERATOR_OPTIMIZER, OptimizerSettings
-from training.losses.codes.code_response import code_response_loss
 from training.losses.codes.consistency import lip_consistency_loss
-from training.losses.codes.control_consistency import (
-    CodesRead,
-    code_consistency_loss,
-    control_consistency_loss,
-)
 from training.losses.codes.decorrelation import DimensionPairs, Reduction, decorrelation_loss, in_window_mean
 from training.losses.codes.label_readout import label_readout_loss
 from training.losses.codes.memory_bank import MemoryBank
 from training.stages.codes.code_scale import CodeScale, CodeShares
-from training.stages.codes.control_readings import READ_SHARES, ControlReadings
-from training.stages.codes.readouts import EXPRESSION_SCALES_CM, EYE_DIMENSIONS, EYE_SCALES
+from training.stages.codes.readouts import EXPRESSION_SCALES_CM
 from training.stages.encoders import FrozenEncoders, never_compiled
+from training.stages.mixed_rows import EncodedRows, MixedRowLosses, MixedRowWeights
 from training.stages.pictures.adversary import Adversary, AdversarySettings
 from training.stages.pictures.flow_fit import FlowFitSettings
 from training.stages.pictures.generator import (
@@ -52,18 +43,10 @@ from training.stages.pictures.generator import (
 )
 from training.stages.pictures.picture_losses import PictureLosses, PictureSettings, PictureWeights
 from training.stages.stage import (
-    FrozenNetwork,
     LossModule,
     StageContext,
     StepResult,
 )
-
-RESPONSE_SCALES: Final = tuple(
-    scale * share for scale, share in zip((*EYE_SCALES[:2], *EXPRESSION_SCALES_CM), READ_SHARES, strict=True)
-)
-"""What the readings of gaze pitch and yaw, rad, smile and brow raise, cm, change with a code's change by 1."""
-READING_OF: Final = {"pose": "pose", "mouth": "lip", "gaze": "eye", "lids": "eye"}
-"""Reading of control consistency -> the code that drives it."""
 
 
 class ExpressionWeights(PictureWeights):
@@ -97,11 +80,6 @@ class ExpressionWeights(PictureWeights):
         ge=0,
         description="The same pictures encoded again: pose, eye and lip codes of their drivers; ours",
     )
-
-    @property
-    def reads_controls(self) -> bool:
-        """Whether any loss reads the controls in generated pictures."""
-        return max(self.controls, self.responses) > 0
 
 
 class ExpressionStageSettings(Settings):
@@ -153,41 +131,6 @@ class ExpressionStageSettings(Settings):
     adversary_optimizer: OptimizerSettings = DISCRIMINATOR_OPTIMIZER
 
 
-@dataclass(frozen=True)
-class EncodedRows:
-    """A batch's rows as the generator gets them, and what the losses need."""
-
-    style: StyleVector
-    appearance_map: Tensor
-    portrait: Portrait
-    driving: Tensor  # [B, 3, S, S] in [-1, 1]
-    feature: Tensor  # [B, D], the driving frame's unified motion feature
-    expression: Tensor  # F̄_e [B, 30]
-    audio_feature: Tensor  # F_a [B, 512]
-    frame_expressions: Tensor  # F_e [B, K, 30]
-
-    def select(self, rows: list[int]) -> "EncodedRows":
-        """Some of the rows."""
-        return EncodedRows(
-            StyleVector(**{name: code[rows] for name, code in self.style.codes().items()}),
-            self.appearance_map[rows],
-            Portrait(self.portrait.image[rows], self.portrait.motion_feature[rows]),
-            self.driving[rows],
-            self.feature[rows],
-            self.expression[rows],
-            self.audio_feature[rows],
-            self.frame_expressions[rows],
-        )
-
-
-@dataclass(frozen=True)
-class MixedRows:
-    """Rows whose controls come from different rows of a batch: their numbers, by control."""
-
-    rows: EncodedRows
-    sources: Mapping[str, list[int]]
-
-
 class ExpressionModel(LossModule):
     """G and the expression head, with the frozen encoders and the frozen networks of their losses."""
 
@@ -214,8 +157,11 @@ class ExpressionModel(LossModule):
                 parents["stage1_motion"].load_into("discriminator", adversary.network)
         self.code_scale = CodeScale()
         self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
-        self.controls = (
-            FrozenNetwork(ControlReadings(load_face_mesh())) if settings.weights.reads_controls else None
+        weights = settings.weights
+        self.mixed = MixedRowLosses(
+            encoders,
+            MixedRowWeights(weights.controls, weights.responses, weights.codes),
+            settings.mixed_rows,
         )
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
@@ -263,7 +209,7 @@ class ExpressionModel(LossModule):
         codes = (appearance_code, lip, expression, eye, pose)
         return self.code_scale(StyleVector(*(code.to(lip.dtype) for code in codes)))
 
-    def encode(self, batch: ExpressionWindows, *, augmented: bool = False) -> "EncodedRows":
+    def encode(self, batch: ExpressionWindows, *, augmented: bool = False) -> EncodedRows:
         """What the generator gets, from a batch; only the expression and the lip code have gradients."""
         appearance_image = to_network_input(batch.appearance, self.side_px)
         driving = to_network_input(batch.driving, self.side_px)
@@ -292,7 +238,7 @@ class ExpressionModel(LossModule):
         change = self._settings.sound_augmentation
         return augment_sound(batch.mels, batch.facts.seeds, change) if augmented and change else batch.mels
 
-    def generate(self, rows: "EncodedRows") -> Synthesis:
+    def generate(self, rows: EncodedRows) -> Synthesis:
         """I_f, the driving frames reconstructed."""
         return self.generator.synthesise(rows.style.to_vector(), rows.appearance_map, portrait=rows.portrait)
 
@@ -312,7 +258,7 @@ class ExpressionModel(LossModule):
             losses["decorrelation"] = self._decorrelation(rows.expression, rows.audio_feature)
         if lip is not None:
             losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[: len(lip)])
-        losses |= self._mixed_losses(rows, generated, reading)
+        losses |= self.mixed(rows, generated, reading, lambda mixed: self.generate(mixed).image)
         if self._settings.weights.expression_readout:
             assert batch.expression_labels is not None
             codes = rows.frame_expressions[..., : len(EXPRESSION_SCALES_CM)]
@@ -335,118 +281,6 @@ class ExpressionModel(LossModule):
             return self.encoders.lip(trunk(image)), None
         reading: FaceReading = mesh(image)
         return self.encoders.lip(trunk.feature(reading)), reading
-
-    def mix(self, rows: "EncodedRows", count: int) -> "MixedRows":
-        """`count` rows whose controls come from different rows.
-
-        Row i takes the pose from row i + 1, the eyes from i + 2 and, with `responses`, the expression from
-        i + 3, of the first rows; the sound is its own.
-        """
-        among = min(count + (2 if self._settings.weights.responses else 1), len(rows.driving))
-        own = list(range(count))
-        pose, eye, expression = ([(row + step) % among for row in own] for step in (1, 2, 3))
-        if not self._settings.weights.responses:
-            expression = own
-        codes = rows.style.codes()
-        kept = rows.select(own)
-        style = dataclasses.replace(
-            kept.style,
-            pose=codes["pose"][pose],
-            eye=codes["eye"][eye],
-            expression=codes["expression"][expression],
-        )
-        sources = {"pose": pose, "eye": eye, "expression": expression, "lip": own}
-        return MixedRows(dataclasses.replace(kept, style=style), sources)
-
-    def mixed_readings(
-        self, mixed: "MixedRows", reading: FaceReading, rows: "EncodedRows"
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Readings of mixed rows' pictures, and those of the frames that drive each control."""
-        controls = self.control_readings
-        read = controls.measure(reading)
-        with torch.no_grad():
-            # Each driver is read once.
-            drivers = sorted({place for name in READING_OF.values() for place in mixed.sources[name]})
-            known: dict[str, Tensor] = controls(rows.driving[drivers])
-        order = {place: number for number, place in enumerate(drivers)}
-        wanted = {
-            name: known[name][[order[place] for place in mixed.sources[control]]]
-            for name, control in READING_OF.items()
-        }
-        return read, wanted
-
-    @property
-    def control_readings(self) -> ControlReadings:
-        """What reads the controls; only where a loss needs it."""
-        assert self.controls is not None
-        network = self.controls.network
-        assert isinstance(network, ControlReadings)
-        return network
-
-    def read_responses(
-        self, mixed: "MixedRows", reading: FaceReading, own: FaceReading, rows: "EncodedRows"
-    ) -> tuple[Tensor, Tensor]:
-        """Change of gaze, smile and brows [B, 4] from the rows' own pictures to the mixed ones.
-
-        Args:
-            mixed: the first B rows, mixed.
-            reading: of the mixed pictures.
-            own: of the rows' own pictures, of at least B.
-            rows: the batch.
-
-        Returns:
-            As read, and as the codes say; both in units of the codes.
-        """
-        count, measures = len(mixed.rows.driving), self.control_readings.readout_measures
-        changes = measures(reading) - measures(own)[:count]
-        with torch.no_grad():
-            eye: Tensor = self.encoders.eye(rows.feature)
-            says = torch.cat([eye[:, list(EYE_DIMENSIONS[:2])], rows.expression[:, :2]], dim=1)
-            gaze, mood = (says[mixed.sources[name]] for name in ("eye", "expression"))
-            said = torch.cat([gaze[:, :2], mood[:, 2:]], dim=1) - says[:count]
-        return changes / changes.new_tensor(RESPONSE_SCALES), said
-
-    def _mixed_losses(
-        self, rows: "EncodedRows", generated: Tensor, own: FaceReading | None
-    ) -> dict[str, Tensor]:
-        """Losses of pictures that no frame shows; those of weight 0 are left out.
-
-        Args:
-            rows: the batch.
-            generated: the pictures of its own codes.
-            own: readings of the first of them, if they were read already.
-        """
-        weights = self._settings.weights
-        if not (weights.reads_controls or weights.codes):
-            return {}
-        count = min(self._settings.mixed_rows, len(rows.driving))
-        if own is not None and len(own.mesh) < count:
-            own = None
-        mixed = self.mix(rows, count)
-        image = self.generate(mixed.rows).image.float()
-        losses = dict[str, Tensor]()
-        if weights.reads_controls:
-            reading: FaceReading = self.control_readings.networks(image)
-            if weights.controls:
-                losses["controls"] = control_consistency_loss(*self.mixed_readings(mixed, reading, rows))
-            if weights.responses:
-                before: FaceReading = own or self.control_readings.networks(generated[:count])
-                losses["responses"] = code_response_loss(*self.read_responses(mixed, reading, before, rows))
-        if weights.codes:
-            losses["codes"] = self._code_consistency(mixed, image, rows)
-        return losses
-
-    def _code_consistency(self, mixed: "MixedRows", image: Tensor, rows: "EncodedRows") -> Tensor:
-        encoders, sources = self.encoders, mixed.sources
-        feature: Tensor = encoders.trunk(image)
-        with torch.no_grad():
-            pose = encoders.pose(rows.feature[sources["pose"]])
-            eye = encoders.eye(rows.feature[sources["eye"]])
-        lip = rows.audio_feature[sources["lip"]].detach()
-        return code_consistency_loss(
-            CodesRead(encoders.pose(feature), encoders.eye(feature), encoders.lip(feature)),
-            CodesRead(pose, eye, lip),
-        )
 
     def _decorrelation(self, expression: Tensor, audio_feature: Tensor) -> Tensor:
         """L_decor of the batch and the memory banks; in training, the batch then enters the banks."""

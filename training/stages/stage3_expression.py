@@ -28,13 +28,14 @@ from training.data.shard_reader import ReaderSettings, ShardReader
 from training.data.sources import ExpressionWindowSource
 from training.engine.progress import HeldOutMetric
 from training.stages.codes.code_scale import CODE_SCALE_PART
-from training.stages.expression_model import EncodedRows, ExpressionModel, ExpressionStageSettings
+from training.stages.expression_model import ExpressionModel, ExpressionStageSettings
 from training.stages.held_out_metrics import (
     ControlFollowing,
     CorrelationMetric,
     ReconstructionMetrics,
     YawLeakage,
 )
+from training.stages.mixed_rows import EncodedRows
 from training.stages.pictures.adversary import Adversary
 from training.stages.pictures.composite_landmarks import aligned
 from training.stages.pictures.flow_fit import EXPRESSION_CODE, ExpressionFit, fit_flow, flow_rows
@@ -168,11 +169,11 @@ class ExpressionStage(Stage[ExpressionWindows]):
             reconstruction.add(generated, rows.driving, rows.portrait.image)
             correlation.add(rows.expression, rows.audio_feature)
             self._add_leakage(leakage, rows)
-            if self._model.controls is not None:
-                mixed = self._model.mix(rows, len(rows.driving))
+            if self._model.mixed.controls is not None:
+                mixed = self._model.mixed.mix(rows, len(rows.driving))
                 image = self._model.generate(mixed.rows).image.float()
-                reading = self._model.control_readings.networks(image)
-                following.add(*self._model.mixed_readings(mixed, reading, rows))
+                reading = self._model.mixed.control_readings.networks(image)
+                following.add(*self._model.mixed.readings(mixed, reading, rows))
         return [
             *reconstruction.metrics(),
             correlation.metric(),

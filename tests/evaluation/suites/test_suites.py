@@ -88,11 +88,15 @@ def test_rendered_truth_of_cross_and_control_videos_is_a_method() -> None:
     read, table = perfect(), ControlTable()
     truths = {one.name: CLIPS[one.drivers["pose"]] for one in videos().reenactments if one.task != "self"}
     # A model that holds still, beside the renderer, which follows.
-    still = replace(read, rendered={one.name: read.still(one) for one in videos().reenactments}, truths=truths)
+    still = replace(
+        read, rendered={one.name: read.still(one) for one in videos().reenactments}, truths=truths
+    )
     add_records(table, videos(), still, CONTROL_METRICS, SCORER)
     add_matrices(table, videos(), still, SCORER)
     assert value(table.records, "yaw_error", "cross", GROUND_TRUTH) == pytest.approx(0.0, abs=1e-4)
-    cells = {(cell["protocol"], cell["method"], cell["driver"], cell["measure"]): cell for cell in table.cells}
+    cells = {
+        (cell["protocol"], cell["method"], cell["driver"], cell["measure"]): cell for cell in table.cells
+    }
     for protocol in ("control_follow", "control_change"):
         assert cells[protocol, GROUND_TRUTH, "pose", "yaw"]["correlation"] == pytest.approx(1.0), protocol
         assert cells[protocol, MODEL, "pose", "yaw"]["still"], protocol

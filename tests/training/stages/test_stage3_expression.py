@@ -284,10 +284,10 @@ def test_stage3_map_path_has_no_flow_loss() -> None:
 def test_mixed_rows_take_pose_and_eyes_of_other_rows() -> None:
     model = model_of(make_stage())
     rows = model.encode(make_batch())
-    mixed = model.mix(rows, 2)
+    mixed = model.mixed.mix(rows, 2)
     codes, given = mixed.rows.style.codes(), rows.style.codes()
-    assert mixed.sources == {"pose": [1, 2], "eye": [2, 0], "lip": [0, 1]}
-    for name, places in {"appearance": [0, 1], "expression": [0, 1], **mixed.sources}.items():
+    assert mixed.sources == {"pose": [1, 2], "eye": [2, 0], "expression": [0, 1], "lip": [0, 1]}
+    for name, places in {"appearance": [0, 1], **mixed.sources}.items():
         assert torch.equal(codes[name], given[name][places])
     assert torch.equal(mixed.rows.portrait.image, rows.portrait.image[:2])
 
