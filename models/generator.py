@@ -12,14 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from models.modulated_convolution import NoiseMode, ReadOut, StyledConvolution, autocast, is_autocast_enabled
-from models.portrait_warp import (
-    CoarseFlow,
-    Portrait,
-    PortraitPyramid,
-    WarpHead,
-    resize_flow,
-    warp_by_flow,
-)
+from models.portrait_warp import CoarseFlow, Portrait, PortraitPyramid, WarpHead, warp_by_flow
 from models.shapes import require_shape
 
 FULL_PRECISION_RESOLUTIONS: Final = 2
@@ -48,8 +41,6 @@ class GeneratorConfig:
     """Of the style's first code. The path `warp` computes its flow from the others, the motion codes."""
     motion_feature_width: int = 512
     """Of the portrait's motion feature, read by the path `warp` only."""
-    flow_side_px: int | None = None
-    """Side of the path `warp`'s coarse flow; None: that of the smallest resolution with a skip."""
 
     def __post_init__(self) -> None:
         upsampled = len(self.channels) - 1
@@ -59,13 +50,6 @@ class GeneratorConfig:
             raise ValueError(
                 f"appearance_width must be below style_width {self.style_width}, got {self.appearance_width}"
             )
-        if self.flow_side_px is not None and self.flow_side_px < 1:
-            raise ValueError(f"flow_side_px must be at least 1, got {self.flow_side_px}")
-
-    @property
-    def coarse_flow_side_px(self) -> int:
-        """Side of the path `warp`'s coarse flow."""
-        return self.flow_side_px or self.image_side_px // 2 ** (self.skip_count - 1)
 
     @property
     def image_side_px(self) -> int:
@@ -113,10 +97,9 @@ class Generator(nn.Module):
         if config.appearance_path == "warp":
             skipped = config.channels[-config.skip_count :]
             self.pyramid = PortraitPyramid(skipped)
+            smallest_px = config.image_side_px // 2 ** (config.skip_count - 1)
             motion_width = width - config.appearance_width
-            self.coarse_flow = CoarseFlow(
-                motion_width, config.motion_feature_width, config.coarse_flow_side_px
-            )
+            self.coarse_flow = CoarseFlow(motion_width, config.motion_feature_width, smallest_px)
             self.warps = nn.ModuleList(WarpHead(channels) for channels in skipped)
             self.blend = nn.Conv2d(skipped[-1], 1, 3, padding=1)
             assert self.blend.bias is not None
@@ -225,18 +208,16 @@ class PortraitWarping:
         self._pyramid = generator.pyramid(portrait.image)
         self._first = len(generator.to_rgbs) - generator.config.skip_count
         motion = style[:, generator.config.appearance_width :]
-        self._coarse: Tensor = generator.coarse_flow(motion, portrait.motion_feature)
-        self._refinement: Tensor = torch.zeros_like(self._coarse[..., :1, :1])
-        self._flow = self._coarse
+        self._flow: Tensor = generator.coarse_flow(motion, portrait.motion_feature)
 
     def add_to(self, maps: Tensor, size: int) -> Tensor:
         """Maps [B, C, H, W] of the resolution number `size`, with the portrait's warped maps added."""
         level = size - self._first
         if level < 0:
             return maps
-        self._refinement, gate = self._generator.warps[level](maps, self._refinement)
-        self._flow = resize_flow(self._coarse, maps) + self._refinement
-        return maps + gate.to(maps.dtype) * warp_by_flow(self._pyramid[level], self._flow)
+        flow, gate = self._generator.warps[level](maps, self._flow)
+        self._flow = flow
+        return maps + gate.to(maps.dtype) * warp_by_flow(self._pyramid[level], flow)
 
     def blend_with(self, image: Tensor, maps: Tensor) -> Synthesis:
         """The image [B, 3, S, S] blended with the warped portrait by a mask from the last maps."""

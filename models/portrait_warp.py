@@ -4,7 +4,7 @@ Ours, a departure from the released layout, in which identity reaches the genera
 vector alone. With few training steps or few identities those do not carry the appearance of a new person.
 
 The coarse flow depends on the motion codes and on the portrait's own motion feature, since both ends of the
-motion must be known; each resolution of the decoder adds a refinement.
+motion must be known; each resolution of the decoder refines it.
 
 Shape letters: B samples, C channels, H, W rows, columns, D width of the motion feature.
 """
@@ -65,7 +65,7 @@ class Standardise(nn.Module):
 
 
 class CoarseFlow(nn.Module):
-    """The flow at one resolution, by a network of three layers; zero before training."""
+    """The flow at the smallest warped resolution, by a network of three layers; zero before training."""
 
     def __init__(self, motion_width: int, feature_width: int, side_px: int) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class PortraitPyramid(nn.Module):
 
 
 class WarpHead(nn.Module):
-    """A refinement of the coarse flow, and a gate, from the decoder's maps.
+    """A refinement of the flow, and a gate, from the decoder's maps.
 
     Both start constant: the first pictures show the portrait unmoved.
     """
@@ -132,25 +132,21 @@ class WarpHead(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     @override
-    def forward(self, maps: Tensor, refinement: Tensor) -> tuple[Tensor, Tensor]:
-        """Refinement and gate.
+    def forward(self, maps: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow and gate.
 
         Args:
             maps: [B, C, H, W].
-            refinement: the sum of those of smaller resolutions, [B, 2, H / n, W / n].
+            flow: of a smaller or the same resolution, [B, 2, H / n, W / n].
 
         Returns:
-            Refinement [B, 2, H, W], x and y in units of half a side, and gate [B, 1, H, W] in (0, 1).
+            Flow [B, 2, H, W], x and y in units of half a side, and gate [B, 1, H, W] in (0, 1).
         """
         output = self.conv(maps).float()
-        own = smooth(REFINEMENT_BOUND * torch.tanh(output[:, :2]))
-        return resize_flow(refinement, maps) + own, torch.sigmoid(output[:, 2:])
-
-
-def resize_flow(flow: Tensor, like: Tensor) -> Tensor:
-    """A flow [B, 2, h, w] at the resolution of maps [B, C, H, W]: [B, 2, H, W]."""
-    size = [int(like.shape[2]), int(like.shape[3])]
-    return functional.interpolate(flow, size, mode="bilinear", align_corners=False)
+        size = [int(maps.shape[2]), int(maps.shape[3])]
+        upsampled = functional.interpolate(flow, size, mode="bilinear", align_corners=False)
+        refined = upsampled + smooth(REFINEMENT_BOUND * torch.tanh(output[:, :2]))
+        return refined, torch.sigmoid(output[:, 2:])
 
 
 def smooth(flow: Tensor) -> Tensor:

@@ -152,9 +152,7 @@ TINY_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=224)
 TINY_MESH: Final = dataclasses.replace(
     TINY,
     motion=dataclasses.replace(TINY.motion, trunk=TINY_MESH_TRUNK),
-    generator=dataclasses.replace(
-        TINY.generator, motion_feature_width=TINY_MESH_TRUNK.feature_width, flow_side_px=32
-    ),
+    generator=dataclasses.replace(TINY.generator, motion_feature_width=TINY_MESH_TRUNK.feature_width),
     perception=PerceptionConfig(trunk=TINY_MESH_TRUNK),
 )
 
@@ -180,9 +178,7 @@ SMALL_MESH_TRUNK: Final = MeshTrunkConfig(image_side_px=224)
 SMALL_MESH: Final = dataclasses.replace(
     SMALL,
     motion=dataclasses.replace(SMALL.motion, trunk=SMALL_MESH_TRUNK),
-    generator=dataclasses.replace(
-        SMALL.generator, motion_feature_width=SMALL_MESH_TRUNK.feature_width, flow_side_px=48
-    ),
+    generator=dataclasses.replace(SMALL.generator, motion_feature_width=SMALL_MESH_TRUNK.feature_width),
     perception=PerceptionConfig(trunk=SMALL_MESH_TRUNK),
 )
 

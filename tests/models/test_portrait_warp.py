@@ -1,6 +1,5 @@
 """The generator's `warp` path: the portrait moved by flows and blended in."""
 
-import dataclasses
 import math
 
 import pytest
@@ -156,24 +155,6 @@ def test_flow_moves_the_whole_portrait() -> None:
     torch.testing.assert_close(synthesis.flow[:, 0], torch.full((2, SIDE_PX, SIDE_PX), 4 / SIDE_PX))
     assert not synthesis.flow[:, 1].any()
     torch.testing.assert_close(synthesis.image[..., :-2], portrait.image[..., 2:], rtol=1e-4, atol=1e-4)
-
-
-def test_coarse_flow_of_a_higher_side_keeps_its_details() -> None:
-    style, maps, portrait = make_inputs()
-    generator = make_generator(dataclasses.replace(CONFIG, flow_side_px=SIDE_PX))  # the first warp has 16
-    with torch.no_grad():
-        by_level = generator.coarse_flow.out.get_parameter("bias").unflatten(0, (2, SIDE_PX, SIDE_PX))
-        by_level[1, 5, 7] = 0.25  # one pixel of the image
-        synthesis = generator.synthesise(style, maps, "off", portrait=portrait)
-    assert synthesis.flow is not None
-    expected = torch.zeros(SIDE_PX, SIDE_PX)
-    expected[5, 7] = 0.25
-    torch.testing.assert_close(synthesis.flow[0, 1], expected)
-
-
-def test_flow_side_below_1_is_refused() -> None:
-    with pytest.raises(ValueError, match="flow_side_px must be at least 1, got 0"):
-        dataclasses.replace(CONFIG, flow_side_px=0)
 
 
 def test_first_picture_is_mostly_the_portrait() -> None:

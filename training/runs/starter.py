@@ -62,17 +62,22 @@ RUN: Final = dataclasses.replace(
         "stage2_pose": _longer("stage2_pose", 2_000, decay_every_steps=700),
         "stage3_expression": _longer(
             "stage3_expression",
-            2_400,
+            3_200,
             changes={
-                "weights": ExpressionWeights(**_STAGE3_WEIGHTS, controls=1.0, expression_readout=1.0),
+                "weights": ExpressionWeights(
+                    **_STAGE3_WEIGHTS, controls=1.0, responses=1.0, expression_readout=1.0
+                ),
                 "sound_augmentation": SoundAugmentation(),
-                "flow_fit": TINY_CPU.stages["stage3_expression"].settings.flow_fit.replace(expression=True),
-                # Moods last for two to four seconds.
+                # Glances need longer than turns: 600 steps leave half of their gain.
+                "flow_fit": TINY_CPU.stages["stage3_expression"].settings.flow_fit.replace(
+                    steps=3_000, local_weight=6.0, expression=True
+                ),
+                # A code averaged over most of a clip hardly changes within it.
                 "windows": TINY_CPU.stages["stage3_expression"].settings.windows.replace(
-                    window_span_frames=50
+                    window_span_frames=16
                 ),
                 "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
-                # Expression is a mood that lasts for seconds here, with a code worth reading.
+                # With labels to follow, the expression has a code worth reading.
                 "code_shares": CodeShares(eye=0.4, expression=0.2),
             },
             ema_decay=0.995,
