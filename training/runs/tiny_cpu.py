@@ -114,13 +114,20 @@ RUN: Final = RunPreset(
         ),
         "stage3_expression": StageRun(
             ExpressionStageSettings(
-                weights=ExpressionWeights(**_PICTURE_WEIGHTS, flow_bending=1.0, decorrelation=3.0, lip=0.5),
+                weights=ExpressionWeights(
+                    **_PICTURE_WEIGHTS, flow_bending=1.0, decorrelation=3.0, lip=0.5, expression_readout=1.0
+                ),
                 pictures=_PICTURES,
                 generator_noise=False,
                 generator_optimizer=_GENERATOR,
                 # Codes of other people move what has no landmarks at random otherwise: outlines tear.
-                flow_fit=_FLOW_FIT.replace(bending_weight=0.01),
-                windows=ExpressionWindowSettings(minimum_gap_frames=_PAIRS.minimum_gap_frames),
+                flow_fit=_FLOW_FIT.replace(
+                    steps=1_500, local_weight=6.0, bending_weight=0.01, expression=True
+                ),
+                # A code averaged over a clip does not change within it.
+                windows=ExpressionWindowSettings(
+                    minimum_gap_frames=_PAIRS.minimum_gap_frames, window_span_frames=16
+                ),
                 cache_features=True,
                 memory_rows=256,
                 optimizer=_QUICK,
