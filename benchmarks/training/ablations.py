@@ -91,12 +91,14 @@ VARIANTS: Final[Mapping[str, Change]] = {
         settings.replace(flow_fit=FlowFitSettings())
     ),
     "control consistency": _weights(controls=1.0),
+    "control consistency, code response": _weights(controls=1.0, responses=1.0),
     "expression not fitted": lambda settings: settings.replace(
         flow_fit=settings.flow_fit.replace(expression=False)
     ),
     "whole clip's window": lambda settings: settings.replace(
         windows=settings.windows.replace(window_span_frames=0)
     ),
+    "without expression readout": _weights(expression_readout=0.0),
     "eye head untrained": lambda settings: settings,
     RANDOM: _weights(vgg=1.0),
     EFFICIENTNET: _weights(vgg=1.0),
