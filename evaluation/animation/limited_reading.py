@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from evaluation.animation.drivers import FaceDriver, FaceFollower
 from evaluation.animation.media import UnusableInputError, read_sound
 from preprocessing.process_pool import CRASHED, Crashed, LimitedProcess, ignore
 from preprocessing.worker_limits import WorkerLimits, note_done
+
+READING_LIMITS: Final = WorkerLimits(cpu_hours=2.0)
+"""Of the process that opens a file, where no setting says more."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -29,7 +29,7 @@ from evaluation.animation.checkpoint_abilities import (
     separates_gaze_from_blinks,
     side_px_of,
 )
-from evaluation.animation.limited_reading import LimitedReader
+from evaluation.animation.limited_reading import READING_LIMITS, LimitedReader
 from evaluation.animation.request import (
     LARGEST_STRENGTH,
     AnimateRequest,
@@ -55,7 +55,6 @@ STATIC_FILES: Final = {
 }
 LONGEST_NAME_BYTES: Final = 200  # of a stored file; file systems allow 255
 QUALITY: Final = 88  # of the JPEG of a crop
-READING: Final = WorkerLimits(cpu_hours=2.0)
 LONGEST_SWEEP_SECONDS: Final = 30.0  # between two removals of expired uploads
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:",
@@ -73,7 +72,7 @@ class AppSettings:
     device: Device = "auto"
     official_networks: OfficialNetworkPreset = "official"
     limits: UploadLimits = UploadLimits()
-    reading: WorkerLimits = READING
+    reading: WorkerLimits = READING_LIMITS
 
 
 class AppHandlers:

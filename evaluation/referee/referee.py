@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from evaluation.animation.limited_reading import LimitedReader
+from evaluation.animation.limited_reading import READING_LIMITS, LimitedReader
 from evaluation.config import EvaluationConfig
 from evaluation.metrics import table
 from evaluation.metrics.lip_sync.distance import LipSyncScorer
@@ -28,7 +28,6 @@ from evaluation.report.matrix import MATRIX_TABLE, read_matrix
 from evaluation.report.summary import REPORT_PAGE, REPORT_TABLE, SUMMARY_TABLE
 from evaluation.suites.control import MATRIX_SCHEMA
 from preprocessing.schema import CROP_SIDE_PX
-from preprocessing.worker_limits import WorkerLimits
 from storage.atomic import partial_path, remove
 from storage.disk import disk_errors_at
 from storage.gc.scratch import dead_partials
@@ -36,8 +35,6 @@ from weights.resolve import ResolvedWeights
 
 logger = logging.getLogger(__name__)
 
-READING: Final = WorkerLimits(cpu_hours=2.0)
-"""Of the process that opens a file."""
 ALIGNED_SUFFIX: Final = " of aligned faces"
 """Of the scorers' names in framing `aligned`: never in one column with values of whole pictures."""
 WEIGHTS: Final = (
@@ -102,7 +99,7 @@ def referee(listed: Path, folder: Path, config: RefereeConfig, root: UPath) -> R
 
     rows, refused = read_list(listed)
     _require_rows(listed, rows, refused)
-    with LimitedReader(READING) as limited:
+    with LimitedReader(READING_LIMITS) as limited:
         framing = choose_framing(rows, config.framing, limited)
     files = resolve_files(config)
     scorers = load_scorers(config, files, root)
@@ -119,7 +116,7 @@ def referee(listed: Path, folder: Path, config: RefereeConfig, root: UPath) -> R
     films: list[RowMedia] = []
     task_file = None if landmarker is None else landmarker.path
     with (
-        LimitedReader(READING) as limited,
+        LimitedReader(READING_LIMITS) as limited,
         MediaReader(framing, config.seconds, task_file, limited) as reader,
     ):
         name = "" if landmarker is None else scorer_name("face_landmarker", landmarker)

@@ -50,9 +50,12 @@ def animate_portrait(
     """Animate a portrait with up to four drivers."""
     with guarded_step(context):
         request = config.to_settings()
-        from evaluation.animation.animate import animate as render  # slow; after the form is validated
+        # Slow; after the form is validated.
+        from evaluation.animation.animate import animate as render
+        from evaluation.animation.limited_reading import READING_LIMITS, LimitedReader
 
-        report = render(request, ProgressLines(context), workspace.open())
+        with LimitedReader(READING_LIMITS) as limited:
+            report = render(request, ProgressLines(context), workspace.open(), limited)
     for note in report.notes:
         context.log.info("%s", display_text(note))
     context.add_output_metadata(report_metadata(report, workspace.open()))

@@ -36,9 +36,10 @@ def animate(request: AnimateRequest) -> None:
     console = Console()
     with without_chatter(), log_to_terminal():
         from evaluation.animation.animate import animate as animate_portrait
+        from evaluation.animation.limited_reading import READING_LIMITS, LimitedReader
 
-        with progress_bar(console) as show:
-            report = animate_portrait(request, show)
+        with LimitedReader(READING_LIMITS) as limited, progress_bar(console) as show:
+            report = animate_portrait(request, show, limited=limited)
         print_report(report, console)
 
 
