@@ -65,7 +65,7 @@ RUN: Final = dataclasses.replace(
             3_200,
             changes={
                 "weights": ExpressionWeights(
-                    **_STAGE3_WEIGHTS, controls=1.0, responses=1.0, expression_readout=1.0
+                    **_STAGE3_WEIGHTS, controls=1.0, responses=0.2, expression_readout=1.0
                 ),
                 "sound_augmentation": SoundAugmentation(),
                 # Glances need longer than turns: 600 steps leave half of their gain.

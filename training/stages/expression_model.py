@@ -261,7 +261,9 @@ class ExpressionModel(LossModule):
         losses |= self.mixed(rows, generated, reading, lambda mixed: self.generate(mixed).image)
         if self._settings.weights.expression_readout:
             assert batch.expression_labels is not None
-            codes = rows.frame_expressions[..., : len(EXPRESSION_SCALES_CM)]
+            # As G gets them: unscaled, codes of the labels' size would be many times what their share is.
+            factor = self.code_scale.factor("expression")
+            codes = factor * rows.frame_expressions[..., : len(EXPRESSION_SCALES_CM)]
             losses["expression_readout"] = label_readout_loss(
                 codes, batch.expression_labels, EXPRESSION_SCALES_CM
             )

@@ -195,7 +195,7 @@ class MixedRowLosses(nn.Module):
         (encoders,) = self._encoders
         with torch.no_grad():
             eye: Tensor = encoders.eye(rows.feature)
-            says = torch.cat([eye[:, list(EYE_DIMENSIONS[:2])], rows.expression[:, :2]], dim=1)
+            says = torch.cat([eye[:, list(EYE_DIMENSIONS[:2])], rows.style.expression[:, :2]], dim=1)
             gaze, mood = (says[mixed.sources[name]] for name in ("eye", "expression"))
             said = torch.cat([gaze[:, :2], mood[:, 2:]], dim=1) - says[:count]
         return changes / changes.new_tensor(RESPONSE_SCALES), said

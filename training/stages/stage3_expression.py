@@ -103,6 +103,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
         device = next(model.parameters()).device
         keys, frames = list[str](), list[int]()
         styles, numbers = list[dict[str, Tensor]](), list[tuple[Tensor, ...]]()
+        labels = list[Tensor]()
         for batch in first_batches(self.source(index), settings, MEASURED_FRAMES):
             moved = batch.to(device)
             rows = model.encode(moved)
@@ -113,6 +114,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
             landmarks_px = moved.appearance_landmarks_px, moved.landmarks_px
             windows = model.window_features(moved, augmented=False)
             numbers.append((rows.portrait.motion_feature, rows.feature, windows, *landmarks_px))
+            labels += [] if moved.expression_labels is None else [moved.expression_labels]
         own, features, windows, appearance_px, driving_px = (
             torch.cat(part) for part in zip(*numbers, strict=True)
         )
@@ -132,23 +134,28 @@ class ExpressionStage(Stage[ExpressionWindows]):
                 model.generator.coarse_flow,
                 flow_rows(index, keys, (appearance_px, driving_px), motion, portraits),
                 self.settings.flow_fit,
-                self._expression_fit(index, (keys, frames), windows)
+                self._expression_fit(index, (keys, frames), windows, torch.cat(labels) if labels else None)
                 if self.settings.flow_fit.expression
                 else None,
             )
 
     def _expression_fit(
-        self, index: ClipIndex, places: tuple[Sequence[str], Sequence[int]], windows: Tensor
+        self,
+        index: ClipIndex,
+        places: tuple[Sequence[str], Sequence[int]],
+        windows: Tensor,
+        labels_cm: Tensor | None,
     ) -> ExpressionFit:
         """The expression head with windows [N, K, D] around the frames of `places`: clips and numbers."""
         model, source = self._model, ExpressionWindowSource(index, self.settings.windows)
         head = nn.ModuleList([model.expression_head, model.expression_code])
         factor = model.code_scale.factor(EXPRESSION_CODE)
         return ExpressionFit(
-            lambda features: factor * model.expression(features),
+            lambda features: factor * model.frame_expressions(features),
             head,
             windows,
             window_means_px(source, *places).to(windows),
+            labels_cm,
         )
 
     @override

@@ -19,12 +19,18 @@ from models.portrait_warp import CoarseFlow
 from preprocessing.schema import CROP_SIDE_PX
 from storage.settings import Settings
 from training.data.index import ClipIndex
+from training.losses.codes.decorrelation import in_window_mean
+from training.losses.codes.label_readout import label_readout_loss
 from training.losses.pictures.flow import bending_energy, landmark_flow_loss, local_flow_loss
+from training.stages.codes.readouts import EXPRESSION_SCALES_CM
 from training.stages.pictures.composite_landmarks import composite_landmarks
 
 EYE_CODE: Final = "eye"
 MOUTH_CODE: Final = "lip"
 EXPRESSION_CODE: Final = "expression"
+
+READOUT_WEIGHT: Final = 0.02
+"""Of the expression's label readout beside the landmarks' errors, which are hundredths; ours."""
 
 logger = logging.getLogger(__name__)
 
@@ -77,16 +83,26 @@ class ExpressionFit:
     """An expression head that is fitted along with the flow, and the windows that it reads.
 
     Attributes:
-        encode: motion features [B, K, D] of windows -> codes [B, C] as the flow gets them.
+        encode: motion features [B, K, D] of windows -> their frames' codes [B, K, C] as the flow gets them.
         network: what `encode` trains.
         features: of the windows of the N driving frames, [N, K, D].
         mean_px: mean landmarks over the frames of each window's span, [N, 478, 3].
+        labels_cm: smile and brow raise of the windows' frames, [N, K, 2], which the label readout compares
+            with the codes; None: no readout.
     """
 
     encode: Callable[[Tensor], Tensor]
     network: nn.Module
     features: Tensor
     mean_px: Tensor
+    labels_cm: Tensor | None = None
+
+    def readout(self, codes: Tensor, windows: Tensor) -> Tensor:
+        """The label readout's loss of frames' codes [B, K, C] of some windows; 0 without labels."""
+        if self.labels_cm is None:
+            return codes.new_zeros(())
+        dimensions = codes[..., : len(EXPRESSION_SCALES_CM)]
+        return label_readout_loss(dimensions, self.labels_cm[windows], EXPRESSION_SCALES_CM)
 
 
 def flow_rows(
@@ -159,7 +175,7 @@ def fit_flow(
         head = torch.randint(len(rows.identity), (settings.batch_size,), generator=generator)
         head = head.to(rows.identity.device)
         people = rows.identity[head]
-        motion, driving_px = _composite(rows, head, drivers, people, generator, expression)
+        motion, driving_px, readout = _composite(rows, head, drivers, people, generator, expression)
         portrait = portraits.draw(people, generator)
         field = flow(motion, rows.portrait_feature[portrait])
         landmarks_px = rows.portrait_px[portrait], driving_px
@@ -168,6 +184,7 @@ def fit_flow(
             loss = loss + settings.local_weight * local_flow_loss(field, *landmarks_px, CROP_SIDE_PX)
         if settings.bending_weight:
             loss = loss + settings.bending_weight * bending_energy(field)
+        loss = loss + READOUT_WEIGHT * readout
         optimizer.zero_grad()
         loss.backward()
         assert flow.from_motion.weight.grad is not None
@@ -194,17 +211,28 @@ def _composite(
     people: Tensor,
     generator: torch.Generator,
     expression: ExpressionFit | None,
-) -> tuple[Tensor, Tensor]:
-    """Motion [B, C] and landmarks [B, 478, 3] of heads with eyes, mouths, expressions of the same people."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Motion [B, C] and landmarks [B, 478, 3] of heads with eyes, mouths, expressions of the same people.
+
+    With the loss of the expression's label readout, 0 where there is none.
+    """
+    readout = rows.driving_px.new_zeros(())
     if not {EYE_CODE, MOUTH_CODE} <= rows.motion.keys():
-        return torch.cat([codes[head] for codes in rows.motion.values()], dim=1), rows.driving_px[head]
+        return (
+            torch.cat([codes[head] for codes in rows.motion.values()], dim=1),
+            rows.driving_px[head],
+            readout,
+        )
     source = {name: drivers.draw(people, generator) for name in (EYE_CODE, MOUTH_CODE)}
     codes = {name: codes[source.get(name, head)] for name, codes in rows.motion.items()}
     eyes, mouth = source[EYE_CODE], source[MOUTH_CODE]
     means_px = None
     if expression is not None:
         window = drivers.draw(people, generator)
-        codes[EXPRESSION_CODE] = expression.encode(expression.features[window])
+        frames = expression.encode(expression.features[window])
+        codes[EXPRESSION_CODE] = in_window_mean(frames)
+        readout = expression.readout(frames, window)
         means_px = expression.mean_px[window], expression.mean_px[mouth]
     head_px, eyes_px, mouth_px = (rows.driving_px[frame] for frame in (head, eyes, mouth))
-    return torch.cat([*codes.values()], dim=1), composite_landmarks(head_px, eyes_px, mouth_px, means_px)
+    composite_px = composite_landmarks(head_px, eyes_px, mouth_px, means_px)
+    return torch.cat([*codes.values()], dim=1), composite_px, readout

@@ -95,7 +95,7 @@ def test_fit_flow_learns_brows_from_the_expression_head() -> None:
     windows = torch.cat([raised[:, None].expand(-1, 3, -1), noise], dim=2)
     torch.manual_seed(0)
     head, flow = nn.Linear(2, 1), make_flow(4)
-    fit = ExpressionFit(lambda features: head(features).mean(dim=1), head, windows, driving_px)
+    fit = ExpressionFit(head, head, windows, driving_px)
     fit_flow(flow, rows, SETTINGS.replace(local_weight=0.0, steps=400), fit)
     with torch.no_grad():
         low, high = (head(torch.tensor([value, 0.5])).item() for value in (0.0, 1.0))
