@@ -23,7 +23,7 @@ from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 1_200  # steps
 _STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
-    exclude={"controls", "responses", "expression_readout"}
+    exclude={"controls", "responses", "expression_readout", "flow_bending"}
 )
 
 
@@ -62,10 +62,10 @@ RUN: Final = dataclasses.replace(
         "stage2_pose": _longer("stage2_pose", 2_000, decay_every_steps=700),
         "stage3_expression": _longer(
             "stage3_expression",
-            3_200,
+            2_800,
             changes={
                 "weights": ExpressionWeights(
-                    **_STAGE3_WEIGHTS, controls=1.0, responses=0.2, expression_readout=1.0
+                    **_STAGE3_WEIGHTS, flow_bending=4.0, controls=1.0, expression_readout=1.0
                 ),
                 "sound_augmentation": SoundAugmentation(),
                 # Glances need longer than turns: 600 steps leave half of their gain.
