@@ -91,7 +91,6 @@ VARIANTS: Final[Mapping[str, Change]] = {
         settings.replace(flow_fit=FlowFitSettings())
     ),
     "control consistency": _weights(controls=1.0),
-    "control consistency, code response": _weights(controls=1.0, responses=1.0),
     "expression not fitted": lambda settings: settings.replace(
         flow_fit=settings.flow_fit.replace(expression=False)
     ),

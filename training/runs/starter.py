@@ -23,7 +23,7 @@ from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 1_200  # steps
 _STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
-    exclude={"controls", "responses", "expression_readout", "flow_bending"}
+    exclude={"controls", "expression_readout", "flow_bending"}
 )
 
 

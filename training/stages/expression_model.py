@@ -33,7 +33,7 @@ from training.losses.codes.memory_bank import MemoryBank
 from training.stages.codes.code_scale import CodeScale, CodeShares
 from training.stages.codes.readouts import EXPRESSION_SCALES_CM
 from training.stages.encoders import FrozenEncoders, never_compiled
-from training.stages.mixed_rows import EncodedRows, MixedRowLosses, MixedRowWeights
+from training.stages.mixed_rows import EncodedRows, MixedRowLosses
 from training.stages.pictures.adversary import Adversary, AdversarySettings
 from training.stages.pictures.flow_fit import FlowFitSettings
 from training.stages.pictures.generator import (
@@ -68,13 +68,6 @@ class ExpressionWeights(PictureWeights):
         description="Label readout: the expression code's first two dimensions follow smile and brows "
         "within a window; ours, off in the paper's method",
     )
-    responses: float = Field(
-        default=0.0,
-        ge=0,
-        description="Code response: on the rows of `controls`, gaze, smile and brows change as the label "
-        "readouts of the codes do; needs the eye stage's `readout` and `expression_readout`; ours, off in "
-        "the paper's method",
-    )
     codes: float = Field(
         default=0.0,
         ge=0,
@@ -107,7 +100,7 @@ class ExpressionStageSettings(Settings):
     adversary: AdversarySettings = AdversarySettings()
     pictures: PictureSettings = PictureSettings()
     mixed_rows: int = Field(
-        default=2, ge=1, description="Rows of a batch whose pictures `controls`, `responses`, `codes` compare"
+        default=2, ge=1, description="Rows of a batch whose pictures `controls` and `codes` compare"
     )
     code_shares: CodeShares = CodeShares()
     cache_features: bool = Field(
@@ -157,11 +150,11 @@ class ExpressionModel(LossModule):
                 parents["stage1_motion"].load_into("discriminator", adversary.network)
         self.code_scale = CodeScale()
         self.picture_losses = PictureLosses(context, settings.weights, settings.pictures, adversary)
-        weights = settings.weights
         self.mixed = MixedRowLosses(
             encoders,
-            MixedRowWeights(weights.controls, weights.responses, weights.codes),
             settings.mixed_rows,
+            controls=settings.weights.controls > 0,
+            codes=settings.weights.codes > 0,
         )
         self._widths = (networks.motion.expression_width, networks.audio.feature_width)
         self.move_banks(torch.device("cpu"))
@@ -258,7 +251,7 @@ class ExpressionModel(LossModule):
             losses["decorrelation"] = self._decorrelation(rows.expression, rows.audio_feature)
         if lip is not None:
             losses["lip"] = lip_consistency_loss(lip, rows.audio_feature[: len(lip)])
-        losses |= self.mixed(rows, generated, reading, lambda mixed: self.generate(mixed).image)
+        losses |= self.mixed(rows, lambda mixed: self.generate(mixed).image)
         if self._settings.weights.expression_readout:
             assert batch.expression_labels is not None
             # As G gets them: unscaled, codes of the labels' size would be many times what their share is.

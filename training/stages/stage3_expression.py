@@ -179,8 +179,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
             if self._model.mixed.controls is not None:
                 mixed = self._model.mixed.mix(rows, len(rows.driving))
                 image = self._model.generate(mixed.rows).image.float()
-                reading = self._model.mixed.control_readings.networks(image)
-                following.add(*self._model.mixed.readings(mixed, reading, rows))
+                following.add(*self._model.mixed.readings(mixed, image, rows))
         return [
             *reconstruction.metrics(),
             correlation.metric(),

@@ -20,6 +20,8 @@ from training.engine.settings import TrainerSettings
 from training.engine.stage_weights import collect
 from training.jobs.plan import RUN_PRESETS
 from training.losses.codes.decorrelation import decorrelation_loss
+from training.losses.codes.label_readout import label_readout_loss
+from training.stages.codes.readouts import EXPRESSION_SCALES_CM
 from training.stages.expression_model import ExpressionModel, ExpressionStageSettings, ExpressionWeights
 from training.stages.held_out_metrics import CorrelationMetric, YawLeakage
 from training.stages.stage import FrozenNetwork, StageContext
@@ -281,13 +283,25 @@ def test_stage3_map_path_has_no_flow_loss() -> None:
     }
 
 
+def test_stage3_readout_compares_codes_as_the_generator_gets_them() -> None:
+    stage = make_stage(SETTINGS.replace(weights=ExpressionWeights(expression_readout=1.0)))
+    model = model_of(stage).train()
+    labels = torch.rand(ROWS, FRAMES, 2, generator=torch.Generator().manual_seed(2))
+    batch = dataclasses.replace(make_batch(), expression_labels=labels)
+    model.code_scale.factors.fill_(20.0)
+    with torch.no_grad():
+        raw = model.frame_expressions(model.window_features(batch, augmented=True))[..., :2]
+        loss = model(batch).losses["expression_readout"]
+    assert loss.item() == pytest.approx(label_readout_loss(20.0 * raw, labels, EXPRESSION_SCALES_CM).item())
+
+
 def test_mixed_rows_take_pose_and_eyes_of_other_rows() -> None:
     model = model_of(make_stage())
     rows = model.encode(make_batch())
     mixed = model.mixed.mix(rows, 2)
     codes, given = mixed.rows.style.codes(), rows.style.codes()
-    assert mixed.sources == {"pose": [1, 2], "eye": [2, 0], "expression": [0, 1], "lip": [0, 1]}
-    for name, places in {"appearance": [0, 1], **mixed.sources}.items():
+    assert mixed.sources == {"pose": [1, 2], "eye": [2, 0], "lip": [0, 1]}
+    for name, places in {"appearance": [0, 1], "expression": [0, 1], **mixed.sources}.items():
         assert torch.equal(codes[name], given[name][places])
     assert torch.equal(mixed.rows.portrait.image, rows.portrait.image[:2])
 
