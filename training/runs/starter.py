@@ -23,7 +23,7 @@ from training.stages.expression_model import ExpressionWeights
 
 _STAGE3_DECAY: Final = 1_200  # steps
 _STAGE3_WEIGHTS: Final = TINY_CPU.stages["stage3_expression"].settings.weights.model_dump(
-    exclude={"controls", "expression_readout", "flow_bending"}
+    exclude={"controls", "flow_bending"}
 )
 
 
@@ -64,18 +64,10 @@ RUN: Final = dataclasses.replace(
             "stage3_expression",
             2_800,
             changes={
-                "weights": ExpressionWeights(
-                    **_STAGE3_WEIGHTS, flow_bending=4.0, controls=1.0, expression_readout=1.0
-                ),
+                "weights": ExpressionWeights(**_STAGE3_WEIGHTS, flow_bending=4.0, controls=1.0),
                 "sound_augmentation": SoundAugmentation(),
                 # Glances need longer than turns: 600 steps leave half of their gain.
-                "flow_fit": TINY_CPU.stages["stage3_expression"].settings.flow_fit.replace(
-                    steps=3_000, local_weight=6.0, expression=True
-                ),
-                # A code averaged over most of a clip hardly changes within it.
-                "windows": TINY_CPU.stages["stage3_expression"].settings.windows.replace(
-                    window_span_frames=16
-                ),
+                "flow_fit": TINY_CPU.stages["stage3_expression"].settings.flow_fit.replace(steps=3_000),
                 "recolour": ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue_turns=0.05),
                 # With labels to follow, the expression has a code worth reading.
                 "code_shares": CodeShares(eye=0.4, expression=0.2),
