@@ -10,7 +10,7 @@ from storage.settings import Settings
 from training.data.batches import NO_IMAGES, LipWindows, RowFacts
 from training.data.draws import driven_by, read_mel_window
 from training.data.frame_features import FrameFeatures
-from training.data.index import ClipIndex
+from training.data.index import ClipIndex, NoSamplesError
 from training.data.shard_reader import ShardReader
 from training.data.sources import WholeClipSource
 
@@ -46,7 +46,9 @@ class LipWindowSource(WholeClipSource):
     ) -> None:
         super().__init__(index, features=features)
         if len(index) < 2 and settings.from_other_clips:
-            raise ValueError(f"{len(index)} clip in split {index.split}: no other clip for negatives")
+            raise NoSamplesError(
+                f"{len(index)} clip in split {index.split}: no other clip for negatives; need two"
+            )
         self.settings = settings
         by_shard = np.argsort(index.shards, kind="stable")
         bounds = np.searchsorted(index.shards[by_shard], np.arange(len(index.shard_paths) + 1))

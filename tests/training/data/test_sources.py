@@ -21,7 +21,7 @@ from training.data import shard_reader as data_shards
 from training.data.batches import RowFacts
 from training.data.draws import draw_other
 from training.data.eye_anchors import EyeAnchorReading, EyeAnchorSource
-from training.data.index import ClipIndex, Split, read_clip_index
+from training.data.index import ClipIndex, NoSamplesError, Split, read_clip_index
 from training.data.lip_windows import LipWindowSettings, LipWindowSource
 from training.data.loader import BatchStream, LoaderSettings
 from training.data.shard_reader import ShardReader
@@ -102,6 +102,13 @@ def test_lip_negatives_keep_the_gap(root: Path, decoded: list[int]) -> None:
             for number, (_, at, _) in enumerate(negatives):
                 assert torch.equal(batch.negative_mels[row, number], mel_of(at))
     assert len(decoded) == 8 * 5 * 5
+
+
+def test_single_clip_gives_no_lip_windows_with_other_clips(tmp_path: Path) -> None:
+    # A validation split of one clip: the stage trains, and has no held-out metrics.
+    make_data_set(tmp_path, [MadeClip("anna", "train", 0, 9), MadeClip("dora", "validation", 0, 8)])
+    with pytest.raises(NoSamplesError, match="1 clip in split validation: no other clip for negatives"):
+        LipWindowSource(index_of(tmp_path, "validation"), LipWindowSettings())
 
 
 def test_lip_windows_have_clip_and_frame(root: Path) -> None:
