@@ -26,7 +26,7 @@ from preprocessing.faces.shape.landmark_groups import (
 from preprocessing.schema import LANDMARK_COUNT, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 NAME: Final = "mouth_sound"
-VERSION: Final = "1"
+VERSION: Final = "2"
 TABLE_PATH: Final = Path(__file__).with_name("mouth_sound_projection.csv")
 
 _NOSE_BRIDGE: Final = 168
@@ -42,6 +42,9 @@ _POWER: Final = 0.25  # of a band: near Stevens' exponent of loudness
 _SMOOTH_FRAMES: Final = 0.5  # sigma: landmark jitter
 _SLOW_FRAMES: Final = 7.0  # sigma: slower changes are expression, head turns and the level of a recording
 _STILL_VARIANCE: Final = 1e-12
+_DECIMALS: Final = 6
+"""Of a correlation. A matrix product's last digits depend on the number of BLAS's threads, and scores must not
+depend on who runs the step."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def correlate(
     Returns:
         [2 * maximum_shift + 1]: for shift s from -maximum to +maximum, the weighted mean of the components'
         correlations of the mouth at t with the sound at t + s, multiplied by the square root of the share of
-        frames that both have. 0 for a mouth or a sound without motion.
+        frames that both have, to `_DECIMALS`. 0 for a mouth or a sound without motion.
     """
     frames = len(seen)
     curve: list[float] = []
@@ -153,7 +156,7 @@ def correlate(
         each = (first * second).sum(axis=0) / np.sqrt(power + _STILL_VARIANCE)
         weighted = float(each @ correlations) / float(correlations.sum())
         curve.append(weighted * (len(first) / frames) ** 0.5)
-    return np.asarray(curve)
+    return np.round(curve, _DECIMALS)
 
 
 def fit_projection(examples: Sequence[Example], components: int = 8, ridge: float = 1.0) -> Projection:

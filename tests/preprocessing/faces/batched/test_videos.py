@@ -49,12 +49,18 @@ def test_torch_labels_equal_those_of_the_cpu_path(tmp_path: Path) -> None:
         report = make_face_tracks(videos, settings, tmp_path / name, workers=0)
         assert (report.counts["candidates"], report.refusals) == (2, {})
         tracked.append(landmarks_of(tmp_path / name))
+    errors_px, errors_degrees = list[NDArray[np.float32]](), list[NDArray[np.float64]]()
     for expected, found in zip(*tracked, strict=True):
         assert found.shape == expected.shape == (26, 478, 3)
-        assert np.linalg.norm((found - expected)[..., :2], axis=-1).mean() < 0.1
+        errors_px.append(np.linalg.norm((found - expected)[..., :2], axis=-1).mean(axis=1))
         angles = [np.degrees(label_pose(landmarks).pose[:, :3]) for landmarks in (found, expected)]
-        # Not every frame: a hundredth of a pixel can move the tracker's window by a whole one.
-        assert np.median(np.abs(angles[0] - angles[1])) < 0.1
+        errors_degrees.append(np.abs(angles[0] - angles[1]))
+    # Not every frame: a hundredth of a pixel can move the tracker's window by a whole one, and from there on
+    # a video differs by what the mesh makes of another window. Which frames that are, the processor decides.
+    assert np.median(errors_px) < 0.1
+    assert np.median(errors_degrees) < 0.1
+    assert np.max(errors_px) < 0.6
+    assert all(np.max(errors[:5]) < 0.05 for errors in errors_px)
 
 
 def test_videos_of_a_dead_process_are_read_one_by_one(

@@ -1,5 +1,9 @@
 """Features of mouths and sounds, and the canonical components between them."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -105,3 +109,28 @@ def test_still_mouth_has_no_correlation() -> None:
 def test_landmarks_of_another_shape_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"landmarks are \[50, 468, 3\]"):
         mouth_features(face()[:, :468])
+
+
+ANY_CLIP = """
+import numpy as np
+from preprocessing.labellers.lip_sync import mouth_sound as m
+rng = np.random.default_rng(0)
+landmarks_px = (100 + 5 * rng.normal(size=(64, 478, 3))).astype(np.float32)
+seen = m.mouth_features(landmarks_px)
+heard = m.sound_features(rng.normal(size=64 * 640).astype(np.float32))
+print(m.correlation_by_shift(seen, heard, 8, m.load_projection()).tobytes().hex())
+"""
+
+
+def test_scores_do_not_depend_on_the_number_of_threads() -> None:
+    scores = {
+        subprocess.run(
+            [sys.executable, "-c", ANY_CLIP],
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(scores) == 1
