@@ -43,8 +43,8 @@ _SMOOTH_FRAMES: Final = 0.5  # sigma: landmark jitter
 _SLOW_FRAMES: Final = 7.0  # sigma: slower changes are expression, head turns and the level of a recording
 _STILL_VARIANCE: Final = 1e-12
 _DECIMALS: Final = 6
-"""Of a correlation. A matrix product's last digits depend on the number of BLAS's threads, and scores must not
-depend on who runs the step."""
+"""Of a correlation: the last digits of a matrix product depend on how many threads BLAS has, and scores must
+not depend on who runs the step."""
 
 
 @dataclass(frozen=True)
