@@ -59,7 +59,7 @@ class ExpressionStage(Stage[ExpressionWindows]):
     """Stage 3: trains the expression head, the lip code, G and D; starts from all earlier stages."""
 
     name = "stage3_expression"
-    version = "2"
+    version = "3"
     settings_type = ExpressionStageSettings
     sample_columns = ("portrait", "driver", "generated")
 
